@@ -1,4 +1,4 @@
-"""Alembic's entry: migrates the database of the connection handed in, or of the configuration."""
+"""Alembic's entry point: migrates the database of the given connection, or else of the configuration."""
 
 import sqlalchemy as sa
 from alembic import context
@@ -7,8 +7,8 @@ from worker.store.base.database import Database
 from worker.store.tables import Base
 
 config = context.config
-# A change to a table waits for whoever reads it, and all who come later wait behind the change. It gives up soon, so
-# that workers go on, and is tried again (worker/store/base/schema.py).
+# A change to a table waits for all transactions that read the table, and later transactions wait behind the change. The
+# change gives up soon, so that workers go on, and is tried again (worker/store/base/schema.py).
 LOCK_SECONDS = 2
 
 
@@ -19,7 +19,7 @@ def migrate(connection: sa.Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
-        # SQLite cannot alter a column in place: Alembic copies the table instead.
+        # SQLite cannot alter a column in place, so Alembic copies the table.
         render_as_batch=True,
         transaction_per_migration=True,
     )
@@ -27,9 +27,9 @@ def migrate(connection: sa.Connection) -> None:
         context.run_migrations()
 
 
-handed_in = config.attributes.get("connection")
-if handed_in is not None:
-    migrate(handed_in)
+given = config.attributes.get("connection")
+if given is not None:
+    migrate(given)
 else:
     from worker.settings import load
 

@@ -1,6 +1,6 @@
 """create: every table of the first release.
 
-Constraints without a name here are named by `NAMING` (worker/store/tables/types.py).
+`NAMING` (worker/store/tables/types.py) names the constraints that have no name here.
 """
 
 from typing import Any
@@ -13,16 +13,16 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# SQLite numbers rows by itself only where the key is exactly INTEGER.
+# SQLite numbers rows by itself only if the key's type is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True)
 
-# PostgreSQL's autovacuum, by table. Rows are changed a few times and then never again, so the number of changes counts,
-# hardly the number of rows.
+# PostgreSQL's autovacuum settings by table. Rows change a few times and then never again. So the number of changes
+# decides, hardly the number of rows.
 VACUUMED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 5000}
-# Statistics from before a large list make the planner read all of it where it should look a few rows up.
+# With statistics from before a large list, the planner reads the whole table where it should look up a few rows.
 ANALYZED = {"autovacuum_analyze_scale_factor": 0.02, "autovacuum_analyze_threshold": 5000}
-# Rows that come and go: vacuumed sooner.
+# Short-lived rows: vacuumed sooner.
 SHORT_LIVED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 1000}
 
 TABLES = (
@@ -86,7 +86,7 @@ def _optional(name: str, kind: Any, *more: Any) -> sa.Column[Any]:
 
 
 def _index(name: str, table: str, *columns: str, where: str | None = None, unique: bool = False) -> None:
-    """An index of the table's rows, or of those that `where` names."""
+    """An index of the table's rows, or of the rows that match `where`."""
     rows = sa.text(where) if where else None
     op.create_index(name, table, list(columns), unique=unique, postgresql_where=rows, sqlite_where=rows)
 
@@ -234,8 +234,8 @@ def _create_attempts() -> None:
         _optional("code", sa.String(64)),
         _column("detail", sa.String(400)),
         _column("found", sa.String(400), default=""),
-        # An attempt is closed in its own page without a write to any index while the page has room: for each row a
-        # second one.
+        # While a page has room, PostgreSQL closes an attempt in its own page and writes no index. Half of each page is
+        # left free: one more version for each row.
         postgresql_with=VACUUMED | ANALYZED | {"fillfactor": 50},
     )
     _index("ix_attempt_job_id", "attempt", "job_id")
@@ -343,7 +343,7 @@ def _create_accounts() -> None:
         _column("pace_trial_share", sa.Double()),
         _column("pace_habit", sa.Double()),
         _optional("pace_habit_at", TIME),
-        # A few rows that change many times a second: pages of their own, and vacuumed long before the rows are many.
+        # A few rows that change many times a second: each gets pages of its own, and is vacuumed after few changes.
         postgresql_with={"fillfactor": 10, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 500},
     )
     op.create_table(
@@ -396,7 +396,7 @@ def _create_events() -> None:
         _column("since", TIME),
         _column("attempts", sa.Integer()),
         _column("detail", sa.String(400)),
-        # Without it SQLite gives the numbers of rows that are gone to new ones.
+        # Without this, SQLite would give the numbers of removed rows to new rows.
         sqlite_autoincrement=True,
         postgresql_with=SHORT_LIVED,
     )

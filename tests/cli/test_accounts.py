@@ -64,7 +64,7 @@ def test_a_limit_that_was_found_is_shown_beside_the_one_configured(desk: Desk):
     assert "25/second" in shown
 
 
-def test_the_places_in_use_are_shown_and_nobody_holds_any_after_a_run(desk: Desk):
+def test_the_permits_in_use_are_shown_and_none_is_held_after_a_run(desk: Desk):
     desk.onboard("run", desk.list_of(customers(3)))
     kyc, email = of(desk, "kyc"), of(desk, "email")
     assert (kyc["places_in_use"], kyc["concurrency"], email["places_in_use"]) == (0, 100, None)
@@ -163,7 +163,7 @@ def test_an_account_that_was_not_stopped_stays_as_it_is(desk: Desk):
     assert (resumed.code, resumed.out) == (0, "kyc was not stopped\n")
 
 
-def test_a_resumed_account_is_told_as_json(desk: Desk):
+def test_a_resumed_account_is_printed_as_json(desk: Desk):
     change_budget(desk, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
     resumed = desk.onboard("account", "resume", "kyc", "--json").facts
     assert (resumed["account"], resumed["resumed"]) == ("kyc", True)

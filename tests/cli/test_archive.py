@@ -1,4 +1,4 @@
-"""`onboard archive`: a batch goes into a file, and out of the database; the commands then say so."""
+"""`onboard archive`: saves a batch as a file, and may remove it from the database; the commands then say so."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def test_a_purged_batch_keeps_its_totals_and_every_command_says_that_its_rows_ar
         assert "its rows are gone; `onboard status 1`" in refused.err
 
 
-def test_the_list_of_a_purged_batch_is_imported_again_only_when_told_and_skips_who_has_finished(
+def test_the_list_of_a_purged_batch_is_imported_again_only_with_again_and_skips_customers_who_have_finished(
     desk: Desk, played: Played, listed: str
 ):
     finish(desk)

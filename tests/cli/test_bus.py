@@ -21,7 +21,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def office(desk: Desk, broker: Any, make_postgresql: Callable[[], str]) -> Desk:
-    """Its workers' broker is nobody: the bells are lost, and the events are taken all the same."""
+    """The workers' broker cannot be reached: the wake-ups are lost, and the events are stored all the same."""
     desk.secret("database", make_postgresql())
     desk.secret("bus", broker.bus.url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
@@ -35,7 +35,7 @@ def rows(office: Desk) -> int:
     return sum(int(batch["rows"]["total"]) for batch in office.onboard("status", "--json").facts["batches"])
 
 
-def test_events_become_jobs_and_what_is_none_can_be_looked_at_and_put_back(office: Desk, broker: Any):
+def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: Desk, broker: Any):
     bus = office.start("bus", "--log-file", "bus.log")
     log = office.path / "bus.log"
     wait_until(lambda: log.exists() and "takes events from the queue" in log.read_text(), "it takes events")
@@ -48,12 +48,12 @@ def test_events_become_jobs_and_what_is_none_can_be_looked_at_and_put_back(offic
     ended = office.onboard("bus", "dead", "list", "--json")
     listed = ended.facts
     assert (listed["total"], listed["queues"]) == (2, {f"{broker.bus.queue}.dead": 2})
-    # The workers' broker is nobody: what may lie there was not seen, and that is said.
+    # The workers' broker cannot be reached: its queue was not read, and the command reports that.
     assert (ended.code, listed["unreachable"]) == (1, ["requests.refused"])
-    assert "requests.refused was not looked at" in ended.err
-    assert "see broker.url" in ended.err
+    assert "requests.refused was not read" in ended.err
+    assert "check broker.url" in ended.err
     untyped, unfit = sorted(listed["events"], key=lambda event: event["type"])
-    assert "names no type" in untyped["reason"]
+    assert "type is missing: neither" in untyped["reason"]
     assert "customer_id" in unfit["problems"]
     facts = office.onboard("bus", "dead", "show", untyped["id"], "--json").facts
     assert facts["body"] == {"customer_id": "a text of 3", "email": "a text of 18"}
@@ -70,7 +70,7 @@ def test_events_become_jobs_and_what_is_none_can_be_looked_at_and_put_back(offic
     ("change", "said"),
     [
         ("", "[bus] is missing"),
-        ('[bus]\nurl = "memory://"\n', "nobody else can reach memory://"),
+        ('[bus]\nurl = "memory://"\n', "no other process can reach memory://"),
         ('[bus]\nurl = "redis://127.0.0.1:1/0"\n', "the bus needs postgresql+psycopg"),
     ],
 )
@@ -89,13 +89,13 @@ def test_queues_that_are_only_to_be_there_and_are_not_end_the_start(office: Desk
     assert f"the queue {broker.bus.queue}.dead" in ended.err
 
 
-def test_a_broker_that_does_not_answer_is_named_by_those_who_look(desk: Desk):
+def test_a_broker_that_cannot_be_reached_is_named_when_its_queue_is_read(desk: Desk):
     desk.add('[bus]\nurl = "redis://127.0.0.1:1/0"\n')
     ended = desk.onboard("bus", "dead", "list")
     assert ended.code == 2
-    assert "see bus.url" in ended.err
+    assert "check bus.url" in ended.err
     desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
-    assert "see broker.url" in desk.onboard("bus", "dead", "list").err
+    assert "check broker.url" in desk.onboard("bus", "dead", "list").err
 
 
 def test_where_nothing_can_have_been_refused_the_commands_say_why(desk: Desk):
@@ -104,7 +104,7 @@ def test_where_nothing_can_have_been_refused_the_commands_say_why(desk: Desk):
     assert "neither [bus]" in ended.err
 
 
-def test_the_page_shows_an_envelope_that_is_taken(redis_url: str, request: pytest.FixtureRequest):
+def test_the_page_shows_an_envelope_that_is_accepted(redis_url: str, request: pytest.FixtureRequest):
     page = (request.config.rootpath / "docs/bus.md").read_text("utf-8")
     source = page.split("```python\n")[2].split("```")[0]
     names: dict[str, Any] = {}

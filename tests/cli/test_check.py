@@ -51,7 +51,7 @@ def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(d
     rows += [row | {"phone": "+37060000009"} for row in customers(4)[3:]]  # a text where the mail bounces
     facts = desk.onboard("check", desk.list_of(rows), "--json").facts
     assert facts["messages"] == {"email": 16, "sms": 16}
-    assert "16 email, 16 sms, but 20 in all" in desk.onboard("check", desk.list_of(rows)).out
+    assert "16 email, 16 sms, but 20 in total" in desk.onboard("check", desk.list_of(rows)).out
     assert "in all" not in desk.onboard("check", desk.list_of(customers(4))).out
 
 
@@ -172,15 +172,15 @@ def test_a_problem_of_a_whole_row_names_no_column(desk: Desk):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_output_that_cannot_be_written_is_said_and_no_bug(desk: Desk):
+def test_output_that_cannot_be_written_is_reported_and_is_not_a_bug(desk: Desk):
     desk.onboard("import", desk.list_of(customers(1)))
     ended = desk.onboard("report", "latest", "--out", "/dev/full")
     assert ended.code == 1
-    assert "cut off: No space left on device" in ended.err
+    assert "the output is incomplete: No space left on device" in ended.err
 
 
-def test_a_database_that_cannot_be_made_is_said_with_what_to_do(desk: Desk):
+def test_a_database_that_cannot_be_made_is_reported_with_what_to_do(desk: Desk):
     desk.change("sqlite:///onboarding.db", "sqlite:///nowhere/onboarding.db")
     ended = desk.onboard("status")
     assert ended.code == 2
-    assert "its directory must be there and writable" in ended.err
+    assert "its directory must exist and be writable" in ended.err

@@ -12,7 +12,7 @@ def test_a_batch_whose_messages_are_refused_pauses_itself_says_so_and_goes_on_on
     ended = desk.onboard("run", desk.list_of(customers(40)), "--json")
     assert (ended.code, ended.facts["state"]) == (1, "paused")
     assert "messages were refused" in ended.facts["pause_reason"]
-    assert f"it paused itself: {ended.facts['pause_reason']}" in ended.err
+    assert f"the batch paused itself: {ended.facts['pause_reason']}" in ended.err
     assert len(played.message_ids) < 34
     shown = " ".join(desk.onboard("status", "latest").out.split())
     assert ended.facts["pause_reason"] in shown

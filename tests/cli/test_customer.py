@@ -1,4 +1,4 @@
-"""`onboard customer show`: what was opened for one customer, and nothing of who it is."""
+"""`onboard customer show`: the sessions of one customer, without personal data."""
 
 from tests.desk.desk import Desk, Played, customers
 
@@ -23,7 +23,7 @@ def test_a_customer_is_shown_with_its_sessions_and_what_they_cost_and_nothing_pe
     assert not any(token in said for token in played.tokens)
 
 
-def test_a_customer_whom_nobody_knows_is_no_customer(desk: Desk):
+def test_an_unknown_customer_is_refused(desk: Desk):
     ended = desk.onboard("customer", "show", "nobody")
     assert (ended.code, ended.out) == (2, "")
-    assert "there is no customer of that id" in ended.err
+    assert "there is no customer with that id" in ended.err

@@ -116,7 +116,7 @@ def test_held_rows_are_given_up(desk: Desk, played: Played, listed: str):
     assert played.calls() == []
 
 
-def test_rows_that_another_batch_holds_are_told_with_that_batch(desk: Desk, listed: str):
+def test_rows_that_another_batch_holds_are_printed_with_that_batch(desk: Desk, listed: str):
     put(desk, "held")
     desk.onboard("import", desk.list_of(customers(5), "second.csv"))
     assert desk.onboard("status", "2", "--json").facts["rows"]["held"] == 3
@@ -152,18 +152,21 @@ def test_one_who_says_no_changes_nothing(desk: Desk, listed: str, says, command:
 
 
 @pytest.mark.parametrize(("command", "state"), [("resolve --repeat", "held"), ("cancel", "waiting")])
-def test_where_nobody_can_answer_nothing_is_changed_and_it_says_how(
+def test_without_a_terminal_to_ask_on_nothing_is_changed_and_it_names_the_option(
     desk: Desk, listed: str, says, command: str, state: str
 ):
     put(desk, state)
     says("")
     name, *options = command.split()
     ended = desk.onboard(name, "latest", *options)
-    assert (ended.code, ended.lines[-1]) == (2, "nobody can be asked here; say --yes")
+    assert (ended.code, ended.lines[-1]) == (
+        2,
+        "this needs a confirmation, and there is no terminal to ask on; give --yes",
+    )
     assert rows(desk) == {state: 3}
 
 
-def test_one_who_says_yes_is_told_first_what_it_costs(desk: Desk, listed: str, says):
+def test_the_question_states_the_cost(desk: Desk, listed: str, says):
     put(desk, "held")
     says("y\n")
     ended = desk.onboard("resolve", "latest", "--repeat")
@@ -226,14 +229,16 @@ def test_commands_end_with_2_before_there_is_a_database(desk: Desk):
         assert (ended.code, ended.out) == (2, "")
 
 
-def test_a_broker_that_is_away_costs_a_bell_and_nothing_else(desk: Desk, listed: str):
+def test_a_broker_that_cannot_be_reached_costs_a_wake_up_and_nothing_else(desk: Desk, listed: str):
     desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
     put(desk, "failed")
     desk.config.rename(desk.path / "elsewhere.toml")
     # A process of its own: Celery's application reads its configuration once.
     ended = desk.run_process("retry", "latest", "--config", "elsewhere.toml", "--json")
     decided(ended, "retry", 3)
-    assert sum("the broker is away (" in line for line in ended.lines) == 1  # once, for two accounts' bells
+    assert (
+        sum("the broker cannot be reached (" in line for line in ended.lines) == 1
+    )  # once, for two accounts' wake-ups
     facts = desk.onboard("status", "latest", "--config", "elsewhere.toml", "--json").facts
     assert facts["rows"]["waiting"] == 3
 

@@ -60,7 +60,7 @@ def test_what_was_taken_over_stays_and_what_comes_next_goes_to_the_first_again(t
     assert set(played.opened.values()) == {1}
 
 
-def test_a_row_whose_call_is_in_doubt_at_the_first_is_held_and_never_asked_for_elsewhere(
+def test_a_row_whose_call_has_an_unknown_outcome_is_held_and_never_called_for_elsewhere(
     play: Callable[..., Played], desk_at: Callable[[Played], Desk]
 ):
     faults = ("drop-after:0.3,endpoint=idenfy-kyc", "401:0.2,endpoint=idenfy-kyc")

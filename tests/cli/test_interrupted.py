@@ -1,4 +1,4 @@
-"""`run` interrupted, killed, doubled: nobody is lost, asked for twice, or written to twice."""
+"""`run` interrupted, killed, doubled: no customer is lost, and none gets two sessions or two messages."""
 
 import contextlib
 import signal
@@ -31,7 +31,7 @@ def slow(play: Callable[..., Played]) -> Played:
 def busy(slow: Played, desk_at: Callable[[Played], Desk]) -> Desk:
     desk = desk_at(slow)
     desk.change("concurrency = 100", f"concurrency = {PLACES}")
-    # What is in doubt is counted here, not waited for.
+    # Unknown outcomes are counted here, not waited for.
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     desk.list_of(customers(NUMBER, au=NUMBER // 4))
     return desk
@@ -60,7 +60,7 @@ def test_interrupted_in_the_middle_it_ends_with_130_and_running_again_finishes(b
     ended = busy.end(process, by)
     assert ended.code == 130
     assert "run the same command again" in ended.err
-    assert ended.facts["rows"]["working"] == 0  # what was taken was finished or given back
+    assert ended.facts["rows"]["working"] == 0  # claimed rows were finished or released
     assert 0 < ended.facts["rows"]["invited"] < NUMBER
     again = busy.onboard("run", "customers.csv", "--json")
     assert (again.code, again.facts["rows"]["invited"]) == (0, NUMBER)
@@ -69,7 +69,7 @@ def test_interrupted_in_the_middle_it_ends_with_130_and_running_again_finishes(b
     assert set(slow.opened.values()) == {1}
 
 
-def test_killed_in_the_middle_only_the_calls_in_flight_are_in_doubt(busy: Desk, slow: Played):
+def test_killed_in_the_middle_only_the_calls_in_flight_have_unknown_outcomes(busy: Desk, slow: Played):
     process = busy.start("run", "customers.csv", "--json")
     wait_until(lambda: in_the_middle(slow), "in the middle of the batch")
     process.kill()

@@ -76,7 +76,7 @@ def test_what_is_no_list_is_exit_2(send: Send, desk: Desk, command: str, content
     assert desk.onboard("status", "--json").facts == {"batches": []}
 
 
-def test_a_configuration_that_is_wrong_is_told_before_anything_is_read(send: Send, desk: Desk):
+def test_a_wrong_configuration_is_reported_before_anything_is_read(send: Send, desk: Desk):
     desk.add("[nonsense]\nx = 1\n")
     ended = send(CSV, "run", "-")
     assert ended.code == 2
@@ -132,5 +132,8 @@ def test_a_named_pipe_is_refused_with_what_to_do(desk: Desk):
         ended = desk.onboard(command, "list.csv")
         assert (ended.code, ended.out) == (2, "")
         assert ended.lines == [
-            "the list is a pipe, and it is read more than once: write - in its place, and send it to standard input"
+            (
+                "the list is a pipe, but it must be read more than once: "
+                "write - as FILE and send the list to standard input"
+            )
         ]

@@ -52,7 +52,7 @@ def test_a_session_whose_answer_was_lost_is_found_and_held_with_its_reference(fa
     assert lost
     assert (ended.code, ended.facts["rows"]["waiting"]) == (3, len(lost))
     assert ended.facts["accounts"]["kyc"]["in_doubt"] == len(lost)
-    assert "whose answer was lost, then to be looked up" in " ".join(ended.err.split())
+    assert "whose answer was lost, to be reconciled then" in " ".join(ended.err.split())
     assert f"{len(lost)} call" in desk.onboard("status", "latest").out
     assert played.calls(LISTING) == []
 
@@ -86,7 +86,7 @@ def test_a_call_that_never_arrived_is_looked_up_and_made_again(faulty):
     each_once(played)
 
 
-def test_a_conflict_with_a_session_that_nobody_knows_is_held_with_it(play, desk_at):
+def test_a_conflict_with_an_unknown_session_is_held_with_it(play, desk_at):
     played = play(conflict=True)
     desk = desk_at(played)
     desk.list_of(customers(2))

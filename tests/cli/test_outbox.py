@@ -1,4 +1,4 @@
-"""Others are told: by `run`, by workers and beat, and again by hand; whoever does not listen holds up nobody."""
+"""Events are published by `run`, by workers and beat, and again by hand; a target that fails delays no other."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def crm(answers: Handler) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def told_desk(desk: Desk, crm: Listener) -> Desk:
+def publishing_desk(desk: Desk, crm: Listener) -> Desk:
     """A desk whose configuration has a subscriber."""
     desk.secret("events", "s3cret-key-of-events")
     desk.add(SUBSCRIBER.format(url=crm.url))
@@ -53,8 +53,8 @@ def kinds(crm: Listener) -> Counter[str]:
     return Counter(json.loads(body)["type"] for _, body in crm.got)
 
 
-def test_run_tells_a_subscriber_before_it_ends(told_desk: Desk, crm: Listener):
-    ended = told_desk.run_process("run", told_desk.list_of(customers(4)), "--json", "--log-level", "debug")
+def test_run_publishes_to_a_subscriber_before_it_ends(publishing_desk: Desk, crm: Listener):
+    ended = publishing_desk.run_process("run", publishing_desk.list_of(customers(4)), "--json", "--log-level", "debug")
     assert ended.code == 0
     assert kinds(crm) == {"session.issued": 4, "invitation.sent": 4}
     assert len({headers["webhook-id"] for headers, _ in crm.got}) == 8
@@ -65,49 +65,49 @@ def test_run_tells_a_subscriber_before_it_ends(told_desk: Desk, crm: Listener):
     )
 
 
-def test_run_ends_though_nobody_takes_what_is_told_and_the_next_one_tells_it(
-    told_desk: Desk, crm: Listener, answers: Answers
+def test_run_ends_though_no_target_accepts_its_events_and_the_next_run_publishes_them(
+    publishing_desk: Desk, crm: Listener, answers: Answers
 ):
     answers.status = 500
-    listed = told_desk.list_of(customers(2))
-    ended = told_desk.onboard("run", listed)
+    listed = publishing_desk.list_of(customers(2))
+    ended = publishing_desk.onboard("run", listed)
     assert ended.code == 0
-    assert "4 events wait" in ended.err
-    (target,) = told_desk.onboard("outbox", "list", "--json").facts["targets"]
+    assert "4 outgoing events have not been delivered yet" in ended.err
+    (target,) = publishing_desk.onboard("outbox", "list", "--json").facts["targets"]
     assert (target["target"], target["waiting"], target["given_up"]) == ("subscriber/crm", 4, 0)
     answers.status = 200
     crm.got.clear()
 
     def told() -> bool:  # the pause after the failures is a fraction of a second here
-        return "events wait" not in told_desk.onboard("run", listed).err
+        return "events wait" not in publishing_desk.onboard("run", listed).err
 
     wait_until(told, "the next run tells it")
     assert kinds(crm) == {"session.issued": 2, "invitation.sent": 2}
 
 
-def test_what_was_given_up_is_listed_and_told_again_by_hand(told_desk: Desk, crm: Listener, answers: Answers):
+def test_given_up_events_are_listed_and_published_again_by_hand(publishing_desk: Desk, crm: Listener, answers: Answers):
     answers.status = 410
-    listed = told_desk.list_of(customers(1))
-    assert told_desk.onboard("run", listed).code == 0
-    facts = told_desk.onboard("outbox", "list", "--json").facts
+    listed = publishing_desk.list_of(customers(1))
+    assert publishing_desk.onboard("run", listed).code == 0
+    facts = publishing_desk.onboard("outbox", "list", "--json").facts
     assert [(item["kind"], item["customer_id"]) for item in facts["given_up"]] == [
         ("invitation.sent", "C-0000"),
         ("session.issued", "C-0000"),
     ]
-    shown = told_desk.onboard("outbox", "list").out
+    shown = publishing_desk.onboard("outbox", "list").out
     assert "HTTP 410" in shown
     answers.status = 200
     crm.got.clear()
     number = facts["given_up"][0]["number"]
-    assert told_desk.onboard("outbox", "retry", "--number", str(number), "--json").facts == {"events": 1}
-    assert told_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 events are told again\n"
-    assert told_desk.onboard("run", listed).code == 0
+    assert publishing_desk.onboard("outbox", "retry", "--number", str(number), "--json").facts == {"events": 1}
+    assert publishing_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 events will be published again\n"
+    assert publishing_desk.onboard("run", listed).code == 0
     assert kinds(crm) == {"session.issued": 1, "invitation.sent": 1}
-    assert "nothing waits" in told_desk.onboard("outbox", "list").out
+    assert "nothing waits" in publishing_desk.onboard("outbox", "list").out
 
 
-def test_retrying_names_the_targets_that_there_are(told_desk: Desk):
-    ended = told_desk.onboard("outbox", "retry", "crm")
+def test_retrying_names_the_targets_that_there_are(publishing_desk: Desk):
+    ended = publishing_desk.onboard("outbox", "retry", "crm")
     assert ended.code == 2
     assert "subscriber/crm" in ended.err
 

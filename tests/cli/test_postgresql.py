@@ -80,11 +80,11 @@ def test_the_password_is_never_shown(desk: Desk):
         assert "s3cret-word" not in ended.out + ended.err
 
 
-def test_status_says_that_nobody_tells_what_is_to_be_told(pg: Desk, empty_url: str):
+def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_url: str):
     pg.secret("events", "s3cret-key-of-events")
     pg.add('[subscribers.crm]\nurl = "http://127.0.0.1:1"\nkeys = [{ file = "secrets/events" }]\n')
     assert pg.onboard("run", pg.list_of(customers(1))).code == 0
-    assert "no process tells" not in pg.onboard("status").err  # it has only just happened
+    assert "no process publishes" not in pg.onboard("status").err  # it has only just happened
     engine = sa.create_engine(empty_url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE outbox SET due_at = due_at - interval '1 hour'"))

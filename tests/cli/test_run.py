@@ -227,7 +227,7 @@ def test_what_waits_longer_than_the_patience_is_named_with_when_and_ends_with_3(
     assert "4 rows wait until 20" in ended.err
 
 
-def test_being_told_to_wait_costs_no_attempt_and_loses_nobody(desk_at, play):
+def test_being_rate_limited_costs_no_attempt_and_loses_no_customer(desk_at, play):
     played = play(faults=(Fault.parse("429:0.2"), Fault.parse("400-too-many:0.1,endpoint=idenfy-kyc")), seed=3)
     desk = desk_at(played)
     ended = desk.onboard("run", desk.list_of(customers(40, au=20)), "--json")

@@ -87,7 +87,7 @@ def test_another_key_than_the_one_that_encrypted_gives_no_links_and_no_traceback
     assert not (desk.path / "links.csv").exists()
 
 
-def test_a_file_that_is_no_database_is_told_in_one_line(desk: Desk):
+def test_a_file_that_is_no_database_is_reported_in_one_line(desk: Desk):
     desk.write("onboarding.db", "customer_id,email\n" * 100)
     ended = desk.onboard("status", "--json")
     assert (ended.code, ended.out) == (2, "")
@@ -95,7 +95,7 @@ def test_a_file_that_is_no_database_is_told_in_one_line(desk: Desk):
     assert "not a database" in line
 
 
-def test_a_database_in_a_folder_that_is_not_there_is_told_in_one_line(desk: Desk):
+def test_a_database_in_a_missing_folder_is_reported_in_one_line(desk: Desk):
     desk.change("sqlite:///onboarding.db", "sqlite:///nowhere/onboarding.db")
     ended = desk.onboard("run", desk.list_of(customers(1)))
     assert ended.code == 2
@@ -103,7 +103,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_told_in_one_line(desk: Desk
     assert "database" in line
 
 
-def test_a_database_that_does_not_answer_is_told_in_one_line(desk: Desk):
+def test_a_database_that_cannot_be_reached_is_reported_in_one_line(desk: Desk):
     desk.change("sqlite:///onboarding.db", f"postgresql+psycopg://somebody@127.0.0.1:{closed_port()}/onboarding")
     for command in (("status",), ("run", desk.list_of(customers(1))), ("db", "upgrade")):
         ended = desk.onboard(*command)
@@ -175,7 +175,7 @@ def test_the_environment_names_the_configuration_too(desk: Desk, tmp_path):
     assert desk.onboard("status").code == 0
 
 
-def test_a_log_file_that_cannot_be_written_is_told_in_one_line(desk: Desk):
+def test_a_log_file_that_cannot_be_written_is_reported_in_one_line(desk: Desk):
     ended = desk.onboard("status", "--log-file", "nowhere/onboard.log")
     assert ended.code == 2
     assert ended.lines == ["--log-file: No such file or directory"]

@@ -21,11 +21,11 @@ def kept(desk):
     return facts
 
 
-def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monkeypatch):
+def test_an_address_is_suppressed_checked_and_removed_again(desk, kept, monkeypatch):
     ended = desk.onboard("suppress", "Vita@Example.com", "060000000", "--country", "lt")
-    assert (ended.code, ended.out) == (0, "2 addresses will not be written to any more\n")
+    assert (ended.code, ended.out) == (0, "2 addresses will get no more messages\n")
     assert (
-        "1 address will not be written to any more; 1 was suppressed already"
+        "1 address will get no more messages; 1 was suppressed already"
         in desk.onboard("suppress", "vita@example.com", "ona@example.com", "--reason", "complaint").out
     )
     assert kept() == {("email", "complaint"): 2, ("sms", "manual"): 1}
@@ -33,7 +33,7 @@ def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monke
     first, second = checked.facts["addresses"]
     assert (first["place"], first["suppressed"], first["reason"]) == (1, True, "manual")
     assert (second["place"], second["suppressed"], second["reason"]) == (2, False, None)
-    assert desk.onboard("suppress", "--remove", "+370 600 00000").out == "1 address may be written to again\n"
+    assert desk.onboard("suppress", "--remove", "+370 600 00000").out == "1 address may get messages again\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     refused = desk.onboard("suppress", "--remove", "vita@example.com")
     assert (refused.code, "1 address asked not to be written to, or complained" in refused.err) == (1, True)
@@ -42,12 +42,12 @@ def test_an_address_is_suppressed_asked_for_and_released_again(desk, kept, monke
     assert kept() == {("email", "complaint"): 1}
 
 
-def test_what_a_person_entered_is_named_beneath_what_the_customer_said(desk, monkeypatch):
+def test_an_operators_entry_is_named_next_to_the_customers_own(desk, monkeypatch):
     monkeypatch.setenv("LOGNAME", "vita")
     desk.onboard("suppress", "+37060000000")
     desk.onboard("suppress", "+37060000000", "--reason", "stop")
     checked = desk.onboard("suppress", "--check", "+37060000000")
-    assert "stop, by vita; besides manual, by vita" in checked.out
+    assert "stop, by vita; also manual, by vita" in checked.out
     (facts,) = desk.onboard("suppress", "--check", "+37060000000", "--json").facts["addresses"]
     assert (facts["reason"], facts["manual_by"]) == ("stop", "vita")
 
@@ -63,12 +63,12 @@ def test_a_user_without_a_name_may_suppress_too(desk, kept, monkeypatch):
     assert kept() == {("email", "manual"): 1}
 
 
-def test_a_file_of_addresses_is_taken_line_by_line_and_its_bad_lines_are_named(desk, kept):
+def test_a_file_of_addresses_is_read_line_by_line_and_its_bad_lines_are_named(desk, kept):
     gone = desk.write("gone.txt", "\ufeff# by letter\nvita@example.com\n\n060000000\nnobody\n+37060000000\n")
     ended = desk.onboard("suppress", "--file", gone, "--reason", "stop", "--json")
     assert ended.code == 1
     assert (ended.facts["added"], [one["place"] for one in ended.facts["refused"]]) == (2, [4, 5])
-    assert "line 4: a national number, and no country; start with +" in ended.err
+    assert "line 4: a national number without a country; start with +" in ended.err
     assert "or give --country" in ended.err
     assert "nobody" not in ended.err
     assert kept() == {("email", "stop"): 1, ("sms", "stop"): 1}
@@ -79,7 +79,7 @@ def test_a_file_of_addresses_is_taken_line_by_line_and_its_bad_lines_are_named(d
     [
         ([], "give addresses, or a --file of them"),
         (["--list", "vita@example.com"], "takes no address"),
-        (["nobody"], "address 1: 6 characters, not all of them of a phone number"),
+        (["nobody"], "address 1: 6 characters, and not all of them belong to a phone number"),
         (["060000000", "--country", "XX"], "expected a country's code"),
     ],
 )

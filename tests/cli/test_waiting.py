@@ -25,7 +25,7 @@ def test_a_list_whose_customers_another_paused_list_serves_is_not_waited_for(des
     desk.onboard("pause", "latest")
     ended = desk.onboard("run", desk.write("second.csv", "customer_id,email\nC-1,uno@example.com\n"))
     assert ended.code == 3, ended.err
-    assert "wait for another batch" in ended.err
+    assert "wait for a paused batch" in ended.err
 
 
 def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(desk: Desk, played: Played):
@@ -38,7 +38,7 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     ended = desk.onboard("run", file, "--json")
     assert ended.code == 3, ended.err
     assert f"2 rows wait until {at}" in ended.err
-    assert f"2 for the end of quiet hours: until {at}" in ended.err
+    assert f"2 until {at}: the message may not leave during quiet hours" in ended.err
     facts = ended.facts
     assert facts["waits"] == {"quiet_hours": {"rows": 2, "from": at, "until": at}}
     assert facts["forecast"]["finishes_at"] >= at
@@ -47,18 +47,18 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     assert played.opened == {}
 
 
-def test_what_waits_for_a_decision_is_named_with_when_it_is_looked_at_again(desk: Desk):
+def test_rows_that_wait_for_a_decision_are_named_with_the_time_of_the_next_check(desk: Desk):
     desk.onboard("run", desk.list_of(customers(1)))
     later = datetime(2036, 11, 20, 12, tzinfo=UTC)
     with sqlite3.connect(desk.path / "onboarding.db") as database:
-        # One who had the link in the app and has handed everything in, before the message left.
+        # This customer had the link in the app, and submitted everything before the message was sent.
         database.execute("UPDATE job SET state = 'issued', result = 'review'")
         kept_back = "UPDATE invitation SET state = 'waiting', reason = 'in_review', due_at = ?"
         database.execute(kept_back, [f"{later:%Y-%m-%d %H:%M:%S.%f}"])
     at = "2036-11-20T12:00:00Z"
     facts = desk.onboard("status", "latest", "--json").facts
     assert facts["waits"] == {"in_review": {"rows": 1, "from": at, "until": at}}
-    said = f"1 for what is decided about their customers, who have handed everything in: looked at again at {at}"
+    said = f"1 checked again at {at}: the customer has finished their part, and the provider has not decided yet"
     assert said in desk.onboard("status", "latest").out
     ended = desk.onboard("run", "customers.csv")
     assert (ended.code, said in ended.err) == (3, True)

@@ -107,7 +107,7 @@ def test_on_sqlite_what_came_in_is_worked_by_the_next_run(desk: Desk, played: Pl
     assert desk.end(web, signal.SIGTERM).code == 0
 
 
-def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_listed(desk: Desk, played: Played):
+def test_what_a_provider_decides_comes_into_the_batch_and_an_unmatched_webhook_is_listed(desk: Desk, played: Played):
     web, url = started(desk)
     rows = [row | {"country": "DE"} for row in customers(3)]
     assert desk.onboard("run", desk.list_of(rows)).code == 0
@@ -129,7 +129,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_lis
     (kept,) = desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"]
     assert kept["ids"] == ["scanRef 3f2a…4b12"]
     assert (
-        desk.onboard("webhook", "list").out == "there is none\n"
+        desk.onboard("webhook", "list").out == "there is no such webhook\n"
     )  # it may be about a session that is just being opened
     assert desk.onboard("webhook", "retry").out == "0 webhooks are worked off again\n"
     assert desk.onboard("webhook", "retry", "7").code == 2
@@ -139,7 +139,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_what_is_nobodys_is_lis
     assert not any(word in ended.err for word in (*played.tokens, "3f2a9c1d7e664b12", "sandbox-webhook-key"))
 
 
-def test_who_waits_is_answered_when_the_server_is_told_to_end(desk: Desk, threads: ThreadPoolExecutor):
+def test_waiting_requests_are_answered_when_the_server_ends(desk: Desk, threads: ThreadPoolExecutor):
     web, url = started(with_key(desk))
     assert ask(f"{url}/events", EVENT)[0] == 202
     waiting = threads.submit(ask, f"{url}/events", EVENT | {"id": "8"}, Prefer="wait=10")
@@ -160,7 +160,7 @@ def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(offic
     assert ask(f"{url}/events", EVENT)[0] == 202
     ended = office.end(web, signal.SIGTERM)
     assert ended.code == 0
-    assert "the database is ready: events are taken" in ended.err
+    assert "the database is ready: taking events" in ended.err
 
 
 def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):
@@ -172,9 +172,9 @@ def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):
 def test_a_file_that_is_no_database_stops_the_start(desk: Desk):
     desk.write("onboarding.db", b"a list of customers, perhaps" * 100)
     ended = desk.onboard("web", "--bind", "127.0.0.1:0")
-    assert (ended.code, "the database does not answer" in ended.err) == (2, True)
+    assert (ended.code, "the database cannot be used" in ended.err) == (2, True)
 
 
 def desk_port(desk: Desk) -> str:
-    """The sandbox's, which is taken."""
+    """The sandbox's port, which is in use."""
     return desk.config.read_text("utf-8").split("http://127.0.0.1:")[1].partition("/")[0]

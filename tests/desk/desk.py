@@ -210,7 +210,7 @@ def no_hanging() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_logging() -> Iterator[None]:
-    """Commands take the root logger for themselves: give it back to the tests."""
+    """Commands replace the root logger's handlers: restore them for the tests."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:

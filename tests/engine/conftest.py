@@ -1,4 +1,4 @@
-"""Every test here runs on a loop with a time of its own."""
+"""Every test here runs on a loop with virtual time."""
 
 from tests.simulated.fixtures import bench, clock, inlet, make, make_on_both, pytest_asyncio_loop_factories
 

@@ -1,4 +1,4 @@
-"""Telling others what has happened: at least once, each customer's in order; who does not take it waits alone."""
+"""Publishing events: at least once, each customer's in order; a target that does not accept them delays no other."""
 
 import threading
 from collections import Counter
@@ -13,12 +13,12 @@ from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.endings import Kind, Problem
-from worker.engine.maintenance.retention import UNPUBLISHED_FOR, Retention
-from worker.engine.maintenance.sweep import targets_due, unpublished
-from worker.engine.outbox_publisher import PAUSES_AFTER, OutboxPublisher
+from worker.engine.maintenance.retention import UNPUBLISHED_FOR
+from worker.engine.outbox_publisher import OutboxPublisher
+from worker.engine.outbox_targets import PAUSES_AFTER
 from worker.publishers.contract import Reply
 from worker.store.base.database import Database
-from worker.store.outbox import relay as telling
+from worker.store.outbox import relay
 from worker.store.tables import Outbox
 
 CRM = "subscriber/crm"
@@ -36,11 +36,11 @@ first = "1 s"
 most = "1 minute"
 """
 DOWN = Problem(Kind.TRANSIENT, "HTTP 500")
-AWAY = Problem(Kind.TRANSIENT, "connection refused or not possible", unreachable=True)
+UNREACHABLE = Problem(Kind.TRANSIENT, "connection refused or not possible", unreachable=True)
 
 
 class FakeTarget:
-    """Takes what it is told, but for the customers that it has a problem with."""
+    """Accepts events, except those of the customers in `problems`."""
 
     longest = timedelta(seconds=30)
 
@@ -59,7 +59,7 @@ class FakeTarget:
             if problem is None:
                 self.published.append(event)
             replies.append(Reply(event.number, clock(), problem))
-            if self.down and (problem is AWAY or len(replies) == PAUSES_AFTER):
+            if self.down and (problem is UNREACHABLE or len(replies) == PAUSES_AFTER):
                 break
         self.before_answering()
         return replies
@@ -79,7 +79,7 @@ def world(make_on_both) -> World:
 
 
 def happen(world, happened, *customers, account="kyc"):
-    """Write down that it happened to each of these customers, in a transaction for each."""
+    """Write this event of each of these customers, in a transaction for each."""
     for customer in customers:
         with world.parts.database.write() as connection:
             data = {"customer_id": customer, "account": account, "job_id": 1}
@@ -87,14 +87,16 @@ def happen(world, happened, *customers, account="kyc"):
 
 
 def publisher(world, **targets):
-    return OutboxPublisher(world.parts, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0)
+    return OutboxPublisher(
+        world.parts.outbox_targets, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0
+    )
 
 
 def left(world, target="bus"):
     return [(row.customer_id, row.kind) for row in world.rows(Outbox, target=target)]
 
 
-async def test_each_target_is_written_what_it_is_to_be_told_and_the_event_has_one_id(world):
+async def test_each_target_gets_rows_of_the_events_it_subscribes_to_and_an_event_has_one_id(world):
     happen(world, Happened.SESSION_ISSUED, "A")
     happen(world, Happened.JOB_HELD, "A")
     assert left(world) == [("A", "session.issued"), ("A", "job.held")]
@@ -104,8 +106,8 @@ async def test_each_target_is_written_what_it_is_to_be_told_and_the_event_has_on
     assert bus.data["provider"] == "idenfy-kyc"
 
 
-async def test_what_happens_while_a_target_is_told_waits_for_the_next_bell(world):
-    """Otherwise each chunk beside a batch was a few rows, and the next one never long in coming."""
+async def test_events_that_happen_while_a_target_is_published_to_wait_for_the_next_wake_up(world):
+    """Otherwise each chunk during a batch would be a few rows, soon followed by the next one."""
     happen(world, Happened.SESSION_ISSUED, "A")
     bus = FakeTarget()
 
@@ -117,18 +119,18 @@ async def test_what_happens_while_a_target_is_told_waits_for_the_next_bell(world
     one = publisher(world, bus=bus)
     assert one.publish("bus", longest=LONGEST) is False
     assert bus.chunks == [["A"]]
-    while len(bus.chunks) == 1:  # PostgreSQL may take a moment to let go of what told it first
+    while len(bus.chunks) == 1:  # PostgreSQL may take a moment to release the lock of the first connection
         one.publish("bus", longest=LONGEST)
     assert bus.chunks == [["A"], ["B1"]]
 
 
-async def test_nobody_configured_costs_and_writes_nothing(make_on_both):
+async def test_without_targets_nothing_is_written(make_on_both):
     world = make_on_both()
     happen(world, Happened.SESSION_ISSUED, "A")
     assert world.rows(Outbox) == []
 
 
-async def test_what_is_taken_is_removed_and_each_customers_go_in_order(world):
+async def test_accepted_events_are_removed_and_each_customers_go_in_order(world):
     kinds = (Happened.SESSION_ISSUED, Happened.INVITATION_SENT, Happened.JOB_HELD)
     for kind in kinds:
         happen(world, kind, "A", "B")
@@ -140,21 +142,21 @@ async def test_what_is_taken_is_removed_and_each_customers_go_in_order(world):
     assert len(left(world, CRM)) == 4
 
 
-async def test_one_customers_event_that_is_not_taken_holds_up_only_what_follows_of_that_customer(world, clock):
+async def test_an_event_that_is_not_accepted_delays_only_the_later_events_of_its_customer(world, clock):
     happen(world, Happened.INVITATION_SENT, "A", "B")
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
-    tells = publisher(world, **{CRM: crm})
-    tells.publish(CRM, longest=LONGEST)
+    events_out = publisher(world, **{CRM: crm})
+    events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "invitation.sent"), ("B", "job.held")]
-    assert targets_due(world.parts) == ["bus"]
+    assert world.parts.outbox_targets.due() == ["bus"]
     crm.problems.clear()
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == [("A", "invitation.sent"), ("A", "job.held")]  # its wait is not over
     clock.advance(seconds=2)
-    assert set(targets_due(world.parts)) == {"bus", CRM}
-    tells.publish(CRM, longest=LONGEST)
+    assert set(world.parts.outbox_targets.due()) == {"bus", CRM}
+    events_out.publish(CRM, longest=LONGEST)
     assert crm.order[2:] == [("A", "invitation.sent"), ("A", "job.held")]
 
 
@@ -162,10 +164,10 @@ async def test_one_event_is_repeated_with_waits_that_double(world, clock):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
-    tells = publisher(world, **{CRM: crm})
+    events_out = publisher(world, **{CRM: crm})
     waits = []
     for _ in range(2):
-        tells.publish(CRM, longest=LONGEST)
+        events_out.publish(CRM, longest=LONGEST)
         row = world.row(Outbox, target=CRM)
         waits.append(row.due_at - clock())
         clock.advance(seconds=waits[-1].total_seconds())
@@ -173,22 +175,22 @@ async def test_one_event_is_repeated_with_waits_that_double(world, clock):
     assert (row.attempts, row.detail) == (2, "HTTP 500")
 
 
-@pytest.mark.parametrize("problem", [DOWN, AWAY])
-async def test_a_target_that_is_down_is_left_alone_and_then_asked_with_one_event(world, clock, problem):
+@pytest.mark.parametrize("problem", [DOWN, UNREACHABLE])
+async def test_a_target_that_is_down_is_paused_and_then_tested_with_one_event(world, clock, problem):
     happen(world, Happened.JOB_HELD, *(f"C{number}" for number in range(20)))
     crm = FakeTarget()
     crm.down = problem
-    tells = publisher(world, **{CRM: crm})
-    tells.publish(CRM, longest=LONGEST)
-    tells.publish(CRM, longest=LONGEST)
+    events_out = publisher(world, **{CRM: crm})
+    events_out.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert len(crm.chunks) == 1
-    assert CRM not in targets_due(world.parts)
+    assert CRM not in world.parts.outbox_targets.due()
     clock.advance(seconds=5)
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert [len(chunk) for chunk in crm.chunks] == [20, 1]
     crm.down = None
     clock.advance(seconds=5)
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == []
     assert len(crm.chunks[2]) == 1
 
@@ -197,21 +199,21 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
     crm.down = Problem(Kind.RATE_LIMITED, "HTTP 429", retry_after=timedelta(minutes=20))
-    tells = publisher(world, **{CRM: crm})
-    tells.publish(CRM, longest=LONGEST)
+    events_out = publisher(world, **{CRM: crm})
+    events_out.publish(CRM, longest=LONGEST)
     clock.advance(minutes=19)
-    assert CRM not in targets_due(world.parts)
+    assert CRM not in world.parts.outbox_targets.due()
     clock.advance(minutes=2)
-    assert CRM in targets_due(world.parts)
+    assert CRM in world.parts.outbox_targets.due()
 
 
-async def test_an_event_that_is_never_taken_is_given_up_and_what_follows_of_its_customer_goes_on(world, clock, caplog):
+async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_next_events_go_on(world, clock, caplog):
     happen(world, Happened.INVITATION_SENT, "A")
     crm = FakeTarget()
     crm.problems["A"] = DOWN
-    tells = publisher(world, **{CRM: crm})
+    events_out = publisher(world, **{CRM: crm})
     for _ in range(8):
-        tells.publish(CRM, longest=LONGEST)
+        events_out.publish(CRM, longest=LONGEST)
         clock.advance(minutes=10)
     row = world.row(Outbox, target=CRM)
     assert row.due_at is None
@@ -219,52 +221,52 @@ async def test_an_event_that_is_never_taken_is_given_up_and_what_follows_of_its_
     assert "1 events are given up" in caplog.text
     crm.problems.clear()
     happen(world, Happened.JOB_HELD, "A")
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("A", "job.held")]
-    assert telling.status(world.parts.database)[CRM] == telling.TargetStatus(0, 1, None)
+    assert relay.status(world.parts.database)[CRM] == relay.TargetStatus(0, 1, None)
 
 
-async def test_what_the_target_wants_never_again_is_given_up_at_once(world):
+async def test_an_event_that_the_target_refuses_for_good_is_given_up_at_once(world):
     happen(world, Happened.JOB_HELD, "A")
     crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none", status=410)
+    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events", status=410)
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is None
     assert world.budget(CRM).pauses == 0
 
 
-async def test_a_bus_that_is_away_for_a_month_is_told_all_the_same(world, clock):
+async def test_a_bus_that_was_unreachable_for_a_month_still_gets_its_events(world, clock):
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
-    bus.down = AWAY
-    tells = publisher(world, bus=bus)
+    bus.down = UNREACHABLE
+    events_out = publisher(world, bus=bus)
     for _ in range(5):
-        tells.publish("bus", longest=LONGEST)
+        events_out.publish("bus", longest=LONGEST)
         clock.advance(days=7)
     bus.down = None
-    tells.publish("bus", longest=LONGEST)
+    events_out.publish("bus", longest=LONGEST)
     assert bus.order == [("A", "job.held")]
 
 
-async def test_what_was_given_up_is_told_again_when_a_person_says_so_and_repeated_anew(world, clock):
+async def test_given_up_events_are_published_again_when_the_operator_asks_and_repeated_anew(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
-    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: it wants none")
-    tells = publisher(world, **{CRM: crm})
-    tells.publish(CRM, longest=LONGEST)
+    crm.problems["A"] = Problem(Kind.BAD_INPUT, "HTTP 410: the subscriber wants no events")
+    events_out = publisher(world, **{CRM: crm})
+    events_out.publish(CRM, longest=LONGEST)
     clock.advance(days=2)
-    assert telling.again(world.parts.database, target="bus", number=None, now=clock()) == 0
-    assert telling.again(world.parts.database, target=CRM, number=None, now=clock()) == 1
+    assert relay.retry(world.parts.database, target="bus", number=None, now=clock()) == 0
+    assert relay.retry(world.parts.database, target=CRM, number=None, now=clock()) == 1
     crm.problems["A"] = DOWN
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert world.row(Outbox, target=CRM).due_at is not None  # not given up, though it happened two days ago
     crm.problems.clear()
     clock.advance(minutes=1)
-    tells.publish(CRM, longest=LONGEST)
+    events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "job.held"), ("A", "job.held")]
 
 
-async def test_a_process_that_dies_after_telling_leads_to_the_same_event_again_and_never_to_none(world):
+async def test_a_process_that_dies_after_publishing_leads_to_the_same_event_again_and_never_to_none(world):
     happen(world, Happened.JOB_HELD, "A", "B")
 
     class Killed(BaseException):
@@ -293,12 +295,12 @@ async def test_a_number_is_never_given_to_a_second_event(world):
     assert [event.number for event in published] == sorted(event.number for event in published)
 
 
-async def test_a_target_that_is_being_told_is_not_told_beside_it(world):
+async def test_a_target_is_not_published_to_twice_at_the_same_time(world):
     happen(world, Happened.JOB_HELD, "A")
     second = publisher(world)
 
     def meanwhile() -> None:
-        if not world.parts.database.is_sqlite:  # another process, which SQLite has none of
+        if not world.parts.database.is_sqlite:  # another process; on SQLite there is none
             assert second.publish("bus", longest=LONGEST) is False
         assert first.publish("bus", longest=LONGEST) is False
         assert second._targets["bus"].published == []
@@ -311,9 +313,9 @@ async def test_a_target_that_is_being_told_is_not_told_beside_it(world):
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
-async def test_several_processes_that_tell_one_target_keep_each_customers_order(world):
+async def test_several_processes_that_publish_to_one_target_keep_each_customers_order(world):
     published: list = []
-    tellers = [publisher(world, bus=FakeTarget(published)) for _ in range(4)]
+    publishers = [publisher(world, bus=FakeTarget(published)) for _ in range(4)]
     writing = threading.Event()
 
     def publish(one: OutboxPublisher) -> None:
@@ -321,8 +323,8 @@ async def test_several_processes_that_tell_one_target_keep_each_customers_order(
             one.publish("bus", longest=LONGEST)
 
     kinds = [Happened.SESSION_ISSUED, Happened.INVITATION_SENT, Happened.JOB_HELD, Happened.JOB_FAILED]
-    with ThreadPoolExecutor(len(tellers)) as threads:
-        done = [threads.submit(publish, one) for one in tellers]
+    with ThreadPoolExecutor(len(publishers)) as threads:
+        done = [threads.submit(publish, one) for one in publishers]
         for kind in kinds:
             happen(world, kind, *(f"C{number}" for number in range(12)))
         writing.set()
@@ -336,7 +338,7 @@ async def test_several_processes_that_tell_one_target_keep_each_customers_order(
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # SQLite has no connections to lose
-async def test_one_who_lost_its_lock_with_its_connection_removes_nothing(world):
+async def test_a_publisher_that_lost_its_lock_with_its_connection_removes_nothing(world):
     happen(world, Happened.JOB_HELD, "A")
     published: list = []
     cut, other = FakeTarget(published), publisher(world, bus=FakeTarget(published))
@@ -346,10 +348,10 @@ async def test_one_who_lost_its_lock_with_its_connection_removes_nothing(world):
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        beside = Database(world.parts.settings.database.url)
-        with beside.write() as connection:
+        second = Database(world.parts.settings.database.url)
+        with second.write() as connection:
             connection.execute(ends)
-        beside.close()
+        second.close()
 
     cut.before_answering = lose_the_lock
     with pytest.raises(sa.exc.OperationalError):
@@ -359,29 +361,29 @@ async def test_one_who_lost_its_lock_with_its_connection_removes_nothing(world):
     assert len(published) == 2
 
 
-async def test_a_process_that_is_to_end_tells_nothing_more(world):
+async def test_a_stopping_process_publishes_nothing_more(world):
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
-    ending = OutboxPublisher(world.parts, {"bus": bus}, stopping=lambda: True)
+    ending = OutboxPublisher(world.parts.outbox_targets, {"bus": bus}, stopping=lambda: True)
     assert ending.publish("bus", longest=LONGEST) is False
     assert bus.chunks == []
 
 
-async def test_one_who_has_more_than_its_time_allows_says_so(world):
+async def test_a_publisher_whose_time_is_up_returns_that_more_is_due(world):
     happen(world, Happened.JOB_HELD, "A")
     assert publisher(world).publish("bus", longest=timedelta(0)) is True
 
 
-async def test_a_bell_for_nobody_is_said_and_dropped(world, caplog):
+async def test_a_wake_up_for_an_unknown_target_is_logged_and_ignored(world, caplog):
     assert publisher(world).publish("subscriber/nobody", longest=LONGEST) is False
     assert "subscriber/nobody" in caplog.text
 
 
-async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
+async def test_events_that_no_target_accepts_are_removed_after_their_time(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     clock.advance(days=UNPUBLISHED_FOR.days - 1)
     retention.step()
     assert len(world.rows(Outbox)) == 4
@@ -392,27 +394,27 @@ async def test_what_nobody_takes_is_removed_after_its_time(world, clock):
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
-async def test_a_target_that_may_be_told_for_minutes_and_nobody_tells_is_named(world, clock):
-    happen(world, Happened.SESSION_ISSUED, "A")  # of which the subscriber does not want to hear
+async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world, clock):
+    happen(world, Happened.SESSION_ISSUED, "A")  # the subscriber does not subscribe to it
     clock.advance(minutes=4)
-    assert unpublished(world.parts) == []  # a worker may just be starting
+    assert world.parts.outbox_targets.unpublished() == []  # a worker may just be starting
     clock.advance(minutes=2)
-    assert unpublished(world.parts) == ["bus"]
+    assert world.parts.outbox_targets.unpublished() == ["bus"]
     bus, seen = FakeTarget(), []
-    bus.before_answering = lambda: seen.append(unpublished(world.parts))
+    bus.before_answering = lambda: seen.append(world.parts.outbox_targets.unpublished())
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
     assert seen == [[]]  # somebody is at it, however long it takes
-    assert unpublished(world.parts) == []
+    assert world.parts.outbox_targets.unpublished() == []
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
-async def test_a_target_that_is_paused_is_not_named_for_want_of_somebody_who_tells_it(world, clock):
+async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")
     clock.advance(minutes=6)
     bus = FakeTarget()
-    bus.down = AWAY
+    bus.down = UNREACHABLE
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
-    assert unpublished(world.parts) == []
+    assert world.parts.outbox_targets.unpublished() == []
 
 
 @pytest.fixture
@@ -427,27 +429,27 @@ def behind_a_pooler(world) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
-async def test_behind_a_pooler_that_shares_sessions_nobody_is_told_and_the_log_says_what_to_do(
+async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the_log_says_what_to_do(
     world, behind_a_pooler, caplog
 ):
     happen(world, Happened.JOB_HELD, "A")
-    assert not telling.sessions_are_ours(world.parts.database)
+    assert not relay.keeps_its_session(world.parts.database)
     bus = FakeTarget()
-    tells = publisher(world, bus=bus)
+    events_out = publisher(world, bus=bus)
     for _ in range(3):
-        assert tells.publish("bus", longest=LONGEST) is False
+        assert events_out.publish("bus", longest=LONGEST) is False
     assert bus.published == []
-    (said,) = caplog.messages
-    assert said.startswith("nobody is told what happens")
-    assert "pool_mode = session" in said
+    (message,) = caplog.messages
+    assert message.startswith("nothing is published")
+    assert "pool_mode = session" in message
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
     with (
-        telling.alone(world.parts.database, "bus", silence=LONGEST) as transaction,
-        pytest.raises(telling.NotOurConnection),
+        relay.publishing_lock(world.parts.database, "bus", silence=LONGEST) as transaction,
+        pytest.raises(relay.SessionNotKept),
         transaction(),
     ):
         pass

@@ -1,4 +1,4 @@
-"""What others are told of a whole story: each kind, by its schema, and nothing that is nobody's business."""
+"""The events published in a whole story: each kind, by its schema, and no personal data."""
 
 import json
 from datetime import timedelta
@@ -35,10 +35,10 @@ def private(name):
     return customer(name, person=person, channel=Channel.EMAIL)
 
 
-def told(world):
-    """What a bus is told of all that has happened so far."""
+def published(world):
+    """The events that a bus gets of all that has happened so far."""
     bus = FakeTarget()
-    OutboxPublisher(world.parts, {"bus": bus}).publish("bus", longest=LONGEST)
+    OutboxPublisher(world.parts.outbox_targets, {"bus": bus}).publish("bus", longest=LONGEST)
     return [(json.loads(cloud_event(event)), cloud_event(event).decode()) for event in bus.published]
 
 
@@ -62,28 +62,28 @@ def world(make_on_both):
     return world
 
 
-async def test_a_whole_story_is_told_in_schema_and_without_anything_personal(world, clock):
+async def test_a_whole_story_is_published_by_schema_and_without_personal_data(world, clock):
     world.add(*map(private, ("GOOD", "REFUSED", "BAD", "LOST")))
     await world.work()
     world.add(private("LATE"), floor=timedelta(hours=12))
     await world.issue()
-    clock.advance(days=8)  # its link has expired before its turn came, and the other one unused: new ones
+    clock.advance(days=8)  # one link has expired before it was sent, the other link unused: both are replaced
     await world.work()
-    messages = told(world)
+    messages = published(world)
     kinds = [message["type"] for message, _ in messages]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "session.issued": 5,
         "invitation.sent": 3,
         "job.failed": 2,
         "job.held": 1,
-        "session.expired": 3,  # of the one whose mail was refused, too
+        "session.expired": 3,  # the session whose mail was refused, too
     }
     for message, text in messages:
         check(message)
         assert not any(word in text for word in SENTINELS), message["type"]
         assert message["subject"] == message["data"]["customer_id"]
         assert message["data"]["provider"] == "idenfy-kyc"
-    # What is looked for was there: in what the customers were sent, and in what the operator is shown.
+    # The words were there to leak: the customers' mails and the details for the operator have them.
     assert "Quellenhofer" in world.senders["email"].messages[0].text
     assert any("Quellenhofer" in row.detail for row in world.rows(Job))
     assert [message["type"] for message, _ in messages if message["subject"] == "LATE"] == [
@@ -98,7 +98,7 @@ async def test_a_whole_story_is_told_in_schema_and_without_anything_personal(wor
 async def test_the_facts_are_those_of_the_report(world):
     batch = world.add(private("GOOD"), private("BAD"))
     await world.work()
-    messages = {(message["subject"], message["type"]): message["data"] for message, _ in told(world)}
+    messages = {(message["subject"], message["type"]): message["data"] for message, _ in published(world)}
     job, session = world.job("GOOD"), world.row(SessionRow)
     sent = messages["GOOD", "invitation.sent"]
     assert (sent["job_id"], sent["batch_id"], sent["row"]) == (job.id, batch, 2)
@@ -109,26 +109,26 @@ async def test_the_facts_are_those_of_the_report(world):
     assert (failed["reason"], failed["attempts"], failed["row"], failed["session"]) == ("bad_input", 1, 3, None)
 
 
-async def test_a_session_that_is_completed_is_told_with_its_result(world):
+async def test_a_completed_session_is_published_with_its_result(world):
     world.add(private("GOOD"))
     await world.work()
-    told(world)
+    published(world)
     with world.parts.database.write() as connection:
         ids = [row.id for row in world.rows(SessionRow)]
         done = Happened.SESSION_COMPLETED
         outbox.add_session_events(connection, ids, done, result="approved", now=world.clock())
-    ((message, _),) = told(world)
+    ((message, _),) = published(world)
     check(message)
     assert message["data"]["result"] == "approved"
     assert message["data"]["state"] == SessionState.COMPLETED
 
 
-async def test_what_is_rolled_back_is_told_to_nobody(world):
+async def test_events_of_a_rolled_back_transaction_are_not_published(world):
     world.add(private("GOOD"))
     await world.work()
-    told(world)
+    published(world)
     ids = [row.id for row in world.rows(SessionRow)]
     with world.parts.database.engine.connect() as connection:
         outbox.add_session_events(connection, ids, Happened.SESSION_EXPIRED, now=world.clock())
         connection.rollback()
-    assert told(world) == []
+    assert published(world) == []

@@ -1,4 +1,4 @@
-"""One dispatcher for each account and channel on a loop, bells that coalesce, and an end that is quick and loses
+"""One dispatcher for each account and channel on a loop, wake-ups that coalesce, and an end that is quick and loses
 nothing."""
 
 import asyncio
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.dispatch.contract import Room
-from worker.engine.maintenance.sweep import return_leases, ringable
 from worker.foundation.clock import SharedClock, system_clock
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
@@ -20,7 +20,7 @@ from worker.store.messages.record_results import Handovers
 from worker.store.tables import Attempt, Job
 
 
-async def test_a_bell_for_an_account_that_is_being_served_returns_at_once(make):
+async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(make):
     async def answer(_):
         await asyncio.sleep(1)
         return world.session()
@@ -28,19 +28,19 @@ async def test_a_bell_for_an_account_that_is_being_served_returns_at_once(make):
     world = make(answer)
     world.add_many(10)
     runner = world.start()
-    going = asyncio.create_task(runner.serve("issue:kyc"))
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(10)
     began = world.clock.elapsed
-    assert [await runner.serve("issue:kyc") for _ in range(50)] == [False] * 50
+    assert [await runner.serve(WakeUp.issue("kyc")) for _ in range(50)] == [False] * 50
     assert world.clock.elapsed == began
-    assert runner.is_working("issue:kyc")
+    assert runner.is_working(WakeUp.issue("kyc"))
     await going
     assert not runner.busy
     assert len(world.asked) == 10
     await runner.close()
 
 
-async def test_a_bell_while_a_shift_is_going_makes_it_look_again(make):
+async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make):
     async def answer(_):
         await asyncio.sleep(0.5)
         return world.session()
@@ -48,31 +48,31 @@ async def test_a_bell_while_a_shift_is_going_makes_it_look_again(make):
     world = make(answer)
     world.add_many(1)
     runner = world.start()
-    going = asyncio.create_task(runner.serve("issue:kyc"))
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(1)
     world.add_many(1, "D")
-    await runner.serve("issue:kyc")
+    await runner.serve(WakeUp.issue("kyc"))
     await going
     assert world.asked == ["C000", "D000"]
     await runner.close()
 
 
-async def test_a_bell_for_a_name_that_is_not_configured_is_noted_and_harms_nobody(make, caplog):
+async def test_a_wake_up_for_a_name_that_is_not_configured_is_logged_and_does_no_harm(make, caplog):
     world = make()
     runner = world.start()
-    assert await runner.serve("issue:gone") is False
+    assert await runner.serve(WakeUp.issue("gone")) is False
     assert "issue:gone" in caplog.text
     await runner.close()
 
 
-async def test_one_bell_too_many_finds_nothing_and_ends(make):
+async def test_a_superfluous_wake_up_finds_nothing_and_ends(make):
     world = make()
-    await world.serve("issue:kyc", "issue:au", "invite:email", "invite:sms")
+    await world.serve(WakeUp.issue("kyc"), WakeUp.issue("au"), WakeUp.invite("email"), WakeUp.invite("sms"))
     assert world.asked == []
     assert world.clock.elapsed < 1
 
 
-async def test_a_shift_that_is_over_in_time_says_that_there_is_more(make):
+async def test_a_dispatcher_that_ends_by_time_returns_that_more_is_due(make):
     async def answer(_):
         await asyncio.sleep(1)
         return world.session()
@@ -81,14 +81,14 @@ async def test_a_shift_that_is_over_in_time_says_that_there_is_more(make):
     world.longest = timedelta(seconds=3)
     world.add_many(20)
     runner = world.start()
-    assert await runner.serve("issue:kyc") is True
+    assert await runner.serve(WakeUp.issue("kyc")) is True
     assert world.clock.elapsed < 5
     assert world.states()["waiting"] == 20 - len(world.asked)
-    assert await runner.serve("issue:kyc") is True
+    assert await runner.serve(WakeUp.issue("kyc")) is True
     await runner.close()
 
 
-async def test_a_warm_end_waits_for_the_calls_that_are_out_and_gives_the_rest_back(make_on_both):
+async def test_a_stop_waits_for_the_calls_in_flight_and_releases_the_rest(make_on_both):
     async def answer(_):
         await asyncio.sleep(2)
         return world.session()
@@ -96,7 +96,7 @@ async def test_a_warm_end_waits_for_the_calls_that_are_out_and_gives_the_rest_ba
     world = make_on_both(answer, concurrency=3)
     world.add_many(50)
     runner = world.start()
-    going = asyncio.create_task(runner.serve("issue:kyc"))
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(3)
     runner.stop()
     await runner.close()
@@ -107,27 +107,27 @@ async def test_a_warm_end_waits_for_the_calls_that_are_out_and_gives_the_rest_ba
     assert {row.outcome for row in world.rows(Attempt)} == {"done"}
 
 
-async def test_after_the_end_has_begun_no_bell_starts_anything(make):
+async def test_after_a_stop_no_wake_up_starts_a_dispatcher(make):
     world = make()
     world.add_many(3)
     runner = world.start()
     runner.stop()
-    assert await runner.serve("issue:kyc") is False
+    assert await runner.serve(WakeUp.issue("kyc")) is False
     await runner.close()
     assert world.asked == []
 
 
-async def test_the_end_closes_the_senders_connections(make):
+async def test_closing_the_runner_closes_the_senders_connections(make):
     world = make()
     await world.start().close()
     assert all(sender.closed for sender in world.senders.values())
 
 
-# The database goes away.
+# The database cannot be reached.
 
 
-class Crossed(Exception):
-    """What PostgreSQL says to one of two transactions that wait for each other."""
+class Deadlock(Exception):
+    """PostgreSQL's error to one of two transactions in a deadlock."""
 
     sqlstate = "40P01"
 
@@ -156,7 +156,7 @@ class FickleHandovers(Fickle, Handovers):
     pass
 
 
-async def test_results_outlive_a_database_that_is_away_while_they_are_written(make_on_both, caplog):
+async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make_on_both, caplog):
     world = make_on_both()
     world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
     world.parts.attempts.refusals = 2
@@ -164,21 +164,21 @@ async def test_results_outlive_a_database_that_is_away_while_they_are_written(ma
     await world.issue()
     assert world.states() == {"issued": 20}
     assert len(world.asked) == 20
-    assert "the database is away" in caplog.text
+    assert "the database cannot be reached" in caplog.text
 
 
-async def test_a_transaction_that_crossed_with_another_one_is_made_again_at_once(make, caplog):
+async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplog):
     world = make()
     world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
-    world.parts.attempts.refusals, world.parts.attempts.why = 3, Crossed()
+    world.parts.attempts.refusals, world.parts.attempts.why = 3, Deadlock()
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
-    assert "away" not in caplog.text
+    assert "cannot be reached" not in caplog.text
     assert world.clock.elapsed < 1
 
 
-async def test_sent_messages_outlive_it_too_and_are_not_sent_again(make):
+async def test_results_of_sent_messages_outlive_it_too_and_are_not_sent_again(make):
     world = make()
     world.parts.handovers = FickleHandovers(world.parts.database, world.parts.keyring)
     world.parts.handovers.refusals = 2
@@ -188,7 +188,7 @@ async def test_sent_messages_outlive_it_too_and_are_not_sent_again(make):
     assert len(world.senders["email"].messages) == 6
 
 
-async def test_a_database_that_is_away_at_the_taking_ends_the_shift_and_nothing_is_lost(make):
+async def test_a_database_that_cannot_be_reached_at_a_claim_ends_the_dispatcher_and_nothing_is_lost(make):
     world = make()
     world.add_many(5)
     real = world.parts.jobs.claim
@@ -202,74 +202,74 @@ async def test_a_database_that_is_away_at_the_taking_ends_the_shift_and_nothing_
     assert world.states() == {"invited": 5}
 
 
-# The timer.
+# The sweep.
 
 
-async def test_the_timer_rings_for_what_is_due_and_may_be_worked(make):
+async def test_the_sweep_finds_what_is_due_and_may_be_worked(make):
     world = make()
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.due_wake_ups() == []
     world.add_many(1)
     world.add_many(1, "D", account="au")
-    assert ringable(world.parts) == [("issue", "au"), ("issue", "kyc")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au"), WakeUp.issue("kyc")]
     await world.issue("kyc")
-    assert ringable(world.parts) == [("issue", "au"), ("invite", "email")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au"), WakeUp.invite("email")]
 
 
-async def test_the_timer_does_not_ring_for_a_paused_account_until_its_time(make):
+async def test_the_sweep_leaves_a_paused_account_out_until_its_time(make):
     world = make([LIMITED])
     world.add_many(1)
     await world.issue()
     world.set(Job, due_at=world.clock())
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.due_wake_ups() == []
     world.clock.advance(seconds=31)
-    assert ringable(world.parts) == [("issue", "kyc")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
 
 
-async def test_the_timer_does_not_ring_for_a_stopped_account(make):
+async def test_the_sweep_leaves_a_stopped_account_out(make):
     world = make([REFUSED])
     world.add_many(1)
     await world.issue()
-    assert ringable(world.parts) == []
+    assert world.parts.sweep.due_wake_ups() == []
     world.parts.budgets.resume("kyc")
-    assert ringable(world.parts) == [("issue", "kyc")]
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
 
 
-async def test_what_no_bell_rang_for_is_found(make):
-    """Every bell between issuing and inviting is lost: the timer finds both."""
+async def test_due_rows_without_a_wake_up_are_found(make):
+    """Every wake-up between issuing and inviting is lost: the sweep finds both."""
     world = make()
     world.add_many(5)
     assert await world.tick()
-    world.rung.clear()
+    world.woken.clear()
     assert await world.tick()
     assert world.states() == {"invited": 5}
     assert not await world.tick()
 
 
-async def test_the_leases_of_a_worker_that_is_gone_come_back_and_are_told(make, caplog):
+async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog):
     caplog.set_level("INFO")
     world = make()
     world.add_many(2)
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda channel, _: world.rung.append(channel))
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
     work.claim(Room(10, 10, 0), world.clock())
-    assert return_leases(world.parts) == Returned()
+    assert world.parts.sweep.return_leases() == Returned()
     world.clock.advance(seconds=61)
-    assert return_leases(world.parts) == Returned(free=2)
+    assert world.parts.sweep.return_leases() == Returned(free=2)
     assert "2 rows given back" in caplog.text
     assert not await world.tick() or world.states() == {"issued": 2}
 
 
-async def test_where_nobody_else_can_be_working_they_come_back_at_once(make):
+async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):
     world = make([HANG])
     world.add_many(1)
-    going = asyncio.create_task(world.start().serve("issue:kyc"))
+    going = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(1)
-    assert return_leases(world.parts, all_of_them=True) == Returned(held=1)
+    assert world.parts.sweep.return_leases(all_of_them=True) == Returned(held=1)
     world.http.release()
     await going
     assert world.job("C000").state is JobState.HELD
 
 
-async def test_a_slow_relay_does_not_delay_the_asking_for_sessions(make):
+async def test_a_slow_relay_does_not_delay_the_opening_of_sessions(make):
     class Slow(FakeSender):
         async def send(self, message):
             await asyncio.sleep(20)
@@ -280,9 +280,9 @@ async def test_a_slow_relay_does_not_delay_the_asking_for_sessions(make):
     await world.issue()
     world.add_many(30)
     runner = world.start()
-    sending = asyncio.create_task(runner.serve("invite:email"))
+    sending = asyncio.create_task(runner.serve(WakeUp.invite("email")))
     await asyncio.sleep(0)
-    await runner.serve("issue:kyc")
+    await runner.serve(WakeUp.issue("kyc"))
     assert world.states() == {"issued": 31}
     assert world.clock.elapsed < 5
     runner.stop()
@@ -291,7 +291,7 @@ async def test_a_slow_relay_does_not_delay_the_asking_for_sessions(make):
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
-async def test_a_runner_sets_the_clock_by_the_databases_again_and_again(make_on_both):
+async def test_a_runner_sets_the_clock_by_the_databases_at_intervals(make_on_both):
     world = make_on_both()
     wrong = [timedelta(minutes=5)]
     clock = SharedClock(lambda: system_clock() + wrong[-1])
@@ -299,7 +299,7 @@ async def test_a_runner_sets_the_clock_by_the_databases_again_and_again(make_on_
     runner = world.start()
     for off in (timedelta(minutes=5), timedelta(minutes=-7)):
         wrong.append(off)
-        for _ in range(10):  # an answer that takes long, as on a busy machine, is rightly not believed
+        for _ in range(10):  # a slow answer, as on a busy machine, is rightly ignored
             await asyncio.sleep(11)
             if abs(clock() - system_clock()) < timedelta(seconds=1):
                 break

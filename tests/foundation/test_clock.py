@@ -1,4 +1,4 @@
-"""A machine's clock, set by the database's: the newest good sample counts, for everybody who holds the clock."""
+"""A machine's clock, set by the database's: the newest good sample counts, for all parts that share the clock."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -11,11 +11,11 @@ MINUTE = timedelta(minutes=1)
 
 
 def sample(clock, behind, took=2 * MS):
-    """What asking the database tells, when it is `behind` ahead of this machine and the way takes half of `took`."""
+    """Measure a database whose time is `behind` ahead of this machine, with half of `took` for each way."""
     clock.measured(before=NOW, theirs=NOW + took / 2 + behind, after=NOW + took)
 
 
-def test_it_is_right_to_half_the_time_that_asking_took():
+def test_it_is_exact_to_half_the_time_that_the_query_took():
     clock = SharedClock(lambda: NOW)
     sample(clock, 5 * MINUTE)
     assert clock() == NOW + 5 * MINUTE
@@ -28,14 +28,14 @@ def test_the_newest_sample_counts():
     assert clock() == NOW
 
 
-def test_a_sample_that_took_long_is_not_believed():
+def test_a_sample_that_took_long_is_ignored():
     clock = SharedClock(lambda: NOW)
     sample(clock, MINUTE)
     sample(clock, 2 * MINUTE, took=500 * MS)
     assert clock() == NOW + MINUTE
 
 
-def test_when_all_take_long_they_are_believed_after_a_while():
+def test_when_all_samples_take_long_they_count_after_a_while():
     clock = SharedClock(lambda: NOW)
     sample(clock, MINUTE)
     for _ in range(40):
@@ -43,13 +43,13 @@ def test_when_all_take_long_they_are_believed_after_a_while():
     assert clock() == NOW + 2 * MINUTE
 
 
-def test_a_clock_that_is_off_by_more_than_a_second_is_told_once(caplog):
+def test_a_clock_that_is_wrong_by_more_than_a_second_is_logged_once(caplog):
     caplog.set_level(logging.WARNING)
     clock = SharedClock(lambda: NOW)
     sample(clock, 300 * MS)
     assert caplog.messages == []
     sample(clock, 5 * MINUTE)
     sample(clock, 5 * MINUTE + 20 * MS)
-    assert caplog.messages == ["this machine's clock is 300.0 s behind the database's, whose time counts"]
+    assert caplog.messages == ["this machine's clock is 300.0 s behind the database's; the database's time counts"]
     sample(clock, -2 * MINUTE)
     assert "ahead of the database's" in caplog.messages[-1]

@@ -17,7 +17,7 @@ def test_an_id_is_a_version_7_uuid_of_rfc_9562():
     assert {item.variant for item in made} == {uuid.RFC_4122}
 
 
-def test_an_id_tells_its_millisecond():
+def test_an_id_contains_its_millisecond():
     assert new_id(NOW).int >> 80 == int(NOW.timestamp()) * 1000
     for ahead in range(1000):
         moment = NOW + timedelta(milliseconds=ahead)

@@ -1,4 +1,4 @@
-"""Encryption at rest: what is encrypted opens with the ring, for its own row, unchanged, and shows nothing."""
+"""Stored values: the ring decrypts them for their own row, unchanged, and they show nothing."""
 
 import base64
 import json
@@ -16,18 +16,18 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambd
 
 
 @given(st.dictionaries(st.text(), JSON), st.text())
-def test_what_is_sealed_opens_again(value, context):
+def test_an_encrypted_value_can_be_decrypted(value, context):
     assert RING.decrypt(RING.encrypt(value, context=context), context=context) == value
 
 
-def test_no_part_of_the_plain_value_is_in_the_sealed_one():
+def test_no_part_of_the_plain_value_is_in_the_encrypted_one():
     encrypted = RING.encrypt(PERSON, context="customer C-1")
     plain = json.dumps(PERSON, ensure_ascii=False).encode()
     for start in range(len(plain) - 5):
         assert plain[start : start + 6] not in encrypted
 
 
-def test_the_same_value_is_never_sealed_alike_twice():
+def test_the_same_value_is_never_encrypted_alike_twice():
     encrypted = {RING.encrypt(PERSON, context="customer C-1") for _ in range(100)}
     assert len({value[5 : 5 + NONCE_BYTES] for value in encrypted}) == 100
 
@@ -36,24 +36,24 @@ def test_the_first_key_encrypts_and_all_of_them_decrypt():
     before, during, after = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])
     old = before.encrypt(PERSON, context="customer C-1")
     assert during.decrypt(old, context="customer C-1") == PERSON
-    resealed = during.encrypt(PERSON, context="customer C-1")
-    assert after.decrypt(resealed, context="customer C-1") == PERSON
+    encrypted_again = during.encrypt(PERSON, context="customer C-1")
+    assert after.decrypt(encrypted_again, context="customer C-1") == PERSON
 
 
-def test_a_key_that_was_taken_out_too_early_is_named_as_the_likely_cause():
+def test_a_key_that_was_removed_too_early_is_named_as_the_likely_cause():
     encrypted = Keyring([OLD]).encrypt(PERSON, context="customer C-1")
     with pytest.raises(CannotDecrypt, match=r"customer C-1.*older key missing"):
         RING.decrypt(encrypted, context="customer C-1")
 
 
-def test_a_value_copied_into_another_row_does_not_open_there():
+def test_a_value_copied_into_another_row_cannot_be_decrypted_there():
     encrypted = RING.encrypt(PERSON, context="customer C-1")
     with pytest.raises(CannotDecrypt, match="customer C-2 was changed or belongs to another row"):
         RING.decrypt(encrypted, context="customer C-2")
 
 
 @pytest.mark.parametrize("at", [0, 1, 4, 5, 16, 17, 30, -1])
-def test_a_value_changed_by_one_bit_does_not_open(at):
+def test_a_value_changed_by_one_bit_cannot_be_decrypted(at):
     encrypted = bytearray(RING.encrypt(PERSON, context="customer C-1"))
     encrypted[at] ^= 1
     with pytest.raises(CannotDecrypt):
@@ -61,7 +61,7 @@ def test_a_value_changed_by_one_bit_does_not_open(at):
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 8, 16, 17, 20, 33])
-def test_a_value_that_was_cut_off_does_not_open(length):
+def test_a_value_that_was_cut_off_cannot_be_decrypted(length):
     encrypted = RING.encrypt(PERSON, context="customer C-1")[:length]
     with pytest.raises(CannotDecrypt):
         RING.decrypt(encrypted, context="customer C-1")
@@ -69,7 +69,7 @@ def test_a_value_that_was_cut_off_does_not_open(length):
 
 def test_no_error_holds_a_part_of_the_value_or_of_a_key():
     encrypted = RING.encrypt(PERSON, context="customer C-1")
-    said = []
+    texts = []
     for ring, value, context in (
         (Keyring([OLD]), encrypted, "customer C-1"),
         (RING, encrypted, "customer C-2"),
@@ -77,9 +77,9 @@ def test_no_error_holds_a_part_of_the_value_or_of_a_key():
     ):
         with pytest.raises(CannotDecrypt) as error:
             ring.decrypt(value, context=context)
-        said.append(f"{error.value!r} {error.value.__cause__!r}")
+        texts.append(f"{error.value!r} {error.value.__cause__!r}")
     for secret in ("maria", NEW, OLD):
-        assert secret not in " ".join(said)
+        assert secret not in " ".join(texts)
 
 
 @pytest.mark.parametrize("keys", [[""], ["short"], ["not base64 ☃"], [base64.urlsafe_b64encode(b"k" * 31).decode()]])

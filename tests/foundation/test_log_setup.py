@@ -1,4 +1,4 @@
-"""What Celery says of a task that failed: its name and the exception's, never its text."""
+"""The log line of a failed Celery task: its name and the exception's type, never its text."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from worker.foundation import log_setup as logs
 
-# Celery's own words for it.
+# Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"
 BELONGS = {"name": "issue", "id": "1", "description": "raised unexpected", "args": "('kyc',)"}
 
@@ -30,8 +30,8 @@ def test_a_task_that_failed_is_named_without_the_text_of_its_exception(written):
     try:
         raise ValueError("Key (email)=(quirin@example.com) already exists")
     except ValueError as error:
-        said = BELONGS | {"exc": repr(error), "traceback": "Traceback …"}
-        logging.getLogger("celery.app.trace").exception(FORMAT, said)
+        context = BELONGS | {"exc": repr(error), "traceback": "Traceback …"}
+        logging.getLogger("celery.app.trace").exception(FORMAT, context)
     line, where = written().splitlines()
     assert line.endswith("celery.app.trace: task issue ended with ValueError")
     assert where.startswith("ValueError in test_a_task")

@@ -1,4 +1,4 @@
-"""What lasts is said once, once a minute while it lasts, and when it is over."""
+"""An outage is logged when it begins, once a minute while it lasts, and when it is over."""
 
 import logging
 
@@ -15,25 +15,25 @@ def outage(caplog: pytest.LogCaptureFixture) -> Outage:
     return Outage(log)
 
 
-def test_it_is_said_once_and_again_after_a_minute(outage, caplog):
+def test_it_is_logged_once_and_again_after_a_minute(outage, caplog):
     for seconds in (0.0, 1.0, EVERY_SECONDS - 1, EVERY_SECONDS, EVERY_SECONDS + 1):
-        outage.lasts("away", seconds)
-    assert caplog.messages == ["away", "away"]
+        outage.lasts("unreachable", seconds)
+    assert caplog.messages == ["unreachable", "unreachable"]
 
 
-def test_another_reason_is_news(outage, caplog):
-    outage.lasts("away", 0.0)
+def test_another_reason_is_logged_at_once(outage, caplog):
+    outage.lasts("unreachable", 0.0)
     outage.lasts("starting", 0.1)
-    assert caplog.messages == ["away", "starting"]
+    assert caplog.messages == ["unreachable", "starting"]
 
 
-def test_its_end_is_said_once(outage, caplog):
-    outage.lasts("away", 0.0)
+def test_its_end_is_logged_once(outage, caplog):
+    outage.lasts("unreachable", 0.0)
     outage.over("back")
     outage.over("back")
-    assert caplog.messages == ["away", "back"]
+    assert caplog.messages == ["unreachable", "back"]
 
 
-def test_what_was_never_away_is_not_said_to_be_back(outage, caplog):
+def test_without_an_outage_no_end_is_logged(outage, caplog):
     outage.over("back")
     assert caplog.messages == []

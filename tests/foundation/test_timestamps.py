@@ -1,4 +1,4 @@
-"""A moment is written in one form, wherever it is printed."""
+"""A time has one form, wherever it is printed."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""One call over real sockets: what comes back, and whether the request may have been carried out."""
+"""One call over real sockets: the answer, and whether the request may have been carried out."""
 
 import asyncio
 import ssl
@@ -25,7 +25,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A server that does with each connection what `talk` says, and closes it."""
+    """A server that runs `talk` for each connection, and closes it."""
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +72,7 @@ async def call(http: Http, talk: Talk, within: timedelta = LONG) -> HttpAnswer |
         return await http.call(post(url), timeout=within)
 
 
-async def test_what_the_adapter_built_is_what_is_sent(http):
+async def test_a_request_is_sent_exactly_as_the_adapter_built_it(http):
     seen = {}
 
     async def answer(request: web.Request) -> web.Response:
@@ -168,7 +168,7 @@ async def test_a_tls_handshake_that_never_ends_is_not_sent(http):
     assert got == Broken(sent=False, detail="time-out before there was a connection")
 
 
-async def test_an_address_that_is_none_is_not_sent(http):
+async def test_a_request_to_an_invalid_address_is_not_sent(http):
     assert await http.call(post("http:///nothing"), timeout=LONG) == Broken(sent=False, detail="address not valid")
 
 
@@ -218,7 +218,7 @@ async def test_half_a_body_was_sent(http):
     assert await call(http, half) == Broken(sent=True, detail="answer cut off")
 
 
-async def test_what_is_not_http_was_sent(http):
+async def test_a_request_with_an_answer_that_is_not_http_was_sent(http):
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
@@ -272,7 +272,7 @@ async def test_a_kept_connection_that_the_server_closes_under_the_request_was_se
 
     assert first == HttpAnswer(200, {"content-length": "2"}, b"{}")
     assert second == Broken(sent=True, detail="connection closed without an answer")
-    assert len(requests) == 2  # not a third: nothing repeated it behind our back
+    assert len(requests) == 2  # not a third: no library repeated it
 
 
 async def test_cancelling_a_call_reaches_its_caller(http):
@@ -291,7 +291,7 @@ async def test_cancelling_a_call_reaches_its_caller(http):
             await task
 
 
-async def test_a_session_that_tells_nothing_errs_to_sent():
+async def test_with_a_session_that_reports_nothing_a_failure_counts_as_sent():
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 

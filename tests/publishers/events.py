@@ -1,4 +1,4 @@
-"""Events to tell, and a way to make as many as are wanted."""
+"""Events to publish, as many as a test wants."""
 
 import uuid
 from typing import Any

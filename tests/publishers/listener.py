@@ -1,4 +1,4 @@
-"""A subscriber's server that answers as a test says."""
+"""A subscriber's server with the answers of a test."""
 
 import asyncio
 import json

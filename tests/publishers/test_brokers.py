@@ -1,4 +1,4 @@
-"""RabbitMQ and Redis as they are: what is told is there for who listens, and an outage is one reply in bounded time."""
+"""Real RabbitMQ and Redis: clients get the published events, and an outage is one reply in bounded time."""
 
 import json
 import uuid
@@ -17,8 +17,8 @@ from worker.publishers.contract import Reply
 from worker.publishers.stream import RedisStream
 
 
-def publish(target, told, goes_on=lambda: True) -> list[Reply]:
-    return target.publish(told, clock=lambda: NOON, goes_on=goes_on)
+def publish(target, published, goes_on=lambda: True) -> list[Reply]:
+    return target.publish(published, clock=lambda: NOON, goes_on=goes_on)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def bus(amqp_url: str, exchange: str) -> Iterator[AmqpBus]:
 @pytest.fixture
 def queue(amqp_url: str, bus: AmqpBus, exchange: str) -> Iterator[Any]:
     """Binds a queue of the test's own to the exchange by a key; returns what it holds."""
-    assert publish(bus, [event(1)]) == [Reply(1, NOON)]  # declared; nobody listens yet
+    assert publish(bus, [event(1)]) == [Reply(1, NOON)]  # declared; no queue is bound yet
     with Connection(amqp_url) as connection:
         channel: Any = connection.channel()
 
@@ -61,17 +61,17 @@ def queue(amqp_url: str, bus: AmqpBus, exchange: str) -> Iterator[Any]:
 
 def test_rabbitmq_routes_each_event_by_its_type(bus, queue):
     queue.bind("job.*")
-    told = [event(2), event(3, kind=Happened.JOB_HELD.value), event(4, kind=Happened.JOB_FAILED.value)]
-    assert {reply.number for reply in publish(bus, told) if reply.problem is None} == {2, 3, 4}
+    published = [event(2), event(3, kind=Happened.JOB_HELD.value), event(4, kind=Happened.JOB_FAILED.value)]
+    assert {reply.number for reply in publish(bus, published) if reply.problem is None} == {2, 3, 4}
     held, failed = queue.all()
-    assert held.body.encode() == cloud_event(told[1])
+    assert held.body.encode() == cloud_event(published[1])
     assert held.properties["content_type"].startswith("application/cloudevents+json")
     assert held.properties["delivery_mode"] == 2
-    assert held.properties["message_id"] == str(told[1].event_id)
+    assert held.properties["message_id"] == str(published[1].event_id)
     assert json.loads(failed.body)["type"] == "job.failed"
 
 
-def test_a_lot_is_confirmed_as_a_whole_and_arrives_in_its_order(bus, queue):
+def test_a_chunk_is_confirmed_as_a_whole_and_arrives_in_its_order(bus, queue):
     queue.bind("#")
     replies = publish(bus, events(300))
     assert all(reply.problem is None for reply in replies)
@@ -85,7 +85,7 @@ def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
     missing.close()
     assert reply.number == 1
     assert reply.problem is not None
-    assert reply.problem.detail == "the broker is away (NotFound)"
+    assert reply.problem.detail == "the broker cannot be reached (NotFound)"
 
 
 def test_a_connection_that_was_cut_is_made_anew(bus, queue):
@@ -110,23 +110,23 @@ def test_a_broker_that_is_not_there_is_one_reply_that_names_no_address(make):
     assert not any(word in reply.problem.detail for word in ("s3cret", "somebody", str(port)))
 
 
-def test_a_redis_stream_has_each_event_in_order_for_whoever_reads_it(redis_url):
+def test_a_redis_stream_has_each_event_in_order_for_every_reader(redis_url):
     import redis
 
     name = f"outbox-test-{uuid.uuid4().hex[:12]}"
     target = RedisStream(redis_url, name)
-    told = events(30)
-    assert publish(target, told) == [Reply(one.number, NOON) for one in told]
+    published = events(30)
+    assert publish(target, published) == [Reply(one.number, NOON) for one in published]
     target.close()
     with redis.Redis.from_url(redis_url) as client:
         rows: Any = client.xrange(name)
         client.delete(name)
-    assert [row[b"event"] for _, row in rows] == [cloud_event(one) for one in told]
+    assert [row[b"event"] for _, row in rows] == [cloud_event(one) for one in published]
     assert rows[0][1][b"type"] == b"session.issued"
     assert rows[0][1][b"customer_id"] == b"C-1"
 
 
-def test_what_redis_does_not_take_is_not_taken_for_told(redis_url):
+def test_an_event_that_redis_refuses_does_not_count_as_published(redis_url):
     import redis
 
     name = f"outbox-test-{uuid.uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""Subscribers as they are: quick, slow, hanging, elsewhere, talkative, and gone."""
+"""Subscribers that are quick, slow, hang, redirect, send endless bodies, or are gone."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ from tests.publishers.events import event, events
 from tests.publishers.listener import Handler, Listener
 from worker.domain.model.endings import Kind
 from worker.publishers.contract import Reply
-from worker.publishers.subscriber import ENOUGH, IN_FLIGHT, LONGEST_WAIT, HttpSubscriber
+from worker.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
 from worker.settings import Secret
 
 
@@ -34,32 +34,32 @@ def listen() -> Iterator[Callable[[Handler], Listener]]:
         listener.close()
 
 
-def says(status: int, **headers: str) -> Handler:
+def answers(status: int, **headers: str) -> Handler:
     async def answer(_request: web.Request) -> web.StreamResponse:
         return web.Response(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     return answer
 
 
-def publish(listener: Listener, told=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
+def publish(listener: Listener, published=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
     subscriber = HttpSubscriber(listener.url, [Secret(key) for key in keys], timeout=timedelta(seconds=timeout))
-    return subscriber.publish(told or [event(1)], clock=lambda: NOON, goes_on=goes_on)
+    return subscriber.publish(published or [event(1)], clock=lambda: NOON, goes_on=goes_on)
 
 
-def test_an_event_that_is_answered_with_any_2xx_is_taken(listen):
+def test_an_event_that_is_answered_with_any_2xx_is_accepted(listen):
     for status in (200, 202, 204):
-        (reply,) = publish(listen(says(status)))
+        (reply,) = publish(listen(answers(status)))
         assert reply == Reply(1, NOON)
 
 
 def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
-    listener = listen(says(200))
+    listener = listen(answers(200))
     raw = base64.b64encode(b"r" * 24).decode()
     publish(listener, keys=("old-key", f"whsec_{raw}"))
     ((headers, body),) = listener.got
-    told = json.loads(body)
+    published = json.loads(body)
     assert headers["Content-Type"].startswith("application/cloudevents+json")
-    assert headers["webhook-id"] == told["id"]
+    assert headers["webhook-id"] == published["id"]
     assert headers["webhook-timestamp"] == str(int(NOON.timestamp()))
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = [
@@ -71,20 +71,20 @@ def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
 
 @pytest.mark.parametrize("status", [400, 404, 500, 502])
 def test_any_other_answer_is_repeated(listen, status):
-    (reply,) = publish(listen(says(status)))
+    (reply,) = publish(listen(answers(status)))
     assert reply.problem is not None
     assert reply.problem.kind is Kind.TRANSIENT
     assert reply.problem.detail == f"HTTP {status}"
 
 
-def test_one_who_is_gone_is_told_of_it_never_again(listen):
-    (reply,) = publish(listen(says(410)))
+def test_a_subscriber_that_is_gone_never_gets_the_event_again(listen):
+    (reply,) = publish(listen(answers(410)))
     assert reply.problem is not None
     assert reply.problem.kind is Kind.BAD_INPUT
 
 
 def test_a_redirect_is_not_followed(listen):
-    listener = listen(says(301, Location="/elsewhere"))
+    listener = listen(answers(301, Location="/elsewhere"))
     (reply,) = publish(listener)
     assert reply.problem is not None
     assert "redirect" in reply.problem.detail
@@ -92,14 +92,14 @@ def test_a_redirect_is_not_followed(listen):
 
 
 @pytest.mark.parametrize(("status", "asked", "waits"), [(429, "30", 30), (503, "30", 30), (429, "999999", None)])
-def test_a_wait_that_is_asked_for_is_kept_within_bounds(listen, status, asked, waits):
-    (reply,) = publish(listen(says(status, Retry_After=asked)))
+def test_a_requested_wait_is_kept_within_bounds(listen, status, asked, waits):
+    (reply,) = publish(listen(answers(status, Retry_After=asked)))
     assert reply.problem is not None
     assert reply.problem.kind is Kind.RATE_LIMITED
     assert reply.problem.retry_after == (timedelta(seconds=waits) if waits else LONGEST_WAIT)
 
 
-def test_one_who_hangs_is_given_up_by_the_time_out(listen):
+def test_a_subscriber_that_hangs_is_given_up_by_the_time_out(listen):
     never = asyncio.Event()
 
     async def hang(_request: web.Request) -> web.StreamResponse:
@@ -124,8 +124,8 @@ def test_a_body_without_an_end_does_not_matter(listen):
     assert reply.problem is None
 
 
-def test_one_who_cannot_be_reached_is_asked_once(listen):
-    listener = listen(says(200))
+def test_a_subscriber_that_cannot_be_reached_gets_one_call(listen):
+    listener = listen(answers(200))
     listener.close = lambda close=listener.close: None  # closed here, and not by the fixture again
     Listener.close(listener)
     replies = publish(listener, events(50))
@@ -133,14 +133,14 @@ def test_one_who_cannot_be_reached_is_asked_once(listen):
     assert all(reply.problem is not None and reply.problem.unreachable for reply in replies)
 
 
-def test_one_who_is_down_is_not_asked_for_each_customer(listen):
-    listener = listen(says(500))
+def test_a_failing_subscriber_does_not_get_a_call_for_each_customer(listen):
+    listener = listen(answers(500))
     replies = publish(listener, events(100))
-    assert ENOUGH <= len(replies) < ENOUGH + IN_FLIGHT
+    assert MOST_FAILURES <= len(replies) < MOST_FAILURES + IN_FLIGHT
     assert len(listener.got) == len(replies)
 
 
-def test_one_failing_customer_does_not_keep_the_others_from_being_told(listen):
+def test_one_failing_customer_does_not_stop_the_events_of_the_other_customers(listen):
     async def but_for_one(request: web.Request) -> web.StreamResponse:
         number = json.loads(await request.read())["data"]["job_id"]
         return web.Response(status=500 if number == 7 else 200)
@@ -150,7 +150,7 @@ def test_one_failing_customer_does_not_keep_the_others_from_being_told(listen):
     assert [reply.number for reply in replies if reply.problem is not None] == [7]
 
 
-def test_a_few_are_told_at_a_time(listen):
+def test_a_few_events_are_published_in_parallel(listen):
     met = asyncio.Event()
 
     async def together(_request: web.Request) -> web.StreamResponse:
@@ -164,7 +164,7 @@ def test_a_few_are_told_at_a_time(listen):
     assert listener.most_at_once == IN_FLIGHT
 
 
-def test_a_process_that_is_to_end_lets_go_of_one_who_hangs(listen):
+def test_an_ending_process_gives_up_a_subscriber_that_hangs(listen):
     never, ending = asyncio.Event(), threading.Event()
 
     async def hang(_request: web.Request) -> web.StreamResponse:

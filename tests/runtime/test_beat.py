@@ -1,4 +1,4 @@
-"""Beat's scheduler: it rings once a second, outlives its broker, and does not ring for nobody."""
+"""Beat's scheduler: it wakes the sweep each second, survives the loss of its broker, and stops while no worker runs."""
 
 import logging
 from types import SimpleNamespace
@@ -7,80 +7,80 @@ import pytest
 from celery import Celery
 from celery.beat import SchedulingError
 
-from worker.runtime.celery_beat import MOST_RINGS, Scheduler
+from worker.runtime.celery_beat import MOST_WAITING, Scheduler
 
 SWEEP = SimpleNamespace(name="sweep", task="sweep")
 
 
-class Rings(Scheduler):
-    """Over a broker that is as the test wants it."""
+class Beat(Scheduler):
+    """With a broker that the test controls."""
 
     def __init__(self, channel: object) -> None:
         super().__init__(Celery(set_as_current=False), lazy=True)
         self.channel = channel
-        self.rung = 0
-        self.away = False
+        self.sent = 0
+        self.unreachable = False
 
     @property
     def producer(self):
         return SimpleNamespace(channel=self.channel)
 
     def apply_async(self, entry, producer=None, advance=True, **options):
-        if self.away:
+        if self.unreachable:
             raise SchedulingError("Couldn't apply") from ConnectionRefusedError("a page")
-        self.rung += 1
+        self.sent += 1
 
 
 def queue_of(length: int) -> object:
     return SimpleNamespace(_size=lambda _queue: length)
 
 
-@pytest.mark.parametrize(("waiting", "rings"), [(0, 1), (MOST_RINGS - 1, 1), (MOST_RINGS, 0), (10**6, 0)])
-def test_it_stops_ringing_when_rings_pile_up(waiting, rings):
-    beat = Rings(queue_of(waiting))
+@pytest.mark.parametrize(("waiting", "sent"), [(0, 1), (MOST_WAITING - 1, 1), (MOST_WAITING, 0), (10**6, 0)])
+def test_it_sends_no_more_when_wake_ups_pile_up(waiting, sent):
+    beat = Beat(queue_of(waiting))
     beat.apply_entry(SWEEP)
-    assert beat.rung == rings
+    assert beat.sent == sent
 
 
 def test_a_broker_that_bounds_its_queues_is_not_asked_how_long_they_are():
-    beat = Rings(SimpleNamespace())
+    beat = Beat(SimpleNamespace())
     beat.apply_entry(SWEEP)
-    assert beat.rung == 1
+    assert beat.sent == 1
 
 
-def test_that_nobody_hears_its_rings_is_said_once_and_that_somebody_does_again(caplog):
+def test_a_full_queue_is_logged_once_and_that_it_is_consumed_again_once(caplog):
     caplog.set_level(logging.INFO, logger="worker.runtime.celery_beat")
-    beat = Rings(queue_of(MOST_RINGS))
-    for waiting in (MOST_RINGS, MOST_RINGS, 0, 0):
+    beat = Beat(queue_of(MOST_WAITING))
+    for waiting in (MOST_WAITING, MOST_WAITING, 0, 0):
         beat.channel = queue_of(waiting)
         beat.apply_entry(SWEEP)
     assert caplog.messages == [
-        "60 rings wait: does a worker hear the queue sweep?",
-        "the queue sweep is heard again",
+        "60 wake-ups wait in the queue sweep: does a worker consume it?",
+        "a worker consumes the queue sweep again",
     ]
 
 
-def test_a_broker_that_goes_away_and_comes_back_is_two_lines(caplog):
+def test_the_loss_of_the_broker_and_its_return_are_two_lines(caplog):
     caplog.set_level(logging.INFO, logger="worker.runtime.celery_beat")
-    beat = Rings(queue_of(0))
-    for away in (False, True, True, True, False, False):
-        beat.away = away
+    beat = Beat(queue_of(0))
+    for unreachable in (False, True, True, True, False, False):
+        beat.unreachable = unreachable
         beat.apply_entry(SWEEP)
     assert [message.partition(":")[0] for message in caplog.messages] == [
-        "the broker is away (ConnectionRefusedError)",
-        "the broker is there again",
+        "the broker cannot be reached (ConnectionRefusedError)",
+        "the broker is back",
     ]
-    assert beat.rung == 3
+    assert beat.sent == 3
 
 
-def test_a_connection_over_which_a_ring_was_lost_is_left_for_a_new_one():
+def test_a_connection_that_lost_a_wake_up_is_left_for_a_new_one():
     left = []
-    beat = Rings(queue_of(0))
+    beat = Beat(queue_of(0))
     beat.connection = SimpleNamespace(collect=lambda socket_timeout: left.append(socket_timeout))
     lost = beat.connection
     beat.apply_entry(SWEEP)
     assert beat.connection is lost
-    beat.away = True
+    beat.unreachable = True
     beat.apply_entry(SWEEP)
     assert len(left) == 1
     assert beat.connection is not lost

@@ -36,7 +36,7 @@ def state(office: Desk) -> str:
     return str(office.onboard("status", "latest", "--json").facts["state"])
 
 
-def test_a_shift_that_outlasts_its_connection_to_the_broker_does_not_end_the_worker(
+def test_a_dispatcher_that_outlasts_its_connection_to_the_broker_does_not_end_the_worker(
     office: Desk, own_redis: OwnRedis, played: Played
 ):
     worker, beat = office.start("worker", "--log-file", "worker.log"), office.start("beat")
@@ -57,18 +57,18 @@ def test_a_shift_that_outlasts_its_connection_to_the_broker_does_not_end_the_wor
     own_redis.start()
     wait_until(lambda: alive() and state(office) == "sent", "the invitation is out")
     assert office.onboard("import", office.list_of(customers(2)), "--again").code == 0
-    wait_until(lambda: alive() and len(played.sandbox.mailbox) == 2, "the worker hears bells again")
+    wait_until(lambda: alive() and len(played.sandbox.mailbox) == 2, "the worker gets wake-ups again")
     for process in (worker, beat):
         assert office.end(process, signal.SIGTERM).code == 0
 
 
-def test_beat_says_in_one_line_that_the_broker_is_away(office: Desk, own_redis: OwnRedis):
+def test_beat_logs_in_one_line_that_the_broker_cannot_be_reached(office: Desk, own_redis: OwnRedis):
     beat = office.start("beat", "--log-file", "beat.log")
     with own_redis.client() as client:
-        wait_until(lambda: client.llen(SWEEP) > 0, "beat rings")
+        wait_until(lambda: client.llen(SWEEP) > 0, "beat sends wake-ups")
     own_redis.stop()
     log = office.path / "beat.log"
-    wait_until(lambda: "the broker is away (" in log.read_text(), "beat says so")
+    wait_until(lambda: "the broker cannot be reached (" in log.read_text(), "beat says so")
     assert office.end(beat, signal.SIGTERM).code == 0
     assert 'File "' not in log.read_text()
     assert "Message Error" not in log.read_text()
@@ -94,14 +94,14 @@ def test_a_worker_that_ends_because_it_cannot_go_on_says_so_with_its_exit_code(o
     assert office.run_process("worker").code == 1
 
 
-def test_bells_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRedis):
+def test_wake_ups_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRedis):
     assert office.onboard("import", office.list_of(customers(1))).code == 0
     for decision in ("pause", "resume"):
         assert office.run_process(decision, "latest").code == 0
     beat = office.start("beat")
     with own_redis.client() as client:
         for queue in (ISSUE, SWEEP):
-            wait_until(lambda queue=queue: client.llen(queue) > 0, f"a bell is in {queue}")
+            wait_until(lambda queue=queue: client.llen(queue) > 0, f"a wake-up is in {queue}")
             assert json.loads(client.lindex(queue, 0))["headers"]["expires"] is None
     office.end(beat, signal.SIGTERM)
 

@@ -1,11 +1,11 @@
-"""What keeps bells few and their times nobody's business."""
+"""Wake-ups stay few, and no machine's clock matters to them."""
 
 import importlib
 import threading
 
 import pytest
 
-from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, REQUESTS, SWEEP, unheard
+from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, REQUESTS, SWEEP, left_to_others
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def tasks():
     return importlib.import_module("worker.runtime.celery_tasks")
 
 
-def test_sweeps_that_piled_up_are_worked_off_as_one(tasks):
+def test_sweeps_that_piled_up_are_processed_as_one(tasks):
     ticks = tasks.Ticks(0.5)
     assert [ticks.begin(now) for now in (7.0, 7.0, 7.1, 7.49)] == [True, False, False, False]
     assert ticks.begin(7.5)
@@ -28,11 +28,11 @@ def test_threads_that_get_two_sweeps_at_once_begin_one(tasks):
     ticks, begun = tasks.Ticks(0.5), []
     together = threading.Barrier(4)
 
-    def take():
+    def begin():
         together.wait()
         begun.append(ticks.begin(1.0))
 
-    threads = [threading.Thread(target=take) for _ in range(4)]
+    threads = [threading.Thread(target=begin) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -40,8 +40,8 @@ def test_threads_that_get_two_sweeps_at_once_begin_one(tasks):
     assert sorted(begun) == [False, False, False, True]
 
 
-def test_a_worker_that_hears_some_queues_knows_what_others_must_see_to():
-    assert unheard(QUEUES) == ""
-    left = unheard([ISSUE, INVITE])
+def test_a_worker_that_consumes_some_queues_knows_which_are_left_to_other_workers():
+    assert left_to_others(QUEUES) == ""
+    left = left_to_others([ISSUE, INVITE])
     assert [part.partition(" ")[0] for part in left.split("; ")] == [PUBLISH, SWEEP, REQUESTS]
-    assert "nobody is told what happens" in left
+    assert "no events are published" in left

@@ -57,8 +57,8 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
     beat = office.start("beat")
     wait_until(lambda: said(office, "run `onboard db upgrade`") > 0, "it says what it waits for")
     assert office.onboard("db", "upgrade").code == 0
-    wait_until(lambda: said(office, "the database is ready: rows are taken") > 0, "it begins by itself")
-    # Though each second a bell came: at most once more, where one came between two of the upgrade's migrations.
+    wait_until(lambda: said(office, "the database is ready: the worker claims rows") > 0, "it begins by itself")
+    # Although a wake-up came each second: at most once more, if one came between two of the upgrade's migrations.
     assert said(office, "run `onboard db upgrade`") <= 2
     assert office.onboard("import", office.list_of(customers(2))).code == 0
     wait_until(lambda: len(played.sandbox.mailbox) == 2, "it works")
@@ -67,11 +67,11 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
     with database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
-    wait_until(lambda: said(office, "which is newer than this release") > 0, "it says that it was left behind")
+    wait_until(lambda: said(office, "which is newer than this release") > 0, "it logs that its release is too old")
     with own_redis.client() as client:
-        wait_until(lambda: client.llen("sweep") > 1, "it leaves the bells to others")
+        wait_until(lambda: client.llen("sweep") > 1, "it leaves wake-ups to other workers")
     assert worker.poll() is None
-    assert said(office, "nothing more is taken") == 1
+    assert said(office, "draining: finishing calls in flight, claiming no more work") == 1
     assert office.onboard("import", office.list_of(customers(3), "more.csv")).code == 2
     for process in (worker, beat):
         assert office.end(process, signal.SIGTERM).code == 0
@@ -80,14 +80,14 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
 @pytest.mark.parametrize(
     ("pool", "by"), [("threads", signal.SIGTERM), ("threads", signal.SIGQUIT), ("prefork", signal.SIGTERM)]
 )
-def test_a_worker_that_is_told_to_end_gives_back_at_once_what_it_has_not_called_for(
+def test_a_worker_that_ends_releases_at_once_what_it_has_not_called_for(
     office: Desk, own_redis: OwnRedis, played: Played, pool: str, by: signal.Signals
 ):
     assert office.onboard("db", "upgrade").code == 0
     assert office.onboard("import", office.list_of(customers(NUMBER))).code == 0
     how = ["--pool", pool, "--log-file", "worker.log"]
     worker, beat = office.start("worker", *how), office.start("beat")
-    wait_until(lambda: rows(office)["working"] > 5, "calls are in flight, and more rows are taken")
+    wait_until(lambda: rows(office)["working"] > 5, "calls are in flight, and more rows are claimed")
     ended = office.end(worker, by)
     assert ended.code == 0
     left = rows(office)

@@ -46,7 +46,7 @@ def world(sqlite_url: str, tmp_path: Path):
 
 async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let_go_of_at_the_end(world):
     hangs = Hangs()
-    beside = OutboxThreads(world.parts, {"bus": hangs})
+    beside = OutboxThreads(world.parts.outbox_targets, {"bus": hangs})
     assert await beside.tick() is True
     assert await beside.publish_what_is_left(timedelta(seconds=0.1)) == 1
     assert hangs.at_it.is_set()
@@ -54,14 +54,14 @@ async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let
         await beside.close()
 
 
-async def test_the_last_words_are_told(world):
-    beside = OutboxThreads(world.parts, {"bus": Takes()})
+async def test_the_last_events_are_published(world):
+    beside = OutboxThreads(world.parts.outbox_targets, {"bus": Takes()})
     assert await beside.publish_what_is_left() == 0
     await beside.close()
 
 
 async def test_without_a_target_there_is_nothing_to_do(world):
-    beside = OutboxThreads(world.parts, {})
+    beside = OutboxThreads(world.parts.outbox_targets, {})
     assert await beside.tick() is False
     assert await beside.publish_what_is_left() == 0
     await beside.close()

@@ -41,6 +41,6 @@ def test_a_line_that_asks_for_none_gives_none(pool_typed, line):
     assert pool_typed(line.split()) is None
 
 
-def test_another_pool_is_told_as_it_is(pool_typed):
+def test_another_pool_is_returned_as_it_is(pool_typed):
     assert pool_typed(["worker", "-P", "threads"]) == "threads"
     assert pool_typed(["worker", "--pool=solo", "--queues", "issue"]) == "solo"

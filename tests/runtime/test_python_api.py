@@ -1,4 +1,4 @@
-"""From an application's own Python: a job appears with its transaction, and workers hear of it after the commit."""
+"""From an application's own Python: a job appears with its transaction, and workers are woken after the commit."""
 
 import os
 import subprocess
@@ -103,7 +103,7 @@ def test_a_refusal_names_what_is_wrong_and_no_value(app: Desk):
         worker.take_event("secret.kind", ROW, source="/app")
 
 
-def test_workers_hear_of_a_request_when_its_session_is_committed(session: Session, own_redis: OwnRedis):
+def test_workers_are_woken_for_a_request_when_its_session_is_committed(session: Session, own_redis: OwnRedis):
     with own_redis.client() as redis:
         worker.request_onboarding(ROW, source="/app", connection=session)
         session.rollback()
@@ -112,11 +112,11 @@ def test_workers_hear_of_a_request_when_its_session_is_committed(session: Sessio
         assert session.scalar(sa.text("SELECT count(*) FROM job")) == 1
         assert redis.llen(ISSUE) == 0
         session.commit()
-        wait_until(lambda: redis.llen(ISSUE) == 1, "the bell is rung")
+        wait_until(lambda: redis.llen(ISSUE) == 1, "the wake-up is sent")
         session.execute(sa.text("SELECT 1"))
         session.commit()
         worker.request_onboarding(ROW | {"customer_id": "C-2"}, source="/app")
-        wait_until(lambda: redis.llen(ISSUE) == 2, "the bell of the next is the second")
+        wait_until(lambda: redis.llen(ISSUE) == 2, "the second request sends the second wake-up")
 
 
 def test_a_request_within_a_connection_vanishes_with_it(session: Session):
@@ -143,15 +143,15 @@ def test_an_application_keeps_its_own_log_and_celery_as_they_are(app: Desk):
         "from worker import request_onboarding\n"
         f"request_onboarding({ROW!r}, source='/app')\n"
         "import logging\n"
-        "heard = [len(signal.receivers) for signal in (setup_logging, celeryd_init, worker_ready)]\n"
-        "print(heard, logging.root.handlers)"
+        "receivers = [len(signal.receivers) for signal in (setup_logging, celeryd_init, worker_ready)]\n"
+        "print(receivers, logging.root.handlers)"
     )
     assert run(app, "-c", signals) == ["[0, 0, 0] []"]
 
 
 def test_the_example_runs(app: Desk):
-    told = run(app, str(EXAMPLE))
-    assert told[0] == "201"
-    assert told[1].startswith("422 email: ")
-    assert told[2] == "accounts: 1"
+    lines = run(app, str(EXAMPLE))
+    assert lines[0] == "201"
+    assert lines[1].startswith("422 email: ")
+    assert lines[2] == "accounts: 1"
     assert app.onboard("status", "latest", "--json").facts["rows"]["waiting"] == 1

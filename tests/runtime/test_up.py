@@ -43,7 +43,7 @@ def event(number: int) -> dict[str, Any]:
     return EVENT | {"id": str(number), "data": row}
 
 
-def test_lists_and_events_are_worked_while_it_runs_and_it_ends_when_told(desk: Desk, played: Played):
+def test_lists_and_events_are_worked_while_it_runs_and_it_ends_on_a_signal(desk: Desk, played: Played):
     with_key(desk)
     desk.list_of(customers(30), "list.csv")
     process, url = started(desk)
@@ -60,7 +60,7 @@ def test_lists_and_events_are_worked_while_it_runs_and_it_ends_when_told(desk: D
     assert set(played.opened.values()) == {1}
 
 
-def test_nobody_else_works_beside_it_on_sqlite_and_its_own_list_may_come_in(desk: Desk, played: Played):
+def test_no_other_process_works_on_sqlite_and_its_own_list_may_come_in(desk: Desk, played: Played):
     desk.list_of(customers(2), "list.csv")
     process, _ = started(desk)
     beside = desk.onboard("run", "list.csv")
@@ -70,7 +70,7 @@ def test_nobody_else_works_beside_it_on_sqlite_and_its_own_list_may_come_in(desk
     assert desk.onboard("run", "list.csv").code == 0
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_worked(desk: Desk, played: Played):
+def test_a_port_in_use_is_reported_before_any_work(desk: Desk, played: Played):
     desk.list_of(customers(2), "list.csv")
     assert desk.onboard("import", "list.csv").code == 0
     with socket.socket() as taken:
@@ -102,12 +102,12 @@ def publish(desk: Desk, own_redis: OwnRedis) -> Callable[[dict[str, Any]], None]
     return send
 
 
-def test_events_come_over_the_bus_and_others_are_told_of_what_happens(desk, played, publish, own_redis):
+def test_events_come_over_the_bus_and_events_are_published(desk, played, publish, own_redis):
     process, _ = started(desk)
     publish(event(1))
     wait_until(lambda: len(played.message_ids) == 1, "the mail is out")
     with redis.Redis.from_url(own_redis.url) as asked:
-        wait_until(lambda: asked.xlen("onboarding.events") >= 2, "the session and the invitation are told of")
+        wait_until(lambda: asked.xlen("onboarding.events") >= 2, "the session and the invitation are published")
     ended(process)
 
 

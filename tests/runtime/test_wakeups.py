@@ -1,66 +1,139 @@
-"""Bells are rung beside the work: a broker that hangs delays none of it."""
+"""Wake-ups are sent by a thread of their own: a broker that hangs delays none of the work."""
 
-import importlib
+import os
 import threading
 
 import pytest
+from celery import Celery
+
+from tests.simulated.world import SETTINGS
+from worker.domain.model.wakeups import WakeUp
+from worker.foundation.keyring import new_key
+from worker.runtime import wakeups
+from worker.runtime.wakeups import BackgroundSender, WakeUps
+from worker.settings import load
 
 SOON = 10  # seconds; far longer than it takes
 
 
-@pytest.fixture(scope="module")
-def bells():
-    return importlib.import_module("worker.runtime.wakeups")
-
-
 class Broker:
-    """Hangs until it is told to go on."""
+    """Hangs until it may go on."""
 
     def __init__(self):
-        self.asked, self.goes_on, self.told = threading.Event(), threading.Event(), threading.Semaphore(0)
-        self.rung = []
+        self.asked, self.goes_on, self.sent = threading.Event(), threading.Event(), threading.Semaphore(0)
+        self.woken = []
 
-    def ring(self, step, name):
+    def send(self, wake_up):
         self.asked.set()
         assert self.goes_on.wait(SOON)
-        self.rung.append((step, name))
-        self.told.release()
+        self.woken.append(wake_up)
+        self.sent.release()
 
 
-def test_who_rings_does_not_wait_for_a_broker_that_hangs(bells):
+def test_the_sender_does_not_wait_for_a_broker_that_hangs():
     broker = Broker()
-    ringer = bells.Ringer(broker.ring)
-    ringer.ring("invite", "email")
+    sender = BackgroundSender(broker.send)
+    sender.send(WakeUp.invite("email"))
     assert broker.asked.wait(SOON)
-    assert broker.rung == []
+    assert broker.woken == []
     broker.goes_on.set()
-    assert broker.told.acquire(timeout=SOON)
-    assert broker.rung == [("invite", "email")]
+    assert broker.sent.acquire(timeout=SOON)
+    assert broker.woken == [WakeUp.invite("email")]
 
 
-def test_what_was_said_again_and_again_meanwhile_is_rung_for_once(bells):
+def test_a_wake_up_that_is_repeated_while_it_waits_is_sent_once():
     broker = Broker()
-    ringer = bells.Ringer(broker.ring)
-    ringer.ring("invite", "email")
+    sender = BackgroundSender(broker.send)
+    sender.send(WakeUp.invite("email"))
     assert broker.asked.wait(SOON)
     for _ in range(3):
-        ringer.ring("invite", "sms")
-        ringer.ring("issue", "kyc")
+        sender.send(WakeUp.invite("sms"))
+        sender.send(WakeUp.issue("kyc"))
     broker.goes_on.set()
     for _ in range(3):
-        assert broker.told.acquire(timeout=SOON)
-    assert broker.rung == [("invite", "email"), ("invite", "sms"), ("issue", "kyc")]
+        assert broker.sent.acquire(timeout=SOON)
+    assert broker.woken == [WakeUp.invite("email"), WakeUp.invite("sms"), WakeUp.issue("kyc")]
 
 
-def test_a_bell_that_breaks_does_not_keep_the_next_from_being_rung(bells):
-    rung = threading.Event()
+def test_a_wake_up_that_fails_does_not_keep_the_next_from_being_sent():
+    sent = threading.Event()
 
-    def ring(step, name):
-        if name == "email":
+    def send(wake_up):
+        if wake_up.name == "email":
             raise ValueError
-        rung.set()
+        sent.set()
 
-    ringer = bells.Ringer(ring)
-    ringer.ring("invite", "email")
-    ringer.ring("invite", "sms")
-    assert rung.wait(SOON)
+    sender = BackgroundSender(send)
+    sender.send(WakeUp.invite("email"))
+    sender.send(WakeUp.invite("sms"))
+    assert sent.wait(SOON)
+
+
+def test_a_forked_child_sends_with_a_thread_of_its_own():
+    reading, writing = os.pipe()
+    sender = BackgroundSender(lambda wake_up: os.write(writing, f"{wake_up} ".encode()))
+    sender.send(WakeUp.invite("email"))
+    assert os.read(reading, 100) == b"invite:email "
+    child = os.fork()
+    if not child:
+        sender.send(WakeUp.issue("kyc"))
+        threading.Event().wait(SOON)  # until it is killed: the parent has read what it wrote
+        os._exit(0)
+    try:
+        assert os.read(reading, 100) == b"issue:kyc "
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """Settings with the broker of a URL."""
+
+    def configure(broker):
+        text = SETTINGS.format(
+            url="sqlite:///onboarding.db",
+            limits=[],
+            concurrency=2,
+            on_unknown="hold",
+            templates="",
+            more="",
+            sender="",
+            route='["kyc"]',
+        )
+        (tmp_path / "onboarding.toml").write_text(f'{text}\n[broker]\nurl = "{broker}"\n' if broker else text)
+        secret = "00000000-0000-4000-8000-000000000000"
+        return load(tmp_path / "onboarding.toml", environ={"KEY": new_key(), "SECRET": secret})
+
+    return configure
+
+
+def test_each_configuration_has_a_broker_of_its_own_and_the_environment_has_no_say(configured, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        Celery, "send_task", lambda app, task, args, **_: sent.append((app.conf.broker_url, task, args))
+    )
+    monkeypatch.setenv("ONBOARDING_CONFIG", "/nowhere")
+    first, second = (WakeUps(configured(f"redis://127.0.0.1:{port}/0")) for port in (1, 2))
+    first.send([WakeUp.issue("kyc"), WakeUp.invite("email")])
+    second.send([WakeUp.publish("bus")])
+    assert sent == [
+        ("redis://127.0.0.1:1/0", "issue", ("kyc",)),
+        ("redis://127.0.0.1:1/0", "invite", ("email",)),
+        ("redis://127.0.0.1:2/0", "tell", ("bus",)),
+    ]
+    assert os.environ["ONBOARDING_CONFIG"] == "/nowhere"
+
+
+def test_after_a_wake_up_that_the_broker_does_not_take_no_other_is_tried(configured, monkeypatch):
+    tried = []
+    monkeypatch.setattr(wakeups, "send_through", lambda _app, wake_up: tried.append(wake_up))
+    WakeUps(configured("redis://127.0.0.1:1/0")).send([WakeUp.issue("kyc"), WakeUp.invite("email")])
+    assert tried == [WakeUp.issue("kyc")]
+
+
+def test_without_a_broker_nothing_is_sent(configured, monkeypatch):
+    monkeypatch.setattr(wakeups, "send_through", lambda *_: pytest.fail("sent"))
+    wake_ups = WakeUps(configured(""))
+    wake_ups.send([WakeUp.issue("kyc")])
+    wake_ups.send_soon(WakeUp.issue("kyc"))

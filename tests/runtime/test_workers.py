@@ -16,7 +16,7 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from tests.desk.desk import Desk, Played, customers, wait_until
-from worker.runtime.celery_settings import ISSUE, MOST_BELLS, QUEUES, REFUSED_REQUESTS, celery_settings
+from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, REFUSED_REQUESTS, celery_settings
 from worker.settings import load
 
 pytestmark = pytest.mark.xdist_group("broker")
@@ -84,7 +84,7 @@ def office(desk: Desk, broker: str, make_postgresql: Callable[[], str]) -> Desk:
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_workers_and_beat_invite_an_imported_list_and_end_when_told_to(office: Desk, played: Played, pool: str):
+def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(office: Desk, played: Played, pool: str):
     options = [["--concurrency", "3"]] if pool == "prefork" else [[], ["--queues", "issue,sweep"]]
     processes = [*(office.start("worker", "--pool", pool, *more) for more in options), office.start("beat")]
     listed = office.list_of(customers(NUMBER, au=NUMBER // 3))
@@ -105,7 +105,7 @@ def test_workers_and_beat_invite_an_imported_list_and_end_when_told_to(office: D
         assert ended.code == 0
         # Who hears not all says so.
         alone = process is processes[1] and pool == "threads"
-        assert ("it hears issue, sweep alone: other workers must hear invite (" in ended.err) == alone
+        assert ("this worker consumes only issue, sweep: other workers must consume invite (" in ended.err) == alone
         assert not any(word in ended.err for word in ("box1@", "Quirin", "Ostrander", "sandbox-secret"))
         assert not any(token in ended.err for token in played.tokens)
     facts = office.onboard("status", "latest", "--json").facts
@@ -152,7 +152,7 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
     assert played.opened == {"C-0001": 1}
 
 
-def test_a_request_that_was_refused_for_what_has_been_mended_is_taken_when_it_is_put_back(
+def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fixed(
     office: Desk, played: Played, broker: str
 ):
     with Connection(broker) as connection:  # as an operator may have made it
@@ -179,7 +179,7 @@ def test_a_request_that_was_refused_for_what_has_been_mended_is_taken_when_it_is
     assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 0
 
 
-def test_bells_that_nobody_hears_do_not_pile_up_in_rabbitmq(desk: Desk, alone: None, amqp_url: str):
+def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk, alone: None, amqp_url: str):
     purge(amqp_url)
     desk.secret("broker", amqp_url)
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
@@ -189,9 +189,9 @@ def test_bells_that_nobody_hears_do_not_pile_up_in_rabbitmq(desk: Desk, alone: N
         bound = queue(channel)
         bound.declare()
         producer = connection.Producer(channel)
-        for number in range(MOST_BELLS + 5):
+        for number in range(MOST_WAKE_UPS + 5):
             producer.publish(number, exchange=bound.exchange, routing_key=bound.routing_key)
-        wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_BELLS, "the bound is kept")
+        wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_WAKE_UPS, "the bound is kept")
         assert bound.get(no_ack=True).payload == 5  # the oldest went
     purge(amqp_url)
 
@@ -204,6 +204,6 @@ def test_nothing_waits_for_a_broker_without_a_bound(desk: Desk, url: str):
     bounds = ("read_timeout", "write_timeout") if url.startswith("amqp") else ("socket_timeout",)
     assert all(0 < transport[bound] <= 10 for bound in bounds)
     assert url.startswith("amqp") or transport["socket_keepalive_options"]
-    rung = settings["beat_schedule"]["sweep"]["options"]
-    assert rung["retry"] is False
-    assert 0 < rung["confirm_timeout"] <= 10
+    options = settings["beat_schedule"]["sweep"]["options"]
+    assert options["retry"] is False
+    assert 0 < options["confirm_timeout"] <= 10

@@ -1,4 +1,4 @@
-"""A sandbox for each test, and ways to call it that owe nothing to the adapters."""
+"""A sandbox for each test, and ways to call it without the adapters."""
 
 import base64
 import json
@@ -102,7 +102,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def begin(start: Callable[..., Awaitable[Caller]], receiver: Receiver) -> Callable[..., Awaitable[Caller]]:
-    """A sandbox whose customers' time flies, and whose webhooks go to the receiver."""
+    """A sandbox whose customers' time runs fast, and whose webhooks go to the receiver."""
 
     async def begin(**options: Any) -> Caller:
         chosen = {"time_scale": DAY_A_MILLISECOND, "webhooks": {"": f"{receiver.url}/webhooks"}, "seed": 7, **options}

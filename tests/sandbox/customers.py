@@ -1,4 +1,4 @@
-"""What the sandbox's customers are told to do, and what was sent of it."""
+"""Instructs the sandbox's customers, and reads what was sent."""
 
 import asyncio
 import json
@@ -8,16 +8,16 @@ from worker.sandbox.behaviour import Share
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 
 
-async def tell(caller, **said):
-    status, _, told = await caller.ask("POST", "/_sandbox/customers", data=json.dumps(said).encode())
-    return status, told
+async def instruct(caller, **fields):
+    status, _, answer = await caller.ask("POST", "/_sandbox/customers", data=json.dumps(fields).encode())
+    return status, answer
 
 
 async def done(caller):
     await asyncio.wait_for(caller.sandbox.idle(), 30)
 
 
-def everybody(does):
+def all_customers(does):
     return {"customers": (Share(does, 1.0),)}
 
 

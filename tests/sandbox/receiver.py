@@ -1,4 +1,4 @@
-"""Takes webhooks as a customer's server would, and answers as it is told."""
+"""Receives webhooks as a customer's server would, and answers as the test sets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 
 @dataclass
-class Taken:
+class Received:
     path: str
     headers: dict[str, str]  # lower-case names
     body: bytes
@@ -18,12 +18,12 @@ class Taken:
 @dataclass
 class Receiver:
     url: str = ""
-    taken: list[Taken] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)  # to the next ones; then 200
+    received: list[Received] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)  # to the next webhooks; then 200
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.taken.append(Taken(request.path, headers, await request.read()))
+        self.received.append(Received(request.path, headers, await request.read()))
         return web.Response(status=self.answers.pop(0) if self.answers else 200)
 
 
@@ -31,7 +31,7 @@ class Receiver:
 async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", receiver.take)
+    app.router.add_route("*", "/{path:.*}", receiver.receive)
     server = TestServer(app, host="127.0.0.1")
     await server.start_server()
     receiver.url = str(server.make_url("/")).rstrip("/")

@@ -1,4 +1,4 @@
-"""What the played customers are told to do, and how it is drawn."""
+"""The behaviour of the simulated customers, and how it is drawn."""
 
 from collections import Counter
 from datetime import timedelta
@@ -27,7 +27,7 @@ def test_shares_are_read_in_their_order():
     "text",
     ["", "finish", "finish:2", "finish:x", "dance:0.5", "finish:0.6,deny:0.6", "finish:-1", "finish:0.1;deny:0.1"],
 )
-def test_shares_that_are_none_say_what_is_expected(text):
+def test_invalid_shares_are_refused_with_what_is_expected(text):
     with pytest.raises(ValueError, match=r"shares|more than 1"):
         shares(text, KNOWN)
 
@@ -40,7 +40,7 @@ def test_times_are_read(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "10", "-1s", "1w", "9" * 12 + "d", "²s"])
-def test_times_that_are_none_say_what_is_expected(text):
+def test_invalid_times_are_refused_with_what_is_expected(text):
     with pytest.raises(ValueError, match="expected a time"):
         span(text)
 
@@ -60,22 +60,22 @@ def test_troubles_are_read():
 @pytest.mark.parametrize(
     "text", ["late", "late:0.1,by=soon", "twice:0.1,by=1h", "lost:0.1", "twice:0.1,late:0.1", "late:0.1,at=1h"]
 )
-def test_troubles_that_are_none_say_what_is_expected(text):
+def test_invalid_troubles_are_refused_with_what_is_expected(text):
     with pytest.raises(ValueError, match="expected"):
         TroubleShare.parse(text)
 
 
-def test_each_customer_does_the_same_again_whoever_comes_first():
+def test_each_customer_does_the_same_again_in_any_order_of_arrival():
     among = shares("finish:0.5,deny:0.2", KNOWN)
     customers = [f"c-{number}" for number in range(50)]
-    drawn = {who: Chance(7, who, 1).of(among, "never") for who in customers}
-    again = {who: Chance(7, who, 1).of(among, "never") for who in reversed(customers)}
+    drawn = {name: Chance(7, name, 1).of(among, "never") for name in customers}
+    again = {name: Chance(7, name, 1).of(among, "never") for name in reversed(customers)}
     assert drawn == again
-    assert {who: Chance(8, who, 1).of(among, "never") for who in customers} != drawn
+    assert {name: Chance(8, name, 1).of(among, "never") for name in customers} != drawn
     assert set(drawn.values()) == {"finish", "deny", "never"}
 
 
-def test_so_many_do_it_as_was_said():
+def test_behaviours_come_in_their_shares():
     among = shares("finish:0.6,deny:0.1", KNOWN)
     drawn = Counter(Chance(7, number).of(among, "never") for number in range(4000))
     assert abs(drawn["finish"] - 2400) < 160
@@ -135,7 +135,7 @@ def test_frankieone_names_them_by_its_edition(edition, events):
 
 @settings(max_examples=40)
 @given(st.sampled_from([IDENFY_KYC, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2]), st.sampled_from(KNOWN))
-def test_a_review_takes_no_longer_than_was_said(endpoint, does):
+def test_a_review_takes_no_longer_than_configured(endpoint, does):
     assert (
         sum((step.after for step in steps(endpoint, does, review=MINUTES, edition="current")), timedelta(0)) <= MINUTES
     )

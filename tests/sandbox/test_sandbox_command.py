@@ -26,7 +26,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_and_ends_cleanly_on_a_signal(end):
+def test_it_prints_its_addresses_and_ends_cleanly_on_a_signal(end):
     with start("--json", "--fault", "429:0.05,retry-after=1", "--limit", "50/second", "--latency", "1ms") as process:
         try:
             facts = json.loads(process.stdout.readline())
@@ -42,7 +42,7 @@ def test_it_says_where_it_is_and_ends_cleanly_on_a_signal(end):
     assert facts["base_urls"] == {name: f"{facts['url']}/{name}" for name in ("idenfy", "frankieone", "twilio")}
 
 
-def test_for_people_it_says_it_in_one_line():
+def test_for_people_it_prints_one_line():
     with start() as process:
         try:
             line = process.stdout.readline()
@@ -94,13 +94,13 @@ def test_a_taken_port_is_one_clear_line_and_exit_2(option):
         (["--mail-webhook", "idenfy-kyc=http://127.0.0.1"], "without an endpoint"),
     ],
 )
-def test_a_bad_option_is_a_usage_error_that_says_what_is_expected(arguments, hint):
+def test_a_bad_option_is_a_usage_error_with_what_is_expected(arguments, hint):
     ended = CliRunner().invoke(sandbox, arguments)
     assert ended.exit_code == 2
     assert hint in " ".join(ended.stderr.split())
 
 
-def test_a_key_for_tokens_that_is_none_is_a_usage_error(tmp_path):
+def test_an_invalid_key_for_tokens_is_a_usage_error(tmp_path):
     key = tmp_path / "key.pem"
     key.write_text("s3cret")
     ended = CliRunner().invoke(sandbox, ["--webhook-jwt-key", str(key)])
@@ -115,8 +115,8 @@ def test_an_address_with_a_secret_in_it_is_not_repeated():
     assert "s3cret" not in ended.output
 
 
-def test_its_customers_are_played_as_the_options_say(tmp_path):
-    """From outside, as a user would: sessions are opened, and the webhooks arrive."""
+def test_its_customers_behave_as_the_options_say(tmp_path):
+    """From outside, like a user: sessions are opened, and the webhooks arrive."""
     taken, log = [], tmp_path / "log.jsonl"
 
     class Receiver(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The sandbox plays the customers, and sends what providers would tell of them."""
+"""The sandbox simulates the customers, and sends the webhooks that providers would send."""
 
 import asyncio
 import base64
@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.sandbox.customers import ENTITY, done, everybody, sent, tell
+from tests.sandbox.customers import ENTITY, all_customers, done, instruct, sent
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share, TroubleShare
 
@@ -26,26 +26,26 @@ async def kyb(caller, client="c-77"):
     return (await caller.ask("POST", "/idenfy/kyb/tokens/", headers=headers, data=json.dumps(body).encode()))[2]
 
 
-# Of themselves
+# By themselves
 
 
-async def test_a_customer_who_finishes_is_told_of_in_a_signed_webhook(begin, receiver, clock):
-    caller = await begin(**everybody("finish"))
+async def test_a_customer_who_finishes_causes_a_signed_webhook(begin, receiver, clock):
+    caller = await begin(**all_customers("finish"))
     _, _, session = await caller.idenfy({"clientId": "c-1", "externalRef": "job-1"})
     await done(caller)
 
-    (webhook,) = receiver.taken
+    (webhook,) = receiver.received
     assert webhook.path == "/webhooks/idenfy-kyc"
     assert webhook.headers["idenfy-event-type"] == "IDENTIFICATION_AUTO_FINISHED"
     assert webhook.headers["idenfy-signature"] == hmac.new(KEY, webhook.body, hashlib.sha256).hexdigest()
-    said = json.loads(webhook.body)
-    assert (said["final"], said["status"]["overall"]) == (True, "APPROVED")
-    assert (said["scanRef"], said["clientId"], said["externalRef"]) == (session["scanRef"], "c-1", "job-1")
-    assert said["finishTime"] == int(clock.now.timestamp())
+    fields = json.loads(webhook.body)
+    assert (fields["final"], fields["status"]["overall"]) == (True, "APPROVED")
+    assert (fields["scanRef"], fields["clientId"], fields["externalRef"]) == (session["scanRef"], "c-1", "job-1")
+    assert fields["finishTime"] == int(clock.now.timestamp())
 
 
 async def test_what_was_answered_is_in_the_log(begin, receiver):
-    caller = await begin(**everybody("finish"))
+    caller = await begin(**all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})
     await done(caller)
 
@@ -56,31 +56,31 @@ async def test_what_was_answered_is_in_the_log(begin, receiver):
     assert json.loads(text)["url"] == f"{receiver.url}/webhooks/idenfy-kyc"
 
 
-async def test_a_customer_whose_answer_was_lost_has_a_session_all_the_same(begin, receiver):
-    caller = await begin(faults=(Fault("500", 1.0, processed=True),), **everybody("finish"))
+async def test_a_customer_whose_answer_was_lost_still_has_a_session(begin, receiver):
+    caller = await begin(faults=(Fault("500", 1.0, processed=True),), **all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})
     await done(caller)
-    assert len(receiver.taken) == 1
+    assert len(receiver.received) == 1
 
 
-async def test_without_being_told_customers_do_nothing(begin, receiver):
+async def test_without_instructions_customers_do_nothing(begin, receiver):
     caller = await begin()
     await caller.idenfy({"clientId": "c-1"})
     await done(caller)
-    assert receiver.taken == []
+    assert receiver.received == []
     assert [one.state for one in caller.sandbox.customers.sessions] == ["waiting"]
 
 
 async def test_a_customer_who_comes_too_late_finds_the_link_dead(begin, receiver):
     days = timedelta(days=8)
-    caller = await begin(customers_after=(days, days), **everybody("finish"))
+    caller = await begin(customers_after=(days, days), **all_customers("finish"))
     await caller.idenfy({"clientId": "c-1", "expiryTime": 7 * 86_400})
     await done(caller)
-    (webhook,) = receiver.taken
+    (webhook,) = receiver.received
     assert json.loads(webhook.body)["status"]["overall"] == "EXPIRED"
 
 
-async def test_many_customers_do_as_was_said_and_the_same_again(begin, receiver):
+async def test_many_customers_behave_in_their_shares_and_the_same_again(begin, receiver):
     shares = (Share("finish", 0.5), Share("deny", 0.2), Share("expire", 0.1))
     caller = await begin(customers=shares)
     for _ in range(2):
@@ -88,59 +88,59 @@ async def test_many_customers_do_as_was_said_and_the_same_again(begin, receiver)
             await caller.idenfy({"clientId": f"c-{number}"})
         await done(caller)
         await caller.ask("POST", "/_sandbox/reset")
-    said = [json.loads(webhook.body) for webhook in receiver.taken]
-    told = sorted((one["clientId"], one["status"]["overall"]) for one in said)
-    assert told[::2] == told[1::2]
-    assert {overall for _, overall in told} == {"APPROVED", "DENIED", "EXPIRED"}
-    assert len(told) < 80
+    bodies = [json.loads(webhook.body) for webhook in receiver.received]
+    verdicts = sorted((one["clientId"], one["status"]["overall"]) for one in bodies)
+    assert verdicts[::2] == verdicts[1::2]
+    assert {overall for _, overall in verdicts} == {"APPROVED", "DENIED", "EXPIRED"}
+    assert len(verdicts) < 80
 
 
-async def test_the_listing_says_what_became_of_a_session(begin):
-    caller = await begin(**everybody("deny"))
+async def test_the_listing_has_the_status_of_a_session(begin):
+    caller = await begin(**all_customers("deny"))
     await caller.idenfy({"clientId": "c-1"})
     await done(caller)
     _, _, listed = await caller.listing(clientId="c-1")
     assert [one["status"] for one in listed["results"]] == ["DENIED"]
 
 
-async def test_a_reset_calls_the_customers_back(begin, receiver):
-    caller = await begin(time_scale=1, **everybody("finish"))
+async def test_a_reset_stops_the_customers(begin, receiver):
+    caller = await begin(time_scale=1, **all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})
     await caller.ask("POST", "/_sandbox/reset")
     await done(caller)
-    assert receiver.taken == []
+    assert receiver.received == []
     assert caller.sandbox.customers.sessions == []
 
 
-async def test_it_ends_although_customers_are_on_their_way(begin, caplog):
-    caller = await begin(time_scale=1, **everybody("finish"))
+async def test_it_ends_although_customers_are_about_to_act(begin, caplog):
+    caller = await begin(time_scale=1, **all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="finish", late=3600)
+    await instruct(caller, session="c-1", does="finish", late=3600)
     await asyncio.sleep(0)
     await asyncio.wait_for(caller.sandbox.stop(), 10)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-# As they are told
+# As they are instructed
 
 
-async def test_one_session_is_told_what_to_do_by_token_reference_or_client(begin, receiver):
+async def test_a_customer_is_instructed_by_token_reference_or_client(begin, receiver):
     caller = await begin()
     for client, name in (("c-1", "authToken"), ("c-2", "scanRef"), ("c-3", "clientId")):
         _, _, session = await caller.idenfy({"clientId": client})
-        status, told = await tell(caller, session=session[name], does="deny")
-        assert (status, told["events"]) == (202, ["IDENTIFICATION_AUTO_FINISHED"])
-        assert told["session"]["client"] == client
+        status, answer = await instruct(caller, session=session[name], does="deny")
+        assert (status, answer["events"]) == (202, ["IDENTIFICATION_AUTO_FINISHED"])
+        assert answer["session"]["client"] == client
         await done(caller)
-    assert [json.loads(webhook.body)["clientId"] for webhook in receiver.taken] == ["c-1", "c-2", "c-3"]
+    assert [json.loads(webhook.body)["clientId"] for webhook in receiver.received] == ["c-1", "c-2", "c-3"]
 
 
-async def test_a_review_is_told_of_twice_with_the_same_times(begin, receiver, clock):
+async def test_a_review_causes_two_webhooks_with_the_same_times(begin, receiver, clock):
     caller = await begin()
     await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="review-deny", review="2d")
+    await instruct(caller, session="c-1", does="review-deny", review="2d")
     await done(caller)
-    first, second = (json.loads(webhook.body) for webhook in receiver.taken)
+    first, second = (json.loads(webhook.body) for webhook in receiver.received)
     assert (first["final"], first["status"]["overall"]) == (False, "REVIEWING")
     assert (second["final"], second["status"]["overall"]) == (True, "DENIED")
     assert first["finishTime"] == second["finishTime"]
@@ -149,65 +149,65 @@ async def test_a_review_is_told_of_twice_with_the_same_times(begin, receiver, cl
 async def test_swapped_webhooks_come_in_the_wrong_order(begin, receiver):
     caller = await begin()
     await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="review", swapped=True)
+    await instruct(caller, session="c-1", does="review", swapped=True)
     await done(caller)
-    assert [json.loads(webhook.body)["final"] for webhook in receiver.taken] == [True, False]
+    assert [json.loads(webhook.body)["final"] for webhook in receiver.received] == [True, False]
 
 
-async def test_one_that_is_sent_twice_is_the_same_to_the_last_byte(begin, receiver):
+async def test_a_webhook_that_is_sent_twice_is_the_same_to_the_last_byte(begin, receiver):
     caller = await begin()
     await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="finish", twice=True)
+    await instruct(caller, session="c-1", does="finish", twice=True)
     await done(caller)
-    first, second = receiver.taken
+    first, second = receiver.received
     assert (first.body, first.headers["idenfy-signature"]) == (second.body, second.headers["idenfy-signature"])
 
 
-async def test_a_forged_one_goes_ahead_of_the_genuine_one(begin, receiver):
+async def test_a_forged_webhook_comes_before_the_genuine_one(begin, receiver):
     caller = await begin()
     receiver.answers = [401]
     await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="finish", forged=True)
+    await instruct(caller, session="c-1", does="finish", forged=True)
     await done(caller)
     good = [
         webhook.headers["idenfy-signature"] == hmac.new(KEY, webhook.body, hashlib.sha256).hexdigest()
-        for webhook in receiver.taken
+        for webhook in receiver.received
     ]
     assert good == [False, True]
     assert [(entry["status"], entry["fault"]) for entry in sent(caller)] == [(401, "forged"), (200, "forged")]
 
 
-async def test_late_ones_come_later_than_what_they_tell(begin, receiver):
-    # An hour of the customers' is a tenth of a second here.
+async def test_late_webhooks_come_later_than_what_they_report(begin, receiver):
+    # An hour of the customers' time is a tenth of a second here.
     caller = await begin(time_scale=36_000)
     await caller.idenfy({"clientId": "c-1"})
-    await tell(caller, session="c-1", does="finish", late="10h")
-    await tell(caller, session="c-1", does="deny")
+    await instruct(caller, session="c-1", does="finish", late="10h")
+    await instruct(caller, session="c-1", does="deny")
     await done(caller)
-    assert [json.loads(webhook.body)["status"]["overall"] for webhook in receiver.taken] == ["DENIED", "APPROVED"]
+    assert [json.loads(webhook.body)["status"]["overall"] for webhook in receiver.received] == ["DENIED", "APPROVED"]
 
 
 async def test_troubles_may_happen_to_a_share_of_all_sessions(begin, receiver):
-    caller = await begin(webhook_troubles=(TroubleShare("twice", 1.0),), **everybody("finish"))
+    caller = await begin(webhook_troubles=(TroubleShare("twice", 1.0),), **all_customers("finish"))
     await caller.idenfy({"clientId": "c-1"})
     await done(caller)
-    assert len(receiver.taken) == 2
+    assert len(receiver.received) == 2
     assert {entry["fault"] for entry in sent(caller)} == {"twice"}
 
 
-async def test_another_address_and_key_may_be_said_for_one(begin, receiver):
+async def test_another_address_and_key_may_be_set_for_one_session(begin, receiver):
     caller = await begin(webhooks={})
     await caller.idenfy({"clientId": "c-1"})
-    assert (await tell(caller, session="c-1", does="finish"))[0] == 400
-    assert (await tell(caller, session="c-1", does="finish", url=f"{receiver.url}/mine", key="k"))[0] == 202
+    assert (await instruct(caller, session="c-1", does="finish"))[0] == 400
+    assert (await instruct(caller, session="c-1", does="finish", url=f"{receiver.url}/mine", key="k"))[0] == 202
     await done(caller)
-    (webhook,) = receiver.taken
+    (webhook,) = receiver.received
     assert webhook.path == "/mine"
     assert webhook.headers["idenfy-signature"] == hmac.new(b"k", webhook.body, hashlib.sha256).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "hint"),
+    ("fields", "status", "hint"),
     [
         ({"session": "nobody", "does": "finish"}, 404, "no session"),
         ({"session": 7, "does": "finish"}, 404, "no session"),
@@ -228,26 +228,26 @@ async def test_another_address_and_key_may_be_said_for_one(begin, receiver):
         ({"mail": "<1@x>", "does": "bounced"}, 404, "no mail"),
     ],
 )
-async def test_what_cannot_be_done_is_said(begin, said, status, hint):
+async def test_an_invalid_instruction_is_refused_with_the_reason(begin, fields, status, hint):
     caller = await begin()
     await caller.idenfy({"clientId": "c-1"})
-    answered, told = await tell(caller, **said)
+    answered, answer = await instruct(caller, **fields)
     assert answered == status
-    assert hint in told["error"]
+    assert hint in answer["error"]
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 10_000])
-async def test_what_is_no_json_object_is_said(begin, raw):
+async def test_an_instruction_that_is_no_json_object_is_refused_with_the_reason(begin, raw):
     caller = await begin()
-    status, _, told = await caller.ask("POST", "/_sandbox/customers", data=raw)
-    assert (status, "error" in told) == (400, True)
+    status, _, answer = await caller.ask("POST", "/_sandbox/customers", data=raw)
+    assert (status, "error" in answer) == (400, True)
 
 
 async def test_all_sessions_and_what_their_customers_do_are_shown(begin):
     caller = await begin(time_scale=1)
     await caller.idenfy({"clientId": "c-1"})
     await caller.frankieone()
-    await tell(caller, session="c-1", does="open")
+    await instruct(caller, session="c-1", does="open")
     _, _, shown = await caller.ask("GET", "/_sandbox/customers")
     assert [(one["endpoint"], one["does"], one["state"]) for one in shown] == [
         ("idenfy-kyc", "open", "opened"),
@@ -260,14 +260,14 @@ async def test_all_sessions_and_what_their_customers_do_are_shown(begin):
 # Companies and entities
 
 
-async def test_a_company_hands_in_its_form_and_is_reviewed(begin, receiver):
+async def test_a_company_submits_its_form_and_is_reviewed(begin, receiver):
     caller = await begin()
     form = await kyb(caller)
-    await tell(caller, session=form["tokenString"], does="ask")
+    await instruct(caller, session=form["tokenString"], does="ask")
     await done(caller)
-    events = [webhook.headers["idenfy-event-type"] for webhook in receiver.taken]
+    events = [webhook.headers["idenfy-event-type"] for webhook in receiver.received]
     assert events == ["COMPANY_SUBMIT", "COMPANY_INFO_REQUEST", "COMPANY_REVIEW"]
-    submitted, asked, reviewed = (json.loads(webhook.body) for webhook in receiver.taken)
+    submitted, asked, reviewed = (json.loads(webhook.body) for webhook in receiver.received)
     assert submitted["externalRef"] == reviewed["externalRef"] == "job-c-77"
     assert asked["token"] == form["tokenString"]
     assert {"clientId", "externalRef"}.isdisjoint(asked)
@@ -277,32 +277,34 @@ async def test_a_company_hands_in_its_form_and_is_reviewed(begin, receiver):
 async def test_frankieone_adds_the_requests_id_to_the_address(begin, receiver):
     caller = await begin(webhooks={"frankieone-v2": f"{receiver.url}/webhooks/au/secret"})
     await caller.frankieone()
-    await tell(caller, session=ENTITY, does="finish")
+    await instruct(caller, session=ENTITY, does="finish")
     await done(caller)
-    said = [json.loads(webhook.body) for webhook in receiver.taken]
-    assert [webhook.path for webhook in receiver.taken] == [f"/webhooks/au/secret/{one['requestId']}" for one in said]
-    assert [(one["function"], one["functionResult"]) for one in said] == [
+    bodies = [json.loads(webhook.body) for webhook in receiver.received]
+    assert [webhook.path for webhook in receiver.received] == [
+        f"/webhooks/au/secret/{one['requestId']}" for one in bodies
+    ]
+    assert [(one["function"], one["functionResult"]) for one in bodies] == [
         ("OCR_PROCESSED", "SUCCESS"),
         ("RESULTS_RETRIEVED", "SUCCESS"),
     ]
-    assert all(one["entityId"] == ENTITY for one in said)
+    assert all(one["entityId"] == ENTITY for one in bodies)
 
 
-async def test_frankieones_webhooks_carry_a_token_where_there_is_a_key(begin, receiver, clock):
+async def test_frankieones_webhooks_have_a_token_if_there_is_a_key(begin, receiver, clock):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     caller = await begin(webhook_jwt_key=key.private_bytes(serialization.Encoding.PEM, form, none).decode())
     await caller.frankieone()
-    await tell(caller, session=ENTITY, does="fail")
+    await instruct(caller, session=ENTITY, does="fail")
     await done(caller)
-    kind, _, token = receiver.taken[-1].headers["authorization"].partition(" ")
+    kind, _, token = receiver.received[-1].headers["authorization"].partition(" ")
     signed, _, signature = token.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
     key.public_key().verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
     assert kind == "Bearer"
 
 
-def test_a_key_that_is_none_stops_the_start():
+def test_an_invalid_key_stops_the_start():
     with pytest.raises(ValueError, match="RSA private key"):
         Sandbox(SandboxOptions(webhook_jwt_key="no key"))
     with pytest.raises(ValueError, match="time_scale"):

@@ -40,7 +40,7 @@ async def test_a_fault_of_one_endpoint_is_that_endpoints(start, call):
 
 @calls
 @pytest.mark.parametrize("status", ["401", "402", "403", "408", "429", "500", "502", "503", "504"])
-async def test_every_status_can_be_had_in_the_providers_words(start, call, status):
+async def test_every_status_can_be_requested_with_the_providers_text(start, call, status):
     caller = await start(faults=(Fault(status, 1.0),))
 
     got, _, body = await make(caller, call)

@@ -1,4 +1,4 @@
-"""Faults on demand: what the caller sees, what was done all the same, and that a seed repeats them."""
+"""Faults on demand: what the caller sees, what was done nevertheless, and that a seed repeats them."""
 
 import asyncio
 
@@ -45,7 +45,7 @@ def test_a_fault_is_read_from_its_text(text, fault):
         ("400-too-many:0.1,endpoint=frankieone-v2", "use 429"),
     ],
 )
-def test_a_fault_that_cannot_be_read_says_what_is_expected(text, hint):
+def test_an_invalid_fault_is_refused_with_what_is_expected(text, hint):
     with pytest.raises(ValueError, match=hint):
         Fault.parse(text)
 
@@ -103,7 +103,7 @@ async def test_after_a_reset_the_faults_start_again(start):
         ("402", 402, None),
     ],
 )
-async def test_idenfys_own_faults_are_in_its_words(start, kind, status, identifier):
+async def test_idenfys_faults_have_its_texts(start, kind, status, identifier):
     caller = await start(faults=(Fault(kind, 1),))
     answered, _, body = await caller.idenfy()
     assert (answered, body.get("identifier")) == (status, identifier)
@@ -111,7 +111,7 @@ async def test_idenfys_own_faults_are_in_its_words(start, kind, status, identifi
 
 
 @pytest.mark.parametrize("kind", ["502", "504"])
-async def test_what_stands_before_idenfy_answers_in_html(start, kind):
+async def test_the_gateway_before_idenfy_answers_in_html(start, kind):
     caller = await start(faults=(Fault(kind, 1),))
     status, headers, body = await caller.idenfy()
     assert status == int(kind)
@@ -120,7 +120,7 @@ async def test_what_stands_before_idenfy_answers_in_html(start, kind):
 
 
 @pytest.mark.parametrize("kind", ["401", "402", "403", "408", "429", "500", "502", "503", "504"])
-async def test_frankieones_own_faults_are_in_its_words(start, kind):
+async def test_frankieones_faults_have_its_texts(start, kind):
     caller = await start(faults=(Fault(kind, 1),))
     status, _, body = await caller.frankieone()
     assert status == int(kind)
@@ -177,7 +177,7 @@ async def test_drop_after_opens_the_session_and_answers_nothing(start):
     assert [one["scanRef"] for one in listed["results"]] == [entry["reference"]]
 
 
-async def test_a_dropped_frankieone_token_is_handed_back_by_the_next_call(start):
+async def test_the_next_call_returns_a_dropped_frankieone_token(start):
     caller = await start(faults=(Fault("drop-after", 0.5),), seed=3)
     tokens = []
     for _ in range(20):
@@ -214,7 +214,7 @@ async def test_html_comes_with_200(start):
     assert headers["Content-Type"].startswith("text/html")
 
 
-async def test_whoever_follows_a_redirect_is_seen_in_the_log(start):
+async def test_a_caller_that_follows_a_redirect_is_in_the_log(start):
     caller = await start(faults=(Fault("redirect", 1),))
     status, headers, _ = await caller.idenfy()
     assert (status, len(caller.sandbox.log)) == (307, 1)
@@ -247,7 +247,7 @@ async def test_an_unauthorised_call_draws_no_fault(start):
     assert (await caller.idenfy(login="a:b"))[0] == 401
 
 
-def test_every_kind_can_be_asked_for_by_its_name():
+def test_every_kind_can_be_requested_by_its_name():
     assert {Fault.parse(f"{kind}:0.1").kind for kind in KINDS} == set(KINDS)
 
 

@@ -1,4 +1,4 @@
-"""The sandbox's FrankieOne v1: the page's shape, v1's errors, and entities made or brought up to date by each call."""
+"""The sandbox's FrankieOne v1: the page's shape, v1's errors, and entities created or updated by each call."""
 
 import json
 from datetime import datetime, timedelta
@@ -40,7 +40,7 @@ async def test_without_an_entity_id_each_call_makes_another(caller):
     assert first != second
 
 
-async def test_with_an_entity_id_each_call_gives_another_token_and_brings_it_up_to_date(caller):
+async def test_with_an_entity_id_each_call_gives_another_token_and_updates_the_entity(caller):
     _, _, first = await ask(caller, {"entity": {"entityId": ENTITY, "gender": "F"}})
     _, _, second = await ask(caller, {"entity": {"entityId": ENTITY, "gender": "M"}})
 
@@ -58,14 +58,14 @@ async def test_the_log_names_the_callers_own_customer(caller):
     assert [entry["client"] for entry in caller.sandbox.log] == ["C-1", ENTITY]
 
 
-async def test_it_may_say_that_it_has_texted_the_person(start):
+async def test_it_can_answer_that_it_has_sent_a_text_itself(start):
     caller = await start(frankieone_sms_sent=True)
 
     assert (await ask(caller))[2]["sms_sent"] is True
     assert (await caller.frankieone())[2]["smsSent"] is True
 
 
-async def test_credentials_are_refused_with_the_stray_comma_and_in_v1s_words(caller):
+async def test_credentials_are_refused_with_the_stray_comma_and_v1s_text(caller):
     status, _, body = await ask(caller, headers={**KNOWN, "api_key": "other"})
 
     assert (status, body["errorCode"], body["httpStatusCode"]) == (401, "AUTH-0002,", 401)
@@ -95,7 +95,7 @@ async def test_credentials_are_refused_with_the_stray_comma_and_in_v1s_words(cal
         ),
     ],
 )
-async def test_what_has_not_the_samples_types_is_refused_by_its_place(caller, bad, place):
+async def test_a_value_without_the_samples_type_is_refused_by_its_place(caller, bad, place):
     status, _, body = await ask(caller, bad)
 
     assert (status, body["errorCode"]) == (400, "API-0400,")
@@ -103,7 +103,7 @@ async def test_what_has_not_the_samples_types_is_refused_by_its_place(caller, ba
     assert caller.sandbox.log[0]["processed"] is False
 
 
-async def test_names_that_the_page_does_not_know_are_let_through(caller):
+async def test_names_that_the_page_does_not_have_are_accepted(caller):
     assert (await ask(caller, {"new": 1, "entity": {"nickname": "M"}}))[0] == 200
 
 
@@ -116,7 +116,7 @@ async def test_an_unknown_entity_is_not_found(start):
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]"])
-async def test_what_is_no_json_object_is_refused(caller, raw):
+async def test_a_body_that_is_no_json_object_is_refused(caller, raw):
     assert (await ask(caller, raw=raw))[0] == 400
 
 

@@ -128,8 +128,8 @@ async def test_the_pages_own_sample_is_answered_with_the_keys_of_its_sample(call
     assert status == 201
     assert body.keys() - {"redirectUrl"} == printed.keys() == PRINTED_KEYS
     # The sample drops the questionnaire and leaves the nationality as it was, both against the page's own text.
-    told_apart = {"authToken", "scanRef", "digitString", "questionnaire", "nationality", "riskAssessmentProfile"}
-    for name in printed.keys() - told_apart:
+    differing = {"authToken", "scanRef", "digitString", "questionnaire", "nationality", "riskAssessmentProfile"}
+    for name in printed.keys() - differing:
         assert body[name] == printed[name], name
 
 
@@ -169,7 +169,7 @@ async def test_a_session_is_answered_in_the_printed_shape(caller):
     assert body["redirectUrl"] == "https://ivs.idenfy.com/api/v2/redirect?authToken=" + body["authToken"]
 
 
-async def test_what_was_sent_comes_back(caller):
+async def test_the_sent_values_come_back(caller):
     _, _, body = await caller.idenfy({"clientId": "c-1", "expiryTime": 600, "externalRef": "r-1", "checkAml": True})
     assert (body["expiryTime"], body["externalRef"], body["checkAml"]) == (600, "r-1", True)
 
@@ -236,7 +236,7 @@ async def test_a_body_that_is_no_json_object_is_refused(caller, raw, identifier)
     assert (status, body["identifier"]) == (400, identifier)
 
 
-async def test_a_body_must_say_that_it_is_json(caller):
+async def test_a_body_needs_the_content_type_of_json(caller):
     status, _, body = await caller.idenfy(content_type="text/plain")
     assert (status, body["identifier"]) == (400, "VALIDATION_ERROR")
 
@@ -267,7 +267,7 @@ async def test_the_same_call_again_is_a_new_session(caller):
     assert [entry["processed"] for entry in caller.sandbox.log] == [True, True]
 
 
-async def test_a_second_live_session_conflicts_when_told_to(start, clock):
+async def test_a_second_live_session_conflicts_if_configured(start, clock):
     caller = await start(conflict=True)
     assert (await caller.idenfy({"clientId": "c-1", "expiryTime": 600}))[0] == 201
 

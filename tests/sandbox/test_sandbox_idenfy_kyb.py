@@ -1,4 +1,4 @@
-"""The sandbox's iDenfy KYB: the page's fields, the framework's words, and the slash at the address's end."""
+"""The sandbox's iDenfy KYB: the page's fields, the framework's texts, and the final slash of the address."""
 
 import base64
 import json
@@ -69,7 +69,7 @@ async def test_a_wrong_address_is_not_found(caller):
     assert (await ask(caller, path="/idenfy/kyb/token/"))[0] == 404
 
 
-async def test_a_wrong_secret_is_refused_in_the_kyb_pages_words(caller):
+async def test_a_wrong_secret_is_refused_with_the_kyb_pages_text(caller):
     status, _, body = await ask(caller, login="sandbox-key:other")
 
     assert (status, body["identifier"]) == (401, "AUTHENTICATION_FAILED")
@@ -114,14 +114,14 @@ async def test_all_bad_fields_are_named_at_once(caller):
     assert set(body) == {"lifetime", "tokenType", "clientId"}
 
 
-async def test_what_may_be_null_may_be_null(caller):
+async def test_nullable_values_may_be_null(caller):
     nulls = dict.fromkeys(["externalRef", "flow", "theme", "questionnaire", "scanRefs"])
 
     assert (await ask(caller, {**LEAST, **nulls}))[0] == 201
 
 
 @pytest.mark.parametrize(("raw", "identifier"), [(b"{", "JSON_ERROR"), (b"[]", "VALIDATION_ERROR")])
-async def test_what_is_no_json_object_is_refused(caller, raw, identifier):
+async def test_a_body_that_is_no_json_object_is_refused(caller, raw, identifier):
     assert (await ask(caller, raw=raw))[2]["identifier"] == identifier
 
 
@@ -141,5 +141,5 @@ async def test_another_method_is_refused(caller):
         {"questionnaire": "q", "questionnaireRequired": False, "theme": UUID},
     ],
 )
-async def test_a_field_at_its_bound_is_taken(caller, fine):
+async def test_a_field_at_its_bound_is_accepted(caller, fine):
     assert (await ask(caller, {**LEAST, **fine}))[0] == 201

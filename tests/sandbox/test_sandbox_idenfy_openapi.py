@@ -1,4 +1,4 @@
-"""The sandbox's iDenfy KYC in the form of its OpenAPI document: told from the narrative one by its parameters."""
+"""The sandbox's iDenfy KYC in the form of its OpenAPI document: recognised by its parameters."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ async def test_a_session_is_answered_with_a_time_and_a_link(caller, clock):
 
 
 @pytest.mark.parametrize("mark", [{"client": None}, {"urls": {}}, {"settings": {}}, {"allowedCountries": None}])
-async def test_one_parameter_of_the_form_makes_the_call_its(caller, mark):
+async def test_one_parameter_of_this_form_makes_the_call_one_of_this_form(caller, mark):
     _, _, body = await caller.idenfy({"clientId": "c-1", "tokenType": "DOCUMENT", **mark})
 
     assert "tokenString" in body
@@ -64,7 +64,7 @@ async def test_the_two_forms_are_never_mixed(caller, foreign):
         ({"other": 1}, "VALIDATION_ERROR", "other"),
     ],
 )
-async def test_what_the_document_does_not_allow_is_refused_by_name(caller, bad, identifier, named):
+async def test_a_value_that_the_document_does_not_allow_is_refused_by_name(caller, bad, identifier, named):
     status, _, body = await caller.idenfy({**LEAST, **bad})
 
     assert (status, body["identifier"]) == (400, identifier)
@@ -72,13 +72,13 @@ async def test_what_the_document_does_not_allow_is_refused_by_name(caller, bad, 
 
 
 @pytest.mark.parametrize("name", ["clientId", "tokenType"])
-async def test_what_the_document_requires_is_missed(caller, name):
+async def test_a_missing_required_value_is_refused(caller, name):
     body = {key: value for key, value in LEAST.items() if key != name}
 
     assert (await caller.idenfy(body))[2]["identifier"] == "MISSING_VALUE"
 
 
-async def test_what_may_be_null_may_be_null(caller):
+async def test_nullable_values_may_be_null(caller):
     nulls = ["externalRef", "locale", "allowedDocuments", "client", "urls", "settings", "questionnaire", "address"]
 
     assert (await caller.idenfy({**LEAST, **dict.fromkeys(nulls)}))[0] == 201

@@ -29,14 +29,14 @@ async def test_a_bucket_holds_one_seconds_rate(start, clock):
     assert await statuses(caller, 6) == [201] * 5 + [429]
 
 
-async def test_calls_at_the_even_pace_are_all_let_in(start, clock):
+async def test_calls_at_an_even_pace_are_all_accepted(start, clock):
     caller = await start(limits=(RateLimit.parse("3/second"),))
     for _ in range(30):
         assert (await caller.idenfy())[0] == 201
         clock.forward(seconds=1 / 3, microseconds=1)
 
 
-async def test_an_hourly_limit_lets_one_call_in_at_a_time(start, clock):
+async def test_an_hourly_limit_accepts_one_call_at_a_time(start, clock):
     caller = await start(limits=(RateLimit.parse("1200/hour"),))
     assert await statuses(caller, 2) == [201, 429]
     clock.forward(seconds=3)
@@ -97,16 +97,16 @@ async def refusal(start, style: str) -> str | None:
     return headers.get("Retry-After")
 
 
-async def test_a_refusal_says_in_seconds_when_to_come_again(start):
+async def test_a_refusal_has_a_retry_after_in_seconds(start):
     assert await refusal(start, "seconds") == "60"
 
 
-async def test_a_refusal_can_say_it_as_a_date_that_is_not_too_early(start, clock):
+async def test_a_refusal_can_have_a_retry_after_as_a_date_that_is_not_too_early(start, clock):
     value = await refusal(start, "date")
     assert timedelta(seconds=60) <= parsedate_to_datetime(value) - clock.now <= timedelta(seconds=62)
 
 
-async def test_a_refusal_can_say_garbage_or_nothing(start):
+async def test_a_refusal_can_have_garbage_or_no_retry_after(start):
     assert not (await refusal(start, "garbage")).isdigit()
     assert await refusal(start, "none") is None
 
@@ -117,7 +117,7 @@ def test_another_style_is_refused():
 
 
 @pytest.mark.parametrize("text", ["", "50", "0/second", "5/fortnight", "-1/second", "smtp=5/second", "x=1/second"])
-def test_a_limit_that_cannot_be_read_says_what_is_expected(text):
+def test_an_invalid_limit_is_refused_with_what_is_expected(text):
     with pytest.raises(ValueError, match=r"expected a limit like|the endpoint is one of"):
         RateLimit.parse(text)
 
@@ -135,7 +135,7 @@ def test_a_latency_is_read_from_its_text(text, latency):
 
 
 @pytest.mark.parametrize("text", ["", "80", "fast", "-1s", "idenfy=8s"])
-def test_a_latency_that_cannot_be_read_says_what_is_expected(text):
+def test_an_invalid_latency_is_refused_with_what_is_expected(text):
     with pytest.raises(ValueError, match=r"expected a time like|the endpoint is one of"):
         Latency.parse(text)
 

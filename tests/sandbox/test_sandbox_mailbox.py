@@ -1,4 +1,4 @@
-"""The sandbox's mailbox: what it keeps, what it refuses, how it breaks."""
+"""The sandbox's mailbox: what it keeps, what it refuses, and its faults."""
 
 import email.policy
 from email.message import EmailMessage
@@ -100,7 +100,7 @@ async def test_a_message_is_refused_after_it_was_sent(smtp):
     assert len(caller.sandbox.mailbox) == 0
 
 
-async def test_drop_after_keeps_the_message_and_says_nothing(smtp):
+async def test_drop_after_keeps_the_message_and_does_not_answer(smtp):
     caller, client = await smtp("drop-after:1")
     with pytest.raises(aiosmtplib.SMTPServerDisconnected):
         await client.send_message(mail())
@@ -142,7 +142,7 @@ async def test_one_address_can_be_refused_for_good(smtp):
     assert [entry["status"] for entry in caller.sandbox.log] == [550, 250]
 
 
-async def test_without_the_login_that_is_demanded_nothing_is_taken(smtp):
+async def test_without_the_required_login_no_mail_is_accepted(smtp):
     caller, client = await smtp(smtp_user="u", smtp_password="p")
     with pytest.raises(aiosmtplib.SMTPSenderRefused) as refused:
         await client.send_message(mail())
@@ -158,7 +158,7 @@ async def test_a_wrong_login_is_refused(smtp):
     assert caller.sandbox.log[0]["status"] == 535
 
 
-async def test_with_the_right_login_mail_is_taken(smtp):
+async def test_with_the_right_login_mail_is_accepted(smtp):
     caller, client = await smtp(smtp_user="u", smtp_password="p")
     await client.login("u", "p")
     await client.send_message(mail())
@@ -194,7 +194,7 @@ async def test_one_message_can_be_read_in_a_browser(smtp):
     assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
-async def test_one_message_can_be_had_as_json(smtp):
+async def test_one_message_can_be_requested_as_json(smtp):
     caller, client = await smtp()
     await client.send_message(mail())
     _, _, body = await caller.ask("GET", "/_sandbox/mailbox/1", headers={"Accept": "application/json"})

@@ -1,4 +1,4 @@
-"""The sandbox tells what becomes of the texts and mails that it was handed."""
+"""The sandbox reports what happened to the texts and mails that it accepted."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 import aiosmtplib
 import pytest
 
-from tests.sandbox.customers import done, sent, tell
+from tests.sandbox.customers import done, instruct, sent
 from worker.sandbox.behaviour import Share
 
 ACCOUNT = "AC00000000000000000000000000000001"
@@ -32,12 +32,12 @@ def twilios(webhook, url):
     return fields, base64.b64encode(digest).decode()
 
 
-async def test_it_is_told_that_a_text_was_sent_and_arrived(begin, receiver):
+async def test_a_text_is_reported_as_sent_and_as_delivered(begin, receiver):
     caller = await begin(texts=(Share("delivered", 1.0),))
     sid = await text(caller, receiver)
     await done(caller)
     statuses = []
-    for webhook in receiver.taken:
+    for webhook in receiver.received:
         fields, signature = twilios(webhook, f"{receiver.url}/callbacks/sms")
         assert webhook.headers["x-twilio-signature"] == signature
         assert fields["MessageSid"] == sid
@@ -46,22 +46,22 @@ async def test_it_is_told_that_a_text_was_sent_and_arrived(begin, receiver):
 
 
 @pytest.mark.parametrize(("does", "code"), [("undelivered", "30003"), ("unreachable", "30005"), ("filtered", "30007")])
-async def test_a_text_that_does_not_arrive_says_why(begin, receiver, does, code):
+async def test_a_text_that_does_not_arrive_is_reported_with_the_reason(begin, receiver, does, code):
     caller = await begin(texts=(Share(does, 1.0),))
     await text(caller, receiver)
     await done(caller)
-    fields, _ = twilios(receiver.taken[-1], "")
+    fields, _ = twilios(receiver.received[-1], "")
     assert (fields["MessageStatus"], fields["ErrorCode"]) == ("undelivered", code)
 
 
 async def test_a_person_may_answer_stop(begin, receiver):
     caller = await begin()
     sid = await text(caller, receiver)
-    assert (await tell(caller, text=sid, does="stop"))[1] == {"events": ["sent", "delivered", "STOP"]}
+    assert (await instruct(caller, text=sid, does="stop"))[1] == {"events": ["sent", "delivered", "STOP"]}
     await done(caller)
-    fields, signature = twilios(receiver.taken[-1], f"{receiver.url}/callbacks/sms")
+    fields, signature = twilios(receiver.received[-1], f"{receiver.url}/callbacks/sms")
     assert (fields["Body"], fields["From"], fields["To"]) == ("STOP", "+37060000001", "+15005550006")
-    assert receiver.taken[-1].headers["x-twilio-signature"] == signature
+    assert receiver.received[-1].headers["x-twilio-signature"] == signature
 
 
 async def test_callbacks_leave_this_machine_only_to_where_webhooks_go(begin, receiver):
@@ -69,14 +69,14 @@ async def test_callbacks_leave_this_machine_only_to_where_webhooks_go(begin, rec
     sid = await text(caller, receiver, callback="https://onboard.example.com/callbacks/sms")
     await done(caller)
     assert sent(caller) == []
-    assert (await tell(caller, text=sid, does="delivered"))[0] == 400
+    assert (await instruct(caller, text=sid, does="delivered"))[0] == 400
 
 
-async def test_without_being_told_nothing_is_told_of_texts(begin, receiver):
+async def test_without_options_nothing_is_reported_about_texts(begin, receiver):
     caller = await begin()
     await text(caller, receiver)
     await done(caller)
-    assert receiver.taken == []
+    assert receiver.received == []
 
 
 async def mail(caller, to="vita@example.com"):
@@ -94,11 +94,11 @@ async def mail(caller, to="vita@example.com"):
         ("delivered", "delivered", None),
     ],
 )
-async def test_what_becomes_of_a_mail_is_told_in_a_signed_webhook(begin, receiver, does, kind, permanent):
+async def test_the_delivery_of_a_mail_is_reported_in_a_signed_webhook(begin, receiver, does, kind, permanent):
     caller = await begin(mails=(Share(does, 1.0),), mail_webhook=f"{receiver.url}/callbacks/email")
     await mail(caller)
     await done(caller)
-    (webhook,) = receiver.taken
+    (webhook,) = receiver.received
     said = json.loads(webhook.body)
     assert (webhook.path, said["type"], said.get("permanent")) == ("/callbacks/email", kind, permanent)
     assert (said["message_id"], said["email"]) == ("<k-1@example.com>", "vita@example.com")
@@ -107,17 +107,17 @@ async def test_what_becomes_of_a_mail_is_told_in_a_signed_webhook(begin, receive
     assert webhook.headers["webhook-signature"] == f"v1,{digest}"
 
 
-async def test_one_mail_is_told_to_bounce(begin, receiver):
+async def test_one_mail_is_instructed_to_bounce(begin, receiver):
     caller = await begin(mail_webhook=f"{receiver.url}/callbacks/email")
     await mail(caller)
     await done(caller)
-    assert receiver.taken == []
-    assert (await tell(caller, mail="<k-1@example.com>", does="bounced", twice=True))[0] == 202
+    assert receiver.received == []
+    assert (await instruct(caller, mail="<k-1@example.com>", does="bounced", twice=True))[0] == 202
     await done(caller)
-    assert len(receiver.taken) == 2
+    assert len(receiver.received) == 2
 
 
-async def test_without_an_address_nothing_is_told_of_mails(begin):
+async def test_without_an_address_nothing_is_reported_about_mails(begin):
     caller = await begin(mails=(Share("bounced", 1.0),))
     await mail(caller)
-    assert (await tell(caller, mail="<k-1@example.com>", does="bounced"))[0] == 400
+    assert (await instruct(caller, mail="<k-1@example.com>", does="bounced"))[0] == 400

@@ -19,7 +19,7 @@ async def lines(caller, **query: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-async def test_the_log_tells_in_order_what_was_received(caller, clock):
+async def test_the_log_has_received_calls_in_order(caller, clock):
     _, _, session = await caller.idenfy({"clientId": "c-1"})
     await caller.frankieone(entity="nobody")
     await caller.idenfy(login="a:b")
@@ -47,19 +47,19 @@ async def test_the_log_can_be_of_one_endpoint(caller):
     assert [entry["n"] for entry in await lines(caller, endpoint="frankieone-v2")] == [2]
 
 
-async def test_the_log_of_an_endpoint_that_does_not_exist_says_so(caller):
+async def test_the_log_of_an_unknown_endpoint_is_an_error(caller):
     status, _, body = await caller.ask("GET", "/_sandbox/log", params={"endpoint": "idenfy"})
     assert status == 400
     assert "idenfy-kyc" in body["error"]
 
 
-async def test_a_path_that_nobody_serves_is_in_the_log(caller):
+async def test_a_call_to_an_unknown_path_is_in_the_log(caller):
     assert (await caller.ask("POST", "/idenfy/api/v2/token/"))[0] == 404
     (entry,) = caller.sandbox.log
     assert (entry["endpoint"], entry["status"], entry["path"]) == ("unknown", 404, "/idenfy/api/v2/token/")
 
 
-async def test_a_reset_forgets_sessions_credits_log_and_mail(start):
+async def test_a_reset_clears_sessions_credits_log_and_mail(start):
     caller = await start(credits=1, conflict=True)
     await caller.idenfy()
     await aiosmtplib.send(
@@ -120,7 +120,7 @@ async def test_after_the_end_nothing_listens_and_no_task_is_left(start):
     assert asyncio.all_tasks() <= before
 
 
-async def test_a_taken_mail_port_leaves_the_web_server_closed(caller):
+async def test_a_mail_port_in_use_leaves_the_web_server_closed(caller):
     taken = Sandbox(SandboxOptions(smtp_port=caller.sandbox.smtp_port))
     with pytest.raises(OSError, match="in use"):
         await taken.start()
@@ -135,7 +135,7 @@ async def test_stopping_twice_is_harmless():
     await sandbox.stop()
 
 
-async def test_it_listens_on_loopback_alone_unless_told_otherwise(caller):
+async def test_it_listens_on_loopback_only_by_default(caller):
     assert caller.sandbox.url.startswith("http://127.0.0.1:")
 
 

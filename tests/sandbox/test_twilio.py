@@ -1,4 +1,4 @@
-"""The sandbox's Twilio: as strict as the real one, in its words."""
+"""The sandbox's Twilio: as strict as the real one, with its texts."""
 
 import base64
 from urllib.parse import urlencode
@@ -31,7 +31,7 @@ async def listed(caller, **query: str):
     )
 
 
-async def test_a_text_is_taken_and_shown_with_what_was_in_it(caller):
+async def test_a_text_is_accepted_and_shown_with_its_content(caller):
     status, _, said = await post(caller, ValidityPeriod="3600", StatusCallback="https://example.com/callbacks/sms")
 
     (text,) = caller.sandbox.texts
@@ -42,7 +42,7 @@ async def test_a_text_is_taken_and_shown_with_what_was_in_it(caller):
     assert said["date_created"] == "Fri, 20 Nov 2026 12:00:00 +0000"
 
 
-async def test_what_was_taken_is_in_the_log_and_under_texts(caller):
+async def test_an_accepted_text_is_in_the_log_and_under_texts(caller):
     _, _, said = await post(caller)
     await post(caller, To="+37060000002")
 
@@ -93,7 +93,7 @@ async def test_a_messaging_service_accepts_and_chooses_the_number_later(caller):
         ({"Boddy": "a slip"}, 20001),
     ],
 )
-async def test_what_is_wrong_is_refused_with_its_code(caller, changes, code):
+async def test_an_error_is_refused_with_its_code(caller, changes, code):
     status, _, said = await post(caller, **changes)
 
     assert (status, said["status"], said["code"]) == (400, 400, code)
@@ -102,13 +102,13 @@ async def test_what_is_wrong_is_refused_with_its_code(caller, changes, code):
 
 
 @pytest.mark.parametrize("raw", [b'{"To": "+37060000001"}', b"To=+370&To=+371", b"Body=%ff", b"\xff"])
-async def test_what_is_no_form_is_refused(caller, raw):
+async def test_a_body_that_is_no_form_is_refused(caller, raw):
     status, _, said = await post(caller, raw=raw)
 
     assert (status, said["code"]) == (400, 20001)
 
 
-async def test_1600_characters_are_taken(caller):
+async def test_1600_characters_are_accepted(caller):
     status, _, said = await post(caller, Body="x" * 1600)
 
     assert (status, said["num_segments"]) == (201, "11")
@@ -148,7 +148,7 @@ async def test_the_listing_finds_a_numbers_texts_newest_first(caller, clock):
     assert said["next_page_uri"] is None
 
 
-async def test_the_listing_knows_days_and_times(caller, clock):
+async def test_the_listing_selects_by_days_and_times(caller, clock):
     await post(caller)
     clock.forward(days=1)
     late = (await post(caller))[2]["sid"]
@@ -196,7 +196,7 @@ async def test_faults_that_name_it_concern_it_and_those_that_name_nothing_do_not
     assert (len(spared.sandbox.texts), len(struck.sandbox.texts)) == (1, 0)
 
 
-async def test_a_text_that_was_taken_before_the_connection_broke_is_kept(start):
+async def test_a_text_that_was_accepted_before_the_connection_broke_is_kept(start):
     caller = await start(faults=(Fault("half-body", 1.0, "twilio"),))
 
     with pytest.raises(aiohttp.ClientPayloadError):
@@ -205,7 +205,7 @@ async def test_a_text_that_was_taken_before_the_connection_broke_is_kept(start):
     assert len(caller.sandbox.texts) == 1
 
 
-async def test_limits_that_name_it_are_kept_and_told_with_20429(start):
+async def test_limits_that_name_it_are_enforced_with_20429(start):
     caller = await start(limits=(RateLimit(1, "twilio"),))
 
     answers = [await post(caller) for _ in range(2)]

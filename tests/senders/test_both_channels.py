@@ -9,6 +9,7 @@ from tests.senders.works import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
@@ -218,11 +219,11 @@ async def test_a_wrong_token_stops_texts_alone(played):
 async def test_each_from_has_a_budget_of_its_own_and_its_own_limit(played):
     _, worker = await played()
 
-    rule = worker.parts.sender_budget("sms")
+    rule = worker.parts.budget_rules.channels["sms"]
 
     assert rule.name == "sender/sms:+15005550006"
     assert [str(limit.count) for limit in rule.limits] == ["1000"]
-    assert worker.parts.sender_budget("email").name == "sender/email"
+    assert worker.parts.budget_rules.channels["email"].name == "sender/email"
 
 
 @pytest.mark.parametrize(
@@ -258,18 +259,18 @@ async def test_a_slow_sender_does_not_slow_the_other(works, slow, fast):
     worker = works(EMAIL.format(smtp=1) + SMS.format(url="http://127.0.0.1:1"), senders=senders)
     worker.add(*(customer(f"C{number}", Channel.BOTH) for number in range(30)))
     runner = worker.runner()
-    await runner.serve("issue:kyc")
-    stuck = asyncio.create_task(runner.serve(f"invite:{slow}"))
+    await runner.serve(WakeUp.issue("kyc"))
+    stuck = asyncio.create_task(runner.serve(WakeUp.invite(slow)))
     await senders[slow].begun.wait()
 
-    await runner.serve(f"invite:{fast}")
+    await runner.serve(WakeUp.invite(fast))
 
     assert (len(senders[fast].messages), len(senders[slow].messages)) == (30, 0)
     assert not stuck.done()
     senders[slow].released.set()
     await stuck
-    for _ in range(5):  # rows that waited past their slots were released; the timer would send a wake-up for them
-        await runner.serve(f"invite:{slow}")
+    for _ in range(5):  # rows that waited past their slots were released; the sweep would wake them
+        await runner.serve(WakeUp.invite(slow))
     await runner.close()
     assert len(senders[slow].messages) == 30
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, error, sms_sender
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
@@ -82,7 +82,7 @@ async def test_texts_of_another_messaging_service_are_left_out():
 @pytest.mark.parametrize("body", [None, ""])
 async def test_texts_without_their_bodies_are_a_question_for_a_person(body):
     answer, _ = await found(listed(text(body=body)))
-    assert isinstance(answer, Strangers)
+    assert isinstance(answer, Unmatched)
     assert answer.references == ("SM1",)
     assert "SM1" in answer.detail
     assert (await found(listed(text(body=body), text("SM2"))))[0] == Receipt("SM2")

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.keyring import new_key
 from worker.providers.fake import FakeHttp, FakeProvider
@@ -79,7 +78,7 @@ class Works:
     def runner(self) -> Runner:
         """The runner of the running event loop."""
         return Runner(
-            self.parts, self.http, AsyncExitStack(), ring_invite=lambda *_: None, longest=timedelta(minutes=1)
+            self.parts, self.http, AsyncExitStack(), wake_invite=lambda *_: None, longest=timedelta(minutes=1)
         )
 
     async def work(self, *customers: Customer) -> None:
@@ -88,10 +87,10 @@ class Works:
             self.add(*customers)
         runner = self.runner()
         try:
-            return_leases(self.parts)
-            while due := ringable(self.parts):
-                for step, name in due:
-                    await runner.serve(f"{step}:{name}")
+            self.parts.sweep.return_leases()
+            while due := self.parts.sweep.due_wake_ups():
+                for wake_up in due:
+                    await runner.serve(wake_up)
         finally:
             await runner.close()
             self.parts.__dict__.pop("senders", None)  # closed with the runner
@@ -118,4 +117,4 @@ class Works:
         return [row for row in self.rows(Attempt) if row.invitation_id is not None]
 
     def budget(self, channel: str) -> Any:
-        return self.parts.budgets.all()[self.parts.sender_budget(channel).name]
+        return self.parts.budgets.all()[self.parts.budget_rules.channels[channel].name]

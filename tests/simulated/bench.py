@@ -10,12 +10,12 @@ from tests.simulated.virtual_time import VirtualClock
 from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing
-from worker.engine.dispatch.contract import ClaimedRows, Unsure
+from worker.engine.dispatch.contract import ClaimedRows, UnknownClaim
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Dispatcher
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events
-AWAY = sa.exc.OperationalError("UPDATE", None, Exception("connection refused"))
+UNREACHABLE = sa.exc.OperationalError("UPDATE", None, Exception("connection refused"))
 BAD_ROW = sa.exc.IntegrityError("INSERT", None, Exception("unique"))
 
 
@@ -40,7 +40,7 @@ class Result:
 
 @dataclass
 class Rows:
-    """Work whose rows are numbers. `log` is all that happened, in order, as (what, number)."""
+    """Work whose rows are numbers. `log` has all that happened, in order, as (what, number)."""
 
     clock: VirtualClock
     waiting: list[int]
@@ -48,30 +48,30 @@ class Rows:
     name: str = "rows"
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
-    leads_on: bool = True
+    has_next_step: bool = True
     limit: Limit | None = None
     horizon: timedelta = HORIZON
-    latency: dict[int, float] = field(default_factory=dict)  # seconds; of the others 0.05
-    answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; of the others "done"
+    latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
+    answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; "done" for all other rows
     finish_errors: list[Exception] = field(default_factory=list)
-    lost_answers: list[type[Unsure]] = field(default_factory=list)  # of claims that wrote attempts down
+    lost_answers: list[type[UnknownClaim]] = field(default_factory=list)  # of claims that opened rows
     bad_rows: set[int] = field(default_factory=set)  # whose results the database refuses
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     delays: list[timedelta] = field(default_factory=list)  # of calls after their slots
     slots: list[datetime] = field(default_factory=list)  # of the calls, in their order
     written: dict[int, datetime] = field(default_factory=dict)
-    halted: bool = False  # as the other workers know it
+    halted: bool = False  # as the database has it
     next_at: datetime | None = None
     calls: int = 0
     most_calls: int = 0
-    unknown: int = 0  # attempts that are written down, and what came of them is not
+    unknown: int = 0  # attempts that are written, and their results are not
     most_unknown: int = 0
     chunks: list[int] = field(default_factory=list)
-    takes: list[int] = field(default_factory=list)
-    left: int = 0
-    shared_claims: list[object] = field(default_factory=list)  # what each flush was given to take what follows
-    shares: list[tuple[float, int]] = field(default_factory=list)  # permits from so many seconds on
+    claims: list[int] = field(default_factory=list)
+    permits_released: int = 0
+    shared_claims: list[object] = field(default_factory=list)  # what each flush was given
+    shares: list[tuple[float, int]] = field(default_factory=list)  # (seconds, permits from then on)
 
     @property
     def spacing(self):
@@ -93,7 +93,7 @@ class Rows:
         if self.limit:
             self.next_at = slots.end
         self.log += [("claim", number) for number in numbers]
-        self.takes.append(len(numbers))
+        self.claims.append(len(numbers))
         rows = [
             Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
             for index, number in enumerate(numbers)
@@ -145,24 +145,24 @@ class Rows:
     def item(self, opened):
         return opened.row
 
-    def at(self, item, slot):
+    def with_slot(self, item, slot):
         return replace(item, slot=slot)
 
-    def opened_at(self, opened, slot):
+    def opened_with_slot(self, opened, slot):
         return Opened(replace(opened.row, slot=slot))
 
     def not_made(self, opened):
         self.log.append(("not made", opened.row.number))
         return Result(opened.row.number, "not made")
 
-    def broke(self, opened, error):
+    def crashed(self, opened, error):
         return Result(opened.row.number, type(error).__name__)
 
     def halts(self, result):
         return result.what == "halt"
 
     def release_permits(self):
-        self.left += 1
+        self.permits_released += 1
 
     def flush(self, results, items, now, shared_claims=None):
         self.shared_claims.append(shared_claims)
@@ -172,7 +172,7 @@ class Rows:
 
     def finish(self, results, now):
         if self.finish_errors:
-            self.log.append(("away", -1))
+            self.log.append(("unreachable", -1))
             raise self.finish_errors.pop(0)
         if self.bad_rows & {result.number for result in results}:
             raise BAD_ROW

@@ -1,4 +1,4 @@
-"""Every test here runs on a loop with a time of its own."""
+"""Every test here runs on a loop with virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -27,7 +27,7 @@ async def clock() -> VirtualClock:
 
 @pytest.fixture
 async def make(sqlite_url: str, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Callable[..., World]]:
-    """Makes the test's worker process over SQLite, its provider's answers and settings as they are given."""
+    """Makes the test's worker process over SQLite, with these answers of its provider and these settings."""
     with ExitStack() as opened:
         yield lambda outcomes=(), **how: opened.enter_context(World(sqlite_url, tmp_path, clock, outcomes, **how))
 
@@ -50,10 +50,10 @@ async def bench(clock: VirtualClock) -> Bench:
 
 @pytest.fixture
 async def inlet(make_on_both: Callable[..., World]) -> Callable[..., tuple[World, Receiver]]:
-    """A world, and what takes its events."""
+    """A world, and the receiver of its events."""
 
     def prepare(**how: Any) -> tuple[World, Receiver]:
         world = make_on_both(**how)
-        return world, Receiver(world.parts)
+        return world, world.receiver()
 
     return prepare

@@ -1,4 +1,4 @@
-"""A pooler as PgBouncer is with `pool_mode = transaction`: each transaction of a client gets another session."""
+"""A pooler like PgBouncer with `pool_mode = transaction`: each transaction of a client gets another session."""
 
 import socket
 import struct
@@ -34,10 +34,10 @@ class _Pooler:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        for one in (self._listening, *self._opened):
+        for sock in (self._listening, *self._opened):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -49,7 +49,7 @@ class _Pooler:
     def _serve(self, client: socket.socket) -> None:
         with closing(client), suppress(OSError, EOFError):
             startup = _startup(client)
-            while struct.unpack("!I", startup[4:8])[0] in (80877103, 80877104):  # TLS, GSS: not here
+            while struct.unpack("!I", startup[4:8])[0] in (80877103, 80877104):  # TLS and GSS are refused
                 client.sendall(b"N")
                 startup = _startup(client)
             with self._lock:
@@ -67,7 +67,7 @@ class _Pooler:
                 with self._lock:
                     while not self._free:
                         self._lock.wait()
-                    server = self._free.pop(0)  # the one that was not used for longest
+                    server = self._free.pop(0)  # the connection that was idle longest
                 try:
                     self._transaction(client, server, first)
                 finally:
@@ -81,7 +81,7 @@ class _Pooler:
             if message[:1] == b"X":
                 raise EOFError
             server.sendall(message)
-            if message[:1] in (b"Q", b"S"):  # what the server answers with "ready"
+            if message[:1] in (b"Q", b"S"):  # the server answers these with "ready"
                 answers = list(_until_ready(server))
                 client.sendall(b"".join(answers))
                 if answers[-1][5:6] == b"I":  # no transaction is open

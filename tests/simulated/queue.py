@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tests.simulated.world import World, customer
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeProvider
 from worker.senders.contract import Message, Receipt
@@ -25,17 +26,17 @@ LONG_AGO = timedelta(days=365)
 
 @dataclass(frozen=True)
 class Case:
-    """`every` is the sender's limit: one message in so long. `at_once`: the provider opens another session at any time;
-    else only when the last one has ended."""
+    """`every`: the sender's limit is one message in this time. `at_once`: the provider opens another session at any
+    time; else only when the last session has ended."""
 
     rows: int
     every: timedelta
     lifetime: timedelta = HOUR
     floor: timedelta = HOUR / 2
     at_once: bool = True
-    pause: tuple[timedelta, timedelta] | None = None  # after so long the sender asks to be left alone for so long
+    pause: tuple[timedelta, timedelta] | None = None  # (when, how long) the sender is rate-limited
     quiet: str = ""
-    failing: float = 0.03  # of the calls, and of the hand-overs
+    failing: float = 0.03  # the share of calls, and of hand-overs
     seed: int = 7
 
     @property
@@ -45,11 +46,11 @@ class Case:
 
 @dataclass
 class Outcome:
-    """`left` has the life that each link had left when its message left; `at` when."""
+    """`left` has how long each link was still valid when its message left; `at` when that was."""
 
     left: list[timedelta] = field(default_factory=list)
     at: list[datetime] = field(default_factory=list)
-    sessions: Counter[int] = field(default_factory=Counter)  # customers, by how many sessions they were opened
+    sessions: Counter[int] = field(default_factory=Counter)  # customers, by their number of sessions
     jobs: dict[str, int] = field(default_factory=dict)
     took: timedelta = timedelta(0)
     longest_queue: int = 0
@@ -100,7 +101,7 @@ async def lived(make: Callable[..., World], case: Case, *, within: timedelta = t
     world.senders["email"] = _Sender(case, world.clock, outcome)
     began = world.clock()
     world.add(*(customer(f"C{number:05}") for number in range(case.rows)), floor=case.floor)
-    # What an account's routes ask for decides how long a queue may be.
+    # The freshness of an account's routes decides how long a queue may be.
     (route,) = world.parts.settings.routes
     routes = (route.model_copy(update={"freshness": case.floor}),)
     world.parts.settings = world.parts.settings.model_copy(update={"routes": routes})
@@ -108,8 +109,8 @@ async def lived(make: Callable[..., World], case: Case, *, within: timedelta = t
     try:
         while (then := _next(world)) is not None and world.clock() < began + within:
             world.clock.advance(seconds=max((then - world.clock()).total_seconds(), 0.001))
-            # As the timer rings, but for what it looks up first: who is paused, or has nothing due, ends at once.
-            await asyncio.gather(runner.serve("issue:kyc"), runner.serve("invite:email"))
+            # Woken as by the sweep, without its checks: a dispatcher that is paused, or has nothing due ends at once.
+            await asyncio.gather(runner.serve(WakeUp.issue("kyc")), runner.serve(WakeUp.invite("email")))
             outcome.longest_queue = max(outcome.longest_queue, _queued(world))
     finally:
         await runner.close()
@@ -131,11 +132,11 @@ def _next(world: World) -> datetime | None:
     """When there is something to do again, now at the earliest; None: never."""
     now = world.clock()
     jobs = _one(world, sa.select(sa.func.min(Job.due_at)).where(Job.state == JobState.WAITING))
-    letters = _one(world, sa.select(sa.func.min(InvitationRow.due_at)).where(_WAITING))
+    messages = _one(world, sa.select(sa.func.min(InvitationRow.due_at)).where(_WAITING))
     times = [] if jobs is None else [jobs]
-    if letters is not None:
+    if messages is not None:
         budget = world.budget("sender/email")
-        times.append(max(at for at in (letters, budget.next_at, budget.blocked_until) if at is not None))
+        times.append(max(at for at in (messages, budget.next_at, budget.blocked_until) if at is not None))
     return max(min(times), now) if times else None
 
 

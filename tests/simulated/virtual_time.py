@@ -1,6 +1,6 @@
-"""An event loop whose time passes only while everybody waits: hours in no time, and the same each run.
+"""An event loop whose time passes only while every task waits: hours in no time, and the same in each run.
 
-Work handed to threads (the database's) takes none of that time: the loop waits for it before time goes on.
+Work in threads (the database's) takes none of that time: the loop waits for it before time goes on.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if found:
             return found
         if timeout is None:
-            raise RuntimeError("everybody waits, and nothing will ever happen")
+            raise RuntimeError("every task waits, and nothing will ever happen")
         self.loop.clock.elapsed += timeout
         return []
 
@@ -49,7 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _JumpingSelector()
         selector.loop = self
         super().__init__(selector)
-        # What is due within this is due. A year ahead, the least that a float tells apart is more than asyncio's own.
+        # Timers within this time are due. A year ahead, the step between two floats is larger than asyncio's default.
         self._clock_resolution = 1e-6
 
     def time(self) -> float:
@@ -58,8 +58,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         self.in_threads += 1
         future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self._came_back)
+        future.add_done_callback(self._thread_ended)
         return future
 
-    def _came_back(self, _: Any) -> None:
+    def _thread_ended(self, _: Any) -> None:
         self.in_threads -= 1

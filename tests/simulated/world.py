@@ -13,10 +13,11 @@ import sqlalchemy as sa
 
 from tests.simulated.virtual_time import VirtualClock
 from worker.domain.model.customers import Channel, Customer, Person
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import look_after, return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.keyring import new_key
+from worker.inbound.event_receiver import Receiver
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp, FakeProvider
 from worker.senders.fake import FakeSender
@@ -93,7 +94,7 @@ class World:
         self._opened = itertools.count(1)
         script = [] if callable(outcomes) else list(outcomes)
         self.http = FakeHttp(outcomes if callable(outcomes) else lambda _: script.pop(0) if script else self.session())
-        self.rung: list[str] = []
+        self.woken: list[str] = []
         self.longest = timedelta(minutes=1)
         self.parts.ready()
 
@@ -107,16 +108,20 @@ class World:
         """A runner on the loop that is running now."""
         loop = asyncio.get_running_loop()
 
-        def ring(channel: str, _for_events: bool) -> None:  # called from the database's threads
-            loop.call_soon_threadsafe(self.rung.append, channel)
+        def wake(channel: str, _for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.woken.append, channel)
 
-        return Runner(self.parts, self.http, AsyncExitStack(), ring_invite=ring, longest=self.longest)
+        return Runner(self.parts, self.http, AsyncExitStack(), wake_invite=wake, longest=self.longest)
 
     def session(self) -> HttpAnswer:
         """The answer that opens the next session."""
         return self.http.session(next(self._opened))
 
     # A list comes in.
+
+    def receiver(self) -> Receiver:
+        """What takes the world's events."""
+        return Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
 
     def add(
         self,
@@ -128,8 +133,8 @@ class World:
         now = self.clock()
         batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
         lines = [
-            AcceptedLine(row, who, account, "", int(floor.total_seconds()), others)
-            for row, who in enumerate(customers, 2)
+            AcceptedLine(row, person, account, "", int(floor.total_seconds()), others)
+            for row, person in enumerate(customers, 2)
         ]
         self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
         return batch.id
@@ -140,24 +145,24 @@ class World:
     # It is worked.
 
     async def issue(self, account: str = "kyc") -> None:
-        await self.serve(f"issue:{account}")
+        await self.serve(WakeUp.issue(account))
 
     async def invite(self, channel: str = "email") -> None:
-        await self.serve(f"invite:{channel}")
+        await self.serve(WakeUp.invite(channel))
 
-    async def serve(self, *keys: str) -> None:
+    async def serve(self, *wake_ups: WakeUp) -> None:
         runner = self.start()
         try:
-            await asyncio.gather(*(runner.serve(key) for key in keys))
+            await asyncio.gather(*(runner.serve(wake_up) for wake_up in wake_ups))
         finally:
             await runner.close()
 
     async def tick(self) -> bool:
-        """What the timer does, once, and the work that it rings for; whether there was any."""
-        return_leases(self.parts)
-        look_after(self.parts)
-        due = ringable(self.parts)
-        await self.serve(*(f"{step}:{name}" for step, name in due))
+        """What the timer does, once, and the work that it wakes; whether there was any."""
+        self.parts.sweep.return_leases()
+        self.parts.sweep.look_after()
+        due = self.parts.sweep.due_wake_ups()
+        await self.serve(*due)
         return bool(due)
 
     async def work(self) -> None:
@@ -165,16 +170,16 @@ class World:
         while await self.tick():
             pass
 
-    # What was asked, and what the tables say.
+    # What the provider was asked, and what the tables have.
 
     @property
     def asked(self) -> list[str]:
-        """The customers that sessions were asked for, in order."""
+        """The customers of the session calls, in order."""
         return [json.loads(request.body)["customer_id"] for request in self.http.requests if request.body]
 
     @property
     def reconciled(self) -> list[str]:
-        """What look-ups asked for, in order."""
+        """The queries of look-ups, in order."""
         return [request.url.partition("?")[2] for request in self.http.requests if request.method == "GET"]
 
     def rows(self, model: type[Base], **values: Any) -> list[sa.Row[Any]]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.store.ear import Ear
 from tests.store.shelf import Shelf, customer
+from tests.store.webhook_feed import WebhookFeed
 from tests.store.witness import SUBSCRIPTIONS, Witness
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
@@ -15,14 +15,14 @@ from worker.store.operators.decisions import Decisions
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated database without a row. After the test, others must have been told of all that happened in it."""
+    """A migrated database without rows. After the test, the outbox must have an event for each change of state."""
     fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
     opened = Database(request.getfixturevalue(fixture), subscriptions=SUBSCRIPTIONS)
     witness = Witness(opened) if opened.is_sqlite else None
     yield opened
     unpublished = witness.unpublished() if witness else {}
     opened.close()
-    assert not unpublished, "store.outbox was not told of it"
+    assert not unpublished, "a change of state wrote no event into the outbox"
 
 
 @pytest.fixture
@@ -32,25 +32,25 @@ def shelf(database: Database, keyring: Keyring, clock: Callable) -> Shelf:
 
 @pytest.fixture
 def decide(database: Database) -> Decisions:
-    """What a person may decide."""
+    """The decisions of an operator."""
     return Decisions(database)
 
 
 @pytest.fixture
 def failover(shelf: Shelf) -> Failover:
-    """Moves the rows of the shelf's account to others: au and us."""
+    """Moves the rows of the shelf's account to two other accounts: au and us."""
     shelf.budgets.ensure(["au", "us"])
     return Failover(shelf.database)
 
 
 @pytest.fixture
-def ear(shelf: Shelf) -> Ear:
-    return Ear(shelf)
+def feed(shelf: Shelf) -> WebhookFeed:
+    return WebhookFeed(shelf)
 
 
 @pytest.fixture
 def ona(shelf: Shelf) -> Shelf:
-    """The shelf, once Ona was invited."""
+    """The shelf, one minute after Ona was invited."""
     shelf.add(customer("Ona"))
     shelf.issue()
     shelf.send()
@@ -59,8 +59,8 @@ def ona(shelf: Shelf) -> Shelf:
 
 
 @pytest.fixture
-def beside() -> Callable:
-    """Calls the same thing in several threads at once; what each answered."""
+def in_parallel() -> Callable:
+    """Runs the same function in several threads at once. Returns the results."""
 
     def run(call: Callable[[], Any], *, times: int) -> list[Any]:
         with ThreadPoolExecutor(times) as threads:

@@ -1,4 +1,4 @@
-"""The whole store over one database, and the steps that a dispatcher takes over it, one by one."""
+"""The shelf: the whole store over one database, and the single steps of a dispatcher."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -32,8 +32,8 @@ def customer(name: str, **changes: Any) -> Customer:
     return replace(plain, **changes)
 
 
-def line(row: int, who: Customer, *, account: str = "kyc", floor: timedelta = timedelta(hours=12)) -> AcceptedLine:
-    return AcceptedLine(row, who, account, "the first route", int(floor.total_seconds()))
+def line(row: int, accepted: Customer, *, account: str = "kyc", floor: timedelta = timedelta(hours=12)) -> AcceptedLine:
+    return AcceptedLine(row, accepted, account, "the first route", int(floor.total_seconds()))
 
 
 class Shelf:
@@ -65,22 +65,22 @@ class Shelf:
         self._sessions = 0
 
     def ruled(self, **changes):
-        """The account's terms with a changed budget."""
+        """The account's policy with a changed budget rule."""
         return replace(self.policy, rule=replace(self.policy.rule, **changes))
 
-    # A list comes in.
+    # A list is imported.
 
     def batch(self, name: str = "list.csv") -> int:
         return self.batches.open(name=name, digest=name, again=True, now=self.clock())[0].id
 
     def add(self, *customers, batch=None, first_row=2, priority=BATCH, refused=(), **how) -> int:
-        """Add the customers as lines of one batch; returns the batch."""
+        """Add the customers as lines of one batch. Returns the batch."""
         batch = batch or self.batch()
-        lines = [line(first_row + index, who, **how) for index, who in enumerate(customers)]
+        lines = [line(first_row + index, accepted, **how) for index, accepted in enumerate(customers)]
         self.batches.add(batch, lines, list(refused), priority=priority, now=self.clock())
         return batch
 
-    # Its customers' sessions are asked for.
+    # Sessions are opened for its customers.
 
     def claim(self, most=100, policy=None):
         return self.jobs.claim(policy or self.policy, most=most, now=self.clock()).jobs
@@ -112,7 +112,7 @@ class Shelf:
         return self.attempts.finish(policy or self.policy, results, now=self.clock())
 
     def issue(self, *, policy=None, **session):
-        """Take everything that is due and open a session for each; returns the jobs."""
+        """Claim all due jobs and open a session for each. Returns the jobs."""
         jobs = self.claim(policy=policy)
         opened = self.open(jobs, policy=policy)
         self.finish(*(self.got(item, self.session(**session)) for item in opened), policy=policy)
@@ -133,12 +133,12 @@ class Shelf:
         self.handovers.finish(self.on(channel), results, now=self.clock())
 
     def send(self, **how):
-        """Take every due invitation and send it; returns them."""
+        """Claim all due invitations and send them. Returns the invitations."""
         messages = self.claim_messages(**how)
         self.hand_over(messages, **how)
         return messages
 
-    # What the tables say.
+    # The rows of the tables.
 
     def rows(self, model: type[Base], **values: Any) -> list[sa.Row]:
         table = model.__table__

@@ -1,4 +1,4 @@
-"""What is said to a database meanwhile."""
+"""The statements that a database runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from worker.store.base.database import Database
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """Of every connection's, the texts of all statements, each as one line."""
+    """The texts of all statements of all connections meanwhile, each as one line."""
     made: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:

@@ -1,4 +1,4 @@
-"""What tests stand on: a database that others used before has nothing of theirs, and shared SQL is nobody's values."""
+"""The tests' databases: a reused database has no rows of earlier tests, and a cached statement has no old values."""
 
 import pytest
 import sqlalchemy as sa
@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from tests.store.shelf import customer
 
 
-@pytest.mark.parametrize("turn", ["one", "another"])
-def test_each_test_finds_every_table_empty_whichever_came_before(turn, database, request):
+@pytest.mark.parametrize("which", ["one", "another"])
+def test_each_test_finds_every_table_empty_after_any_other_test(which, database, request):
     with database.read() as connection:
         names = set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
         rows = {name: connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))) for name in names}
@@ -18,7 +18,7 @@ def test_each_test_finds_every_table_empty_whichever_came_before(turn, database,
 
 
 @pytest.mark.parametrize("value", ["one", "another"])
-def test_a_statement_that_another_test_made_has_this_ones_values(value, database):
+def test_a_statement_that_another_test_built_has_this_tests_values(value, database):
     with database.read() as connection:
         assert connection.execute(sa.select(sa.literal(value))).scalar_one() == value
         assert connection.execute(sa.select(sa.literal(f"{value} again"))).scalar_one() == f"{value} again"

@@ -1,4 +1,4 @@
-"""Triggers that see each change of state, whoever makes it: what others must be told of, so that none is forgotten."""
+"""Triggers that record each change of state that must be published, so that a test finds a missing outbox event."""
 
 import sys
 from collections import Counter
@@ -11,9 +11,9 @@ from worker.store.base.database import Database
 from worker.store.outbox.outbox import Subscriptions
 from worker.store.tables import Outbox
 
-# Every test of the store runs with somebody who is told of everything.
+# Every test of the store runs with a target that is subscribed to all events.
 SUBSCRIPTIONS = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
-# A row that takes over from a leader that is purged (`purge`) becomes what that one was, of which was told then.
+# A row that replaces a purged leader (`purge`) gets the leader's state, which was published for the leader already.
 INHERITS = "(OLD.joins IS NOT NULL AND OLD.state = 'cancelled')"
 _SEES = {
     "job AFTER UPDATE OF state": (
@@ -35,7 +35,7 @@ _SEES = {
 
 
 def _by_the_store() -> bool:
-    """Whether the statement that is running is the store's: what a test itself writes is no step of it."""
+    """True if the running statement is the store's. A test's own statements need no event."""
     frame = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith("worker.store."):
@@ -45,7 +45,7 @@ def _by_the_store() -> bool:
 
 
 class Witness:
-    """Only on SQLite: the statements are the same ones on both databases. To be made before it is connected to."""
+    """Only for SQLite: both databases run the same statements. Make it before the first connection to the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -63,9 +63,9 @@ class Witness:
                 connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
 
     def unpublished(self) -> Counter[tuple[int, str]]:
-        """What happened and nobody was told of, by job and kind."""
+        """The changes without an outbox event, counted by job and kind."""
         with self._database.read() as connection:
-            seen = Counter((row.job_id, row.kind) for row in connection.execute(sa.text("SELECT * FROM witness")))
+            changes = Counter((row.job_id, row.kind) for row in connection.execute(sa.text("SELECT * FROM witness")))
             rows = connection.execute(sa.select(Outbox.data, Outbox.kind))
-            told = Counter((row.data["job_id"], row.kind) for row in rows)
-        return seen - told
+            events = Counter((row.data["job_id"], row.kind) for row in rows)
+        return changes - events

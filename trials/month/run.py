@@ -164,7 +164,7 @@ class _Playing:
             exits.callback(self._web_parts.close)
             self._begin()
             embedded = await exits.enter_async_context(Embedded(self._parts, open_runner=self._runner))
-            application = app(self._web_parts, ring=embedded.ring)
+            application = app(self._web_parts, wake=embedded.wake)
             serving = web.AppRunner(application)  # it listens on no port
             await serving.setup()
             exits.push_async_callback(serving.cleanup)
@@ -183,10 +183,17 @@ class _Playing:
         with self._parts.database.read() as connection:
             if connection.execute(sa.select(Job.id).limit(1)).first() is not None:
                 raise NotEmpty("the database has jobs already: name an empty one")
-        import_list(self._parts, self._list, options_of(self._parts), name="month.csv", strict=True)
+        import_list(
+            self._parts.intake,
+            self._parts.batches,
+            self._list,
+            options_of(self._parts.intake),
+            name="month.csv",
+            strict=True,
+        )
 
-    async def _runner(self, parts: Parts, *, ring_invite: Callable[[str], None]) -> Runner:
-        return Runner(parts, self._providers, AsyncExitStack(), ring_invite=ring_invite, longest=LONGEST_DISPATCH)  # type: ignore[arg-type]
+    async def _runner(self, parts: Parts, *, wake_invite: Callable[[str], None]) -> Runner:
+        return Runner(parts, self._providers, AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)  # type: ignore[arg-type]
 
     async def _through(self, embedded: Embedded) -> None:
         """Run from the beginning to the end, from one due time to the next."""

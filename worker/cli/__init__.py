@@ -1,4 +1,4 @@
-"""`onboard`: where it starts, and how it ends. What it can do is in `commands`."""
+"""The start and the end of `onboard`. Its commands are in `commands`."""
 
 import logging
 import sys
@@ -10,11 +10,11 @@ try:
     from worker.cli.exits import COULD_NOT_START, DONE, INTERRUPTED, NEEDS_A_PERSON
     from worker.cli.invocation import Invocation, start_logging
     from worker.cli.registry import main_group
-except KeyboardInterrupt:  # loading takes long enough to be interrupted in; as below
+except KeyboardInterrupt:  # Ctrl-C while the modules load; as below
     sys.stderr.write("interrupted; safe to run again\n")
     sys.exit(130)
 
-# Why nothing more can be written, to a file or to standard output: no bug, and nothing to be repeated by itself.
+# A file or standard output cannot be written any more: not a bug, and no retry helps.
 FULL = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     invocation = Invocation()
     start_logging(invocation)
     try:
-        # Not standalone: Click would end with 1 when interrupted, which means that a person is needed.
+        # Not standalone: Click would exit with 1 on Ctrl-C, and 1 means that a person is needed.
         code = main_group(obj=invocation, prog_name="onboard", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else DONE)
     except click.ClickException as error:
@@ -36,8 +36,10 @@ def main() -> None:
         sys.exit(COULD_NOT_START)  # the reader of our output has gone
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
-            click.echo(f"what was to be written is cut off: {error.strerror}", err=True)
+            click.echo(f"the output is incomplete: {error.strerror}", err=True)
             sys.exit(NEEDS_A_PERSON)
         logging.getLogger(__name__).exception("a bug")
-        click.echo(f"onboard: a bug: {type(error).__name__}; --log-level debug --log-file FILE keeps more", err=True)
+        click.echo(
+            f"onboard: a bug: {type(error).__name__}; --log-level debug --log-file FILE writes the details", err=True
+        )
         sys.exit(NEEDS_A_PERSON)

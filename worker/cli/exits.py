@@ -1,4 +1,4 @@
-"""How commands end. Scripts read these (DESIGN 3.4): 0 done, 1 a person is needed, 2 could not start, 3 later."""
+"""The exit codes, which scripts read: 0 done, 1 something needs a person, 2 could not start, 3 rows wait."""
 
 import click
 
@@ -10,7 +10,7 @@ INTERRUPTED = 130
 
 
 class CannotStart(click.ClickException):
-    """What was asked for cannot be done: clear lines on standard error, and exit code 2."""
+    """The command cannot do what it was given: clear lines on standard error, and exit code 2."""
 
     exit_code = COULD_NOT_START
 
@@ -19,6 +19,6 @@ class CannotStart(click.ClickException):
 
 
 class Stopped(CannotStart):
-    """What was begun cannot be ended now: clear lines on standard error, and exit code 1."""
+    """The command began and cannot finish now: clear lines on standard error, and exit code 1."""
 
     exit_code = NEEDS_A_PERSON

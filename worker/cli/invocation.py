@@ -1,4 +1,4 @@
-"""What every command takes: --config, --log-level and --log-file, before or after the command's name."""
+"""The options of every command: --config, --log-level and --log-file, before or after the command's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Invocation:
-    """The global options, wherever they stood."""
+    """The global options, given before or after the command's name."""
 
     config: Path | None = None
     log_level: str = "warning"
@@ -30,14 +30,16 @@ class Invocation:
 
     def settings(self) -> Settings:
         """The configuration. Raises CannotStart with a line for each problem."""
-        from worker.cli.opening import settings_of  # half a second that the sandbox and --help do not need
+        from worker.cli.opening import (
+            settings_of,
+        )  # imported here: takes half a second, which the sandbox and --help do not need
 
         return settings_of(self.config)
 
     def parts(self, *, migrate: bool = False) -> AbstractContextManager[Parts]:
-        """The worker's parts on a database that is up to date. `migrate`: brings a SQLite database there first.
+        """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first.
 
-        Raises CannotStart when the configuration, the templates or the database do not allow a start.
+        Raises CannotStart if the configuration, the templates or the database do not allow a start.
         """
         from worker.cli.opening import parts_of
 
@@ -45,7 +47,7 @@ class Invocation:
 
 
 def operator() -> str:
-    """Who gives the command, for the audit log: a user's number where it has no name, as in many containers."""
+    """The operator's user name, for the audit log; the user's number if it has no name, as in many containers."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):
@@ -53,7 +55,7 @@ def operator() -> str:
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:
-    """The batch of an id or `latest`. Raises CannotStart when there is none."""
+    """The batch of an id or `latest`. Raises CannotStart if there is none."""
     batch = parts.batches.find(which)
     if batch is None:
         if not parts.batches.all():
@@ -63,7 +65,7 @@ def find_batch(parts: Parts, which: str) -> BatchFacts:
 
 
 def find_kept(parts: Parts, which: str) -> BatchFacts:
-    """The batch, with its rows. Raises CannotStart when there is none, or it was purged."""
+    """The batch of an id or `latest`. Raises CannotStart if there is none, or its rows were purged."""
     batch = find_batch(parts, which)
     if batch.purged_at is not None:
         purged = f"batch {batch.id} was purged on {batch.purged_at:%Y-%m-%d}: its rows are gone"
@@ -91,27 +93,27 @@ def global_options() -> list[click.Option]:
             type=click.Path(dir_okay=False, path_type=Path),
             expose_value=False,
             callback=_keep("config"),
-            help="The configuration.  [default: $ONBOARDING_CONFIG, else ./onboarding.toml]",
+            help="The configuration file.  [default: $ONBOARDING_CONFIG, else ./onboarding.toml]",
         ),
         click.Option(
             ["--log-level"],
             type=click.Choice(logs.LEVELS, case_sensitive=False),
             expose_value=False,
             callback=_keep("log_level"),
-            help="How much is logged.  [default: warning; worker, beat and bus: info]",
+            help="The lowest level that is logged.  [default: warning; worker, beat, bus and web: info]",
         ),
         click.Option(
             ["--log-file"],
             type=click.Path(dir_okay=False, path_type=Path),
             expose_value=False,
             callback=_keep("log_file"),
-            help="Log there instead of to standard error.",
+            help="Log to this file instead of standard error.",
         ),
     ]
 
 
 def with_global_options(command: click.Command) -> click.Command:
-    """The command, and those below it, with the global options that it does not have already."""
+    """The command and its subcommands, with the global options that they do not have already."""
     command.params += [option for option in global_options() if option.name not in {p.name for p in command.params}]
     if isinstance(command, click.Group):
         for below in command.commands.values():

@@ -1,4 +1,4 @@
-"""The options of commands that read a list, and how a list that cannot be read is refused."""
+"""The options of commands that read a list, and the errors of a list that cannot be read."""
 
 import shutil
 import sys
@@ -17,14 +17,14 @@ from worker.engine.container import Parts
 from worker.inbound.list_import import TooManyRefused, options_of
 
 LIST_HELP = """
-LIST is a CSV file with a header row, or has a JSON object a line (.jsonl, .ndjson); - is standard input.
-docs/list-format.md has every column. Rows are numbered as a spreadsheet shows them: the header is row 1;
-of JSON lines, a row is the line of that number.
+LIST is a CSV file with a header row, or has one JSON object per line (.jsonl, .ndjson); - is standard input.
+docs/list-format.md describes every column. Rows are numbered as in a spreadsheet: the header is row 1. In a file of
+JSON lines the first line is row 1.
 """
 
 
 class Listed:
-    """The LIST that a command was given: its name for people, and what it holds."""
+    """The LIST of a command: its name for people, and its content."""
 
     def __init__(self, path: str, until_the_end: ExitStack) -> None:
         self._path = path
@@ -33,13 +33,13 @@ class Listed:
 
     @cached_property
     def content(self) -> Path | BinaryIO:
-        """Read from standard input when it is first asked for: after the configuration was found to be good."""
+        """The content; standard input is read at the first use, after the configuration was checked."""
         if self._path != "-":
             return Path(self._path)
         if sys.stdin is None:
             raise CannotStart("standard input is closed: send the list to it, or name a file")
         try:
-            # A list is read more than once. This file has no name for others to open, and no death leaves it behind.
+            # A list is read more than once. The file has no name: no other process opens it, and a kill leaves no file.
             kept = self._until_the_end.enter_context(TemporaryFile("w+b"))  # noqa: SIM115 -- closed with the command
             shutil.copyfileobj(sys.stdin.buffer, kept)
             kept.seek(0)
@@ -49,18 +49,28 @@ class Listed:
 
 
 def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that say how a list is to be read; the command gets `listed` and `options(parts)`."""
+    """Adds the options for reading a list; the command gets `listed` and `options(parts)`."""
 
     @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
-    @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="LIST's format.  [default: found out]")
-    @click.option("--map", "mapped", multiple=True, metavar="THEIRS=OURS", help="A column's other name. Repeatable.")
+    @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="LIST's format.  [default: detected]")
     @click.option(
-        "--ignore-column", "ignored", multiple=True, metavar="NAME", help="A column to leave out. Repeatable."
+        "--map",
+        "mapped",
+        multiple=True,
+        metavar="THEIRS=OURS",
+        help="Read LIST's column THEIRS as our column OURS. Repeatable.",
     )
-    @click.option("--hash-ids", is_flag=True, help="Replace customer_ids that look like an email or phone by a hash.")
-    @click.option("--encoding", help="The list's encoding, where it is not UTF-8.")
-    @click.option("--delimiter", help="What stands between cells.  [default: found out]")
-    @click.option("--strict", is_flag=True, help="Take nothing of a list with a refused row.")
+    @click.option(
+        "--ignore-column", "ignored", multiple=True, metavar="NAME", help="A column of LIST to ignore. Repeatable."
+    )
+    @click.option(
+        "--hash-ids",
+        is_flag=True,
+        help="Replace each customer_id that looks like an email address or phone number by a hash.",
+    )
+    @click.option("--encoding", help="LIST's encoding, if it is not UTF-8.")
+    @click.option("--delimiter", help="The character between cells.  [default: detected]")
+    @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is refused.")
     @wraps(command)
     def wrapped(
         path: str,
@@ -70,11 +80,11 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         hash_ids: bool,
         encoding: str | None,
         delimiter: str | None,
-        **others: Any,
+        **more: Any,
     ) -> Any:
         def options(parts: Parts) -> ListOptions:
             return options_of(
-                parts,
+                parts.intake,
                 mapping=dict(map(_pair, mapped)),
                 ignore=frozenset(ignored),
                 hash_ids=hash_ids,
@@ -84,7 +94,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
             )
 
         with ExitStack() as until_the_end:
-            return command(listed=Listed(path, until_the_end), options=options, **others)
+            return command(listed=Listed(path, until_the_end), options=options, **more)
 
     return wrapped
 

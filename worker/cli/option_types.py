@@ -1,4 +1,4 @@
-"""Options whose text is read by a function of ours."""
+"""Option types that a function reads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 
 class Read(click.ParamType[Any]):
-    """An option's text, read by a function that says in its ValueError what it expects."""
+    """An option's type, read by a function; the text of its ValueError says what is expected."""
 
     def __init__(self, name: str, parse: Callable[[str], Any], *, secret: bool = False) -> None:
         self.name = name

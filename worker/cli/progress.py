@@ -1,4 +1,4 @@
-"""How far a batch is: a display on a terminal, a plain line now and then elsewhere. All of it on standard error."""
+"""The progress of a batch on standard error: a display on a terminal, else a plain line every few seconds."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from worker.domain.model.states import JobState
 from worker.store.operators.counts import BatchCounts
 
-PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+PLAIN_EVERY = 5.0  # seconds between lines without a terminal
 
 
 class Progress(Protocol):
@@ -46,7 +46,7 @@ class _Display:
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
-        # Counted again from the rows each time, so that a second run of the same list starts where it stands.
+        # Counted from the rows each time: a second run of the same list shows where the batch is.
         self._bars.update(self._issued, total=total, completed=total - _unissued(counts), note=_note(counts))
         self._bars.update(self._sent, total=total, completed=counts.out, note=waits_for)
 
@@ -54,31 +54,31 @@ class _Display:
 class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told = 0.0
+        self._printed_at = 0.0
         self._line = self._last = ""
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         self._line = line_of(counts, waits_for)
-        if time.monotonic() - self._told >= PLAIN_EVERY:
-            self._told = time.monotonic()
-            self._say()
+        if time.monotonic() - self._printed_at >= PLAIN_EVERY:
+            self._printed_at = time.monotonic()
+            self._print()
 
     def last(self) -> None:
         if self._line != self._last:
-            self._say()
+            self._print()
 
-    def _say(self) -> None:
-        # A line is a line, however narrow: it is read by scripts and kept in logs.
+    def _print(self) -> None:
+        # Never wrapped, however narrow the terminal: scripts read the line, and logs keep it.
         self._console.print(self._line, markup=False, highlight=False, soft_wrap=True)
         self._last = self._line
 
 
 def line_of(counts: BatchCounts, waits_for: str = "") -> str:
-    """How far a batch is, in a line."""
+    """The progress of a batch, in one line."""
     total = sum(counts.jobs.values())
     issued = total - _unissued(counts)
-    told = (f"{counts.out:,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
-    return " · ".join(part for part in told if part)
+    found = (f"{counts.out:,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
+    return " · ".join(part for part in found if part)
 
 
 def _unissued(counts: BatchCounts) -> int:
@@ -93,5 +93,5 @@ def _note(counts: BatchCounts) -> str:
     ]
     limited = sum(facts.rate_limited for facts in counts.accounts.values())
     if limited:
-        notes.append(f"{limited:,} told to wait")
+        notes.append(f"{limited:,} rate-limited")
     return ", ".join(notes)

@@ -1,6 +1,6 @@
-"""The commands of `onboard`: each in a module of its own, which is loaded when the command is asked for.
+"""The commands of `onboard`. Each has a module, which is loaded when the command is used.
 
-Loading all of them takes a second; the shell asks at every word that it completes.
+Loading all of them takes a second, and the shell runs `onboard` at every word that it completes.
 """
 
 import gc
@@ -12,51 +12,51 @@ from worker.cli.invocation import Invocation, with_global_options
 from worker.foundation.version import __version__
 
 EPILOG = """\b
-A first try, with nothing but this machine:
+A first try, on this machine alone:
   onboard init --sandbox        writes onboarding.toml and a key
-  onboard sandbox               plays the providers and a mailbox (in another terminal)
-  onboard check customers.csv   what the list comes to; nothing is sent
+  onboard sandbox               simulates the providers and a mailbox (in another terminal)
+  onboard check customers.csv   problems, costs and a forecast; sends nothing
   onboard run customers.csv     sends the invitations
   onboard report latest --out report.html
 
-Exit codes: 0 done, 1 something needs a person, 2 could not start, 3 rows wait for a later hour, 130 interrupted.
+Exit codes: 0 done, 1 something needs a person, 2 could not start, 3 rows wait until later, 130 interrupted.
 """
 
 
-# Where each command is, and one line of what it does; its own --help says the rest.
+# The module of each command, and what it does in one line.
 COMMANDS = {
     "init": ("init", "Write a configuration to start from."),
     "check": ("check", "Check a list and forecast it; sends nothing."),
     "run": ("run", "Import a list and send its invitations."),
-    "import": ("run", "Only import a list, for workers elsewhere."),
-    "up": ("up", "Everything in one process, until ended."),
-    "status": ("status", "How the batches stand."),
-    "report": ("report", "What became of each row."),
-    "retry": ("decide", "Put failed rows back to waiting."),
-    "resolve": ("decide", "Settle held rows: repeat or abandon."),
-    "pause": ("decide", "Take nothing more of a batch."),
-    "resume": ("decide", "Go on with a paused batch."),
-    "cancel": ("decide", "End a batch."),
-    "archive": ("archive", "Keep a batch as a file, and purge it."),
-    "suppress": ("suppress", "Addresses that are not written to."),
-    "customer": ("customers", "A customer's sessions: why, and at what cost."),
-    "account": ("accounts", "Limits, pauses, stops and credits."),
-    "outbox": ("outbox", "What others are yet to be told."),
-    "webhook": ("webhook", "What providers told that is nobody's."),
-    "template": ("template", "Preview what customers read."),
-    "worker": ("workers", "Work what is due, until ended."),
-    "beat": ("workers", "Ring for what is due, until ended."),
-    "bus": ("bus", "Take events from the message bus, until ended."),
-    "web": ("web", "Take webhooks and events over HTTP, until ended."),
-    "sandbox": ("sandbox", "Play the providers and a mailbox."),
-    "db": ("database", "The database's schema."),
-    "keys": ("init", "Keys to encrypt with."),
-    "completion": ("completion", "Complete commands in your shell."),
+    "import": ("run", "Import a list; running workers send it."),
+    "up": ("up", "Run everything in one process."),
+    "status": ("status", "Show the state of batches."),
+    "report": ("report", "Write the result of each row."),
+    "retry": ("decide", "Try failed rows again."),
+    "resolve": ("decide", "Decide held rows: repeat or abandon."),
+    "pause": ("decide", "Pause a batch."),
+    "resume": ("decide", "Resume a paused batch."),
+    "cancel": ("decide", "Cancel a batch, for good."),
+    "archive": ("archive", "Save a batch as a file, and purge it."),
+    "suppress": ("suppress", "Manage the do-not-contact list."),
+    "customer": ("customers", "Show a customer's sessions and their cost."),
+    "account": ("accounts", "Show accounts, resume stopped ones."),
+    "outbox": ("outbox", "Events not yet published."),
+    "webhook": ("webhook", "Webhooks that match no session."),
+    "template": ("template", "Preview messages to customers."),
+    "worker": ("workers", "Run a worker."),
+    "beat": ("workers", "Run the scheduler."),
+    "bus": ("bus", "Receive events from the message bus."),
+    "web": ("web", "Receive webhooks and events over HTTP."),
+    "sandbox": ("sandbox", "Simulate the providers and a mailbox."),
+    "db": ("database", "Upgrade the database's schema."),
+    "keys": ("init", "Make encryption keys."),
+    "completion": ("completion", "Set up completion in your shell."),
 }
 
 
 class Commands(click.Group):
-    """Those of COMMANDS, and a help that loads none of them."""
+    """The commands of COMMANDS, with a help that loads none of their modules."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -73,7 +73,7 @@ class Commands(click.Group):
 
 def _loaded(name: str) -> click.Command:
     module, short_help = COMMANDS[name]
-    # Modules last as long as the process: looking for garbage among them takes a fifth of their loading and of the end.
+    # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.
     gc.disable()
     try:
         loaded = import_module(f"worker.cli.commands.{module}")

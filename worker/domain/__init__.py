@@ -1,0 +1,4 @@
+"""Pure rules: functions of their arguments. No database, queue, network or terminal.
+
+No clock: the time is an argument.
+"""

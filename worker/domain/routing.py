@@ -1,4 +1,4 @@
-"""Which account asks for a customer's session: the first route whose `when` fits, its first account that can."""
+"""Chooses the account for a customer's session: the first able account of the first route whose `when` fits."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from worker.domain.model.customers import Customer, FieldProblem
 
 Wanted = str | bool | tuple[str, ...]
 
-# The columns that a route may look at, each as the texts that its values are compared with.
+# The columns that a route may use, each with the customer's values as texts for the comparison.
 _READ: dict[str, Callable[[Customer], Sequence[str]]] = {
     "kind": lambda customer: (customer.kind.value,),
     "purpose": lambda customer: (customer.purpose,),
@@ -22,7 +22,7 @@ _READ: dict[str, Callable[[Customer], Sequence[str]]] = {
     "external_ref": lambda customer: (customer.external_ref,),
     "tags": lambda customer: customer.tags,
     "template": lambda customer: (customer.template,),
-    # Present means given, so that `consent = false` is everybody who has not said yes.
+    # "Present" means consent is true, so that `consent = false` fits every customer without consent.
     "consent": lambda customer: ("true",) if customer.consent else (),
     "customer_id": lambda customer: (customer.customer_id,),
     "email": lambda customer: (customer.person.email,),
@@ -42,9 +42,9 @@ ROUTABLE_COLUMNS = frozenset(_READ)
 class Rule:
     """One route of the configuration.
 
-    `when` has a value, several, or true/false for present/absent, by column; all must fit, and an empty one
-    fits everybody. `accounts` are in order of preference. Raises ValueError, with the key, for a `when` that
-    could never fit.
+    `when` maps a column to a value, several values, or true/false for present/absent. All must fit; an empty `when`
+    fits every customer. `accounts` are in order of preference. Raises ValueError, with the key, for a `when` that
+    can never fit.
     """
 
     when: Mapping[str, Wanted]
@@ -70,10 +70,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The account, and why it: names of columns and the configuration's own values, nothing of the customer's.
+    """The account, and the reason: column names and values of the configuration, nothing personal.
 
-    `fallback_accounts` are those of the route that could serve the customer too, in order: they take over when it
-    cannot work.
+    `fallback_accounts` are the route's other accounts that could serve the customer, in order: they take over when the
+    account cannot work.
     """
 
     account: str
@@ -84,7 +84,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Unroutable:
-    """No account can serve the customer; `problems` has what each of the candidates lacks, at least one."""
+    """No account can serve the customer; `problems` has what each candidate lacks, at least one problem."""
 
     problems: tuple[FieldProblem, ...]
 
@@ -100,9 +100,9 @@ def choose_account(
     able: Callable[[str, Customer], list[FieldProblem]],
     known: Collection[str],
 ) -> Chosen | Unroutable:
-    """The account for the customer. The first rule that fits decides: no later one is looked at.
+    """The account for the customer. The first rule that fits decides; later rules are not used.
 
-    `able(account, customer)` says what keeps the account from serving the customer; empty when nothing does.
+    `able(account, customer)` returns the problems that keep the account from serving the customer, if any.
     """
     if customer.account:
         return _forced(customer, rules, able, known)
@@ -127,7 +127,7 @@ def _forced(
     problems = able(account, customer)
     if problems:
         return Unroutable(tuple(problems))
-    # The floor is a route's; a forced account keeps that of the route which would have led to it.
+    # A route sets the freshness floor: a forced account uses the floor of the route that would have chosen it.
     rule = next((rule for rule in rules if account in rule.accounts and rule.fits(customer) is not None), None)
     return Chosen(account, "account column", rule.freshness if rule else None)
 
@@ -152,7 +152,7 @@ def _preferred(
 
 @dataclass(frozen=True)
 class _Test:
-    """One key of a `when`: the values that fit, folded, with the configuration's spelling; or mere presence."""
+    """One key of a `when`: the folded values that fit, with the configuration's spelling; or presence alone."""
 
     column: str
     present: bool | None
@@ -163,12 +163,12 @@ class _Test:
         if column not in _READ:
             near = get_close_matches(column, _READ, n=1)
             nearest = f"; the nearest is {near[0]}" if near else ""
-            raise ValueError(f"when.{column}: not a column that routes can look at{nearest}")
+            raise ValueError(f"when.{column}: not a column that routes can use{nearest}")
         if isinstance(wanted, bool):
             return cls(column, wanted, {})
         values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
         if not values:
-            raise ValueError(f"when.{column}: an empty list fits nobody; name a value, or use true or false")
+            raise ValueError(f"when.{column}: an empty list matches no customer; name a value, or use true or false")
         return cls(column, None, {_folded(column, value): value for value in values})
 
     def fits(self, customer: Customer) -> str | None:
@@ -189,10 +189,10 @@ def _compared(column: str, value: str) -> str:
 
 
 def _folded(column: str, value: str) -> str:
-    """A value of the configuration, as customers' values are compared. Countries may be written in three letters."""
+    """A configured value in the form used for comparison. A country may be written with three letters."""
     if column in ("country", "nationality"):
         code = countries.alpha2(value)
         if code is None:
-            raise ValueError(f'when.{column}: "{value}" is not a country code of ISO 3166')
+            raise ValueError(f'when.{column}: "{value}" is not an ISO 3166 country code')
         value = code
     return _compared(column, value)

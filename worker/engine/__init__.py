@@ -1,0 +1,1 @@
+"""Works rows under limits. Knows no list format, no bus, no HTTP server and no Celery."""

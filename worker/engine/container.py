@@ -1,80 +1,52 @@
-"""Builds every part once, from the configuration: the one place where they meet."""
+"""Builds every part once, from the configuration: the one place where the parts meet.
+
+Commands, `engine.opening`, `engine.runner` and the runtime hold `Parts`; everything else is handed what it uses.
+"""
 
 import os
 import random
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from datetime import timedelta
-from email.utils import parseaddr
 from functools import cached_property
 
-import sqlalchemy as sa
-
-from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
-from worker.domain.events.published import BUS, SUBSCRIBER, Happened
 from worker.domain.invitations import Templates
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
 from worker.domain.routing import Rule
-from worker.engine.steps.common import FLUSH_MARGIN, Ring
+from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name
+from worker.engine.intake import Intake
+from worker.engine.maintenance.retention import Retention
+from worker.engine.maintenance.sweep import Sweep
+from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
+from worker.engine.reporting.batch_report import Reporting
+from worker.engine.steps.common import WakeInvite
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
-    account_rule,
-    caps_of,
+    BudgetRules,
+    budget_rules,
+    check_leases,
     delivery_policy,
     expiry_policy,
     hours_of,
     invitation_policy,
     job_policy,
-    sender_rule,
     sender_timeout,
 )
+from worker.engine.stores import Stores
 from worker.foundation.clock import Clock, SharedClock, system_clock
-from worker.foundation.keyring import CannotDecrypt, Keyring
-from worker.http.client import Http, OwnHttp
-from worker.providers.account import AccountUnusable
-from worker.providers.contract import Provider
-from worker.providers.parameters import check_parameters
-from worker.providers.registry import build_provider, webhook_peers
+from worker.foundation.keyring import Keyring
+from worker.http.client import Http
 from worker.senders.contract import Sender
-from worker.senders.email import EmailSender
-from worker.senders.sms import TwilioSender
-from worker.settings import Account, Settings, SettingsError
+from worker.settings import Account, Settings
 from worker.store.base.database import Database
-from worker.store.base.encrypted_values import decrypt_person
-from worker.store.issuing.claim_jobs import Jobs
-from worker.store.issuing.record_results import Attempts
-from worker.store.limits.budgets import Budgets
-from worker.store.maintenance.due_work import Sweeps
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
-from worker.store.maintenance.takeover import Failover
-from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.messages.record_results import Handovers
-from worker.store.messages.suppressions import keys_gone
-from worker.store.onboarding.batches import Batches
-from worker.store.operators.decisions import Decisions
-from worker.store.operators.ledger import Ledger
-from worker.store.operators.report_rows import Facts
-from worker.store.outbox.outbox import Subscriptions
-from worker.store.privacy.erasure import Erasing
-from worker.store.privacy.inbox_retention import InboxRetention
-from worker.store.privacy.purge import Purging
-from worker.store.webhooks.delivery_updates import DeliveryUpdates
-from worker.store.webhooks.provider_updates import ProviderUpdates
-from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Webhooks
 
-# A row must be able to wait a little under its lease, be called for, and be written.
-LEASE_ROOM = timedelta(seconds=5)
 DATABASE_THREADS = 8
-UNNAMED = "Verification"  # who a text is from where neither [sms] nor [email] has a name
 
 
-class Parts:
+class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections."""
 
     database_threads = DATABASE_THREADS
@@ -92,80 +64,29 @@ class Parts:
         self.clock = clock
         self._jitter = jitter
         self.accounts: Mapping[str, Account] = settings.accounts
-        self.providers = _providers(settings)
-        _check_leases(settings)
-        self.keyring = Keyring([key.reveal() for key in settings.encryption.keys])
+        self.providers = build_providers(settings)
+        check_leases(settings)
+        keyring = Keyring([key.reveal() for key in settings.encryption.keys])
         self.subscriptions = subscriptions_of(settings)
-        # Whoever tells a target holds a connection meanwhile.
+        # A publisher holds a connection for each target while it publishes.
         connections = DATABASE_THREADS + len(self.subscriptions.targets)
-        self.database = Database(settings.database.url, connections=connections, subscriptions=self.subscriptions)
-        if clock is system_clock and not self.database.is_sqlite:
+        database = Database(settings.database.url, connections=connections, subscriptions=self.subscriptions)
+        if clock is system_clock and not database.is_sqlite:
             self.clock = SharedClock()
-        self.jobs = Jobs(self.database, self.keyring, jitter=jitter)
-        self.attempts = Attempts(self.database, self.keyring)
-        self.invitations = Invitations(self.database, self.keyring, jitter=jitter)
-        self.handovers = Handovers(self.database, self.keyring)
-        self.batches = Batches(self.database, self.keyring)
-        self.budgets = Budgets(self.database)
-        self.decisions = Decisions(self.database)
-        self.facts = Facts(self.database, self.keyring)
-        self.ledger = Ledger(self.database)
-        self.sweeps = Sweeps(self.database, jitter=jitter)
-        self.failover = Failover(self.database)
-        self.expiring = Expiring(self.database, self.keyring)
-        self.erasing, self.purging = Erasing(self.database), Purging(self.database)
-        self.inbox_retention = InboxRetention(self.database)
-        provider_updates = ProviderUpdates(
-            self.keyring, webhook_peers(settings.accounts), most_reissues=settings.reissue.most
-        )
-        delivers = DeliveryUpdates(self.keyring, lambda: self.delivery_policy)
-        self.webhooks = Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivers})
-        self.webhook_list = WebhookList(self.database, self.keyring)
+        super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
         self._senders = senders
-        # The end is drawn: containers of one host name may count their processes from 1 each.
+        # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
         """By channel. Built when first needed, on the loop that will use them."""
-        if self._senders is not None:
-            return self._senders
-        senders: dict[str, Sender] = {}
-        email, sms = self.settings.email, self.settings.sms
-        if email is not None:
-            senders["email"] = EmailSender(
-                host=email.host,
-                port=email.port,
-                tls=email.tls,
-                username=email.username or "",
-                password=email.password.reveal() if email.password else "",
-                from_=email.from_,
-                timeout=email.timeout,
-                connections=email.connections,
-                hold_unknown=email.on_unknown == "hold",
-                now=self.clock,
-            )
-        if sms is not None:
-            senders["sms"] = TwilioSender(
-                OwnHttp(),
-                base_url=sms.base_url,
-                account=sms.account,
-                token=sms.token,
-                from_=sms.from_,
-                timeout=sms.timeout,
-                callback=callback_address(self.settings.links.base_url, "sms"),
-                repeat_unknown=sms.on_unknown == "repeat",
-                now=self.clock,
-            )
-        return senders
+        return build_senders(self.settings, self.clock) if self._senders is None else self._senders
 
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that this configuration can send on."""
-        if self._senders is not None:
-            return tuple(self._senders)
-        given = {"email": self.settings.email, "sms": self.settings.sms}
-        return tuple(channel for channel, settings in given.items() if settings is not None)
+        return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
 
     @cached_property
     def templates(self) -> Templates:
@@ -173,105 +94,118 @@ class Parts:
         return Templates(invitations.templates, locale=invitations.locale)
 
     @cached_property
-    def rules(self) -> list[Rule]:
+    def routes(self) -> list[Rule]:
         """The routes, in order."""
         return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
 
-    def budget_of(self, account: str) -> BudgetRule:
-        return account_rule(self.settings, account)
-
-    def sender_budget(self, channel: str) -> BudgetRule:
-        return sender_rule(self.settings, channel)
+    @cached_property
+    def budget_rules(self) -> BudgetRules:
+        return budget_rules(self.settings, self.channels)
 
     @cached_property
     def hours(self) -> Hours:
         """When customers may be written to."""
         return hours_of(self.settings)
 
-    @cached_property
-    def caps(self) -> Caps:
-        """What one customer may cost at most."""
-        return caps_of(self.settings)
-
     @property
     def delivery_policy(self) -> DeliveryPolicy:
-        """What becomes of messages that come back."""
+        """What happens to messages that come back."""
         return delivery_policy(self.settings, channels=self.channels)
 
-    @cached_property
-    def expiry_policy(self) -> ExpiryPolicy:
-        """What becomes of sessions that ended unused."""
-        return expiry_policy(self.settings, self.providers, channels=self.channels)
+    @property
+    def intake(self) -> Intake:
+        """What rows of lists, and events, are judged by."""
+        return Intake(
+            clock=self.clock,
+            columns=self.settings.import_.columns,
+            routes=self.routes,
+            providers=self.providers,
+            channels=self.channels,
+            templates=lambda: self.templates.names,
+            hours=self.hours,
+        )
+
+    @property
+    def takeovers(self) -> Takeovers:
+        """Which accounts may take over rows from which."""
+        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
+        return Takeovers(
+            routes=self.routes,
+            rules=self.budget_rules.accounts,
+            lifetimes=lifetimes,
+            budgets=self.budgets,
+            failover=self.failover,
+        )
+
+    @property
+    def sweep(self) -> Sweep:
+        """The timer's work."""
+        return Sweep(
+            clock=self.clock,
+            database=self.database,
+            leases=self.sweeps,
+            retry=self.settings.retry.policy,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            decisions=self.decisions,
+            webhooks=self.webhooks,
+            sessions=self.expiring,
+            expiry=expiry_policy(self.settings, self.providers, channels=self.channels),
+        )
+
+    def retention(self) -> Retention:
+        """Make the process's retention, which remembers how far it has looked."""
+        return Retention(
+            self.clock,
+            personal=self.settings.retention.personal,
+            batches=self.settings.retention.batches,
+            erasing=self.erasing,
+            purging=self.purging,
+            facts=self.facts,
+            inbox=self.inbox_retention,
+            webhooks=self.webhook_list,
+            outbox=self.outbox_targets,
+        )
+
+    @property
+    def outbox_targets(self) -> OutboxTargets:
+        """The targets that changes are published to."""
+        policies = target_policies(self.settings)
+        return OutboxTargets(policies=policies, database=self.database, budgets=self.budgets, clock=self.clock)
+
+    @property
+    def reporting(self) -> Reporting:
+        """What is reported of a batch."""
+        return Reporting(
+            clock=self.clock,
+            facts=self.facts,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+        )
 
     def ready(self) -> None:
         """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
-        self.budgets.ensure(
-            [self.budget_of(name).name for name in self.accounts]
-            + [self.sender_budget(channel).name for channel in self.channels]
-            + list(self.subscriptions.targets)  # how each of those who are told fares: see `outbox_publisher`
-        )
+        rules = self.budget_rules.all().values()
+        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
+        self.budgets.ensure([rule.name for rule in rules] + list(self.subscriptions.targets))
         self.set_clock()
-
-    def check_keys(self) -> None:
-        """Try the keys on what the database holds. Raises SettingsError when they do not open the newest of it.
-
-        A single row that does not open is held; keys that open nothing would hold them all. And with a key that is
-        gone, addresses that it hashed would be written to again, though somebody asked not to be.
-        """
-        newest = self.facts.any_encrypted()
-        try:
-            if newest is not None:
-                decrypt_person(self.keyring, *newest)
-            with self.database.read() as connection:
-                forgotten = keys_gone(connection, self.keyring)
-        except CannotDecrypt as error:
-            raise SettingsError([f"encryption.keys: {error}"]) from None
-        if forgotten:
-            raise SettingsError(
-                [
-                    f"encryption.keys: {forgotten:,} suppressed addresses are known by a key that is not in the ring,"
-                    " and would be written to; put it back at the end of the list, or give them up with"
-                    " `onboard suppress --forget-unknown`"
-                ]
-            )
 
     def resume(self) -> None:
         """Let stopped accounts and senders be tried again, each with a single call first."""
-        for name in self.accounts:
-            self.budgets.resume(self.budget_of(name).name)
-        senders = [self.budgets.resume(self.sender_budget(channel).name) for channel in self.channels]
+        for rule in self.budget_rules.accounts.values():
+            self.budgets.resume(rule.name)
+        senders = [self.budgets.resume(rule.name) for rule in self.budget_rules.channels.values()]
         if any(senders):
-            self.jobs.put_forward(now=self.clock())
+            self.jobs.make_waiting_jobs_due(now=self.clock())
 
     def set_clock(self) -> None:
-        """Set the clock by the database's, where there are several machines; to about half a round trip."""
-        clock = self.clock
-        if not isinstance(clock, SharedClock):
-            return
-        with self.database.read() as connection:
-            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
-            before = clock.own()
-            theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-            after = clock.own()
-        clock.measured(before=before, theirs=theirs, after=after)
+        """Set the clock by the database's, where there are several machines."""
+        if isinstance(self.clock, SharedClock):
+            self.database.set_clock(self.clock)
 
-    def able(self, account: str, customer: Customer) -> list[FieldProblem]:
-        """Why the account cannot serve the customer; empty when it can."""
-        return self.providers[account].refuses(customer)
-
-    def unsendable(self, customer: Customer) -> list[FieldProblem]:
-        """Why the customer's invitation could not be written or sent; empty when it could."""
-        problems = [
-            FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
-            for channel in invitation_channels(customer.channel)
-            if channel not in self.channels
-        ]
-        if customer.template and customer.template not in self.templates.names:
-            known = ", ".join(sorted(self.templates.names))
-            problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))
-        return problems
-
-    def issue_work(self, account: str, http: Http, *, ring_invite: Ring) -> IssueWork:
+    def issue_work(self, account: str, http: Http, *, wake_invite: WakeInvite) -> IssueWork:
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
@@ -282,7 +216,7 @@ class Parts:
             repeat_unknown=settings.on_unknown == "repeat",
             jobs=self.jobs,
             attempts=self.attempts,
-            ring_invite=ring_invite,
+            wake_invite=wake_invite,
             transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,
@@ -293,7 +227,7 @@ class Parts:
         return InviteWork(
             policy=invitation_policy(self.settings, channel, sender, channels=self.channels, owner=self.owner),
             sender=sender,
-            sender_name=self.sender_name(channel),
+            sender_name=sender_name(self.settings, channel),
             timeout=sender_timeout(self.settings, channel),
             templates=self.templates,
             providers=dict(self.providers),
@@ -304,75 +238,5 @@ class Parts:
             jitter=self._jitter,
         )
 
-    def sender_name(self, channel: str) -> str:
-        """Who a message says that it is from: a text, the name in `[sms]`, else that of the mails."""
-        email, sms = self.settings.email, self.settings.sms
-        if channel == "sms" and sms is not None and sms.sender_name:
-            return sms.sender_name
-        return display_name(email.from_) if email else UNNAMED
-
     def close(self) -> None:
         self.database.close()
-
-
-def subscriptions_of(settings: Settings) -> Subscriptions:
-    """Who is told of what."""
-    everything = frozenset(Happened)
-    targets = {BUS: everything} if settings.bus is not None else {}
-    for name, subscriber in settings.subscribers.items():
-        targets[f"{SUBSCRIBER}{name}"] = frozenset(map(Happened, subscriber.types)) or everything
-    return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
-
-
-def not_applied_yet(settings: Settings) -> list[str]:
-    """What the configuration asks for and this release does not do: nobody must rely on it unawares."""
-    asked = {
-        "links.mode": settings.links.mode != "provider",
-    }
-    return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
-
-
-def callback_address(base_url: str | None, channel: str) -> str:
-    """Where a sender tells of its messages, as it is given; "" where nobody can be reached from outside."""
-    return f"{base_url.rstrip('/')}/callbacks/{channel}" if base_url else ""
-
-
-def display_name(from_: str) -> str:
-    """Who a message says it is from: the name, or else the domain."""
-    name, address = parseaddr(from_)
-    return name or address.partition("@")[2]
-
-
-def _providers(settings: Settings) -> dict[str, Provider]:
-    providers, problems = {}, []
-    for name, account in settings.accounts.items():
-        try:
-            providers[name] = build_provider(account)
-        except AccountUnusable as error:
-            problems.append(str(error))
-            continue
-        problems += [
-            f"accounts.{name}.parameters.{found.column.partition('.')[2] or found.column}: {found.problem}"
-            + (f"; {found.hint}" if found.hint else "")
-            for found in check_parameters(account.provider, account.parameters, account.dialect)
-        ]
-    if problems:
-        raise SettingsError(problems)
-    return providers
-
-
-def _check_leases(settings: Settings) -> None:
-    """A call that could outlive its lease would be made for a row that somebody else may own by then."""
-    timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
-    if settings.email:
-        timeouts["email.timeout"] = settings.email.timeout
-    if settings.sms:
-        timeouts["sms.timeout"] = settings.sms.timeout
-    problems = [
-        f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
-        f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"
-        for key, timeout in timeouts.items()
-        if settings.worker.lease < timeout + FLUSH_MARGIN + LEASE_ROOM
-    ]
-    if problems:
-        raise SettingsError(problems)

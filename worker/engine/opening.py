@@ -1,4 +1,4 @@
-"""Parts on a database that can be used, or why it cannot be."""
+"""Opens the parts on a database that can be used, or says why it cannot be used."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,22 +6,23 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from worker.engine.container import Parts
+from worker.engine.key_check import check_keys
 from worker.settings import Settings
 from worker.store.base import schema
 from worker.store.base.database import reason
 
 
 class NotReady(Exception):
-    """The database is away or not at this release's schema: nothing can be worked. The text says what to do."""
+    """The database cannot be reached, or has another release's schema. The text says what to do."""
 
 
 class Outdated(NotReady):
-    """The database is at a newer release's schema: this process will never be ready."""
+    """The database has a newer release's schema: this process will never be ready."""
 
 
 @contextmanager
 def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready) -> Iterator[Parts]:
-    """Parts on a database that can be used, closed at the end. Raises NotReady, SettingsError."""
+    """Open the parts on a database that can be used, and close them at the end. Raises NotReady, SettingsError."""
     parts = Parts(settings)
     try:
         try:
@@ -29,7 +30,7 @@ def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready
             if not_ready:
                 raise (Outdated if schema.outdated(parts.database) else NotReady)(not_ready)
             prepare(parts)
-            parts.check_keys()
+            check_keys(parts.database, parts.keyring)
         except sa.exc.OperationalError as error:
             raise NotReady(f"the database cannot be reached: {reason(error)}") from None
         yield parts

@@ -1,80 +1,59 @@
-"""Tells others what has happened: the outbox's rows, chunk by chunk, to one target at a time. At least once, in order.
+"""Publishes the outbox's events, chunk by chunk, to one target at a time. At least once, in each customer's order.
 
-Blocks, and knows no loop: whoever calls it gives it a thread, so that a target that hangs holds up nobody else.
+It blocks, and knows no loop: the caller gives it a thread for each target, so that a target that hangs delays no other.
 """
 
 import logging
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.domain.events.published import BUS, SUBSCRIBER, OutgoingEvent
-from worker.domain.limits.budgets import BudgetRule, Lesson, grant
-from worker.domain.model.endings import Kind, RetryPolicy
-from worker.engine.container import Parts
+from worker.domain.events.published import OutgoingEvent
+from worker.domain.limits.budgets import Lesson, grant
+from worker.domain.model.endings import Kind
+from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Reply, Target
 from worker.store.limits import budgets
 from worker.store.outbox.relay import (
     Later,
-    NotOurConnection,
+    SessionNotKept,
     Transaction,
-    alone,
+    keeps_its_session,
     next_events,
-    sessions_are_ours,
+    publishing_lock,
     settle,
 )
 
 log = logging.getLogger(__name__)
-# Events taken in one transaction, and so at most told twice when the process dies before they are removed.
+# Events in one chunk: at most so many are published twice if the process dies before they are removed.
 CHUNK = 200
-# Failures in a row after which a target is left alone, but for a single event now and then.
-PAUSES_AFTER = 3
-# A broker is asked again that soon, however long it is away: it costs it one connection.
-BUS_LONGEST_PAUSE = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class TargetPolicy:
-    """How one target is told. `give_up`: how long an event is repeated; None: for ever."""
-
-    rule: BudgetRule
-    give_up: timedelta | None
-
-
-def policy_of(parts: Parts, target: str) -> TargetPolicy:
-    policy = parts.settings.retry.policy
-    if target == BUS:
-        policy = replace(policy, most=min(policy.most, BUS_LONGEST_PAUSE), first=min(policy.first, BUS_LONGEST_PAUSE))
-        return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), None)
-    subscriber = parts.settings.subscribers[target.removeprefix(SUBSCRIBER)]
-    return TargetPolicy(BudgetRule(target, retry=policy, opens_after=PAUSES_AFTER), subscriber.give_up)
 
 
 class OutboxPublisher:
-    """Tells the targets of one process. Safe for threads: a target that is being told is not told beside it."""
+    """Publishes to the targets of one process. Safe for threads: one thread at a time publishes to a target."""
 
     def __init__(
         self,
-        parts: Parts,
+        outbox: OutboxTargets,
         targets: Mapping[str, Target],
         *,
         stopping: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`stopping` says that the process is to end: no more is told then, and what hangs is let go of."""
-        self._parts = parts
+        """`stopping` returns True when the process is to end: no more is published then, and calls that hang are
+        dropped."""
+        self._database, self._clock = outbox.database, outbox.clock
         self._targets = targets
         self._stopping = stopping
         self._jitter = jitter
-        self._policies = {name: policy_of(parts, name) for name in targets}
-        self._at_it = {name: threading.Lock() for name in targets}
+        self._policies = {name: outbox.policies[name] for name in targets}
+        self._publishing = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
-        self._looking = threading.Lock()
-        self._sessions_are_ours = False
+        self._checking = threading.Lock()
+        self._keeps_its_session = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
 
     @property
@@ -82,59 +61,59 @@ class OutboxPublisher:
         return list(self._targets)
 
     def publish(self, name: str, *, longest: timedelta) -> bool:
-        """Tell this target what is due by now; whether there was more when the time was up.
+        """Publish to this target what is due by now. Returns whether more was due when the time was up.
 
-        Returns at once when this process, or another, is at it already. Takes longer than `longest` by one chunk.
-        Raises sqlalchemy.exc.OperationalError when the database is away.
+        Returns at once when this process, or another, is publishing to it already. May take one chunk longer than
+        `longest`. Raises sqlalchemy.exc.OperationalError when the database cannot be reached.
         """
         if name not in self._targets:
-            log.warning("a bell for %s, which this configuration does not have", name)
+            log.warning("a wake-up for %s, which this configuration does not have", name)
             return False
-        if not self._at_it[name].acquire(blocking=False):
+        if not self._publishing[name].acquire(blocking=False):
             return False
         try:
-            self._look_at_the_sessions()
+            self._check_sessions()
             target = self._targets[name]
-            with alone(self._parts.database, name, silence=target.longest) as transaction:
+            with publishing_lock(self._database, name, silence=target.longest) as transaction:
                 return transaction is not None and self._publish(name, target, transaction, longest)
-        except NotOurConnection as error:
-            self._shared.lasts(f"nobody is told what happens: {error}", monotonic())
+        except SessionNotKept as error:
+            self._shared.lasts(f"nothing is published: {error}", monotonic())
             return False
         finally:
-            self._at_it[name].release()
+            self._publishing[name].release()
 
-    def _look_at_the_sessions(self) -> None:
-        """Once, before anybody is told. Raises NotOurConnection."""
-        with self._looking:
-            self._sessions_are_ours = self._sessions_are_ours or sessions_are_ours(self._parts.database)
-        if not self._sessions_are_ours:
-            raise NotOurConnection
+    def _check_sessions(self) -> None:
+        """Check once, before the first event is published. Raises SessionNotKept."""
+        with self._checking:
+            self._keeps_its_session = self._keeps_its_session or keeps_its_session(self._database)
+        if not self._keeps_its_session:
+            raise SessionNotKept
 
     def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
-        until, since = monotonic() + longest.total_seconds(), self._parts.clock()
+        until, since = monotonic() + longest.total_seconds(), self._clock()
         while not self._stopping():
-            # What happens meanwhile waits for the next bell: to go on with it would be a chunk of a few rows, and two
-            # transactions, again and again for as long as a batch is worked.
+            # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and
+            # two transactions, again and again for as long as a batch is worked.
             events = self._next(name, transaction, since)
             if not events:
                 return False
             if monotonic() >= until:
                 return True
-            # Whoever was stopped for so long that the database took him for gone must tell nothing more of this chunk:
-            # another process may be at it.
+            # A process that was suspended for so long that the database ended its session must publish nothing more of
+            # this chunk: another process may be publishing it.
             chunk_until = monotonic() + target.longest.total_seconds()
             replies = target.publish(
                 events,
-                clock=self._parts.clock,
+                clock=self._clock,
                 goes_on=lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
             )
             if not replies:
-                return False  # it was told to end
+                return False  # the process is stopping
             self._settle(name, events, replies, transaction)
         return False
 
     def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
-        rule, now = self._policies[name].rule, self._parts.clock()
+        rule, now = self._policies[name].rule, self._clock()
         with transaction() as connection:
             state = budgets.read(connection, name)
             granted = grant(state, rule, most=CHUNK, now=now, horizon=timedelta(0), probe_for=timedelta(0))
@@ -143,23 +122,25 @@ class OutboxPublisher:
     def _settle(
         self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
     ) -> None:
-        policy, now = self._policies[name], self._parts.clock()
-        told = {event.number: event for event in events}
-        taken = [reply.number for reply in replies if reply.problem is None]
-        later = [self._later(policy, told[reply.number], reply, now) for reply in replies if reply.problem is not None]
+        policy, now = self._policies[name], self._clock()
+        by_number = {event.number: event for event in events}
+        accepted = [reply.number for reply in replies if reply.problem is None]
+        later = [
+            self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
+        ]
         with transaction() as connection:
-            settle(connection, policy.rule, taken=taken, later=later, lessons=map(_lesson, replies), now=now)
+            settle(connection, policy.rule, accepted=accepted, later=later, lessons=map(_lesson, replies), now=now)
         given_up = [item for item in later if item.due_at is None]
         if given_up:
             log.warning(
-                "%s: %d events are given up, the last with %s; `onboard outbox list` has them",
+                "%s: %d events are given up, the last with %s; see `onboard outbox list`",
                 name,
                 len(given_up),
                 given_up[-1].detail,
             )
-        if taken:
-            log.info("%s: %d events were taken", name, len(taken))
-            self._outages[name].over(f"{name}: events are taken again")
+        if accepted:
+            log.info("%s: %d events published", name, len(accepted))
+            self._outages[name].over(f"{name}: events are accepted again")
         elif later and not given_up:
             self._outages[name].lasts(f"{name}: events wait for it: {later[0].detail}", monotonic())
 
@@ -170,19 +151,15 @@ class OutboxPublisher:
         if problem.kind is Kind.BAD_INPUT:
             return Later(event.number, None, now, problem.detail)
         if policy.give_up is not None and tried_for >= policy.give_up:
-            return Later(event.number, None, now, f"not taken for {tried_for.days} days: {problem.detail}")
-        # Where it is the target that is to be left alone, its pause decides when the next one goes.
+            return Later(event.number, None, now, f"not accepted for {tried_for.days} days: {problem.detail}")
+        # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
-        wait = timedelta(0) if waits else _wait(policy.rule.retry, event.attempts + 1, self._jitter())
+        wait = timedelta(0) if waits else policy.rule.retry.ceiling(event.attempts + 1) * self._jitter()
         return Later(event.number, now + wait, event.since, problem.detail)
 
     def close(self) -> None:
         for target in self._targets.values():
             target.close()
-
-
-def _wait(policy: RetryPolicy, attempts: int, jitter: float) -> timedelta:
-    return policy.ceiling(attempts) * jitter
 
 
 def _lesson(reply: Reply) -> Lesson:

@@ -1,7 +1,7 @@
-"""Keeps at most one dispatcher going for each account and channel on one asyncio loop.
+"""Runs at most one dispatcher for each account and channel on one asyncio loop.
 
-Bells coalesce here: one for an account whose dispatcher is going only tells that dispatcher to look again. Both ways of
-running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
+Wake-ups coalesce here: one for an account whose dispatcher runs already only has that dispatcher look again. Both ways
+of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
 (`embedded`).
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.dispatch.shared_claim import SharedClaim
@@ -31,8 +32,8 @@ log = logging.getLogger(__name__)
 # an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
 LONGEST_DISPATCH = timedelta(seconds=60)
 SET_CLOCK_EVERY = timedelta(seconds=10)
-# Collect garbage after this many new objects, and the older ones rarely: most of what a chunk of rows is made of lives
-# until the chunk is written, so that looking for garbage among it takes time and finds nothing.
+# Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
+# the chunk is written, so looking for garbage among them takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
 _tuned: set[int] = set()
 
@@ -46,7 +47,7 @@ def tune_gc() -> None:
 
 
 class Runner:
-    """Lives on one loop: make it there, and close it there."""
+    """For one loop: open it and close it there."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Runner:
         http: Http,
         exits: AsyncExitStack,
         *,
-        ring_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[str, bool], None],
         longest: timedelta,
     ) -> None:
         self._parts = parts
@@ -64,28 +65,27 @@ class Runner:
         threads = 1 if parts.database.is_sqlite else parts.database_threads
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
         self._stopping = asyncio.Event()
-        self._dispatchers: dict[str, Dispatcher[Any, Any, Any]] = {}
+        self._dispatchers: dict[WakeUp, Dispatcher[Any, Any, Any]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._clock: asyncio.Task[None] | None = None
         if isinstance(parts.clock, SharedClock):
             self._clock = asyncio.create_task(self._keep_time())
-        self._invites = {channel: (f"invite:{channel}", parts.invite_work(channel)) for channel in parts.channels}
-        self._work: Mapping[str, Any] = {
-            **{f"issue:{name}": parts.issue_work(name, http, ring_invite=ring_invite) for name in parts.accounts},
-            **dict(self._invites.values()),
-        }
+        self._invites = {channel: (WakeUp.invite(channel), parts.invite_work(channel)) for channel in parts.channels}
+        self._work: Mapping[WakeUp, Any] = {
+            WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite) for name in parts.accounts
+        } | dict(self._invites.values())
 
     @classmethod
     async def open(
-        cls, parts: Parts, *, ring_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
+        cls, parts: Parts, *, wake_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
     ) -> "Runner":
-        """A runner on the loop that is running now. `ring_invite(channel, for_events)` is called from other threads."""
+        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from other threads."""
         tune_gc()
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
         try:
-            return cls(parts, http, exits, ring_invite=ring_invite, longest=longest)
+            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest)
         except BaseException:
             await exits.aclose()
             raise
@@ -94,21 +94,21 @@ class Runner:
     def busy(self) -> bool:
         return bool(self._dispatchers)
 
-    def is_working(self, key: str) -> bool:
-        return key in self._dispatchers
+    def is_working(self, wake_up: WakeUp) -> bool:
+        return wake_up in self._dispatchers
 
-    async def serve(self, key: str, *, for_events: bool = True) -> bool:
-        """Work what is due for `issue:ACCOUNT` or `invite:CHANNEL`; whether there was more when that was over.
+    async def serve(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
+        """Work what is due for the account or channel of this wake-up; whether there was more when that was over.
 
-        Returns at once when this process is at it already, or does not know the name. `for_events`: something of an
-        event may be due, which does not wait for rows of batches to come together.
+        Returns at once if this process is working it already, or does not know the name. `for_events`: an event's row
+        may be due; it does not wait for more batch rows to come together.
         """
-        if key in self._dispatchers:
-            self._dispatchers[key].ring(for_events=for_events)
+        if wake_up in self._dispatchers:
+            self._dispatchers[wake_up].wake(for_events=for_events)
             return False
-        work = self._work.get(key)
+        work = self._work.get(wake_up)
         if work is None:
-            log.warning("a bell for %s, which this configuration does not have", key)
+            log.warning("a wake-up for %s, which this configuration does not have", wake_up)
             return False
         if self._stopping.is_set():
             return False
@@ -120,58 +120,61 @@ class Runner:
             longest=self._longest,
             claims_to_share=self._shared_claims,
         )
-        self._dispatchers[key] = dispatcher
+        self._dispatchers[wake_up] = dispatcher
         self._idle.clear()
         try:
             return await dispatcher.run()
         finally:
-            del self._dispatchers[key]
+            del self._dispatchers[wake_up]
             if not self._dispatchers:
                 self._idle.set()
 
     def _shared_claims(self) -> dict[str, SharedClaim]:
-        """The claims of messages, by channel, that the dispatchers of this process can lend now."""
+        """The claims of messages, by channel, that dispatchers of this process can share now."""
         shared = {}
-        for channel, (key, work) in self._invites.items():
+        for channel, (wake_up, work) in self._invites.items():
             if (
-                key in self._dispatchers
-                and (claiming := self._dispatchers[key].share_claim(work.claim_within)) is not None
+                wake_up in self._dispatchers
+                and (claiming := self._dispatchers[wake_up].share_claim(work.claim_within)) is not None
             ):
                 shared[channel] = claiming
         return shared
 
     async def wait_until_idle(self) -> None:
-        """Wait until no dispatcher is going."""
+        """Wait until no dispatcher is running."""
         await self._idle.wait()
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Await a blocking call, made in one of the database threads.
 
-        A transaction that PostgreSQL ended because it crossed with another has changed nothing: it is made again.
+        A transaction that PostgreSQL ended because of a deadlock has changed nothing: it is repeated.
         """
         call = partial(outlive_deadlocks, partial(function, *arguments))
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _keep_time(self) -> None:
-        """Set the clock by the database's again and again: a machine's own drifts, or is put right meanwhile."""
+        """Set the clock by the database's at intervals: the machine's clock drifts, or is corrected meanwhile."""
         while True:
             await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
             try:
                 await self.in_thread(self._parts.set_clock)
             except sa.exc.SQLAlchemyError:
-                log.debug("the database is away; its time is asked for later")
+                log.debug(
+                    "the clock was not set: the database cannot be reached; trying again in %d s",
+                    SET_CLOCK_EVERY.seconds,
+                )
 
     def stop(self) -> None:
-        """Take no more rows; what is called is waited for, what is not is given back."""
+        """Claim no more rows: calls in flight are finished, all other claimed rows are released."""
         self._stopping.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop; may be asked from any thread."""
+        """Whether `stop` was called. Any thread may ask."""
         return self._stopping.is_set()
 
     async def is_stopped_within(self, seconds: float) -> bool:
-        """Whether it was told to stop; waits for that, for so long."""
+        """Wait for `stop`, at most for so long. Returns whether it was called."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._stopping.wait()
@@ -179,7 +182,7 @@ class Runner:
             return False
 
     async def close(self) -> None:
-        """End the dispatchers, each bounded by its calls' time-outs, then the connections."""
+        """End the dispatchers, which takes at most their calls' time-outs, and then close the connections."""
         self.stop()
         await self._idle.wait()
         if self._clock is not None:

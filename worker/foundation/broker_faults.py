@@ -1,10 +1,12 @@
-"""What brokers refuse, and bounds of theirs: for whoever talks to one."""
+"""Refusals and bounds of brokers, for every module that connects to one."""
 
 from amqp import AccessRefused, NotAllowed
 
-# To look at a queue hands its messages out, and RabbitMQ 4 would drop them after 20 times.
+# A delivery limit that is never reached. Reading a queue delivers its messages, and RabbitMQ 4 drops a message after 20
+# deliveries.
 NEVER = 2**31 - 1
-# RabbitMQ refuses a login, or has no such virtual host: no outage for Celery, though both pass once they are mended.
+# RabbitMQ refuses a login, or has no such virtual host. Celery does not treat this as an outage, but it ends when it is
+# corrected.
 REFUSED = (AccessRefused, NotAllowed)
-# How long to wait before asking again.
+# How long to wait before the next try.
 REFUSED_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""What came, said now and then instead of each time: counts, nothing of anybody."""
+"""Logs counts now and then instead of a line for each event. Counts only, no personal data."""
 
 import logging
 from collections import Counter
@@ -10,24 +10,24 @@ T = TypeVar("T")
 
 
 class CountLog(Generic[T]):
-    """Counts since the start, and says them when they have changed. Times are monotonic seconds."""
+    """Counts since the start, and logs the counts when they have changed. Times are monotonic seconds."""
 
     def __init__(self, log: logging.Logger, words: Callable[[Mapping[T, int]], str]) -> None:
-        """`words` says how many have come since it was said last."""
+        """`words` makes the text of the counts since the last line."""
         self._log = log
         self._words = words
         self._counts: Counter[T] = Counter()
-        self._said: Counter[T] = Counter()
-        self._say_at = 0.0
+        self._logged: Counter[T] = Counter()
+        self._next_at = 0.0
 
     def add(self, what: Iterable[T], now: float) -> None:
         self._counts.update(what)
-        if now >= self._say_at:
-            self.say(now)
+        if now >= self._next_at:
+            self.write(now)
 
-    def say(self, now: float) -> None:
-        if self._counts == self._said:
+    def write(self, now: float) -> None:
+        if self._counts == self._logged:
             return
-        self._say_at = now + EVERY_SECONDS
-        self._log.info("%s; %s in all", self._words(self._counts - self._said), f"{self._counts.total():,}")
-        self._said = self._counts.copy()
+        self._next_at = now + EVERY_SECONDS
+        self._log.info("%s; %s in all", self._words(self._counts - self._logged), f"{self._counts.total():,}")
+        self._logged = self._counts.copy()

@@ -1,8 +1,8 @@
 """Logging: ids, accounts, endings and seconds; never a name, address, token or link.
 
-At debug a line a step; at info a line for each chunk that was written, and for each step that did not go well.
+At debug: a line for each step. At info: a line for each chunk that was written, and for each step that failed.
 
-Celery's own lines are kept out below WARNING where they would carry a task's arguments or an exception's text.
+Celery's own lines below WARNING are left out where they would contain a task's arguments or an exception's text.
 """
 
 import logging
@@ -28,7 +28,7 @@ QUIET = (
 
 
 class _Lean(logging.Formatter):
-    """Names an exception's type and place, not its text: it may hold what must not be logged."""
+    """Writes an exception's type and place, not its text: the text may contain what must not be logged."""
 
     def formatException(self, ei: Any) -> str:
         kind, _value, trace = ei
@@ -39,7 +39,7 @@ class _Lean(logging.Formatter):
 
 
 class _NoTexts(logging.Filter):
-    """Makes one line of what Celery says of a task that failed: its name and the exception's, not its text."""
+    """Reduces Celery's record of a failed task to one line: the task's name and the exception's type, not its text."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, dict) and "exc" in record.args and record.exc_info:
@@ -63,6 +63,6 @@ def set_up(level: str = "info", file: Path | None = None) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # A warning for each message that comes in while a worker ends; the broker hands them out again.
+    # A warning for each message that arrives while a worker ends; the broker delivers them again.
     logging.getLogger("amqp").setLevel(logging.ERROR)
     logging.getLogger("celery.app.trace").addFilter(_no_texts)

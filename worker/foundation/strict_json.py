@@ -1,6 +1,6 @@
-"""A JSON object out of bytes that anybody may have written: what is doubtful in it is refused, not guessed at.
+"""A JSON object from untrusted bytes: ambiguous content is refused, not guessed at.
 
-The standard library's decoder takes NaN, numbers that become infinite and a key that comes twice, and gives up with a
+The standard library's decoder accepts NaN, numbers that become infinite, and a key that an object has twice. It raises
 RecursionError where objects are nested too deep.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NoReturn
 
-MOST_LEVELS = 32  # objects and lists inside each other; the decoder itself gives up at some 1,000
+MOST_LEVELS = 32  # objects and lists inside each other; the decoder itself fails at about 1,000
 
 
 class Flaw(Enum):
@@ -25,8 +25,8 @@ class Flaw(Enum):
 
 @dataclass(frozen=True)
 class NoObject:
-    """Why there is no object. `at` is the character where the JSON ends, from 1, where that is known; `key` is the one
-    that comes twice, as it was written: somebody's data may be where keys should be."""
+    """Why there is no object. `at` is the character where valid JSON ends, from 1, if known; `key` is the repeated key
+    as it was written. No repr: personal data may be in the place of a key."""
 
     flaw: Flaw
     at: int | None = None
@@ -34,10 +34,10 @@ class NoObject:
 
 
 class _Twice(ValueError):
-    """A key that an object has twice: which of the two values is meant, nobody knows."""
+    """An object has a key twice, so its value is ambiguous."""
 
     def __init__(self, key: str) -> None:
-        super().__init__("a key comes twice")
+        super().__init__("an object has a key twice")
         self.key = key
 
 
@@ -51,7 +51,7 @@ def read_object(raw: bytes) -> dict[str, Any] | NoObject:
     except _Twice as error:
         return NoObject(Flaw.KEY_TWICE, key=error.key)
     except ValueError as error:
-        # The decoder's own words are left out: they may repeat what was written.
+        # The decoder's own text is left out: it may contain parts of the input.
         return NoObject(Flaw.NOT_JSON, at=error.pos + 1 if isinstance(error, json.JSONDecodeError) else None)
     except RecursionError:
         return NoObject(Flaw.TOO_DEEP)
@@ -63,8 +63,9 @@ def read_object(raw: bytes) -> dict[str, Any] | NoObject:
 
 
 def has_unstorable_text(value: dict[str, Any]) -> bool:
-    """Whether a key or a text in it holds a NUL or half of a surrogate pair: JSON can write both, no database keeps
-    them. For objects that `read_object` gave, so not too deep."""
+    """Whether a key or a text contains a NUL or half of a surrogate pair. JSON allows both, no database stores them.
+
+    For objects from `read_object`, so not nested too deep."""
     return any(_UNSTORABLE.search(text) for text in _texts(value))
 
 

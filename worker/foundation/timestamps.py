@@ -1,4 +1,4 @@
-"""How a moment is written wherever it is printed, for people and scripts: ISO 8601, UTC, whole seconds, `Z`. Pure."""
+"""The one form of a printed time, for people and scripts: ISO 8601, UTC, whole seconds, `Z`. Pure."""
 
 from datetime import UTC, datetime
 
@@ -9,5 +9,5 @@ def written(at: datetime) -> str:
 
 
 def written_if_any(at: datetime | None) -> str | None:
-    """As `written`; None for none."""
+    """Like `written`; None for None."""
     return None if at is None else written(at)

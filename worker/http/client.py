@@ -1,10 +1,10 @@
-"""One HTTP call, with one deadline, that knows whether the request may have been carried out.
+"""Makes one HTTP call with one deadline, and reports whether the request may have been carried out.
 
     call(request) -> HttpAnswer          whatever the status
-                  -> Broken(sent=False)  no connection was ever there: nothing has happened
+                  -> Broken(sent=False)  there was no connection: nothing was carried out
                   -> Broken(sent=True)   the request was, or may have been, written
 
-When in doubt it says sent: a call that is taken for not made is made again, and may be paid for twice.
+If unsure, `sent` is True: a call that counts as not made is made again, and may be paid for twice.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
 LARGEST_ANSWER = 1024 * 1024
-# Servers and load balancers close idle connections, many after 60 s. A request that is written while that
-# happens is in doubt, and in doubt means held: so ours closes first, with room to spare.
+# Servers and load balancers close idle connections, many after 60 s. The outcome of a request that is written at that
+# moment is unknown, and its row is held. So this side closes first, well before.
 KEEP_IDLE = timedelta(seconds=15)
 
-# Raised before there is a connection, whatever the session traces.
+# Raised before there is a connection, with any session.
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
 class _Phase:
-    """How far one request has come, as the connector tells."""
+    """How far one request has come, as the connector reports."""
 
     def __init__(self) -> None:
-        self.traced = False  # whether the session's connector tells us anything at all
+        self.traced = False  # whether the session's connector reports anything
         self.connected = False  # from here on bytes may have left
 
 
@@ -43,10 +43,10 @@ _phase: ContextVar[_Phase | None] = ContextVar("phase", default=None)
 
 
 class _TracingConnector(aiohttp.TCPConnector):
-    """Tells the request that is being made, in its task's context, how far it has come.
+    """Records how far the request in the task's context has come.
 
     Having a connection, new (TLS done) or kept, is the last moment that is surely before the first byte. The
-    session's own tracing says the same, and took a tenth of all that a call costs.
+    session's own tracing reports the same, but took a tenth of a call's whole cost.
     """
 
     async def connect(
@@ -66,7 +66,7 @@ class _TracingConnector(aiohttp.TCPConnector):
 
 @asynccontextmanager
 async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[aiohttp.ClientSession]:
-    """The one session of a process's loop. `connections_per_host` 0: the callers bound their calls themselves."""
+    """The only session of a process's loop. `connections_per_host` 0: the callers bound their calls themselves."""
     async with _new_session(connections_per_host) as session:
         yield session
 
@@ -88,12 +88,12 @@ def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
 
 
 class Http:
-    """Makes calls through a session that `open_http_session` made (any other works; it then errs to sent)."""
+    """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    # The deadline is an argument because it decides the outcome: how far the call had come when it passed.
+    # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
     async def call(
         self,
         request: HttpRequest,
@@ -103,7 +103,7 @@ class Http:
     ) -> HttpAnswer | Broken:
         """Make the call; `timeout` covers connecting, writing and reading. Raises nothing but CancelledError.
 
-        Without `reads_body` the status is the whole answer: a body that is endless, or never ends, is nobody's concern.
+        Without `reads_body` the status is the whole answer: an endless body does no harm.
         """
         phase = _Phase()
         _phase.set(phase)
@@ -118,16 +118,16 @@ class Http:
     async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
         async with self._session.request(
             request.method,
-            URL(request.url, encoded=True),  # what the adapter built is what is sent
+            URL(request.url, encoded=True),  # sent exactly as the adapter built it
             headers=request.headers,
             data=request.body or None,
-            allow_redirects=False,  # never carry the credential elsewhere
+            allow_redirects=False,  # never send the credential to another place
         ) as response:
             headers: dict[str, str] = {}
             for name, value in response.headers.items():
                 headers.setdefault(name.lower(), value)
             body = bytearray()
-            if not reads_body:  # what has not come already closes the connection
+            if not reads_body:  # if the body has not all arrived, this closes the connection
                 return HttpAnswer(response.status, headers)
             async for chunk in response.content.iter_any():
                 body += chunk
@@ -138,7 +138,7 @@ class Http:
 
 
 class OwnHttp:
-    """As `Http`, with a session of its own: opened by the first call, on its loop, and ended by `close`."""
+    """Like `Http`, with a session of its own: opened by the first call, on its loop, and closed by `close`."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -154,7 +154,7 @@ class OwnHttp:
 
 
 def _name(error: Exception, phase: _Phase) -> str:
-    """What broke, in words that hold no address: exception texts of aiohttp name hosts and URLs."""
+    """What failed, in words without an address: exception texts of aiohttp contain hosts and URLs."""
     match error:
         case aiohttp.ClientConnectorDNSError():
             return "host name not found"

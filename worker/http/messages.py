@@ -1,6 +1,6 @@
-"""What goes over HTTP, as values, and the first reading of what came back: bounded, and silent about values.
+"""HTTP requests and answers as values, and the first reading of an answer: bounded, and without values in errors.
 
-Providers and SMS senders are written in these words; `worker.http.client` makes the call between them.
+Providers and SMS senders build and read these values; `worker.http.client` makes the call in between.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True, repr=False)
 class HttpRequest:
-    """One request, ready for the wire. `headers` holds the credential: never logged, no repr."""
+    """One request, ready to send. `headers` contains the credential: never logged, no repr."""
 
     method: str
     url: str  # absolute, built from the account's base_url and the provider's documented path
@@ -27,7 +27,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, repr=False)
 class HttpAnswer:
-    """One answer, read whole and bounded. `headers` has lower-case names. `body` may hold a token: no repr."""
+    """One complete, bounded answer. `headers` has lower-case names. `body` may contain a token: no repr."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,23 +39,23 @@ class HttpAnswer:
 
 @dataclass(frozen=True)
 class Broken:
-    """No answer. `sent`: the request was, or may have been, written, so it may have been carried out."""
+    """No answer. `sent`: the request was or may have been written, so it may have been carried out."""
 
     sent: bool
     detail: str  # names the failure ("connect timeout"), never an address or value
 
 
-# No documented wait of any provider is longer than an hour (iDenfy's quota); beyond a day it is a mistake
-# of theirs (a year in seconds, milliseconds for seconds), and an account must not sleep through it.
+# No documented wait of any provider is longer than an hour (iDenfy's quota). A wait of more than a day is a mistake of
+# the provider (a year in seconds, milliseconds for seconds), and must not stop an account for so long.
 LONGEST_WAIT = timedelta(days=1)
 
 
 class BadAnswer(Exception):
-    """An answer that cannot be used. The text names a field and a shape, never a value."""
+    """An answer that cannot be used. The text names a field and its shape, never a value."""
 
 
 def json_object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in `body`. Raises BadAnswer for anything else: HTML, an array, NaN, nesting without end."""
+    """The JSON object in `body`. Raises BadAnswer for anything else: HTML, an array, NaN, too deep nesting."""
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -70,12 +70,12 @@ def _no_constant(_: str) -> None:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """How long `Retry-After` asks to wait, at most LONGEST_WAIT; None where it says nothing usable.
+    """The wait that `Retry-After` asks for, at most LONGEST_WAIT; None where it is not usable.
 
-    Seconds or an HTTP date (RFC 9110, 10.2.3). A negative wait, one that is over and garbage say nothing.
+    Seconds or an HTTP date (RFC 9110, 10.2.3). A negative wait, a date in the past and garbage are not usable.
     """
     value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):  # fractions are not in the standard, and are sent
+    if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):  # fractions are not in the standard, but some servers send them
         wait = timedelta(seconds=min(float(value), LONGEST_WAIT.total_seconds()))
     else:
         try:

@@ -1,6 +1,6 @@
-"""Takes events in, wherever they came from: judged, then noted and carried out, all in one transaction.
+"""Takes events in: judges each event, stores it and applies it, all in one transaction.
 
-The bus, HTTP and the library share it. docs/events.md says what becomes of which event.
+The bus, HTTP and the Python API share this module. docs/events.md describes what follows from which event.
 """
 
 import logging
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
-from worker.engine.container import Parts
-from worker.foundation.keyring import CannotDecrypt
+from worker.engine.intake import Intake
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.inbound.event_validation import Judging
 from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.incoming_events import Arrival
@@ -19,19 +19,18 @@ log = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Takes events in by one configuration. Not to be carried over a fork, as its parts are not. Safe for threads."""
+    """Takes events in by one configuration. Safe for threads. Make it after a fork, never before."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._judging = Judging(parts)
-        self._inboxes = Inboxes(parts.database, parts.keyring)
+    def __init__(self, intake: Intake, inboxes: Inboxes, keyring: Keyring) -> None:
+        self._clock, self._inboxes = intake.clock, inboxes
+        self._judging = Judging(intake, keyring)
 
     def receive(self, events: Sequence[Event]) -> Received:
-        """Take events in one transaction, and commit it; a receipt for each, in their order.
+        """Take events in one transaction, and commit it. Returns a receipt for each event, in their order.
 
-        One that the database cannot hold is refused, and keeps no other from being taken: then each has a transaction
-        of its own. Raises sqlalchemy.exc.OperationalError when the database is away: nothing was taken, or what was
-        is told as a duplicate, with the same receipt, when it comes again.
+        An event that the database cannot store is refused, and does not stop the other events: then each event gets
+        a transaction of its own. Raises sqlalchemy.exc.OperationalError when the database cannot be reached: then no
+        event was taken, or the events were taken and are duplicates, with the same receipts, when they come again.
         """
         judged = self._judge(events)
         try:
@@ -39,20 +38,20 @@ class Receiver:
         except sa.exc.OperationalError:
             raise
         except (sa.exc.SQLAlchemyError, CannotDecrypt):
-            log.warning("a chunk of %d events was not taken: each is tried alone", len(events))
+            log.warning("a chunk of %d events was not taken: trying each event alone", len(events))
         alone = [self._alone(one) for one in judged]
         due = frozenset(name for one in alone for name in one.due)
         return Received([one.receipts[0] for one in alone], due)
 
     def receive_within(self, connection: sa.Connection, events: Sequence[Event]) -> Received:
-        """Take events in the caller's transaction, with which they appear or vanish.
+        """Take events in the caller's transaction: they are committed or rolled back with it.
 
-        Raises whatever the database raises: the transaction is then of no more use.
+        Raises what the database raises; the transaction cannot be used any more then.
         """
         return self._take(self._judge(events), within=connection)
 
     def _judge(self, events: Sequence[Event]) -> list[Arrival | Receipt]:
-        now = self._parts.clock()
+        now = self._clock()
         return [self._judging.judge(event, now=now) for event in events]
 
     def _alone(self, one: Arrival | Receipt) -> Received:
@@ -61,14 +60,14 @@ class Receiver:
         except sa.exc.OperationalError:
             raise
         except (sa.exc.SQLAlchemyError, CannotDecrypt) as error:
-            # Its text is not repeated: what a database says of a value may hold the value.
-            log.error("an event is refused because it cannot be kept: %s", type(error).__name__)
-            return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be kept ({type(error).__name__})")])
+            # The error's text is not logged: a database's message about a value may hold the value.
+            log.error("an event is refused because it cannot be stored: %s", type(error).__name__)
+            return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])
 
     def _take(self, judged: Sequence[Arrival | Receipt], within: sa.Connection | None = None) -> Received:
         arrivals = [one for one in judged if isinstance(one, Arrival)]
         taken = Received([])
         if arrivals:
-            taken = self._inboxes.take(arrivals, now=self._parts.clock(), within=within)
+            taken = self._inboxes.take(arrivals, now=self._clock(), within=within)
         receipts = iter(taken.receipts)
         return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)

@@ -1,4 +1,4 @@
-"""Whether an event's data is good: judged as a row of a list is, before anything is written. Reads no database."""
+"""Validates an event's data as the import judges a row of a list, before anything is written. Reads no database."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from typing import Any
 from worker.domain.events.cloudevents import LARGEST, LONGEST
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.events.ordering import UPDATABLE, columns_of
-from worker.domain.intake import ListOptions, Objects, Rejected, accept, judge_line
+from worker.domain.intake import ListOptions, Objects, Rejected, accept, check_line
 from worker.domain.model.customers import FieldProblem
-from worker.engine.container import Parts
+from worker.engine.intake import Intake
+from worker.foundation.keyring import Keyring
 from worker.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 from worker.inbound.list_import import judge, options_of
 from worker.settings.durations import parse_duration, show_duration
@@ -20,18 +21,18 @@ from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
 INVITE_AFTER = "invite_after"
 DEFAULT_PURPOSE = "onboarding"
-# Longer than this no invitation waits, not even where the vendor decides how long links live.
+# No invitation waits longer than this, not even where the vendor decides how long links live.
 LONGEST_WAIT = timedelta(days=30)
 _ALLOWED = {
     EventKind.CANCELLED: ("customer_id", "purpose"),
     EventKind.UPDATED: ("customer_id", *UPDATABLE),
     EventKind.ERASED: ("customer_id",),
 }
-_WHY_NOT = {
+_NOT_ALLOWED = {
     EventKind.CANCELLED: ("an onboarding.cancelled does not take it", "leave it out"),
     EventKind.UPDATED: (
         "a customer.updated cannot change it",
-        "leave it out; how a customer is served is said by onboarding.requested",
+        "leave it out; onboarding.requested decides how a customer is served",
     ),
     EventKind.ERASED: ("a customer.erased does not take it", "leave it out"),
 }
@@ -44,7 +45,7 @@ _NO_JSON = (
 
 @dataclass(frozen=True)
 class _Reading:
-    """How data is read on one day: births after it are refused."""
+    """How data is read on one day: dates of birth after that day are refused."""
 
     options: ListOptions
     objects: Objects
@@ -53,12 +54,12 @@ class _Reading:
 class Judging:
     """Judges events by this configuration."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, intake: Intake, keyring: Keyring) -> None:
+        self._intake, self._keyring = intake, keyring
         self._reading: _Reading | None = None
 
     def judge(self, event: Event, *, now: datetime) -> Arrival | Receipt:
-        """The event as it may be taken, or why it is refused; no text of a refusal names a value."""
+        """The event as it is taken in, or the reason why it is refused. No text of a refusal names a value."""
         for name, word in (("source", event.source), ("id", event.id)):
             problem = _wrong_word(word)
             if problem:
@@ -69,9 +70,9 @@ class Judging:
         data = read_object(plain.encode()) if plain is not None else None
         if plain is None or not isinstance(data, dict) or has_unstorable_text(data):
             return _refused(_NO_JSON)
-        # A time that lies ahead would win over everything that is still to come.
+        # A time in the future would win over all later events.
         occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
-        found = self._arrival(event, data, occurred_at, self._parts.keyring.digests(_said(event, plain)))
+        found = self._arrival(event, data, occurred_at, self._keyring.digests(_identity(event, plain)))
         if isinstance(found, Arrival):
             return found
         return _refused(_BAD_DATA, *map(_without_flags, found))
@@ -86,7 +87,7 @@ class Judging:
             return [raw.cells]
         problems = list(raw.problems)
         allowed = _ALLOWED[event.kind]
-        problems += [FieldProblem(name, *_WHY_NOT[event.kind]) for name in raw.cells if name not in allowed]
+        problems += [FieldProblem(name, *_NOT_ALLOWED[event.kind]) for name in raw.cells if name not in allowed]
         given = {name: cell for name, cell in raw.cells.items() if name in allowed}
         line = accept(0, given | {"channel": "none"}, self._read().options)
         if isinstance(line, Rejected):
@@ -97,7 +98,7 @@ class Judging:
             names = [name for name in given if name in UPDATABLE]
             columns = columns_of(customer, names)
             problems += [
-                FieldProblem(name, "it is empty", "an update cannot take a value away: leave it out")
+                FieldProblem(name, "it is empty", "an update cannot remove a value: leave it out")
                 for name, value in columns.items()
                 if not value
             ]
@@ -114,7 +115,7 @@ class Judging:
         self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
     ) -> Arrival | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
-        judged = judge(self._parts, judge_line(self._read().objects.cells(0, data), self._read().options))
+        judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().options))
         account = judged.account if isinstance(judged, AcceptedLine) else None
         floor = timedelta(seconds=judged.floor_seconds) if isinstance(judged, AcceptedLine) else timedelta()
         wait = self._wait(asked, account, floor)
@@ -137,14 +138,14 @@ class Judging:
         )
 
     def _wait(self, asked: Any, account: str | None, floor: timedelta) -> timedelta | FieldProblem | None:
-        """How long the invitation waits for the app."""
+        """How long the invitation waits for the app; None: not at all."""
         if asked is None:
             return None
         try:
             wait = parse_duration(asked)
         except ValueError as error:
             return FieldProblem(INVITE_AFTER, "not a duration", str(error))
-        lifetime = self._parts.providers[account].lifetime if account is not None else None
+        lifetime = self._intake.lifetime(account) if account is not None else None
         longest = min(LONGEST_WAIT, lifetime - floor) if lifetime is not None else LONGEST_WAIT
         if wait > longest:
             return FieldProblem(
@@ -155,9 +156,9 @@ class Judging:
         return wait
 
     def _read(self) -> _Reading:
-        today = self._parts.clock().date()
+        today = self._intake.clock().date()
         if self._reading is None or self._reading.options.today != today:
-            options = options_of(self._parts)
+            options = options_of(self._intake)
             self._reading = _Reading(options, Objects(options))
         return self._reading
 
@@ -177,32 +178,32 @@ def _wrong_word(word: str) -> str:
 
 
 def _plain(data: Any) -> str | None:
-    """The data in one form, however its keys are ordered; None where it is no JSON, or too long."""
-    # JSON would make a text of any key.
+    """The data as one text, whatever the order of its keys; None where the data is no JSON, or too long."""
+    # json.dumps would turn any key into a text.
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
         return None
     try:
         plain = json.dumps(dict(data), sort_keys=True, allow_nan=False, default=_date, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):  # their texts may hold what the data does
+    except (TypeError, ValueError, RecursionError):  # the errors' texts may hold values of the data
         return None
     return plain if len(plain) <= LARGEST else None
 
 
-def _said(event: Event, plain: str) -> str:
-    """All that an event says, to know it again by."""
+def _identity(event: Event, plain: str) -> str:
+    """The whole content of an event as one text, to recognise a duplicate by its digest."""
     at = event.occurred_at.astimezone(UTC).isoformat() if event.occurred_at is not None else ""
     return f"{event.kind} {at} {plain}"
 
 
 def _date(value: Any) -> str:
-    """From Python a date of birth may come as what it is."""
+    """A date of birth as a text: events from Python may hold a date."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     raise TypeError
 
 
 def _without_flags(problem: FieldProblem) -> FieldProblem:
-    """The problem without what only a command's options could do about it: who sends an event has none."""
+    """The problem without the hint at a command's options: a sender of events has no options."""
     hint, flag, _ = problem.hint.partition("--")
     if not flag:
         return problem

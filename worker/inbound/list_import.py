@@ -1,4 +1,4 @@
-"""Brings a list into the database: each line is routed, and becomes a job or a refusal."""
+"""Imports a list into the database: each line is routed, and becomes a job or a skipped line."""
 
 import logging
 import time
@@ -25,26 +25,26 @@ from worker.domain.intake import (
 from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
 from worker.domain.model.sessions import floor_of, max_age_of
 from worker.domain.routing import Unroutable, choose_account
-from worker.engine.container import Parts
-from worker.foundation.clock import monotonic
+from worker.engine.intake import Intake
+from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.base.database import reason
 from worker.store.base.priorities import BATCH
-from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
 log = logging.getLogger(__name__)
-# How long an import that has begun waits for a database that restarts, and how often it looks.
+# How long an import that has begun waits for a database that restarts, and how often it tries.
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
-CHUNK = 1000  # lines in one transaction: what a kill in the middle of an import has to do again
+CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
 Progress = Callable[[int], None]
 
 
 @dataclass
 class Judged:
-    """What a list comes to before anything is sent."""
+    """The counts of a list's rows, before anything is sent."""
 
     total: int = 0
     accepted: int = 0
@@ -52,50 +52,50 @@ class Judged:
     duplicate: int = 0
     routes: dict[str, int] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
-    # Of channels with quiet hours, how many of the customers may be in the same zones.
+    # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
-    stand_ins: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that is not theirs
-    # Rows by their channels, and those beside them where they have an address.
+    spare: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that they do not ask for
+    # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
 
 class TooManyRefused(Exception):
-    """A list with refused lines, under --strict: nothing of it is taken."""
+    """The list has refused lines, and --strict is set: nothing of it is imported."""
 
 
 class CutOff(Exception):
-    """The database stayed away in the middle of a list. What is in stays in; the same list again goes on."""
+    """The database could not be reached in the middle of a list. Imported rows stay; the same list again goes on."""
 
 
-def options_of(parts: Parts, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
-    """How this configuration has rows read, of lists and of events; `how` and more of `mapping` are the command's."""
+def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
+    """How rows of lists and events are read by this configuration. `how` and `mapping`: a command's options."""
     return ListOptions(
-        today=parts.clock().date(),
-        mapping={**parts.settings.import_.columns, **(mapping or {})},
+        today=intake.clock().date(),
+        mapping={**intake.columns, **(mapping or {})},
         check_parameter=parse_cell,
         known_parameter=unknown_parameter,
         **how,
     )
 
 
-def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
-    """Route an accepted line; refuse one that no account or sender of this configuration can serve."""
+def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
+    """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     match line:
         case Rejected():
             return RefusedLine(line.row, line.customer_id, line.problems)
         case Duplicate():
             return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
         case Accepted():
-            chosen = choose_account(line.customer, parts.rules, able=parts.able, known=parts.accounts.keys())
+            chosen = choose_account(line.customer, intake.routes, able=intake.able, known=intake.providers.keys())
             problems = list(chosen.problems) if isinstance(chosen, Unroutable) else []
-            problems += parts.unsendable(line.customer)
+            problems += intake.unsendable(line.customer)
             if problems or isinstance(chosen, Unroutable):
                 return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
-            lifetime = parts.providers[chosen.account].lifetime
+            lifetime = intake.lifetime(chosen.account)
             floor = floor_of(chosen.freshness, lifetime=lifetime)
             asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
             channels = invitation_channels(line.customer.channel)
-            quiet = parts.hours.concern(channels)
+            quiet = intake.hours.concern(channels)
             return AcceptedLine(
                 row=line.row,
                 customer=line.customer,
@@ -104,28 +104,28 @@ def judge(parts: Parts, line: Line) -> AcceptedLine | RefusedLine:
                 floor_seconds=int(floor.total_seconds()),
                 fallback_accounts=chosen.fallback_accounts,
                 freshness_seconds=asked,
-                quiet_until=_quiet_until(parts, line.customer, channels, max_age_of(lifetime, floor=floor))
+                quiet_until=_quiet_until(intake, line.customer, channels, max_age_of(lifetime, floor=floor))
                 if quiet
                 else None,
             )
 
 
-def _quiet_until(parts: Parts, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
-    """Until when the session is not asked for, since its message could not leave before; None: it may be now."""
-    zones = parts.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    now = parts.clock()
-    at = issue_at(channels, zones, parts.hours.quiet, invite_at=None, max_age=max_age, now=now)
+def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
+    """Until when no session is opened, since its message could not leave before; None: a session may be opened now."""
+    zones = intake.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    now = intake.clock()
+    at = issue_at(channels, zones, intake.hours.quiet, invite_at=None, max_age=max_age, now=now)
     return at if at > now else None
 
 
-def judge_list(parts: Parts, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
-    """Each line of the list, judged. Raises intake.ListRefused when it cannot be read as one."""
+def judge_list(intake: Intake, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
+    """Each line of the list, judged. Raises intake.ListRefused when the content cannot be read as a list."""
     for line in open_list(content, options):
-        yield judge(parts, line)
+        yield judge(intake, line)
 
 
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
-    """Count a line; with `hours`, for a forecast, also whose nights its messages have to get by."""
+    """Count a line. With `hours`, for a forecast, count also the time zones whose quiet hours delay its messages."""
     judged.total += 1
     match line:
         case AcceptedLine():
@@ -135,14 +135,16 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
             for channel in channels:
                 judged.messages[channel] = judged.messages.get(channel, 0) + 1
                 if hours is not None and hours.concern((channel,)):
-                    who = line.customer
-                    zones = hours.zones_of(timezone=who.timezone, phone=who.person.phone, country=who.country)
+                    customer = line.customer
+                    zones = hours.zones_of(
+                        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
+                    )
                     judged.nights[channel, zones] += 1
             addresses = (("email", line.customer.person.email), ("sms", line.customer.person.phone))
-            beside = tuple(name for name, address in addresses if channels and address and name not in channels)
-            for channel in beside:
-                judged.stand_ins[channel] = judged.stand_ins.get(channel, 0) + 1
-            judged.reach[tuple(channels), beside] += 1
+            spare = tuple(name for name, address in addresses if channels and address and name not in channels)
+            for channel in spare:
+                judged.spare[channel] = judged.spare.get(channel, 0) + 1
+            judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None):
             judged.rejected += 1
         case _:
@@ -150,7 +152,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
 
 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:
-    """What `check` says of a refused line."""
+    """The problems of a refused line, as `check` shows them."""
     if line.duplicate_of is not None:
         hint = "remove one of the two; the first is used"
         return [FieldProblem("customer_id", f"the same customer as row {line.duplicate_of}", hint)]
@@ -159,14 +161,15 @@ def problems_of(line: RefusedLine) -> list[FieldProblem]:
 
 @dataclass(frozen=True)
 class Imported:
-    """The list's batch; `new` is False when the same list was imported, or begun, before."""
+    """The list's batch. `new` is False when an import of the same list was begun before."""
 
     batch: BatchFacts
     new: bool
 
 
 def import_list(
-    parts: Parts,
+    intake: Intake,
+    batches: Batches,
     content: Content,
     options: ListOptions,
     *,
@@ -176,38 +179,38 @@ def import_list(
     progress: Progress = lambda _rows: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Imported:
-    """Bring the list in as `name`; one that was cut off goes on where it stopped.
+    """Import the list as `name`. An import that was cut off goes on where it stopped.
 
-    One that is complete, or was cancelled, is left as it is.
+    A batch that is complete, or was cancelled, stays as it is.
 
-    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. A database that goes away
-    in the middle is waited for, `pause` seconds at a time; raises CutOff when it stays away.
+    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. When the database cannot
+    be reached in the middle, the import waits, `pause` seconds at a time; it raises CutOff when that takes too long.
     """
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     digest = content_digest(content)
     if strict:
-        _nothing_refused(parts, reading)
-    batch, new = parts.batches.open(name=name, digest=digest, again=again, now=parts.clock())
+        _nothing_refused(intake, reading)
+    batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock())
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new)
-    after = parts.batches.last_row(batch.id)
+    after = batches.last_row(batch.id)
     accepted: list[AcceptedLine] = []
     refused: list[RefusedLine] = []
     done = 0
 
     def write() -> None:
-        # Lines that are in already are passed over: a chunk may be added again whose commit nobody confirmed.
-        patiently(lambda: parts.batches.add(batch.id, accepted, refused, priority=BATCH, now=parts.clock()))
+        # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
+        patiently(lambda: batches.add(batch.id, accepted, refused, priority=BATCH, now=intake.clock()))
         accepted.clear()
         refused.clear()
 
     def patiently(step: Callable[[], None]) -> None:
-        _outlasting(step, parts, pause)
+        _retried(step, intake.clock, pause)
 
     for line in reading:
         done += 1
         if line.row > after:
-            judged = judge(parts, line)
+            judged = judge(intake, line)
             if isinstance(judged, AcceptedLine):
                 accepted.append(judged)
             else:
@@ -217,36 +220,36 @@ def import_list(
             progress(done)
     write()
     progress(done)
-    patiently(lambda: parts.batches.imported(batch.id, now=parts.clock()))
+    patiently(lambda: batches.imported(batch.id, now=intake.clock()))
     return Imported(batch, new)
 
 
-def _outlasting(step: Callable[[], None], parts: Parts, pause: Callable[[float], None]) -> None:
-    """Make a step that may be made twice, waiting for a database that is away. Raises CutOff."""
-    away = Outage(log, logging.WARNING)
-    began = parts.clock()
+def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None]) -> None:
+    """Make a step that may be made twice; wait while the database cannot be reached. Raises CutOff."""
+    outage = Outage(log, logging.WARNING)
+    began = clock()
     while True:
         try:
             step()
         except sa.exc.OperationalError as error:
-            if parts.clock() - began > DATABASE_PATIENCE:
+            if clock() - began > DATABASE_PATIENCE:
                 raise CutOff(reason(error)) from None
-            away.lasts(f"the database is away, the import waits for it: {reason(error)}", monotonic())
+            outage.lasts(f"the import waits: the database cannot be reached: {reason(error)}", monotonic())
             pause(DATABASE_RETRY.total_seconds())
         else:
-            return away.over("the database is there again: the import goes on")
+            return outage.over("the database is back: the import goes on")
 
 
-def _nothing_refused(parts: Parts, reading: CustomerList) -> None:
+def _nothing_refused(intake: Intake, reading: CustomerList) -> None:
     judged = Judged()
     for line in reading:
-        count(judged, judge(parts, line))
+        count(judged, judge(intake, line))
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
 
 
 def list_age(batch: BatchFacts, *, now: datetime) -> str:
-    """How long ago the batch was made, for people."""
+    """How long ago the batch was made, in words."""
     seconds = max((now - batch.created_at).total_seconds(), 0)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:

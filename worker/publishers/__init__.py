@@ -1,0 +1,1 @@
+"""Where our own events go: bus, stream, subscribers. Knows no database."""

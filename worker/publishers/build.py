@@ -1,4 +1,4 @@
-"""The targets of a configuration."""
+"""Builds the targets that a configuration names."""
 
 from worker.domain.events.published import BUS, SUBSCRIBER
 from worker.publishers.bus import AmqpBus
@@ -9,7 +9,7 @@ from worker.settings import Settings, SettingsError
 
 
 def build_targets(settings: Settings) -> dict[str, Target]:
-    """By the names that rows of the outbox have. Connects to nobody. Raises SettingsError."""
+    """The targets by the names in the outbox's rows. Opens no connection. Raises SettingsError."""
     targets: dict[str, Target] = {}
     bus = settings.bus
     if bus is not None and bus.url.startswith("redis"):

@@ -1,6 +1,6 @@
-"""Our events on RabbitMQ: a durable topic exchange, the routing key is the event's type, and the broker confirms.
+"""Publishes events to RabbitMQ: a durable topic exchange, the event's type as routing key, publisher confirms.
 
-A chunk is published in one go and its confirms are waited for together: one by one they cost a disk's write each.
+A chunk is published at once, and its confirms are waited for together: one by one, each costs a disk write.
 """
 
 import logging
@@ -19,19 +19,19 @@ from worker.foundation.clock import Clock, monotonic
 from worker.publishers.contract import GoesOn, Reply
 
 log = logging.getLogger(__name__)
-AWAY = (OperationalError, AMQPError, OSError)
+UNREACHABLE = (OperationalError, AMQPError, OSError)
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
-# How long a chunk may take to be confirmed, after which what is not confirmed counts as not taken.
+# A message that is not confirmed in this time counts as not accepted.
 CONFIRM_SECONDS = 10
-# A connection that nobody used for longer may have been cut without a word, by a firewall say.
+# A connection that was idle for longer may have been cut without a notice, for example by a firewall.
 KEPT_SECONDS = 15.0
-# How often it is looked whether to go on, while confirms are waited for.
-LOOK_SECONDS = 0.5
+# How often `goes_on` is checked while confirms are waited for.
+CHECK_SECONDS = 0.5
 
 
 class AmqpBus:
-    """One exchange. Not for several threads at once."""
+    """One exchange. Not safe for threads."""
 
     longest = timedelta(seconds=2 * CONNECT_SECONDS + 2 * SILENT_SECONDS + CONFIRM_SECONDS)
 
@@ -42,7 +42,7 @@ class AmqpBus:
         self._connection: Any = None
         self._channel: Any = None
         self._used_at = 0.0
-        # What the broker has said of the messages of this channel, which it counts from 1.
+        # The broker's answers to the messages of this channel, which it counts from 1.
         self._published = 0
         self._confirmed: set[int] = set()
         self._refused: set[int] = set()
@@ -50,7 +50,7 @@ class AmqpBus:
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
         tags: dict[int, OutgoingEvent] = {}
-        away: Problem | None = None
+        outage: Problem | None = None
         try:
             self._open()
             for event in events:
@@ -58,22 +58,27 @@ class AmqpBus:
                     break
                 tags[self._publish(event)] = event
             self._wait_for(tags, goes_on)
-        except AWAY as error:
-            # The name alone: texts of these errors hold addresses.
-            away = Problem(Kind.TRANSIENT, f"the broker is away ({type(error).__name__})", unreachable=True)
+        except UNREACHABLE as error:
+            # Only the name: texts of these errors contain addresses.
+            name = type(error).__name__
+            outage = Problem(Kind.TRANSIENT, f"the broker cannot be reached ({name})", unreachable=True)
             self.close()
-        return self._replies(events, tags, away, began_at)
+        return self._replies(events, tags, outage, began_at)
 
     def _replies(
-        self, events: Sequence[OutgoingEvent], tags: dict[int, OutgoingEvent], away: Problem | None, began_at: datetime
+        self,
+        events: Sequence[OutgoingEvent],
+        tags: dict[int, OutgoingEvent],
+        outage: Problem | None,
+        began_at: datetime,
     ) -> list[Reply]:
         replies = [Reply(event.number, began_at) for tag, event in tags.items() if tag in self._confirmed]
-        refused = Problem(Kind.TRANSIENT, "the broker did not take it")
+        refused = Problem(Kind.TRANSIENT, "the broker did not accept the event")
         replies += [Reply(event.number, began_at, refused) for tag, event in tags.items() if tag in self._refused]
-        told = {reply.number for reply in replies}
-        left = [event for event in events if event.number not in told]
-        if away is not None and left:
-            replies.append(Reply(left[0].number, began_at, away))  # the first stands for all
+        answered = {reply.number for reply in replies}
+        left = [event for event in events if event.number not in answered]
+        if outage is not None and left:
+            replies.append(Reply(left[0].number, began_at, outage))  # one reply for all events that are left
         return replies
 
     def _open(self) -> None:
@@ -84,7 +89,7 @@ class AmqpBus:
             self._connection = Connection(self._url, connect_timeout=CONNECT_SECONDS, transport_options=options)
             self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             self._channel = self._connection.channel()
-            # Declared where that is ours to do; else only checked, so that nothing is published into nowhere.
+            # Declared if configured so; else only checked, so that no event is lost on an exchange that does not exist.
             Exchange(self._exchange, type="topic", durable=True, passive=not self._declare)(self._channel).declare()
             self._channel.events["basic_ack"].add(self._on_ack)
             self._channel.events["basic_nack"].add(self._on_nack)
@@ -105,11 +110,11 @@ class AmqpBus:
         return self._published
 
     def _wait_for(self, tags: dict[int, OutgoingEvent], goes_on: GoesOn) -> None:
-        """Wait until the broker has said what it did with each. Raises TimeoutError."""
+        """Wait until the broker has confirmed or refused each message. Raises TimeoutError."""
         until = monotonic() + CONFIRM_SECONDS
         while any(tag not in self._confirmed and tag not in self._refused for tag in tags):
             try:
-                self._connection.drain_events(timeout=LOOK_SECONDS)
+                self._connection.drain_events(timeout=CHECK_SECONDS)
             except TimeoutError:
                 if monotonic() >= until or not goes_on():
                     raise
@@ -126,5 +131,5 @@ class AmqpBus:
         if connection is not None:
             try:
                 connection.collect(socket_timeout=1)
-            except AWAY as error:
+            except UNREACHABLE as error:
                 log.debug("closing the bus's connection: %s", type(error).__name__)

@@ -1,4 +1,4 @@
-"""What every target promises, whoever it is: a bus, a stream, a subscriber."""
+"""The contract of every target: a bus, a stream or a subscriber."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ GoesOn = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of telling one event: `problem` None means that it was taken, for certain.
+    """The result of publishing one event. `problem` None: the target has accepted the event.
 
-    Its kind is BAD_INPUT where the target wants it never again, RATE_LIMITED where it is to be left alone for a while,
-    and TRANSIENT for all else; what may have been taken is told again.
+    The problem's kind is BAD_INPUT where the target refuses the event for ever, RATE_LIMITED where the target wants no
+    event for a while, and TRANSIENT for all else. An event that may have been accepted is published again.
     """
 
     number: int
@@ -29,12 +29,12 @@ class Target(Protocol):
     longest: timedelta  # how long one `publish` may take
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
-        """Tell these events, each of another customer. Blocks. Those without a reply were not told.
+        """Publish these events, each of a different customer. Blocks. Events without a reply were not published.
 
-        Ends soon, with what it has, when `goes_on` says so. Raises nothing for what is the target's fault.
+        Returns soon, with the replies so far, when `goes_on` returns False. A fault of the target raises nothing.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections; a later `publish` makes new ones."""
+        """Close connections; a later `publish` opens new ones."""
         ...

@@ -1,7 +1,7 @@
-"""Our events on Redis: a stream, which any client can read, from where it left off and in groups.
+"""Publishes events to a Redis stream. Any client can read it, alone or in a group, and go on where it stopped.
 
 Not kombu's exchange: on Redis that is a list for each queue that was ever bound, without a bound on its length, and
-nothing for those who come later.
+clients that bind later get no earlier event.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from worker.publishers.contract import GoesOn, Reply
 
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
-# The stream's length, about: some 100 MB. A reader who is further behind has missed the oldest.
+# The stream's approximate length: about 100 MB. A client that is further behind misses the oldest events.
 MOST_EVENTS = 100_000
 
 
 class RedisStream:
-    """One stream. With several nodes, with ; between, the next one is tried at each failure."""
+    """One stream. The URL may name several nodes, separated by `;`: after a failure the next node is used."""
 
     longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
 
@@ -37,8 +37,9 @@ class RedisStream:
         except (redis.RedisError, OSError) as error:
             self.close()
             self._urls.append(self._urls.pop(0))
-            away = Problem(Kind.TRANSIENT, f"the broker is away ({type(error).__name__})", unreachable=True)
-            return [Reply(events[0].number, began_at, away)]
+            name = type(error).__name__
+            outage = Problem(Kind.TRANSIENT, f"the broker cannot be reached ({name})", unreachable=True)
+            return [Reply(events[0].number, began_at, outage)]
 
     def _add(self, events: Sequence[OutgoingEvent], began_at: datetime) -> list[Reply]:
         if not events:
@@ -56,9 +57,11 @@ class RedisStream:
             chunk.xadd(self._name, fields, maxlen=MOST_EVENTS, approximate=True)  # type: ignore[arg-type]
         replies = []
         for event, answer in zip(events, chunk.execute(raise_on_error=False), strict=True):
-            # Out of memory, a replica that may not be written to, another kind of key under this name.
+            # Out of memory, a read-only replica, or a key of another type with this name.
             problem = (
-                Problem(Kind.TRANSIENT, f"the broker did not take it ({type(answer).__name__})", unreachable=True)
+                Problem(
+                    Kind.TRANSIENT, f"the broker did not accept the event ({type(answer).__name__})", unreachable=True
+                )
                 if isinstance(answer, Exception)
                 else None
             )

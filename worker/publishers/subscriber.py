@@ -1,4 +1,4 @@
-"""Our events by HTTP: a signed POST each, to one address. What it answers is its status, and nothing else is read."""
+"""Publishes events by HTTP: a signed POST for each event, to one URL. Only the status of the answer is read."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,19 +14,19 @@ from worker.http.messages import Broken, HttpAnswer, HttpRequest, retry_after
 from worker.publishers.contract import GoesOn, Reply
 from worker.settings import Secret
 
-# POSTs at a time, each of another customer.
+# POSTs in parallel, each for a different customer.
 IN_FLIGHT = 8
-# Failures in a row after which no more is sent of a chunk: whoever is down must not be asked once for each customer.
-ENOUGH = 3
-# No POST is begun later than this after its chunk was.
+# Failures in a row after which the rest of a chunk is not sent: a failing subscriber gets no call for each customer.
+MOST_FAILURES = 3
+# No POST of a chunk begins later than this after the chunk began.
 CHUNK_TIME = timedelta(seconds=20)
-# The longest that a subscriber may ask us to stay away.
+# The longest pause that a subscriber may ask for.
 LONGEST_WAIT = timedelta(hours=1)
-LOOK_SECONDS = 0.25
+CHECK_SECONDS = 0.25
 
 
 def read(answer: HttpAnswer | Broken, *, clock: Clock) -> Problem | None:
-    """What an answer means; None: it was taken."""
+    """The problem that an answer means; None: the event was accepted."""
     if isinstance(answer, Broken):
         return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
     status, wait = answer.status, retry_after(answer.headers, clock())
@@ -34,17 +34,17 @@ def read(answer: HttpAnswer | Broken, *, clock: Clock) -> Problem | None:
         return None
     detail = f"HTTP {status}"
     if status == 410:
-        return Problem(Kind.BAD_INPUT, f"{detail}: it wants none", status=status)
+        return Problem(Kind.BAD_INPUT, f"{detail}: the subscriber wants no events", status=status)
     if status == 429 or (status == 503 and wait is not None):
         bounded = min(wait, LONGEST_WAIT) if wait is not None else None
         return Problem(Kind.RATE_LIMITED, detail, status=status, retry_after=bounded)
     if 300 <= status < 400:
-        detail = f"{detail}, a redirect: those are not followed"
+        detail = f"{detail}, a redirect: redirects are not followed"
     return Problem(Kind.TRANSIENT, detail, status=status)
 
 
 class HttpSubscriber:
-    """One subscriber. Not for several threads at once."""
+    """One subscriber. Not safe for threads."""
 
     def __init__(self, url: str, keys: Sequence[Secret], *, timeout: timedelta) -> None:
         self._url = url
@@ -61,12 +61,12 @@ class HttpSubscriber:
             posting = {asyncio.ensure_future(self._post_all(chunk, Http(session), clock)) for _ in range(IN_FLIGHT)}
             until = monotonic() + CHUNK_TIME.total_seconds()
             while posting:
-                done, posting = await asyncio.wait(posting, timeout=LOOK_SECONDS)
+                done, posting = await asyncio.wait(posting, timeout=CHECK_SECONDS)
                 for task in done:
                     task.result()
                 chunk.over = chunk.over or monotonic() >= until
                 if not goes_on() and posting:
-                    # Whether they were taken is not known: they are told again.
+                    # It is unknown whether these events were accepted: they are published again.
                     for task in posting:
                         task.cancel()
                     await asyncio.wait(posting)
@@ -74,24 +74,24 @@ class HttpSubscriber:
         return chunk.replies
 
     async def _post_all(self, chunk: "_Chunk", http: Http, clock: Clock) -> None:
-        for event in chunk.events:  # of all that post: each takes the next
+        for event in chunk.events:  # shared by all tasks that post: each takes the next event
             began_at, body = clock(), cloud_event(event)
             keys = [key.reveal() for key in self._keys]
             request = HttpRequest("POST", self._url, _signed(event, body, keys, now=began_at), body)
             problem = read(await http.call(request, timeout=self._timeout, reads_body=False), clock=clock)
             if problem is not None and problem.status in (401, 403):
-                for key in self._keys:  # it may have been rotated; the next try signs with what is there now
+                for key in self._keys:  # the key may have been rotated; the next try signs with the present key
                     key.reload()
             chunk.add(Reply(event.number, began_at, problem))
             if chunk.over:
                 return
 
     def close(self) -> None:
-        """Nothing is kept between chunks."""
+        """Do nothing: no connection is kept between chunks."""
 
 
 def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: datetime) -> dict[str, str]:
-    """The headers by which the receiver knows who sent it, with a signature by each key."""
+    """The headers that show the receiver the origin of the event, with a signature by each key."""
     sent, stamp = str(event.event_id), int(now.timestamp())
     return {
         "content-type": CONTENT_TYPE,
@@ -103,12 +103,12 @@ def _signed(event: OutgoingEvent, body: bytes, keys: Iterable[str], *, now: date
 
 @dataclass
 class _Chunk:
-    """What is left of a chunk, and what came of the rest."""
+    """The events that are left of a chunk, and the replies for the other events."""
 
     events: Iterator[OutgoingEvent]
     replies: list[Reply] = field(default_factory=list)
     failures: int = 0  # in a row
-    over: bool = False  # nothing more of it is to be begun
+    over: bool = False  # no more POST of it may begin
 
     def add(self, reply: Reply) -> None:
         self.replies.append(reply)
@@ -117,5 +117,5 @@ class _Chunk:
             self.failures = 0
             return
         self.failures += 1
-        if self.failures >= ENOUGH or problem.unreachable or problem.kind is Kind.RATE_LIMITED:
+        if self.failures >= MOST_FAILURES or problem.unreachable or problem.kind is Kind.RATE_LIMITED:
             self.over = True

@@ -1,7 +1,6 @@
 """The Celery application: `celery -A worker.app worker` and `celery -A worker.app beat`, with ONBOARDING_CONFIG.
 
-Its settings come from onboarding.toml through `celery_settings`; a celeryconfig.py of a host project beside it
-is not read.
+Its settings come from onboarding.toml through `celery_settings`. It does not read a host project's celeryconfig.py.
 """
 
 import os
@@ -19,7 +18,7 @@ from worker.settings import SettingsError, load
 
 
 def pool_typed(arguments: Sequence[str]) -> str | None:
-    """The pool that a command line asks for. Celery takes a typed `prefork` for its own default, and would use ours."""
+    """The pool that a command line names. Celery mistakes a typed `prefork` for its own default, and would use ours."""
     for index, argument in enumerate(arguments):
         if argument in ("-P", "--pool"):
             return arguments[index + 1] if index + 1 < len(arguments) else None
@@ -32,7 +31,7 @@ def _configuration() -> dict[str, Any]:
     try:
         return celery_settings(load(), pool=pool_typed(sys.argv) or "threads")
     except SettingsError as error:
-        # Celery would show a traceback of its own machinery around it.
+        # Celery would show a traceback.
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
 
@@ -44,7 +43,7 @@ app.add_defaults(_configuration)
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _refuse_what_cannot_work(**_signal: Any) -> None:
-    # A worker beside `onboard run` on one SQLite file would not know of its lock.
+    # On SQLite a worker would not respect the file lock of `onboard run`.
     if reason := why_not_with_workers(load()):
         sys.stderr.write(f"{reason}\n")
         raise SystemExit(2)

@@ -1,18 +1,17 @@
-"""Celery's consumer, made to outlive the loss of its broker, and to end in order when it is told to end at once.
+"""Celery's consumer, changed so that it survives the loss of its broker and ends in order on SIGQUIT.
 
-Over Redis, Celery 5.7 with kombu 5.7 ends the worker when the connection is lost while a dispatcher goes on. Both ways
-are an AttributeError of kombu's `Channel._connparams`, which asks a transport that is closed already for its host name:
+Over Redis, Celery 5.7 with kombu 5.7 ends the worker when the connection is lost while a dispatcher runs. There are two
+ways; both are an AttributeError of kombu's `Channel._connparams`, which reads the host name of a closed transport:
 
-- closing the lost connection gives back what is unacknowledged, over that connection;
-- when the dispatcher is over, its bell is acknowledged over that connection.
+- closing the lost connection returns the unacknowledged messages over that connection;
+- when the dispatcher ends, its wake-up is acknowledged over that connection.
 
-Neither is any use: the broker hands the bell out again by itself, and the sweep rings for what is due.
+Neither is needed: the broker redelivers the wake-up, and the sweep sends wake-ups for what is due.
 
-On SIGQUIT Celery ends the tasks by force, which its threads pool cannot: the worker would die of NotImplementedError
-with its calls out and nothing given back. There, nothing is forced: the dispatchers end as on SIGTERM, and are waited
-for.
+On SIGQUIT Celery ends the tasks by force. Its threads pool cannot: the worker would die of NotImplementedError with
+calls in flight and leases not released. Here the dispatchers end as on SIGTERM, and the worker waits for them.
 
-A login that RabbitMQ refuses ends Celery's worker, and a virtual host that is not there has it try five times a second.
+If RabbitMQ refuses the login, Celery's worker ends; if the virtual host is missing, it tries five times a second.
 """
 
 import logging
@@ -34,13 +33,13 @@ from worker.runtime import process
 log = logging.getLogger(__name__)
 _broker = Outage(log)
 
-# A page about another setting, each time that the connection is lost: rows have leases, so that what another worker is
-# handed meanwhile comes to nothing.
+# A page about another setting at each lost connection. Rows have leases: a message that another worker gets meanwhile
+# does no harm.
 warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced", category=CPendingDeprecationWarning)
 
 
 class Consumer(CelerysConsumer):  # type: ignore[misc]
-    """Leaves alone what came over a connection that is gone, and ends threads' dispatchers instead of the threads."""
+    """Does not answer over a connection that is closed, and ends dispatchers instead of threads."""
 
     def connect(self) -> Any:
         while True:
@@ -48,22 +47,22 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
                 connected = super().connect()
             except REFUSED as error:
                 _broker.lasts(
-                    f"the broker refuses this worker ({type(error).__name__}): see broker.url; trying again",
+                    f"the broker refuses this worker ({type(error).__name__}): check broker.url; trying again",
                     monotonic(),
                 )
                 _wait(REFUSED_SECONDS)
             else:
-                _broker.over("the broker lets this worker in")
+                _broker.over("the broker accepts this worker")
                 return connected
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         channel: Any = getattr(self.task_consumer, "channel", None)
-        if hasattr(channel, "do_restore"):  # kombu's own channels: those of all brokers but RabbitMQ
+        if hasattr(channel, "do_restore"):  # kombu's own channels: of all brokers but RabbitMQ
             channel.do_restore = False
         super().on_connection_error_after_connected(exc)
 
     def stop(self) -> None:
-        process.end_dispatchers()  # however it was told to end, by remote control too
+        process.end_dispatchers()  # also when it is ended by remote control
         super().stop()
 
     def cancel_active_requests(self) -> None:
@@ -75,7 +74,7 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
 
 
 def _wait(seconds: float) -> None:
-    """Wait, unless the worker is told to end meanwhile."""
+    """Wait; raises Celery's own exception if the worker is ended meanwhile."""
     until = monotonic() + seconds
     while monotonic() < until:
         maybe_shutdown()

@@ -1,7 +1,7 @@
-"""Working inside a command: the same dispatchers over the same rows, rung in the process, no broker.
+"""The worker inside a command: the same dispatchers over the same rows, woken in the process, without a broker.
 
-For a list on a laptop, or beside other workers. A bell is a call to the same runner that Celery's tasks use. What a
-command works towards is its own: `batch_run`, `all_in_one`.
+For a list on a laptop, or next to other workers. A wake-up is a call to the same runner that Celery's tasks use. When
+the command ends is decided by `batch_run` and `all_in_one`.
 """
 
 import asyncio
@@ -16,9 +16,8 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
-from worker.engine.maintenance.retention import Retention
-from worker.engine.maintenance.sweep import look_after, return_leases, ringable
 from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -30,7 +29,7 @@ from worker.store.base.database import reason
 log = logging.getLogger(__name__)
 
 TICK = timedelta(milliseconds=250)
-LOOK_EVERY = timedelta(seconds=2)  # at the schema, which somebody may upgrade meanwhile
+CHECK_EVERY = timedelta(seconds=2)  # how often the schema is checked, which may be upgraded meanwhile
 
 
 class AlreadyWorking(Exception):
@@ -38,12 +37,12 @@ class AlreadyWorking(Exception):
 
 
 class Outdated(Exception):
-    """Somebody upgraded the database to a newer release's schema; the text says so."""
+    """The database was upgraded to a newer release's schema; the text says so."""
 
 
 @contextmanager
 def sole_worker(parts: Parts) -> Iterator[None]:
-    """On SQLite, keep out a second working process. Raises AlreadyWorking. The system undoes it after a kill."""
+    """On SQLite, keep a second process from working. Raises AlreadyWorking. After a kill the system frees the lock."""
     path = parts.database.engine.url.database if parts.database.is_sqlite else None
     if not path or path == ":memory:":
         yield
@@ -60,7 +59,7 @@ def sole_worker(parts: Parts) -> Iterator[None]:
 
 
 class Embedded:
-    """Works what is due while it is entered: on the loop that runs then, which it must not outlive."""
+    """Works what is due inside its `async with`. Belongs to the loop that runs then."""
 
     def __init__(
         self,
@@ -69,24 +68,25 @@ class Embedded:
         *,
         open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
     ) -> None:
-        """`targets` are those who are told of what happens; none: what is to be told waits for somebody who does.
+        """`targets` get the outgoing events; without targets the events wait for another process.
 
-        `open_runner` is for whoever makes the calls in another way than over HTTP; called as `Runner.open` is.
+        `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
         """
         self._parts = parts
         self._targets = targets or {}
         self._open_runner = open_runner
-        self._retention = Retention(parts)
-        self._tasks: dict[str, asyncio.Task[bool]] = {}
+        self._retention = parts.retention()
+        self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
+        self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
-        # On SQLite nobody else can be working: at the first tick, the leases of a process that died are nobody's.
+        # On SQLite no other process works: at the first tick all leases belong to processes that are gone.
         self._all_of_them = parts.database.is_sqlite
-        self._looked_at = parts.clock()
-        self._away = Outage(log, logging.WARNING)
+        self._checked_at = parts.clock()
+        self._database = Outage(log, logging.WARNING)
         self._exits = AsyncExitStack()
 
     def interrupt(self) -> None:
-        """Take no more rows; end once the calls in flight are written."""
+        """Claim no more rows; end once the results of the calls in flight are written."""
         self._interrupted.set()
 
     @property
@@ -96,14 +96,14 @@ class Embedded:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 
-        def ring_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
-            loop.call_soon_threadsafe(self.ring, "invite", channel, for_events)
+        def wake_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
+            loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
 
         self._exits.push_async_callback(self._gather)
-        self.runner = await self._open_runner(self._parts, ring_invite=ring_invite)
+        self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
         self._exits.push_async_callback(self.runner.close)
-        self.beside = OutboxThreads(self._parts, self._targets)
-        self._exits.push_async_callback(self.beside.close)
+        self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets)
+        self._exits.push_async_callback(self.outbox.close)
         return self
 
     async def __aexit__(
@@ -112,31 +112,31 @@ class Embedded:
         await self._exits.aclose()
 
     async def _gather(self) -> None:
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *self._looks_again.values(), return_exceptions=True)
 
     async def tick(self) -> bool:
-        """Begin what is due; whether the database was there. Raises Outdated."""
+        """Start what is due; whether the database could be reached. Raises Outdated."""
         try:
             await self._tick()
-            await self.beside.tick()
+            await self.outbox.tick()
             now = self._parts.clock()
-            if now - self._looked_at >= LOOK_EVERY:
-                self._looked_at = now
+            if now - self._checked_at >= CHECK_EVERY:
+                self._checked_at = now
                 if outdated := await self.runner.in_thread(schema.outdated, self._parts.database):
                     raise Outdated(outdated)
         except sa.exc.OperationalError as error:
-            self.say_away(error)
+            self.log_unreachable(error)
             return False
         return True
 
-    def say_away(self, error: sa.exc.OperationalError) -> None:
-        self._away.lasts(f"the database is away; trying again: {reason(error)}", monotonic())
+    def log_unreachable(self, error: sa.exc.OperationalError) -> None:
+        self._database.lasts(f"the database cannot be reached; trying again: {reason(error)}", monotonic())
 
-    def say_there(self) -> None:
-        self._away.over("the database is there again")
+    def log_back(self) -> None:
+        self._database.over("the database is back")
 
     async def rest(self) -> None:
-        """Until the next tick, or until it is interrupted."""
+        """Wait for the next tick, or for an interrupt."""
         try:
             async with asyncio.timeout(TICK.total_seconds()):
                 await self._interrupted.wait()
@@ -144,34 +144,32 @@ class Embedded:
             pass
 
     async def _tick(self) -> None:
-        in_thread = self.runner.in_thread
-        await in_thread(lambda: return_leases(self._parts, all_of_them=self._all_of_them))
+        in_thread, sweep = self.runner.in_thread, self._parts.sweep
+        await in_thread(lambda: sweep.return_leases(all_of_them=self._all_of_them))
         self._all_of_them = False
-        await in_thread(look_after, self._parts)
-        for step, name in await in_thread(ringable, self._parts):
-            self.ring(step, name)
+        await in_thread(sweep.look_after)
+        for wake_up in await in_thread(sweep.due_wake_ups):
+            self.wake(wake_up)
         await in_thread(self._retention.step)
 
-    def ring(self, step: str, name: str, for_events: bool = True) -> None:
-        """Say that something is due for an account (`issue`) or a channel (`invite`). On the loop; returns at once.
+    def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:
+        """Start the dispatcher of an account or channel, or have it look again. On the loop; returns at once.
 
         `for_events`: as for `Runner.serve`.
         """
-        key = f"{step}:{name}"
-        running = self._tasks.get(key)
+        running = self._tasks.get(wake_up)
         if running is not None and not running.done():
-            again = self.runner.serve(key, for_events=for_events)  # only tells the dispatcher to look again
-            task = asyncio.ensure_future(again)
-            self._tasks[f"bell {key}"] = task
+            again = self.runner.serve(wake_up, for_events=for_events)  # only has the dispatcher look again
+            self._looks_again[wake_up] = asyncio.ensure_future(again)
             return
-        self._tasks[key] = asyncio.ensure_future(self.runner.serve(key))
-        self._tasks[key].add_done_callback(lambda task: self._ended(step, name, task))
+        self._tasks[wake_up] = asyncio.ensure_future(self.runner.serve(wake_up))
+        self._tasks[wake_up].add_done_callback(lambda task: self._ended(wake_up, task))
 
-    def _ended(self, step: str, name: str, task: "asyncio.Task[bool]") -> None:
+    def _ended(self, wake_up: WakeUp, task: "asyncio.Task[bool]") -> None:
         if task.cancelled():
             return
         error = task.exception()
         if error is not None:
-            log.error("%s:%s ended with %s; it is tried again at the next tick", step, name, type(error).__name__)
+            log.error("%s ended with %s; the next tick tries again", wake_up, type(error).__name__)
         elif task.result():
-            self.ring(step, name)
+            self.wake(wake_up)

@@ -1,6 +1,6 @@
-"""One asyncio loop for each worker process, and a runner on it: the one seam between Celery's tasks and coroutines.
+"""One asyncio loop for each worker process, and a runner on it: the only link between Celery's tasks and coroutines.
 
-Made when the process first needs it, and keyed by its id: a loop, a connection or a lock from before a fork would
+Made at the process's first need, and kept by the process's id: a loop, a connection or a lock from before a fork would
 hang the child for ever.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.engine.maintenance.retention import Retention
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import opened
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
@@ -28,20 +28,18 @@ from worker.store.base import schema
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# How long a task that is being ended by force is waited for: an abandoned coroutine would go on sending.
+# How long to wait for a task that is ended by force: an abandoned coroutine would go on sending.
 CANCEL_SECONDS = 10.0
-
-
-# How often a process looks whether somebody upgraded the database: one small query.
-LOOK_SECONDS = 5.0
-# How soon a child of the prefork pool, which hears no signal, notices that its worker is told to end.
+# How often a process checks whether the database was upgraded: one small query.
+CHECK_SECONDS = 5.0
+# How soon a child of the prefork pool, which gets no signal, notices that its worker ends.
 NOTICE_SECONDS = 0.25
-# One byte that the children forked from this process share with it: whether the worker is told to end.
+# One byte, shared with the children forked from this process: whether the worker ends.
 _ending = mmap.mmap(-1, 1)
 
 
 def no_targets(_settings: Settings) -> Mapping[str, Target]:
-    """For a process that tells nobody."""
+    """No targets: for a process that publishes nothing."""
     return {}
 
 
@@ -51,40 +49,40 @@ class Process:
     def __init__(
         self,
         *,
-        ring_invite: Callable[[str, bool], None],
+        wake_invite: Callable[[str, bool], None],
         longest: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
-        look_seconds: float = LOOK_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
-        """Raises NotReady, SettingsError. The next bell tries again, so nothing may be left behind then.
+        """Raises NotReady, SettingsError. The next wake-up tries again: an error leaves nothing open.
 
-        `on_outdated(reason)` is called once, from another thread, when the database was upgraded to a newer
-        release's schema: by then no more rows are taken, and what is called is being finished and written.
+        `on_outdated(reason)` is called once, from another thread, after the database was upgraded to a newer release's
+        schema: by then the process claims no more rows, and finishes its calls.
         """
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
-            self.retention = Retention(self.parts)
-            self.receiver = Receiver(self.parts)
+            self.retention = self.parts.retention()
+            self.receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
             self.publisher = OutboxPublisher(
-                self.parts, targets(self.parts.settings), stopping=lambda: self.runner.stopping
+                self.parts.outbox_targets, targets(self.parts.settings), stopping=lambda: self.runner.stopping
             )
             exits.callback(self.publisher.close)
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
             exits.callback(self._end_loop)
-            opening = Runner.open(self.parts, ring_invite=ring_invite, longest=longest)
+            opening = Runner.open(self.parts, wake_invite=wake_invite, longest=longest)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
-            watching = self._watch(on_outdated, look_seconds)
+            watching = self._watch(on_outdated, check_seconds)
             self._watching = asyncio.run_coroutine_threadsafe(watching, self._loop)
             self._exits = exits.pop_all()
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it in this thread.
 
-        When the thread is told to end meanwhile (Celery's soft time limit), the coroutine is cancelled and
-        waited for, a bounded time.
+        If the thread is interrupted meanwhile (Celery's soft time limit), the coroutine is cancelled, and this waits a
+        bounded time for its end.
         """
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
@@ -99,17 +97,17 @@ class Process:
         try:
             idle.result(CANCEL_SECONDS)
         except TimeoutError:
-            log.error("a dispatcher did not end within %g s of being told to", CANCEL_SECONDS)
+            log.error("a dispatcher did not end within %g s after it was cancelled", CANCEL_SECONDS)
 
-    def ring_here(self, key: str, *, for_events: bool = True) -> bool:
-        """Tell a dispatcher that this process is at to look again; False when it is not at it."""
-        if not self.runner.is_working(key):
+    def wake_here(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
+        """Have a dispatcher of this process look again; False where the dispatcher does not run."""
+        if not self.runner.is_working(wake_up):
             return False
-        asyncio.run_coroutine_threadsafe(self.runner.serve(key, for_events=for_events), self._loop)
+        asyncio.run_coroutine_threadsafe(self.runner.serve(wake_up, for_events=for_events), self._loop)
         return True
 
     def stop(self) -> None:
-        """Begin to end: dispatchers take no more rows."""
+        """Begin to end: dispatchers claim no more rows."""
         self._loop.call_soon_threadsafe(self.runner.stop)
 
     def close(self) -> None:
@@ -118,20 +116,20 @@ class Process:
             self.wait_for(self.runner.close())
             self._watching.result()
 
-    async def _watch(self, on_outdated: Callable[[str], None], look_seconds: float) -> None:
-        check_at = monotonic() + look_seconds
-        while not await self.runner.is_stopped_within(min(NOTICE_SECONDS, look_seconds)):
+    async def _watch(self, on_outdated: Callable[[str], None], check_seconds: float) -> None:
+        check_at = monotonic() + check_seconds
+        while not await self.runner.is_stopped_within(min(NOTICE_SECONDS, check_seconds)):
             if _ending[0]:
                 self.runner.stop()
             elif monotonic() >= check_at:
-                check_at = monotonic() + look_seconds
-                await self._look_at_the_schema(on_outdated)
+                check_at = monotonic() + check_seconds
+                await self._check_schema(on_outdated)
 
-    async def _look_at_the_schema(self, on_outdated: Callable[[str], None]) -> None:
+    async def _check_schema(self, on_outdated: Callable[[str], None]) -> None:
         try:
             outdated = await self.runner.in_thread(schema.outdated, self.parts.database)
         except sa.exc.OperationalError:
-            return  # its work says so
+            return  # the work logs it
         if outdated:
             self.runner.stop()
             await self.runner.in_thread(on_outdated, outdated)
@@ -147,7 +145,7 @@ _making = threading.Lock()
 
 
 def current(make: Callable[[], Process]) -> Process:
-    """This process's, made by `make` the first time."""
+    """This process's Process, made by `make` at the first call."""
     with _making:
         process = _processes.get(os.getpid())
         if process is None:
@@ -156,22 +154,22 @@ def current(make: Callable[[], Process]) -> Process:
 
 
 def existing() -> Process | None:
-    """This process's, if it was made."""
+    """This process's Process, if it was made."""
     return _processes.get(os.getpid())
 
 
 def forget() -> Process | None:
-    """Take this process's out, for whoever closes it."""
+    """Remove and return this process's Process; the caller closes it."""
     return _processes.pop(os.getpid(), None)
 
 
 def is_ending() -> bool:
-    """Whether this process, or the worker that it was forked from, was told to end."""
+    """Whether this process, or the worker that it was forked from, ends."""
     return _ending[0] == 1
 
 
 def end_dispatchers() -> None:
-    """Have this process, and the children that were forked from it, take no more rows. May be called by a signal."""
+    """Have this process and the children forked from it claim no more rows. Safe in a signal handler."""
     _ending[0] = 1
     here = existing()
     if here is not None:

@@ -1,7 +1,6 @@
-"""Events from Python: for a project that has customers in its own code, and may run Celery of its own.
+"""Events from Python: for a project that has customers in its own code, and may run Celery itself.
 
-`from worker import request_onboarding` gives what is here. It sets up nothing of Celery's and nothing of the log in the
-process that calls it.
+`from worker import request_onboarding` loads this module. It changes neither Celery nor the log of the calling process.
 """
 
 import os
@@ -10,22 +9,20 @@ import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
-from functools import cached_property, partial
 from typing import Any
 
 import sqlalchemy as sa
-from celery import Celery
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session
 
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.opening import NotReady, opened
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
-from worker.runtime.celery_settings import celery_settings
-from worker.runtime.wakeup_sender import Ringer, ring_by
+from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, SettingsError, load
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
@@ -34,7 +31,7 @@ SET_CLOCK_EVERY = 60.0  # seconds
 
 
 class EventRefused(Exception):
-    """An event that cannot be taken as it is. `reason` and `problems` say why, and hold nothing of what it said."""
+    """An event that is refused. `reason` and `problems` say why, and hold none of its values."""
 
     def __init__(self, reason: str, problems: Iterable[FieldProblem] = ()) -> None:
         self.reason = reason
@@ -51,19 +48,19 @@ def request_onboarding(
     connection: sa.Connection | Session | None = None,
     time: datetime | None = None,
 ) -> Receipt:
-    """Have a customer verified: a session is opened, and its link sent. `data` is one row of a list, as an object.
+    """Have a customer verified: the worker opens a session and sends its link. `data` is a list's row, as an object.
 
-    `source` names the caller and `id` the event among the caller's, each at most 200 characters: the same two again
-    are the same event, so give your own sign-up's id, and a call that is made twice makes one job. Without an id each
-    call is a new event. `time` is when it happened, aware; without one, now.
+    `source` names the caller and `id` the event of that caller, each at most 200 characters. The same two again are the
+    same event: give your sign-up's id, and a repeated call makes no second job. Without an id each call is a new event.
+    `time` is when it happened (aware), by default now.
 
-    With a `connection`, or an ORM session, of yours on the worker's database, the job appears or vanishes with your
-    transaction, and workers hear of it once an ORM session is committed (of a bare connection, within a second).
-    Without one it is committed here.
+    With a `connection` or an ORM session of yours on the worker's database, the job is part of your transaction.
+    Workers are woken when an ORM session commits; after the commit of a bare connection they find the job within a
+    second. Without a connection the event is committed here.
 
-    Returns what became of it: taken, ignored because something newer is known, or a duplicate. Raises EventRefused
-    for data that is refused, SettingsError and NotReady where the worker's configuration or database cannot be used,
-    sqlalchemy.exc.OperationalError when the database is away; of your transaction, whatever the database raises.
+    Returns the event's outcome: taken, ignored because something newer is known, or a duplicate. Raises EventRefused
+    for data that is refused, SettingsError and NotReady if the worker's configuration or database cannot be used,
+    sqlalchemy.exc.OperationalError if the database cannot be reached; in your transaction, what the database raises.
     """
     return take_event(EventKind.REQUESTED, data, source=source, id=id, connection=connection, time=time)
 
@@ -77,7 +74,7 @@ def take_event(
     connection: sa.Connection | Session | None = None,
     time: datetime | None = None,
 ) -> Receipt:
-    """As `request_onboarding`, for an event of any kind: "onboarding.cancelled", "customer.updated", …"""
+    """As `request_onboarding`, for an event of any type: "onboarding.cancelled", "customer.updated", …"""
     try:
         kind = EventKind(kind)
     except ValueError:
@@ -86,10 +83,10 @@ def take_event(
     here = _here()
     if connection is None:
         received = here.receiver.receive([event])
-        here.ring(received.due)
+        here.wake(received.due)
     elif isinstance(connection, Session):
         received = here.receiver.receive_within(connection.connection(), [event])
-        _ring_after_commit(connection, received.due)
+        _wake_after_commit(connection, received.due)
     else:
         received = here.receiver.receive_within(connection, [event])
     (receipt,) = received.receipts
@@ -99,36 +96,29 @@ def take_event(
 
 
 class _Here:
-    """What this process takes events with: its own connections, which no other process may use."""
+    """This process's connections and receiver, which no other process may use."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises NotReady, SettingsError."""
-        self._settings = settings
+        self._wake_ups = WakeUps(settings)
         with ExitStack() as exits:
-            # Nothing is written to get ready: on SQLite it would wait for the caller's own transaction.
-            self._parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
-            self.receiver = Receiver(self._parts)
+            # Opening writes nothing: on SQLite a write would wait for the caller's own transaction.
+            parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
+            self._set_clock = parts.set_clock
+            self.receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
             self._exits = exits.pop_all()
         self._clock_set_at = monotonic()
 
     def keep_time(self) -> None:
-        """Set the clock by the database's now and then, as workers do."""
+        """Set the clock by the database's once a minute, as workers do."""
         if monotonic() - self._clock_set_at > SET_CLOCK_EVERY:
             self._clock_set_at = monotonic()
-            self._parts.set_clock()
+            self._set_clock()
 
-    @cached_property
-    def _ringer(self) -> Ringer:
-        # An app of its own: the workers' brings along what a worker's process is set up with.
-        app = Celery("onboarding", set_as_current=False)
-        app.add_defaults(lambda: celery_settings(self._settings))
-        return Ringer(partial(ring_by, app))
-
-    def ring(self, due: Iterable[tuple[str, str]]) -> None:
-        """Say that something is due, without waiting for the broker; a worker in one process looks by itself."""
-        if not self._settings.broker.url.startswith("memory"):
-            for step, name in due:
-                self._ringer.ring(step, name)
+    def wake(self, due: Iterable[WakeUp]) -> None:
+        """Wake the workers, without waiting for the broker."""
+        for wake_up in due:
+            self._wake_ups.send_soon(wake_up)
 
     def close(self) -> None:
         self._exits.close()
@@ -139,7 +129,7 @@ _making = threading.Lock()
 
 
 def _here() -> _Here:
-    """This process's, made at the first event from the file that ONBOARDING_CONFIG names."""
+    """This process's _Here, made at the first event from the file that ONBOARDING_CONFIG names."""
     with _making:
         here = _processes.get(os.getpid())
         if here is None:
@@ -149,7 +139,7 @@ def _here() -> _Here:
 
 
 def close() -> None:
-    """Close this process's connections, where it took events; the next event opens new ones."""
+    """Close this process's connections, if there are any; the next event opens new ones."""
     with _making:
         here = _processes.pop(os.getpid(), None)
     if here is not None:
@@ -157,7 +147,7 @@ def close() -> None:
 
 
 def _in_a_child() -> None:
-    # A thread that is no more may have held it when the process was forked.
+    # A thread of the parent may have held the lock at the fork.
     global _making
     _making = threading.Lock()
 
@@ -165,10 +155,10 @@ def _in_a_child() -> None:
 os.register_at_fork(after_in_child=_in_a_child)
 
 
-_DUE = "onboarding_due"  # in a session's `info`: whom to ring for once it is committed
+_DUE = "onboarding_due"  # in a session's `info`: the wake-ups to send once it is committed
 
 
-def _ring_after_commit(session: Session, due: Iterable[tuple[str, str]]) -> None:
+def _wake_after_commit(session: Session, due: Iterable[WakeUp]) -> None:
     if _DUE not in session.info:
         sqlalchemy_event.listen(session, "after_commit", _committed)
         sqlalchemy_event.listen(session, "after_rollback", _rolled_back)
@@ -176,10 +166,10 @@ def _ring_after_commit(session: Session, due: Iterable[tuple[str, str]]) -> None
 
 
 def _committed(session: Session) -> None:
-    if session.in_nested_transaction():  # a savepoint's end: nobody else sees anything of it yet
+    if session.in_nested_transaction():  # only a savepoint ended: no other connection sees the rows yet
         return
     due = session.info.get(_DUE, set())
-    _here().ring(due)
+    _here().wake(due)
     due.clear()
 
 

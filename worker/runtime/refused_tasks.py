@@ -1,6 +1,6 @@
-"""Requests that came as the Celery task `onboarding.request` and were refused: where they lie, and how they go back.
+"""The queue of refused Celery tasks `onboarding.request`, and how they go back to the workers.
 
-Kept is the event alone, as it was in the task's arguments; back goes a task again, which any worker takes.
+The queue keeps the event alone, as it was in the task's arguments. What goes back is a task again.
 """
 
 from uuid import uuid4
@@ -12,7 +12,7 @@ from worker.runtime.celery_settings import REFUSED_REQUESTS, REQUEST, REQUESTS
 
 
 def refused_requests_at(url: str) -> Place:
-    """Their place on the workers' broker of this URL."""
+    """The queue of refused requests on the workers' broker of this URL."""
     return Place(REFUSED_REQUESTS, REQUESTS, url.startswith("amqp"), task_again)
 
 
@@ -20,7 +20,7 @@ def task_again(message: Message) -> Entry:
     """The task that brings this event, in Celery's message protocol 2."""
     task = str(uuid4())
     return Entry(
-        # Its arguments, those by name, and what is to follow it: nothing. The event stays as it was written.
+        # Positional arguments, named arguments (none), and follow-up tasks (none). The event's bytes do not change.
         body=b"[[" + message.body + b"], {}, {}]",
         content_type="application/json",
         content_encoding="utf-8",

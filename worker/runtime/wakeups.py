@@ -1,30 +1,124 @@
-"""Ringing workers over the broker. A bell that is lost costs a second: the sweep rings again."""
+"""Sends wake-ups over the broker. A lost wake-up costs a second: the sweep sends another."""
 
+from __future__ import annotations
+
+import logging
 import os
+import threading
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from worker.runtime.celery_app import app
-from worker.runtime.wakeup_sender import BROKER_AWAY, Ringer, ring_by
+from kombu.exceptions import OperationalError
 
-__all__ = ["BROKER_AWAY", "Ringer", "ring", "ring_soon"]
+from worker.domain.model.wakeups import WakeUp
+from worker.foundation.broker_faults import REFUSED
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, celery_settings
+from worker.settings import Settings
 
+if TYPE_CHECKING:
+    from celery import Celery
 
-def ring(step: str, name: str) -> bool:
-    """As `ring_by`, by this configuration's app."""
-    return ring_by(app, step, name)
-
-
-_ringer = Ringer(ring)
-
-
-def ring_soon(step: str, name: str) -> None:
-    """As `ring`, without waiting for the broker."""
-    _ringer.ring(step, name)
-
-
-def _in_a_child() -> None:
-    # Threads do not survive a fork, and a lock may have been held.
-    global _ringer
-    _ringer = Ringer(ring)
+log = logging.getLogger(__name__)
+BROKER_UNREACHABLE = (OperationalError, OSError, *REFUSED)
+_broker = Outage(log, logging.WARNING)
 
 
-os.register_at_fork(after_in_child=_in_a_child)
+def send_through(app: Celery, wake_up: WakeUp) -> bool:
+    """Send a wake-up; whether the broker took it.
+
+    Never raises. Waits for a broker that hangs: some seconds with RabbitMQ, up to 40 with Redis.
+    """
+    queue = QUEUE_OF[wake_up.step]  # the task has the queue's name
+    try:
+        # Without retries: the sender would wait for them too.
+        app.send_task(queue, args=(wake_up.name,), queue=queue, retry=False, confirm_timeout=CONFIRM_SECONDS)
+    except BROKER_UNREACHABLE as error:
+        _broker.lasts(
+            f"the broker cannot be reached ({type(error).__name__}): wake-ups are lost; the sweep sends them again when"
+            " the broker is back",
+            monotonic(),
+        )
+        return False
+    _broker.over("the broker is back: wake-ups are sent")
+    return True
+
+
+class WakeUps:
+    """The wake-ups of one configuration. Sends nothing where the broker is memory://, which no worker can reach."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._soon = BackgroundSender(lambda wake_up: send_through(self._app, wake_up))
+        self._has_broker = not settings.broker.url.startswith("memory")
+
+    @cached_property
+    def _app(self) -> Celery:
+        # Imported at the first wake-up: Celery takes half a second. Not the workers' app (`celery_app`), which reads
+        # the configuration from the environment and sets up the log and the signals of a worker's process.
+        from celery import Celery
+
+        app = Celery("onboarding", set_as_current=False)
+        app.add_defaults(lambda: celery_settings(self._settings))
+        return app
+
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send wake-ups before returning. After one that fails the rest is left to the sweep: a broker that hangs
+        costs its time-out once.
+        """
+        if self._has_broker:
+            all(send_through(self._app, wake_up) for wake_up in wake_ups)
+
+    def send_soon(self, wake_up: WakeUp) -> None:
+        """Send a wake-up from another thread. Returns at once."""
+        if self._has_broker:
+            self._soon.send(wake_up)
+
+
+class BackgroundSender:
+    """Sends from a thread of its own: a dispatcher has rows under a lease, and must not wait for a broker that hangs.
+
+    A wake-up that waits is sent once, however often it is handed in. Works in a forked child too.
+    """
+
+    def __init__(self, send: Callable[[WakeUp], object]) -> None:
+        self._send = send
+        self._line = _Line(send)
+
+    def send(self, wake_up: WakeUp) -> None:
+        """Returns at once. The sweep makes up for what is not sent when the process ends."""
+        if self._line.pid != os.getpid():  # a thread does not survive a fork, and another may have held the lock
+            self._line = _Line(self._send)
+        self._line.add(wake_up)
+
+
+class _Line:
+    """The wake-ups that wait in one process, and the thread that sends them."""
+
+    def __init__(self, send: Callable[[WakeUp], object]) -> None:
+        self.pid = os.getpid()
+        self._send = send
+        self._waiting: dict[WakeUp, None] = {}
+        self._added = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, wake_up: WakeUp) -> None:
+        with self._added:
+            self._waiting[wake_up] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
+                self._thread.start()
+            self._added.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._added:
+                self._added.wait_for(lambda: self._waiting)
+                wake_up = next(iter(self._waiting))
+                del self._waiting[wake_up]
+            try:
+                self._send(wake_up)
+            except Exception as error:  # whatever it is, the next wake-up is sent
+                log.error("sending a wake-up ended with %s", type(error).__name__)

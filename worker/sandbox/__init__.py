@@ -1,6 +1,6 @@
-"""Plays the providers and a mailbox, as strictly as the real ones, with faults on demand.
+"""Simulates the providers and a mailbox, as strictly as the real ones, with faults on demand.
 
-An independent reading of the providers' pages: it imports nothing else of the worker, so that no part of
+An independent reading of the providers' pages: the sandbox imports nothing else of the worker, so that no part of
 the worker is checked against its own misreading.
 """
 

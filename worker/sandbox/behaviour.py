@@ -1,4 +1,4 @@
-"""What the played customers do, how often, and what goes wrong with the webhooks that tell of it."""
+"""What the simulated customers do, how often, and what goes wrong with their webhooks."""
 
 import random
 import re
@@ -9,20 +9,20 @@ from datetime import timedelta
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # in seconds
 NEVER = "never"
 CUSTOMERS = {
-    "finish": "opens the link, does what is asked, and is approved",
+    "finish": "opens the link, finishes, and is approved",
     "deny": "the same, and is denied",
     "suspect": "the same, and is suspected",
-    "review": "the same; somebody looks at it for a while, and approves",
-    "review-deny": "the same; somebody looks at it for a while, and denies",
-    "ask": "the same; the provider asks for more (of companies; else as review), and approves",
+    "review": "the same; a person reviews it for a while, and approves",
+    "review-deny": "the same; a person reviews it for a while, and denies",
+    "ask": "the same; the provider asks a company for more (else as review), and approves",
     "fail": "opens the link and breaks off: cancelled, or failed at the provider",
     "open": "opens the link and does nothing more, until it expires",
-    "expire": "does not even open it; the provider tells when it has expired",
-    NEVER: "does not open it, and nobody tells anything",
+    "expire": "does not open the link; the provider reports when it has expired",
+    NEVER: "does not open the link, and the provider reports nothing",
 }
 TEXTS = {
     "delivered": "",
-    "undelivered": "30003",  # the phone is off: perhaps later
+    "undelivered": "30003",  # the phone is off, perhaps reachable later
     "unreachable": "30005",  # no such number
     "landline": "30006",
     "filtered": "30007",
@@ -33,7 +33,7 @@ TROUBLES = ("late", "twice", "swapped", "forged")
 
 
 def span(text: str) -> timedelta:
-    """Read `80ms`, `10s`, `5m`, `2h` or `7d`. Raises ValueError that says what is expected."""
+    """Read `80ms`, `10s`, `5m`, `2h` or `7d`. Raises ValueError with what is expected."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s?(ms|s|m|h|d)", text.strip(), re.ASCII)
     if not match:
         raise ValueError('expected a time such as "10s", "5m", "2h" or "7d"')
@@ -41,7 +41,7 @@ def span(text: str) -> timedelta:
 
 
 def span_or_range(text: str) -> tuple[timedelta, timedelta]:
-    """Read `10s` or `10s..2h`: from when and until when. Raises ValueError that says what is expected."""
+    """Read `10s` or `10s..2h`: the least and the most. Raises ValueError with what is expected."""
     first, _, last = text.partition("..")
     found = span(first), span(last or first)
     if found[0] > found[1]:
@@ -51,14 +51,14 @@ def span_or_range(text: str) -> tuple[timedelta, timedelta]:
 
 @dataclass(frozen=True)
 class Share:
-    """So many of all do this. `share` is from 0 to 1."""
+    """A share of all customers, texts or mails does this. `share` is from 0 to 1."""
 
     does: str
     share: float
 
 
 def shares(text: str, known: Sequence[str]) -> tuple[Share, ...]:
-    """Read `finish:0.6,deny:0.1`. Raises ValueError that says what is expected."""
+    """Read `finish:0.6,deny:0.1`. Raises ValueError with what is expected."""
     found = []
     for part in text.split(","):
         does, colon, share = part.strip().partition(":")
@@ -72,10 +72,10 @@ def shares(text: str, known: Sequence[str]) -> tuple[Share, ...]:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong with the webhooks of one session. `late` is how much later each is sent than it should be.
+    """What goes wrong with the webhooks of one session. `late`: how much later than planned they are sent.
 
-    `swapped`: the last event of the session is sent first. `forged`: each is sent with a wrong signature as well,
-    before the genuine one.
+    `swapped`: the last event of the session is sent first. `forged`: before each genuine webhook one with a wrong
+    signature is sent.
     """
 
     late: timedelta = timedelta(0)
@@ -85,14 +85,14 @@ class Trouble:
 
     @property
     def word(self) -> str | None:
-        """For the log."""
+        """The names of the troubles, for the log; None: none."""
         names = [name for name in TROUBLES if getattr(self, name)]
         return ",".join(names) or None
 
 
 @dataclass(frozen=True)
 class TroubleShare:
-    """So many sessions have this trouble. One session may have several."""
+    """A share of all sessions has this trouble. One session may have several."""
 
     kind: str
     share: float
@@ -100,7 +100,7 @@ class TroubleShare:
 
     @classmethod
     def parse(cls, text: str) -> "TroubleShare":
-        """Read `late:0.1,by=1h` or `twice:0.05`. Raises ValueError that says what is expected."""
+        """Read `late:0.1,by=1h` or `twice:0.05`. Raises ValueError with what is expected."""
         head, comma, by = text.strip().partition(",by=")
         ((does, share),) = [(one.does, one.share) for one in shares(head, TROUBLES)[:1]]
         if "," in head or (comma and does != "late"):
@@ -109,10 +109,10 @@ class TroubleShare:
 
 
 class Chance:
-    """Draws for one customer, or one message, at a time: by who it is, and not by the order in which they come."""
+    """Draws for one customer or one message: by its name, so that the order of arrival does not matter."""
 
-    def __init__(self, seed: int | None, *who: object) -> None:
-        self._random = random.Random(None if seed is None else "/".join(map(str, (seed, *who))))
+    def __init__(self, seed: int | None, *name: object) -> None:
+        self._random = random.Random(None if seed is None else "/".join(map(str, (seed, *name))))
 
     def of(self, among: Sequence[Share], otherwise: str) -> str:
         point = self._random.random()

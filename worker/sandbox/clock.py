@@ -1,4 +1,4 @@
-"""The sandbox's clock: real time, unless a test hands in another."""
+"""The sandbox's clock: real time, unless a test gives another."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,5 +8,5 @@ Clock = Callable[[], datetime]
 
 def utc_now() -> datetime:
     """Aware UTC."""
-    # The sandbox imports nothing of the worker, its clock included, so that it checks instead of agreeing.
+    # The sandbox imports nothing of the worker, not even its clock, so that it is an independent check.
     return datetime.now(UTC)  # noqa: TID251

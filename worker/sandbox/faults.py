@@ -1,4 +1,4 @@
-"""Faults on demand: what may go wrong, how often, and a draw that a seed makes repeatable."""
+"""Faults on demand: what goes wrong, how often, and a draw that a seed makes repeatable."""
 
 import random
 import re
@@ -11,14 +11,14 @@ from worker.sandbox.wire import HTTP_ENDPOINTS, TEXTING
 STATUSES = ("401", "402", "403", "408", "429", "500", "502", "503", "504")
 # iDenfy documents its hourly quota as a 400; no other provider does.
 TOO_MANY_AS_400 = "400-too-many"
-IDENFY = "idenfy-"  # what its endpoints' names begin with
+IDENFY = "idenfy-"  # the names of its endpoints begin with it
 BEFORE = ("drop-before",)
-# The session is opened and the answer whole, but for one thing in it.
+# The session is opened and the answer is complete, but one value in it is wrong.
 SPOILT = ("past-expiry", "strange-link", "wrong-token")
 AFTER = ("drop-after", "half-body", *SPOILT)
 EITHER = (*STATUSES, TOO_MANY_AS_400, "hang", "html", "huge", "redirect")
 KINDS = (*EITHER, *BEFORE, *AFTER)
-# Only before a known option: an HTTP date, which a Retry-After may be, has a comma of its own.
+# Split only before a known option: a Retry-After may be an HTTP date, which contains a comma.
 _OPTION = re.compile(r",\s*(retry-after|endpoint|processed)=")
 
 EXPECTED = (
@@ -35,8 +35,8 @@ EXPECTED_SMTP = (
 class Fault:
     """One way in which a share of the calls goes wrong.
 
-    `share` is from 0 to 1. `endpoint` None means every one of the identity providers'. `processed`: the session is
-    created (and charged) although the caller does not learn of it. `retry_after` is sent as it is, whatever it says.
+    `share` is from 0 to 1. `endpoint` None: every endpoint of the identity providers. `processed`: the session is
+    created (and charged) although the caller does not learn of it. `retry_after` is sent as given.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
-        """Read `429:0.05,retry-after=1`. Raises ValueError that says what is expected."""
+        """Read `429:0.05,retry-after=1`. Raises ValueError with what is expected."""
         head, *rest = _OPTION.split(text.strip())
         kind, share = _kind_and_share(head, EXPECTED)
         options = dict(zip(rest[::2], rest[1::2], strict=True))
@@ -91,7 +91,7 @@ class SmtpFault:
         if self.kind not in ("drop-before", "drop-after"):
             if not re.fullmatch(r"[45]\d\d", self.kind):
                 raise ValueError(EXPECTED_SMTP)
-            # What servers refuse at RCPT: the address, or everybody for a while (greylisting).
+            # Servers refuse these at RCPT: the address, or every sender for a while (greylisting).
             at = self.at or ("rcpt" if self.kind in ("450", "550", "551", "553") else "data")
             object.__setattr__(self, "at", at)
             if at not in ("rcpt", "data"):
@@ -102,7 +102,7 @@ class SmtpFault:
 
     @classmethod
     def parse(cls, text: str) -> "SmtpFault":
-        """Read `450:0.05`. Raises ValueError that says what is expected."""
+        """Read `450:0.05`. Raises ValueError with what is expected."""
         head, _, at = text.strip().partition(",at=")
         kind, share = _kind_and_share(head, EXPECTED_SMTP)
         return cls(kind, share, at)
@@ -129,7 +129,7 @@ F = TypeVar("F", bound=_Shared)
 
 
 class Draw(Generic[F]):
-    """Draws for one endpoint, one random number a call, so that a seed gives the same faults in the same order."""
+    """Draws the faults of one endpoint, one random number a call: a seed repeats the faults in their order."""
 
     def __init__(self, name: str, faults: Iterable[F], seed: int | None) -> None:
         self._faults: Sequence[F] = tuple(faults)
@@ -140,7 +140,7 @@ class Draw(Generic[F]):
         self.restart()
 
     def restart(self) -> None:
-        """Begin the sequence again. Each endpoint has its own, so that calls to one do not shift another's."""
+        """Begin the sequence again. Each endpoint has its own: calls to one endpoint do not shift another's faults."""
         self._random = random.Random(None if self._seed is None else f"{self._seed}/{self._name}")
 
     def next(self) -> F | None:

@@ -1,4 +1,4 @@
-"""The way of every provider call through the sandbox: admitted, limited, delayed, spoilt or served, and logged."""
+"""Handles every provider call: checks credentials and limits, delays, spoils or serves it, and logs it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,16 +15,16 @@ from worker.sandbox.wire import HTTP_ENDPOINTS, Answer, Call, Endpoint
 
 HUGE_CHUNK = b'"' + b"a" * 65_534 + b'",'
 HUGE_CHUNKS = 1_024  # 64 MiB in all
-# Where a redirect leads: here, so that a client that follows it is seen in the log.
+# The target of redirects: on this server, so that the log shows a client that follows one.
 ELSEWHERE = "/_sandbox/elsewhere"
 GATEWAY_PAGE = (
     "<!doctype html><html><head><title>Just a moment</title></head><body><h1>Just a moment</h1></body></html>"
 )
-# How often a call that is never answered looks whether its caller has gone, in seconds.
+# How often a hanging call checks whether its caller has disconnected, in seconds.
 HANG_LOOK = 0.25
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# Told of each call that an endpoint has served, whatever its caller learns of that.
+# Called for each call that an endpoint has served, whatever answer the caller gets.
 Served = Callable[[str, Call, Answer], None]
 
 
@@ -48,11 +48,11 @@ class Gate:
             draw.restart()
 
     def handler(self, *endpoints: Endpoint) -> Handler:
-        """The aiohttp handler that plays the endpoints of one address, each with its own method."""
+        """The aiohttp handler of the endpoints of one address, each with its own method."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            asked = (endpoint for endpoint in endpoints if endpoint.method == request.method)
-            return await self._handle(next(asked, endpoints[0]), request)
+            matching = (endpoint for endpoint in endpoints if endpoint.method == request.method)
+            return await self._handle(next(matching, endpoints[0]), request)
 
         return handle
 
@@ -65,10 +65,10 @@ class Gate:
             answer = endpoint.refusal(405)
             answer.headers["Allow"] = endpoint.method
             return self._reply(entry, answer)
-        who = endpoint.credential(call)
-        if isinstance(who, Answer):
-            return self._reply(entry, who)
-        wait = self._limits.take(endpoint, who, now)
+        credential = endpoint.credential(call)
+        if isinstance(credential, Answer):
+            return self._reply(entry, credential)
+        wait = self._limits.count(endpoint, credential, now)
         if wait:
             entry["client"] = endpoint.client(call)
             answer = endpoint.refusal(429)
@@ -90,7 +90,7 @@ class Gate:
     ) -> web.StreamResponse:
         entry["fault"] = fault.kind
         entry["client"] = endpoint.client(call)
-        # What the endpoint did, though the caller is not told of it as it should be.
+        # The endpoint serves the call, though the caller gets a faulty answer.
         served = self._serve(endpoint, call) if fault.processed else None
         if served is not None:
             _note(entry, served)
@@ -137,7 +137,7 @@ class Gate:
         self._log.done(entry)
         if request.transport is not None:
             request.transport.abort()
-        return web.Response()  # aiohttp wants one; nobody is there to get it
+        return web.Response()  # aiohttp needs one; the connection is closed already
 
     async def _half(self, entry: Entry, served: Answer, request: web.Request) -> web.StreamResponse:
         entry["status"] = served.status
@@ -153,7 +153,7 @@ class Gate:
         return answer
 
     async def _huge(self, entry: Entry, request: web.Request) -> web.StreamResponse:
-        """A list of 64 MiB. A client that reads answers bounded leaves long before its end."""
+        """A list of 64 MiB. A client that bounds the size of answers disconnects long before its end."""
         entry["status"] = 200
         self._log.done(entry)
         answer = web.StreamResponse(status=200)
@@ -171,14 +171,14 @@ class Gate:
     async def _hang(self, entry: Entry, request: web.Request) -> web.Response:
         entry["status"] = "hung"
         self._log.done(entry)
-        # aiohttp has no event for a caller that has gone.
+        # aiohttp has no event for a caller that disconnects.
         while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(HANG_LOOK)
         return web.Response()
 
 
 def _note(entry: Entry, answer: Answer) -> None:
-    """Let the log say what the endpoint did."""
+    """Write into the log entry what the endpoint did."""
     entry["processed"] = answer.processed
     entry["client"] = answer.client or entry["client"]
     entry["reference"] = answer.reference

@@ -1,4 +1,4 @@
-"""How long answers take."""
+"""How long the sandbox waits before it answers."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}  # in seconds
 
 @dataclass(frozen=True)
 class Latency:
-    """How long an answer waits: of one endpoint, or (None) of the identity providers' with none of their own."""
+    """The wait of one endpoint, or (None) of all endpoints of the identity providers that have no wait of their own."""
 
     wait: timedelta
     endpoint: str | None = None
@@ -23,7 +23,7 @@ class Latency:
 
     @classmethod
     def parse(cls, text: str) -> "Latency":
-        """Read `80ms` or `idenfy-kyc=8s`. Raises ValueError that says what is expected."""
+        """Read `80ms` or `idenfy-kyc=8s`. Raises ValueError with what is expected."""
         match = re.fullmatch(r"(?:([a-z0-9-]+)=)?(\d+(?:\.\d+)?)\s?(ms|s|m)", text.strip())
         if not match:
             raise ValueError('expected a time like "80ms", "1.5s" or "idenfy-kyc=8s"')
@@ -31,7 +31,7 @@ class Latency:
 
 
 def wait_of(endpoint: str, latencies: tuple[Latency, ...]) -> float:
-    """Seconds to wait at the endpoint. Its own latency wins over the general one, the last of several wins."""
+    """Seconds to wait at the endpoint. Its own latency wins over the general one; of several the last one wins."""
     seconds = 0.0
     for latency in sorted(latencies, key=lambda latency: latency.endpoint is not None):
         if latency.endpoint == endpoint or (latency.endpoint is None and endpoint not in SENDING):

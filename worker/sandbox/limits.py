@@ -1,4 +1,4 @@
-"""Rate limits as a provider enforces them: a bucket for each credential that holds one second's rate."""
+"""Rate limits as a provider enforces them: each credential has a token bucket that holds one second's rate."""
 
 import math
 import re
@@ -14,7 +14,7 @@ RETRY_AFTER = ("seconds", "date", "garbage", "none")
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `rate` calls a second; of one endpoint, or (None) of all endpoints of an identity provider together."""
+    """At most `rate` calls a second, at one endpoint or (None) at all endpoints of an identity provider together."""
 
     rate: float
     endpoint: str | None = None
@@ -25,7 +25,7 @@ class RateLimit:
 
     @classmethod
     def parse(cls, text: str) -> "RateLimit":
-        """Read `50/second` or `frankieone-v2=5/second`. Raises ValueError that says what is expected."""
+        """Read `50/second` or `frankieone-v2=5/second`. Raises ValueError with what is expected."""
         match = re.fullmatch(r"(?:([a-z0-9-]+)=)?([1-9]\d{0,8})/(second|minute|hour|day)", text.strip())
         if not match:
             raise ValueError('expected a limit like "50/second", "10000/hour" or "frankieone-v2=5/second"')
@@ -60,8 +60,8 @@ class Limits:
     def reset(self) -> None:
         self._buckets.clear()
 
-    def take(self, endpoint: Endpoint, credential: str, now: datetime) -> float:
-        """Count one call. Returns 0, or how many seconds it came too early; then it is not counted."""
+    def count(self, endpoint: Endpoint, credential: str, now: datetime) -> float:
+        """Count one call. Returns 0, or how many seconds it came too early: such a call is not counted."""
         buckets = []
         for index, limit in enumerate(self._limits):
             if limit.endpoint != endpoint.name and (limit.endpoint is not None or endpoint.name in TEXTING):
@@ -80,13 +80,13 @@ class Limits:
 
 
 def retry_after(style: str, wait: float, now: datetime) -> str | None:
-    """The Retry-After header for `wait` seconds, in one of the styles of RETRY_AFTER."""
+    """The Retry-After header for `wait` seconds, in one of the styles of RETRY_AFTER; None: no header."""
     seconds = max(1, math.ceil(wait))
     match style:
         case "seconds":
             return str(seconds)
         case "date":
-            # A second more, because the header has no fractions: the date must not come too early.
+            # A second more, because the header has no fractions: the date must not be too early.
             return format_datetime(now + timedelta(seconds=seconds + 1), usegmt=True)
         case "garbage":
             return "in a little while"

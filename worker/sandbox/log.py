@@ -1,4 +1,4 @@
-"""What the sandbox received, in order of arrival."""
+"""The log of what the sandbox received, in order of arrival."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-# A plain dict: one is made for every call, and turned into JSON only when somebody asks.
+# A plain dict: one is made for every call, and becomes JSON only when the log is requested.
 Entry = dict[str, Any]
 
 
@@ -23,7 +23,7 @@ class Log:
         self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", 1, "utf-8")  # noqa: SIM115
 
     def open(self, endpoint: str, at: datetime) -> Entry:
-        """Note a call to a provider, before it is answered. `at` is aware UTC."""
+        """Add an entry for a call to a provider, before it is answered. `at` is aware UTC."""
         entry = {
             "n": len(self.entries) + 1,
             "at": at.isoformat(),
@@ -39,7 +39,7 @@ class Log:
         return entry
 
     def mail(self, at: datetime, status: int | str, **facts: Any) -> None:
-        """Note what became of a message, or of one of its recipients."""
+        """Add an entry for a message, or for one of its recipients."""
         entry = {"n": len(self.entries) + 1, "at": at.isoformat(), "endpoint": "smtp", "status": status, **facts}
         self.entries.append(entry)
         self.done(entry)
@@ -51,7 +51,7 @@ class Log:
 
     def lines(self, endpoint: str | None = None) -> Iterator[str]:
         """JSON lines, of one endpoint or of all."""
-        # A copy, because calls go on arriving while a long log is sent.
+        # A copy, because more calls arrive while a long log is sent.
         for entry in list(self.entries):
             if endpoint is None or entry["endpoint"] == endpoint:
                 yield json.dumps(entry) + "\n"

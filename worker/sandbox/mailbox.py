@@ -1,4 +1,4 @@
-"""A mailbox behind a real SMTP server, with the faults that real ones have."""
+"""A mailbox with a real SMTP server, and the faults that real servers have."""
 
 import asyncio
 import hmac
@@ -33,7 +33,7 @@ TEXTS = {
 
 @dataclass(frozen=True, repr=False)
 class Mail:
-    """One received message. Its parts are read when somebody asks for them, not while mail streams in."""
+    """One received message. Its parts are parsed when they are requested, not when the message arrives."""
 
     n: int  # from 1
     at: datetime  # aware UTC
@@ -49,7 +49,7 @@ class Mail:
 
     @property
     def message(self) -> EmailMessage:
-        """The parsed message: made anew each time, because kept ones would take far more room than the mail."""
+        """The parsed message: parsed each time, because kept objects would need far more memory than the mail."""
         return message_from_bytes(self.raw, policy=policy.default)
 
     @property
@@ -69,7 +69,7 @@ class Mail:
         return _part(self.message, "html")
 
     def facts(self) -> dict[str, Any]:
-        """The message as JSON shows it. `to` and `from` are the envelope's, which decide who gets it."""
+        """The message as JSON. `to` and `from` are the envelope's, which decide the delivery."""
         message = self.message
         return {
             "n": self.n,
@@ -94,11 +94,11 @@ def _part(message: EmailMessage, kind: str) -> str | None:
 
 
 class Mailbox:
-    """Everything that was received, and the SMTP server that receives it."""
+    """All received messages, and the SMTP server that receives them."""
 
-    def __init__(self, options: SandboxOptions, log: Log, *, taken: Callable[[Mail], None]) -> None:
+    def __init__(self, options: SandboxOptions, log: Log, *, received: Callable[[Mail], None]) -> None:
         self.messages: list[Mail] = []
-        self._taken = taken
+        self._received = received
         self._options = options
         self._log = log
         self._draw = Draw("smtp", options.smtp_faults, options.seed)
@@ -121,7 +121,7 @@ class Mailbox:
         self._draw.restart()
 
     async def start(self) -> int:
-        """Listen; returns the port. Raises OSError where it is taken."""
+        """Listen; returns the port. Raises OSError if the port is in use."""
         # Its INFO lines name addresses and its DEBUG lines whole messages.
         logging.getLogger("mail.log").setLevel(logging.WARNING)
         loop = asyncio.get_running_loop()
@@ -136,7 +136,7 @@ class Mailbox:
         conversations = [connection.conversation for connection in self._connections]
         for connection in list(self._connections):
             connection.drop()
-        # Each ends by being cancelled; what matters is that none outlives the sandbox.
+        # Each conversation ends cancelled; none may outlive the sandbox.
         await asyncio.gather(*conversations, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
@@ -153,7 +153,7 @@ class Mailbox:
         good = all(hmac.compare_digest(one, other) for one, other in zip(given, expected, strict=True))
         if not good:
             self._log.mail(self._options.clock(), 535, fault=None, processed=False, message_id=None, to=None)
-        # Not handled: aiosmtpd then answers 535 itself.
+        # `handled=False`: aiosmtpd answers 535 itself.
         return AuthResult(success=good, handled=False)
 
     async def handle_MAIL(
@@ -188,14 +188,14 @@ class Mailbox:
         mail = Mail(len(self.messages) + 1, now, envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
         self.messages.append(mail)
         self._note("dropped" if fault else 250, fault, True, mail.recipients, mail.message_id)
-        self._taken(mail)
-        if fault is not None:  # drop-after: taken, but nobody is told
+        self._received(mail)
+        if fault is not None:  # drop-after: the message is kept, but the sender gets no answer
             server.drop()
             await asyncio.Event().wait()  # until the lost connection cancels this conversation
-        return f"{ACCEPTED} taken as {mail.n}"
+        return f"{ACCEPTED} accepted as {mail.n}"
 
     def dropped_before(self, server: "_Connection", recipients: list[str]) -> None:
-        """The connection was lost before the message was complete: nothing was taken."""
+        """The connection was lost before the message was complete: nothing was kept."""
         self._note("dropped", server.fault, False, recipients, None)
 
     def _refuse(self, code: str, fault: SmtpFault | None, recipients: list[str], raw: bytes) -> str:
@@ -220,7 +220,7 @@ class _Connection(SMTP):
             hostname=HOSTNAME,
             ident="sandbox",
             enable_SMTPUTF8=True,
-            # AUTH is offered over plain SMTP only where it is asked for: everything here is on one machine.
+            # AUTH is offered over plain SMTP, if a login is configured: everything here is on one machine.
             auth_require_tls=not auth,
             authenticator=mailbox.authenticate,
             loop=asyncio.get_running_loop(),
@@ -242,7 +242,7 @@ class _Connection(SMTP):
         super().connection_lost(error)
 
     def drop(self) -> None:
-        """Lose the connection without a word."""
+        """Close the connection without an answer."""
         if self.transport is not None:
             cast(asyncio.Transport, self.transport).abort()
 

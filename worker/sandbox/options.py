@@ -1,4 +1,4 @@
-"""What a sandbox can be told."""
+"""The options of a sandbox."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ FASTEST = 1_000_000_000
 
 @dataclass(frozen=True)
 class SandboxOptions:
-    """Everything has a default. Port 0 takes any free one. The credentials are invented and no secret."""
+    """Everything has a default. Port 0 takes any free port. The credentials are invented and no secret."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -25,40 +25,43 @@ class SandboxOptions:
     smtp_faults: tuple[SmtpFault, ...] = ()
     latencies: tuple[Latency, ...] = ()
     limits: tuple[RateLimit, ...] = ()
-    limit_retry_after: str = "seconds"  # how a refusal by a limit says when: seconds, date, garbage, none
-    seed: int | None = None  # the same seed, the same faults; None: different ones each time
+    limit_retry_after: str = "seconds"  # the form of Retry-After on a 429 of a limit: seconds, date, garbage, none
+    seed: int | None = None  # the same seed gives the same faults; None: different faults each time
     conflict: bool = False  # iDenfy: 409 for a second live session of a clientId
-    credits: int | None = None  # iDenfy: sessions until "token limit" is answered; None: no end
+    credits: int | None = None  # iDenfy: sessions until it answers "token limit"; None: no limit
     idenfy_key: str = "sandbox-key"
     idenfy_secret: str = field(default="sandbox-secret", repr=False)
     frankieone_key: str = field(default="sandbox-key", repr=False)
     frankieone_customer: str = "11111111-1111-4111-8111-111111111111"
-    # A week, where real vendors often give less: an invitation by mail should still find the link alive.
+    # A week, though real vendors often give less: a link in a mail should still work when the mail is read.
     frankieone_lifetime: timedelta = timedelta(days=7)
     frankieone_unknown: frozenset[str] = frozenset()  # entity ids that are answered 404
-    frankieone_sms_sent: bool = False  # FrankieOne says that it has texted the person itself
+    frankieone_sms_sent: bool = False  # FrankieOne answers that it has sent the person a text itself
     twilio_account: str = "AC00000000000000000000000000000001"
     twilio_token: str = field(default="sandbox-token", repr=False)
-    # The numbers and messaging services that messages may come from; the number is Twilio's own for tests.
+    # The numbers and messaging services that may send; the number is Twilio's number for tests.
     twilio_senders: frozenset[str] = frozenset({"+15005550006", "MG00000000000000000000000000000001"})
-    twilio_opted_out: frozenset[str] = frozenset()  # numbers that have answered STOP: 21610
-    smtp_user: str | None = None  # set: the mailbox demands authentication
+    twilio_opted_out: frozenset[str] = frozenset()  # numbers that have answered STOP: error 21610
+    smtp_user: str | None = None  # None: the mailbox needs no login
     smtp_password: str = field(default="", repr=False)
     smtp_refused: frozenset[str] = frozenset()  # addresses refused with 550, compared without case
-    customers: tuple[Share, ...] = ()  # what they do of themselves; the rest never comes
-    customers_after: tuple[timedelta, timedelta] = (timedelta(seconds=10), timedelta(minutes=2))  # drawn from between
-    review_after: timedelta = timedelta(minutes=5)  # how long somebody looks at it
-    time_scale: float = 1.0  # how many of the customers' seconds one of ours is
-    # By endpoint, the address of its webhooks; under "" one for all others, to which the endpoint's name is appended.
+    customers: tuple[Share, ...] = ()  # what customers do by themselves; the rest does nothing
+    customers_after: tuple[timedelta, timedelta] = (
+        timedelta(seconds=10),
+        timedelta(minutes=2),
+    )  # drawn between the two
+    review_after: timedelta = timedelta(minutes=5)  # how long a review takes
+    time_scale: float = 1.0  # how many seconds of the customers' time pass in one real second
+    # By endpoint, the address of its webhooks. "" is for all other endpoints: the endpoint's name is appended to it.
     webhooks: Mapping[str, str] = field(default_factory=dict, repr=False)
     webhook_troubles: tuple[TroubleShare, ...] = ()
     webhook_key: str = field(default="sandbox-webhook-key", repr=False)  # iDenfy's
     webhook_jwt_key: str = field(default="", repr=False)  # FrankieOne's: an RSA private key, PEM; "": no token
-    texts: tuple[Share, ...] = ()  # what becomes of texts; the rest is delivered; (): nothing is told
-    mails: tuple[Share, ...] = ()  # what is told of mails; of the rest nothing is
+    texts: tuple[Share, ...] = ()  # what happens to texts; the rest is delivered; (): nothing is reported
+    mails: tuple[Share, ...] = ()  # what is reported about mails; nothing about the rest
     mail_webhook: str | None = field(default=None, repr=False)
     mail_webhook_key: str = field(default="sandbox-mail-key", repr=False)
-    log_file: Path | None = None  # the log is also written there, as JSON lines; it holds tokens
+    log_file: Path | None = None  # the log is also written there, as JSON lines; it contains tokens
     clock: Clock = utc_now
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's own pages under /_sandbox, and the one at / for people."""
+"""The sandbox's own pages: JSON under /_sandbox, and the page at / for people."""
 
 import asyncio
 import html
@@ -23,7 +23,7 @@ code { background: #eef1f5; padding: .1rem .3rem; border-radius: 3px }
 pre { background: #f6f8fa; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
 iframe { width: 100%; height: 36rem; border: 1px solid #c8d0da; border-radius: 4px; background: #fff }
 """
-# Received mail is somebody else's HTML: it may show itself, and do nothing.
+# Received mail is foreign HTML: the browser may show it, and run nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'"
 
 
@@ -62,7 +62,7 @@ class Pages:
             return web.json_response({"error": f"endpoint is one of {', '.join(ENDPOINTS)}"}, status=400)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
         await answer.prepare(request)
-        # in chunks, so that a million entries are neither one string nor a million packets.
+        # In chunks, so that a million entries are neither one string nor a million packets.
         chunk: list[str] = []
         for line in self._log.lines(endpoint):
             chunk.append(line)
@@ -80,14 +80,14 @@ class Pages:
         for mail in mails:
             shown.append(mail.facts())
             if len(shown) % 50 == 0:
-                await asyncio.sleep(0)  # parsing thousands of messages must not stop the providers
+                await asyncio.sleep(0)  # parsing thousands of messages must not block provider calls
         return web.json_response(shown)
 
     async def mail(self, request: web.Request) -> web.StreamResponse:
-        """Message N, counted from 1: a page, or JSON for who prefers it."""
+        """Message N, counted from 1: a page, or JSON if the caller accepts it."""
         n = int(request.match_info["n"])
         if not 1 <= n <= len(self._mailbox):
-            return web.json_response({"error": f"the mailbox holds {len(self._mailbox)} messages"}, status=404)
+            return web.json_response({"error": f"the mailbox has {len(self._mailbox)} messages"}, status=404)
         mail = self._mailbox[n - 1]
         if "application/json" in request.headers.get("Accept", ""):
             return web.json_response(mail.facts())
@@ -99,14 +99,14 @@ class Pages:
         return web.json_response([text.facts() for text in self._texts if to is None or to == text.to])
 
     async def reset(self, request: web.Request) -> web.StreamResponse:
-        """Forget everything received: log, mailbox, sessions, credits, limits; the faults start again."""
+        """Clear everything received: log, mailbox, sessions, credits, limits. The faults start again."""
         self._forget()
         return web.json_response({"reset": True})
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         counts = Counter((entry["endpoint"], entry["status"]) for entry in self._log.entries)
         parts = [
-            "<h1>Sandbox</h1><p>Plays the identity-verification providers and a mailbox. Nothing here is real, "
+            "<h1>Sandbox</h1><p>Simulates the identity-verification providers and a mailbox. Nothing here is real, and "
             "nothing leaves this machine.</p><h2>What it serves</h2>",
             _table(
                 ("endpoint", "address", "answers so far"),
@@ -120,7 +120,7 @@ class Pages:
             ),
             '<p><a href="/_sandbox/log">Log</a> (JSON lines) · <a href="/_sandbox/mailbox">Mailbox</a> (JSON) · '
             '<a href="/_sandbox/texts">Texts</a> (JSON) · '
-            "<code>POST /_sandbox/reset</code> forgets everything</p>",
+            "<code>POST /_sandbox/reset</code> clears everything</p>",
             f"<h2>{len(self._mailbox)} messages in the mailbox</h2>",
             _table(
                 ("", "to", "subject", "received (UTC)"),

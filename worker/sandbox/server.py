@@ -17,14 +17,14 @@ from worker.sandbox.options import SandboxOptions
 from worker.sandbox.pages import Pages
 from worker.sandbox.people.customer_pages import CustomerPages
 from worker.sandbox.people.customers import Customers
-from worker.sandbox.people.errands import Errands
-from worker.sandbox.people.postman import Postman
+from worker.sandbox.people.delayed_tasks import DelayedTasks
 from worker.sandbox.people.recipients import Recipients
+from worker.sandbox.people.webhook_sender import WebhookSender
 from worker.sandbox.texts import Texts
 from worker.sandbox.wire import TWILIO, Answer, Call, Endpoint
 
-# Calls still being answered when the sandbox stops (delayed or hung ones) are cut off after this many seconds.
-LAST_PUBLISHING = 0.05
+# When the sandbox stops, calls that are not answered yet (delayed or hanging) are cut off after this many seconds.
+LAST_ANSWERS = 0.05
 BACKLOG = 1024
 
 
@@ -34,13 +34,13 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self.options = options or SandboxOptions()
         self._log = Log()
-        self._errands = Errands(self.options.time_scale)
-        self._postman = Postman(self._log, self.options.clock, self._errands)
-        self._recipients = Recipients(self.options, self._errands, self._postman)
-        self.mailbox = Mailbox(self.options, self._log, taken=self._recipients.mailed)
+        self._delayed = DelayedTasks(self.options.time_scale)
+        self._webhook_sender = WebhookSender(self._log, self.options.clock, self._delayed)
+        self._recipients = Recipients(self.options, self._delayed, self._webhook_sender)
+        self.mailbox = Mailbox(self.options, self._log, received=self._recipients.mailed)
         self._gate = Gate(self.options, self._log, served=self._was_served)
         partner = Partner(self.options)
-        self.customers = Customers(self.options, partner, self._errands, self._postman)
+        self.customers = Customers(self.options, partner, self._delayed, self._webhook_sender)
         self._endpoints: list[Endpoint] = [
             KycToken(partner),
             KycListing(partner),
@@ -66,15 +66,15 @@ class Sandbox:
 
     @property
     def log(self) -> list[Entry]:
-        """What was received, in order of arrival; the same facts as GET /_sandbox/log."""
+        """The received calls and messages, in order of arrival; the same as GET /_sandbox/log."""
         return self._log.entries
 
     def reset(self) -> None:
-        """Forget everything received: log, mailbox, sessions, credits, limits. The faults start again.
+        """Clear everything received: log, mailbox, sessions, credits, limits. The faults start again.
 
-        Customers who were on their way do nothing more.
+        Customers who were about to act do nothing more.
         """
-        self._errands.forget()
+        self._delayed.forget()
         self.customers.reset()
         self._recipients.reset()
         self._log.reset()
@@ -84,15 +84,15 @@ class Sandbox:
             endpoint.reset()
 
     async def start(self) -> None:
-        """Listen on both ports. Raises OSError where one is taken; nothing is left running then."""
+        """Listen on both ports. Raises OSError if a port is in use; then nothing is left running."""
         app = web.Application()
         for route in dict.fromkeys(endpoint.route for endpoint in self._endpoints):
-            there = [endpoint for endpoint in self._endpoints if endpoint.route == route]
-            app.router.add_route("*", route, self._gate.handler(*there))
+            endpoints = [endpoint for endpoint in self._endpoints if endpoint.route == route]
+            app.router.add_route("*", route, self._gate.handler(*endpoints))
         app.add_routes(self._pages.routes())
         app.add_routes(self._customer_pages.routes())
         app.router.add_route("*", "/{path:.*}", self._unknown)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_PUBLISHING)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_ANSWERS)
         try:
             if self.options.log_file is not None:
                 self._log.write_to(self.options.log_file)
@@ -107,8 +107,8 @@ class Sandbox:
 
     async def stop(self) -> None:
         """Close both servers and every connection. Stopping twice is harmless."""
-        await self._errands.stop()
-        await self._postman.stop()
+        await self._delayed.stop()
+        await self._webhook_sender.stop()
         await self.mailbox.stop()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -116,8 +116,8 @@ class Sandbox:
         self._log.close()
 
     async def idle(self) -> None:
-        """Return once the customers have nothing more to do, and their webhooks have been taken or given up."""
-        await self._errands.idle()
+        """Return when the customers have nothing more to do, and their webhooks were accepted or given up."""
+        await self._delayed.idle()
 
     def _was_served(self, endpoint: str, call: Call, answer: Answer) -> None:
         if endpoint == TWILIO and answer.processed:
@@ -135,11 +135,11 @@ class Sandbox:
         await self.stop()
 
     async def _unknown(self, request: web.Request) -> web.Response:
-        """Nothing is here: most often a wrong base_url, or a redirect that was followed."""
+        """Answer a call to an unknown address: most often a wrong base_url, or a redirect that was followed."""
         entry = self._log.open("unknown", self.options.clock())
         entry["path"] = request.path
         slashed = request.path + "/"
-        # The provider's framework sends who forgot the slash to the address with it.
+        # The provider's framework redirects a call without the final slash to the address with it.
         moved = any(endpoint.route == slashed for endpoint in self._endpoints)
         entry["status"] = 301 if moved else 404
         self._log.done(entry)

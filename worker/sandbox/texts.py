@@ -1,4 +1,4 @@
-"""Text messages that were taken: what the phones of invented customers would show."""
+"""The accepted text messages: what the phones of invented customers would show."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Text:
 
     @property
     def segments(self) -> int:
-        """How many messages it is sent and charged as."""
+        """How many segments the text is sent and charged as."""
         return count_segments(self.body)
 
     def facts(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Text:
 
 
 class Texts:
-    """Everything that was taken, in order."""
+    """All accepted texts, in order."""
 
     def __init__(self) -> None:
         self.messages: list[Text] = []
@@ -64,7 +64,7 @@ class Texts:
 
 
 def count_segments(body: str) -> int:
-    """Segments of 160 or 153 septets where the phone alphabet has all letters, else of 70 or 67 UTF-16 units."""
+    """Count segments: of 160 or 153 septets if the phone alphabet has all letters, else of 70 or 67 UTF-16 units."""
     plain = not set(body) - ALPHABET - ESCAPED
     units = [("\x1b" + letter) if plain and letter in ESCAPED else letter for letter in body]
     sizes = [len(unit) if plain else len(unit.encode("utf-16-be")) // 2 for unit in units]

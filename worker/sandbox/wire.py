@@ -1,4 +1,4 @@
-"""What passes between the web server and an endpoint: a call in, an answer out, no aiohttp on either side."""
+"""The values between the web server and an endpoint: a call in, an answer out, without aiohttp."""
 
 import json
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ FRANKIEONE_V2 = "frankieone-v2"
 TWILIO = "twilio"
 TWILIO_LIST = "twilio-list"
 SMTP = "smtp"
-# Faults, limits and latencies that name no endpoint are the identity providers', not these.
+# Faults, limits and latencies that name no endpoint hold for the identity providers, not for these.
 TEXTING = (TWILIO, TWILIO_LIST)
 HTTP_ENDPOINTS = (IDENFY_KYC, IDENFY_KYC_LIST, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2, *TEXTING)
 ENDPOINTS = (*HTTP_ENDPOINTS, SMTP)
-WEBHOOKS = "webhooks"  # in the log: what was sent, and not received
+WEBHOOKS = "webhooks"  # in the log: what the sandbox sent, not what it received
 
 
 @dataclass(slots=True, repr=False)
 class Call:
-    """One request, read whole. `headers` compares names without case. `now` is aware UTC."""
+    """One request, read completely. `headers` ignores the case of names. `now` is aware UTC."""
 
     now: datetime
     url: str  # as the caller wrote it, for links to further pages
@@ -35,12 +35,12 @@ class Call:
 
 @dataclass(slots=True, repr=False)
 class Answer:
-    """What the endpoint says, and what the log is to know about it."""
+    """The answer of an endpoint, and the facts for the log."""
 
     status: int
     body: Mapping[str, Any] | str  # a str is an HTML page
     headers: dict[str, str] = field(default_factory=dict)
-    processed: bool = False  # a session was created, and charged, by this call
+    processed: bool = False  # this call created, and charged, a session
     client: str | None = None
     reference: str | None = None
     token: str | None = None
@@ -55,7 +55,7 @@ class Answer:
 
 
 class Endpoint(Protocol):
-    """One provider call that the sandbox plays. A further one is one more class with these members."""
+    """One provider call that the sandbox simulates. A new call is one more class with these members."""
 
     name: str  # in the log and in `endpoint=`
     family: str  # endpoints of one provider share its rate limit
@@ -63,31 +63,31 @@ class Endpoint(Protocol):
     route: str
 
     def credential(self, call: Call) -> str | Answer:
-        """Whose call it is, for the limits; or the refusal of somebody unknown."""
+        """The credential of the call, for the limits; or the refusal of an unknown one."""
 
     def client(self, call: Call) -> str | None:
-        """The customer that the call is about, for the log of a call that is not served."""
+        """The customer of the call, for the log of a call that is not served."""
 
     def serve(self, call: Call) -> Answer:
-        """Check the call and do what it asks."""
+        """Check the call and carry it out."""
 
     def refusal(self, status: int) -> Answer:
-        """How this provider words an answer that is about itself, such as 429 or 500."""
+        """This provider's answer for a status such as 429 or 500."""
 
     def reset(self) -> None:
-        """Forget all sessions."""
+        """Clear all sessions."""
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-# Built once: handing the hook to json.loads would build a decoder for every call.
+# Built once: json.loads with this hook would build a decoder for every call.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def read_json(body: bytes) -> Any:
-    """The JSON value. Raises UnicodeDecodeError for bytes that are not UTF-8, ValueError for what is not JSON."""
+    """The JSON value. Raises UnicodeDecodeError if the bytes are not UTF-8, ValueError if they are not JSON."""
     text = body.decode("utf-8")
     try:
         return _DECODER.decode(text)
@@ -96,5 +96,5 @@ def read_json(body: bytes) -> Any:
 
 
 def is_json(headers: Mapping[str, str]) -> bool:
-    """Whether the request says that its body is JSON."""
+    """Whether the request's Content-Type is JSON."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"

@@ -1,0 +1,1 @@
+"""Email and SMS: composes, hands over, reads replies and callbacks. Knows no database."""

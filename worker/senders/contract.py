@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,10 +49,10 @@ class Sender(Protocol):
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         """Look for the message with this link among those accepted since `since`, within the sender's own time-out.
 
-        `known` are the references of messages to the same customer that have their receipts. Strangers are messages
+        `known` are the references of messages to the same customer that have their receipts. Unmatched are messages
         that may or may not be the one with this link.
         """
 
@@ -67,5 +67,5 @@ class NoLookUp:
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         return Problem(Kind.BAD_INPUT, self.no_look_up)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from worker.domain.model.endings import Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Message, Receipt
 
 
@@ -21,7 +21,7 @@ class FakeSender:
         answers: Iterable[Receipt | Problem] = (),
         *,
         hold_unknown: bool = False,
-        found: Iterable[Receipt | Nothing | Strangers | Problem] | None = None,
+        found: Iterable[Receipt | Nothing | Unmatched | Problem] | None = None,
     ) -> None:
         self.messages: list[Message] = []
         self.refused: list[Message] = []
@@ -45,7 +45,7 @@ class FakeSender:
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         self.asked.append(link)
         return next(self._found or iter(()), Nothing())
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.senders.contract import Message, Receipt
 from worker.senders.twilio_answers import Sought, broken, read, read_list
@@ -82,14 +82,14 @@ class TwilioSender:
 
     async def look_up(
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Strangers | Problem:
+    ) -> Receipt | Nothing | Unmatched | Problem:
         """Look for our message in Twilio's list of texts to the number: the body of ours has the link."""
         sought = Sought(to, link, since, known, service=self._from.get("MessagingServiceSid", ""))
 
-        def read_it(answer: HttpAnswer) -> Receipt | Nothing | Strangers | Problem:
+        def read_it(answer: HttpAnswer) -> Receipt | Nothing | Unmatched | Problem:
             return read_list(answer, sought, now=self._now())
 
-        found: Receipt | Nothing | Strangers | Problem = await self._ask(lambda token: self._list(to, token), read_it)
+        found: Receipt | Nothing | Unmatched | Problem = await self._ask(lambda token: self._list(to, token), read_it)
         if isinstance(found, Problem) and found.kind is Kind.UNKNOWN:
             return replace(found, kind=Kind.TRANSIENT)  # a look-up changes nothing at Twilio
         return found

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import BadAnswer, Broken, HttpAnswer, json_object, retry_after
 from worker.senders.contract import Receipt
 from worker.senders.masking import mask
@@ -83,7 +83,7 @@ class Sought:
     service: str = ""
 
 
-def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt | Nothing | Strangers | Problem:
+def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt | Nothing | Unmatched | Problem:
     """The result of looking for the message in Twilio's list of texts to its number. Never raises on Twilio's bytes."""
     try:
         body = json_object(answer.body)
@@ -103,7 +103,7 @@ def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt |
     bodiless = tuple(_sid(item) for item in recent if not item.get("body"))
     if bodiless:
         number = "a text" if len(bodiless) == 1 else f"{len(bodiless)} texts"
-        return Strangers(bodiless, f"Twilio accepted {number} to the number without storing the body: {bodiless[0]}")
+        return Unmatched(bodiless, f"Twilio accepted {number} to the number without storing the body: {bodiless[0]}")
     if body.get("next_page_uri"):
         return Problem(Kind.BAD_INPUT, "Twilio lists more texts to the number than one page holds")
     return Nothing()

@@ -1,1 +1,1 @@
-"""Every query. Each module owns what happens to one kind of row; transactions begin and end here, never above."""
+"""Every database query. Each module owns the changes to one kind of row. Transactions begin and end in this package."""

@@ -10,7 +10,7 @@ RULE = PauseRule(percent=10, least=50)
 
 
 @pytest.mark.parametrize(
-    ("tally", "pauses"),
+    ("counts", "pauses"),
     [
         (BounceCounts(0, 0, 0), False),
         (BounceCounts(49, 49, 0), False),
@@ -21,8 +21,8 @@ RULE = PauseRule(percent=10, least=50)
         (BounceCounts(1000, 50, 51), True),
     ],
 )
-def test_it_takes_more_than_a_tenth_of_at_least_fifty(tally, pauses):
-    assert (pause_reason([tally], RULE) is not None) is pauses
+def test_it_takes_more_than_a_tenth_of_at_least_fifty(counts, pauses):
+    assert (pause_reason([counts], RULE) is not None) is pauses
 
 
 def test_the_last_hour_shows_what_many_that_arrived_would_hide():
@@ -33,25 +33,25 @@ def test_the_last_hour_shows_what_many_that_arrived_would_hide():
 
 def test_the_reason_says_what_happened_and_what_to_do():
     assert pause_reason([BounceCounts(60, 2, 5)], RULE) == (
-        "7 of 60 messages were refused (2) or returned (5), more than 10 %:"
-        " look at the addresses, then `onboard resume`"
+        "7 of 60 messages were refused (2) or bounced (5), more than 10 %:"
+        " check the addresses, then run `onboard resume`"
     )
 
 
-tallies = st.tuples(st.integers(0, 2000), st.floats(0, 1), st.floats(0, 1)).map(
+any_counts = st.tuples(st.integers(0, 2000), st.floats(0, 1), st.floats(0, 1)).map(
     lambda drawn: BounceCounts(drawn[0], int(drawn[0] * drawn[1] * drawn[2]), int(drawn[0] * drawn[1] * (1 - drawn[2])))
 )
 
 
-@given(tallies, st.integers(1, 100), st.integers(1, 99))
-def test_one_more_that_comes_back_never_lets_a_paused_batch_go_on(tally, least, percent):
+@given(any_counts, st.integers(1, 100), st.integers(1, 99))
+def test_one_more_that_comes_back_never_lets_a_paused_batch_go_on(counts, least, percent):
     rule = PauseRule(percent, least)
-    worse = BounceCounts(tally.tried + 1, tally.refused + 1, tally.bounced)
-    assert pause_reason([tally], rule) is None or pause_reason([worse], rule) is not None
+    worse = BounceCounts(counts.tried + 1, counts.refused + 1, counts.bounced)
+    assert pause_reason([counts], rule) is None or pause_reason([worse], rule) is not None
 
 
-@given(tallies, st.integers(1, 99))
-def test_it_pauses_exactly_where_the_share_is_greater(tally, percent):
-    failed = tally.refused + tally.bounced
-    expected = tally.tried >= 1 and failed / tally.tried > percent / 100 + 1e-9
-    assert (pause_reason([tally], PauseRule(percent, least=1)) is not None) is expected
+@given(any_counts, st.integers(1, 99))
+def test_it_pauses_exactly_where_the_share_is_greater(counts, percent):
+    failed = counts.refused + counts.bounced
+    expected = counts.tried >= 1 and failed / counts.tried > percent / 100 + 1e-9
+    assert (pause_reason([counts], PauseRule(percent, least=1)) is not None) is expected

@@ -20,17 +20,17 @@ def ask(*channels, quiet, max_age=156 * HOUR, now=NOW, invite_at=None, zones=RIG
     return issue_at(channels, zones, quiet, invite_at=invite_at, max_age=max_age, now=now)
 
 
-def test_a_session_is_asked_for_when_its_message_may_leave():
+def test_a_session_is_requested_when_its_message_may_leave():
     assert ask("sms", quiet={"sms": NIGHT}) == MORNING
     assert ask("email", quiet={"sms": NIGHT}) == NOW
     assert ask("sms", quiet={"sms": NIGHT}, now=MORNING) == MORNING
 
 
-def test_a_link_that_is_only_fetched_is_asked_for_at_once():
+def test_a_link_that_is_only_fetched_is_requested_at_once():
     assert ask(quiet={"sms": NIGHT, "email": NIGHT}) == NOW
 
 
-def test_who_is_in_the_app_gets_the_session_at_once_and_the_message_later():
+def test_a_customer_in_the_app_gets_the_session_at_once_and_the_message_later():
     soon = NOW + 30 * MINUTE
     assert ask("sms", quiet={"sms": NIGHT}, invite_at=soon) == NOW
     assert message_at("sms", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == MORNING
@@ -39,7 +39,7 @@ def test_who_is_in_the_app_gets_the_session_at_once_and_the_message_later():
     assert message_at("email", RIGA, {}, invite_at=NOW - HOUR, now=NOW) == NOW
 
 
-def test_whose_time_in_the_app_has_passed_is_asked_for_as_late_as_others():
+def test_after_the_time_in_the_app_a_session_is_requested_as_late_as_usual():
     assert ask("sms", quiet={"sms": NIGHT}, invite_at=NOW - HOUR) == MORNING
     assert ask("sms", quiet={"sms": NIGHT}, invite_at=NOW) == MORNING
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.contact.fallback_channel import instead_of, writable
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 
 CHANNELS = st.sampled_from([(), ("email",), ("sms",), ("email", "sms")])
-WAYS = st.dictionaries(st.sampled_from(["email", "sms"]), st.none() | st.sampled_from(Reason))
+WAYS = st.dictionaries(st.sampled_from(["email", "sms"]), st.none() | st.sampled_from(SuppressionReason))
 FALLBACK = st.sampled_from([None, "email", "sms"])
 
 
@@ -23,7 +23,7 @@ def test_only_what_may_be_written_to_is_written_to(channels, fallback, ways):
 def test_another_channel_than_was_asked_for_needs_a_bounce_and_a_fallback(channels, fallback, ways):
     for channel in set(writable(channels, fallback, ways)) - set(channels):
         assert channel == fallback
-        assert any(ways.get(asked) is Reason.BOUNCE for asked in channels)
+        assert any(ways.get(asked) is SuppressionReason.BOUNCE for asked in channels)
 
 
 def test_a_channel_is_not_its_own_fallback():

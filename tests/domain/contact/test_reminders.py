@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
-from worker.domain.contact.reminders import Invited, NoReminder, Reminder, kind_of, next_reminder
+from worker.domain.contact.reminders import Invited, Reminder, kind_of, next_reminder
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -35,8 +36,8 @@ def following(invited=INVITED, *, after=AFTER, caps=CAPS, zones=UTC_ZONE, quiet=
 def test_reminders_are_counted_from_the_invitation_and_named_in_their_order():
     assert following() == Reminder("reminder-1", NOW + 2 * DAY)
     assert following(made={"reminder-1"}) == Reminder("reminder-2", NOW + 5 * DAY)
-    assert following(made={"reminder-1", "reminder-2"}) is NoReminder.NONE_LEFT
-    assert following(after=()) is NoReminder.NONE_LEFT
+    assert following(made={"reminder-1", "reminder-2"}) is Reason.NONE_LEFT
+    assert following(after=()) is Reason.NONE_LEFT
 
 
 def test_the_order_in_the_configuration_does_not_matter():
@@ -44,45 +45,45 @@ def test_the_order_in_the_configuration_does_not_matter():
 
 
 @pytest.mark.parametrize("job", sorted(set(JobState) - {JobState.INVITED}))
-def test_only_who_has_been_invited_and_has_not_ended_is_reminded(job):
-    assert following(job=job) is NoReminder.NOT_OPEN
+def test_only_an_invited_customer_whose_job_is_open_is_reminded(job):
+    assert following(job=job) is Reason.NOT_OPEN
 
 
 @pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS))
 def test_only_a_live_session_is_reminded_of(session):
-    assert following(session=session) is NoReminder.NOT_OPEN
+    assert following(session=session) is Reason.NOT_OPEN
 
 
-def test_who_has_begun_is_reminded_and_who_is_being_reviewed_is_not():
+def test_a_customer_who_has_begun_is_reminded_and_one_in_review_is_not():
     assert following(session=SessionState.STARTED) == Reminder("reminder-1", NOW + 2 * DAY)
-    assert following(session=SessionState.STARTED, in_review=True) is NoReminder.NOT_OPEN
+    assert following(session=SessionState.STARTED, in_review=True) is Reason.NOT_OPEN
 
 
 @pytest.mark.parametrize("invitation", sorted(set(InvitationState) - set(OUT)))
-def test_nobody_is_reminded_of_a_message_that_has_not_arrived(invitation):
-    assert following(invitation=invitation) is NoReminder.NOT_REACHED
+def test_no_reminder_follows_a_message_that_has_not_arrived(invitation):
+    assert following(invitation=invitation) is Reason.NOT_REACHED
 
 
 def test_a_suppressed_address_is_not_reminded():
-    assert following(suppressed=True) is NoReminder.SUPPRESSED
+    assert following(suppressed=True) is Reason.SUPPRESSED
 
 
 def test_reminders_count_against_the_cap_on_messages():
     assert following(messages=5) == Reminder("reminder-1", NOW + 2 * DAY)
-    assert following(messages=6) is NoReminder.MESSAGES_SPENT
+    assert following(messages=6) is Reason.MESSAGES_SPENT
 
 
 def test_a_link_with_too_little_life_left_is_not_reminded_of():
     due = NOW + 2 * DAY
     assert following(expires_at=due + 12 * HOUR) == Reminder("reminder-1", due)
-    assert following(expires_at=due + 12 * HOUR - MINUTE) is NoReminder.LINK_ENDS_FIRST
+    assert following(expires_at=due + 12 * HOUR - MINUTE) is Reason.LINK_ENDS_FIRST
 
 
 def test_the_life_that_counts_is_what_is_left_after_the_quiet_hours():
     night = QuietHours.parse("11:00-20:00")
     due = NOW + 2 * DAY + 8 * HOUR
     assert following(quiet=night) == Reminder("reminder-1", due)
-    assert following(quiet=night, expires_at=due + 11 * HOUR) is NoReminder.LINK_ENDS_FIRST
+    assert following(quiet=night, expires_at=due + 11 * HOUR) is Reason.LINK_ENDS_FIRST
 
 
 def test_after_an_outage_only_the_last_reminder_that_is_due_is_sent():
@@ -97,7 +98,7 @@ def test_quiet_hours_do_not_bunch_reminders_up():
 
 
 def test_other_times_in_the_configuration_repeat_no_reminder():
-    assert following(after=(DAY, 3 * DAY), made={"reminder-2"}, now=NOW + 2 * DAY) is NoReminder.NONE_LEFT
+    assert following(after=(DAY, 3 * DAY), made={"reminder-2"}, now=NOW + 2 * DAY) is Reason.NONE_LEFT
 
 
 clocks = st.builds(time, st.integers(0, 23), st.sampled_from([0, 30]))
@@ -117,7 +118,7 @@ def test_whenever_the_timer_looks_a_customer_gets_each_reminder_once_in_order_ap
     sent, now = [], NOW
     for step in [*steps, 100 * DAY]:
         found = next_reminder(after, caps, invited, zones, quiet, now)
-        assert isinstance(found, NoReminder) or found.due_at >= now
+        assert isinstance(found, Reason) or found.due_at >= now
         now += step
         if isinstance(found, Reminder) and found.due_at <= now:
             now = found.due_at

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.suppression import DETAILS, Reason, stronger, text_of
+from worker.domain.contact.suppression import DETAILS, SuppressionReason, stronger, text_of
 from worker.domain.intake.contacts import email, phone
 from worker.foundation.keyring import Keyring
 
@@ -27,7 +27,7 @@ def test_composed_and_decomposed_letters_are_one_address():
 @pytest.mark.parametrize(
     "other", ["ann+news@example.com", "a.nn@example.com", "ann@example.org", "ann@mail.example.com"]
 )
-def test_an_address_that_may_be_somebody_elses_is_another_one(other):
+def test_an_address_that_may_be_another_persons_is_another_one(other):
     assert text_of("email", other) != text_of("email", "ann@example.com")
 
 
@@ -36,7 +36,7 @@ def test_an_address_with_two_ats_is_cut_at_the_last():
     assert text_of("email", '"a@\u00df"@example.com') == text_of("email", '"a@SS"@example.com')
 
 
-def test_a_list_that_takes_an_address_and_who_suppresses_it_agree():
+def test_intake_and_suppression_read_an_address_the_same_way():
     for given_ in ("Ann@Example.com", "ann@m\u00fcnchen.example", "Ann.O'Neill+x@example.co.uk"):
         kept = email(given_)
         assert isinstance(kept, str)
@@ -46,7 +46,7 @@ def test_a_list_that_takes_an_address_and_who_suppresses_it_agree():
 
 SAID = {
     "expected an address such as name@example.com",
-    "expected a number as +37060000000",
+    "expected a number such as +37060000000",
     "expected the channel email or sms",
 }
 
@@ -88,11 +88,15 @@ def test_writing_an_address_anew_changes_nothing_more(local, domain):
     assert text_of("email", text.removeprefix("suppressed email ")) == text
 
 
-def test_what_the_customer_said_outranks_what_was_found_out():
-    assert stronger(Reason.BOUNCE, Reason.STOP) is stronger(Reason.STOP, Reason.BOUNCE) is Reason.STOP
-    assert stronger(Reason.MANUAL, Reason.COMPLAINT) is Reason.COMPLAINT
-    assert stronger(Reason.BOUNCE, Reason.MANUAL) is Reason.MANUAL
+def test_the_customers_wish_outranks_our_findings():
+    assert (
+        stronger(SuppressionReason.BOUNCE, SuppressionReason.STOP)
+        is stronger(SuppressionReason.STOP, SuppressionReason.BOUNCE)
+        is SuppressionReason.STOP
+    )
+    assert stronger(SuppressionReason.MANUAL, SuppressionReason.COMPLAINT) is SuppressionReason.COMPLAINT
+    assert stronger(SuppressionReason.BOUNCE, SuppressionReason.MANUAL) is SuppressionReason.MANUAL
 
 
-def test_every_reason_has_its_words():
-    assert set(DETAILS) == set(Reason)
+def test_every_reason_has_a_text():
+    assert set(DETAILS) == set(SuppressionReason)

@@ -53,7 +53,7 @@ def test_with_a_number_of_another_country_the_customer_may_be_in_either():
 
 
 @pytest.mark.parametrize("phone", [SATELLITE, "", "+", "+0", "+999999999999", "12", "\u0663\u0667"])
-def test_a_number_that_says_nothing_leaves_it_to_the_country(phone):
+def test_a_number_without_a_place_leaves_it_to_the_country(phone):
     assert candidates(phone=phone, country="LT") == ("Europe/Vilnius",)
 
 
@@ -62,7 +62,7 @@ def test_a_number_that_is_not_kept_as_ours_are_is_read_all_the_same(phone):
     assert set(candidates(phone=AUSTRALIAN_MOBILE)) <= set(candidates(phone=phone, country="AU"))
 
 
-def test_who_nothing_is_known_of_is_where_the_configuration_says():
+def test_an_unknown_place_is_the_configured_zone():
     assert candidates(default="Europe/Riga") == ("Europe/Riga",)
     assert candidates(country="BV", default="no zone") == ("UTC",)
 

@@ -13,7 +13,7 @@ from worker.domain.events.incoming import EventKind
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.events.schemas import files
 from worker.settings.model import Bus
-from worker.settings.outside import Told
+from worker.settings.outside import Published
 
 FOLDER = Path(__file__).parents[3] / "docs" / "events"
 KINDS = [*EventKind, *Happened]
@@ -38,8 +38,8 @@ def test_each_is_a_schema(kind):
     jsonschema.Draft202012Validator.check_schema(schema(kind))
 
 
-def test_what_can_be_subscribed_to_is_what_is_told():
-    assert set(get_args(Told)) == {kind.value for kind in Happened}
+def test_what_can_be_subscribed_to_is_what_is_published():
+    assert set(get_args(Published)) == {kind.value for kind in Happened}
 
 
 def test_an_event_of_ours_keeps_to_its_schema():
@@ -55,7 +55,7 @@ def test_an_event_of_ours_keeps_to_its_schema():
         {"type": "job.failed"},
     ],
 )
-def test_one_that_says_more_or_less_than_it_should_does_not(change):
+def test_an_event_with_more_or_fewer_fields_does_not_fit(change):
     message = json.loads(cloud_event(event(1)))
     data = message["data"] | change.pop("data", {})
     with pytest.raises(jsonschema.ValidationError):

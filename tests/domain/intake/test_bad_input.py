@@ -43,7 +43,7 @@ def test_naughty_strings_come_out_of_a_list_as_they_went_in():
     assert found == [[text, "A1"] for text in strings]
 
 
-def test_a_list_of_naughty_names_loses_nobody():
+def test_a_list_of_naughty_names_loses_no_customer():
     strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
     out = io.StringIO(newline="")
     csv.writer(out).writerows(

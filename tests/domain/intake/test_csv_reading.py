@@ -70,8 +70,8 @@ def test_the_encoding_that_is_asked_for_is_used(read):
         (b"\x00\x01\x02\x03" * 50, {}, "binary, or UTF-16 without a mark"),
         ((HEADER + "A1,a@example.com\n").encode("utf-16-le"), {}, "try --encoding utf-16-le"),
         (b"customer_id,na\x00me\nA1,x\n", {}, "NUL characters"),
-        (b"customer_id\n\x81\xff\n", {}, "neither UTF-8 nor Windows-1252 (byte 13)"),
-        (b"customer_id\nA\xe9\n", {"encoding": "utf-8"}, "the file is not utf-8: byte 14 does not fit"),
+        (b"customer_id\n\x81\xff\n", {}, "neither UTF-8 nor Windows-1252 (byte 13 cannot be decoded)"),
+        (b"customer_id\nA\xe9\n", {"encoding": "utf-8"}, "the file is not utf-8: byte 14 cannot be decoded"),
         (b"customer_id\nA\n", {"encoding": "klingon"}, "no such encoding"),
         (b"customer_id\nA\n", {"encoding": "base64"}, "no such encoding"),
         (b"customer_id\nA\n", {"delimiter": "::"}, "give one character"),
@@ -116,7 +116,7 @@ def test_the_delimiter_is_found(read, content):
 def test_a_list_of_one_column_is_read(read):
     lines = read("Customer ID\nA1\nA,2;3\n")
     assert [line.problems[0].problem for line in lines] == [
-        "neither an email nor a phone to write to",
+        "neither an email address nor a phone number",
         "2 cells, but the header has 1",
     ]
 

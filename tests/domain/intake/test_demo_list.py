@@ -40,7 +40,7 @@ def test_the_demo_has_people_and_companies_of_many_countries_for_every_endpoint_
     assert {customer.channel for customer in customers} == {Channel.EMAIL, Channel.SMS, Channel.BOTH}
 
 
-def test_nobody_on_a_shipped_list_can_be_reached():
+def test_no_person_on_a_shipped_list_can_be_reached():
     for path in (DEMO, EXAMPLE):
         with path.open(encoding="utf-8", newline="") as file:
             domains = {row["email"].rpartition("@")[2] for row in csv.DictReader(file) if "@" in row["email"]}

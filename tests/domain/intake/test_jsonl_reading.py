@@ -142,9 +142,9 @@ def test_a_column_that_is_given_twice_refuses_its_row(read):
     assert [said(line) for line in lines] == [
         {"email": "it is given twice, under two names"},
         {"idenfy-kyc.a": "it is given twice, under two names"},
-        {"idenfy-kyc.a": "it is given whole and in parts"},
-        {"email": "the key comes twice in one object"},
-        {"b": "the key comes twice in one object"},
+        {"idenfy-kyc.a": "it is given both as a whole and in parts"},
+        {"email": "the key appears twice in one object"},
+        {"b": "the key appears twice in one object"},
     ]
 
 
@@ -163,9 +163,12 @@ def test_a_column_that_is_given_twice_refuses_its_row(read):
         ('{"customer_id": 1e999}', "the line is not JSON"),
         ('{"customer_id": ' + "9" * 5000 + "}", "the line is not JSON"),
         ('{"customer_id": "A\x009"}', "the line is not JSON at character 19"),
-        ('{"customer_id": "A9", "idenfy-kyc.a": ' + "[" * DEEP + "]" * DEEP + "}", f"more than {MOST_LEVELS} deep"),
+        (
+            '{"customer_id": "A9", "idenfy-kyc.a": ' + "[" * DEEP + "]" * DEEP + "}",
+            f"more than {MOST_LEVELS} levels deep",
+        ),
         ('{"customer_id": "A9", "idenfy-kyc.a": ' + '{"a":' * DEEP + "1" + "}" * DEEP + "}", "deep"),
-        ('{"customer_id": "A9", "idenfy-kyc.a": ' + "[" * 40 + "]" * 40 + "}", f"more than {MOST_LEVELS} deep"),
+        ('{"customer_id": "A9", "idenfy-kyc.a": ' + "[" * 40 + "]" * 40 + "}", f"more than {MOST_LEVELS} levels deep"),
         ('{"customer_id": "A9", "first_name": "' + "x" * LONGEST_LINE + '"}', "more than 1,048,576 bytes"),
         (json.dumps({f"k{n}": 1 for n in range(MOST_KEYS + 1)}), f"more than {MOST_KEYS} keys"),
     ],
@@ -192,14 +195,14 @@ def test_what_no_database_or_encoding_holds_is_refused(read, column, bad):
 
 
 @pytest.mark.parametrize("value", ['["\\ud800"]', '{"b": {"c": "\\u0000"}}', '{"\\udc00": 1}'])
-def test_nor_is_it_taken_inside_a_parameter(read, value):
+def test_nor_is_it_accepted_inside_a_parameter(read, value):
     (of_json,) = read('{"customer_id": "A1", "channel": "none", "idenfy-kyc.a": ' + value + "}")
     quoted = value.replace('"', '""')
     (of_csv,) = read(
         f'customer_id,channel,idenfy-kyc.a\nA1,none,"{quoted}"\n',
         check_parameter=lambda _p, _n, cell: (json.loads(cell), None),
     )
-    assert said(of_json) == said(of_csv) == {"idenfy-kyc.a": "it holds a NUL character or half a character"}
+    assert said(of_json) == said(of_csv) == {"idenfy-kyc.a": "it contains a NUL character or half of a surrogate pair"}
 
 
 def test_problems_repeat_no_value_and_no_key_that_may_be_one(read):
@@ -226,14 +229,14 @@ def test_problems_repeat_no_value_and_no_key_that_may_be_one(read):
         (b"", {}, "the file is empty"),
         (b"\xef\xbb\xbf \n\n", {}, "no line of the list is a JSON object"),
         (b'["a",\n"b"]\n', {}, "no line of the list is a JSON object"),
-        (b"customer_id,email\nA1,a@example.com\n", {}, "say --format csv"),
+        (b"customer_id,email\nA1,a@example.com\n", {}, "use --format csv"),
         (written(ANN).encode("utf-16"), {}, "the file is UTF-16, and JSON lines are UTF-8"),
         (written(ANN).encode("utf-16-le"), {}, "binary, or UTF-16"),
         (b"\x00\x01\x02\x03" * 50, {}, "binary"),
         (b"\x1f\x8b\x08\x00", {}, "compressed (gzip): decompress it first"),
         (b"PK\x03\x04", {}, "a workbook (XLSX)"),
         (written(ANN).encode(), {"encoding": "cp1252"}, "--encoding: JSON lines are UTF-8"),
-        (written(ANN).encode(), {"delimiter": ";"}, "--delimiter: JSON lines have none"),
+        (written(ANN).encode(), {"delimiter": ";"}, "--delimiter: JSON lines have no delimiter"),
     ],
 )
 def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, content, options, reason):
@@ -244,12 +247,12 @@ def test_a_file_of_broken_objects_is_a_list_whose_rows_are_rejected(read):
     assert rows(read('{"customer_id": "A1",\n "email": "a@example.com"}\n')) == [("Rejected", 1), ("Rejected", 2)]
 
 
-def test_the_encoding_may_be_said_where_it_is_right(read):
+def test_the_right_encoding_may_be_given(read):
     assert rows(read(written(ANN), encoding="UTF_8")) == [("Accepted", 1)]
 
 
 @pytest.mark.parametrize("name", ["list.jsonl", "list.NDJSON", "list.txt", "list"])
-def test_json_lines_are_known_by_their_ending_or_their_first_sign(tmp_path, name):
+def test_json_lines_are_known_by_their_ending_or_their_first_byte(tmp_path, name):
     path = tmp_path / name
     path.write_text("\ufeff\n" + written(ANN), encoding="utf-8")
     opened = open_list(path, ListOptions(today=date(2026, 11, 20)))
@@ -312,6 +315,6 @@ KEYS = st.sampled_from(
 
 
 @given(st.dictionaries(KEYS | TEXT, VALUE | st.just("A1"), max_size=6))
-def test_no_object_crashes_the_judge(found):
+def test_no_object_crashes_the_check(found):
     (line,) = open_list(io.BytesIO(json.dumps(found).encode()), ListOptions(today=date(2026, 11, 20), form="jsonl"))
     assert line.row == 1

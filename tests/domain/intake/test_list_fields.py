@@ -65,7 +65,7 @@ def test_a_full_line_becomes_a_customer():
     )
 
 
-def test_all_that_is_wrong_with_a_line_is_said_at_once(problems):
+def test_all_problems_of_a_line_are_reported_at_once(problems):
     found = problems(
         customer_id="x" * 101,
         kind="person",
@@ -96,33 +96,33 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
         ("purpose", "Re-check 2!", "not a short name"),
         ("purpose", "p" * 65, "not a short name"),
         ("email", "nobody.example.com", "18 characters without an @"),
-        ("email", "a@example.com, b@example.com", "more than an address"),
+        ("email", "a@example.com, b@example.com", "more than one email address"),
         ("email", "Anna <a@example.com>", "20 characters that are not an email address"),
         ("email", "a@b", "3 characters that are not an email address"),
         ("email", "a@test", "an address whose domain has no dot"),
         ("email", "a..b@example.com", "16 characters that are not an email address"),
-        ("phone", "0171 3920012", "a national number, and no country"),
+        ("phone", "0171 3920012", "a national number without a country"),
         ("phone", "0049 171 3920012", "a number that starts with 00"),
         ("phone", "+999 1234567", "a number with a country code that does not exist"),
         ("phone", "+1 202 555", "too few digits for its country"),
         ("phone", "+1 202 555 01001 1", "too many digits for its country"),
-        ("phone", "call Anna", "9 characters, not all of them of a phone number"),
-        ("phone", "+1 800 FLOWERS", "14 characters, not all of them of a phone number"),
+        ("phone", "call Anna", "9 characters, and not all of them belong to a phone number"),
+        ("phone", "+1 800 FLOWERS", "14 characters, and not all of them belong to a phone number"),
         ("first_name", "n" * 101, "101 characters, more than 100"),
-        ("first_name", "An\u202ena", "it holds a character that cannot be seen"),
-        ("first_name", "An\x00na", "it holds a character that cannot be seen"),
-        ("last_name", "a\nb\nc", "it goes over 3 lines"),
-        ("company_name", "\ue000 GmbH", "it holds a character that cannot be seen"),
+        ("first_name", "An\u202ena", "it contains an invisible character"),
+        ("first_name", "An\x00na", "it contains an invisible character"),
+        ("last_name", "a\nb\nc", "it has 3 lines"),
+        ("company_name", "\ue000 GmbH", "it contains an invisible character"),
         ("address", "a" * 501, "501 characters, more than 500"),
         ("date_of_birth", "31.12.1990", "10 characters that are not YYYY-MM-DD"),
         ("date_of_birth", "19901231", "8 characters that are not YYYY-MM-DD"),
         ("date_of_birth", "1990-W01-1", "10 characters that are not YYYY-MM-DD"),
-        ("date_of_birth", "1990-02-30", "a day that does not exist"),
-        ("date_of_birth", "2026-11-21", "a day in the future"),
-        ("date_of_birth", "1890-01-01", "a day more than 130 years ago"),
+        ("date_of_birth", "1990-02-30", "a date that does not exist"),
+        ("date_of_birth", "2026-11-21", "a date in the future"),
+        ("date_of_birth", "1890-01-01", "a date more than 130 years ago"),
         ("sex", "x" * 21, "21 characters, more than 20"),
         ("nationality", "Lithuania", "9 characters that are not a country code"),
-        ("country", "UK", "not a code of ISO 3166"),
+        ("country", "UK", "not an ISO 3166 code"),
         ("country", "XX", "2 characters that are not a country code"),
         ("locale", "german", "6 characters that are not a locale"),
         ("timezone", "CEST/Berlin", "11 characters that are not a time zone"),
@@ -136,7 +136,7 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
         ("tags", "a,b", "a comma in a tag"),
         ("tags", "t" * 33, "a tag of 33 characters, more than 32"),
         ("template", "../secrets", "not a short name"),
-        ("address", "x" * 20_001, "20,001 characters"),
+        ("address", "x" * 20_001, "20,001 characters, more than 20,000"),
     ],
 )
 def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, column, cell, problem):
@@ -205,9 +205,9 @@ def test_a_line_without_a_channel_uses_what_it_has_email_first(customer, cells, 
 @pytest.mark.parametrize(
     ("cells", "problem"),
     [
-        ({}, "neither an email nor a phone to write to"),
-        ({"channel": "email", "phone": "+37060000000"}, "it asks for an email, and email is empty"),
-        ({"channel": "both", "email": "a@example.com"}, "it asks for an SMS, and phone is empty"),
+        ({}, "neither an email address nor a phone number"),
+        ({"channel": "email", "phone": "+37060000000"}, "it needs an email address, but email is empty"),
+        ({"channel": "both", "email": "a@example.com"}, "it needs a phone number, but phone is empty"),
     ],
 )
 def test_a_line_that_cannot_be_invited_as_it_asks_is_rejected(problems, cells, problem):
@@ -219,7 +219,7 @@ def test_a_contact_that_is_wrong_is_not_called_missing_too(problems):
 
 
 def test_a_column_that_is_none_of_ours_is_a_problem_of_an_event(problems):
-    assert problems(favourite_colour="blue") == {"favourite_colour": "not a column that we know"}
+    assert problems(favourite_colour="blue") == {"favourite_colour": "an unknown column"}
 
 
 def test_a_value_that_is_no_text_is_named_by_its_type(problems):

@@ -18,7 +18,7 @@ def test_titles_may_be_written_as_people_write_them(read):
     assert line.customer.person.date_of_birth == date(1990, 1, 2)
 
 
-def test_the_columns_are_told_by_our_names():
+def test_the_columns_have_our_names():
     raw = io.BytesIO(b"Kunde,email,notes,,IDENFY-KYC.documents\nA1,a@example.com,x,,PASSPORT\n")
     options = ListOptions(today=date(2026, 1, 1), mapping={"Kunde": "customer_id"}, ignore=frozenset({"Notes"}))
     assert open_list(raw, options).columns == ("customer_id", "email", "idenfy-kyc.documents")
@@ -34,11 +34,11 @@ def test_the_columns_are_told_by_our_names():
         ("customer_id,idenfy-kyx.documents", "the nearest provider is idenfy-kyc"),
         ("customer_id,a@example.com", "column 2 is unknown"),
         ("customer_id,+4917139200", "column 2 is unknown"),
-        ("email,phone", "no column customer_id"),
+        ("email,phone", "the column customer_id is missing"),
         ("customer_id,email,E-MAIL", "column 3"),
         ("customer_id,email,Email", "columns 2 and 3 are both email"),
-        ("customer_id,idenfy-kyb.a,idenfy-kyb.a.b", "idenfy-kyb.a is given whole and in parts"),
-        ("Anna,Muster", "the first row is not a header that we know: none of its 2 columns is ours"),
+        ("customer_id,idenfy-kyb.a,idenfy-kyb.a.b", "idenfy-kyb.a is given both as a whole and in parts"),
+        ("Anna,Muster", "the first row is not a known header: none of its 2 columns is known"),
     ],
 )
 def test_a_header_that_cannot_be_used_says_what_to_do(refusal, header, reason):
@@ -50,7 +50,7 @@ def test_every_reason_is_given_at_once(refusal):
     assert len(reasons) == 3
 
 
-def test_a_list_without_a_header_shows_nobody(refusal):
+def test_a_list_without_a_header_shows_no_personal_data(refusal):
     said = refusal("anna@example.com,Anna,+37060000000\nbert@example.com,Bert,+37060000001\n")
     assert "anna" not in said.lower()
     assert "370" not in said

@@ -53,7 +53,7 @@ def test_text_that_is_something_else_is_a_problem(text, wanted, problem):
     assert parse_cell(text, wanted) == (None, problem)
 
 
-def test_values_of_events_are_left_for_the_schema_to_judge():
+def test_values_of_events_are_left_for_the_schema_to_check():
     assert parse_cell(["1", 2], "integer") == (["1", 2], None)
 
 

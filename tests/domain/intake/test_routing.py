@@ -57,19 +57,19 @@ def test_within_a_route_the_first_account_that_is_able_is_chosen():
     )
 
 
-def test_the_others_that_are_able_stand_by_in_the_route_s_order():
+def test_the_other_able_accounts_are_fallback_accounts_in_the_route_s_order():
     rules = (Rule({}, ("au", "kyc-eu", "kyb", "au-new", "kyc-eu")),)
     for refused, fallback_accounts in (("", ("kyc-eu", "kyb", "au-new")), ("kyb", ("kyc-eu", "au-new"))):
         chosen = choose_account(Customer("A1"), rules, able=all_but(refused), known=KNOWN)
         assert (chosen.account, chosen.fallback_accounts) == ("au", fallback_accounts)
 
 
-def test_one_that_was_passed_over_does_not_stand_by():
+def test_an_account_that_was_passed_over_is_no_fallback_account():
     chosen = choose_account(Customer("A1", country="AU", entity_id="e"), RULES, able=all_but("au"), known=KNOWN)
     assert (chosen.account, chosen.fallback_accounts) == ("kyc-eu", ())
 
 
-def test_nobody_stands_by_where_the_list_names_the_account():
+def test_there_is_no_fallback_account_where_the_list_names_the_account():
     customer = Customer("A1", country="AU", entity_id="e", account="au")
     assert choose_account(customer, RULES, able=anyone, known=KNOWN).fallback_accounts == ()
 
@@ -139,9 +139,9 @@ def test_a_when_looks_at_any_column_whatever_its_case(when, fits):
 @pytest.mark.parametrize(
     ("when", "accounts", "said"),
     [
-        ({"contry": "AU"}, ("a",), "when.contry: not a column that routes can look at; the nearest is country"),
-        ({"country": "Australia"}, ("a",), "is not a country code"),
-        ({"country": ()}, ("a",), "when.country: an empty list fits nobody"),
+        ({"contry": "AU"}, ("a",), "when.contry: not a column that routes can use; the nearest is country"),
+        ({"country": "Australia"}, ("a",), "is not an ISO 3166 country code"),
+        ({"country": ()}, ("a",), "when.country: an empty list matches no customer"),
         ({}, (), "accounts: name at least one"),
     ],
 )

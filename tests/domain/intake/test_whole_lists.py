@@ -48,7 +48,7 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
-def test_a_spreadsheet_takes_no_cell_for_a_formula(start):
+def test_a_spreadsheet_reads_no_cell_as_a_formula(start):
     assert spreadsheet_safe(start + "1+1") == "'" + start + "1+1"
 
 

@@ -73,7 +73,7 @@ def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
         ("", "default"),
     ],
 )
-def test_words_fall_back_from_locale_to_language_to_default(own, locale, subject):
+def test_texts_fall_back_from_locale_to_language_to_default(own, locale, subject):
     templates = own(
         {
             **email("vip/pt-BR", **{"subject.txt": "exact"}),
@@ -85,7 +85,7 @@ def test_words_fall_back_from_locale_to_language_to_default(own, locale, subject
     assert said(templates, locale, "vip").subject == subject
 
 
-def test_what_a_template_has_no_words_for_is_said_by_the_default_one(own):
+def test_the_default_template_is_used_where_a_template_has_no_text(own):
     templates = own(email("vip/en"))
 
     assert said(templates, "de", "vip").subject == "Subject"
@@ -104,7 +104,7 @@ def test_a_locale_without_html_is_sent_as_text(own):
     assert said(own(email("default/pt")), "pt").html == ""
 
 
-def test_right_to_left_languages_are_told_so(own):
+def test_right_to_left_languages_have_their_direction(own):
     templates = own(email("default/ar", **{"body.html": "<html dir='{{ direction }}'>{{ link }}</html>"}))
 
     assert "dir='rtl'" in said(templates, "ar-EG").html
@@ -134,9 +134,9 @@ def test_every_documented_variable_is_there(own):
         ({"layout.html": "<p>{% block request %}{% endblock %}</p>"}, "default/de/body.html: lacks {{ link }}"),
         (
             {"default/en/subject.txt": "{{ link }}"},
-            "default/en/subject.txt: {{ link }} is a secret, which a subject does not keep",
+            "default/en/subject.txt: {{ link }} is a secret and must not be in a subject",
         ),
-        ({"default/en/subject.txt": " \n "}, "default/en/subject.txt: renders nothing"),
+        ({"default/en/subject.txt": " \n "}, "default/en/subject.txt: renders no text"),
         (
             {"default/en/body.txt": "{{ link }}\n{{ frist_name }}"},
             "default/en/body.txt, line 2: there is no variable frist_name, did you mean first_name?",
@@ -145,17 +145,17 @@ def test_every_documented_variable_is_there(own):
         ({"default/en/body.txt": "{{ link|center(9) }}"}, "default/en/body.txt, line 1: No filter named 'center'."),
         (
             {"default/en/body.html": "{% extends 'gone.html' %}"},
-            "default/en/body.html: the layout that it extends is not there",
+            "default/en/body.html: the layout that it extends does not exist",
         ),
         (
             {"default/en/body.html": "{% extends 'default/en/sms.txt' %}"},
-            "default/en/body.html, line 1: a layout ends as what extends it, .html or .txt",
+            "default/en/body.html, line 1: a layout must end like the file that extends it, .html or .txt",
         ),
         ({"default/en/body.htm": "x"}, "default/en/body.htm: not used; the files are "),
         ({"default/en/mail.txt": "x"}, "default/en/mail.txt: not used; the files are "),
         (
             email("vip/de"),
-            "vip: nothing in the default locale en; other languages get built-in words",
+            "vip: no text in the default locale en; other languages get the built-in text",
         ),
     ],
 )
@@ -166,10 +166,10 @@ def test_check_names_what_is_wrong_with_a_template(own, files, problem):
 
 
 def test_a_default_language_that_nothing_is_written_in_is_a_problem(own):
-    assert own({}, locale="ja").problems() == ['[invitations] locale = "ja": there are no words in that language']
+    assert own({}, locale="ja").problems() == ['[invitations] locale = "ja": there is no template in that language']
 
 
-def test_a_folder_that_is_not_there_is_a_problem_and_the_built_in_words_remain(tmp_path):
+def test_a_missing_folder_is_a_problem_and_the_built_in_texts_remain(tmp_path):
     templates = Templates(tmp_path / "gone")
 
     assert len(templates.problems()) == 1
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_
         said(templates)
 
 
-def test_hidden_files_are_nobodys_business(own):
+def test_hidden_files_are_ignored(own):
     assert own({".DS_Store": "x", "default/.git/x": "y"}).problems() == []
 
 

@@ -186,7 +186,7 @@ def test_the_first_of_a_month_is_written_as_the_french_do(templates):
         ("../de", "en"), ("-", "en"), ("en-GB", "en"),
     ],
 )  # fmt: skip
-def test_a_language_without_words_gets_the_default_one(templates, locale, language):
+def test_a_language_without_a_text_gets_the_default_one(templates, locale, language):
     assert templates.render(to(locale), channel="email", now=NOW).language == language
 
 

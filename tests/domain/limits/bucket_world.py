@@ -1,7 +1,7 @@
 """Workers that share a budget, and a server that enforces a limit by itself, in simulated time: minutes in no time.
 
-The workers do what a dispatcher does (take, open, call, flush; halt at a 429), over the same pure functions and a list
-of events; what a call takes, and which ones a server refuses whatever their rate, is drawn from a seeded generator.
+The workers do what a dispatcher does (claim, open, call, flush; halt at a 429), with the same pure functions and a list
+of events. A seeded generator draws how long calls take, and which calls a server refuses at any rate.
 """
 
 import heapq
@@ -17,13 +17,13 @@ from worker.domain.model.endings import Kind, RetryPolicy
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)
 FLUSH = timedelta(milliseconds=100)
-STATEMENT = timedelta(milliseconds=2)  # what a transaction takes
+STATEMENT = timedelta(milliseconds=2)  # the time of a transaction
 LEASE = timedelta(seconds=60)
 
 
 @dataclass
 class Server:
-    """A token bucket that holds one second's rate; `refuses` is the share that it refuses whatever the rate."""
+    """A token bucket that holds one second's rate; `refuses` is the share that it refuses at any rate."""
 
     rate: float  # calls per second
     retry_after: timedelta | None = timedelta(seconds=1)
@@ -50,7 +50,7 @@ class Worker:
     permits: int
     out: int = 0
     halts: int = 0
-    wants: bool = False  # to take as soon as there is a free permit
+    wants: bool = False  # to claim as soon as there is a free permit
     lessons: list[Lesson] = field(default_factory=list)
     flushes_at: datetime | None = None
 
@@ -69,7 +69,7 @@ class World:
         self._order = itertools.count()
         self._events: list = []
         for worker in self.workers:
-            self._at(self.now, self._take, worker)
+            self._at(self.now, self._claim, worker)
 
     def run(self, **time: float) -> None:
         until = self.now + timedelta(**time)
@@ -79,7 +79,7 @@ class World:
         self.now = until
 
     def used(self, since: datetime = START) -> float:
-        """The share of what the server allows that it was asked for and accepted."""
+        """The accepted calls as a share of the calls that the server allows."""
         seconds = (self.now - since).total_seconds()
         return sum(at >= since for at in self.server.accepted) / (self.server.rate * seconds)
 
@@ -91,10 +91,10 @@ class World:
     def _at(self, when: datetime, what, *arguments) -> None:
         heapq.heappush(self._events, (when, next(self._order), what, arguments))
 
-    def _take(self, worker: Worker) -> None:
+    def _claim(self, worker: Worker) -> None:
         free = worker.permits - worker.out
-        if any(lesson.kind for lesson in worker.lessons):  # what told it to halt is written first
-            self._at(self.now + STATEMENT, self._take, worker)
+        if any(lesson.kind for lesson in worker.lessons):  # the answer that made it halt is written first
+            self._at(self.now + STATEMENT, self._claim, worker)
             return
         if free <= 0:
             worker.wants = True
@@ -110,7 +110,7 @@ class World:
             begins_at = max(slots.at(index), self.now + STATEMENT)
             self._at(begins_at, self._call, worker, worker.halts, granted.probe)
         again_at = granted.again_at or self.now
-        self._at(max(again_at, self.now + STATEMENT), self._take, worker)
+        self._at(max(again_at, self.now + STATEMENT), self._claim, worker)
 
     def _call(self, worker: Worker, halts: int, probe: bool) -> None:
         if halts != worker.halts:
@@ -144,4 +144,4 @@ class World:
         worker.out -= 1
         if worker.wants:
             worker.wants = False
-            self._at(self.now, self._take, worker)
+            self._at(self.now, self._claim, worker)

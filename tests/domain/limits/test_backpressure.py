@@ -1,4 +1,4 @@
-"""Issuing waits for the senders, so that no link grows too old in their queue, and nobody waits for ever."""
+"""Issuing waits for the senders, so that no link grows too old in their queue, and no customer waits for ever."""
 
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ def left(max_age=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, sto
     return room(max_age=max_age, lane=Lane(interval, paused_until, stopped), waiting=waiting, now=NOW)
 
 
-def test_there_is_room_for_what_leaves_in_half_the_time_that_a_link_keeps():
+def test_there_is_room_for_the_messages_of_half_a_links_usable_time():
     assert left() == 900
     assert left(waiting=800) == 100
     assert left(waiting=900) == left(waiting=5000) == 0
@@ -39,7 +39,7 @@ def test_a_pause_that_is_over_soon_is_a_part_of_the_queue():
     assert left(paused_until=NOW + MINUTE, interval=timedelta(0)) is None
 
 
-def test_what_there_is_no_room_for_is_looked_at_again_before_the_sender_has_nothing_to_do():
+def test_without_room_it_is_asked_again_before_the_sender_has_nothing_to_do():
     def again(**lane):
         return ask_again_at(max_age=30 * MINUTE, lane=Lane(SECOND, **lane), now=NOW) - NOW
 
@@ -48,7 +48,7 @@ def test_what_there_is_no_room_for_is_looked_at_again_before_the_sender_has_noth
     assert again(stopped=True) == 5 * MINUTE
 
 
-def test_a_channel_slower_than_a_link_keeps_has_room_for_one_at_a_time():
+def test_a_channel_slower_than_a_links_life_has_room_for_one_at_a_time():
     assert left(interval=HOUR) == 1
     assert left(interval=HOUR, waiting=1) == 0
 

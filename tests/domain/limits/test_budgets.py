@@ -1,4 +1,4 @@
-"""What calls teach about their account: pauses that double and end, stops, the one call that goes first, credits."""
+"""What calls show about their account: pauses that double and end, stops, the probe, credits."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ RULE = BudgetRule("kyc", retry=RetryPolicy(first=SECOND, most=timedelta(seconds=
 WELL = BudgetState()
 
 
-def told_to_wait(after=None, *, began_at=NOW):
+def rate_limited(after=None, *, began_at=NOW):
     return Lesson(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
 
 
@@ -45,66 +45,66 @@ def granted(state, *, most=10, now=NOW, rule=RULE):
 
 
 def test_a_429_with_a_time_pauses_until_then():
-    state = learn(WELL, told_to_wait(30 * SECOND))
+    state = learn(WELL, rate_limited(30 * SECOND))
     assert (state.blocked_until, state.pause_reason) == (NOW + 30 * SECOND, "HTTP 429")
     assert granted(state).slots.count == 0
     assert granted(state).again_at == NOW + 30 * SECOND
 
 
 def test_a_429_without_a_time_pauses_for_the_first_wait():
-    assert learn(WELL, told_to_wait()).blocked_until == NOW + SECOND
+    assert learn(WELL, rate_limited()).blocked_until == NOW + SECOND
 
 
 def test_each_further_pause_is_twice_as_long_up_to_the_longest():
     state, now, waits = WELL, NOW, []
     for _ in range(6):
-        state = learn(state, told_to_wait(began_at=now), now=now)
+        state = learn(state, rate_limited(began_at=now), now=now)
         waits.append((state.blocked_until - now).total_seconds())
         now = state.blocked_until
     assert waits == [1, 2, 4, 8, 10, 10]
 
 
 def test_after_a_success_pauses_begin_anew():
-    state = learn(WELL, told_to_wait())
+    state = learn(WELL, rate_limited())
     later = state.blocked_until
-    state = learn(state, told_to_wait(began_at=later), now=later)
+    state = learn(state, rate_limited(began_at=later), now=later)
     later = state.blocked_until
     state = learn(state, Lesson(later), now=later)
     assert (state.pauses, state.pause_reason) == (0, "")
-    assert learn(state, told_to_wait(began_at=later), now=later).blocked_until == later + SECOND
+    assert learn(state, rate_limited(began_at=later), now=later).blocked_until == later + SECOND
 
 
 def test_calls_that_began_before_the_pause_do_not_make_it_longer():
     began = NOW - SECOND
-    state = learn(WELL, told_to_wait(began_at=began))
-    again = learn(state, *[told_to_wait(began_at=began)] * 50, now=NOW + SECOND / 2)
+    state = learn(WELL, rate_limited(began_at=began))
+    again = learn(state, *[rate_limited(began_at=began)] * 50, now=NOW + SECOND / 2)
     assert replace(again, pace=state.pace) == state
 
 
 def test_fifty_answers_of_one_moment_are_one_pause():
-    state = learn(WELL, *[told_to_wait(began_at=NOW - SECOND)] * 50)
+    state = learn(WELL, *[rate_limited(began_at=NOW - SECOND)] * 50)
     assert (state.pauses, state.blocked_until) == (1, NOW + SECOND)
 
 
 def test_a_late_answer_that_names_a_later_time_is_kept_to():
-    state = learn(WELL, told_to_wait(2 * SECOND, began_at=NOW - SECOND))
-    state = learn(state, told_to_wait(30 * SECOND, began_at=NOW - SECOND))
+    state = learn(WELL, rate_limited(2 * SECOND, began_at=NOW - SECOND))
+    state = learn(state, rate_limited(30 * SECOND, began_at=NOW - SECOND))
     assert (state.blocked_until, state.pauses) == (NOW + 30 * SECOND, 1)
 
 
 def test_a_late_answer_never_shortens_a_pause():
-    state = learn(WELL, told_to_wait(30 * SECOND, began_at=NOW - SECOND))
-    assert learn(state, told_to_wait(SECOND, began_at=NOW - SECOND)).blocked_until == NOW + 30 * SECOND
+    state = learn(WELL, rate_limited(30 * SECOND, began_at=NOW - SECOND))
+    assert learn(state, rate_limited(SECOND, began_at=NOW - SECOND)).blocked_until == NOW + 30 * SECOND
 
 
 def test_a_success_that_began_before_the_pause_says_nothing_about_it():
-    state = learn(WELL, told_to_wait())
+    state = learn(WELL, rate_limited())
     after = learn(state, Lesson(NOW - SECOND), now=NOW + SECOND)
     assert replace(after, pace=state.pace) == state
 
 
 def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
-    state = learn(WELL, told_to_wait())
+    state = learn(WELL, rate_limited())
     later = state.blocked_until
     first = granted(state, now=later)
     assert (first.slots.count, first.probe) == (1, True)
@@ -112,12 +112,12 @@ def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
     second = granted(state, now=later)
     assert second.slots.count == 0
     assert later < second.again_at <= later + MINUTE
-    # it came back well: everybody goes on
+    # it succeeded: all calls go on
     assert granted(learn(state, Lesson(later), now=later), now=later).slots.count == 10
 
 
 def test_where_no_row_was_found_for_the_first_call_another_worker_may_make_it():
-    state = learn(WELL, told_to_wait())
+    state = learn(WELL, rate_limited())
     later = state.blocked_until
     assert after_claim(state, RULE, granted(state, now=later), 0, now=later, probe_for=MINUTE) == state
 
@@ -141,13 +141,13 @@ def test_a_first_call_that_fails_otherwise_lets_the_next_one_try(kind):
     assert (after.pauses, after.probe_until) == (2, None)
 
 
-def test_an_account_that_cannot_be_reached_is_paused_like_one_that_said_wait():
-    away = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
-    state = learn(WELL, away)
+def test_an_account_that_cannot_be_reached_is_paused_like_a_rate_limited_one():
+    unreachable = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    state = learn(WELL, unreachable)
     assert (state.blocked_until, state.pauses, state.pause_reason) == (NOW + SECOND, 1, "connection refused")
 
 
-def test_rows_that_no_credit_is_left_for_stop_the_account_once_with_the_reason():
+def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():
     rule = replace(RULE, credits=3)
     state = at_cap(BudgetState(credits_used=3), rule, now=NOW)
     assert (state.stopped_at, state.stop_reason) == (NOW, "its cap of 3 credits is used up")
@@ -170,7 +170,7 @@ def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(kind):
     assert (stopped.slots.count, stopped.again_at) == (0, None)
 
 
-def test_a_success_of_a_call_that_was_out_does_not_undo_a_stop():
+def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():
     state = learn(WELL, Lesson(NOW, Kind.AUTH, "HTTP 401"), Lesson(NOW + SECOND))
     assert state.stopped_at == NOW
 
@@ -182,8 +182,8 @@ def test_a_resumed_account_tries_with_one_call():
     assert granted(learn(state, Lesson(NOW))).slots.count == 10
 
 
-def test_resuming_what_is_not_stopped_changes_nothing():
-    state = learn(WELL, told_to_wait())
+def test_resuming_an_account_that_is_not_stopped_changes_nothing():
+    state = learn(WELL, rate_limited())
     assert resumed(state) == state
 
 
@@ -248,18 +248,18 @@ def test_an_answer_closes_the_breaker(kind):
     assert granted(state, now=later).slots.count == 10
 
 
-def test_calls_that_were_out_when_the_breaker_opened_neither_close_nor_extend_it():
+def test_calls_in_flight_when_the_breaker_opened_neither_close_nor_extend_it():
     state = learn(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND)
     assert learn(state, Lesson(NOW), *failing(*[Kind.TRANSIENT] * 30), now=NOW + SECOND) == state
 
 
-def test_an_account_that_is_away_is_paused_at_once_and_its_breaker_opens_after_five():
-    away = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
-    state, now = learn(WELL, away), NOW
+def test_an_unreachable_account_is_paused_at_once_and_its_breaker_opens_after_five():
+    unreachable = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    state, now = learn(WELL, unreachable), NOW
     assert (state.failures, state.opened_at) == (1, None)
     for _ in range(4):
         now = state.blocked_until
-        state = learn(state, replace(away, began_at=now), now=now)
+        state = learn(state, replace(unreachable, began_at=now), now=now)
     assert (state.failures, state.opened_at) == (5, now)
     assert state.pause_reason == "5 calls in a row failed, the last with connection refused"
 
@@ -277,14 +277,14 @@ def slots_of(grant):
     return [grant.slots.at(index) for index in range(grant.slots.count)]
 
 
-def test_slots_that_turned_out_unused_are_free_again():
+def test_slots_that_were_not_used_are_free_again():
     first = granted(WELL, rule=PACED)
     state = after_claim(WELL, PACED, first, 10, now=NOW, probe_for=MINUTE)
     assert given_back(state, PACED, slots_of(first)[4:]).next_at == slots_of(first)[4]
     assert given_back(state, PACED, slots_of(first)).next_at == NOW
 
 
-def test_an_unused_slot_that_somebody_has_reserved_behind_is_not_given_twice():
+def test_an_unused_slot_before_a_reserved_one_is_not_given_twice():
     first = granted(WELL, most=3, rule=PACED)
     state = after_claim(WELL, PACED, first, 3, now=NOW, probe_for=MINUTE)
     second = granted(state, most=3, rule=PACED)
@@ -302,13 +302,13 @@ PACES = st.sampled_from([(), (Limit.parse("1/second"),), (Limit.parse("20/second
 
 
 class Account(RuleBasedStateMachine):
-    """Workers that share one budget row take, call and learn in any order."""
+    """Workers that share one budget row claim, call and learn in any order."""
 
     @initialize(limits=PACES)
     def start(self, limits):
         self.rule = BudgetRule("kyc", limits, retry=RetryPolicy(first=SECOND, most=timedelta(seconds=60)))
         self.state, self.now = BudgetState(), NOW
-        self.out = []  # calls that have begun, by when, and whether they went first
+        self.out = []  # when the calls in flight began
         self.unwell = False
 
     @rule(step=st.timedeltas(timedelta(0), timedelta(seconds=90)))
@@ -316,7 +316,7 @@ class Account(RuleBasedStateMachine):
         self.now += step
 
     @rule(most=st.integers(1, 20), found=st.integers(0, 20))
-    def take(self, most, found):
+    def claim(self, most, found):
         given = grant(self.state, self.rule, most=most, now=self.now, horizon=SECOND, probe_for=MINUTE)
         if given.slots.count:
             assert self.state.stopped_at is None

@@ -1,5 +1,4 @@
-"""An account's permits: never more than its concurrency in all, fair among those who fill theirs, and all of it
-used."""
+"""An account's permits: never more than its concurrency, shared fairly by the dispatchers, and all used."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +16,7 @@ def held(**permits):
 
 
 def settle(cap, owners, busy=None, rounds=40, rows=None):
-    """What the owners come to hold when each asks in turn, with as many calls out as it may have, or `busy`."""
+    """The shares after each owner asks in turn, with as many calls in flight as it may have, or `busy`."""
     rows = {} if rows is None else rows
     for _ in range(rounds):
         for owner in owners:
@@ -26,38 +25,38 @@ def settle(cap, owners, busy=None, rounds=40, rows=None):
     return rows
 
 
-def test_one_that_works_alone_comes_to_have_all():
+def test_a_dispatcher_that_works_alone_gets_all_permits():
     assert settle(50, ["a"])["a"].use == 50
 
 
-def test_those_who_work_share_fairly_and_all_is_used():
+def test_dispatchers_share_permits_fairly_and_all_are_used():
     assert [settle(50, "abc")[owner].use for owner in "abc"] == [17, 17, 16]
 
 
-def test_it_begins_with_a_part_and_no_less_than_a_few():
+def test_a_dispatcher_begins_with_a_part_and_no_less_than_a_few():
     assert share(100, [], "a", busy=0, now=NOW).use == 25
     assert share(10, [], "a", busy=0, now=NOW).use == BEGINS_WITH
     assert share(3, [], "a", busy=0, now=NOW).use == 3
 
 
-def test_one_that_waits_for_a_slow_call_does_not_keep_the_others_from_working():
+def test_a_dispatcher_that_waits_for_a_slow_call_does_not_stop_the_other_dispatchers():
     rows = settle(50, "ab", {"a": 1, "b": 0})
     assert rows["a"].use + rows["b"].use <= 50
     assert settle(50, ["b"], rows={"a": rows["a"]})["b"].use >= 25
 
 
-def test_what_is_in_flight_stays_its_holders_until_it_ends():
+def test_the_permit_of_a_call_in_flight_stays_its_owners_until_the_call_ends():
     assert share(10, held(a=10, b=0), "a", busy=9, now=NOW) == Share(use=5, keep=9)
     assert share(10, held(a=9, b=0), "b", busy=0, now=NOW) == Share(use=1, keep=1)
     assert share(10, held(a=9, b=1), "a", busy=4, now=NOW) == Share(use=5, keep=5)
 
 
-def test_the_places_of_one_whose_time_is_over_are_the_others():
+def test_expired_permits_go_to_the_other_dispatchers():
     gone = Held("gone", 10, NOW)
     assert share(10, [gone, *held(a=8)], "a", busy=8, now=NOW).use == 10
 
 
-def test_with_fewer_places_than_shifts_each_has_its_turn():
+def test_with_fewer_permits_than_dispatchers_each_dispatcher_has_its_turn():
     turns = {owner: 0 for owner in "abc"}
     for turn in range(6):
         now = NOW + turn * TURN
@@ -74,7 +73,7 @@ def test_with_fewer_places_than_shifts_each_has_its_turn():
     cap=st.integers(1, 40),
     steps=st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["call", "end", "ask", "leave"])), max_size=120),
 )
-def test_however_they_come_and_go_no_more_calls_are_out_than_there_are_places(cap, steps):
+def test_in_any_order_of_dispatchers_no_more_calls_are_in_flight_than_there_are_permits(cap, steps):
     rows, out = {}, {}
     for owner, what in steps:
         mine = rows.get(owner, Share(0, 0))
@@ -86,18 +85,18 @@ def test_however_they_come_and_go_no_more_calls_are_out_than_there_are_places(ca
             rows.pop(owner, None)
             out.pop(owner, None)
         else:
-            everybody = held(**{name: kept.keep for name, kept in rows.items()})
-            rows[owner] = share(cap, everybody, owner, busy=out.get(owner, 0), now=NOW)
+            all_held = held(**{name: kept.keep for name, kept in rows.items()})
+            rows[owner] = share(cap, all_held, owner, busy=out.get(owner, 0), now=NOW)
         assert sum(kept.keep for kept in rows.values()) <= cap
         assert sum(out.values()) <= cap
 
 
-def test_one_that_nearly_fills_what_it_has_comes_to_have_twice_as_much_and_one_that_does_not_keeps_it():
+def test_a_dispatcher_that_uses_nearly_all_its_permits_gets_twice_as_many_and_else_keeps_them():
     assert share(100, held(a=40), "a", busy=30, now=NOW) == Share(80, 80, alone=True)
     assert share(100, held(a=40), "a", busy=29, now=NOW) == Share(40, 40, alone=True)
 
 
-def test_one_that_fills_less_than_a_fourth_gives_half_of_it_up_but_not_what_it_began_with():
+def test_a_dispatcher_that_uses_less_than_a_fourth_releases_half_but_keeps_what_it_began_with():
     assert share(100, held(a=80), "a", busy=20, now=NOW) == Share(80, 80, alone=True)
     assert share(100, held(a=80), "a", busy=19, now=NOW) == Share(40, 40, alone=True)
     assert share(100, held(a=40), "a", busy=0, now=NOW) == Share(25, 25, alone=True)

@@ -1,4 +1,4 @@
-"""Who gets an account's slots: events before batches, a share of them the batches', and none left unused."""
+"""How an account's slots are shared: events before batches, a share for batches, and no slot left unused."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +10,11 @@ jitters = st.floats(0, 1, exclude_max=True)
 
 
 def shared(slots, jitter, events, batches):
-    """How many events and how many batch rows get slots, and how often each was asked."""
+    """The kinds of the rows that get slots, and how often each function was called."""
     queues = {"event": events, "batch": batches}
     asked = {"event": 0, "batch": 0}
 
-    def take(kind):
+    def queue(kind):
         def some(most):
             assert most > 0
             asked[kind] += 1
@@ -24,12 +24,12 @@ def shared(slots, jitter, events, batches):
 
         return some
 
-    rows = share_out(slots, jitter, soon=slots, events=take("event"), batches=take("batch")).rows
+    rows = share_out(slots, jitter, soon=slots, events=queue("event"), batches=queue("batch")).rows
     return rows, asked
 
 
 @given(st.integers(1, 300), jitters, counts, counts)
-def test_no_slot_is_left_while_anybody_waits_and_none_is_given_twice(slots, jitter, events, batches):
+def test_no_slot_is_left_while_a_row_waits_and_none_is_given_twice(slots, jitter, events, batches):
     rows, _ = shared(slots, jitter, events, batches)
     assert len(rows) == min(slots, events + batches)
     assert rows.count("event") <= events
@@ -52,13 +52,11 @@ def test_with_only_batches_waiting_each_is_asked_no_more_than_once(slots, jitter
 
 
 @given(st.integers(1, 300), st.integers(0, 300), jitters, counts, counts)
-def test_of_the_slots_further_ahead_batches_have_only_their_share_and_only_beside_events(
-    slots, soon, jitter, events, batches
-):
+def test_later_slots_go_to_batches_only_by_their_share_and_only_when_events_wait(slots, soon, jitter, events, batches):
     soon = min(soon, slots)
     queues = {"event": events, "batch": batches}
 
-    def take(kind):
+    def queue(kind):
         def some(most):
             claimed = min(most, queues[kind])
             queues[kind] -= claimed
@@ -66,7 +64,7 @@ def test_of_the_slots_further_ahead_batches_have_only_their_share_and_only_besid
 
         return some
 
-    shared = share_out(slots, jitter, soon=soon, events=take("event"), batches=take("batch"))
+    shared = share_out(slots, jitter, soon=soon, events=queue("event"), batches=queue("batch"))
     kept = for_batches(slots, jitter)
     crowded = events >= slots - kept
     assert shared.rows.count("batch") <= (max(kept, soon) if crowded else max(soon - events, 0))

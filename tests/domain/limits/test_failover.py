@@ -1,4 +1,4 @@
-"""Who takes over whose rows, and how many of them at a time."""
+"""Which account takes over which rows, and how many at a time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,8 @@ import pytest
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.failover import (
     CHUNK,
+    FALLBACK_ACCOUNTS_LENGTH,
     LEAST,
-    OTHERS_LENGTH,
     ROUTE_LENGTH,
     SOON,
     fallback_accounts_after,
@@ -16,8 +16,8 @@ from worker.domain.limits.failover import (
     keeps_one,
     may_take_over,
     room,
+    route_after_takeover,
     taker,
-    told,
     trouble,
 )
 from worker.domain.limits.rate_adaptation import Pace
@@ -37,13 +37,13 @@ def limited(text: str, **more) -> BudgetRule:
 @pytest.mark.parametrize(
     ("state", "words"),
     [(WELL, ""), (STOPPED, "is stopped"), (OPEN, "has its breaker open"), (PAUSED, "")],
-    ids=["well", "stopped", "breaker open", "told to wait"],
+    ids=["well", "stopped", "breaker open", "rate-limited"],
 )
 def test_a_stop_and_an_open_breaker_are_trouble_and_a_pause_is_none(state, words):
     assert trouble(state) == words
 
 
-def test_who_is_in_trouble_or_has_no_credit_left_takes_nothing_over():
+def test_an_account_in_trouble_or_without_credits_takes_nothing_over():
     rule = BudgetRule("b", credits=7)
     assert may_take_over(BudgetState(credits_used=6), rule)
     assert not may_take_over(BudgetState(credits_used=7), rule)
@@ -62,31 +62,31 @@ def test_who_is_in_trouble_or_has_no_credit_left_takes_nothing_over():
         ("a,b,c", {"a", "c"}, "c"),
     ],
 )
-def test_the_most_preferred_that_is_well_takes_over_and_never_the_account_itself(fallback_accounts, well, expected):
+def test_the_most_preferred_working_account_takes_over_and_never_the_account_itself(fallback_accounts, well, expected):
     assert taker("a", fallback_accounts, well) == expected
 
 
-def test_the_order_of_preference_outlives_every_taking_over():
+def test_the_order_of_preference_outlives_every_takeover():
     fallback_accounts = fallback_accounts_after("a", "b,c")  # a fails, b has it
     assert (fallback_accounts, taker("b", fallback_accounts, {"a", "c"})) == ("a,b,c", "a")  # b fails, a is back
     assert (fallback_accounts_after("b", fallback_accounts), taker("b", fallback_accounts, {"c"})) == ("a,b,c", "c")
     assert taker("c", fallback_accounts, {"a", "b"}) == "a"
 
 
-def test_an_account_without_limits_is_given_a_lot_less_what_it_has_to_do():
+def test_an_account_without_limits_is_given_a_chunk_less_its_due_rows():
     assert room(WELL, BudgetRule("b"), due=0, now=NOW) == CHUNK
     assert room(WELL, BudgetRule("b"), due=CHUNK - 1, now=NOW) == 1
     assert room(WELL, BudgetRule("b"), due=CHUNK + 1, now=NOW) == 0
 
 
-def test_an_account_with_limits_is_given_what_they_allow_it_soon():
+def test_an_account_with_limits_is_given_the_rows_that_they_allow_soon():
     assert room(WELL, limited("20/second"), due=0, now=NOW) == 201  # the first at once
     assert room(WELL, limited("20/second"), due=150, now=NOW) == 51
     reserved = BudgetState(next_at=NOW + SOON / 2)
     assert room(reserved, limited("20/second"), due=0, now=NOW) == 101
 
 
-def test_an_account_whose_limit_turned_out_to_be_lower_is_given_what_that_allows_it():
+def test_an_account_whose_limit_was_found_to_be_lower_is_given_the_rows_that_it_allows():
     slower = BudgetState(pace=Pace(rate=5.0))
     assert room(slower, limited("20/second"), due=0, now=NOW) == 51
     assert room(slower, BudgetRule("b"), due=0, now=NOW) == 51
@@ -104,7 +104,7 @@ def test_an_account_that_is_paused_for_longer_is_given_nothing_yet():
     assert room(soon, limited("20/second"), due=0, now=NOW) == 101
 
 
-def test_nobody_is_given_more_rows_than_it_has_credits():
+def test_no_account_is_given_more_rows_than_it_has_credits():
     assert room(BudgetState(credits_used=5), BudgetRule("b", credits=8), due=0, now=NOW) == 3
     assert room(BudgetState(credits_used=5), BudgetRule("b", credits=8), due=2, now=NOW) == 1
     assert room(BudgetState(credits_used=5), limited("20/second", credits=8), due=3, now=NOW) == 0
@@ -119,17 +119,17 @@ def test_a_row_stays_for_the_call_that_finds_out_whether_the_account_is_back():
     assert keeps_one(out, now=NOW + SOON)
 
 
-def test_the_route_says_who_had_the_row_last_and_why_not_any_more():
-    route = told("route 2: country=AU", "au", "is stopped")
+def test_the_route_names_the_account_that_had_the_row_last_and_why_it_lost_the_row():
+    route = route_after_takeover("route 2: country=AU", "au", "is stopped")
     assert route == "route 2: country=AU; taken over from au, which is stopped"
-    again = told(route, "kyc-eu", "has its breaker open")
+    again = route_after_takeover(route, "kyc-eu", "has its breaker open")
     assert again == "route 2: country=AU; taken over from kyc-eu, which has its breaker open"
-    long = told("r" * ROUTE_LENGTH, "au", "is stopped")
+    long = route_after_takeover("r" * ROUTE_LENGTH, "au", "is stopped")
     assert len(long) == ROUTE_LENGTH
     assert long.endswith("r; taken over from au, which is stopped")
 
 
-def test_as_many_others_are_kept_as_fit_with_the_account_itself():
+def test_as_many_fallback_accounts_are_kept_as_fit_with_the_account_itself():
     assert joined("a", ()) == ""
     assert joined("a", ("b", "c")) == "b,c"
     names = [f"{letter * 60}" for letter in "bcdefghij"]
@@ -137,6 +137,6 @@ def test_as_many_others_are_kept_as_fit_with_the_account_itself():
     assert kept.split(",") == names[:5]
     assert (
         len(fallback_accounts_after("a" * 60, kept))
-        <= OTHERS_LENGTH
+        <= FALLBACK_ACCOUNTS_LENGTH
         < len(fallback_accounts_after("a" * 60, f"{kept},{names[5]}"))
     )

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain.limits.bucket_world import START, Server, World
-from worker.domain.limits.rate_adaptation import FLOOR, FORGET_LIMIT, Pace, adapted, counted
+from worker.domain.limits.rate_adaptation import (
+    FORGET_FOUND_LIMIT_AFTER,
+    LOWEST_SHARE_OF_CONFIGURED,
+    Pace,
+    adapted,
+    counted,
+)
 
 SECOND = timedelta(seconds=1)
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -19,7 +25,7 @@ waits = st.sampled_from([SECOND, None])  # Retry-After
 
 @settings(max_examples=6, deadline=None)
 @given(rate=st.integers(20, 50), latency=latencies, wait=waits, workers=st.integers(1, 4), seed=st.integers(0, 99))
-def test_where_the_configured_limit_is_twice_the_real_one_that_is_used_and_few_are_refused(
+def test_when_the_configured_limit_is_twice_the_real_one_the_real_one_is_used_and_few_calls_are_refused(
     rate, latency, wait, workers, seed
 ):
     world = World(Server(rate, wait), f"{2 * rate}/second", latency=latency, workers=workers, seed=seed)
@@ -65,17 +71,17 @@ def test_a_provider_that_refuses_some_whatever_the_rate_is_not_slowed_into_the_g
 
 @pytest.mark.parametrize("rate", [27, 80])
 def test_however_the_refusals_fall_the_pace_is_never_below_its_floor(rate):
-    """With these draws it once was: the second step of a trial, and the small ones after it, did not look at it."""
+    """With these draws it once was: the second step of a trial, and the small steps after it, ignored the floor."""
     world = World(Server(1e6, refuses=0.03), f"{rate}/second", seed=4)
     world.run(minutes=6)
-    assert min(found for _, found in world.rates if found is not None) >= 0.999 * rate * FLOOR
+    assert min(found for _, found in world.rates if found is not None) >= 0.999 * rate * LOWEST_SHARE_OF_CONFIGURED
 
 
-def test_what_slowing_down_did_not_help_is_undone_and_remembered():
+def test_a_lower_rate_that_did_not_help_is_undone_and_the_share_is_remembered():
     world = World(Server(1e6, refuses=0.02), "50/second", latency=0.05)
     world.run(minutes=2)
     slower = [rate for _, rate in world.rates if rate is not None]
-    assert slower, "it did not even try"
+    assert slower, "no lower rate was tried"
     assert (world.state.pace.rate, world.state.pace.trial_rate) == (None, None)
     assert 0.01 < world.state.pace.habit < 0.05
     tried = len(world.rates)
@@ -119,7 +125,7 @@ def test_a_sustained_share_of_refusals_halves_it_and_no_lower_than_the_floor():
         pace = counted(pace, 50.0, granted=100, refused=30, now=now)
         pace = adapted(pace, 50.0, now=now)
         now += SECOND
-    assert pace.rate == pytest.approx(50.0 * FLOOR)
+    assert pace.rate == pytest.approx(50.0 * LOWEST_SHARE_OF_CONFIGURED)
 
 
 def test_refusals_fade():
@@ -132,15 +138,15 @@ def test_refusals_fade():
 
 def test_the_limit_found_for_an_account_without_one_is_forgotten_after_an_hour_without_refusals():
     pace = Pace(rate=5.0, refused_at=NOW, raised_at=NOW, counted_at=NOW)
-    assert adapted(pace, None, now=NOW + FORGET_LIMIT / 2).rate is not None
-    assert adapted(pace, None, now=NOW + FORGET_LIMIT) == Pace()
+    assert adapted(pace, None, now=NOW + FORGET_FOUND_LIMIT_AFTER / 2).rate is not None
+    assert adapted(pace, None, now=NOW + FORGET_FOUND_LIMIT_AFTER) == Pace()
 
 
 class WithoutAdapting(World):
-    """The same, at the configured rate whatever comes back."""
+    """The same world, always at the configured rate."""
 
-    def _take(self, worker):
-        super()._take(worker)
+    def _claim(self, worker):
+        super()._claim(worker)
         self.state = replace(self.state, pace=Pace())
 
 
@@ -148,7 +154,7 @@ def replace_server(server):
     return Server(server.rate, server.retry_after, server.refuses)
 
 
-def test_what_nobody_asks_for_is_not_raised():
+def test_a_rate_that_is_not_used_is_not_raised():
     """Whether a higher rate is allowed would be found out at the next rush, by refusals."""
     found = Pace(rate=10.0, refused_from=40.0, lowered_at=NOW - 60 * SECOND, raised_at=NOW - 10 * SECOND)
     assert adapted(replace(found, granted=49.0), 40.0, now=NOW).rate == 10.0

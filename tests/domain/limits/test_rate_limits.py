@@ -70,7 +70,7 @@ def test_an_unhurried_worker_gets_every_slot_that_the_limit_has(limit, wanted):
     assert slots.end == NOW + limit.interval * wanted
 
 
-def test_what_was_not_taken_is_there_for_the_next_worker():
+def test_slots_that_were_not_claimed_are_there_for_the_next_worker():
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
     first = grant(BudgetState(), rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
     state = after_claim(BudgetState(), rule, first, 3, now=NOW, probe_for=HORIZON)
@@ -78,7 +78,7 @@ def test_what_was_not_taken_is_there_for_the_next_worker():
     assert (first.slots.count, second.slots.first) == (10, NOW + timedelta(milliseconds=300))
 
 
-def test_slots_that_nobody_used_are_not_made_up_for():
+def test_slots_that_were_not_used_are_not_made_up_for():
     state = BudgetState(next_at=NOW - timedelta(hours=1))
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
     granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON, probe_for=HORIZON)
@@ -122,7 +122,7 @@ def test_a_limit_is_read(text, limit):
 @pytest.mark.parametrize(
     "text", ["", "20", "0/second", "-1/second", "1.5/second", "20/week", "20 per second", "1/second/second", "1e3/hour"]
 )
-def test_what_is_no_limit_is_refused_with_an_example(text):
+def test_a_text_that_is_no_limit_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="20/second"):
         Limit.parse(text)
 
@@ -147,9 +147,9 @@ def test_a_process_spaces_its_calls_by_the_tightest_limit():
     assert spacing([]) == timedelta(0)
 
 
-def test_a_pause_is_as_long_as_it_was_told_to_be_else_the_backoff():
+def test_a_pause_is_as_long_as_retry_after_else_the_backoff():
     backoff = timedelta(seconds=8)
-    told = timedelta(seconds=3)
-    assert pause_until(retry_after=told, backoff=backoff, now=NOW) == NOW + told
+    wait = timedelta(seconds=3)
+    assert pause_until(retry_after=wait, backoff=backoff, now=NOW) == NOW + wait
     assert pause_until(retry_after=timedelta(0), backoff=backoff, now=NOW) == NOW
     assert pause_until(retry_after=None, backoff=backoff, now=NOW) == NOW + backoff

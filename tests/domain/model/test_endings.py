@@ -14,8 +14,8 @@ POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seco
 WAITS = (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
 
 
-def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=None, **told):
-    problem = Problem(kind, "HTTP 500", **told)
+def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=None, **fields):
+    problem = Problem(kind, "HTTP 500", **fields)
     return ending_for(
         problem,
         attempt=attempt,
@@ -31,16 +31,16 @@ def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=N
 @pytest.mark.parametrize("attempt", [1, 4, 1000])
 @pytest.mark.parametrize("repeatable", [False, True])
 @pytest.mark.parametrize("kind", WAITS)
-def test_being_told_to_wait_is_a_snooze_however_often_it_happens(kind, repeatable, attempt):
+def test_a_rate_limited_call_is_a_snooze_however_often_it_happens(kind, repeatable, attempt):
     assert ending(kind, attempt=attempt, repeatable=repeatable) == Snooze(LATER, kind.value, "HTTP 500")
 
 
 @pytest.mark.parametrize("attempt", [1, 4, 1000])
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
 def test_an_account_that_cannot_be_reached_is_waited_for_however_long(kind, attempt):
-    away = Problem(kind, "connection refused", unreachable=True)
+    unreachable = Problem(kind, "connection refused", unreachable=True)
     how = {"repeatable": False, "policy": POLICY, "resume_at": LATER, "now": NOW, "jitter": 0.5}
-    assert ending_for(away, attempt=attempt, **how) == Snooze(LATER, "unreachable", "connection refused")
+    assert ending_for(unreachable, attempt=attempt, **how) == Snooze(LATER, "unreachable", "connection refused")
 
 
 @pytest.mark.parametrize("attempt", [1, 4])
@@ -61,19 +61,19 @@ def test_an_unknown_outcome_is_held_where_repeating_costs(attempt):
 
 
 @pytest.mark.parametrize("attempt", [1, 4, 1000])
-def test_an_unknown_outcome_is_looked_up_where_that_can_be_done_and_not_before_its_time(attempt):
+def test_an_unknown_outcome_is_reconciled_where_that_is_possible_and_not_before_its_time(attempt):
     reconciled = ending(Kind.UNKNOWN, attempt=attempt, at=LATER)
     assert (type(reconciled), reconciled.at, reconciled.reason) == (Reconcile, LATER, "unknown")
     assert "12:05:00 UTC" in reconciled.detail
     assert not isinstance(ending(Kind.UNKNOWN, repeatable=True, at=LATER), Reconcile)
 
 
-def test_a_conflict_is_looked_up_at_once_since_nothing_of_it_can_arrive_later():
+def test_a_conflict_is_reconciled_at_once_since_its_call_cannot_be_carried_out_late():
     assert ending(Kind.CONFLICT, at=LATER) == Reconcile(NOW, "conflict", "HTTP 500")
 
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.UNKNOWN, Kind.CONFLICT}))
-def test_what_is_no_question_is_not_looked_up(kind):
+def test_a_known_outcome_is_not_reconciled(kind):
     assert ending(kind, at=LATER) == ending(kind)
 
 
@@ -87,7 +87,7 @@ def test_a_failure_that_may_be_repeated_is_tried_until_the_attempts_are_spent(ki
     assert spent == Cancel("attempts_spent", "4 attempts failed, the last with: HTTP 500")
 
 
-def test_what_concerns_the_account_is_told_from_what_concerns_the_row():
+def test_problems_of_the_account_differ_from_problems_of_the_row():
     assert {kind for kind in Kind if Problem(kind, "").concerns_account} == set(WAITS)
     assert all(Problem(kind, "", unreachable=True).concerns_account for kind in Kind)
 

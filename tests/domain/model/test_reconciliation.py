@@ -1,4 +1,4 @@
-"""What a look-up says about the call in doubt, and what becomes of its row."""
+"""What a look-up says about a call whose outcome is unknown, and what becomes of its row."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ from worker.domain.model.reconciliation import (
     Listing,
     More,
     Nothing,
-    Strangers,
     UnknownCall,
+    Unmatched,
     compare,
     ending_of_reconciliation,
     lost_answers,
@@ -32,17 +32,17 @@ def ending(found, about=None, attempts=1):
     return ending_of_reconciliation(found, about or unknown_call(), attempts, POLICY, NOW, 0.5)
 
 
-# What is there, compared with what we know.
+# The provider's list, compared with what is known.
 
 
 @pytest.mark.parametrize("entries", [(), (OURS,)])
-def test_a_list_of_what_we_know_says_that_the_call_was_not_carried_out(entries):
+def test_a_list_of_known_sessions_shows_that_the_call_was_not_carried_out(entries):
     assert isinstance(compare(Listing(entries), unknown_call()), Nothing)
 
 
-def test_a_session_that_we_do_not_know_may_be_the_calls():
+def test_an_unmatched_session_may_be_the_calls():
     found = compare(Listing((LOST, OURS)), unknown_call())
-    assert isinstance(found, Strangers)
+    assert isinstance(found, Unmatched)
     assert found.references == ("scan-2",)
     assert "scan-2 (ACTIVE)" in found.detail
     assert "2026-11-20 11:58:45 UTC" in found.detail
@@ -51,7 +51,7 @@ def test_a_session_that_we_do_not_know_may_be_the_calls():
 
 def test_a_page_without_one_is_followed_by_the_next_and_not_for_ever():
     assert compare(Listing((OURS,), more=True), unknown_call()) == More()
-    assert isinstance(compare(Listing((LOST,), more=True), unknown_call()), Strangers)
+    assert isinstance(compare(Listing((LOST,), more=True), unknown_call()), Unmatched)
     endless = compare(Listing((OURS,), more=True), unknown_call(page=MOST_PAGES))
     assert isinstance(endless, Problem)
     assert isinstance(ending(endless), Hold)
@@ -61,21 +61,21 @@ def test_a_page_without_one_is_followed_by_the_next_and_not_for_ever():
 
 
 def test_where_nothing_is_there_the_call_is_made_again_at_once():
-    assert ending(Nothing()) == Retry(NOW, "unknown", "looked up: it was not carried out")
+    assert ending(Nothing()) == Retry(NOW, "unknown", "reconciled: the call was not carried out")
 
 
-def test_calls_that_are_lost_again_and_again_are_not_made_for_ever():
+def test_calls_without_an_answer_are_not_repeated_for_ever():
     assert isinstance(ending(Nothing(), attempts=3), Retry)
     assert ending(Nothing(), attempts=4).reason == "attempts_spent"
     assert isinstance(ending(Nothing(), attempts=4), Cancel)
 
 
-def test_where_a_session_is_there_whose_token_nobody_holds_a_person_decides():
+def test_an_unmatched_session_whose_token_is_lost_is_held_for_a_person():
     assert ending(compare(Listing((LOST,)), unknown_call())).reason == "unknown"
     assert isinstance(ending(compare(Listing((LOST,)), unknown_call())), Hold)
 
 
-def test_the_next_page_is_read_at_once_and_the_row_stays_in_doubt():
+def test_the_next_page_is_read_at_once_and_the_outcome_stays_unknown():
     assert ending(More()).at == NOW
     assert isinstance(ending(More()), Reconcile)
 
@@ -86,7 +86,7 @@ def test_a_look_up_that_fails_is_made_again_later_and_then_a_person_decides(kind
     assert [ending(problem, unknown_call(failures=tried)).at - NOW for tried in (0, 1, 2)] == [
         timedelta(seconds=seconds) for seconds in (0.5, 1, 2)
     ]
-    assert ending(problem, unknown_call(failures=3)) == Hold("unknown", "it cannot be looked up: HTTP 500")
+    assert ending(problem, unknown_call(failures=3)) == Hold("unknown", "the call cannot be reconciled: HTTP 500")
 
 
 def test_a_look_up_that_names_a_time_is_made_again_then():
@@ -95,26 +95,28 @@ def test_a_look_up_that_names_a_time_is_made_again_then():
 
 
 def test_a_look_up_that_is_refused_for_good_is_not_tried_again():
-    assert ending(Problem(Kind.BAD_INPUT, "HTTP 404")) == Hold("unknown", "it cannot be looked up: HTTP 404")
+    assert ending(Problem(Kind.BAD_INPUT, "HTTP 404")) == Hold("unknown", "the call cannot be reconciled: HTTP 404")
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT])
 @pytest.mark.parametrize("failures", [0, 99])
-def test_what_concerns_the_account_is_waited_for_and_counts_for_nothing(kind, failures):
-    told = ending(Problem(kind, "HTTP 429", retry_after=timedelta(minutes=5)), unknown_call(failures=failures))
+def test_a_problem_of_the_account_is_waited_for_and_counts_as_no_failure(kind, failures):
+    snooze = ending(Problem(kind, "HTTP 429", retry_after=timedelta(minutes=5)), unknown_call(failures=failures))
     due_at = NOW + timedelta(minutes=5) if kind is Kind.RATE_LIMITED else NOW
-    assert told == Snooze(due_at, kind.value, "HTTP 429")
+    assert snooze == Snooze(due_at, kind.value, "HTTP 429")
 
 
 def test_an_account_that_cannot_be_reached_is_waited_for():
-    away = Problem(Kind.TRANSIENT, "connection refused", unreachable=True)
-    assert ending(away, unknown_call(failures=99)) == Snooze(NOW + POLICY.first, "unreachable", "connection refused")
+    unreachable = Problem(Kind.TRANSIENT, "connection refused", unreachable=True)
+    assert ending(unreachable, unknown_call(failures=99)) == Snooze(
+        NOW + POLICY.first, "unreachable", "connection refused"
+    )
 
 
 # A conflict is evidence: the provider refuses because of a session.
 
 
-def test_a_conflict_with_a_session_that_we_know_is_tried_again_later_and_then_held_with_it():
+def test_a_conflict_with_a_known_session_is_tried_again_later_and_then_held_with_it():
     conflict = unknown_call(Kind.CONFLICT)
     known = compare(Listing((Listed("scan-1", "ACTIVE"),)), conflict)
     retry = ending(known, conflict, attempts=2)
@@ -124,7 +126,7 @@ def test_a_conflict_with_a_session_that_we_know_is_tried_again_later_and_then_he
     assert "scan-1 (ACTIVE)" in held.detail
 
 
-def test_a_conflict_with_a_session_that_we_do_not_know_is_held_with_it():
+def test_a_conflict_with_an_unmatched_session_is_held_with_it():
     conflict = unknown_call(Kind.CONFLICT)
     held = ending(compare(Listing((LOST,)), conflict), conflict)
     assert (type(held), held.reason) == (Hold, "conflict")
@@ -139,7 +141,7 @@ def test_many_sessions_are_shown_as_a_few_and_their_number():
     assert len(found.references) == 10
 
 
-def test_what_is_waited_for_is_said_in_words():
+def test_lost_answers_are_counted_in_words():
     assert lost_answers(1, 0) == "1 call whose answer was lost"
     assert lost_answers(2, 1) == "2 calls and 1 message whose answer was lost"
     assert lost_answers(0, 0) == ""

@@ -1,4 +1,4 @@
-"""Which state an ending leads to, and what a job or a batch comes to from its parts."""
+"""Which state an ending leads to, and the state of a job or a batch from its parts."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.endings import Cancel, Done, Hold, Retry, Snooze
+from worker.domain.model.endings import Cancel, Done, Hold, Retry, Snooze, invitation_state_after, job_state_after
 from worker.domain.model.states import (
     ENDED_JOBS,
     LIVE_SESSIONS,
@@ -16,8 +16,6 @@ from worker.domain.model.states import (
     JobState,
     SessionState,
     batch_state,
-    invitation_state_after,
-    job_state_after,
     job_state_from_invitations,
 )
 
@@ -62,7 +60,7 @@ def test_each_ending_has_its_states(ending, states):
         ([SUPERSEDED, FAILED], JobState.FAILED),
     ],
 )
-def test_a_job_is_what_its_invitations_make_of_it(invitations, state):
+def test_the_invitations_of_a_job_decide_its_state(invitations, state):
     assert job_state_from_invitations(invitations) is state
     assert job_state_from_invitations(invitations[::-1]) is state
 
@@ -88,11 +86,11 @@ def state_of(jobs, *, issued_only=0, paused=False, cancelled=False, importing=Fa
         ({}, 0, BatchState.FINISHED),  # every line was refused: there is nothing left to do
     ],
 )
-def test_a_batch_is_what_its_jobs_make_of_it(jobs, issued_only, state):
+def test_the_jobs_of_a_batch_decide_its_state(jobs, issued_only, state):
     assert state_of(jobs, issued_only=issued_only) is state
 
 
-def test_what_a_person_did_to_a_batch_comes_before_what_its_jobs_say():
+def test_a_decision_about_a_batch_comes_before_the_states_of_its_jobs():
     finished = {JobState.COMPLETED: 1}
     assert state_of(finished, paused=True) is BatchState.PAUSED
     assert state_of(finished, cancelled=True, paused=True) is BatchState.CANCELLED
@@ -118,7 +116,7 @@ def test_a_sent_batch_has_no_job_that_still_has_to_be_served(jobs):
     assert (state_of(jobs) in (BatchState.SENT, BatchState.FINISHED)) == (to_do == 0)
 
 
-def test_the_sets_of_states_say_what_the_design_says():
+def test_the_sets_of_states_are_as_designed():
     assert {state.value for state in ENDED_JOBS} == {"completed", "lapsed", "failed", "cancelled"}
     assert {state.value for state in OUT_JOBS - ENDED_JOBS} == {"invited", "held"}
     assert {SessionState.WAITING, SessionState.STARTED} == LIVE_SESSIONS

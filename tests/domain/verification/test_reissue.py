@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.caps import Caps, Lapse
+from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
     Decision,
@@ -18,7 +19,6 @@ from worker.domain.verification.reissue import (
     ReissueRule,
     SessionFacts,
     Wait,
-    Why,
     decide,
 )
 from worker.providers.fake import FakeProvider
@@ -51,51 +51,51 @@ def test_a_session_that_ended_unused_is_replaced():
 
 
 @pytest.mark.parametrize("job", sorted(ENDED_JOBS))
-def test_nobody_who_has_ended_is_asked_again(job):
-    assert decision(job=job) == Leave(Why.ENDED)
+def test_a_customer_whose_job_has_ended_gets_no_new_session(job):
+    assert decision(job=job) == Leave(Reason.JOB_ENDED)
 
 
 @pytest.mark.parametrize("job", [JobState.WAITING, JobState.WORKING, JobState.ISSUED])
-def test_a_link_that_never_left_is_replaced_when_its_turn_comes(job):
-    assert decision(job=job) == Leave(Why.NOT_INVITED)
+def test_a_link_that_never_left_is_replaced_when_its_message_is_due(job):
+    assert decision(job=job) == Leave(Reason.NOT_INVITED)
 
 
 @pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS - {SessionState.EXPIRED}))
 def test_a_final_result_is_no_reason_for_a_new_session(session):
-    assert decision(session=session) == Leave(Why.DECIDED)
+    assert decision(session=session) == Leave(Reason.SESSION_DECIDED)
 
 
-def test_who_was_erased_is_left_alone():
-    assert decision(erased=True) == Leave(Why.ERASED)
+def test_an_erased_customer_is_left_alone():
+    assert decision(erased=True) == Leave(Reason.ERASED)
 
 
-def test_what_is_in_doubt_waits_for_its_answer():
-    assert decision(outcome_unknown=True) == decision(job=JobState.HELD) == Wait(None, Why.OUTCOME_UNKNOWN)
+def test_an_unknown_outcome_waits_for_its_reconciliation():
+    assert decision(outcome_unknown=True) == decision(job=JobState.HELD) == Wait(None, Reason.UNKNOWN)
 
 
-def test_who_is_being_reviewed_is_not_asked_to_begin_anew():
-    assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Why.IN_REVIEW)
+def test_a_customer_in_review_is_not_asked_to_start_again():
+    assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Reason.IN_REVIEW)
 
 
 def test_by_our_own_clock_a_result_may_come_for_a_while_after_the_end():
     end = NOW - HOUR
-    assert decision(now=end) == decision(now=end + 14 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+    assert decision(now=end) == decision(now=end + 14 * MINUTE) == Wait(end + 15 * MINUTE, Reason.ALIVE)
     assert decision(now=end + 15 * MINUTE) == Reissue(end + 15 * MINUTE)
 
 
-def test_unless_told_otherwise_that_is_longer_than_a_session_that_was_opened_last_minute_goes_on():
+def test_by_default_that_is_longer_than_a_session_opened_in_the_last_minute_can_take():
     end = NOW - HOUR
     rule = ReissueRule(RULE.caps, RULE.spacing, RULE.per_day, RULE.max_age)
-    assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Why.ALIVE)
+    assert decision(rule=rule, now=end + 10 * MINUTE) == Wait(end + 15 * MINUTE, Reason.ALIVE)
 
 
-def test_when_the_provider_has_said_that_it_expired_nothing_more_comes():
+def test_after_the_provider_has_reported_the_expiry_no_result_comes():
     assert decision(session=SessionState.EXPIRED, now=NOW - HOUR) == Reissue(NOW - HOUR)
 
 
 @pytest.mark.parametrize("session", sorted(LIVE_SESSIONS | {SessionState.EXPIRED}))
 @pytest.mark.parametrize("ahead", [timedelta(0), DAY])
-def test_where_the_provider_says_when_it_is_never_asked_before(session, ahead):
+def test_a_session_is_never_requested_before_the_providers_time(session, ahead):
     later = NOW + 5 * HOUR
     rule = replace(RULE, ahead=ahead)
     found = decision(rule=rule, session=session, allowed_from=later, expires_at=later, now=NOW)
@@ -112,9 +112,9 @@ def test_a_provider_that_ended_the_session_early_is_asked_again_at_once_where_it
 
 def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():
     alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
-    assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Why.ALIVE)
+    assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Reason.ALIVE)
     assert decision(alive, rule=replace(RULE, ahead=2 * HOUR)) == Reissue(NOW)
-    assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Why.ALIVE)
+    assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Reason.ALIVE)
 
 
 def test_sessions_of_a_customer_are_spaced():
@@ -122,7 +122,7 @@ def test_sessions_of_a_customer_are_spaced():
     assert decision(short) == Reissue(NOW + 22 * HOUR)
 
 
-def test_a_session_is_asked_for_no_earlier_than_its_message_may_leave():
+def test_a_session_is_not_requested_before_its_message_may_leave():
     quiet = {"email": QuietHours.parse("13:00-17:00")}
     assert decision(quiet=quiet) == Reissue(NOW + 3 * HOUR)
     short = replace(STANDING, issued_at=NOW - 2 * HOUR)
@@ -131,9 +131,9 @@ def test_a_session_is_asked_for_no_earlier_than_its_message_may_leave():
 
 def test_used_up_caps_end_the_job_with_their_reason():
     for changes, reason in (
-        ({"reissues": 3}, Lapse.REISSUES_SPENT),
-        ({"messages": 6}, Lapse.MESSAGES_SPENT),
-        ({"channels": ()}, Lapse.SUPPRESSED),
+        ({"reissues": 3}, Reason.REISSUES_SPENT),
+        ({"messages": 6}, Reason.MESSAGES_SPENT),
+        ({"channels": ()}, Reason.SUPPRESSED),
     ):
         found = decision(**changes)
         assert isinstance(found, Lapsed)
@@ -145,12 +145,12 @@ def test_used_up_caps_do_not_end_a_job_whose_link_still_opens():
     alive = replace(STANDING, expires_at=NOW + HOUR, allowed_from=LONG_AGO, reissues=3)
     ends = NOW + HOUR + 15 * MINUTE
     for ahead in (timedelta(0), 2 * HOUR):
-        assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Why.ALIVE)
+        assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Reason.ALIVE)
 
 
 def test_an_account_reissues_so_many_a_day_and_the_rest_tomorrow():
     assert decision(reissued_today=99) == Reissue(NOW)
-    assert decision(reissued_today=100) == Wait(datetime(2026, 11, 21, tzinfo=UTC), Why.DAY_CAP)
+    assert decision(reissued_today=100) == Wait(datetime(2026, 11, 21, tzinfo=UTC), Reason.DAY_CAP)
     assert decision(reissued_today=10**6, rule=replace(RULE, per_day=None)) == Reissue(NOW)
 
 
@@ -158,7 +158,7 @@ def test_the_cap_of_the_day_keeps_no_job_from_ending():
     assert isinstance(decision(reissued_today=100, reissues=3), Lapsed)
 
 
-def test_a_providers_own_word_on_when_goes_in_as_it_is():
+def test_the_providers_own_time_is_used_unchanged():
     allowed_from = FakeProvider().reissue_at(STANDING.expires_at)
     assert decision(allowed_from=allowed_from) == Reissue(NOW)
 
@@ -221,7 +221,7 @@ def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
 
 
 @given(rules, open_standings, quiets, moments)
-def test_whoever_waits_is_decided_about_in_the_end(rule, facts, quiet, now):
+def test_every_waiting_session_is_decided_in_the_end(rule, facts, quiet, now):
     """Looked at whenever it says so, a session ends in a new one or with its job: it never waits for ever."""
     for _ in range(4):
         found = decide(rule, facts, RIGA, quiet, now)

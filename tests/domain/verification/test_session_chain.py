@@ -150,7 +150,7 @@ def test_that_a_link_that_was_replaced_is_reviewed_or_no_longer_is_kept_with_it_
     assert (of.jobs, of.links[SECOND]) == (jobs, new)
 
 
-def test_no_new_session_is_asked_for_in_place_of_one_unsent_while_the_one_before_is_reviewed():
+def test_an_unsent_session_is_not_replaced_while_the_one_before_is_in_review():
     job = JobNow(7, JobState.ISSUED, SECOND)
     of = chain(job, link(state=EXPIRED, result=Result.REVIEW), link(SECOND, day=8))
     assert apply(of, said(EXPIRED, minute=9), session=SECOND).jobs[7] == job
@@ -196,7 +196,7 @@ def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_i
 
 
 @pytest.mark.parametrize("state", [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED])
-def test_a_verdict_ends_a_job_wherever_it_stands(state):
+def test_a_verdict_ends_a_job_in_any_state(state):
     job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, message_out=True)
     of = apply(chain(job, link(state=EXPIRED)), said(COMPLETED, Result.APPROVED, minute=5))
     assert of.jobs[7] == JobNow(7, JobState.COMPLETED, FIRST, result="approved", message_out=True)
@@ -220,7 +220,7 @@ def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_cu
         (link(state=EXPIRED), said(STARTED), "its end"),
     ],
 )
-def test_when_a_link_is_looked_at_again_follows_what_is_heard_of_it(before, update, check_at):
+def test_the_time_of_the_next_check_follows_from_the_update(before, update, check_at):
     now = NOON + timedelta(days=1)
     wanted = {
         "unchanged": before.check_at,

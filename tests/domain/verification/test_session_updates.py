@@ -61,7 +61,7 @@ def state_after(*told: SessionUpdate, first: KnownSession | None = None) -> tupl
         (NOTHING, SessionState.WAITING, None),
     ],
 )
-def test_the_first_that_is_heard_is_believed(update, state, result):
+def test_the_first_update_is_applied(update, state, result):
     assert state_after(update) == (state, result)
 
 
@@ -82,14 +82,12 @@ LONG_AGO = NOW - DIGESTS_KEPT
         (NOTHING, LONG_AGO, False),
     ],
 )
-def test_a_verdict_that_does_not_say_it_is_the_later_one_may_be_a_copy_once_copies_are_known_no_more(
-    update, opened_at, doubted
-):
+def test_a_verdict_without_a_later_time_may_be_a_replay_once_digests_are_gone(update, opened_at, doubted):
     assert may_be_replay(after(APPROVED), update, opened_at=opened_at, received_at=NOW) is doubted
     assert not may_be_replay(after(REVIEW), update, opened_at=opened_at, received_at=NOW)  # the first is believed
 
 
-def test_the_same_again_is_no_news():
+def test_the_same_update_again_changes_nothing():
     known = after(APPROVED)
     assert known_after(known, APPROVED, received_at=NOW + HOUR) is None
 
@@ -118,11 +116,11 @@ def test_a_verdict_that_comes_after_the_expiry_counts():
     assert state_after(EXPIRED, APPROVED) == (SessionState.COMPLETED, Result.APPROVED)
 
 
-def test_a_deletion_says_nothing_of_a_session_that_had_expired():
+def test_a_deletion_does_not_change_a_session_that_had_expired():
     assert state_after(EXPIRED, DELETED) == state_after(DELETED, EXPIRED) == (SessionState.EXPIRED, None)
 
 
-def test_what_our_own_clock_called_expired_goes_by_what_the_provider_says():
+def test_the_provider_overrules_an_expiry_by_our_own_clock():
     ours = KnownSession(SessionState.EXPIRED)
     assert state_after(REVIEW, first=ours) == (SessionState.STARTED, Result.REVIEW)
     assert state_after(NOTHING, first=ours) == (SessionState.EXPIRED, None)
@@ -204,7 +202,7 @@ def test_a_final_end_is_replaced_only_by_a_final_one_that_is_no_older(events):
 
 
 @given(st.lists(EVENTS, max_size=7))
-def test_nothing_that_is_heard_makes_a_session_wait_again(events):
+def test_no_update_makes_a_session_wait_again(events):
     told = [update for update in events if update.state is not None]
     assert (after(*events).state is SessionState.WAITING) == (not told)
 
@@ -227,5 +225,5 @@ def test_a_refusal_is_a_result_and_a_cancellation_is_none(told, state):
     assert job_state_after(after(*told)) is state
 
 
-def test_a_replaced_session_says_nothing_of_its_job():
+def test_a_replaced_session_does_not_change_its_job():
     assert job_state_after(REPLACED) is None

@@ -1,4 +1,4 @@
-"""A dispatcher's order of things: what is taken, written down, called and kept, in how many permits and in which
+"""The order of a dispatcher's steps: what is claimed, opened, called and written, with how many permits and in which
 slots."""
 
 import asyncio
@@ -9,23 +9,23 @@ import pytest
 
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.dispatcher import ALONE, FLUSH_LEAST
+from worker.engine.dispatch.dispatcher import FLUSH_LEAST, HORIZON_ALONE
 
 
-async def test_every_row_is_taken_opened_called_and_written_in_that_order(bench):
+async def test_every_row_is_claimed_opened_called_and_written_in_that_order(bench):
     rows = bench.rows(500)
     assert await bench.run(rows) is False
     for number in range(500):
         assert [what for what, of in rows.log if of == number] == ["claim", "open", "call", "answer", "done"]
 
 
-async def test_no_more_calls_are_out_than_there_are_places(bench):
+async def test_no_more_calls_are_in_flight_than_there_are_permits(bench):
     rows = bench.rows(100, permits=7)
     await bench.run(rows)
     assert rows.most_calls == 7
 
 
-async def test_a_shift_keeps_to_the_places_that_each_taking_tells(bench):
+async def test_a_dispatcher_keeps_to_the_permits_that_each_claim_grants(bench):
     latency = dict.fromkeys(range(200), 1.0)
     rows = bench.rows(200, permits=50, latency=latency, shares=[(0, 5), (3, 20), (6, 2)])
     going = asyncio.create_task(bench.run(rows))
@@ -33,14 +33,14 @@ async def test_a_shift_keeps_to_the_places_that_each_taking_tells(bench):
     for _ in range(9):
         await asyncio.sleep(0.9)
         out.append(rows.calls)
-    assert max(out[:3]) == 5  # none of the fifty before it was told how many
-    assert max(out[3:6]) == 20  # though all five were busy when there came to be more
+    assert max(out[:3]) == 5  # none of the fifty before the first claim said how many
+    assert max(out[3:6]) == 20  # though all five were in use when more were granted
     assert out[8] <= 2
     bench.stopping.set()
     await going
 
 
-async def test_a_shift_without_places_waits_until_it_has_some(bench):
+async def test_a_dispatcher_without_permits_waits_until_it_has_some(bench):
     rows = bench.rows(10, shares=[(0, 0), (2, 10)])
     await bench.run(rows)
     assert len(rows.numbers("done")) == 10
@@ -48,22 +48,22 @@ async def test_a_shift_without_places_waits_until_it_has_some(bench):
 
 
 @pytest.mark.parametrize("how", ["ended", "broken"])
-async def test_however_a_shift_ends_it_gives_back_its_places(bench, how):
+async def test_however_a_dispatcher_ends_it_releases_its_permits(bench, how):
     rows = bench.rows(10, finish_errors=[ZeroDivisionError()] if how == "broken" else [])
     if how == "broken":
         with pytest.raises(ZeroDivisionError):
             await bench.run(rows)
     else:
         await bench.run(rows)
-    assert rows.left == 1
+    assert rows.permits_released == 1
 
 
-async def test_with_nothing_due_a_shift_ends_at_once(bench):
+async def test_with_nothing_due_a_dispatcher_ends_at_once(bench):
     await bench.run(bench.rows(0))
     assert bench.clock.elapsed < 0.1
 
 
-async def test_a_slow_call_holds_up_neither_the_others_nor_what_they_came_to(bench):
+async def test_a_slow_call_delays_neither_the_other_calls_nor_their_results(bench):
     rows = bench.rows(50, permits=5, latency={0: 8})
     await bench.run(rows)
     answered = rows.begun[0] + timedelta(seconds=8)
@@ -80,32 +80,32 @@ async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
         assert rows.written[number] - answered < timedelta(milliseconds=200)
 
 
-async def test_attempts_are_opened_in_lots_while_many_calls_are_out(bench):
+async def test_attempts_are_opened_in_chunks_while_many_calls_are_in_flight(bench):
     rows = bench.rows(400, permits=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
     await bench.run(rows)
     assert sum(rows.chunks) == 400
-    assert len(rows.chunks) < 80  # five and more at once; one by one would cost more than the calls
+    assert len(rows.chunks) < 80  # five or more together; one by one would cost more than the calls
 
 
 @pytest.mark.parametrize("permits", [10, 40, 100])
-async def test_places_do_not_stand_empty_while_rows_are_taken_and_results_written(bench, permits):
+async def test_permits_are_not_idle_while_rows_are_claimed_and_results_written(bench, permits):
     bench.database_seconds = 0.02
     rows = bench.rows(permits * 60, permits=permits)
     rows.latency = {number: 0.03 + number % 41 / 1000 for number in range(permits * 60)}
     await bench.run(rows)
-    assert bench.clock.elapsed < 60 * 0.05 * 1.25  # one after the other it would take half as long again
+    assert bench.clock.elapsed < 60 * 0.05 * 1.25  # without parallel flushes it would take half as long again
 
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.02, 0.4])
 @pytest.mark.parametrize("permits", [3, 30, 100])
-async def test_a_kill_would_leave_in_doubt_the_calls_in_flight_and_one_flush_at_most(bench, permits, seconds):
+async def test_a_kill_leaves_an_unknown_outcome_for_the_calls_in_flight_and_one_flush_at_most(bench, permits, seconds):
     rows = bench.rows(permits * 30, permits=permits, latency=dict.fromkeys(range(permits * 30), seconds))
     await bench.run(rows)
     assert rows.most_calls == permits
     assert rows.most_unknown <= permits + max(permits, FLUSH_LEAST)
 
 
-async def test_behind_a_slow_provider_hardly_more_is_written_down_than_there_are_calls_in_flight(bench):
+async def test_with_a_slow_provider_hardly_more_rows_are_opened_than_there_are_calls_in_flight(bench):
     rows = bench.rows(400, permits=40, latency={number: 1 + number % 40 / 40 for number in range(400)})
     await bench.run(rows)
     assert rows.most_unknown <= 50
@@ -120,36 +120,36 @@ async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
     assert len(rows.delays) == 60
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert all(later - earlier >= timedelta(milliseconds=49.9) for earlier, later in pairwise(rows.begun[1:]))
-    assert bench.clock.elapsed < 3.3  # and none of the account's quota was left unused
+    assert bench.clock.elapsed < 3.3  # and no slot of the account was left unused
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.07])
 async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flush_and_no_more(bench, seconds):
-    """Their attempts are written down, and their results, for as many as are called for in 100 ms."""
+    """Each transaction opens, and writes the results of, the rows that are called in 100 ms."""
     bench.database_seconds = seconds
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(600), 0.01)
-    rows = bench.rows(600, limit=limit, horizon=ALONE, permits=50, latency=latency)
+    rows = bench.rows(600, limit=limit, horizon=HORIZON_ALONE, permits=50, latency=latency)
     await bench.run(rows)
-    assert bench.clock.elapsed < 3.5  # none of the slots was lost for it
-    assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # nor any call late
+    assert bench.clock.elapsed < 3.5  # no slot was lost
+    assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # and no call was late
     assert len([chunk for chunk in rows.chunks if chunk]) <= 33
     assert len(set(rows.written.values())) <= 33
-    assert len([took for took in rows.takes if took]) <= 27
+    assert len([count for count in rows.claims if count]) <= 27
 
 
-async def test_waiting_for_places_takes_no_time_of_the_processor(bench):
-    """Rows with slots are ready and a permit or two is free: the dispatcher sleeps until there are more."""
+async def test_waiting_for_permits_uses_no_processor_time(bench):
+    """Rows with slots are claimed and a permit or two is free: the dispatcher sleeps until more are free."""
     rows = bench.rows(200, permits=8, limit=Limit.parse("1000/second"), latency=dict.fromkeys(range(200), 1.0))
     rows.latency |= {number: 0.9 + number % 8 / 50 for number in range(200)}
     await bench.run(rows, longest=timedelta(seconds=10))
     assert rows.most_calls == 8
 
 
-async def test_a_slot_that_lapsed_before_its_call_is_given_back(bench):
+async def test_a_row_whose_slot_lapsed_before_its_call_is_released(bench):
     rows = bench.rows(6, permits=3, limit=Limit.parse("100/second"), latency={0: 2, 1: 2, 2: 2})
     await bench.run(rows)
     assert rows.numbers("release") == [3, 4, 5]
     assert (rows.numbers("call"), rows.waiting) == ([0, 1, 2], [3, 4, 5])
     rows.latency = {}
-    await bench.run(rows)  # the timer rings for them
+    await bench.run(rows)  # as after a wake-up of the sweep
     assert sorted(rows.numbers("done")) == list(range(6))

@@ -1,5 +1,4 @@
-"""What a dispatcher does not call for: under a lease or a slot that passes, after a halt, at its end, while things
-break."""
+"""Which rows a dispatcher does not call: after their lease or slot, after a halt, at its end, during failures."""
 
 import asyncio
 from datetime import timedelta
@@ -7,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.simulated.bench import AWAY
+from tests.simulated.bench import UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.contract import ClaimedRows
 from worker.engine.dispatch.dispatcher import CLAIM_EVERY, HORIZON, LINGER
@@ -21,7 +20,7 @@ async def test_no_call_is_made_that_could_outlive_its_lease(bench):
     assert (rows.numbers("call"), rows.waiting) == ([], [0])
 
 
-async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
+async def test_a_row_that_waited_too_long_for_its_permit_is_released(bench):
     rows = bench.rows(3, permits=2, lease=timedelta(seconds=15), latency={0: 6, 1: 6, 2: 1})
     await bench.run(rows)
     assert rows.numbers("release") == [2]
@@ -29,17 +28,17 @@ async def test_a_row_that_waited_too_long_for_its_place_is_given_back(bench):
     assert rows.numbers("call") == [0, 1]
 
 
-async def test_rows_are_taken_for_as_many_calls_as_can_be_made_soon(bench):
-    """Twice the permits, and where calls are short, as many more as will be made until a bell has rows taken again."""
+async def test_as_many_rows_are_claimed_as_can_be_called_soon(bench):
+    """Twice the permits; with short calls also as many as will be called until the next claim."""
     rows = bench.rows(100, permits=3, latency=dict.fromkeys(range(100), 1.0))
     await bench.run(rows)
-    assert max(rows.takes) == 6
+    assert max(rows.claims) == 6
     rows = bench.rows(100, permits=3, latency=dict.fromkeys(range(100), 0.05))
     await bench.run(rows)
-    assert 9 <= max(rows.takes) <= 3 + 60 * CLAIM_EVERY.total_seconds()
+    assert 9 <= max(rows.claims) <= 3 + 60 * CLAIM_EVERY.total_seconds()
 
 
-async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
+async def test_the_lease_is_checked_again_immediately_before_the_call(bench):
     rows = bench.rows(1, lease=timedelta(seconds=10.09), limit=Limit.parse("10/second"))
     rows.next_at = bench.clock() + HORIZON
     bench.database_seconds = 0.02
@@ -49,8 +48,8 @@ async def test_the_lease_is_looked_at_again_immediately_before_the_call(bench):
 
 
 @pytest.mark.parametrize("seconds", [1, 60])  # past the slots alone, and past the leases too
-async def test_who_stood_still_makes_none_of_the_calls_that_waited_for_their_slots(bench, seconds):
-    """As a process does that was stopped (SIGSTOP), or whose machine was: the clock jumps, and nothing else says so."""
+async def test_after_a_standstill_a_dispatcher_makes_none_of_the_calls_that_waited_for_their_slots(bench, seconds):
+    """A process was suspended (SIGSTOP), or its machine was: the clock jumps, and there is no other sign."""
     rows = bench.rows(20, limit=Limit.parse("50/second"), lease=timedelta(seconds=30), latency={0: 0.01})
     dispatcher = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.15)
@@ -61,10 +60,10 @@ async def test_who_stood_still_makes_none_of_the_calls_that_waited_for_their_slo
     assert set(rows.numbers("not made")) == waited
 
 
-# The account was told to wait, or refused.
+# Halts: the account is rate-limited or refused.
 
 
-async def test_no_call_begins_once_it_is_known_that_the_account_must_wait(bench):
+async def test_no_call_begins_once_a_result_has_halted_the_account(bench):
     rows = bench.rows(100, permits=10, answers={14: "halt"}, latency={14: 0.04})
     await bench.run(rows)
     known = rows.log.index(("answer", 14))
@@ -73,7 +72,7 @@ async def test_no_call_begins_once_it_is_known_that_the_account_must_wait(bench)
 
 
 @pytest.mark.parametrize("milliseconds", range(0, 60, 3))
-async def test_not_even_a_call_whose_attempt_was_being_written_when_it_became_known(bench, milliseconds):
+async def test_not_even_a_call_whose_attempt_was_being_written_when_the_account_was_halted(bench, milliseconds):
     bench.database_seconds = 0.02
     rows = bench.rows(40, permits=4, latency={number: 0.03 for number in range(40)}, answers={1: "halt"})
     rows.latency[1] = 0.02 + milliseconds / 1000
@@ -83,7 +82,7 @@ async def test_not_even_a_call_whose_attempt_was_being_written_when_it_became_kn
     assert sorted(rows.numbers("done") + rows.waiting + [1]) == list(range(40))
 
 
-async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_must_wait(bench):
+async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_is_halted(bench):
     rows = bench.rows(10, limit=Limit.parse("20/second"), answers={0: "halt"}, latency={0: 0.01})
     await bench.run(rows)
     assert rows.numbers("call") == [0]
@@ -92,15 +91,15 @@ async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_must_
 
 @pytest.mark.parametrize("gap", [4, 8, 12, 16])
 @pytest.mark.parametrize("first", range(10, 110, 10))
-async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_before(bench, first, gap):
-    """The second comes while the first is being dealt with: it must not leave the dispatcher in a hurry."""
+async def test_after_two_halts_calls_keep_to_their_slots_as_before(bench, first, gap):
+    """The second halt comes while the result of the first is being written: calls must not go without slots then."""
     rows = bench.rows(60, limit=Limit.parse("20/second"), answers={1: "halt", 2: "halt"})
     rows.latency = {0: 3, 1: 0.05 + first / 1000, 2: (first + gap) / 1000}
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.5)
-    rows.halted = False  # the pause was a short one
-    dispatcher.ring()
+    rows.halted = False  # the pause was short
+    dispatcher.wake()
     await going
     assert sorted(rows.numbers("done") + rows.waiting + rows.numbers("halt")) == list(range(60))
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
@@ -110,14 +109,14 @@ async def test_after_two_answers_that_told_it_to_wait_slots_are_kept_to_as_befor
 # The end of a dispatcher.
 
 
-async def test_after_its_longest_time_a_shift_takes_no_more_and_says_that_there_was_more(bench):
+async def test_after_its_longest_time_a_dispatcher_claims_no_more_and_returns_that_more_is_due(bench):
     rows = bench.rows(1000, permits=2)
     assert await bench.run(rows, longest=timedelta(seconds=2)) is True
     assert 2 <= bench.clock.elapsed < 2.5
     assert sorted(rows.numbers("done") + rows.waiting) == list(range(1000))
 
 
-async def test_stopping_gives_back_what_was_not_called_and_waits_for_what_was(bench):
+async def test_stopping_releases_rows_that_were_not_called_and_waits_for_calls_in_flight(bench):
     rows = bench.rows(300, permits=5, latency={2: 4})
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.2)
@@ -130,7 +129,7 @@ async def test_stopping_gives_back_what_was_not_called_and_waits_for_what_was(be
     assert 2 in rows.numbers("done")
 
 
-async def test_stopping_with_no_call_out_ends_within_a_moment(bench):
+async def test_stopping_with_no_call_in_flight_ends_within_a_second(bench):
     rows = bench.rows(300, permits=5, limit=Limit.parse("1/second"))
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(1.5)
@@ -140,41 +139,41 @@ async def test_stopping_with_no_call_out_ends_within_a_moment(bench):
     assert bench.clock.elapsed - began <= LINGER.total_seconds() + 0.2
 
 
-async def test_a_shift_that_has_stopped_before_it_began_takes_nothing(bench):
+async def test_a_dispatcher_that_was_stopped_before_it_began_claims_nothing(bench):
     bench.stopping.set()
     rows = bench.rows(3)
     await bench.run(rows)
     assert rows.log == []
 
 
-async def test_a_bell_makes_a_shift_look_again_before_it_ends(bench):
+async def test_a_wake_up_makes_a_dispatcher_look_again_before_it_ends(bench):
     rows = bench.rows(1, latency={0: 0.5})
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0.2)
     rows.waiting.append(7)
-    dispatcher.ring()
+    dispatcher.wake()
     await going
     assert rows.numbers("done") == [7, 0]
 
 
-async def test_what_comes_due_within_the_linger_is_waited_for(bench):
+async def test_a_dispatcher_waits_for_rows_that_come_due_within_the_linger(bench):
     rows = bench.rows(3, limit=Limit.parse("2/second"))
     await bench.run(rows)
     assert len(rows.numbers("done")) == 3
 
 
-async def test_what_comes_due_later_is_left_to_the_timer(bench):
+async def test_rows_that_come_due_later_are_left_to_the_sweep(bench):
     rows = bench.rows(2, limit=Limit.parse("1/minute"))
     await bench.run(rows)
     assert rows.numbers("done") == [0]
     assert bench.clock.elapsed < 2
 
 
-# What goes wrong.
+# Failures.
 
 
-async def test_a_bug_in_a_call_keeps_the_row_and_says_no_value_of_it(bench, caplog):
+async def test_a_bug_in_a_call_keeps_the_row_and_logs_no_value_of_it(bench, caplog):
     rows = bench.rows(20, answers={3: "break"})
     await bench.run(rows)
     assert rows.numbers("ZeroDivisionError") == [3]
@@ -183,57 +182,57 @@ async def test_a_bug_in_a_call_keeps_the_row_and_says_no_value_of_it(bench, capl
     assert "maria" not in caplog.text
 
 
-async def test_results_wait_for_a_database_that_is_away(bench, caplog):
-    rows = bench.rows(30, finish_errors=[AWAY, AWAY])
+async def test_results_wait_for_a_database_that_cannot_be_reached(bench, caplog):
+    rows = bench.rows(30, finish_errors=[UNREACHABLE, UNREACHABLE])
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == list(range(30))
     assert len(rows.numbers("call")) == 30
-    assert "what came of calls waits for it: connection refused" in caplog.text
+    assert "results of calls wait for it: connection refused" in caplog.text
     assert bench.clock.elapsed > 2
 
 
 async def test_no_call_begins_while_results_cannot_be_written(bench):
-    """Neither one whose attempt is written down already, nor one whose attempt was to be written with them."""
+    """Neither a call whose attempt is written, nor one whose attempt was to be written with these results."""
     rows = bench.rows(300, permits=10, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.3)
-    rows.finish_errors += [AWAY, AWAY, AWAY]
+    rows.finish_errors += [UNREACHABLE, UNREACHABLE, UNREACHABLE]
     await going
-    away, *_, back = (index for index, (what, _) in enumerate(rows.log) if what == "away")
-    assert {what for what, _ in rows.log[away:back]} <= {"away", "answer", "not made", "claim"}
+    failed, *_, back = (index for index, (what, _) in enumerate(rows.log) if what == "unreachable")
+    assert {what for what, _ in rows.log[failed:back]} <= {"unreachable", "answer", "not made", "claim"}
     assert sorted(rows.numbers("done")) == list(range(300))
     assert sorted(rows.numbers("call")) == list(range(300))
 
 
-async def test_nothing_is_taken_while_results_cannot_be_written(bench):
-    rows = bench.rows(4, permits=10, finish_errors=[AWAY] * 5)
+async def test_nothing_is_claimed_while_results_cannot_be_written(bench):
+    rows = bench.rows(4, permits=10, finish_errors=[UNREACHABLE] * 5)
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     rows.waiting += [10, 11]
-    dispatcher.ring()
+    dispatcher.wake()
     await asyncio.sleep(2)
     assert sorted(rows.numbers("claim")) == [0, 1, 2, 3]
     await going
     assert sorted(rows.numbers("done")) == [0, 1, 2, 3, 10, 11]
 
 
-async def test_a_result_that_cannot_be_written_does_not_take_the_others_with_it(bench, caplog):
+async def test_a_result_that_cannot_be_written_does_not_cost_the_other_results(bench, caplog):
     rows = bench.rows(30, bad_rows={4, 5})
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == sorted(set(range(30)) - {4, 5})
     assert "IntegrityError" in caplog.text
 
 
-async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(bench):
+async def test_a_dispatcher_whose_claim_fails_still_writes_the_results_of_its_calls(bench):
     rows = bench.rows(4, permits=2, latency={1: 2})
-    took = rows.claim
+    claim_rows = rows.claim
 
     def claim(room, now):
         if rows.log:
-            raise AWAY
+            raise UNREACHABLE
         rows.waiting, kept = rows.waiting[:2], rows.waiting[2:]
-        claimed = took(room, now)
+        claimed = claim_rows(room, now)
         rows.waiting = kept
         return ClaimedRows(claimed.items, now)
 
@@ -244,7 +243,7 @@ async def test_a_shift_that_breaks_while_taking_still_writes_what_was_called(ben
     assert rows.calls == 0
 
 
-async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_back_the_rest(bench):
+async def test_a_cancelled_dispatcher_still_writes_the_results_of_its_calls_and_releases_the_rest(bench):
     rows = bench.rows(100, permits=5, latency=dict.fromkeys(range(100), 1.0))
     going = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.5)
@@ -256,8 +255,8 @@ async def test_a_shift_that_is_cancelled_still_writes_what_was_called_and_gives_
     assert sorted(rows.numbers("done") + rows.waiting) == list(range(100))
 
 
-async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt(bench):
-    """Its permits went to others while attempts were written down ahead: their calls were not made, and it says so."""
+async def test_a_cancelled_dispatcher_without_permits_leaves_no_unknown_outcome(bench):
+    """Other workers got its permits after it had opened rows ahead: the results say that those calls were not made."""
     latency = {number: 0.7 + number % 5 / 20 for number in range(300)}
     rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (0.7, 0)])
     bench.database_seconds = 0.3
@@ -270,30 +269,30 @@ async def test_a_shift_that_is_cancelled_without_a_place_leaves_nothing_in_doubt
     assert set(rows.numbers("open")) == set(rows.numbers("done") + rows.numbers("not made"))
 
 
-# At its end.
+# Wake-ups at its end.
 
 
-async def test_a_bell_that_rings_while_a_shift_gives_back_its_places_is_not_lost(bench):
+async def test_a_wake_up_that_comes_while_a_dispatcher_releases_its_permits_is_not_lost(bench):
     rows = bench.rows(1)
     dispatcher = bench.dispatcher(rows)
-    rows.release_permits = dispatcher.ring
+    rows.release_permits = dispatcher.wake
     assert await dispatcher.run()
 
 
-async def test_nor_one_that_rings_while_the_last_calls_of_a_long_shift_are_waited_for(bench):
+async def test_nor_is_a_wake_up_that_comes_while_the_last_calls_of_a_long_dispatcher_end(bench):
     rows = bench.rows(1, latency={0: 5})
     dispatcher = bench.dispatcher(rows, longest=timedelta(seconds=3))
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(4)
-    dispatcher.ring(for_events=False)
+    dispatcher.wake(for_events=False)
     assert await going
 
 
-async def test_a_process_that_ends_leaves_a_bell_to_others(bench):
+async def test_a_stopping_process_leaves_a_wake_up_to_other_processes(bench):
     rows = bench.rows(1, latency={0: 5})
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(1)
     bench.stopping.set()
-    dispatcher.ring()
+    dispatcher.wake()
     assert not await going

@@ -1,4 +1,4 @@
-"""The order in which a dispatcher's rows are called for, and which slots they have."""
+"""The order in which a dispatcher calls its rows, and which slots the rows get."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ def dealt(rows):
 
 @st.composite
 def claimed(draw):
-    """Rows as they were taken, one chunk after the other, each with the next slot."""
+    """Rows as they were claimed, one chunk after the other, each with the next slot."""
     kinds = draw(st.lists(st.booleans(), max_size=40))
     return [Row(number, kind, NOON + timedelta(milliseconds=5 * number)) for number, kind in enumerate(kinds)]
 
@@ -41,18 +41,18 @@ def test_the_slots_stay_the_same_ones_and_in_their_order(rows):
 
 
 @given(claimed(), claimed())
-def test_no_event_waits_behind_a_row_of_a_batch_however_often_rows_come_to_those_that_wait(rows, more):
+def test_no_event_waits_behind_a_batch_row_however_often_more_rows_are_claimed(rows, more):
     later = [replace(row, slot=row.slot + timedelta(seconds=1)) for row in more]
     both = dealt([*dealt(rows), *later])
     latest_event = max((row.slot for row in both if row.is_event), default=NOON)
     assert all(row.is_event or row.slot >= latest_event for row in both)
 
 
-def test_rows_without_slots_change_places_alone():
+def test_rows_without_slots_change_their_order_alone():
     rows = [Row(0, False, None), Row(1, True, None)]
     assert [(row.number, row.slot) for row in dealt(rows)] == [(1, None), (0, None)]
 
 
-def test_where_no_event_waits_behind_another_row_nothing_is_made_anew():
+def test_if_no_event_waits_behind_a_batch_row_the_rows_stay_the_same_objects():
     rows = [Row(0, True, NOON), Row(1, False, NOON)]
     assert all(one is other for one, other in zip(dealt(rows), rows, strict=True))

@@ -1,5 +1,5 @@
-"""What an event's result leads on to is taken in the result's own transaction, by a dispatcher that lends its
-taking."""
+"""The message that follows from an event's result is claimed in the transaction of that result, by the claim that
+another dispatcher shares."""
 
 import asyncio
 from contextlib import contextmanager
@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from tests.simulated.bench import EVENTS, MINUTE, Opened, Row
 from tests.simulated.world import World, customer
 from worker.domain.model.customers import Channel
-from worker.engine.dispatch.contract import ClaimedRows, Room, Unsure
-from worker.engine.dispatch.shared_claim import SharedClaim, ending
+from worker.domain.model.wakeups import WakeUp
+from worker.engine.dispatch.contract import ClaimedRows, Room, UnknownClaim
+from worker.engine.dispatch.shared_claim import SharedClaim, closing
 from worker.senders.fake import FakeSender
 from worker.store.base.priorities import EVENT
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
-AWAY = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
+UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
 
 
 def rows_of(bench, *numbers):
@@ -25,8 +26,8 @@ def rows_of(bench, *numbers):
 
 
 @pytest.fixture
-async def lender(bench):
-    """A dispatcher that is at it, with one call that takes long."""
+async def sharer(bench):
+    """A running dispatcher, with one call that takes long."""
     rows = bench.rows(1, latency={0: 5})
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
@@ -36,93 +37,93 @@ async def lender(bench):
     await going
 
 
-def take_none(_connection, _room, _now):
+def claim_none(_connection, _room, _now):
     return ClaimedRows([])
 
 
-async def test_a_shift_lends_the_taking_of_events_and_calls_for_what_was_taken(bench, lender):
-    dispatcher, rows, _ = lender
+async def test_a_dispatcher_shares_its_claim_of_events_and_calls_the_claimed_rows(bench, sharer):
+    dispatcher, rows, _ = sharer
     asked = []
 
     def claim(_connection, room, _now):
         asked.append(room)
         return ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)])
 
-    lent = dispatcher.share_claim(claim)
-    lent.claim(None, bench.clock())
+    shared = dispatcher.share_claim(claim)
+    shared.claim(None, bench.clock())
     await asyncio.sleep(0.2)
-    assert rows.numbers("call") == [0]  # nobody knows yet whether it was kept
-    lent.end(kept=True)
+    assert rows.numbers("call") == [0]  # it is not known yet whether the transaction was committed
+    shared.end(kept=True)
     await asyncio.sleep(0.01)
     assert rows.numbers("call") == [0, EVENTS]
     assert [(room.rows, room.events > 0, room.attempts > 0) for room in asked] == [(0, True, True)]
 
 
-async def test_meanwhile_it_takes_nothing_itself_and_looks_again_for_a_bell_that_rang(bench, lender):
-    dispatcher, rows, _ = lender
-    claimed = len(rows.takes)
-    lent = dispatcher.share_claim(take_none)
-    assert dispatcher.share_claim(take_none) is None
+async def test_meanwhile_it_claims_nothing_itself_and_looks_again_for_a_wake_up(bench, sharer):
+    dispatcher, rows, _ = sharer
+    claimed = len(rows.claims)
+    shared = dispatcher.share_claim(claim_none)
+    assert dispatcher.share_claim(claim_none) is None
     rows.waiting.append(EVENTS)
-    dispatcher.ring()
+    dispatcher.wake()
     await asyncio.sleep(0.5)
-    assert len(rows.takes) == claimed
-    lent.end(kept=True)
+    assert len(rows.claims) == claimed
+    shared.end(kept=True)
     await asyncio.sleep(0.1)
     assert rows.numbers("call") == [0, EVENTS]
 
 
-async def test_what_may_have_been_taken_is_given_back_and_taken_again_before_it_is_called_for(bench, lender):
-    dispatcher, rows, _ = lender
-    lent = dispatcher.share_claim(lambda *_: ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
-    lent.claim(None, bench.clock())
-    lent.end(kept=False)
+async def test_rows_that_may_have_been_claimed_are_released_and_claimed_again_before_their_call(bench, sharer):
+    dispatcher, rows, _ = sharer
+    shared = dispatcher.share_claim(lambda *_: ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
+    shared.claim(None, bench.clock())
+    shared.end(kept=False)
     await asyncio.sleep(0.1)
     happened = [what for what, number in rows.log if number == EVENTS]
-    assert happened[:4] == ["release", "claim", "open", "call"]  # and nobody has rung
+    assert happened[:4] == ["release", "claim", "open", "call"]  # and no wake-up was sent
 
 
-async def test_what_a_limit_did_not_let_it_take_is_taken_when_it_may_be(bench, lender):
-    dispatcher, rows, _ = lender
+async def test_rows_that_a_limit_kept_out_of_the_shared_claim_are_claimed_when_the_limit_allows(bench, sharer):
+    dispatcher, rows, _ = sharer
     rows.waiting.append(EVENTS)
-    lent = dispatcher.share_claim(take_none)
-    lent.end(kept=True)
+    shared = dispatcher.share_claim(claim_none)
+    shared.end(kept=True)
     await asyncio.sleep(0.5)
     assert rows.numbers("call") == [0]
     soon = bench.clock() + timedelta(seconds=0.5)
-    lent = dispatcher.share_claim(lambda *_: ClaimedRows([], again_at=soon))
-    lent.claim(None, bench.clock())
-    lent.end(kept=True)
+    shared = dispatcher.share_claim(lambda *_: ClaimedRows([], again_at=soon))
+    shared.claim(None, bench.clock())
+    shared.end(kept=True)
     await asyncio.sleep(0.4)
     assert rows.numbers("call") == [0]
     await asyncio.sleep(0.2)
     assert rows.numbers("call") == [0, EVENTS]
 
 
-async def test_a_shift_that_is_ending_or_is_not_at_it_lends_nothing(bench, lender):
-    dispatcher, _, going = lender
+async def test_a_dispatcher_that_is_ending_or_not_running_shares_no_claim(bench, sharer):
+    dispatcher, _, going = sharer
     bench.stopping.set()
-    await asyncio.sleep(2)  # it has looked since
-    assert dispatcher.share_claim(take_none) is None
+    await asyncio.sleep(2)  # it has looked again since
+    assert dispatcher.share_claim(claim_none) is None
     await going
-    assert dispatcher.share_claim(take_none) is None
-    assert bench.dispatcher(bench.rows(1)).share_claim(take_none) is None
+    assert dispatcher.share_claim(claim_none) is None
+    assert bench.dispatcher(bench.rows(1)).share_claim(claim_none) is None
 
 
-async def test_a_shift_waits_for_what_it_has_lent_before_it_ends(bench, lender):
-    dispatcher, rows, going = lender
-    lent = dispatcher.share_claim(lambda *_: ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
-    lent.claim(None, bench.clock())
+async def test_a_dispatcher_waits_for_its_shared_claim_before_it_ends(bench, sharer):
+    dispatcher, rows, going = sharer
+    shared = dispatcher.share_claim(lambda *_: ClaimedRows([], opened=[Opened(row) for row in rows_of(bench, EVENTS)]))
+    shared.claim(None, bench.clock())
     bench.stopping.set()
     await asyncio.sleep(20)
     assert not going.done()
-    lent.end(kept=True)
+    shared.end(kept=True)
     await going
     assert rows.numbers("call") == [0]
-    assert EVENTS in rows.written  # as not made
+    assert EVENTS in rows.written  # as a call that was not made
 
 
-async def test_without_a_place_for_an_attempt_nothing_is_lent(bench):
+async def test_a_claim_that_may_open_no_attempt_is_not_shared(bench):
     rows = bench.rows(200, permits=1, latency=dict.fromkeys(range(200), 0.0))
     dispatcher = bench.dispatcher(rows)
     going = asyncio.create_task(dispatcher.run())
@@ -134,80 +135,80 @@ async def test_without_a_place_for_an_attempt_nothing_is_lent(bench):
 
     while not going.done():
         await asyncio.sleep(0.003)
-        if (lent := dispatcher.share_claim(claim)) is not None:
-            lent.claim(None, bench.clock())
-            lent.end(kept=True)
+        if (shared := dispatcher.share_claim(claim)) is not None:
+            shared.claim(None, bench.clock())
+            shared.end(kept=True)
     assert rooms
     assert all(room.attempts > 0 for room in rooms)
 
 
-async def test_only_what_an_event_came_to_borrows(bench):
+async def test_only_the_result_of_an_event_uses_a_shared_claim(bench):
     rows = bench.rows(3)
     rows.waiting = [0, 1, EVENTS]
-    borrowed = []
+    made = []
 
     def claims_to_share():
-        lent = SharedClaim(take_none, Room(0, 1, 0, 1), item=lambda opened: opened)
-        borrowed.append(lent)
-        return {"email": lent}
+        shared = SharedClaim(claim_none, Room(0, 1, 0, 1), item=lambda opened: opened)
+        made.append(shared)
+        return {"email": shared}
 
     await bench.run(rows, claims_to_share=claims_to_share)
-    assert len(borrowed) == 1
+    assert len(made) == 1
     assert [list(shared_claims) for shared_claims in rows.shared_claims if shared_claims] == [["email"]]
-    assert await borrowed[0].claimed() == ClaimedRows([])
+    assert await made[0].claimed() == ClaimedRows([])
 
 
-async def test_a_bug_in_what_was_lent_does_not_cost_what_the_calls_came_to(bench):
+async def test_a_bug_in_a_shared_claim_does_not_cost_the_results_of_calls(bench):
     rows = bench.rows(0)
     rows.waiting = [0, EVENTS]
     flush = rows.flush
 
-    def turn_and_take(results, items, now, shared_claims=None):
-        for lent in (shared_claims or {}).values():
-            lent.claim(None, now)
+    def flush_and_claim(results, items, now, shared_claims=None):
+        for shared in (shared_claims or {}).values():
+            shared.claim(None, now)
         return flush(results, items, now, shared_claims)
 
     def broken(*_):
         raise ZeroDivisionError("a bug")
 
-    rows.flush = turn_and_take
+    rows.flush = flush_and_claim
     await bench.run(rows, claims_to_share=lambda: {"email": SharedClaim(broken, Room(0, 1, 0, 1), item=rows.item)})
     assert sorted(rows.written) == [0, EVENTS]
     assert rows.numbers("call") == [EVENTS, 0]
 
 
-@pytest.mark.parametrize("error", [AWAY, ZeroDivisionError("a bug")], ids=["away", "a bug"])
-async def test_however_a_transaction_ends_what_was_lent_for_it_is_given_back(error):
+@pytest.mark.parametrize("error", [UNREACHABLE, ZeroDivisionError("a bug")], ids=["unreachable", "a bug"])
+async def test_however_a_transaction_ends_its_shared_claims_end(error):
     both = ClaimedRows(["another"], opened=["row"])
-    lent = SharedClaim(lambda *_: both, Room(0, 1, 0, 1), item=lambda opened: opened)
+    shared = SharedClaim(lambda *_: both, Room(0, 1, 0, 1), item=lambda opened: opened)
 
     def broken():
-        with ending({"email": lent}):
-            lent.claim(None, None)
+        with closing({"email": shared}):
+            shared.claim(None, None)
             raise error
 
     with pytest.raises(type(error)):
         broken()
-    with pytest.raises(Unsure) as caught:
-        await lent.claimed()
+    with pytest.raises(UnknownClaim) as caught:
+        await shared.claimed()
     assert caught.value.items == ["row", "another"]
 
 
-async def test_of_a_transaction_that_is_made_again_only_the_last_taking_counts():
-    takings = iter([ClaimedRows([], opened=["first"]), ClaimedRows([], opened=["second"])])
-    lent = SharedClaim(lambda *_: next(takings), Room(0, 1, 0, 1), item=lambda opened: opened)
-    lent.begin()
-    lent.claim(None, None)
-    lent.begin()
-    lent.end(kept=True)
-    assert (await lent.claimed()).opened == ()
+async def test_if_a_transaction_is_repeated_only_its_last_claim_counts():
+    claims = iter([ClaimedRows([], opened=["first"]), ClaimedRows([], opened=["second"])])
+    shared = SharedClaim(lambda *_: next(claims), Room(0, 1, 0, 1), item=lambda opened: opened)
+    shared.begin()
+    shared.claim(None, None)
+    shared.begin()
+    shared.end(kept=True)
+    assert (await shared.claimed()).opened == ()
 
 
 # With real rows.
 
 
 class SlowFirst(FakeSender):
-    """Keeps the dispatcher of the mails at it: the first takes some seconds."""
+    """Keeps the dispatcher of the mails running: the first mail takes some seconds."""
 
     async def send(self, message):
         receipt = await super().send(message)
@@ -228,102 +229,102 @@ def sign_up(world, *names):
         connection.execute(sa.update(Job).where(Job.customer_id.in_(names)).values(priority=EVENT))
 
 
-async def worked_beside_a_slow_mail(world):
-    """Ona's mail keeps the mails' dispatcher at it while Jonas signs up."""
+async def work_during_a_slow_mail(world):
+    """Ona's mail keeps the mails' dispatcher running while Jonas signs up."""
     world.set(Job, Job.customer_id == "Jonas", priority=EVENT, due_at=world.clock() + timedelta(seconds=2))
     await world.issue()
     runner = world.start()
-    mails = asyncio.create_task(runner.serve("invite:email"))
+    mails = asyncio.create_task(runner.serve(WakeUp.invite("email")))
     await asyncio.sleep(2.5)
-    await runner.serve("issue:kyc")
+    await runner.serve(WakeUp.issue("kyc"))
     await mails
     await runner.close()
 
 
-async def test_an_events_mail_is_written_down_in_the_transaction_that_keeps_its_session(world):
-    await worked_beside_a_slow_mail(world)
+async def test_the_mail_of_an_event_is_opened_in_the_transaction_that_writes_its_session(world):
+    await work_during_a_slow_mail(world)
     assert world.states() == {"invited": 2}
     (job,) = (row for row in world.rows(Job) if row.customer_id == "Jonas")
     asked, mailed = sorted(world.rows(Attempt, job_id=job.id), key=lambda row: row.opened_at)
     assert mailed.opened_at == asked.closed_at
-    assert world.rung == ["email"]  # for Ona's, which no dispatcher was there to take
+    assert world.woken == ["email"]  # for Ona's mail: no mail dispatcher was running then
     assert [row.state.value for row in world.rows(InvitationRow)] == ["sent", "sent"]
 
 
-async def test_where_the_mails_shift_is_not_at_it_it_is_rung_for(world):
+async def test_if_no_mail_dispatcher_is_running_a_wake_up_is_sent(world):
     sign_up(world, "Ona", "Jonas")
     await world.issue()
-    assert world.rung
+    assert world.woken
     assert {row.state.value for row in world.rows(InvitationRow)} == {"waiting"}
     await world.work()
     assert world.states() == {"invited": 2}
 
 
 @pytest.mark.parametrize(
-    ("events", "lent", "rung"),
+    ("events", "shared", "rung"),
     [
         (["Ona", "Jonas"], True, []),
-        (["Ona"], True, [("email", False)]),  # Jonas's is a batch's: with the others, when their time has come
+        (["Ona"], True, [("email", False)]),  # Jonas's mail is a batch row: it is claimed with the other batch rows
         (["Ona"], False, [("email", True)]),
         ([], False, [("email", False)]),
     ],
 )
-async def test_a_bell_is_rung_for_what_was_not_taken_along(world, events, lent, rung):
+async def test_a_wake_up_is_sent_for_messages_that_no_shared_claim_has(world, events, shared, rung):
     sign_up(world, *events)
-    bells = []
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *bell: bells.append(bell))
+    wake_ups = []
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *wake_up: wake_ups.append(wake_up))
     claimed = work.claim(Room(10, 10, 0, 5), world.clock())
     opened = [*claimed.opened, *work.flush([], claimed.items, world.clock())]
     results = [await work.call(one) for one in opened]
     mails = world.parts.invite_work("email")
-    shared_claims = {"email": SharedClaim(mails.claim_within, Room(0, 10, 0, 5), item=mails.item)} if lent else {}
-    with ending(shared_claims):
+    shared_claims = {"email": SharedClaim(mails.claim_within, Room(0, 10, 0, 5), item=mails.item)} if shared else {}
+    with closing(shared_claims):
         work.flush(results, [], world.clock(), shared_claims)
-    assert bells == rung
+    assert wake_ups == rung
     for one in shared_claims.values():
         mailed = (await one.claimed()).opened
         assert {mails.item(opened).customer.customer_id for opened in mailed} == set(events)
 
 
 @pytest.mark.parametrize("order", [["email", "sms"], ["sms", "email"]])
-async def test_messages_on_both_channels_are_taken_in_the_order_that_all_processes_have(world, order):
-    """Each taking holds its sender's budget: in an order of their own, two processes would wait for each other."""
+async def test_messages_on_both_channels_are_claimed_in_the_same_order_in_all_processes(world, order):
+    """Each claim locks its sender's budget: in different orders two processes would wait for each other."""
     world.add(customer("Rasa", channel=Channel.BOTH))
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     now = world.clock()
     results = [await work.call(one) for one in work.flush([], work.claim(Room(9, 9, 0, 0), now).items, now)]
     held = []
 
-    def take_on(channel):
+    def claim_on(channel):
         return lambda *_: held.append(channel) or ClaimedRows([])
 
-    shared_claims = {channel: SharedClaim(take_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
-    with ending(shared_claims):
+    shared_claims = {channel: SharedClaim(claim_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
+    with closing(shared_claims):
         work.flush(results, [], now, shared_claims)
     assert held == order
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
-async def test_where_the_answer_to_that_transaction_is_lost_one_session_and_one_mail_come_of_it(
+async def test_if_the_outcome_of_that_transaction_is_unknown_there_is_one_session_and_one_mail(
     world, kept, monkeypatch
 ):
     write, lost = world.parts.database.write, []
 
     @contextmanager
-    def losing(within=None):
+    def losing_the_answer(within=None):
         with write(within) as connection:
             yield connection
             mailed = sa.select(sa.func.count()).where(Attempt.invitation_id.is_not(None), Attempt.closed_at.is_(None))
             ours = within is None and not lost and connection.execute(mailed).scalar_one() == 2
             if ours and not kept:
                 lost.append("rolled back")
-                raise AWAY
+                raise UNREACHABLE
         if ours:
             lost.append("committed")
-            raise AWAY
+            raise UNREACHABLE
 
-    monkeypatch.setattr(world.parts.database, "write", losing)
-    await worked_beside_a_slow_mail(world)
+    monkeypatch.setattr(world.parts.database, "write", losing_the_answer)
+    await work_during_a_slow_mail(world)
     await world.work()
     assert lost == ["committed" if kept else "rolled back"]
     assert world.states() == {"invited": 2}

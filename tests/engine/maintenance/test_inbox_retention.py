@@ -1,11 +1,10 @@
-"""What is kept of events goes after its time, and with its customer."""
+"""Stored events are removed after their time, and erased with their customer."""
 
 import pytest
 
 from tests.simulated.events import requested, updated
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.retention import INBOX_KEPT, UPDATES_KEPT, Retention
-from worker.inbound.event_receiver import Receiver
+from worker.engine.maintenance.retention import INBOX_KEPT, UPDATES_KEPT
 from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job
 
@@ -16,7 +15,7 @@ def kept(make_on_both):
 
     def prepare(more=""):
         world = make_on_both(more=more)
-        Receiver(world.parts).receive([requested("C-1"), updated("C-1", locale="de")])
+        world.receiver().receive([requested("C-1"), updated("C-1", locale="de")])
         return world
 
     return prepare
@@ -24,12 +23,12 @@ def kept(make_on_both):
 
 def let_go(world):
     """What a timer does until it rests."""
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(10):
         retention.step()
 
 
-async def test_what_an_update_said_is_erased_after_its_time_and_the_event_stays_known(kept):
+async def test_the_data_of_an_update_is_erased_after_its_time_and_the_event_stays_known(kept):
     world = kept()
     world.clock.advance(days=UPDATES_KEPT.days - 1)
     let_go(world)
@@ -51,7 +50,7 @@ async def test_an_event_is_known_for_its_time_or_as_long_as_batches_are(kept, mo
     assert world.rows(Inbox) == []
 
 
-async def test_what_an_update_said_goes_with_its_customer(kept):
+async def test_the_data_of_an_update_is_erased_with_its_customer(kept):
     world = kept('[retention]\npersonal = "1 day"')
     world.set(Job, state=JobState.COMPLETED, due_at=None)
     world.clock.advance(days=2)
@@ -60,7 +59,7 @@ async def test_what_an_update_said_goes_with_its_customer(kept):
     assert {row.encrypted for row in world.rows(Inbox)} == {None, ERASED}
 
 
-async def test_a_standing_batch_is_purged_like_any_other(kept):
+async def test_a_daily_batch_is_purged_like_any_other(kept):
     world = kept('[retention]\nbatches = "120 days"')
     world.set(Job, state=JobState.COMPLETED, due_at=None)
     world.clock.advance(days=121)

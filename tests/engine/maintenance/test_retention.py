@@ -1,4 +1,4 @@
-"""The timer lets go of what was kept for long enough: a chunk at a step, and rests when there is nothing more."""
+"""Retention removes what was kept long enough: a chunk in each step, and rests when there is nothing more."""
 
 import logging
 from datetime import timedelta
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.simulated.world import customer
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.retention import LOOK_EVERY, Retention
+from worker.engine.maintenance.retention import LOOK_EVERY
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
 from worker.store.limits import budgets
@@ -38,9 +38,9 @@ def kept(world):
     return sum(row.encrypted is not None for row in world.rows(CustomerRow))
 
 
-async def test_personal_data_goes_after_its_time_and_batches_stay_unless_told_otherwise(ended, clock):
+async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_configured_otherwise(ended, clock):
     world, _ = ended()
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     clock.advance(days=89)
     retention.step()
     assert kept(world) == 3
@@ -53,10 +53,10 @@ async def test_personal_data_goes_after_its_time_and_batches_stay_unless_told_ot
     assert len(world.rows(Job)) == 3
 
 
-async def test_a_batch_goes_after_its_time(ended, clock):
+async def test_a_batch_is_purged_after_its_time(ended, clock):
     world, batch = ended(more=BATCHES)
     clock.advance(days=121)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(4):
         retention.step()
     assert world.rows(Job) == []
@@ -64,23 +64,23 @@ async def test_a_batch_goes_after_its_time(ended, clock):
     assert world.parts.facts.counts(batch).jobs == {JobState.COMPLETED: 3}
 
 
-async def test_a_batch_that_is_not_over_does_not_keep_the_next_one(ended, clock):
+async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock):
     world, first = ended(more=BATCHES)
     world.set(Job, state=JobState.HELD)
     second = world.add_many(2, "D")
     world.parts.batches.imported(second, now=clock())
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED)
     clock.advance(days=121)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(6):
         retention.step()
     assert {row.batch_id for row in world.rows(Job)} == {first}
 
 
-async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(ended, clock):
+async def test_a_step_is_one_chunk_and_the_next_look_is_later(ended, clock):
     world, _ = ended(CHUNK + 3)
     clock.advance(days=91)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     left = []
     for _ in range(4):
         retention.step()
@@ -95,37 +95,37 @@ async def test_a_step_is_one_lot_and_nothing_is_looked_for_again_until_later(end
     assert kept(world) == 3
 
 
-async def test_a_batch_with_a_row_that_was_put_back_does_not_keep_the_next_one(ended, clock):
+async def test_a_batch_with_a_row_that_was_put_back_does_not_delay_the_next_one(ended, clock):
     world, first = ended(count=1)
     second = world.add_many(1, "D")
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED, due_at=None)
     for batch in (first, second):
         world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
     world.set(Job, Job.batch_id == first, state=JobState.WAITING, due_at=clock())
-    Retention(world.parts).step()
+    world.parts.retention().step()
     assert [row.batch_id for row in world.rows(Job)] == [first]
 
 
-async def test_a_purge_that_was_cut_off_is_gone_on_with_though_batches_are_kept(ended, clock):
+async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended, clock):
     world, batch = ended(CHUNK + 3)
     world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
     world.parts.purging.chunk(batch, now=clock())
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     for _ in range(3):
         retention.step()
     assert world.rows(Job) == []
 
 
-async def test_a_database_that_fails_does_not_end_the_timer(ended, clock, caplog):
+async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
     world, _ = ended()
     clock.advance(days=91)
-    retention = Retention(world.parts)
+    retention = world.parts.retention()
     with world.parts.database.write() as connection:
         connection.execute(sa.text("ALTER TABLE customer RENAME TO elsewhere"))
     try:
         with caplog.at_level(logging.WARNING):
             retention.step()
-        assert "looked at again later" in caplog.text
+        assert "trying again later" in caplog.text
     finally:
         with world.parts.database.write() as connection:
             connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO customer"))
@@ -134,15 +134,18 @@ async def test_a_database_that_fails_does_not_end_the_timer(ended, clock, caplog
     assert kept(world) == 0
 
 
-async def test_a_run_erases_whom_nobody_needs_any_more(ended, clock):
+async def test_a_run_erases_customers_that_are_over(ended, clock):
     world, _ = ended()
     clock.advance(days=91)
     batch = world.add(customer("Ona"))
     world.set(Job, Job.batch_id == batch, state=JobState.CANCELLED)
     await OneBatch(
-        world.parts,
         Embedded(world.parts),
         batch,
+        facts=world.parts.facts,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=clock,
         is_done=lambda counts: True,
         patience=timedelta(),
         show=lambda counts, waits_for: None,
@@ -154,7 +157,7 @@ async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the
     world = make()
     batch = world.add_many(3)
     until = clock() + timedelta(minutes=5)
-    with world.parts.database.write() as connection:  # nothing is worked meanwhile
+    with world.parts.database.write() as connection:  # no work goes on meanwhile
         budgets.save(connection, "kyc", BudgetState(blocked_until=until + timedelta(hours=1), pauses=1))
     counted = []
     facts = world.parts.facts
@@ -172,9 +175,12 @@ async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the
 
     world.parts.facts = Slow()
     await OneBatch(
-        world.parts,
         Embedded(world.parts),
         batch,
+        facts=world.parts.facts,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=clock,
         is_done=lambda _: clock() >= until,
         patience=timedelta(days=1),
         show=lambda _counts, _waits_for: None,

@@ -1,10 +1,10 @@
-"""The timer gives rows of an account in trouble to the next, which is rung in the same tick."""
+"""The sweep moves rows of an account in trouble to the next account, which gets a wake-up in the same sweep."""
 
 from datetime import timedelta
 
 from tests.simulated.world import FAILED, REFUSED
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.sweep import ringable, take_over
+from worker.domain.model.wakeups import WakeUp
 from worker.store.tables import Budget, Job
 
 BOTH = ["kyc", "au"]
@@ -23,12 +23,12 @@ def open_breaker(world, *, blocked_for):
     world.set(Budget, Budget.name == "kyc", **values)
 
 
-async def test_who_takes_rows_over_is_rung_in_the_same_tick(make_on_both):
+async def test_an_account_that_takes_rows_over_is_due_in_the_same_sweep(make_on_both):
     world = make_on_both(route=BOTH)
     world.add_many(20, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
-    assert take_over(world.parts) == 20
-    assert ringable(world.parts) == [("issue", "au")]
+    assert world.parts.sweep.take_over() == 20
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("au")]
     await world.work()
     assert world.states() == {"invited": 20}
     assert len(set(world.asked)) == len(world.asked) == 20
@@ -36,7 +36,7 @@ async def test_who_takes_rows_over_is_rung_in_the_same_tick(make_on_both):
 
 
 async def test_a_list_whose_first_account_refuses_our_credentials_is_served_by_the_second(make_on_both):
-    world = make_on_both([REFUSED] * 8, route=BOTH, concurrency=8)  # all that are called before the first answer
+    world = make_on_both([REFUSED] * 8, route=BOTH, concurrency=8)  # all calls that begin before the first answer
     world.add_many(30, others=("au",))
     await world.work()
     assert world.states() == {"invited": 30}
@@ -44,7 +44,7 @@ async def test_a_list_whose_first_account_refuses_our_credentials_is_served_by_t
     assert world.budget("kyc").stopped_at is not None
 
 
-async def test_while_an_account_waits_out_a_pause_nobody_takes_over(make):
+async def test_while_an_account_is_paused_there_is_no_takeover(make):
     world = make(route=BOTH)
     world.add_many(5, others=("au",))
     world.set(Budget, Budget.name == "kyc", blocked_until=world.clock() + timedelta(hours=1), pauses=1)
@@ -52,7 +52,7 @@ async def test_while_an_account_waits_out_a_pause_nobody_takes_over(make):
     assert (accounts(world), world.asked) == ({"kyc": 5}, [])
 
 
-async def test_a_row_that_a_route_of_now_would_not_give_away_stays(make):
+async def test_a_row_stays_if_the_present_routes_name_no_other_account(make):
     world = make(route=["kyc"])
     world.add_many(5, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
@@ -60,7 +60,7 @@ async def test_a_row_that_a_route_of_now_would_not_give_away_stays(make):
     assert accounts(world) == {"kyc": 5}
 
 
-async def test_of_an_open_breaker_a_row_stays_to_find_out_whether_the_account_is_back(make):
+async def test_while_a_breaker_is_open_one_row_stays_to_test_whether_the_account_works_again(make):
     world = make(route=BOTH)
     open_breaker(world, blocked_for=timedelta(minutes=5))
     world.add_many(5, others=("au",))
@@ -75,7 +75,7 @@ async def test_of_an_open_breaker_a_row_stays_to_find_out_whether_the_account_is
     assert (world.states(), accounts(world)) == ({"invited": 10}, {"au": 9, "kyc": 1})
 
 
-async def test_what_failed_for_certain_at_the_first_is_asked_for_once_at_the_second(make_on_both):
+async def test_a_call_that_failed_for_certain_at_the_first_account_is_made_once_at_the_second(make_on_both):
     world = make_on_both([FAILED] * 5, route=BOTH)
     world.add_many(5, others=("au",))
     await world.issue()

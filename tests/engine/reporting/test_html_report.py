@@ -1,4 +1,4 @@
-"""The report's page: safe with hostile text, complete in itself, bounded in size."""
+"""The HTML report: safe with hostile text, self-contained, bounded in size."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ def page_of(lines: list[LineFacts], *, with_link: bool = False, **changed: Any) 
 
 
 class Page(HTMLParser):
-    """What a browser would find: each tag with its attributes, and the words."""
+    """The page as a browser reads it: each tag with its attributes, and the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def test_hostile_text_is_shown_as_text_wherever_it_stands():
+def test_hostile_text_is_shown_as_text_everywhere():
     line = LineFacts(
         row=2,
         customer_id=HOSTILE,
@@ -114,7 +114,7 @@ def test_a_link_that_is_no_https_address_is_only_text():
     (link,) = [one for one in page.all("a") if (one.get("href") or "").startswith(("http", "java"))]
     assert link["href"] == 'https://x.example/"onclick="alert(1)'
     assert "onclick" not in link
-    assert "Whoever has a link can use it" in page.shown
+    assert "Anyone who has a link can use it" in page.shown
 
 
 def test_the_policy_allows_the_one_script_and_style_and_nothing_else():
@@ -220,7 +220,7 @@ def test_a_big_batch_is_counted_whole_shown_in_part_and_not_kept_in_memory():
 
 
 class Counting(io.TextIOBase):
-    """Keeps no text, so that what is measured is the page's maker."""
+    """Keeps no text, so that only the memory of `write_html` is measured."""
 
     def __init__(self) -> None:
         self.rows = 0

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from tests.simulated.events import cancelled, requested
 from worker.domain.model.states import InvitationState, SessionState
-from worker.engine.reporting.batch_report import status
 from worker.foundation.timestamps import written
 from worker.store.tables import SessionRow
 
@@ -17,14 +16,14 @@ async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_o
     message = world.message()
     assert (message.state, message.due_at) == (InvitationState.WAITING, began + timedelta(minutes=30))
     batch = world.parts.batches.find("latest")
-    told = status(world.parts, batch)
+    told = world.parts.reporting.status(batch)
     assert told["forecast"]["finishes_at"] == written(message.due_at)
     world.clock.advance(minutes=30)
     await world.work()
     assert (len(world.senders["email"].messages), len(world.asked)) == (1, 1)
 
 
-async def test_who_finished_in_the_app_is_not_written_to(inlet):
+async def test_a_customer_who_finished_in_the_app_gets_no_message(inlet):
     world, receiver = inlet()
     receiver.receive([requested("C-1", invite_after="30 minutes")])
     await world.work()
@@ -42,7 +41,7 @@ async def test_the_time_in_the_app_counts_from_the_event_not_from_its_arrival(in
     assert world.message().due_at == an_hour_ago + timedelta(minutes=30)
 
 
-async def test_a_session_that_lives_already_waits_for_the_app_too(inlet):
+async def test_the_message_of_a_live_session_waits_for_the_app_too(inlet):
     world, receiver = inlet()
     receiver.receive([requested("C-1", invite_after="30 minutes")])
     await world.work()

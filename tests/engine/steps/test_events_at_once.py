@@ -1,4 +1,4 @@
-"""An event's row is taken with its attempt: one transaction, and no doubt is left where the answer to it is lost."""
+"""An event's row is claimed and opened in one transaction; a lost answer to it leaves no unknown outcome of a call."""
 
 from contextlib import contextmanager
 
@@ -6,13 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.engine.dispatch.contract import Room, Unsure
-from worker.engine.maintenance.sweep import return_leases
+from worker.engine.dispatch.contract import Room, UnknownClaim
 from worker.store.base.priorities import EVENT
 from worker.store.tables import Attempt, InvitationRow, Job
 
 ROOM = Room(10, 10, 0, 5)
-AWAY = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
+UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def world(make_on_both) -> World:
 
 def works(world):
     """The work on the account, and then that on the mails of what it opened."""
-    yield world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    yield world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     yield world.parts.invite_work("email")
 
 
@@ -37,7 +36,7 @@ async def carried_out(work, world):
     work.flush(results, [], world.clock())
 
 
-async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_batchs_row_is_not(world):
+async def test_an_event_is_opened_in_its_claim_and_a_batch_row_is_not(world):
     for work in works(world):
         before = len(world.rows(Attempt))
         claimed = work.claim(ROOM, world.clock())
@@ -51,14 +50,14 @@ async def test_the_attempt_of_an_event_is_written_as_it_is_taken_and_that_of_a_b
     assert world.states() == {"invited": 2}
 
 
-async def test_without_room_for_attempts_none_is_written_as_rows_are_taken(world):
+async def test_without_room_for_attempts_a_claim_opens_no_row(world):
     work = next(works(world))
     claimed = work.claim(Room(10, 10, 0), world.clock())
     assert (len(claimed.items), claimed.opened, world.rows(Attempt)) == (2, [], [])
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
-async def test_where_the_answer_to_a_taking_is_lost_its_rows_are_given_back_and_in_no_doubt(world, kept, monkeypatch):
+async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(world, kept, monkeypatch):
     write = world.parts.database.write
 
     @contextmanager
@@ -66,24 +65,24 @@ async def test_where_the_answer_to_a_taking_is_lost_its_rows_are_given_back_and_
         with write(within) as connection:
             yield connection
             if within is None and not kept:
-                raise AWAY
+                raise UNREACHABLE
         if within is None:
-            raise AWAY
+            raise UNREACHABLE
 
     for work, model in zip(works(world), (Job, InvitationRow), strict=True):
         before = {row.id for row in world.rows(Attempt)}
         with monkeypatch.context() as patched:
             patched.setattr(world.parts.database, "write", lost)
-            with pytest.raises(Unsure) as caught:
+            with pytest.raises(UnknownClaim) as caught:
                 work.claim(ROOM, world.clock())
         assert "Ona" not in repr(caught.value)
         work.release(caught.value.items, world.clock())
         assert [row.state.value for row in world.rows(model) if row.priority == EVENT] == ["waiting"]
         written = [row for row in world.rows(Attempt) if row.id not in before]
         assert [row.outcome for row in written] == (["not_sent"] if kept else [])
-        # What else was taken, of the batch, comes back as from a worker that died.
+        # The claimed batch rows come back as from a worker that died.
         world.clock.advance(seconds=61)
-        return_leases(world.parts)
+        world.parts.sweep.return_leases()
         await carried_out(work, world)
     assert world.states() == {"invited": 2}
     assert world.budget().credits_used == 2

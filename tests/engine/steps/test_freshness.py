@@ -14,8 +14,6 @@ from tests.simulated.world import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.states import JobState
-from worker.engine.reporting.batch_report import status
-from worker.inbound.event_receiver import Receiver
 from worker.runtime.batch_run import next_move
 from worker.senders.fake import FakeSender
 from worker.store.tables import Budget, InvitationRow, Job
@@ -26,14 +24,14 @@ FRANKIEONE = replace(KYB, at_once=False, quiet="21:00-08:00")
 
 
 @pytest.mark.parametrize("case", [pytest.param(KYB, id="any-time"), pytest.param(FRANKIEONE, id="must-wait")])
-async def test_from_a_queue_far_longer_than_a_link_lives_none_leaves_too_old_and_few_are_bought_twice(make, case):
+async def test_in_a_queue_far_longer_than_a_link_lives_no_link_leaves_too_old_and_few_are_bought_twice(make, case):
     outcome = await lived(make, case)
     assert outcome.jobs == {"invited": case.rows}
     assert min(outcome.left) >= case.floor
-    # Twice only those that were in the queue when the sender paused, or the night began: as many as it may hold.
+    # Only links that were in the queue when the sender paused, or the night began, are bought twice: a full queue.
     queue = (case.lifetime - case.floor) / 2 // case.every
     assert outcome.bought <= case.rows + queue * (2 if case.quiet else 1)
-    # The sender had something to send all the time that it could.
+    # The sender was never idle while it could send.
     shut = 3 * HOUR + (11 * HOUR if case.quiet else 0 * HOUR)
     assert outcome.took <= case.rows * case.every * 1.1 + shut
 
@@ -65,8 +63,10 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
     assert all(4 * MINUTE < row.due_at - world.clock() <= 5 * MINUTE for row in waiting)
     outlook = world.parts.facts.outlook(batch)
     assert set(outlook.for_senders) == {("kyc", Channel.SMS), ("kyc", Channel.BOTH)}
-    assert next_move(world.parts, outlook, batch) is None  # a person's turn
-    assert status(world.parts, world.parts.batches.find(str(batch)))["waits"]["waits_for_sender"]["rows"] == 4
+    assert (
+        next_move(world.parts.budget_rules, world.parts.takeovers, outlook, batch, now=world.clock()) is None
+    )  # a person's turn
+    assert world.parts.reporting.status(world.parts.batches.find(str(batch)))["waits"]["waits_for_sender"]["rows"] == 4
     world.senders["sms"].broken = False
     world.parts.resume()  # what waits is looked at again at once
     await world.work()
@@ -91,7 +91,9 @@ async def test_what_waits_for_the_end_of_a_senders_pause_says_so(make):
     batch = world.add(customer("Ona"))
     await world.work()
     assert (world.asked, world.job("Ona").due_at) == ([], until)
-    at, state = next_move(world.parts, world.parts.facts.outlook(batch), batch)
+    at, state = next_move(
+        world.parts.budget_rules, world.parts.takeovers, world.parts.facts.outlook(batch), batch, now=world.clock()
+    )
     assert (at, state.pause_reason) == (until, "421 later")
 
 
@@ -109,7 +111,7 @@ async def test_an_event_is_not_kept_waiting_by_the_queue_of_a_list(make):
     world.add_many(3, floor=HOUR / 2)
     await world.issue()
     before = len(world.asked)
-    Receiver(world.parts).receive([requested("C-1")])
+    world.receiver().receive([requested("C-1")])
     await world.issue()
     assert world.asked[before:] == ["C-1"]
 

@@ -81,7 +81,7 @@ async def test_a_repeated_message_keeps_its_key(make):
 
 
 @pytest.mark.parametrize(("hold", "state", "job"), [(False, "waiting", JobState.ISSUED), (True, "held", JobState.HELD)])
-async def test_a_message_in_doubt_is_repeated_or_held_as_the_sender_says(make, hold, state, job):
+async def test_a_message_with_an_unknown_outcome_is_repeated_or_held_as_configured(make, hold, state, job):
     world = make(senders=senders(UNSURE, hold_unknown=hold))
     await issued(world)
     await world.invite()
@@ -97,7 +97,7 @@ async def test_a_refused_address_fails_its_job_with_the_reason(make):
     assert (failed.reason, failed.detail) == ("bad_input", "550 no such user")
 
 
-async def test_a_relay_that_says_wait_pauses_the_channel_and_counts_no_attempt(make):
+async def test_a_rate_limit_of_the_relay_pauses_the_channel_and_counts_no_attempt(make):
     world = make(senders=senders(TOO_MANY))
     world.add_many(10)
     await world.issue()
@@ -122,7 +122,7 @@ async def test_a_relay_that_refuses_our_login_stops_the_channel_and_nothing_else
     assert {row.channel: row.state.value for row in world.rows(InvitationRow)} == {"email": "waiting", "sms": "sent"}
 
 
-async def test_a_bug_in_the_sender_is_in_doubt_not_lost(make, caplog):
+async def test_a_bug_in_the_sender_gives_an_unknown_outcome_and_loses_no_message(make, caplog):
     class Broken(FakeSender):
         async def send(self, message):
             raise RuntimeError(f"could not reach {message.to}")
@@ -135,7 +135,7 @@ async def test_a_bug_in_the_sender_is_in_doubt_not_lost(make, caplog):
     assert "ona@" not in caplog.text + world.message().detail
 
 
-async def test_no_more_messages_are_out_than_the_relay_has_connections(make):
+async def test_no_more_messages_are_in_flight_than_the_relay_has_connections(make):
     class Slow(FakeSender):
         out = most = 0
 
@@ -164,7 +164,7 @@ async def test_a_stale_link_is_not_sent_and_a_new_session_follows(make_on_both):
     assert world.senders["email"].messages == []
     job = world.job("Ona")
     assert (job.state, job.reason) == (JobState.WAITING, "stale_link")
-    assert job.due_at == world.row(SessionRow).expires_at  # the provider wants the old one to end first
+    assert job.due_at == world.row(SessionRow).expires_at  # the provider opens no new session before the old one ends
     assert not await world.tick()
 
     world.clock.advance(hours=11)
@@ -184,7 +184,7 @@ async def test_a_link_with_just_its_floor_left_is_sent(make):
     assert len(world.senders["email"].messages) == 1
 
 
-async def test_links_that_go_stale_again_and_again_end_with_the_cap(make):
+async def test_links_that_go_stale_repeatedly_end_with_the_cap(make):
     world = make()
     await issued(world)
     for _ in range(3):
@@ -208,7 +208,7 @@ async def test_a_stale_link_of_an_account_that_is_no_longer_configured_waits_for
     assert world.job("Ona").due_at == world.row(SessionRow).expires_at
 
 
-async def test_a_fresh_link_beside_a_stale_one_is_sent(make):
+async def test_a_fresh_link_next_to_a_stale_one_is_sent(make):
     world = make()
     await issued(world)
     world.clock.advance(days=6, hours=13)
@@ -238,7 +238,7 @@ async def test_a_template_that_does_not_work_is_held_and_names_the_template_not_
     assert attempt.closed_at is not None
 
 
-async def test_who_does_nothing_is_reminded_gets_another_link_and_is_left_alone_in_the_end(make):
+async def test_an_inactive_customer_is_reminded_gets_another_link_and_then_no_more_messages(make):
     world = make(templates='reminders = ["1 day"]')  # most is 2
     world.provider.lifetime = timedelta(days=2)
     await issued(world)

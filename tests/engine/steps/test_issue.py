@@ -1,4 +1,4 @@
-"""Asking for sessions: what is due is asked for once, paced, and every answer has its end."""
+"""Opening sessions: each due session is opened once, at the account's pace, and every answer has its ending."""
 
 import asyncio
 from dataclasses import replace
@@ -10,18 +10,19 @@ import sqlalchemy as sa
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import HANG
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
-async def test_everything_due_is_asked_for_once_and_then_invited(make_on_both):
+async def test_every_due_session_is_opened_once_and_then_its_customer_invited(make_on_both):
     world = make_on_both()
     world.add_many(150)
     await world.issue()
     assert world.states() == {"issued": 150}
     assert len(set(world.asked)) == len(world.asked) == 150
-    assert "email" in world.rung
+    assert "email" in world.woken
     await world.invite()
     assert world.states() == {"invited": 150}
     sent = world.senders["email"].messages
@@ -32,7 +33,7 @@ async def test_each_customer_gets_the_link_of_the_session_that_is_stored(make):
     world = make()
     batch = world.add_many(40)
     await world.work()
-    links = {told.customer_id: told.link for told in world.parts.facts.lines(batch, with_links=True)}
+    links = {line.customer_id: line.link for line in world.parts.facts.lines(batch, with_links=True)}
     for message in world.senders["email"].messages:
         name = message.to.partition("@")[0].upper()
         assert links[name] in message.text
@@ -61,7 +62,7 @@ async def answer_later(world, seconds):
     return world.session()
 
 
-async def test_no_more_calls_are_out_than_the_account_allows(make):
+async def test_no_more_calls_are_in_flight_than_the_account_allows(make):
     world = make(lambda _: answer_later(world, 0.2), concurrency=4)
     world.add_many(30)
     await world.issue()
@@ -69,7 +70,7 @@ async def test_no_more_calls_are_out_than_the_account_allows(make):
     assert world.states() == {"issued": 30}
 
 
-async def test_a_slow_account_takes_nothing_from_a_fast_one_beside_it(make):
+async def test_a_slow_account_does_not_slow_a_fast_one(make):
     events = []
 
     async def answer(request):
@@ -82,10 +83,10 @@ async def test_a_slow_account_takes_nothing_from_a_fast_one_beside_it(make):
     world.add_many(20, "fast")
     world.add_many(6, "slow", account="au")
     runner = world.start()
-    slow = asyncio.create_task(runner.serve("issue:au"))
+    slow = asyncio.create_task(runner.serve(WakeUp.issue("au")))
     await world.http.received(2)
-    await runner.serve("issue:kyc")
-    await runner.serve("invite:email")
+    await runner.serve(WakeUp.issue("kyc"))
+    await runner.serve(WakeUp.invite("email"))
     assert events == ["fast"] * 20
     assert len(world.senders["email"].messages) == 20
     assert not slow.done()
@@ -110,7 +111,7 @@ async def test_the_limit_of_an_account_is_kept(make):
         assert sum(at <= other < at + timedelta(seconds=1) for other in begun) <= 20
 
 
-# Being told to wait, and being refused.
+# Rate limits and refusals.
 
 
 async def test_after_a_429_no_call_begins_until_the_time_it_named(make_on_both):
@@ -216,7 +217,7 @@ async def test_a_secret_that_was_replaced_in_its_file_is_tried_before_the_accoun
     await world.issue()
     assert world.states() == {"issued": 4}
     assert world.budget().stopped_at is None
-    assert world.asked[0] == world.asked[1]  # the one that was refused, once more
+    assert world.asked[0] == world.asked[1]  # the refused call, once more
     assert len(world.attempts()) == 4
 
 
@@ -229,7 +230,7 @@ async def test_a_replaced_secret_that_is_refused_as_well_stops_the_account(make)
     assert world.budget().stopped_at is not None
 
 
-async def test_with_a_cap_on_credits_no_call_more_is_made_and_the_reason_is_shown(make_on_both):
+async def test_with_a_cap_on_credits_no_further_call_is_made_and_the_reason_is_shown(make_on_both):
     world = make_on_both(more="credits = 7")
     world.add_many(20)
     await world.work()
@@ -255,7 +256,7 @@ async def test_a_failure_is_tried_again_later_with_its_attempt_counted(make):
     assert (world.job("C000").state, world.job("C000").attempts) == (JobState.ISSUED, 3)
 
 
-async def test_after_the_last_attempt_a_row_has_failed_with_what_was_said(make):
+async def test_after_the_last_attempt_a_row_has_failed_with_the_providers_reason(make):
     world = make(lambda _: FAILED)
     world.add_many(1)
     for _ in range(8):
@@ -278,7 +279,7 @@ async def test_after_the_last_attempt_a_row_has_failed_with_what_was_said(make):
     ],
     ids=["refused", "conflict", "strange status", "no session", "broken after sending"],
 )
-async def test_every_bad_answer_has_its_end(make, answer, state, reason):
+async def test_every_bad_answer_has_its_ending(make, answer, state, reason):
     world = make([answer])
     world.add_many(3)
     await world.issue()
@@ -287,7 +288,7 @@ async def test_every_bad_answer_has_its_end(make, answer, state, reason):
     assert world.states()["issued"] == 2
 
 
-async def test_an_account_that_cannot_be_reached_is_waited_for_and_spends_no_rows_attempts(make):
+async def test_rows_wait_for_an_account_that_cannot_be_reached_and_spend_no_attempts(make):
     away = [True]
 
     def answer(_):
@@ -320,7 +321,7 @@ async def test_an_unknown_outcome_is_held_where_repeating_costs_and_repeated_whe
     assert (world.job("K000").state, world.job("A000").state) == (JobState.HELD, JobState.INVITED)
 
 
-async def test_where_the_account_says_so_an_unknown_outcome_is_repeated_whatever_it_costs(make):
+async def test_if_the_account_is_configured_so_an_unknown_outcome_is_repeated_whatever_it_costs(make):
     world = make([HttpAnswer(418)], on_unknown="repeat")
     world.add_many(1)
     await world.issue()
@@ -344,34 +345,34 @@ async def test_a_bug_in_the_adapter_holds_the_row_and_loses_nothing(make, caplog
     assert "maria" not in caplog.text
 
 
-async def test_a_worker_that_died_in_the_middle_leaves_only_its_calls_in_doubt(make):
+async def test_a_worker_that_died_in_the_middle_leaves_an_unknown_outcome_only_for_its_calls(make):
     world = make([HANG] * 3, concurrency=3)
     world.add_many(10)
-    task = asyncio.create_task(world.start().serve("issue:kyc"))
+    task = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(3)
     dead = world.rows(Job)
     assert sum(row.state is JobState.WORKING for row in dead) == 6  # two for each permit
     world.clock.advance(seconds=61)
     assert world.parts.sweeps.return_leases(world.parts.settings.retry.policy, now=world.clock()).held == 3
     assert world.states() == {"held": 3, "waiting": 7}
-    # it was only very slow: what it comes to late changes nothing any more
+    # it was only very slow: its late results change nothing any more
     world.http.release()
     await task
     assert {name for name in world.asked[:3]} == {row.customer_id for row in world.rows(Job, state=JobState.HELD)}
     assert world.states().get("held") == 3
 
 
-async def test_two_processes_that_work_the_same_rows_ask_once_for_each(make_on_both):
+async def test_two_processes_that_work_the_same_rows_open_one_session_for_each(make_on_both):
     world = make_on_both(lambda _: answer_later(world, 0.05))
     world.add_many(80)
     first, second = world.start(), world.start()
-    await asyncio.gather(first.serve("issue:kyc"), second.serve("issue:kyc"))
+    await asyncio.gather(first.serve(WakeUp.issue("kyc")), second.serve(WakeUp.issue("kyc")))
     await asyncio.gather(first.close(), second.close())
     assert sorted(world.asked) == sorted(set(world.asked))
     assert world.states() == {"issued": 80}
 
 
-async def test_a_customer_of_two_lists_is_asked_for_and_invited_once(make):
+async def test_a_customer_of_two_lists_gets_one_session_and_one_invitation(make):
     world = make()
     world.add(customer("Ona"))
     world.add(customer("Ona"))

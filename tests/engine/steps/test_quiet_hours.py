@@ -1,4 +1,4 @@
-"""Nothing leaves in the recipient's quiet hours, and no session is asked for that would only lie there."""
+"""No message leaves in the recipient's quiet hours, and no session is opened that would only wait."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +8,8 @@ from tests.simulated.events import requested
 from tests.simulated.world import customer
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.http.messages import Broken
-from worker.inbound.event_receiver import Receiver
 from worker.inbound.list_import import import_list, options_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -17,7 +17,7 @@ MORNING = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)  # eight o'clock in Vilnius
 
 
 def at_night(make, *channels, **how):
-    """Ten o'clock in the evening, where everybody lives whose row says nothing else."""
+    """Ten o'clock in the evening, in the configured time zone."""
     hours = ", ".join(f'{channel} = "21:00-08:00"' for channel in channels or ("email",))
     world = make(templates=f"quiet_hours = {{ {hours} }}", **how)
     world.clock.advance(hours=8)
@@ -28,12 +28,12 @@ def at(world, moment):
     world.clock.advance(seconds=(moment - world.clock()).total_seconds())
 
 
-def standing(row):
+def schedule(row):
     return row.state.value, row.due_at, row.reason, row.lease_until, row.attempts, row.waits
 
 
 async def until_morning(world, moment=MORNING):
-    """Nothing happens before then; a second later it has."""
+    """Nothing happens before that time; a second later it has."""
     at(world, moment - timedelta(seconds=1))
     before = len(world.asked)
     assert not await world.tick()
@@ -42,12 +42,12 @@ async def until_morning(world, moment=MORNING):
     await world.work()
 
 
-async def test_a_list_that_comes_in_the_evening_is_asked_for_and_sent_in_the_morning(make_on_both, tmp_path):
+async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_in_the_morning(make_on_both, tmp_path):
     world = at_night(make_on_both)
     file = tmp_path / "list.csv"
     file.write_text("customer_id,email,country,timezone\nOna,o@example.org,LT,\nJon,j@example.org,LT,Asia/Tokyo\n")
-    import_list(world.parts, file, options_of(world.parts), name="list.csv")
-    assert standing(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    import_list(world.parts.intake, world.parts.batches, file, options_of(world.parts.intake), name="list.csv")
+    assert schedule(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     tokyo = datetime(2026, 11, 20, 23, 0, tzinfo=UTC)
     assert world.job("Jon").due_at == tokyo
     assert not await world.tick()
@@ -66,9 +66,9 @@ async def test_whatever_made_a_row_due_it_goes_back_until_the_morning_and_nothin
     world.add(customer("Ona"), customer("Jonas", timezone="America/Lima"))
     await world.work()
     assert world.asked == ["Jonas"]  # in Lima it is the afternoon
-    assert standing(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(world.job("Ona")) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     assert len(world.rows(Attempt)) == 2  # Jonas', and the mail to him
-    # The slots of those who went back are still there.
+    # The slots of the released rows are free again.
     assert world.budget().next_at <= world.clock() + timedelta(milliseconds=100)
     world.senders["email"].messages.clear()
     await until_morning(world)
@@ -85,11 +85,11 @@ async def test_a_phone_that_may_be_anywhere_is_written_to_when_it_is_day_everywh
     assert world.job("Kim").due_at == datetime(2026, 11, 21, 1, 30, tzinfo=UTC)
 
 
-async def test_who_is_in_the_app_gets_the_link_at_night_and_the_message_in_the_morning(make_on_both):
+async def test_a_customer_in_the_app_gets_the_link_at_night_and_the_message_in_the_morning(make_on_both):
     world = at_night(make_on_both)
-    receiver = Receiver(world.parts)
+    receiver = world.receiver()
     assert receiver.receive([requested("C-1")]).due == frozenset()
-    assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {("issue", "kyc")}
+    assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {WakeUp.issue("kyc")}
     await world.work()
     assert world.asked == ["C-2"]
     assert (world.job("C-1").due_at, world.job("C-2").state) == (MORNING, JobState.ISSUED)
@@ -98,7 +98,7 @@ async def test_who_is_in_the_app_gets_the_link_at_night_and_the_message_in_the_m
     assert world.states() == {"invited": 2}
 
 
-async def test_links_that_are_only_fetched_and_calls_in_doubt_know_no_night(make):
+async def test_quiet_hours_delay_neither_fetched_links_nor_reconciliation(make):
     world = at_night(make, outcomes=[Broken(True, "the connection broke")])
     world.provider.lists = True
     world.add(customer("Ona", timezone="America/Lima"), customer("Jonas", channel=Channel.NONE))
@@ -112,14 +112,14 @@ async def test_links_that_are_only_fetched_and_calls_in_doubt_know_no_night(make
     assert len(world.reconciled) == 1
 
 
-async def test_of_two_channels_the_one_that_may_goes_at_once_and_the_other_follows(make_on_both):
+async def test_of_two_channels_the_one_without_quiet_hours_goes_at_once_and_the_other_follows(make_on_both):
     world = at_night(make_on_both, "sms")
     world.add(customer("Ona", channel=Channel.BOTH))
     await world.work()
     assert len(world.senders["email"].messages) == 1
     assert world.job("Ona").state is JobState.INVITED
     text = world.row(InvitationRow, channel="sms")
-    assert standing(text) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(text) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     at(world, MORNING)
     await world.work()
     assert len(world.senders["sms"].messages) == 1
@@ -139,7 +139,7 @@ async def test_a_link_that_would_be_too_old_for_the_second_channel_is_not_bought
     assert (len(world.asked), world.senders["sms"].messages) == (1, [])
 
 
-async def test_a_short_link_is_asked_for_when_both_messages_may_leave(make):
+async def test_a_short_lived_session_is_opened_when_both_messages_may_leave(make):
     world = at_night(make, "sms")
     world.parts.providers["kyc"].lifetime = timedelta(hours=1)
     world.add(customer("Ona", channel=Channel.BOTH), floor=timedelta(minutes=30))
@@ -154,7 +154,7 @@ async def test_a_short_link_is_asked_for_when_both_messages_may_leave(make):
     assert len(world.asked) == 1
 
 
-async def test_a_message_whose_turn_comes_in_the_night_waits_and_is_not_counted(make_on_both):
+async def test_a_message_that_is_due_in_the_night_waits_and_counts_no_attempt(make_on_both):
     world = at_night(make_on_both)
     world.clock.advance(hours=-2)
     world.add(customer("Ona"))
@@ -162,7 +162,7 @@ async def test_a_message_whose_turn_comes_in_the_night_waits_and_is_not_counted(
     world.clock.advance(hours=2)
     await world.invite()
     assert world.senders["email"].messages == []
-    assert standing(world.message()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    assert schedule(world.message()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
     await until_morning(world)
     assert len(world.senders["email"].messages) == 1
     assert world.message().reason == ""
@@ -186,9 +186,9 @@ async def test_a_night_in_which_the_clocks_change_ends_at_eight_all_the_same(mak
     assert sent <= world.message().sent_at < sent + timedelta(seconds=5)
 
 
-async def test_a_customer_of_whom_nothing_is_known_has_the_configured_zone(make):
+async def test_a_customer_without_a_known_zone_has_the_configured_zone(make):
     world = make(templates='quiet_hours = { email = "21:00-08:00" }\ntimezone = "Asia/Tokyo"')
-    somebody = customer("Ona", country="", person=Person(email="o@example.org"))
-    world.add(somebody)
+    ona = customer("Ona", country="", person=Person(email="o@example.org"))
+    world.add(ona)
     await world.work()
     assert world.job("Ona").due_at == datetime(2026, 11, 20, 23, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Calls whose answers were lost: looked up when nothing can arrive any more, repeated only where nothing is there."""
+"""Calls whose answers were lost: reconciled when nothing can arrive any more, repeated only if nothing is found."""
 
 import itertools
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Strangers
+from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.engine.dispatch.contract import Room
 from worker.providers.contract import Broken, HttpAnswer
@@ -26,7 +26,7 @@ CONFLICT = HttpAnswer(409, {})
 
 @pytest.fixture
 def played(make_on_both):
-    """Makes the worker with the calls' answers (then sessions), and what its look-ups are answered (then nothing)."""
+    """Makes a worker with these answers to its calls (then sessions) and to its look-ups (then empty lists)."""
 
     def make(calls=(), listings=(), **settings):
         answers, found = iter(calls), iter(listings)
@@ -48,7 +48,7 @@ async def wait_and_work(world, **step):
     await world.work()
 
 
-async def test_a_dropped_answer_is_looked_up_not_before_a_call_that_leaves_late_must_have_ended(played):
+async def test_a_lost_answer_is_not_reconciled_before_a_call_that_leaves_late_must_have_ended(played):
     world = played([DROPPED])
     world.add(customer("Ona"))
     began_at = world.clock()
@@ -65,7 +65,7 @@ async def test_a_dropped_answer_is_looked_up_not_before_a_call_that_leaves_late_
     assert world.reconciled == ["customer_id=Ona&page=1"]
 
 
-async def test_where_nothing_is_there_the_call_is_made_again_and_there_is_one_session(played):
+async def test_if_nothing_is_found_the_call_is_repeated_and_there_is_one_session(played):
     world = played([DROPPED])
     world.add(customer("Ona"))
     await world.work()
@@ -76,7 +76,7 @@ async def test_where_nothing_is_there_the_call_is_made_again_and_there_is_one_se
     assert len(world.rows(SessionRow)) == 1
 
 
-async def test_a_session_that_nobody_holds_the_token_of_holds_the_row_with_what_was_found(played):
+async def test_a_session_whose_token_is_lost_holds_the_row_and_is_named(played):
     world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
     world.add(customer("Ona"))
     await world.work()
@@ -91,7 +91,7 @@ async def test_a_session_that_nobody_holds_the_token_of_holds_the_row_with_what_
     assert len(world.http.requests) == 2
 
 
-async def test_a_session_that_a_job_of_the_customer_has_says_nothing_about_the_call(played):
+async def test_a_session_of_another_job_of_the_customer_proves_nothing_about_the_call(played):
     calls = [None, DROPPED]
     world = played(calls, [FakeHttp.listing(("session-1", "EXPIRED"))])
     world.add(customer("Ona"))
@@ -112,13 +112,13 @@ async def test_a_look_up_keeps_to_the_budget_and_costs_no_credit(played):
     while world.states().get("waiting"):
         await wait_and_work(world, seconds=30)
     assert world.states() == {"invited": 10}
-    assert world.budget().credits_used == 10  # what was not carried out was given back
+    assert world.budget().credits_used == 10  # the credit of the call that was not made is returned
     assert len(world.reconciled) == 2
     times = [row.opened_at for row in world.attempts()]
     assert len(times) == 14
 
 
-async def test_what_was_lost_again_and_again_is_not_tried_for_ever(played):
+async def test_a_call_that_is_lost_repeatedly_is_not_tried_for_ever(played):
     world = played(itertools.repeat(DROPPED))
     world.add(customer("Ona"))
     await world.work()
@@ -129,7 +129,7 @@ async def test_what_was_lost_again_and_again_is_not_tried_for_ever(played):
     assert len(world.asked) == 8
 
 
-async def test_a_look_up_that_fails_is_made_again_and_the_call_is_not(played):
+async def test_a_look_up_that_fails_is_repeated_and_the_call_is_not(played):
     world = played([DROPPED], [FAILED, DROPPED, LIMITED])
     world.add(customer("Ona"))
     await world.work()
@@ -148,11 +148,11 @@ async def test_a_look_up_that_never_works_leaves_the_row_to_a_person(played):
         await wait_and_work(world, minutes=15)
     row = world.job("Ona")
     assert (row.state, row.reason, row.unknown_attempt is None) == (JobState.HELD, "unknown", False)
-    assert "cannot be looked up" in row.detail
+    assert "cannot be reconciled" in row.detail
     assert (len(world.asked), len(world.reconciled)) == (1, 8)
 
 
-async def test_refused_credentials_stop_the_account_and_the_row_stays_in_doubt(played):
+async def test_refused_credentials_stop_the_account_and_the_outcome_stays_unknown(played):
     world = played([DROPPED], [REFUSED])
     world.add(customer("Ona"))
     await world.work()
@@ -176,7 +176,7 @@ async def test_more_pages_are_read_one_call_of_the_budget_each(played):
     assert sorted(row.outcome for row in world.attempts()) == ["done", "more", "unknown"]
 
 
-async def test_a_conflict_is_looked_up_at_once_and_tried_again_while_only_known_sessions_are_there(played):
+async def test_a_conflict_is_reconciled_at_once_and_retried_while_only_known_sessions_are_found(played):
     world = played([CONFLICT, CONFLICT])
     world.add(customer("Ona"))
     await world.work()
@@ -186,7 +186,7 @@ async def test_a_conflict_is_looked_up_at_once_and_tried_again_while_only_known_
     assert (len(world.asked), len(world.reconciled)) == (3, 2)
 
 
-async def test_a_conflict_with_a_session_that_nobody_knows_is_held_with_it(played):
+async def test_a_conflict_with_an_unmatched_session_is_held_and_names_it(played):
     world = played([CONFLICT], [FakeHttp.listing(("scan-theirs", "ACTIVE"))])
     world.add(customer("Ona"))
     await world.work()
@@ -196,7 +196,7 @@ async def test_a_conflict_with_a_session_that_nobody_knows_is_held_with_it(playe
 
 
 @pytest.mark.parametrize("on_unknown", ["hold", "reconcile"])
-async def test_what_may_not_or_cannot_be_looked_up_is_held(played, on_unknown):
+async def test_a_call_that_may_not_or_cannot_be_reconciled_is_held(played, on_unknown):
     world = played([DROPPED], on_unknown=on_unknown)
     world.provider.lists = on_unknown == "hold"
     world.add(customer("Ona"))
@@ -206,7 +206,7 @@ async def test_what_may_not_or_cannot_be_looked_up_is_held(played, on_unknown):
     assert world.reconciled == []
 
 
-async def test_rows_that_are_in_no_doubt_are_called_beside_one_that_is_looked_up(played):
+async def test_rows_without_an_unknown_outcome_are_called_in_parallel_to_a_reconciliation(played):
     world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
     world.add(customer("Ona"))
     await world.work()
@@ -218,12 +218,12 @@ async def test_rows_that_are_in_no_doubt_are_called_beside_one_that_is_looked_up
     assert (facts.requests, facts.issued, facts.errors) == (2, 0, 1)
 
 
-async def test_a_worker_that_died_while_it_looked_up_leaves_the_row_to_be_looked_up_again(played):
+async def test_a_worker_that_died_while_reconciling_leaves_the_row_to_be_reconciled_again(played):
     world = played([DROPPED])
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
-    work = world.parts.issue_work("kyc", world.http, ring_invite=lambda *_: None)
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     claimed = work.claim(Room(10, 10, 0), world.clock()).items
     assert work.flush([], claimed, world.clock())  # and then it died
     await wait_and_work(world, seconds=61)
@@ -248,11 +248,11 @@ SMS = '[sms]\naccount = "AC1"\ntoken = { env = "SECRET" }\nfrom = "+15005550006"
     [
         (Receipt("SM1"), InvitationState.SENT, 1),
         (Nothing(), InvitationState.SENT, 2),
-        (Strangers(("SM2",), "a text without its words: SM2"), InvitationState.HELD, 1),
+        (Unmatched(("SM2",), "a text without its words: SM2"), InvitationState.HELD, 1),
         (Problem(Kind.BAD_INPUT, "not allowed"), InvitationState.HELD, 1),
     ],
 )
-async def test_a_text_whose_answer_was_lost_is_looked_up(make_on_both, found, state, handed_over):
+async def test_a_text_whose_answer_was_lost_is_reconciled(make_on_both, found, state, handed_over):
     senders = texting(LOST_TEXT, found=[found])
     world = make_on_both(senders=senders, templates=SMS)
     world.add(customer("Ona", channel=Channel.SMS))
@@ -274,7 +274,7 @@ async def test_a_text_whose_answer_was_lost_is_looked_up(make_on_both, found, st
     assert world.job("Ona").state is (JobState.INVITED if state is InvitationState.SENT else JobState.HELD)
 
 
-async def test_a_text_in_doubt_is_looked_up_though_its_link_has_become_too_old(make):
+async def test_a_text_with_an_unknown_outcome_is_reconciled_though_its_link_has_become_too_old(make):
     senders = texting(LOST_TEXT, found=[Receipt("SM1")])
     world = make(senders=senders, templates=SMS)
     world.add(customer("Ona", channel=Channel.SMS))

@@ -9,7 +9,7 @@ from worker.store.tables import Job
 
 
 class Rotated:
-    """A far side that takes only the new secret, and knows when it was asked with which."""
+    """A provider that accepts only the new secret, and records when it was called with which secret."""
 
     def __init__(self, world, *, refusal=0.0):
         self.world = world
@@ -31,7 +31,7 @@ def rotating(make, **how):
     return world, rotated
 
 
-async def test_all_calls_in_flight_with_the_old_secret_are_made_once_more_with_the_new(make):
+async def test_all_calls_in_flight_with_the_old_secret_are_repeated_once_with_the_new(make):
     world, rotated = rotating(make, refusal=1.0)
     world.add_many(8)
     await world.issue()

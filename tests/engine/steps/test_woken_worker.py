@@ -1,10 +1,10 @@
-"""A worker that stood still for longer than its lease, and wakes up while its successor is at the same row."""
+"""A worker that was suspended for longer than its lease, and continues while another worker has the same row."""
 
 import asyncio
 
 from tests.simulated.world import customer
 from worker.domain.model.states import JobState
-from worker.engine.maintenance.sweep import return_leases
+from worker.domain.model.wakeups import WakeUp
 from worker.store.tables import InvitationRow, SessionRow
 
 
@@ -16,14 +16,14 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
         return world.session()
 
     world = make_on_both(answer)
-    world.add(customer("Ona"), account="au")  # whose call may be repeated
+    world.add(customer("Ona"), account="au")  # its call may be repeated
     woken, successor = world.start(), world.start()
-    first = asyncio.create_task(woken.serve("issue:au"))
+    first = asyncio.create_task(woken.serve(WakeUp.issue("au")))
     await world.http.received(1)
     world.clock.advance(seconds=61)
-    assert return_leases(world.parts).repeated == 1
+    assert world.parts.sweep.return_leases().repeated == 1
     world.clock.advance(seconds=2)
-    second = asyncio.create_task(successor.serve("issue:au"))
+    second = asyncio.create_task(successor.serve(WakeUp.issue("au")))
     await world.http.received(2)
     claimed = world.job("Ona")
 
@@ -42,7 +42,7 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
         await runner.close()
 
 
-async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_calling_for(make_on_both):
+async def test_a_woken_worker_does_not_release_the_row_that_its_successor_is_calling_for(make_on_both):
     answered = [asyncio.Event(), asyncio.Event()]
 
     async def answer(_request):
@@ -52,12 +52,12 @@ async def test_a_woken_worker_does_not_give_back_the_row_that_its_successor_is_c
     world = make_on_both(answer, concurrency=1)
     world.add(customer("Ona"), customer("Jonas"))
     woken, successor = world.start(), world.start()
-    first = asyncio.create_task(woken.serve("issue:kyc"))
+    first = asyncio.create_task(woken.serve(WakeUp.issue("kyc")))
     await world.http.received(1)  # Jonas is taken as well, and waits for the permit
     assert world.states() == {"working": 2}
     world.clock.advance(seconds=61)
-    return_leases(world.parts)
-    second = asyncio.create_task(successor.serve("issue:kyc"))
+    world.parts.sweep.return_leases()
+    second = asyncio.create_task(successor.serve(WakeUp.issue("kyc")))
     await world.http.received(2)
     claimed = world.job("Jonas")
     assert claimed.state is JobState.WORKING

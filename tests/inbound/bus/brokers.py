@@ -50,11 +50,11 @@ class Broker:
         raise NotImplementedError
 
     def waiting(self) -> int:
-        """How many lie in the queue, and are with nobody."""
+        """How many messages wait in the queue, held by no consumer."""
         raise NotImplementedError
 
     def held(self) -> int:
-        """How many somebody holds."""
+        """How many messages consumers hold."""
         raise NotImplementedError
 
     def dead(self) -> list[Any]:

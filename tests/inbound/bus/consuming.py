@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from trials.servers import until as wait_until
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
 from worker.settings.outside import Bus
@@ -45,7 +46,7 @@ class FakeInbox:
             self.taken.setdefault((event.source, event.id), event)
             receipts.append(Receipt(Outcome.DUPLICATE if known else Outcome.TAKEN))
         self.seen += len(events)
-        return Received(receipts, frozenset({("issue", "kyc")}))
+        return Received(receipts, frozenset({WakeUp.issue("kyc")}))
 
     def why_not_ready(self) -> str | None:
         return "the database cannot be reached: connection refused" if self.away else None
@@ -62,7 +63,7 @@ class FakeInbox:
 class Running:
     consumer: BusConsumer
     thread: threading.Thread
-    rung: list[tuple[str, str]]
+    woken: list[WakeUp]
 
     def end(self) -> None:
         self.consumer.stop()
@@ -73,12 +74,12 @@ class Running:
 @contextmanager
 def consuming(bus: Bus, inbox: Any, connect: Callable[[], Any] | None = None) -> Iterator[Running]:
     """Consumes until the end of the block. The queues are there when it begins."""
-    rung: list[tuple[str, str]] = []
+    woken: list[WakeUp] = []
     consumer = BusConsumer(
         bus,
         inbox,
         connect=connect or (lambda: connection_to(bus)),
-        ring=lambda step, name: rung.append((step, name)),
+        wake=woken.append,
         clock=lambda: NOON,
         idle=IDLE,
     )
@@ -90,7 +91,7 @@ def consuming(bus: Bus, inbox: Any, connect: Callable[[], Any] | None = None) ->
         except BaseException as error:
             failed.append(error)
 
-    running = Running(consumer, threading.Thread(target=run, name="bus"), rung)
+    running = Running(consumer, threading.Thread(target=run, name="bus"), woken)
     running.thread.start()
     try:
         yield running

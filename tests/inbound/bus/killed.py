@@ -46,6 +46,6 @@ if __name__ == "__main__":
         bus,
         inbox,
         connect=lambda: connection_to(bus, taken_seconds=1),
-        ring=lambda _step, _name: None,
+        wake=lambda _wake_up: None,
         clock=system_clock,
     ).run()

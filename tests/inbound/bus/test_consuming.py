@@ -1,4 +1,4 @@
-"""What comes over the bus is taken in, in chunks, and acknowledged after the commit. On real brokers."""
+"""Events from the bus are taken in, in chunks, and acknowledged after the commit. On real brokers."""
 
 import threading
 from typing import Any
@@ -9,6 +9,7 @@ from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from trials.servers import until as wait_until
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.dead_lettering import PROBLEMS, REASON, REFUSED_AT
 
@@ -19,7 +20,7 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
         wait_until(lambda: inbox.seen == 50, "all are taken")
         assert sum(inbox.chunks) == 50
         assert len(inbox.chunks) < 25
-    assert running.rung == [("issue", "kyc")] * len(inbox.chunks)
+    assert running.woken == [WakeUp.issue("kyc")] * len(inbox.chunks)
     assert (broker.waiting(), broker.held(), inbox.seen) == (0, 0, 50)
 
 
@@ -85,9 +86,7 @@ def test_what_is_refused_is_in_the_dead_queue_with_its_reason_and_as_it_came(bro
     assert broker.waiting() == 0
 
 
-def test_an_event_at_which_the_code_stumbles_is_refused_and_the_others_are_taken(
-    broker: Any, inbox: FakeInbox, caplog: Any
-):
+def test_an_event_that_meets_a_bug_is_refused_and_the_rest_is_taken(broker: Any, inbox: FakeInbox, caplog: Any):
     inbox.breaks_at = "3"
     broker.publish(*(requested(id=str(n)) for n in range(6)))
     with consuming(broker.bus, inbox):
@@ -106,7 +105,7 @@ def test_plain_json_is_what_the_configuration_says_that_it_is(make_broker: Any, 
     assert event.kind is EventKind.UPDATED
 
 
-def test_told_to_end_it_takes_what_it_was_handed_and_leaves_the_rest(make_broker: Any, bus_url: str):
+def test_a_consumer_that_stops_takes_its_delivered_events_and_leaves_the_rest(make_broker: Any, bus_url: str):
     class Waits(FakeInbox):
         begun, go_on = threading.Event(), threading.Event()
 
@@ -123,7 +122,7 @@ def test_told_to_end_it_takes_what_it_was_handed_and_leaves_the_rest(make_broker
         running.consumer.stop()
         waits.go_on.set()
     assert 0 < waits.seen <= 20
-    wait_until(lambda: broker.waiting() == 40 - waits.seen, "the others are there, and nobody holds them")
+    wait_until(lambda: broker.waiting() == 40 - waits.seen, "the rest is there, and no consumer holds it")
 
 
 def test_a_newer_schema_stops_the_taking(broker: Any, inbox: FakeInbox):

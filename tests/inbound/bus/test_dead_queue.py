@@ -22,7 +22,7 @@ BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 def refused(broker: Any, caplog: Any) -> Any:
     """A bus with five events in its dead queue."""
     broker.publish(*BAD, content_type="application/json", headers={"trace": "t-1"})
-    # Not looked at until all are there: who looks while more come in may change their order on RabbitMQ.
+    # The queue is read once all are there: reading while more come in may change their order on RabbitMQ.
     with consuming(broker.bus, FakeInbox()):
         wait_until(lambda: sum("5 refused" in message for message in caplog.messages) == 1, "all are refused")
     return broker
@@ -52,7 +52,7 @@ def test_one_is_put_back_by_its_id_as_it_came(refused: Any):
     ids = [id_of(message) for message in refused.dead()]
     assert refused.put_back(ids[2]) == 1
     assert refused.waiting() == 1
-    wait_until(lambda: sorted(message.body for message in refused.dead()) == [*BAD[:2], *BAD[3:]], "the others stay")
+    wait_until(lambda: sorted(message.body for message in refused.dead()) == [*BAD[:2], *BAD[3:]], "the rest stays")
     with consuming(refused.bus, FakeInbox()):
         wait_until(lambda: len(refused.dead()) == 5, "it is refused again")
     again = refused.dead()
@@ -120,7 +120,7 @@ def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: 
         assert value not in json.dumps(form) + repr(facts)
 
 
-def test_a_request_goes_back_as_the_task_that_it_came_as_and_says_nothing_to_whoever_watches_tasks():
+def test_a_request_goes_back_as_the_task_that_it_came_as_and_shows_nothing_to_those_that_watch_tasks():
     event = b'{"customer_id": "C-77", "email": "quirin@example.com"}'
     task = task_again(Entry(event, "application/json", "utf-8", {"x-reason": "refused"}))
     assert json.loads(task.body) == [[json.loads(event)], {}, {}]

@@ -1,4 +1,4 @@
-"""kill -9 at any moment: no event is lost, and what was taken before comes again, to be known by then."""
+"""kill -9 at any moment: no event is lost, and an event that was taken before comes again, as a duplicate."""
 
 import os
 import subprocess

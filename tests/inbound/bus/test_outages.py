@@ -1,4 +1,4 @@
-"""The database or the broker is away: nothing is lost, nothing is refused, and it comes back by itself."""
+"""The database or the broker cannot be reached: no event is lost or refused, and work goes on by itself."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
 from trials.servers import until as wait_until
 
 
-def said(caplog: Any, words: str) -> int:
+def logged(caplog: Any, words: str) -> int:
     return sum(words in message for message in caplog.messages)
 
 
@@ -32,15 +32,15 @@ def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, 
         wait_until(lambda: inbox.seen == 13, "it goes on by itself")
         assert broker.dead() == []
     assert len(inbox.taken) == inbox.seen == 13
-    assert said(caplog, "the database is away, events stay in the broker") == 1
-    assert said(caplog, "the database is there again") == 1
+    assert logged(caplog, "the database cannot be reached, events stay in the broker") == 1
+    assert logged(caplog, "the database is back") == 1
 
 
 def test_a_database_that_is_away_at_the_start_is_waited_for(broker: Any, caplog: Any):
     inbox = FakeInbox(away=True)
     broker.publish(requested())
     with consuming(broker.bus, inbox):
-        wait_until(lambda: said(caplog, "nothing is taken, events stay in the broker") == 1, "it says so")
+        wait_until(lambda: logged(caplog, "bus idle, events stay in the broker") == 1, "it says so")
         assert broker.waiting() == 1
         inbox.away = False
         wait_until(lambda: inbox.seen == 1, "it begins by itself")
@@ -54,7 +54,7 @@ def test_an_end_while_the_database_is_away_leaves_the_events(broker: Any):
         inbox.away = True
         broker.publish(*(requested(id=str(n)) for n in range(3)))
         wait_until(lambda: inbox.tries >= 2, "it tries")
-    wait_until(lambda: broker.waiting() == 3, "they are there, and nobody holds them")
+    wait_until(lambda: broker.waiting() == 3, "they are there, and no consumer holds them")
 
 
 @pytest.fixture
@@ -78,17 +78,17 @@ def test_a_broker_that_restarts_is_come_back_to(
         broker.publish(requested(id="before"))
         wait_until(lambda: inbox.seen == 1, "it takes events")
         own_server.stop(patience=5)
-        wait_until(lambda: said(caplog, "the broker is away") == 1, "it says so")
+        wait_until(lambda: logged(caplog, "the broker cannot be reached") == 1, "it says so")
         own_server.start()
-        wait_until(lambda: said(caplog, "the broker is there again") == 1, "it comes back")
+        wait_until(lambda: logged(caplog, "the broker is back") == 1, "it comes back")
         broker.publish(requested(id="after"))
         wait_until(lambda: inbox.seen == 2, "it takes events again")
-    assert said(caplog, "the broker is away") == 1
+    assert logged(caplog, "the broker cannot be reached") == 1
     assert "Traceback" not in caplog.text
 
 
 def test_a_login_that_is_refused_is_tried_again(amqp_url: str, make_broker: Any, inbox: FakeInbox, caplog: Any):
     broker = make_broker("amqp://nobody:known@" + amqp_url.rpartition("@")[2], declared=False)
     with consuming(broker.bus, inbox):
-        wait_until(lambda: said(caplog, "the broker refuses this process (AccessRefused)") == 1, "it says so")
+        wait_until(lambda: logged(caplog, "the broker refuses this process (AccessRefused)") == 1, "it says so")
     assert "known" not in caplog.text

@@ -22,7 +22,7 @@ def test_a_stranger_cannot_have_us_deliver_to_other_queues():
     assert live_headers(given) == {"trace": "t-1"}
 
 
-def test_what_was_said_at_an_earlier_refusal_is_not_kept():
+def test_the_reason_of_an_earlier_refusal_is_not_kept():
     first = dead_headers({}, Refusal("first", (FieldProblem("email", "it is no address"),)), NOW)
     again = dead_headers(first, Refusal("again"), NOW)
     assert again[REASON] == "again"
@@ -30,10 +30,10 @@ def test_what_was_said_at_an_earlier_refusal_is_not_kept():
     assert live_headers({**first, "x-death": [], "x-delivery-count": 3}) == {}
 
 
-def test_problems_are_told_with_their_column_and_bounded():
+def test_problems_are_listed_with_their_column_and_bounded():
     problems = tuple(FieldProblem(f"column{n}", "x" * 300, "write it otherwise") for n in range(MOST_PROBLEMS + 1))
-    told = dead_headers({}, Refusal("why", problems), NOW)[PROBLEMS]
-    assert told.startswith("column0: xxx")
-    assert len(told) == LONGEST_PROBLEMS
+    listed = dead_headers({}, Refusal("why", problems), NOW)[PROBLEMS]
+    assert listed.startswith("column0: xxx")
+    assert len(listed) == LONGEST_PROBLEMS
     short = dead_headers({}, Refusal("why", problems[:1]), NOW)[PROBLEMS]
     assert short.endswith("x (write it otherwise)")

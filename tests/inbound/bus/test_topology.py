@@ -1,4 +1,4 @@
-"""What is made on RabbitMQ, and what is said where somebody else's does not fit."""
+"""What is made on RabbitMQ, and what is reported where an existing queue does not fit."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_declaring_what_is_there_and_differs_says_what_to_do(amqp_url: str, make
     broker = make_broker(amqp_url, declared=False)
     with broker.channel() as channel:
         channel.queue_declare(broker.bus.queue, durable=True)
-    with pytest.raises(Unfit, match=r"there already and differs \(x-[a-z-]+\).*delete it.*bus\.declare = false"):
+    with pytest.raises(Unfit, match=r"exists and differs \(x-[a-z-]+\).*delete it.*bus\.declare = false"):
         prepared(broker, declare=True)
 
 
@@ -62,11 +62,11 @@ def test_an_exchange_of_another_type_is_named(amqp_url: str, make_broker: Any):
     broker = make_broker(amqp_url, declared=False)
     with broker.channel() as channel:
         channel.exchange_declare(broker.bus.source_exchange, "fanout", durable=True)
-    with pytest.raises(Unfit, match=f"the exchange {broker.bus.source_exchange} is there already and differs"):
+    with pytest.raises(Unfit, match=f"the exchange {broker.bus.source_exchange} exists and differs"):
         prepared(broker, declare=True)
 
 
 def test_a_start_where_the_bus_does_not_fit_ends_with_the_reason(amqp_url: str, make_broker: Any, inbox: FakeInbox):
     broker = make_broker(amqp_url, declared=False, declare=False)
-    with pytest.raises(Unfit, match="has not"), consuming(broker.bus, inbox) as running:
+    with pytest.raises(Unfit, match="lacks"), consuming(broker.bus, inbox) as running:
         running.thread.join(60)

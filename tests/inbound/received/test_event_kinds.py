@@ -97,10 +97,10 @@ async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_canc
     world, receiver = inlet()
     receiver.receive([requested("C-1")])
     await world.issue()
-    terms = world.parts.invite_work("email").policy
-    taken = world.parts.invitations.claim(terms, most=10, now=world.clock()).invitations
+    policy = world.parts.invite_work("email").policy
+    claimed = world.parts.invitations.claim(policy, most=10, now=world.clock()).invitations
     receiver.receive([cancelled("C-1")])
-    world.parts.invitations.release(terms.rule, taken, now=world.clock())
+    world.parts.invitations.release(policy.rule, claimed, now=world.clock())
     assert world.message().state is InvitationState.WAITING
     await world.work()
     assert (world.senders["email"].messages, world.message().state) == ([], InvitationState.SUPERSEDED)
@@ -136,16 +136,16 @@ async def test_an_erased_customer_leaves_nothing_personal(inlet):
     assert world.row(CustomerRow).encrypted is None
 
 
-async def test_a_request_from_before_the_erasure_that_overtook_it_makes_nobody_known(inlet):
+async def test_a_request_from_before_the_erasure_that_overtook_it_makes_no_customer_known(inlet):
     world, receiver = inlet()
     receiver.receive([erased("C-1", 20)])
     (receipt,) = receiver.receive([requested("C-1", 10)]).receipts
-    assert (receipt.outcome, receipt.reason) == (Outcome.IGNORED, "the customer was erased later than that")
+    assert (receipt.outcome, receipt.reason) == (Outcome.IGNORED, "the customer was erased after this event")
     assert world.rows(CustomerRow) == world.rows(Job) == []
 
 
-async def test_whoever_signs_up_for_the_first_time_costs_six_statements(inlet):
-    """Nobody serves whom nobody knew, which is not asked; the row that holds their place says already who they are."""
+async def test_a_first_sign_up_costs_six_statements(inlet):
+    """An unknown customer has no jobs, so no query looks for them; the new row holds all the details at once."""
     world, receiver = inlet()
     receiver.receive([requested("C-1")])  # makes the day's batch
     with statements(world.parts.database) as made:
@@ -178,7 +178,7 @@ async def test_an_erasure_that_comes_late_spares_what_was_requested_after_it(inl
     assert person(world, "C-1").email == "c-1@example.org"
 
 
-async def test_of_a_customer_nobody_ever_requested_no_row_is_kept(inlet):
+async def test_no_row_is_kept_of_a_customer_who_was_never_requested(inlet):
     world, receiver = inlet()
     received = receiver.receive([cancelled("C-1"), erased("C-2"), updated("C-3", email="x@example.org")])
     assert outcomes(received) == ["taken"] * 3

@@ -1,4 +1,4 @@
-"""Events come in: each is taken once, and becomes what docs/events.md says."""
+"""Events come in: each is taken once, with the effects of docs/events.md."""
 
 import itertools
 from dataclasses import replace
@@ -13,6 +13,7 @@ from tests.simulated.events import at, cancelled, event, outcomes, person, reque
 from tests.simulated.world import customer
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base.encrypted_values import decrypt_person
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.tables import Batch, CustomerRow, Inbox, Job
@@ -26,7 +27,7 @@ async def test_a_request_becomes_a_job_of_the_days_batch_that_goes_first(inlet):
     world, receiver = inlet()
     received = receiver.receive([requested("C-1"), requested("C-2")])
     assert outcomes(received) == ["taken", "taken"]
-    assert received.due == {("issue", "kyc")}
+    assert received.due == {WakeUp.issue("kyc")}
     batch = world.row(Batch)
     assert batch.name == f"events-{world.clock():%Y-%m-%d}"
     assert batch.imported_at == world.clock()
@@ -78,11 +79,11 @@ async def test_wrong_data_is_refused_with_each_column_and_no_value(inlet):
     assert set(problems(receipt)) == {"email", "phnoe", "idenfy-kyc.nonsense"}
     assert "not-an-address" not in repr(receipt)
     assert "secret" not in repr(receipt)
-    assert "--" not in repr(receipt)  # the options of a command are of no use to who sends an event
+    assert "--" not in repr(receipt)  # a sender of events has no use for a command's options
     assert (world.rows(Inbox), world.rows(Job), world.rows(Batch)) == ([], [], [])
 
 
-async def test_a_refused_event_keeps_no_other_of_its_lot_from_being_taken(inlet):
+async def test_a_refused_event_does_not_stop_the_rest_of_its_chunk(inlet):
     world, receiver = inlet()
     received = receiver.receive([requested("C-1"), requested("C-2", email="wrong"), requested("C-3")])
     assert outcomes(received) == ["taken", "refused", "taken"]
@@ -148,7 +149,7 @@ async def test_an_event_that_the_database_refuses_is_refused_alone(inlet, caplog
     received = receiver.receive([requested("C-2"), updated("C-1", 5, email="new@example.org"), requested("C-3")])
     assert outcomes(received) == ["taken", "refused", "taken"]
     assert "CannotDecrypt" in received.receipts[1].reason
-    assert received.due == {("issue", "kyc")}
+    assert received.due == {WakeUp.issue("kyc")}
     assert len(world.rows(Inbox)) == 3
     assert "example.org" not in caplog.text
 
@@ -231,7 +232,7 @@ async def test_a_list_that_is_imported_later_says_who_the_customer_is(inlet):
     assert person(world, "C-1").first_name == "C-1"
 
 
-# In somebody else's transaction.
+# In the caller's transaction.
 
 
 @pytest.mark.parametrize("commits", [True, False])
@@ -244,9 +245,9 @@ async def test_an_event_appears_or_vanishes_with_the_callers_transaction(inlet, 
     assert len(world.rows(Inbox)) == len(world.rows(Job)) == commits
 
 
-def _events(said, customer_id):
-    """What a producer sends of it."""
-    for one in said:
+def _events(events, customer_id):
+    """The events as a producer sends them."""
+    for one in events:
         data = {"customer_id": customer_id, **(one.columns if one.kind in (R, U) else {})}
         purpose = {"purpose": one.purpose} if one.kind in (R, C) else {}
         yield event(one.kind, data | purpose, of_minute(one))
@@ -256,14 +257,14 @@ def of_minute(one):
     return (one.at - at(0)).total_seconds() / 60
 
 
-async def test_events_come_to_the_same_end_in_whatever_order_and_lots_they_arrive(inlet):
+async def test_events_come_to_the_same_end_in_any_order_and_chunks(inlet):
     world, receiver = inlet()
     world.clock.advance(hours=24)
     names = itertools.count()
 
-    def end_of(lots_of_events):
+    def end_of(chunks):
         customer_id = f"C-{next(names)}"
-        for chunk in lots_of_events:
+        for chunk in chunks:
             received = receiver.receive(list(_events(chunk, customer_id)))
             assert not {"refused", "duplicate"} & set(outcomes(received))
         rows = world.rows(CustomerRow, customer_id=customer_id)
@@ -274,10 +275,10 @@ async def test_events_come_to_the_same_end_in_whatever_order_and_lots_they_arriv
 
     @settings(max_examples=15, database=None)
     @given(days(), st.randoms(use_true_random=False))
-    def check(said, random):
-        shuffled = random.sample(said, len(said))
-        cut = random.randint(0, len(said))
-        in_time = sorted(said, key=lambda one: one.minute)
+    def check(events, random):
+        shuffled = random.sample(events, len(events))
+        cut = random.randint(0, len(events))
+        in_time = sorted(events, key=lambda one: one.minute)
         assert end_of([shuffled[:cut], shuffled[cut:]]) == end_of([[one] for one in in_time])
 
     check()

@@ -16,7 +16,6 @@ from trials.events.meaning import Known, meant
 from trials.events.stories import ADDRESSES, BEFORE, Signup
 from worker.domain.events.incoming import Event, EventKind
 from worker.domain.model.states import LIVE_SESSIONS, JobState
-from worker.inbound.event_receiver import Receiver
 from worker.store.tables import CustomerRow, Job, SessionRow
 
 
@@ -37,7 +36,7 @@ def what_is_owed(known: Known) -> dict:
 @pytest.mark.parametrize("together", [False, True], ids=["one-by-one", "together"])
 async def test_events_come_to_the_same_in_every_order(make, together: bool):
     world = make()
-    receiver = Receiver(world.parts)
+    receiver = world.receiver()
     sent: list[Sent] = []
     orders: dict[str, str] = {}
     for story in BEFORE:

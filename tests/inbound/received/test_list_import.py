@@ -16,7 +16,7 @@ GOOD = "C-1,ona@example.org,LT\nC-2,jonas@example.org,LT\n"
 
 
 def bring_in(world, file, **how):
-    return import_list(world.parts, file, OPTIONS, name=file.name, **how)
+    return import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name, **how)
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ async def test_each_line_becomes_a_job_or_a_refusal_under_its_own_row(make, writ
     bad, twice = "C-2,not an address,LT\n", "C-1,ona@example.org,LT\n"
     file = written(HEADER + twice + bad + twice + "C-4,x@example.org,LT\n")
     imported = bring_in(world, file)
-    told = [(line.row, line.state) for line in world.parts.facts.lines(imported.batch.id)]
-    assert told == [(2, "waiting"), (3, "rejected"), (4, "duplicate"), (5, "waiting")]
+    lines = [(line.row, line.state) for line in world.parts.facts.lines(imported.batch.id)]
+    assert lines == [(2, "waiting"), (3, "rejected"), (4, "duplicate"), (5, "waiting")]
     assert world.job("C-1").account == "kyc"
     assert world.job("C-1").floor_seconds == 12 * 3600
 
@@ -169,11 +169,11 @@ async def test_an_import_that_was_cut_off_and_cancelled_is_left_as_it_is(make, w
     file = written(HEADER + GOOD)
     batch, _ = world.parts.batches.open(name="list.csv", digest=content_digest(file), again=False, now=world.clock())
     world.parts.decisions.cancel(batch.id, now=world.clock())
-    told = []
-    imported = bring_in(world, file, progress=told.append)
+    reported = []
+    imported = bring_in(world, file, progress=reported.append)
     assert (imported.batch.id, imported.batch.imported_at) == (batch.id, None)
     assert imported.batch.cancelled_at is not None
-    assert (told, world.rows(Job), world.rows(CustomerRow)) == ([], [], [])
+    assert (reported, world.rows(Job), world.rows(CustomerRow)) == ([], [], [])
 
 
 async def test_a_list_that_was_worked_and_comes_again_asks_for_nothing_more(make, written):
@@ -203,12 +203,12 @@ async def test_an_unreadable_list_makes_no_batch(make, written):
     assert world.parts.batches.all() == []
 
 
-async def test_progress_is_told_by_the_line(make, written):
+async def test_progress_is_reported_by_the_line(make, written):
     world = make()
-    told = []
+    reported = []
     lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(CHUNK + 1))
-    bring_in(world, written(HEADER + lines), progress=told.append)
-    assert told == [CHUNK, CHUNK + 1]
+    bring_in(world, written(HEADER + lines), progress=reported.append)
+    assert reported == [CHUNK, CHUNK + 1]
 
 
 async def test_a_line_that_no_sender_can_reach_is_refused_with_what_to_do(make, written):

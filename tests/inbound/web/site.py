@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.inbound.web.described import check_answer
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.foundation.keyring import new_key
 from worker.inbound.web import app
@@ -82,12 +83,12 @@ def bytes_of(value: Any) -> bytes:
 
 
 class Script:
-    """Takes events in as it is told to; the default is to take each."""
+    """Takes events in as a test says; by default it takes each."""
 
     def __init__(self) -> None:
         self.chunks: list[list[Event]] = []
         self.answer: Any = lambda event: Receipt(Outcome.TAKEN, uuid.uuid4())
-        self.due: frozenset[tuple[str, str]] = frozenset({("issue", "kyc")})
+        self.due: frozenset[WakeUp] = frozenset({WakeUp.issue("kyc")})
 
     def __call__(self, events: Sequence[Event]) -> Received:
         self.chunks.append(list(events))
@@ -116,10 +117,10 @@ class Site:
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         self.clock = clock
         self.script = Script()
-        self.rung: list[tuple[str, str]] = []
+        self.woken: list[WakeUp] = []
         self.app = app(
             self.parts,
-            ring=lambda step, name: self.rung.append((step, name)),
+            wake=self.woken.append,
             receive=self.script if scripted else None,
             **how,
         )
@@ -134,7 +135,7 @@ class Site:
         self.app[READINESS].look()
 
     def mounted(self, prefix: str) -> "Site":
-        """The same inside of an application of somebody's own."""
+        """The same, mounted in another application."""
         self.root, self.prefix = web.Application(), prefix
         self.root.add_subapp(prefix, self.app)
         return self
@@ -187,7 +188,7 @@ class Site:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let the others go on until it holds."""
+    """Let other tasks run until it holds."""
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 -- what is looked at is no event
             await asyncio.sleep(0.002)

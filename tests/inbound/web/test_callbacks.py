@@ -35,9 +35,9 @@ async def send(site, sender, body, headers):
     return answer
 
 
-def mail(site, said, **how):
-    headers = {name.replace("_", "-"): value for name, value in site.signed(said, **how).items()}
-    return said, headers
+def mail(site, body, **how):
+    headers = {name.replace("_", "-"): value for name, value in site.signed(body, **how).items()}
+    return body, headers
 
 
 def rows(site, model):
@@ -83,8 +83,8 @@ async def test_a_query_in_twilios_address_is_signed_with_it(site):
 
 async def test_what_a_mail_system_tells_is_applied_and_two_bounces_of_the_same_words_are_two(start, url):
     site = await start(url)
-    said = json.dumps(BOUNCED).encode()
-    first, again = mail(site, said), mail(site, said, webhook_id="msg_2")
+    body = json.dumps(BOUNCED).encode()
+    first, again = mail(site, body), mail(site, body, webhook_id="msg_2")
     answers = [await send(site, "email", *one) for one in (first, first, again)]
     assert [answer.body["state"] for answer in answers] == ["taken", "duplicate", "taken"]
     await until(lambda: rows(site, Suppression))
@@ -104,7 +104,7 @@ async def test_what_a_mail_system_tells_is_applied_and_two_bounces_of_the_same_w
         ("pigeon", lambda _: (b"{}", {}), 404),
     ],
 )
-async def test_nobody_else_is_believed_and_nothing_of_theirs_is_kept(site, sender, made, status):
+async def test_callbacks_of_strangers_are_refused_and_not_stored(site, sender, made, status):
     assert (await send(site, sender, *made(site))).status == status
     assert rows(site, Webhook) == []
 

@@ -28,7 +28,7 @@ async def test_one_of_several_signatures_is_enough(site):
 
 
 @pytest.mark.parametrize(
-    ("authorization", "said"),
+    ("authorization", "reason"),
     [
         ("Bearer wrong", "the key is none of event_keys"),
         ("Bearer ", "the key is none of event_keys"),
@@ -39,11 +39,11 @@ async def test_one_of_several_signatures_is_enough(site):
         (FIRST, "the Authorization header is not Bearer"),
     ],
 )
-def test_other_keys_are_strangers(authorization, said):
-    assert bearer(authorization, [FIRST, SECOND]) == Stranger(said)
+def test_other_keys_are_strangers(authorization, reason):
+    assert bearer(authorization, [FIRST, SECOND]) == Stranger(reason)
 
 
-async def test_strangers_are_told_how_to_come_in_and_what_they_send_is_not_read(site):
+async def test_strangers_learn_how_to_authenticate_and_their_body_is_not_read(site):
     for answer in (await site.post(key="wrong"), await site.post(key=None), await site.get("/events/1", key=None)):
         assert answer.problem(401)
         assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -51,7 +51,7 @@ async def test_strangers_are_told_how_to_come_in_and_what_they_send_is_not_read(
     assert site.script.events == []
 
 
-async def test_without_keys_nobody_can_post(start, sqlite_url):
+async def test_without_keys_all_posts_are_refused(start, sqlite_url):
     site = await start(sqlite_url, keys="")
     for answer in (
         await site.post(),
@@ -62,7 +62,7 @@ async def test_without_keys_nobody_can_post(start, sqlite_url):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reason"),
     [
         ({"late": 301}, "webhook-timestamp is more than 5 minutes from our time"),
         ({"late": -301}, "webhook-timestamp is more than 5 minutes from our time"),
@@ -73,8 +73,8 @@ async def test_without_keys_nobody_can_post(start, sqlite_url):
         ({"webhook_id": ""}, "a signed event also needs the header webhook-id"),
     ],
 )
-async def test_a_signature_that_does_not_fit_or_is_too_old_lets_nobody_in(site, changes, said):
-    assert (await site.post(BODY, key=None, **site.signed(BODY, **changes))).problem(401) == said
+async def test_a_signature_that_does_not_fit_or_is_too_old_is_refused(site, changes, reason):
+    assert (await site.post(BODY, key=None, **site.signed(BODY, **changes))).problem(401) == reason
     assert site.script.events == []
 
 
@@ -91,7 +91,7 @@ async def test_all_that_is_signed_must_be_what_was_signed(site, changed):
 
 
 @pytest.mark.parametrize("header", ["ce_type", "ce_id", "ce_subject"])
-async def test_nobody_makes_another_event_of_a_signed_one_by_headers_that_are_not_signed(site, header):
+async def test_unsigned_headers_cannot_make_another_event_of_a_signed_one(site, header):
     data = bytes_of(EVENT["data"])  # which names no type: a copy of it would cancel the customer, or erase them
     value = "customer.erased" if header == "ce_type" else "8"
     for body in (data, BODY):
@@ -111,7 +111,7 @@ async def test_large_bodies_of_who_only_says_that_it_signed_share_a_room(start, 
     assert answer.problem(503) == "too much is being sent at the same time"
     assert answer.headers["Retry-After"]
     assert (await site.post(BODY, key=None, **site.signed(BODY))).status == 202
-    assert (await site.post(large)).status == 202  # who has shown a key is known
+    assert (await site.post(large)).status == 202  # a sender with a key is known
 
 
 async def test_five_minutes_are_near_enough(site):
@@ -135,7 +135,7 @@ HEADERS = st.text(st.characters(exclude_categories=["Cc"])) | st.sampled_from([f
 
 
 @given(HEADERS, HEADERS, HEADERS, st.binary())
-def test_nobody_comes_in_by_chance_and_no_header_stops_the_server(id_, stamp, given_signature, body):
+def test_no_random_request_is_accepted_and_no_header_stops_the_server(id_, stamp, given_signature, body):
     headers = {"webhook-id": id_, "webhook-timestamp": stamp, "webhook-signature": given_signature}
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
     assert isinstance(signature(headers, body, [FIRST, SECOND], now), Stranger)

@@ -8,6 +8,7 @@ from tests.inbound.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, SECOND, Site
 from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base import schema
 
 JSON = "application/json"
@@ -23,9 +24,9 @@ async def test_an_event_that_was_taken_is_answered_with_its_address(site):
     assert (event.source, event.id, event.kind, dict(event.data)) == ("/signup", "7", EventKind.REQUESTED, DATA)
 
 
-async def test_who_works_it_is_rung_for_once_it_is_committed(site):
+async def test_the_account_is_woken_once_the_event_is_committed(site):
     await site.post()
-    assert site.rung == [("issue", "kyc")]
+    assert site.woken == [WakeUp.issue("kyc")]
 
 
 async def test_events_come_whole_or_with_their_attributes_in_headers_or_as_plain_json(site):
@@ -43,7 +44,9 @@ async def test_events_come_whole_or_with_their_attributes_in_headers_or_as_plain
 
 
 async def test_an_envelope_that_cannot_be_read_is_refused_by_its_attribute(site):
-    assert (await site.post(EVENT | {"time": "yesterday"})).problem(400).startswith("time is not as in RFC 3339")
+    assert (
+        (await site.post(EVENT | {"time": "yesterday"})).problem(400).startswith("time is not in the form of RFC 3339")
+    )
     assert (await site.post(b"{")).problem(400).startswith("the body is not JSON")
     assert (await site.post(b"", content_type=JSON)).problem(400)
     assert site.script.events == []
@@ -64,7 +67,7 @@ async def test_other_media_types_and_compressed_bodies_are_refused(site):
     assert answer.status in (400, 415)  # aiohttp itself refuses what it cannot unpack
 
 
-async def test_a_body_is_bounded_whether_its_length_is_told_or_not(site):
+async def test_a_body_is_bounded_with_or_without_a_content_length(site):
     large = EVENT | {"padding": "x" * LARGEST}
     assert (await site.post(large)).problem(413)
 
@@ -88,7 +91,7 @@ async def test_a_body_that_comes_drop_by_drop_is_not_waited_for(start, sqlite_ur
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_refused_data_is_told_by_column(site):
+async def test_refused_data_is_listed_by_column(site):
     problems = (FieldProblem("email", "15 characters without an @", "write one address"),)
     site.script.answer = lambda event: Receipt(Outcome.REFUSED, reason="1 problem", problems=problems)
     answer = await site.post()
@@ -117,7 +120,7 @@ async def test_a_database_that_is_away_refuses_events_until_it_is_back(site):
 
     taking, site.script.answer = site.script.answer, away
     answer = await site.post()
-    assert answer.problem(503) == "the database is away; send the same event again"
+    assert answer.problem(503) == "the database cannot be reached; send the same event again"
     assert answer.headers["Retry-After"] == "2"
     site.script.answer = taking
     assert (await site.post()).status == 202
@@ -150,10 +153,10 @@ async def test_events_that_arrive_while_a_lot_is_on_its_way_are_one_lot(site):
     site.script.answer = slow
     first = asyncio.create_task(site.post(EVENT | {"id": "first"}))
     await until(held.is_set)
-    others = [asyncio.create_task(site.post(EVENT | {"id": str(number)})) for number in range(5)]
+    later = [asyncio.create_task(site.post(EVENT | {"id": str(number)})) for number in range(5)]
     await until(lambda: site.gathered == 5)
     go_on.set()
-    assert {answer.status for answer in await asyncio.gather(first, *others)} == {202}
+    assert {answer.status for answer in await asyncio.gather(first, *later)} == {202}
     assert [len(chunk) for chunk in site.script.chunks] == [1, 5]
 
 
@@ -173,11 +176,11 @@ async def test_the_log_of_requests_names_routes_and_nothing_that_was_asked_for(s
     await site.get("/secret-2")
     await site.client.request("SECRET3", "/healthz")
     records = [record for record in caplog.records if record.name == "access"]
-    said = [record.getMessage().rsplit(" ", 2)[0] for record in records]  # without the milliseconds
-    assert said == ["GET /events/{id} 404", "GET - 404", "- - 400"]
+    logged = [record.getMessage().rsplit(" ", 2)[0] for record in records]  # without the milliseconds
+    assert logged == ["GET /events/{id} 404", "GET - 404", "- - 400"]
 
 
-async def test_what_is_unknown_or_not_offered_is_told_in_the_same_form(site):
+async def test_an_unknown_path_or_method_is_answered_in_the_same_form(site):
     assert (await site.get("/elsewhere")).problem(404)
     answer = await site.get("/events")
     assert answer.problem(405)
@@ -218,6 +221,6 @@ async def test_a_newer_schema_is_left_alone(start, url):
             connection.execute(sa.text("UPDATE alembic_version SET version_num = :at"), {"at": schema.newest()})
 
 
-async def test_strangers_are_not_told_where_the_database_is(start):
+async def test_strangers_do_not_learn_where_the_database_is(start):
     site = await start("postgresql+psycopg://somebody@127.0.0.1:1/secrets")
     assert (await site.get("/readyz", key=None)).problem(503) == "the database cannot be reached"

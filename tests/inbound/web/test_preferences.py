@@ -20,7 +20,7 @@ from worker.inbound.web.rate_limit import Allowance
         (["wait=²"], 0),
     ],
 )
-def test_how_long_somebody_would_wait_is_bounded_and_what_cannot_be_read_is_no_preference(headers, seconds):
+def test_the_preferred_wait_is_bounded_and_an_unreadable_header_is_no_preference(headers, seconds):
     assert preferred_wait(headers) == seconds
 
 

@@ -36,7 +36,7 @@ async def test_what_is_no_http_is_refused_without_a_word_in_the_log_but_that_it_
         writer.write(b"POST /webhooks/au/unguessable\x01 HTTP/1.1\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
         writer.close()
-    assert [record.levelname for record in caplog.records] == ["INFO"]  # what strangers write wakes nobody
+    assert [record.levelname for record in caplog.records] == ["INFO"]  # what strangers write alerts no operator
     assert caplog.messages == ["answered: - - 400: 1; 1 in all"]
     assert not any(text in caplog.text for text in ("unguessable", "127.0.0.1"))
 
@@ -47,8 +47,8 @@ async def test_requests_are_counted_in_the_log_and_have_a_line_each_only_for_who
         for path in ("/", "/", "/", "/quirin@example.com"):
             async with session.post(f"http://127.0.0.1:{port}{path}", data=b"1") as response:
                 await response.read()
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert told == ["answered: POST - 200: 1; 1 in all", "answered: POST - 200: 2, POST - 404: 1; 4 in all"]
+    logged = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert logged == ["answered: POST - 200: 1; 1 in all", "answered: POST - 200: 2, POST - 404: 1; 4 in all"]
     each = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
     assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in each] == ["POST - 200"] * 3 + ["POST - 404"]
     assert "quirin" not in caplog.text

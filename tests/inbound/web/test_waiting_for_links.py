@@ -104,7 +104,7 @@ async def test_one_who_joins_a_customer_whose_session_is_being_opened_waits_for_
     ("kind", "ending", "state"),
     [(Kind.BAD_INPUT, Cancel("bad_input", "no"), "failed"), (Kind.UNKNOWN, Hold("unknown", "who knows"), "held")],
 )
-async def test_who_waits_for_a_job_that_ends_without_a_link_is_told_at_once(site, shelf, kind, ending, state):
+async def test_a_wait_for_a_job_that_ends_without_a_link_is_answered_at_once(site, shelf, kind, ending, state):
     task = await asking(site)
     (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, kind, ending))
@@ -133,7 +133,7 @@ async def test_a_link_that_was_erased_or_cannot_be_opened_is_not_waited_for(site
     assert (answer.status, "link" in answer.body) == (202, False)
 
 
-async def test_nobody_waits_for_an_event_that_asks_for_no_session(site, shelf):
+async def test_an_event_that_asks_for_no_session_is_answered_at_once(site, shelf):
     answer = await site.post(EVENT | {"type": "customer.erased", "data": {"customer_id": "C-1"}}, Prefer="wait=10")
     assert (answer.status, "Preference-Applied" in answer.headers) == (202, False)
 
@@ -149,10 +149,10 @@ async def test_who_waits_when_the_server_ends_is_answered(site, shelf):
         assert await site.app[WAITING].wait(job.id, 600) is None
 
 
-async def test_the_same_id_with_other_content_is_a_conflict_and_bad_data_is_told_by_column(site):
+async def test_the_same_id_with_other_content_is_a_conflict_and_bad_data_is_listed_by_column(site):
     await site.post()
     other = await site.post(EVENT | {"data": {"customer_id": "C-1", "email": "other@example.com"}})
-    assert "says something else" in other.problem(409)
+    assert "with different content" in other.problem(409)
     bad = await site.post(EVENT | {"id": "8", "data": {"customer_id": "C-2", "email": "other"}})
     assert bad.problem(422)
     assert [one["column"] for one in bad.body["problems"]] == ["email"]
@@ -191,7 +191,7 @@ async def test_a_job_that_was_purged_leaves_its_event(site):
     with site.parts.database.write() as connection:
         connection.execute(sa.delete(Job))
     assert (await site.get(address)).body["job"] == {"id": job.id, "state": "purged"}
-    assert (await site.post(Prefer="wait=10")).status == 202  # a duplicate, whose job nobody works any more
+    assert (await site.post(Prefer="wait=10")).status == 202  # a duplicate, whose job is not worked any more
 
 
 @pytest.mark.parametrize("id_", ["0192f000-0000-7000-8000-000000000000", "17", "..%2Fhealthz", "x" * 300])
@@ -199,11 +199,11 @@ async def test_an_event_that_is_not_there_is_not_found(site, id_):
     assert (await site.get(f"/events/{id_}")).problem(404) == "there is no such event"
 
 
-# Who waits, without a database.
+# Waiting requests, without a database.
 
 
 class Board:
-    """Where jobs stand, and how often somebody looked. `raises`: what the next looks come to instead."""
+    """The link status of jobs, and how often it was read. `raises`: what the next reads raise instead."""
 
     def __init__(self):
         self.link_statuses = {}
@@ -239,7 +239,7 @@ async def test_one_look_serves_all_who_wait(board, waiting):
     assert max(map(len, board.looks)) == 51
 
 
-async def test_nobody_looks_when_nobody_waits(board, waiting):
+async def test_no_query_is_made_while_no_request_waits(board, waiting):
     board.link_statuses = {1: ISSUED}
     assert await waiting.wait(1, 60) == ISSUED
     looked = len(board.looks)
@@ -267,7 +267,7 @@ async def test_a_bug_in_looking_answers_those_who_wait(board, waiting, caplog):
     assert "looking for links ended with a bug of ours" in caplog.messages
 
 
-async def test_nobody_waits_at_a_server_that_ends(board, waiting):
+async def test_no_request_waits_at_a_server_that_stops(board, waiting):
     board.link_statuses = {1: ON_ITS_WAY}
     task = asyncio.create_task(waiting.wait(1, 60))
     await until(lambda: board.looks)

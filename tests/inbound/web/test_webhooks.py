@@ -1,4 +1,4 @@
-"""POST /webhooks/ACCOUNT over a real socket: who comes in, what is kept, what is answered."""
+"""POST /webhooks/ACCOUNT over a real socket: which webhooks are accepted, what is stored, what is answered."""
 
 import asyncio
 import gzip
@@ -30,8 +30,8 @@ DONE = {"function": "RESULTS_RETRIEVED", "functionResult": "SUCCESS", "entityId"
 SECRET = HOOKS["PATH_SECRET"]
 
 
-def raw(said):
-    return json.dumps(said).encode()
+def raw(webhook):
+    return json.dumps(webhook).encode()
 
 
 async def send(site, path, body, *, key=None, check=True, **headers):
@@ -54,8 +54,8 @@ def kept(site):
 @pytest.mark.parametrize("key", ["HOOK", "OLD_HOOK"])
 async def test_each_of_the_keys_lets_a_webhook_in_and_it_is_kept_once(start, url, key):
     site = await start(url)
-    told = [await send(site, "kyc", raw(VERIFIED), key=HOOKS[key], Idenfy_Event_Type="X") for _ in range(2)]
-    assert [(one.status, one.body["state"]) for one in told] == [(200, "taken"), (200, "duplicate")]
+    answers = [await send(site, "kyc", raw(VERIFIED), key=HOOKS[key], Idenfy_Event_Type="X") for _ in range(2)]
+    assert [(one.status, one.body["state"]) for one in answers] == [(200, "taken"), (200, "duplicate")]
     (row,) = kept(site)
     assert (row.source, row.event, row.encrypted) == ("account/kyc", "X", None)  # an event that says nothing
     assert "Quirin" not in repr(row)
@@ -63,16 +63,16 @@ async def test_each_of_the_keys_lets_a_webhook_in_and_it_is_kept_once(start, url
 
 async def test_a_copy_is_known_at_the_address_of_another_account_of_the_same_providers_account(start, url):
     site = await start(url)
-    told = [await send(site, account, raw(VERIFIED), key=HOOKS["HOOK"]) for account in ("twin", "kyc", "twin")]
-    assert [one.body["state"] for one in told] == ["taken", "duplicate", "duplicate"]
+    answers = [await send(site, account, raw(VERIFIED), key=HOOKS["HOOK"]) for account in ("twin", "kyc", "twin")]
+    assert [one.body["state"] for one in answers] == ["taken", "duplicate", "duplicate"]
     assert len(kept(site)) == 1
 
 
 async def test_what_was_taken_is_worked_off_right_away(start, url):
     site = await start(url)
     await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"], Idenfy_Event_Type="IDENTIFICATION_AUTO_FINISHED")
-    await until(lambda: kept(site)[0].attempts == 1)  # nobody's yet, and so looked at again
-    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "it names no session that is known here")
+    await until(lambda: kept(site)[0].attempts == 1)  # unmatched yet, so it is tried again
+    assert (kept(site)[0].state, kept(site)[0].detail) == ("waiting", "no session here matches it")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_who_is_not_the_provider_is_refused_and_nothing_is_kept(site, path
     assert len(kept(site)) == (status == 200)
 
 
-async def test_a_signature_of_other_bytes_lets_nobody_in(site):
+async def test_a_signature_of_other_bytes_is_refused(site):
     forged = hmac.new(HOOKS["HOOK"].encode(), raw(VERIFIED), hashlib.sha256).hexdigest()
     assert (await send(site, "kyc", raw(VERIFIED) + b" ", Idenfy_Signature=forged)).status == 401
     assert (await send(site, "kyc", raw(VERIFIED), Idenfy_Signature=forged.upper())).status == 401
@@ -160,7 +160,7 @@ async def test_while_the_database_is_away_the_provider_is_to_send_it_again(site,
     assert (await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])).body == {"state": "taken"}
 
 
-async def test_it_works_inside_an_application_of_somebodys_own(tmp_path, clock, sqlite_url):
+async def test_it_works_mounted_in_another_application(tmp_path, clock, sqlite_url):
     from tests.inbound.web.site import Site
 
     async with Site(sqlite_url, tmp_path, clock).mounted("/inside") as site:
@@ -174,9 +174,9 @@ async def test_no_secret_and_nothing_that_was_sent_is_logged(site, caplog):
         await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])
         await send(site, "kyc", raw(VERIFIED))
         await send(site, "ona@example.com", raw(VERIFIED))
-    said = caplog.text
-    assert "POST /webhooks/{account}/{rest} 200" in said
-    assert not any(word in said for word in (SECRET, "Quirin", "scan-1", "C-1", "ona@", HOOKS["HOOK"]))
+    logged = caplog.text
+    assert "POST /webhooks/{account}/{rest} 200" in logged
+    assert not any(word in logged for word in (SECRET, "Quirin", "scan-1", "C-1", "ona@", HOOKS["HOOK"]))
 
 
 def test_strangers_are_spoken_of_once_a_minute(caplog):

@@ -102,7 +102,7 @@ async def played(endpoint, does, *times):
         webhooks = {"": url, **{name: f"{url}/s3cret" for name in PROVIDERS if name.startswith("frankie")}}
         async with Sandbox(SandboxOptions(webhooks=webhooks, **options)) as sandbox:
             for more in times or [{}]:
-                receiver.taken.clear()
+                receiver.received.clear()
                 async with http.post(sandbox.url + path, json=body, headers=headers) as answer:
                     assert answer.status in (200, 201)
                     opened = await answer.json()
@@ -110,7 +110,7 @@ async def played(endpoint, does, *times):
                 async with http.post(f"{sandbox.url}/_sandbox/customers", json=order) as answer:
                     assert answer.status == 202
                 await asyncio.wait_for(sandbox.idle(), 30)
-                taken = [Delivery(one.body, one.headers, tuple(one.path.split("/")[3:])) for one in receiver.taken]
+                taken = [Delivery(one.body, one.headers, tuple(one.path.split("/")[3:])) for one in receiver.received]
                 ends.append((opened, taken))
     return ends
 
@@ -173,9 +173,9 @@ async def test_callbacks_about_texts_are_read():
             async with http.post(path, data=urlencode(fields), headers=headers) as answer:
                 sid = (await answer.json())["sid"]
             await asyncio.wait_for(sandbox.idle(), 30)
-    for one in receiver.taken:
+    for one in receiver.received:
         assert twilio_callbacks.refusal(one.headers, one.body, url=url, keys=["sandbox-token"]) == ""
-    sent, delivered, answer = (twilio_callbacks.read(one.body) for one in receiver.taken)
+    sent, delivered, answer = (twilio_callbacks.read(one.body) for one in receiver.received)
     assert (sent.status, delivered.status, answer.stop) == (None, DeliveryStatus.DELIVERED, Stop.STOPPED)
     assert sent.reference == delivered.reference == sid
     assert answer.address == "+37060000001"
@@ -199,7 +199,7 @@ async def test_callbacks_about_emails_are_read():
                 port=sandbox.smtp_port,
             )
             await asyncio.wait_for(sandbox.idle(), 30)
-    (one,) = receiver.taken
+    (one,) = receiver.received
     assert email_callbacks.refusal(one.headers, one.body, keys=["sandbox-mail-key"], now=NOW) == ""
     update = email_callbacks.read(one.body)
     assert (update.reference, update.status, update.stop) == ("k-1", DeliveryStatus.BOUNCED, Stop.BOUNCED)

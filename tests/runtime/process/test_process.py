@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import SETTINGS
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated
 from worker.foundation.keyring import new_key
 from worker.runtime.celery_tasks import TRY_SECONDS, Tries
@@ -31,7 +32,7 @@ def configured(monkeypatch, tmp_path):
 
 
 def make(**more):
-    return Process(ring_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
+    return Process(wake_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
 
 
 def upgrade_to_a_newer_release(url):
@@ -66,19 +67,19 @@ def test_a_process_that_starts_on_a_newer_schema_will_never_be_ready(configured,
 
 def test_a_process_whose_database_is_upgraded_meanwhile_says_so_once_and_takes_no_more(configured, sqlite_url):
     configured(sqlite_url)
-    said = []
-    process = make(on_outdated=said.append, look_seconds=0.01)
+    reasons = []
+    process = make(on_outdated=reasons.append, check_seconds=0.01)
     try:
         assert not process.wait_for(process.runner.is_stopped_within(0.1))
         upgrade_to_a_newer_release(sqlite_url)
         assert process.wait_for(process.runner.is_stopped_within(30))
     finally:
         process.close()
-    assert len(said) == 1
-    assert "9999" in said[0]
+    assert len(reasons) == 1
+    assert "9999" in reasons[0]
 
 
-def test_bells_in_quick_succession_are_one_try_of_a_process_that_is_not_ready():
+def test_wake_ups_in_quick_succession_are_one_try_of_a_process_that_is_not_ready():
     tries = Tries()
     tries.begin(0.0)
     tries.failed(NotReady("the database is away"), 0.0)
@@ -106,9 +107,9 @@ def test_a_thread_gets_what_its_coroutine_came_to(process):
         process.wait_for(bad())
 
 
-def test_a_shift_is_served_on_the_loop_and_a_bell_for_it_finds_it_over(process):
-    assert process.wait_for(process.runner.serve("issue:kyc")) is False
-    assert not process.ring_here("issue:kyc")
+def test_a_dispatcher_runs_on_the_loop_and_a_later_wake_up_finds_it_ended(process):
+    assert process.wait_for(process.runner.serve(WakeUp.issue("kyc"))) is False
+    assert not process.wake_here(WakeUp.issue("kyc"))
 
 
 def test_closing_leaves_no_thread_behind(configured, sqlite_url):

@@ -1,10 +1,10 @@
-"""Answers that come late: whether one is still the answer, and ends the doubt about its call."""
+"""Late answers: whether an answer still applies to its row and settles the unknown outcome."""
 
 from dataclasses import replace
 
 import pytest
 
-from tests.store.looking_up import AFTER, LOST, call, later, look_up, lookable, sweep
+from tests.store.reconciling import AFTER, LOST, advance, call, look_up, reconcilable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
@@ -18,19 +18,19 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 @pytest.fixture
 def policy(shelf):
-    """Of an account whose calls can be looked up."""
-    return lookable(shelf.policy)
+    """The policy of an account whose calls can be reconciled."""
+    return reconcilable(shelf.policy)
 
 
 @pytest.fixture
 def texts(shelf):
-    """Of a sender whose hand-overs can be looked up."""
-    return lookable(shelf.on("sms"))
+    """The policy of a sender whose hand-overs can be reconciled."""
+    return reconcilable(shelf.on("sms"))
 
 
-def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_the_answer(shelf, policy):
+def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_applied(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.finish(shelf.got(opened), policy=policy) == {"email"}
     row = shelf.job("Ona")
@@ -39,47 +39,47 @@ def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_the_answer(
     assert shelf.row(SessionRow).id == row.session_id
 
 
-def test_an_answer_that_comes_while_the_row_is_held_for_it_ends_the_doubt(shelf):
+def test_an_answer_that_comes_while_the_row_is_held_settles_the_unknown_outcome(shelf):
     _, (opened,) = call(shelf, shelf.policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(held=1)
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
 
 
-def test_a_late_refusal_is_the_answer_too(shelf, policy):
+def test_a_late_refusal_is_applied_too(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "transient", "HTTP 500")), policy=policy)
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.unknown_attempt, row.attempts) == (JobState.WAITING, "transient", None, 1)
 
 
-def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_the_answer_too(shelf):
+def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_applied_too(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(repeated=1)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "HTTP 400")))
     assert (shelf.job("Ona").state, shelf.job("Ona").attempts) == (JobState.FAILED, 1)
 
 
-def test_a_late_word_that_nobody_knows_what_came_of_the_call_changes_nothing(shelf, policy):
+def test_a_late_result_with_an_unknown_outcome_changes_nothing(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     before = shelf.job("Ona"), shelf.row(Attempt)
-    later(shelf, seconds=1)
+    advance(shelf, seconds=1)
     shelf.finish(IssueResult(opened, shelf.clock(), Hold("unknown", "lost"), LOST), policy=policy)
     assert (shelf.job("Ona"), shelf.row(Attempt)) == before
 
 
-def test_an_answer_that_comes_while_it_is_looked_up_is_the_answer_and_the_look_up_is_not(shelf, policy):
+def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_look_up_is_not(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     looking = look_up(shelf, policy)
     shelf.finish(shelf.got(opened), policy=policy)
     shelf.finish(
@@ -89,11 +89,11 @@ def test_an_answer_that_comes_while_it_is_looked_up_is_the_answer_and_the_look_u
     assert len(shelf.rows(SessionRow)) == 1
 
 
-def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_made_again(shelf, policy):
+def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_repeated(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     shelf.finish(shelf.got(opened), policy=policy)
@@ -101,11 +101,11 @@ def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the
     assert shelf.claim(policy=policy) == []
 
 
-def test_once_the_call_is_made_again_a_late_session_is_named_and_changes_nothing(shelf, policy):
+def test_once_the_call_is_repeated_a_late_session_is_recorded_and_changes_nothing(shelf, policy):
     batch, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     (again,) = shelf.open(shelf.claim(policy=policy), policy=policy)
@@ -118,9 +118,9 @@ def test_once_the_call_is_made_again_a_late_session_is_named_and_changes_nothing
     assert shelf.facts.counts(batch).accounts["kyc"].late == 1
 
 
-def test_a_late_session_of_a_cancelled_row_is_named_and_changes_nothing(shelf, policy, decide):
+def test_a_late_session_of_a_cancelled_row_is_recorded_and_changes_nothing(shelf, policy, decide):
     batch, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     decide.cancel(batch, now=shelf.clock())
     shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), policy=policy)
@@ -129,28 +129,28 @@ def test_a_late_session_of_a_cancelled_row_is_named_and_changes_nothing(shelf, p
     assert shelf.rows(SessionRow) == []
 
 
-@pytest.mark.parametrize("can_be", [True, False])
-def test_a_late_receipt_ends_the_doubt_about_a_text(shelf, texts, can_be):
-    texts = texts if can_be else shelf.on("sms")
+@pytest.mark.parametrize("reconcilable", [True, False])
+def test_a_late_receipt_settles_the_unknown_outcome_of_a_text(shelf, texts, reconcilable):
+    texts = texts if reconcilable else shelf.on("sms")
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
     (opened,) = shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    assert shelf.job("Ona").state is (JobState.ISSUED if can_be else JobState.HELD)
+    assert shelf.job("Ona").state is (JobState.ISSUED if reconcilable else JobState.HELD)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
     message = shelf.row(InvitationRow)
     assert (message.state, message.reference, message.unknown_attempt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def test_a_late_receipt_of_a_session_before_answers_nothing_that_the_job_is_held_for_now(shelf, texts):
+def test_a_late_receipt_of_an_earlier_session_does_not_settle_what_the_job_is_held_for_now(shelf, texts):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
     (opened,) = shelf.handovers.open(shelf.on("sms"), messages, repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     shelf.set(Job, reason="conflict")  # of the call for the next session
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
@@ -158,13 +158,13 @@ def test_a_late_receipt_of_a_session_before_answers_nothing_that_the_job_is_held
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "conflict")
 
 
-@pytest.mark.parametrize("can_be", [True, False])
-def test_a_stopped_worker_that_wakes_and_has_not_called_ends_the_doubt(shelf, can_be):
-    """Its lease is over, so it does not call either: the row goes back, and to nobody's decision."""
-    policy = replace(shelf.ruled(credits=5), reconcile_after=AFTER if can_be else None)
+@pytest.mark.parametrize("reconcilable", [True, False])
+def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_outcome(shelf, reconcilable):
+    """Its lease is over, so it does not make the call. The row waits again, and no person must decide."""
+    policy = replace(shelf.ruled(credits=5), reconcile_after=AFTER if reconcilable else None)
     _, (opened,) = call(shelf, policy)
     before = opened.job.due_at
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").unknown_attempt is not None
     shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
@@ -174,13 +174,13 @@ def test_a_stopped_worker_that_wakes_and_has_not_called_ends_the_doubt(shelf, ca
     assert shelf.budgets.all()["kyc"].credits_used == 0
 
 
-@pytest.mark.parametrize("can_be", [True, False])
-def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, can_be):
-    texts = texts if can_be else shelf.on("sms")
+@pytest.mark.parametrize("reconcilable", [True, False])
+def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, reconcilable):
+    texts = texts if reconcilable else shelf.on("sms")
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     (opened,) = shelf.handovers.open(texts, shelf.claim_messages(channel="sms"), repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
     shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), None)], now=shelf.clock())
     message = shelf.row(InvitationRow)
@@ -188,11 +188,11 @@ def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, can_b
     assert shelf.job("Ona").state is JobState.ISSUED
 
 
-def test_a_call_that_was_not_made_changes_nothing_for_who_has_the_row_now(shelf, policy):
+def test_a_call_that_was_not_made_changes_nothing_for_the_new_owner_of_the_row(shelf, policy):
     _, (opened,) = call(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     sweep(shelf)
-    later(shelf)
+    advance(shelf)
     nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
     shelf.finish(nothing, policy=policy)
     shelf.open(shelf.claim(policy=policy), policy=policy)

@@ -1,44 +1,44 @@
-"""Rows in doubt: when they are looked up, and what others' decisions make of them meanwhile."""
+"""Rows with an unknown outcome: when they are looked up, and what operators' decisions do to them meanwhile."""
 
 import pytest
 
-from tests.store.looking_up import AFTER, LOST, call, drop, later, look_up, lookable, sweep
+from tests.store.reconciling import AFTER, LOST, advance, call, drop, look_up, reconcilable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Reconcile
-from worker.domain.model.reconciliation import Strangers
+from worker.domain.model.reconciliation import Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes
 from worker.store.issuing.record_results import IssueResult
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.record_results import InviteResult
-from worker.store.operators.decisions import Stake, Verdict, Which
+from worker.store.operators.decisions import RepeatCost, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
 @pytest.fixture
 def policy(shelf):
-    """Of an account whose calls can be looked up."""
-    return lookable(shelf.policy)
+    """The policy of an account whose calls can be reconciled."""
+    return reconcilable(shelf.policy)
 
 
 @pytest.fixture
 def texts(shelf):
-    """Of a sender whose hand-overs can be looked up."""
-    return lookable(shelf.on("sms"))
+    """The policy of a sender whose hand-overs can be reconciled."""
+    return reconcilable(shelf.on("sms"))
 
 
-# What is written down, and what a lease that has run out makes of it.
+# The stored attempt, and the row after its lease has run out.
 
 
-def test_an_attempt_says_when_it_may_be_looked_up(shelf, policy):
+def test_an_attempt_stores_when_it_may_be_looked_up(shelf, policy):
     _, (opened,) = call(shelf, policy)
     attempt = shelf.row(Attempt)
     assert attempt.reconcile_at == shelf.job("Ona").lease_until + AFTER == opened.reconcile_at
     assert attempt.reconciles is None
 
 
-def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, policy):
+def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_stores_no_time(shelf, policy):
     shelf.add(customer("Ona"))
     shelf.open(shelf.claim(), repeatable=True, policy=policy)
     shelf.add(customer("Jonas"))
@@ -46,10 +46,10 @@ def test_an_attempt_that_may_be_repeated_or_cannot_be_looked_up_is_never(shelf, 
     assert [row.reconcile_at for row in shelf.rows(Attempt)] == [None, None]
 
 
-def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, policy):
+def test_a_call_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, policy):
     call(shelf, policy)
     attempt = shelf.row(Attempt)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.attempts) == (
@@ -59,34 +59,34 @@ def test_a_call_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shel
         1,
     )
     assert shelf.claim(policy=policy) == []
-    later(shelf)
+    advance(shelf)
     (claimed,) = shelf.claim(policy=policy)
     assert (claimed.unknown_call.attempt_id, claimed.unknown_call.opened_at) == (attempt.id, attempt.opened_at)
 
 
-def test_a_hand_over_of_a_worker_that_is_gone_is_looked_up_when_its_attempt_says(shelf, texts):
+def test_a_hand_over_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, texts):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
     shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
-    later(shelf)
+    advance(shelf)
     (message,) = shelf.claim_messages(channel="sms")
     assert message.unknown_call is not None
 
 
-def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, policy):
+def test_a_row_that_was_only_claimed_for_its_look_up_still_has_an_unknown_outcome(shelf, policy):
     drop(shelf, policy)
     before = shelf.job("Ona").unknown_attempt
-    later(shelf)
+    advance(shelf)
     shelf.claim(policy=policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(free=1)
     assert shelf.job("Ona").unknown_attempt == before
     look_up(shelf, policy)
-    later(shelf, seconds=61)
+    advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts) == (JobState.WAITING, before, 1)
@@ -94,7 +94,7 @@ def test_a_row_that_was_only_taken_for_its_look_up_is_still_in_doubt(shelf, poli
 
 def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy):
     drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     before = shelf.job("Ona")
     opened = look_up(shelf, policy)
     shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
@@ -107,16 +107,16 @@ def test_a_look_up_that_was_not_made_gives_its_row_back_as_it_was(shelf, policy)
     )
 
 
-# What others decide meanwhile.
+# Operators' decisions meanwhile.
 
 
-def test_a_row_that_was_cancelled_while_it_waited_is_in_doubt_for_a_later_list(shelf, policy, decide):
+def test_a_row_that_was_cancelled_while_it_waited_holds_the_row_of_a_later_list(shelf, policy, decide):
     batch = drop(shelf, policy)
-    later(shelf)
+    advance(shelf)
     look = look_up(shelf, policy)  # raises the fence above the call's
     shelf.finish(IssueResult(look, shelf.clock(), Reconcile(shelf.clock(), "unknown", "later"), LOST), policy=policy)
     decide.cancel(batch, now=shelf.clock())
-    later(shelf)
+    advance(shelf)
     again = shelf.add(customer("Ona"))
     assert shelf.job("Ona", batch_id=again).state is JobState.HELD
     assert f"batch {batch}" in shelf.job("Ona", batch_id=again).detail
@@ -131,7 +131,7 @@ def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, pol
 
 
 def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
-    """The second row names no attempt, for it was never called for: the doubt is the first one's."""
+    """The second row has no unknown attempt, because no call was made for it: the attempt is the first row's."""
     batch = drop(shelf, policy)
     second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
@@ -141,13 +141,13 @@ def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_a_person_settles_what_is_held_with_what_was_found(shelf, policy, decide, verdict):
+def test_an_operator_settles_a_row_that_is_held_because_of_what_was_found(shelf, policy, decide, verdict):
     batch = drop(shelf, policy)
-    later(shelf)
-    found = Strangers(("scan-lost",), "the provider has scan-lost")
+    advance(shelf)
+    found = Unmatched(("scan-lost",), "the provider has scan-lost")
     held = IssueResult(look_up(shelf, policy), shelf.clock(), Hold("unknown", found.detail), found=found)
     shelf.finish(held, policy=policy)
-    assert decide.at_stake(Which(batch)) == Stake({"kyc": 1}, {})
+    assert decide.repeat_cost(Which(batch)) == RepeatCost({"kyc": 1}, {})
     decide.resolve(Which(batch), verdict, now=shelf.clock())
     row = shelf.job("Ona")
     if verdict is Verdict.REPEAT:
@@ -155,11 +155,11 @@ def test_a_person_settles_what_is_held_with_what_was_found(shelf, policy, decide
         assert (claimed.unknown_call, row.attempts) == (None, 0)
     else:
         assert row.state is JobState.CANCELLED
-        later(shelf)
+        advance(shelf)
         assert shelf.job("Ona", batch_id=shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shelf, policy, decide):
+def test_a_row_with_an_unknown_outcome_that_no_key_decrypts_is_looked_up_once_the_key_is_back(shelf, policy, decide):
     batch = drop(shelf, policy)
     shelf.set(Job, state=JobState.HELD, reason="cannot_open", due_at=None)
     decide.resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
@@ -167,18 +167,18 @@ def test_a_row_in_doubt_that_no_key_opens_is_looked_up_once_the_key_is_back(shel
     assert claimed.unknown_call is not None
 
 
-def test_a_session_that_appears_meanwhile_is_used_and_ends_the_doubt(shelf, policy):
+def test_a_session_that_appears_meanwhile_is_used_and_settles_the_unknown_outcome(shelf, policy):
     drop(shelf, policy)
     shelf.add(customer("Ona", purpose="other"))
     shelf.issue()
     shelf.set(SessionRow, purpose="onboarding")
-    later(shelf)
+    advance(shelf)
     assert shelf.claim(policy=policy) == []
     row = shelf.job("Ona", purpose="onboarding")
     assert (row.state, row.reason, row.unknown_attempt) == (JobState.ISSUED, "joined_session", None)
 
 
-def test_a_retry_leaves_a_row_in_doubt_alone(shelf, policy, decide):
+def test_a_retry_does_not_change_a_row_with_an_unknown_outcome(shelf, policy, decide):
     batch = drop(shelf, policy)
     assert decide.retry(Which(batch), now=shelf.clock()).rows == 0
     assert shelf.job("Ona").unknown_attempt is not None
@@ -205,7 +205,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     assert message.job_id == shelf.job("Ona", batch_id=heir).id
 
 
-def test_what_waits_to_be_looked_up_is_counted_with_when(shelf, policy):
+def test_rows_that_wait_to_be_looked_up_are_counted_with_their_earliest_time(shelf, policy):
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
     assert shelf.facts.unknown_outcomes(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
     assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()

@@ -1,7 +1,7 @@
 """expand: attempt.region, the region of the provider that was called; NULL: not known.
 
-No release has this migration. The tests add it to a copy of the migrations, so that there is a next release to upgrade
-to (`next_release` in conftest.py).
+No release has this migration. The tests add it to a copy of the migrations, which makes a next release to upgrade to
+(`next_release` in conftest.py).
 """
 
 import sqlalchemy as sa

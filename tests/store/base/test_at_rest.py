@@ -1,4 +1,4 @@
-"""Nothing personal and no token lies in the database in the clear, wherever in it one looks."""
+"""No personal data and no token is stored unencrypted, anywhere in the database."""
 
 import json
 from dataclasses import replace
@@ -60,7 +60,7 @@ SECRETS = [
 
 
 def all_the_way(shelf: Shelf) -> Shelf:
-    """A customer all the way through: imported, asked for, in doubt, issued, sent."""
+    """A customer through all steps: imported, called for, with an unknown outcome, issued, sent."""
     shelf.add(MARIA, customer("C-2"), refused=[RefusedLine(9, "C-3")])
     maria, other = shelf.open(shelf.claim())
     session = shelf.session(
@@ -82,26 +82,26 @@ def full(shelf: Shelf) -> Shelf:
 
 def everything(shelf: Shelf) -> str:
     """Every value of every table, bytes included, as one text."""
-    told = []
+    values = []
     with shelf.database.read() as connection:
         for table in Base.metadata.sorted_tables:
             for row in connection.execute(sa.text(f'SELECT * FROM "{table.name}"')):  # noqa: S608 -- our own names
-                told += [
+                values += [
                     value.decode("latin-1") if isinstance(value, bytes | memoryview) else str(value) for value in row
                 ]
-    return "\n".join(told)
+    return "\n".join(values)
 
 
-def test_no_column_of_any_table_holds_any_of_it(full):
-    told = everything(full)
-    assert "C-1" in told  # the list owner's own id, which is no personal data
+def test_no_column_of_any_table_holds_a_secret_unencrypted(full):
+    stored = everything(full)
+    assert "C-1" in stored  # the list owner's own id is not personal data
     for secret in SECRETS:
-        assert secret not in told
-        assert secret.encode().decode("latin-1") not in told
-        assert json.dumps(secret)[1:-1] not in told
+        assert secret not in stored
+        assert secret.encode().decode("latin-1") not in stored
+        assert json.dumps(secret)[1:-1] not in stored
 
 
-def test_the_sqlite_file_and_its_log_hold_none_of_it(sqlite_url, keyring, clock):
+def test_the_sqlite_file_and_its_log_hold_no_secret_unencrypted(sqlite_url, keyring, clock):
     database = Database(sqlite_url)
     all_the_way(Shelf(database, keyring, clock))
     file = Path(database.engine.url.database)
@@ -115,7 +115,7 @@ def test_the_sqlite_file_and_its_log_hold_none_of_it(sqlite_url, keyring, clock)
             assert json.dumps(secret)[1:-1].encode() not in content
 
 
-def test_another_key_opens_nothing_and_the_row_is_held_with_whose_it_was(full):
+def test_another_key_decrypts_nothing_and_the_row_is_held_with_the_name_of_the_missing_key(full):
     full.add(replace(MARIA, purpose="renewal"))
     stranger = Jobs(full.database, Keyring([new_key()]))
     assert stranger.claim(full.policy, most=10, now=full.clock()).jobs == []
@@ -126,7 +126,7 @@ def test_another_key_opens_nothing_and_the_row_is_held_with_whose_it_was(full):
         assert secret not in held.detail
 
 
-def test_a_customers_fields_copied_to_another_customer_do_not_open_there_and_hold_up_nobody_else(full):
+def test_a_customers_fields_copied_to_another_customer_do_not_decrypt_and_block_no_other_customer(full):
     with full.database.read() as connection:
         stolen = connection.execute(
             sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == "C-1")
@@ -137,7 +137,7 @@ def test_a_customers_fields_copied_to_another_customer_do_not_open_there_and_hol
     assert "C-5 was changed or belongs to another row" in full.job("C-5").detail
 
 
-def test_a_link_that_does_not_open_is_held_with_its_job_and_holds_up_nobody_else(shelf):
+def test_a_link_that_does_not_decrypt_is_held_with_its_job_and_blocks_no_other_message(shelf):
     shelf.add(customer("C-5"), customer("C-6"))
     shelf.issue()
     (stolen,) = [row.encrypted for row in shelf.rows(SessionRow, customer_id="C-6")]

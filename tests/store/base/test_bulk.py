@@ -1,4 +1,4 @@
-"""A lot of rows through one statement: what comes out is what went in, in both databases."""
+"""A chunk of rows through one statement: the values come back unchanged from both databases."""
 
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
@@ -31,9 +31,9 @@ def test_texts_and_times_come_out_as_they_went_in(database):
     assert rows[-1].at == plus_two
 
 
-def test_bytes_ids_objects_and_absent_values_do_too(database):
+def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
     if database.is_sqlite:
-        pytest.skip("SQLite is given the values themselves")
+        pytest.skip("SQLite gets the values themselves")
     session = {
         "id": uuid.uuid4(),
         "encrypted": bytes(range(256)),
@@ -58,7 +58,7 @@ def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database)
     assert [row.action for row in rows] == ["look", "ona", "look", "ona", "look"]
 
 
-def test_an_empty_lot_is_nothing(database):
+def test_an_empty_chunk_changes_nothing(database):
     with database.write() as connection:
         bulk.add(connection, Audit, [])
         RENAME.run(connection, [])

@@ -1,13 +1,15 @@
-"""Which failures of PostgreSQL pass by themselves, what becomes of a worker that stands still, and of deadlocks."""
+"""Temporary failures of PostgreSQL, transactions of a worker that stands still, and deadlocks."""
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from worker.store.base.database import (
     CONNECT_SECONDS,
+    DEADLOCK_BACKOFF,
     IDLE_IN_TRANSACTION_SECONDS,
     LOCK_SECONDS,
     SILENCE,
@@ -16,7 +18,7 @@ from worker.store.base.database import (
     reason,
 )
 
-PASSES = sa.exc.OperationalError
+TEMPORARY = sa.exc.OperationalError
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,8 @@ def open_database(url: str) -> Iterator[Callable[[], Database]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for database in made:
+        database.close()
 
 
 def run(connection: sa.Connection, statement: str) -> sa.CursorResult:
@@ -57,7 +59,7 @@ def change(connection: sa.Connection, row: int) -> None:
     connection.execute(sa.text("UPDATE thing SET secret = 'changed' WHERE id = :row"), {"row": row})
 
 
-def test_a_lock_is_held_by_a_still_worker_for_less_time_than_others_wait_for_it(open_database):
+def test_a_worker_that_stands_still_holds_a_lock_for_less_time_than_other_transactions_wait_for_it(open_database):
     database = open_database()
     assert setting(database, "idle_in_transaction_session_timeout") == f"{IDLE_IN_TRANSACTION_SECONDS}s"
     assert setting(database, "lock_timeout") == f"{LOCK_SECONDS}s"
@@ -73,26 +75,26 @@ def test_a_silent_host_is_given_up_within_half_a_minute(open_database):
     assert SILENCE["keepalives_idle"] + SILENCE["keepalives_interval"] * SILENCE["keepalives_count"] <= 30
 
 
-def test_what_the_url_says_of_connections_wins(open_database):
+def test_a_connection_setting_in_the_url_takes_precedence(open_database):
     with open_database("?tcp_user_timeout=5000").read() as connection:
         assert connection.connection.driver_connection.info.get_parameters()["tcp_user_timeout"] == "5000"
 
 
-def test_a_transaction_that_stands_still_is_ended_and_that_passes(open_database):
+def test_a_transaction_that_stands_still_is_ended_as_a_temporary_failure(open_database):
     still, other = open_database(), open_database()
-    with pytest.raises(PASSES), still.write() as connection:  # noqa: PT012 -- the failure is of the second statement
+    with pytest.raises(TEMPORARY), still.write() as connection:  # noqa: PT012 -- the failure is of the second statement
         run(connection, "SET LOCAL idle_in_transaction_session_timeout = '20ms'")
         change(connection, 1)
-        with other.write() as waiting:  # it has the row as soon as the other transaction was ended
+        with other.write() as waiting:  # gets the row as soon as the server has ended the first transaction
             change(waiting, 1)
         change(connection, 2)
-    with still.write() as connection:  # and the next transaction has a connection that works
+    with still.write() as connection:  # the next transaction gets a connection that works
         change(connection, 2)
 
 
-def test_a_connection_that_is_cut_passes(open_database):
+def test_a_broken_connection_is_a_temporary_failure(open_database):
     cut, other = open_database(), open_database()
-    with pytest.raises(PASSES), cut.write() as connection:  # noqa: PT012
+    with pytest.raises(TEMPORARY), cut.write() as connection:  # noqa: PT012
         number = run(connection, "SELECT pg_backend_pid()").scalar_one()
         with other.write() as killer:
             killer.execute(sa.text("SELECT pg_terminate_backend(:number)"), {"number": number})
@@ -101,8 +103,8 @@ def test_a_connection_that_is_cut_passes(open_database):
         change(connection, 1)
 
 
-def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_database, monkeypatch):
-    monkeypatch.setattr("worker.store.base.database.ASK_AFTER_SECONDS", 0.0)  # as if none had for so long
+def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_failure(open_database, monkeypatch):
+    monkeypatch.setattr("worker.store.base.database.CHECK_AFTER_SECONDS", 0.0)  # as if it was idle for so long
     cut, other = open_database(), open_database()
     with cut.read() as connection:
         number = run(connection, "SELECT pg_backend_pid()").scalar_one()
@@ -112,41 +114,41 @@ def test_a_connection_that_was_cut_while_nobody_used_it_is_not_noticed(open_data
         change(connection, 1)
 
 
-def test_a_connection_that_was_just_used_is_not_asked_whether_it_lives(open_database, monkeypatch):
-    database, asked = open_database(), []
-    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+def test_a_connection_that_was_just_used_is_not_pinged(open_database, monkeypatch):
+    database, pinged = open_database(), []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", pinged.append)
     for _ in range(3):
         with database.read() as connection:
             run(connection, "SELECT 1")
-    assert asked == []
-    monkeypatch.setattr("worker.store.base.database.ASK_AFTER_SECONDS", 0.0)
+    assert pinged == []
+    monkeypatch.setattr("worker.store.base.database.CHECK_AFTER_SECONDS", 0.0)
     with database.read() as connection:
         run(connection, "SELECT 1")
-    assert len(asked) == 1
+    assert len(pinged) == 1
 
 
-def test_a_server_that_became_a_standby_passes(open_database):
-    with pytest.raises(PASSES), open_database().write() as connection:  # noqa: PT012
-        run(connection, "SET TRANSACTION READ ONLY")  # what each statement meets there
+def test_a_server_that_became_a_standby_is_a_temporary_failure(open_database):
+    with pytest.raises(TEMPORARY), open_database().write() as connection:  # noqa: PT012
+        run(connection, "SET TRANSACTION READ ONLY")  # as each transaction on a standby
         change(connection, 1)
 
 
-def test_a_pool_whose_connections_are_all_in_use_passes(open_database):
+def test_a_pool_without_a_free_connection_is_a_temporary_failure(open_database):
     database = open_database()
-    database.engine.pool._timeout = 0.01  # half a minute else
-    with database.read(), pytest.raises(PASSES), database.read():
+    database.engine.pool._timeout = 0.01  # the default is half a minute
+    with database.read(), pytest.raises(TEMPORARY), database.read():
         pass
 
 
-def test_bad_data_does_not_pass_and_is_not_repeated_in_the_errors_text(open_database):
+def test_bad_data_is_no_temporary_failure_and_the_errors_text_does_not_repeat_it(open_database):
     with pytest.raises(sa.exc.IntegrityError) as caught, open_database().write() as connection:
         connection.execute(sa.text("INSERT INTO thing VALUES (:id, :secret)"), {"id": 1, "secret": "Quirin"})
-    assert not isinstance(caught.value, PASSES)
+    assert not isinstance(caught.value, TEMPORARY)
     assert "Quirin" not in str(caught.value)
 
 
-def test_two_that_lock_each_other_out_both_get_through(open_database):
-    """Each locks a row and then the other's: one of them is ended by PostgreSQL, and does it again."""
+def test_two_transactions_in_a_deadlock_both_succeed(open_database):
+    """Each locks its own row and then the other's row. PostgreSQL ends one transaction, which is repeated."""
     databases = [open_database(), open_database()]
     both_hold_one = threading.Barrier(2, timeout=30)
     tried = [0, 0]
@@ -183,7 +185,7 @@ def failing(times: int, orig: Exception) -> Callable[[], str]:
     def transaction() -> str:
         if left[0]:
             left[0] -= 1
-            raise PASSES(None, None, orig)
+            raise TEMPORARY(None, None, orig)
         return "done"
 
     return transaction
@@ -193,17 +195,17 @@ def test_a_transaction_is_repeated_after_growing_pauses_and_not_for_ever():
     paused: list[float] = []
     done = outlive_deadlocks(failing(2, Sacrificed()), jitter=lambda: 0.5, pause=paused.append)
     assert (done, paused) == ("done", [0.05, 0.1])
-    with pytest.raises(PASSES):
-        outlive_deadlocks(failing(3, Sacrificed()), tries=3, pause=paused.append)
+    with pytest.raises(TEMPORARY):
+        outlive_deadlocks(failing(3, Sacrificed()), backoff=replace(DEADLOCK_BACKOFF, attempts=3), pause=paused.append)
 
 
-def test_what_may_have_been_carried_out_is_not_repeated():
+def test_a_transaction_that_may_have_been_committed_is_not_repeated():
     paused: list[float] = []
-    with pytest.raises(PASSES):
+    with pytest.raises(TEMPORARY):
         outlive_deadlocks(failing(1, ConnectionError("server closed the connection")), pause=paused.append)
     assert paused == []
 
 
 def test_a_reason_is_one_line():
-    assert reason(PASSES(None, None, Exception("connection refused\n\tIs it running?"))) == "connection refused"
-    assert reason(PASSES(None, None, Exception())) == "OperationalError"
+    assert reason(TEMPORARY(None, None, Exception("connection refused\n\tIs it running?"))) == "connection refused"
+    assert reason(TEMPORARY(None, None, Exception())) == "OperationalError"

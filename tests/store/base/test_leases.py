@@ -1,4 +1,4 @@
-"""Leases of workers that are gone: rows come back free, repeated or held, and late results harm nobody."""
+"""Leases of workers that are gone: rows come back free, repeated or held, and late results do no harm."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +29,7 @@ class CutOff(Exception):
 
 
 @pytest.mark.parametrize("what", ["job", "message"])
-def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_else_has_taken(shelf, what):
+def test_a_dispatcher_whose_claim_was_lost_does_not_release_a_row_that_another_dispatcher_has_claimed(shelf, what):
     shelf.add(customer("Ona"))
     if what == "message":
         shelf.issue()
@@ -38,10 +38,10 @@ def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_el
 
     def break_off(_connection, items):
         lost.extend(items)
-        raise CutOff  # as where the connection breaks at the commit, which nothing comes of
+        raise CutOff  # as when the connection breaks at the commit and nothing is committed
 
     with pytest.raises(CutOff):
-        store.claim(policy, most=10, now=shelf.clock(), beside=break_off)
+        store.claim(policy, most=10, now=shelf.clock(), on_claim=break_off)
     shelf.clock.advance(milliseconds=1)
     (theirs,) = shelf.claim() if what == "job" else shelf.claim_messages()
     assert theirs.fence == lost[0].fence
@@ -55,13 +55,13 @@ def test_whoever_does_not_know_of_its_taking_gives_back_nothing_that_somebody_el
     assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None
 
 
-def test_a_row_that_was_only_taken_goes_back_free(shelf):
+def test_a_row_that_was_only_claimed_goes_back_free(shelf):
     shelf.add(customer("Ona"))
     was_due_at = shelf.clock()
     shelf.claim()
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1)
-    row = shelf.job("Ona")  # it has lost nothing, its place in the queue neither
+    row = shelf.job("Ona")  # nothing is lost, and due_at (the order of claims) is unchanged
     assert (row.state, row.due_at, row.attempts, row.waits) == (JobState.WAITING, was_due_at, 0, 0)
     assert len(shelf.claim()) == 1
 
@@ -98,7 +98,7 @@ def test_even_a_safe_call_is_not_repeated_for_ever(shelf):
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "attempts_spent")
 
 
-def test_where_nobody_else_can_be_working_all_leases_are_returned_at_once(shelf):
+def test_where_no_other_process_can_be_working_all_leases_are_returned_at_once(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, _ = shelf.claim()
     shelf.open([ona])
@@ -123,7 +123,7 @@ def test_doing_it_twice_changes_nothing_more(shelf):
     assert (shelf.rows(Job), shelf.rows(Attempt)) == before
 
 
-def test_an_attempt_of_an_earlier_taking_does_not_hold_a_row_that_was_taken_again(shelf):
+def test_an_attempt_of_an_earlier_claim_does_not_hold_a_row_that_was_claimed_again(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     retry = Retry(shelf.clock(), "transient", "HTTP 500")
@@ -137,7 +137,7 @@ def test_an_attempt_of_an_earlier_taking_does_not_hold_a_row_that_was_taken_agai
 
 
 def lose(shelf, name="Ona"):
-    """A call is out, and its lease has run out and was returned by the sweep."""
+    """An opened call whose lease has run out and was returned by the sweep."""
     shelf.add(customer(name))
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
@@ -145,7 +145,7 @@ def lose(shelf, name="Ona"):
     return opened
 
 
-def test_a_result_under_a_lease_that_another_has_taken_over_changes_nothing_but_its_attempt(shelf):
+def test_a_result_under_a_lost_lease_changes_only_its_attempt(shelf):
     opened = lose(shelf)
     shelf.clock.advance(seconds=1)
     shelf.claim()
@@ -184,7 +184,7 @@ def test_a_failure_under_a_lost_lease_does_not_count_against_the_row(shelf):
     assert (attempt.outcome, attempt.status, attempt.code) == ("transient", 500, "E1")
 
 
-def test_one_lost_lease_in_a_flush_does_not_take_the_others_with_it(shelf):
+def test_one_lost_lease_in_a_flush_does_not_affect_the_other_rows(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, jonas = shelf.open(shelf.claim())
     shelf.set(Job, Job.customer_id == "Ona", fence=7)
@@ -208,11 +208,11 @@ def test_a_hand_over_that_may_have_been_made_is_repeated_or_held(shelf, repeatab
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == returned
     assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (state, 1)
-    # A message in doubt is a question for a person: so is its job.
+    # A message with an unknown outcome is held for a person, and so is its job.
     assert shelf.job("Ona").state is (JobState.ISSUED if repeatable else JobState.HELD)
 
 
-def test_an_invitation_that_was_only_taken_goes_back_free(shelf):
+def test_an_invitation_that_was_only_claimed_goes_back_free(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
     shelf.claim_messages()
@@ -246,7 +246,7 @@ def test_the_repeated_invitation_keeps_its_id_and_so_its_message_id(shelf):
     assert second.id == first.id
 
 
-# What the timer finds to ring for.
+# What the timer finds due.
 
 
 def due(shelf, accounts=("kyc", "au"), channels=("email", "sms")):
@@ -254,7 +254,7 @@ def due(shelf, accounts=("kyc", "au"), channels=("email", "sms")):
     return found.accounts, found.channels
 
 
-def test_an_account_is_rung_for_only_when_it_has_something_due(shelf):
+def test_an_account_is_due_only_when_it_has_a_due_row(shelf):
     assert due(shelf) == (set(), set())
     shelf.add(customer("Ona"))
     assert due(shelf) == ({"kyc"}, set())
@@ -265,7 +265,7 @@ def test_an_account_is_rung_for_only_when_it_has_something_due(shelf):
     assert due(shelf) == ({"kyc"}, set())
 
 
-def test_a_channel_is_rung_for_only_when_it_has_something_due(shelf):
+def test_a_channel_is_due_only_when_it_has_a_due_row(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
     assert due(shelf) == (set(), {"email"})
@@ -273,11 +273,11 @@ def test_a_channel_is_rung_for_only_when_it_has_something_due(shelf):
     assert due(shelf) == (set(), set())
 
 
-def test_nothing_is_asked_where_there_is_nothing_to_ring(shelf):
+def test_nothing_is_due_without_accounts_and_channels(shelf):
     assert due(shelf, accounts=[], channels=[]) == (set(), set())
 
 
-def test_jobs_that_join_or_are_held_ring_for_nobody(shelf):
+def test_jobs_that_join_or_are_held_make_no_account_due(shelf):
     shelf.add(customer("Ona"))
     shelf.add(customer("Ona"))
     shelf.set(Job, Job.joins.is_(None), state=JobState.HELD)
@@ -285,7 +285,7 @@ def test_jobs_that_join_or_are_held_ring_for_nobody(shelf):
     assert due(shelf) == (set(), set())
 
 
-def test_a_lease_is_returned_by_the_time_of_its_own_row_not_of_its_taking(shelf):
+def test_a_lease_is_returned_by_the_lease_time_of_its_row_not_of_its_policy(shelf):
     shelf.add(customer("Ona"))
     shelf.claim(policy=replace(shelf.policy, lease=timedelta(minutes=10)))
     shelf.clock.advance(seconds=61)

@@ -1,4 +1,4 @@
-"""The schema: made by numbered migrations, up and down, and the same as the models say, on both databases."""
+"""The schema: numbered migrations make it, up and down, and it matches the models on both databases."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def tables(database: Database) -> set[str]:
 
 
 def indexes(database: Database) -> set[str]:
-    """Each index as the database tells it, with its predicate, which Alembic does not compare."""
+    """The text of each index with its predicate, which Alembic does not compare."""
     query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'"
     if database.is_sqlite:
         query = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
@@ -79,7 +79,7 @@ def test_upgrading_twice_changes_nothing(empty):
     assert (indexes(empty), tables(empty)) == before
 
 
-def test_the_migrations_make_what_the_models_say(empty):
+def test_the_migrations_make_the_schema_of_the_models(empty):
     schema.upgrade(empty)
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -95,7 +95,7 @@ def test_the_migrations_make_every_index_with_its_predicate(make_empty):
 
 
 def constraints(database: Database) -> dict[str, object]:
-    """Of each table the names of its constraints, and the defaults of its columns."""
+    """By table: the names of its constraints, and the defaults of its columns."""
     inspector = sa.inspect(database.engine)
     return {
         table: (
@@ -132,16 +132,16 @@ def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgres
 
 
 def test_closing_an_attempt_changes_nothing_that_an_index_knows():
-    """So that PostgreSQL writes no index for it: a million jobs close two million of them."""
+    """PostgreSQL then writes no index when an attempt is closed: a million jobs close two million attempts."""
     for index in Attempt.__table__.indexes:
         known = {column.name for column in index.columns} | set(
             re.findall(r"\w+", str(index.dialect_options["postgresql"]["where"]))
         )
-        # What a look-up found is written for few of them; for all others it stays as it is, and that writes no index.
+        # `found` changes for few attempts. For all other attempts it stays the same, which writes no index.
         assert known.isdisjoint(CLOSE.columns - {"found"}), index.name
 
 
-def test_an_index_that_is_built_beside_workers_is_of_the_rows_that_were_asked_for(empty, next_release):
+def test_an_index_that_is_built_while_workers_run_has_the_requested_rows(empty, next_release):
     schema.upgrade(empty)
     before = indexes(empty)
     schema.upgrade(empty, migrations=next_release)
@@ -151,7 +151,7 @@ def test_an_index_that_is_built_beside_workers_is_of_the_rows_that_were_asked_fo
 
 @pytest.fixture
 def half_upgraded(make_postgresql: Callable[[], str]) -> Iterator[Database]:
-    """One whose upgrade to the next release got as far as its first index."""
+    """A database whose upgrade to the next release stopped after the first index."""
     database = Database(make_postgresql())
     schema.upgrade(database)
     with database.write() as connection:
@@ -164,7 +164,7 @@ IDENTITY = sa.text("SELECT oid FROM pg_class WHERE relname = 'ix_attempt_opened_
 VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_attempt_opened_at'::regclass")
 
 
-def test_an_index_whose_making_was_cut_off_is_made_anew(half_upgraded, next_release):
+def test_an_index_whose_build_was_interrupted_is_built_again(half_upgraded, next_release):
     cut_off = sa.text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_attempt_opened_at'::regclass")
     with half_upgraded.write() as connection:
         connection.execute(cut_off)
@@ -173,7 +173,7 @@ def test_an_index_whose_making_was_cut_off_is_made_anew(half_upgraded, next_rele
         assert connection.execute(VALID).scalar() is True
 
 
-def test_an_index_that_is_there_is_kept_when_an_upgrade_is_tried_again(half_upgraded, next_release):
+def test_an_existing_index_is_kept_when_an_upgrade_is_repeated(half_upgraded, next_release):
     with half_upgraded.read() as connection:
         before = connection.execute(IDENTITY).scalar_one()
     schema.upgrade(half_upgraded, migrations=next_release)
@@ -184,22 +184,22 @@ def test_an_index_that_is_there_is_kept_when_an_upgrade_is_tried_again(half_upgr
 def test_no_index_is_built_while_a_table_that_workers_use_is_locked(make_postgresql, next_release):
     database = Database(make_postgresql())
     built: list[str] = []
-    beside: list[str] = []
+    concurrent: list[str] = []
     new: set[str] = set()
 
     def see(_connection, _cursor, statement, *_more):
         if made := re.search(r"CREATE TABLE (\w+)", statement):
-            new.add(made[1])  # nobody uses it yet
+            new.add(made[1])  # no worker uses it yet
         on = re.search(r"CREATE (?:UNIQUE )?INDEX (CONCURRENTLY )?\w+ ON (\w+)", statement)
         if on and on[2] not in new:
-            (beside if on[1] else built).append(statement)
+            (concurrent if on[1] else built).append(statement)
 
     schema.upgrade(database, "0001")
     sa.event.listen(database.engine, "before_cursor_execute", see)
     schema.upgrade(database, migrations=next_release)
     database.close()
     assert built == []
-    assert beside  # else nothing was looked at
+    assert concurrent  # otherwise the test has compared nothing
 
 
 def test_files_are_numbered_in_the_order_of_their_chain():
@@ -208,7 +208,7 @@ def test_files_are_numbered_in_the_order_of_their_chain():
         assert script.revision == f"{number:04}"
         assert re.fullmatch(rf"{number:04}_[a-z0-9_]+\.py", Path(script.path).name)
         assert script.down_revision == (f"{number - 1:04}" if number > 1 else None)
-        # expand, backfill, contract: what a release beside the previous one may do; "create" made the first tables
+        # expand, backfill, contract: the steps that the previous release can run with; "create" made the first tables
         assert re.match(r"(create|expand|backfill|contract): ", script.doc)
     assert len(scripts) == len(list((schema.MIGRATIONS / "versions").glob("*.py")))
 
@@ -226,13 +226,13 @@ def test_a_database_of_a_newer_release_asks_for_a_newer_worker(empty):
     schema.upgrade(empty)
     with empty.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    said = schema.why_not_ready(empty)
-    assert "9999" in said
-    assert "upgrade the worker" in said
+    why = schema.why_not_ready(empty)
+    assert "9999" in why
+    assert "upgrade the worker" in why
 
 
-def test_a_newer_release_is_met_without_an_error_and_an_older_one_is_not_met(empty):
-    assert schema.outdated(empty) is None  # not migrated: `why_not_ready` has the words
+def test_a_database_of_a_newer_release_is_outdated_for_this_worker_and_an_empty_one_is_not(empty):
+    assert schema.outdated(empty) is None  # an empty database is reported by `why_not_ready`
     schema.upgrade(empty)
     assert schema.outdated(empty) is None
     with empty.write() as connection:
@@ -240,10 +240,10 @@ def test_a_newer_release_is_met_without_an_error_and_an_older_one_is_not_met(emp
     assert schema.outdated(empty) == schema.why_not_ready(empty)
 
 
-def test_a_database_that_is_away_is_named_as_such_without_its_password():
-    # Port 1 is reserved for tcpmux: nobody listens there.
-    away = Database("postgresql+psycopg://onboarding:s3cret-word@127.0.0.1:1/onboarding")
-    said = schema.why_not_ready(away)
-    away.close()
-    assert said.startswith("the database cannot be reached")
-    assert "s3cret-word" not in said
+def test_a_database_that_cannot_be_reached_is_reported_without_its_password():
+    # Port 1 is reserved for tcpmux: no process listens there.
+    unreachable = Database("postgresql+psycopg://onboarding:s3cret-word@127.0.0.1:1/onboarding")
+    why = schema.why_not_ready(unreachable)
+    unreachable.close()
+    assert why.startswith("the database cannot be reached")
+    assert "s3cret-word" not in why

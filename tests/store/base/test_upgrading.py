@@ -1,4 +1,4 @@
-"""An upgrade beside workers of the release before: what they write goes in, and nobody waits long for a migration."""
+"""An upgrade while workers of the previous release run: they can still write, and no transaction waits long."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from worker.store.base import schema
 from worker.store.base.database import Database
 
-BEFORE = "0001"  # the revision of the release before
+BEFORE = "0001"  # the revision of the previous release
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def database(make_postgresql: Callable[[], str]) -> Iterator[Database]:
-    """At the revision of the release before."""
+    """A database at the revision of the previous release."""
     opened = Database(make_postgresql(), connections=4)
     schema.upgrade(opened, BEFORE)
     yield opened
@@ -26,7 +26,7 @@ def database(make_postgresql: Callable[[], str]) -> Iterator[Database]:
 
 
 class OldRelease:
-    """Writes and reads as the release before does: with the columns that it knows, each of them named."""
+    """Writes and reads like the previous release: with the columns that it knows, each of them named."""
 
     def __init__(self, database: Database) -> None:
         known = sa.MetaData()
@@ -35,7 +35,7 @@ class OldRelease:
         self._made = 0
 
     def work(self, connection: sa.Connection) -> None:
-        """Insert a row into each table, look at it, and change it."""
+        """Insert a row into each table, read it, and change it."""
         self._made += 1
         for table in self._tables:
             values = {column.name: self._value(column) for column in table.columns}
@@ -69,7 +69,7 @@ class OldRelease:
             }
 
 
-def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database: Database, next_release: Path):
+def test_a_worker_of_the_previous_release_goes_on_during_the_upgrade(database: Database, next_release: Path):
     old = OldRelease(database)
     with database.write() as connection:
         old.work(connection)
@@ -80,7 +80,7 @@ def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database: Da
         def between_two_tries(seconds: float) -> None:
             nonlocal tries
             tries += 1
-            with database.write() as connection:  # nothing of the upgrade is in anybody's way
+            with database.write() as connection:  # the upgrade blocks no other transaction
                 connection.execute(sa.text("SET LOCAL lock_timeout = '1ms'"))
                 old.work(connection)
             old.work(begun_before)
@@ -94,7 +94,7 @@ def test_a_worker_of_the_release_before_goes_on_through_the_upgrade(database: Da
     assert set(old.rows(database).values()) == {5}
 
 
-def test_an_upgrade_that_never_gets_its_turn_says_who_is_in_its_way_and_leaves_all_as_it_was(database, next_release):
+def test_an_upgrade_that_is_blocked_by_a_transaction_reports_it_and_changes_nothing(database, next_release):
     with database.engine.connect() as long_one:
         OldRelease(database).work(long_one)
         with pytest.raises(schema.TableInUse, match="pg_stat_activity"):
@@ -107,7 +107,7 @@ def test_an_upgrade_that_never_gets_its_turn_says_who_is_in_its_way_and_leaves_a
 def test_two_upgrades_at_once_go_one_after_the_other(database, next_release):
     with database.engine.connect() as other:
         other.execute(sa.select(sa.func.pg_advisory_lock(schema.ONE_AT_A_TIME)))
-        other.commit()  # the lock is the connection's; an open transaction would be waited for by itself
+        other.commit()  # the lock belongs to the connection; an open transaction would block the upgrade by itself
         with pytest.raises(schema.TableInUse):
             schema.upgrade(database, tries=1, migrations=next_release)
         assert schema.current(database) == BEFORE

@@ -1,4 +1,4 @@
-"""A job whose customer has a live session already moves on to it: no call, and no second message."""
+"""A job whose customer has a live session adopts it: no call, and no second message."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import WEEK, customer
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel
@@ -18,7 +18,7 @@ from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 
 @pytest.fixture
 def served(shelf):
-    """Ona has a live session; the job that it was opened for has ended. A new list names her."""
+    """Ona has a live session whose job has ended. A new list contains Ona."""
 
     def serve(*, lifetime=WEEK, sent=False, invitation=None, channel=Channel.EMAIL):
         shelf.add(customer("Ona"))
@@ -38,17 +38,17 @@ def claimed(shelf, policy=None):
     return shelf.jobs.claim(policy or shelf.policy, most=10, now=shelf.clock())
 
 
-def test_a_job_moves_on_to_the_session_that_its_customer_has(shelf, served):
+def test_a_job_adopts_the_live_session_of_its_customer(shelf, served):
     batch = served()
     found = claimed(shelf)
     assert (found.jobs, found.adopted_channels) == ([], {"email"})
     row = shelf.job("Ona", batch_id=batch)
     assert (row.state, row.session_id, row.reason) == (JobState.ISSUED, shelf.row(SessionRow).id, "joined_session")
     assert (row.lease_until, row.due_at) == (None, None)
-    assert len(shelf.rows(Attempt)) == 1  # the first job's; none was made for this one
+    assert len(shelf.rows(Attempt)) == 1  # the first job's attempt; no call was made for this job
 
 
-def test_what_has_not_left_yet_goes_out_once_for_the_new_job(shelf, served):
+def test_an_unsent_message_is_sent_once_for_the_new_job(shelf, served):
     batch = served()
     claimed(shelf)
     (message,) = shelf.send()
@@ -58,7 +58,7 @@ def test_what_has_not_left_yet_goes_out_once_for_the_new_job(shelf, served):
 
 
 @pytest.mark.parametrize("state", [InvitationState.SENT, InvitationState.DELIVERED])
-def test_one_who_has_been_sent_the_link_is_invited_without_a_second_message(shelf, served, state):
+def test_a_job_whose_customer_already_got_the_link_is_invited_without_a_second_message(shelf, served, state):
     batch = served(sent=True, invitation=state)
     claimed(shelf)
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
@@ -66,11 +66,11 @@ def test_one_who_has_been_sent_the_link_is_invited_without_a_second_message(shel
     assert len(shelf.rows(InvitationRow)) == 1
 
 
-REACHED_NOBODY = ("failed", "bounced", "superseded", "suppressed")
+NOT_DELIVERED = ("failed", "bounced", "superseded", "suppressed")
 
 
-@pytest.mark.parametrize("state", [InvitationState(word) for word in REACHED_NOBODY])
-def test_a_message_that_reached_nobody_is_sent_again_under_the_same_id(shelf, served, state):
+@pytest.mark.parametrize("state", [InvitationState(word) for word in NOT_DELIVERED])
+def test_a_message_that_was_not_delivered_is_sent_again_under_the_same_id(shelf, served, state):
     batch = served(invitation=state)
     before = shelf.row(InvitationRow)
     claimed(shelf)
@@ -79,11 +79,13 @@ def test_a_message_that_reached_nobody_is_sent_again_under_the_same_id(shelf, se
     assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
 
 
-def test_a_retry_asks_again_whether_an_address_is_suppressed(shelf, keyring):
+def test_a_retry_checks_again_whether_an_address_is_suppressed(shelf, keyring):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     with shelf.database.write() as connection:
-        suppress(connection, keyring, "email", "ona@example.org", Reason.MANUAL, "somebody", now=shelf.clock())
+        suppress(
+            connection, keyring, "email", "ona@example.org", SuppressionReason.MANUAL, "somebody", now=shelf.clock()
+        )
     assert shelf.send() == []
     for released in (False, True):
         assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "suppressed")
@@ -96,7 +98,7 @@ def test_a_retry_asks_again_whether_an_address_is_suppressed(shelf, keyring):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def test_a_message_in_doubt_is_not_sent_again(shelf, served):
+def test_a_message_with_an_unknown_outcome_is_not_sent_again(shelf, served):
     batch = served(invitation=InvitationState.HELD)
     claimed(shelf)
     assert shelf.job("Ona", batch_id=batch).state is JobState.HELD
@@ -111,7 +113,7 @@ def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf
     assert text.batch_id == batch
 
 
-def test_a_job_that_asks_for_no_message_is_issued(shelf, served):
+def test_a_job_without_a_message_is_issued(shelf, served):
     batch = served(sent=True, channel=Channel.NONE)
     assert claimed(shelf).adopted_channels == frozenset()
     assert shelf.job("Ona", batch_id=batch).state is JobState.ISSUED
@@ -128,14 +130,14 @@ def test_with_a_link_too_old_to_send_the_job_waits_for_the_sessions_end(shelf, s
     assert shelf.job("Ona", batch_id=batch).state is JobState.ISSUED
 
 
-def test_with_a_link_too_old_to_send_a_provider_that_takes_it_is_asked_at_once(shelf, served):
+def test_with_a_link_too_old_to_send_the_call_is_made_at_once_if_the_provider_allows_it(shelf, served):
     at_once = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     batch = served(lifetime=timedelta(hours=6))
     (job,) = claimed(shelf, at_once).jobs
     assert (job.batch_id, job.session_id) == (batch, shelf.row(SessionRow).id)
 
 
-def test_a_session_whose_link_no_longer_opens_is_no_reason_not_to_call(shelf, served):
+def test_a_session_whose_link_has_expired_is_not_adopted(shelf, served):
     served(lifetime=timedelta(hours=20))
     shelf.clock.advance(hours=21)
     assert len(claimed(shelf).jobs) == 1

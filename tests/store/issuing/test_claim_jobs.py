@@ -1,4 +1,4 @@
-"""Taking: as many due jobs as the budget allows calls, each to one worker."""
+"""Claims: as many due jobs as the budget allows calls, each for one worker."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ def ids(jobs):
     return [job.request.customer.customer_id for job in jobs]
 
 
-def test_a_taken_job_is_ours_for_the_length_of_a_lease(shelf):
+def test_a_claimed_job_is_leased_for_the_length_of_a_lease(shelf):
     shelf.add(customer("Ona"))
     (job,) = shelf.claim()
     row = shelf.job("Ona")
@@ -37,7 +37,7 @@ def test_a_taken_job_is_ours_for_the_length_of_a_lease(shelf):
     assert shelf.claim() == []
 
 
-def test_a_taken_job_holds_all_that_its_call_is_made_from(shelf):
+def test_a_claimed_job_holds_all_values_for_its_call(shelf):
     parameters = {"idenfy-kyc": {"documents": ["PASSPORT"]}, "frankieone-v2": {"other": "x"}}
     known = customer("Ona", external_ref="crm-7", tags=("vip",), parameters=parameters, consent=True, template="gold")
     batch = shelf.add(known, replace(customer("Jonas"), entity_id="e-1"))
@@ -46,13 +46,13 @@ def test_a_taken_job_holds_all_that_its_call_is_made_from(shelf):
     assert first.request.external_ref == "crm-7"
     assert first.request.parameters == {"documents": ["PASSPORT"]}
     assert replace(first.request.customer, parameters=parameters) == known
-    # without a reference of its own the provider is told the job's id
+    # without an external_ref the provider gets the job's id
     assert (second.request.external_ref, second.request.parameters) == (str(second.id), {})
     assert second.request.entity_id == "e-1"
     assert "Ona" not in repr(first)
 
 
-def test_an_event_goes_before_a_batch_and_the_longest_due_before_the_others(shelf):
+def test_an_event_goes_before_a_batch_and_the_longest_due_job_goes_first(shelf):
     shelf.add(customer("Second"), customer("Third"), priority=BATCH)
     shelf.clock.advance(seconds=1)
     shelf.add(customer("Fourth"), priority=BATCH)
@@ -61,16 +61,16 @@ def test_an_event_goes_before_a_batch_and_the_longest_due_before_the_others(shel
     assert ids(shelf.claim(most=2)) == ["Third", "Fourth"]
 
 
-def test_no_more_than_asked_for_are_taken(shelf):
+def test_a_claim_takes_no_more_jobs_than_requested(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     claimed = shelf.jobs.claim(shelf.policy, most=3, now=shelf.clock())
     assert ids(claimed.jobs) == ["C0", "C1", "C2"]
-    assert claimed.again_at == shelf.clock()  # a full lot: there may be more behind it
+    assert claimed.again_at == shelf.clock()  # a full chunk: more jobs may be due
     rest = shelf.jobs.claim(shelf.policy, most=3, now=shelf.clock())
     assert (ids(rest.jobs), rest.again_at) == (["C3", "C4"], None)
 
 
-def test_what_is_not_due_is_not_taken(shelf):
+def test_a_job_that_is_not_due_is_not_claimed(shelf):
     shelf.add(customer("Ona"))
     shelf.set(Job, due_at=shelf.clock() + timedelta(seconds=1))
     assert shelf.claim() == []
@@ -79,7 +79,7 @@ def test_what_is_not_due_is_not_taken(shelf):
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.WAITING])
-def test_a_job_in_any_other_state_is_not_taken(shelf, state):
+def test_a_job_in_any_other_state_is_not_claimed(shelf, state):
     shelf.add(customer("Ona"))
     shelf.set(Job, state=state)
     assert shelf.claim() == []
@@ -90,14 +90,14 @@ def test_the_jobs_of_another_account_are_left_alone(shelf):
     assert shelf.claim() == []
 
 
-def test_a_job_that_joins_another_is_not_taken(shelf):
+def test_a_job_that_joins_another_is_not_claimed(shelf):
     shelf.add(customer("Ona"))
     shelf.add(customer("Ona"))
     assert len(shelf.claim()) == 1
     assert shelf.claim() == []
 
 
-def test_exactly_what_is_taken_is_reserved(shelf):
+def test_exactly_the_claimed_calls_are_reserved(shelf):
     policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=10))
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     slots = [job.slot - shelf.clock() for job in shelf.claim(policy=policy)]
@@ -105,7 +105,7 @@ def test_exactly_what_is_taken_is_reserved(shelf):
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=300)
 
 
-def test_where_nothing_is_due_nothing_is_reserved(shelf):
+def test_without_a_due_job_nothing_is_reserved(shelf):
     shelf.claim(policy=shelf.ruled(limits=(Limit.parse("10/second"),)))
     assert shelf.row(Budget, name="kyc").next_at is None
 
@@ -121,7 +121,7 @@ def test_two_accounts_that_share_a_budget_share_its_slots(shelf):
     assert firma.slot < ona.slot < jonas.slot
 
 
-def test_with_no_slot_within_the_horizon_nothing_is_taken_and_it_says_when_to_ask_again(shelf):
+def test_with_no_slot_within_the_horizon_nothing_is_claimed_and_the_result_has_the_time_of_the_next_claim(shelf):
     policy = shelf.ruled(limits=(Limit.parse("1/second"),))
     shelf.add(customer("Ona"), customer("Jonas"))
     assert ids(shelf.claim(policy=policy)) == ["Ona"]
@@ -130,7 +130,7 @@ def test_with_no_slot_within_the_horizon_nothing_is_taken_and_it_says_when_to_as
     assert shelf.job("Jonas").fence == 0
 
 
-def test_a_paused_account_takes_nothing_until_the_pause_is_over(shelf):
+def test_a_paused_account_claims_nothing_until_the_pause_is_over(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     until = shelf.clock() + timedelta(seconds=30)
     shelf.set(Budget, Budget.name == "kyc", blocked_until=until, pauses=1)
@@ -141,7 +141,7 @@ def test_a_paused_account_takes_nothing_until_the_pause_is_over(shelf):
     assert shelf.claim() == []
 
 
-def test_a_stopped_account_takes_nothing_and_its_rows_wait(shelf):
+def test_a_stopped_account_claims_nothing_and_its_rows_wait(shelf):
     shelf.add(customer("Ona"))
     shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock(), stop_reason="HTTP 401")
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
@@ -157,7 +157,7 @@ def test_an_account_without_a_budget_row_is_not_an_account_without_limits(shelf)
     assert shelf.job("Ona").state is JobState.WAITING
 
 
-def test_what_is_given_back_is_due_as_before_and_nothing_is_counted(shelf):
+def test_a_released_job_is_due_as_before_and_nothing_is_counted(shelf):
     shelf.add(customer("Ona"))
     before = shelf.job("Ona")
     jobs = shelf.claim()
@@ -169,7 +169,7 @@ def test_what_is_given_back_is_due_as_before_and_nothing_is_counted(shelf):
     assert ids(shelf.claim()) == ["Ona"]
 
 
-def test_what_somebody_else_has_taken_since_cannot_be_given_back(shelf):
+def test_a_job_that_was_claimed_again_cannot_be_released(shelf):
     shelf.add(customer("Ona"))
     lost = shelf.claim()
     shelf.clock.advance(minutes=2)
@@ -181,7 +181,7 @@ def test_what_somebody_else_has_taken_since_cannot_be_given_back(shelf):
 
 
 def together(*works):
-    """Run all at the same moment, each in a thread of its own; returns what each returned."""
+    """Run all functions at the same moment, each in a thread of its own. Returns their results."""
     barrier = threading.Barrier(len(works))
 
     def begin(work):
@@ -192,19 +192,19 @@ def together(*works):
         return [future.result(30) for future in [threads.submit(begin, work) for work in works]]
 
 
-def take_all(jobs: Jobs, policy, most, now):
+def claim_all(jobs: Jobs, policy, most, now):
     found = []
     while claimed := jobs.claim(policy, most=most, now=now).jobs:
         found += claimed
     return found
 
 
-def test_workers_that_take_at_once_never_lease_the_same_job(shelf):
+def test_workers_that_claim_at_once_never_lease_the_same_job(shelf):
     shelf.batches.add(
         shelf.batch(), [line(row, customer(f"C{row}")) for row in range(2, 122)], [], priority=BATCH, now=shelf.clock()
     )
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: take_all(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))
+    found = together(*(lambda jobs=jobs: claim_all(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))
     everything = [job.id for part in found for job in part]
     assert len(everything) == len(set(everything)) == 120
     assert {row.fence for row in shelf.rows(Job)} == {1}
@@ -214,13 +214,13 @@ def test_workers_that_reserve_at_once_keep_the_limit_together(shelf):
     policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(seconds=0.5))
     shelf.add(*(customer(f"C{number}") for number in range(80)))
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: take_all(jobs, policy, 3, shelf.clock()) for jobs in workers))
+    found = together(*(lambda jobs=jobs: claim_all(jobs, policy, 3, shelf.clock()) for jobs in workers))
     slots = sorted(job.slot for part in found for job in part)
-    assert len(slots) == 51  # half a second's, its first and its last moment included
+    assert len(slots) == 51  # the slots of half a second, with its first and its last moment
     assert all(later - earlier == timedelta(milliseconds=10) for earlier, later in pairwise(slots))
 
 
-def test_of_workers_that_find_a_pause_over_only_one_sends_the_call_that_goes_first(shelf):
+def test_only_one_worker_sends_the_call_that_goes_first_after_a_pause(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(20)))
     shelf.set(Budget, Budget.name == "kyc", pauses=3, blocked_until=shelf.clock())
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
@@ -228,7 +228,7 @@ def test_of_workers_that_find_a_pause_over_only_one_sends_the_call_that_goes_fir
     assert sorted(len(part) for part in found) == [0, 0, 0, 1]
 
 
-def test_workers_that_learn_at_once_lose_nothing_that_was_learned(shelf):
+def test_workers_that_apply_lessons_at_once_lose_none(shelf):
     rule = replace(shelf.policy.rule, credits=1000)
     shelf.set(Budget, Budget.name == "kyc", credits_used=100)
 

@@ -1,4 +1,4 @@
-"""A call's result: attempt closed, session and invitations added, job moved on - all of it or nothing."""
+"""A call's result: the attempt is closed, the session and its invitations are added, the job moves on - or nothing."""
 
 import uuid
 from dataclasses import replace
@@ -61,28 +61,28 @@ def break_at(shelf, table):
 def test_a_failure_in_the_middle_leaves_nothing_of_the_result(shelf, table):
     shelf.add(customer("Ona"), customer("Jonas"))
     results = [shelf.got(opened) for opened in shelf.open(shelf.claim())]
-    mend = break_at(shelf, table)
+    repair = break_at(shelf, table)
     before = shelf.rows(Job), shelf.rows(Attempt)
     with pytest.raises(RuntimeError, match=table):
         shelf.finish(*results)
-    mend()
+    repair()
     assert (shelf.rows(SessionRow), shelf.rows(InvitationRow)) == ([], [])
     assert (shelf.rows(Job), shelf.rows(Attempt)) == before
-    shelf.finish(*results)  # the same results again, once the database is well
+    shelf.finish(*results)  # the same results again, once the database works
     assert len(shelf.rows(SessionRow)) == 2
     assert {row.state for row in shelf.rows(Job)} == {JobState.ISSUED}
 
 
-def test_a_failure_while_taking_leaves_no_lease_and_no_reservation(shelf):
+def test_a_failed_claim_leaves_no_lease_and_no_reservation(shelf):
     shelf.add(customer("Ona"))
-    mend = break_at(shelf, "budget")
+    repair = break_at(shelf, "budget")
     with pytest.raises(RuntimeError, match="budget"):
         shelf.claim(policy=shelf.ruled(limits=(Limit.parse("1/second"),)))
-    mend()
+    repair()
     assert (shelf.job("Ona").state, shelf.job("Ona").fence) == (JobState.WAITING, 0)
 
 
-def test_a_row_that_is_told_to_wait_waits_and_no_failure_is_counted(shelf):
+def test_a_rate_limited_row_waits_and_no_failure_is_counted(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     until = shelf.clock() + timedelta(seconds=30)
@@ -184,7 +184,7 @@ def test_the_database_itself_refuses_a_second_live_session(shelf, state):
     second = row_of(shelf, uuid.uuid4(), state=state)
     with pytest.raises(sa.exc.IntegrityError), shelf.database.write() as connection:
         connection.execute(sa.insert(SessionRow), [second])
-    # another purpose, or one that has ended, is another matter
+    # a session for another purpose and an ended session are accepted
     with shelf.database.write() as connection:
         connection.execute(
             sa.insert(SessionRow),
@@ -223,10 +223,10 @@ def test_the_database_itself_refuses_a_second_invitation_for_a_session_channel_a
         connection.execute(sa.insert(InvitationRow), [{**known, "id": uuid.uuid4()}])
 
 
-def test_a_session_that_appears_beside_a_live_one_is_held_and_both_references_are_kept(shelf):
+def test_a_second_session_next_to_a_live_one_holds_the_job_and_both_references_are_kept(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
-    # meanwhile another session of this customer has come into being (an operator's repair, say)
+    # meanwhile another session of this customer was created (for example by an operator's repair)
     shelf.add(customer("Jonas"))
     shelf.issue(reference="scan-first")
     shelf.set(SessionRow, customer_id="Ona")
@@ -260,7 +260,7 @@ def used(shelf):
 def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     capped = shelf.ruled(credits=3)
     shelf.add(*(customer(f"C{number}") for number in range(5)))
-    jobs = shelf.claim()  # taken before anybody knew of the cap
+    jobs = shelf.claim()  # claimed before the cap was set
     opened = shelf.open(jobs, policy=capped)
     assert len(opened) == len(shelf.rows(Attempt)) == 3
     assert used(shelf) == (3, shelf.clock(), "its cap of 3 credits is used up")
@@ -334,15 +334,15 @@ def test_a_raised_cap_lets_a_resumed_account_go_on(shelf):
     shelf.claim(policy=shelf.ruled(credits=1))
     assert shelf.budgets.resume("kyc")
     assert shelf.claim(policy=shelf.ruled(credits=1)) == []
-    assert used(shelf)[1] is not None  # the cap is as it was: stopped again
+    assert used(shelf)[1] is not None  # the cap is unchanged: the account stops again
     assert shelf.budgets.resume("kyc")
     assert len(shelf.claim(policy=shelf.ruled(credits=3))) == 1  # one goes first
 
 
-# Between taking and calling, another worker may have learned something.
+# Between a claim and its call, another worker may have paused or stopped the account.
 
 
-def test_a_pause_that_came_since_the_taking_is_seen_before_the_call(shelf):
+def test_a_pause_that_came_since_the_claim_is_seen_before_the_call(shelf):
     shelf.add(customer("Ona"))
     jobs = shelf.claim()
     shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(seconds=1))
@@ -352,7 +352,7 @@ def test_a_pause_that_came_since_the_taking_is_seen_before_the_call(shelf):
     assert len(shelf.open(jobs)) == 1
 
 
-def test_a_stop_that_came_since_the_taking_is_seen_before_the_call(shelf):
+def test_a_stop_that_came_since_the_claim_is_seen_before_the_call(shelf):
     shelf.add(customer("Ona"))
     jobs = shelf.claim()
     shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock())
@@ -360,7 +360,7 @@ def test_a_stop_that_came_since_the_taking_is_seen_before_the_call(shelf):
     assert shelf.rows(Attempt) == []
 
 
-def test_what_a_call_taught_is_in_the_budget_with_its_result(shelf):
+def test_the_lesson_of_a_call_is_in_the_budget_with_its_result(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, jonas = shelf.open(shelf.claim())
     limited = shelf.failed(
@@ -381,7 +381,7 @@ def test_what_a_call_taught_is_in_the_budget_with_its_result(shelf):
     assert shelf.budgets.all()["kyc"].stopped_at is None
 
 
-def test_where_a_new_session_makes_sense_at_once_it_replaces_the_one_that_still_lives(shelf):
+def test_a_new_session_that_is_allowed_at_once_replaces_the_live_one(shelf):
     at_once = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     shelf.add(customer("Ona"))
     shelf.issue(lifetime=timedelta(hours=1))  # below the floor of twelve hours

@@ -1,4 +1,4 @@
-"""What taking jobs asks of the senders' queues: nothing where there is no limit, little where there is one."""
+"""What claims cost in counts of the senders' queues: nothing without a limit, little with a limit."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +9,7 @@ from tests.store.shelf import customer
 from tests.store.statements import statements
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.rate_limits import Limit
-from worker.store.issuing import deferral as postponing
+from worker.store.issuing import deferral
 from worker.store.tables import Budget, Job
 
 HOUR = timedelta(hours=1)
@@ -40,14 +40,14 @@ def four_rows(shelf):
 
 
 def test_a_sender_without_a_limit_costs_no_statement(four_rows):
-    four_rows.claim(1)  # the first one asks for places
+    four_rows.claim(1)  # the first claim reads the permits
     jobs, without = claimed(four_rows, four_rows.policy, most=1)
     more, made = claimed(four_rows, policy(four_rows), most=1)
     assert len(jobs) == len(more) == 1
     assert len(made) == len(without)
 
 
-def test_a_queue_is_counted_once_for_many_takings_and_again_when_there_seems_to_be_no_room(four_rows):
+def test_a_queue_is_counted_once_for_many_claims_and_again_when_there_seems_to_be_no_room(four_rows):
     four = policy(four_rows, "8/hour")  # room for four in half an hour
     first, made = claimed(four_rows, four, most=1)
     assert (len(first), counts(made)) == (1, 1)
@@ -55,7 +55,7 @@ def test_a_queue_is_counted_once_for_many_takings_and_again_when_there_seems_to_
     assert (len(more), counts(made)) == (3, 0)
     four_rows.add(customer("Late"))
     none, made = claimed(four_rows, four)
-    assert (none, counts(made)) == ([], 0)  # of those four, asked for a moment ago, none has a message yet
+    assert (none, counts(made)) == ([], 0)  # the four jobs were claimed a moment ago and have no message yet
     four_rows.clock.advance(minutes=8)
     late, made = claimed(four_rows, four)
     assert [job.request.customer.customer_id for job in late] == ["Late"]
@@ -71,12 +71,12 @@ def test_a_row_with_both_channels_waits_for_both_senders(shelf):
     assert (row.reason, row.due_at) == ("waits_for_sender", shelf.clock() + 2 * HOUR)
 
 
-def test_what_waits_for_a_sender_is_put_forward_lot_by_lot(shelf, monkeypatch):
+def test_jobs_that_wait_for_a_sender_are_made_due_chunk_by_chunk(shelf, monkeypatch):
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + 2 * HOUR)
     assert shelf.claim(policy=policy(shelf)) == []
-    monkeypatch.setattr(postponing, "CHUNK", 2)
+    monkeypatch.setattr(deferral, "CHUNK", 2)
     with statements(shelf.database) as made:
-        shelf.jobs.put_forward(now=shelf.clock())
+        shelf.jobs.make_waiting_jobs_due(now=shelf.clock())
     assert sum(statement.startswith("UPDATE job") for statement in made) == 3
     assert {row.due_at for row in shelf.rows(Job)} == {shelf.clock()}

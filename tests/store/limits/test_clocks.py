@@ -1,4 +1,4 @@
-"""Workers on machines whose clocks are minutes apart: leases and slots agree, because all reckon in one time."""
+"""Workers on machines whose clocks are minutes apart: leases and slots agree, because all use the database's time."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.limits.rate_limits import Limit
 from worker.foundation.clock import SharedClock, system_clock
 from worker.store.issuing.claim_jobs import Jobs
@@ -15,7 +15,7 @@ from worker.store.tables import Job
 
 
 def machine(shelf, off):
-    """The clock of a machine that is off by so much, once it was set by the database's."""
+    """The clock of a machine that is off by this much, once the clock was measured against the database's clock."""
     clock = SharedClock(lambda: system_clock() + off)
     with shelf.database.read() as connection:
         connection.execute(sa.text("SELECT 1"))
@@ -36,7 +36,7 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     slots = [job.slot for job in claimed]
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart
-    # nor does the one that is ahead take the other's lease for one that is over
+    # the machine that is ahead does not return the leases of the other machine
     returned = shelf.sweeps.return_leases(shelf.policy.rule.retry, now=ahead())
     assert returned.free == 0
     assert {row.state for row in shelf.rows(Job)} == {"working"}

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from tests.store.two_at_once import on_postgresql
 from worker.engine.steps.common import FLUSH_MARGIN
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits import concurrency as permits
@@ -27,7 +27,7 @@ def hold(shelf, worker, owner, *, busy=0, cap=10):
 
 
 def ask(shelf, worker, owner, **how):
-    """Once what was known is old enough to be looked up."""
+    """As `hold`, once the remembered permits are old enough to be read again."""
     shelf.clock.advance(seconds=0.2)
     return hold(shelf, worker, owner, **how)
 
@@ -37,8 +37,8 @@ def test_two_workers_share_what_one_of_them_gives_up(shelf):
     assert hold(shelf, one, "a") == 8
     assert ask(shelf, one, "a", busy=8) == 10
     assert hold(shelf, two, "b") == 0
-    assert ask(shelf, one, "a", busy=7) == 5  # it opens no more until it is down to five
-    assert ask(shelf, two, "b") == 3  # its seven are still out
+    assert ask(shelf, one, "a", busy=7) == 5  # it makes no new call until five calls are in flight
+    assert ask(shelf, two, "b") == 3  # seven calls of "a" are still in flight
     assert ask(shelf, one, "a", busy=5) == 5
     assert ask(shelf, two, "b", busy=3) == 5
     assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": 10}
@@ -57,35 +57,35 @@ def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_
     assert not any("FOR UPDATE" in text for text in seen)
 
 
-def given_up(shelf, worker, owner):
-    """As `hold`, in a transaction that PostgreSQL ends because it crossed with another."""
+def rolled_back(shelf, worker, owner):
+    """As `hold`, in a transaction that is rolled back, as PostgreSQL does after a deadlock."""
     with shelf.database.write() as connection:
         worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, now=shelf.clock())
         raise ZeroDivisionError
 
 
-def test_places_of_a_transaction_that_was_given_up_are_asked_for_again_as_it_is_made_anew(shelf):
-    """Else the others, who were told of none, would use them as well."""
+def test_permits_of_a_transaction_that_was_rolled_back_are_read_again_when_it_is_repeated(shelf):
+    """Otherwise the other workers, which do not see these permits, would use them as well."""
     one = Permits()
     with pytest.raises(ZeroDivisionError):
-        given_up(shelf, one, "a")
+        rolled_back(shelf, one, "a")
     assert shelf.rows(Permit) == []
     granted = hold(shelf, one, "a")
     assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
 
 
-def test_what_was_held_before_that_is_given_back_at_the_end(shelf):
+def test_permits_from_before_a_rollback_are_released_at_the_end(shelf):
     one = Permits()
     hold(shelf, one, "a")
     shelf.clock.advance(seconds=30)
     with pytest.raises(ZeroDivisionError):
-        given_up(shelf, one, "a")
+        rolled_back(shelf, one, "a")
     with shelf.database.write() as connection:
         one.give_back(connection, shelf.policy.rule, "a")
     assert shelf.rows(Permit) == []
 
 
-def test_a_place_outlasts_every_call_of_a_row_that_is_taken_under_it(shelf):
+def test_a_permit_outlasts_every_call_of_a_row_that_is_claimed_under_it(shelf):
     one = Permits()
     hold(shelf, one, "a")
     for _ in range(20):
@@ -94,7 +94,7 @@ def test_a_place_outlasts_every_call_of_a_row_that_is_taken_under_it(shelf):
         assert shelf.row(Permit, owner="a").until >= shelf.clock() + LEASE - FLUSH_MARGIN
 
 
-def test_the_places_of_a_dead_worker_come_back_when_their_time_is_over(shelf):
+def test_the_permits_of_a_dead_worker_are_free_when_their_time_is_over(shelf):
     dead, other = Permits(), Permits()
     hold(shelf, dead, "dead")
     ask(shelf, dead, "dead", busy=8)
@@ -105,7 +105,7 @@ def test_the_places_of_a_dead_worker_come_back_when_their_time_is_over(shelf):
     assert [row.owner for row in shelf.rows(Permit)] == ["b"]
 
 
-def test_what_a_shift_gives_back_is_there_for_the_others_at_once(shelf):
+def test_permits_that_a_dispatcher_releases_are_free_for_other_dispatchers_at_once(shelf):
     jobs, other = Jobs(shelf.database, shelf.keyring), Permits()
     policy = shelf.ruled(concurrency=10)
     shelf.add(customer("Ona"))
@@ -115,7 +115,7 @@ def test_what_a_shift_gives_back_is_there_for_the_others_at_once(shelf):
     assert ask(shelf, other, "b", busy=2) == 8
 
 
-def test_a_worker_without_places_takes_nothing_and_asks_again_soon(shelf):
+def test_a_worker_without_permits_claims_nothing_and_asks_again_soon(shelf):
     rule = replace(shelf.policy.rule, concurrency=4)
     hold(shelf, Permits(), "other", cap=4)
     shelf.add(customer("Ona"))
@@ -124,7 +124,7 @@ def test_a_worker_without_places_takes_nothing_and_asks_again_soon(shelf):
     assert shelf.clock() < claimed.again_at < shelf.clock() + timedelta(seconds=1)
 
 
-def test_texts_share_their_places_and_mails_have_those_of_their_process(shelf):
+def test_text_messages_share_their_permits_and_emails_have_permits_for_each_process(shelf):
     messages = Invitations(shelf.database, shelf.keyring)
     text = replace(shelf.on("sms"), rule=replace(shelf.on("sms").rule, concurrency=10, each_process=False))
     assert messages.claim(text, most=5, now=shelf.clock()).permits == 8
@@ -135,15 +135,15 @@ def test_texts_share_their_places_and_mails_have_those_of_their_process(shelf):
     assert shelf.rows(Permit) == []
 
 
-def test_where_no_other_process_can_be_working_all_places_are_cleared(shelf):
+def test_where_no_other_process_can_be_working_all_permits_are_cleared(shelf):
     hold(shelf, Permits(), "dead")
     permits.clear(shelf.database)
     assert shelf.rows(Permit) == []
 
 
 @on_postgresql
-def test_workers_that_ask_at_once_never_hold_more_than_there_are_and_come_to_hold_all(shelf):
-    """Each worker a thread with connections of its own; time goes on when all have asked once more."""
+def test_workers_that_ask_at_once_never_hold_more_than_all_permits_and_come_to_hold_all(shelf):
+    """Each worker is a thread with its own connections. Time advances when all workers have asked once more."""
     workers, cap = 5, 23
     totals, uses = [], {}
     lock = threading.Lock()

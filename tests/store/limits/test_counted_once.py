@@ -1,4 +1,4 @@
-"""What is written twice, or was never made, counts as it should."""
+"""Results that are written twice, and calls that were never made, are counted correctly."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -35,12 +35,12 @@ def test_a_call_that_never_connected_costs_no_credit(shelf):
     policy = shelf.ruled(credits=10)
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     assert spent(shelf) == 1
-    away = shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "unreachable", "refused"), unreachable=True)
-    shelf.finish(away, policy=policy)
+    refused = shelf.failed(opened, Kind.TRANSIENT, Retry(shelf.clock(), "unreachable", "refused"), unreachable=True)
+    shelf.finish(refused, policy=policy)
     assert spent(shelf) == 0
 
 
-def test_a_call_that_was_not_made_keeps_its_rows_place_in_the_queue(shelf):
+def test_a_call_that_was_not_made_leaves_its_row_due_as_before(shelf):
     shelf.add(customer("Ona"))
     was_due_at = shelf.job("Ona").due_at
     (opened,) = shelf.open(shelf.claim())
@@ -49,7 +49,7 @@ def test_a_call_that_was_not_made_keeps_its_rows_place_in_the_queue(shelf):
     assert (shelf.job("Ona").state, shelf.job("Ona").due_at) == (JobState.WAITING, was_due_at)
 
 
-def test_only_the_row_that_carries_the_first_call_after_a_pause_can_end_the_wait_for_it(shelf):
+def test_only_the_row_of_the_first_call_after_a_pause_can_end_the_probe(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     (before,) = shelf.claim(most=1)
     shelf.set(Budget, Budget.name == "kyc", pauses=1)
@@ -62,7 +62,7 @@ def test_only_the_row_that_carries_the_first_call_after_a_pause_can_end_the_wait
     assert shelf.row(Budget, name="kyc").probe_until is None
 
 
-def test_a_late_result_still_says_what_became_of_the_call(shelf):
+def test_a_late_result_still_records_the_outcome_of_the_call(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     shelf.set(Attempt, outcome="unknown", closed_at=shelf.clock() + timedelta(seconds=61))
@@ -77,7 +77,7 @@ def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf
     shelf.add(customer("Ona"), customer("Jonas"))
     policy = shelf.ruled(credits=10)
     jobs = shelf.claim(policy=policy)
-    shelf.open(jobs[:1], policy=policy)  # written, but the answer to that was lost
+    shelf.open(jobs[:1], policy=policy)  # committed, but the acknowledgement was lost
     shelf.jobs.release(policy.rule, jobs, now=shelf.clock())
     assert [job.state for job in shelf.rows(Job)] == [JobState.WAITING, JobState.WAITING]
     assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("not_sent", shelf.clock())

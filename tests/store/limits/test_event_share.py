@@ -1,4 +1,4 @@
-"""Which rows the slots go to where events and batches both wait, and reserved slots that turn out unused."""
+"""Which rows get the slots while events and batches both wait, and what happens to reserved slots that are not used."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +33,7 @@ def test_while_events_wait_a_share_of_the_slots_stays_for_batches(shelf):
     assert claimed[:8] == [f"E{number}" for number in range(8)]
 
 
-def test_what_events_leave_goes_to_batches_and_the_other_way_about(shelf):
+def test_slots_that_events_do_not_need_go_to_batches_and_the_other_way_round(shelf):
     crowd(shelf, events=3, batches=9)
     assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 3, "B": 7}
     shelf.add(*(customer(f"E{number}") for number in range(100, 120)), priority=EVENT)
@@ -41,7 +41,7 @@ def test_what_events_leave_goes_to_batches_and_the_other_way_about(shelf):
     assert count(job.request.customer.customer_id for job in shelf.claim(most=10)) == {"E": 10, "B": 0}
 
 
-def test_single_slots_go_to_batches_as_often_as_their_share_says(shelf):
+def test_single_slots_go_to_batches_according_to_their_share(shelf):
     jobs = Jobs(shelf.database, shelf.keyring, jitter=iter([0.0, 0.3, 0.6, 0.85, 0.5]).__next__)
     crowd(shelf)
     claimed = [jobs.claim(shelf.policy, most=1, now=shelf.clock()).jobs[0] for _ in range(5)]
@@ -58,12 +58,12 @@ def test_invitations_share_as_jobs_do(shelf):
     assert {row.state for row in shelf.rows(InvitationRow)} == {"waiting", "working"}
 
 
-def test_with_only_batches_due_no_more_is_asked_than_once_for_each_kind(shelf):
+def test_with_only_batches_due_a_claim_runs_one_statement_for_each_priority(shelf):
     crowd(shelf, events=0)
-    asked = []
-    sa.event.listen(shelf.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    seen = []
+    sa.event.listen(shelf.database.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
     shelf.claim(most=10)
-    assert sum("UPDATE job" in text for text in asked) == 2
+    assert sum("UPDATE job" in text for text in seen) == 2
 
 
 def next_at(shelf):
@@ -79,7 +79,7 @@ def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
     assert [job.slot for job in shelf.claim(policy=policy)] == [job.slot for job in jobs[2:]]
 
 
-def test_a_slot_that_somebody_has_reserved_behind_stays_lost(shelf):
+def test_an_unused_slot_before_a_reserved_slot_stays_lost(shelf):
     policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=4)
     first, second = shelf.claim(most=2, policy=policy), shelf.claim(most=2, policy=policy)
@@ -120,7 +120,7 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
     assert shelf.budgets.all()["kyc"].pace.granted == 3
 
 
-def test_an_event_is_taken_though_all_within_the_horizon_is_reserved_and_rows_of_batches_are_not(shelf):
+def test_an_event_is_claimed_though_all_slots_within_the_horizon_are_reserved_and_rows_of_batches_are_not(shelf):
     policy = replace(shelf.ruled(limits=TEN), ahead=timedelta(milliseconds=400))
     crowd(shelf, events=0, batches=9)
     assert [job.slot - shelf.clock() for job in shelf.claim(policy=policy)] == [
@@ -133,7 +133,7 @@ def test_an_event_is_taken_though_all_within_the_horizon_is_reserved_and_rows_of
     assert (job.is_event, job.slot - shelf.clock()) == (True, timedelta(milliseconds=200))
 
 
-def test_for_an_event_there_is_room_where_there_is_none_for_batches(shelf):
+def test_an_event_is_claimed_when_there_is_no_room_for_batches(shelf):
     crowd(shelf, events=3, batches=9)
     (job,) = shelf.jobs.claim(shelf.policy, most=0, events=1, now=shelf.clock()).jobs
     assert job.is_event
@@ -152,11 +152,11 @@ def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
     assert (full.jobs, full.again_at) == ([], first.again_at)
 
 
-def test_a_shift_that_is_alone_reserves_further_ahead_than_one_of_several(shelf):
+def test_a_single_dispatcher_reserves_further_ahead_than_one_of_several(shelf):
     policy = replace(shelf.policy, rule=replace(shelf.policy.rule, limits=TEN), alone=timedelta(seconds=1))
     mine, other = (Jobs(shelf.database, shelf.keyring, jitter=lambda: 0.0) for _ in range(2))
     shelf.add(*(customer(f"B{number}") for number in range(40)), priority=BATCH)
-    assert len(mine.claim(policy, most=20, now=shelf.clock()).jobs) == 11  # of a second, and the one that is due
+    assert len(mine.claim(policy, most=20, now=shelf.clock()).jobs) == 11  # ten for the next second, and one for now
     shelf.clock.advance(seconds=1.1)
     other.claim(replace(policy, owner="there:1"), most=1, now=shelf.clock())
     shelf.clock.advance(seconds=1)

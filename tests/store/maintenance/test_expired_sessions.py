@@ -5,12 +5,12 @@ from datetime import time, timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import JobState, SessionState
@@ -72,7 +72,7 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     assert scan() == LookedAt()
 
 
-def test_nothing_is_looked_at_before_its_time(shelf, scan):
+def test_no_session_is_checked_before_its_time(shelf, scan):
     invited(shelf)
     let_expire(shelf, WEEK + SETTLES - timedelta(seconds=1))
     assert scan() == LookedAt()
@@ -86,7 +86,7 @@ def test_a_session_that_its_provider_calls_expired_is_replaced_at_once(shelf, sc
     assert scan() == LookedAt(reissued=1)
 
 
-def test_where_the_same_token_would_come_back_its_end_is_waited_for_whatever_is_said(shelf, scan):
+def test_where_the_same_token_would_come_back_the_session_is_kept_until_its_end(shelf, scan):
     invited(shelf)
     let_expire(shelf, DAY)
     shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=shelf.clock())
@@ -158,7 +158,7 @@ def test_rows_of_other_lists_that_joined_follow(shelf, scan):
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED])
-def test_nobody_whose_job_has_ended_gets_another(shelf, scan, state):
+def test_a_customer_whose_job_has_ended_gets_no_other_session(shelf, scan, state):
     invited(shelf)
     shelf.set(Job, state=state)
     let_expire(shelf)
@@ -167,7 +167,7 @@ def test_nobody_whose_job_has_ended_gets_another(shelf, scan, state):
     assert scan() == LookedAt()
 
 
-def test_nobody_who_was_erased_gets_another(shelf, scan):
+def test_an_erased_customer_gets_no_other_session(shelf, scan):
     invited(shelf)
     shelf.set(CustomerRow, encrypted=None)
     let_expire(shelf)
@@ -206,7 +206,7 @@ def test_a_session_that_was_replaced_meanwhile_decides_nothing(shelf, scan):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def test_links_that_are_only_fetched_are_never_looked_at(shelf, scan):
+def test_links_that_are_only_fetched_are_never_checked(shelf, scan):
     shelf.add(customer("Ona", channel=Channel.NONE))
     shelf.issue()
     assert shelf.row(SessionRow).check_at is None
@@ -227,7 +227,7 @@ def test_a_link_that_ended_before_its_message_left_is_replaced_in_its_turn_alone
     assert shelf.job("Ona").state is JobState.ISSUED
 
 
-def test_a_customer_whose_message_was_held_is_looked_at_again_once_a_person_has_decided(shelf, scan):
+def test_a_session_whose_message_was_held_is_checked_again_after_an_operators_decision(shelf, scan):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.send(channel="email")
@@ -269,14 +269,14 @@ def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
     assert len(shelf.claim()) == 1
 
 
-def test_more_than_a_lot_is_looked_at_lot_by_lot(shelf, scan, monkeypatch):
+def test_more_than_a_chunk_is_checked_chunk_by_chunk(shelf, scan, monkeypatch):
     monkeypatch.setattr(expiring, "CHUNK", 2)
     invited(shelf, *(customer(f"C{number}") for number in range(5)))
     let_expire(shelf)
     assert scan() == LookedAt(reissued=5)
 
 
-def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
+def test_a_check_that_breaks_off_changes_nothing(shelf, scan, monkeypatch):
     invited(shelf)
     let_expire(shelf)
 
@@ -291,10 +291,10 @@ def test_of_a_look_that_breaks_off_nothing_is_kept(shelf, scan, monkeypatch):
     assert scan() == LookedAt(reissued=1)
 
 
-def test_two_sweeps_side_by_side_replace_each_session_once(shelf, scan, beside):
+def test_two_sweeps_in_parallel_replace_each_session_once(shelf, scan, in_parallel):
     invited(shelf, *(customer(f"C{number}") for number in range(20)))
     let_expire(shelf)
-    looked = beside(scan, times=4)
+    looked = in_parallel(scan, times=4)
     assert sum(one.reissued for one in looked) == 20
     assert [row.count for row in shelf.rows(ReissueCount)] == [20]
     assert len([row for row in shelf.rows(Outbox) if row.kind == "session.expired"]) == 20
@@ -311,13 +311,13 @@ def keep_from(shelf, channel, address, reason):
 @pytest.mark.parametrize(
     ("channel", "reasons", "fallback", "looked"),
     [
-        (Channel.EMAIL, {"email": Reason.MANUAL}, None, LookedAt(lapsed=1)),
-        (Channel.BOTH, {"email": Reason.MANUAL}, None, LookedAt(reissued=1)),
-        (Channel.BOTH, {"email": Reason.BOUNCE, "sms": Reason.STOP}, None, LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"sms": Reason.STOP}, None, LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": Reason.BOUNCE}, "sms", LookedAt(reissued=1)),
-        (Channel.EMAIL, {"email": Reason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
-        (Channel.EMAIL, {"email": Reason.BOUNCE, "sms": Reason.STOP}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.MANUAL}, None, LookedAt(lapsed=1)),
+        (Channel.BOTH, {"email": SuppressionReason.MANUAL}, None, LookedAt(reissued=1)),
+        (Channel.BOTH, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, None, LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"sms": SuppressionReason.STOP}, None, LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE}, "sms", LookedAt(reissued=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.COMPLAINT}, "sms", LookedAt(lapsed=1)),
+        (Channel.EMAIL, {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP}, "sms", LookedAt(lapsed=1)),
     ],
 )
 def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, channel, reasons, fallback, looked):
@@ -330,7 +330,7 @@ def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, 
 
 
 @on_postgresql
-def test_the_cost_of_looking_follows_the_sessions_that_are_due_not_those_that_there_are(shelf):
+def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(shelf):
     invited(shelf, *(customer(f"C{number}") for number in range(10)))
     let_expire(shelf)
     columns = [column.name for column in SessionRow.__table__.columns]

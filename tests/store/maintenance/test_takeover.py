@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from tests.store.taking_over import accounts_of, add, add_many, left, move, open_breaker, stop, what
-from tests.store.two_at_once import on_postgresql
+from tests.store.takeovers import accounts_of, add, add_many, move, open_breaker, remaining, stop, takeover
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.failover import LEAST
 from worker.domain.limits.rate_limits import Limit
@@ -32,7 +32,7 @@ def test_rows_of_an_account_in_trouble_are_taken_over_with_the_reason(shelf, fai
     assert row.due_at < shelf.clock()  # it has not lost its place
 
 
-def test_nothing_moves_while_the_account_is_well_or_only_told_to_wait(shelf, failover):
+def test_nothing_moves_while_the_account_is_well_or_only_rate_limited(shelf, failover):
     add(shelf, customer("Ona"))
     assert move(shelf, failover) == 0
     shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(hours=1), pauses=3)
@@ -53,9 +53,9 @@ def test_nothing_moves_to_an_account_whose_cap_is_used_up(shelf, failover):
     add_many(shelf, 5)
     stop(shelf)
     shelf.set(Budget, Budget.name == "au", credits_used=3)
-    assert move(shelf, failover, what(credits=3)) == 0
-    assert move(shelf, failover, what(credits=5)) == 2
-    assert move(shelf, failover, what(credits=5)) == 0
+    assert move(shelf, failover, takeover(credits=3)) == 0
+    assert move(shelf, failover, takeover(credits=5)) == 2
+    assert move(shelf, failover, takeover(credits=5)) == 0
 
 
 def test_what_was_taken_over_is_worked_there_under_that_account_s_name(shelf, failover):
@@ -84,7 +84,7 @@ def test_rows_come_back_when_the_second_fails_and_stay_while_both_are_well(shelf
     stop(shelf)
     move(shelf, failover)
     shelf.budgets.resume("kyc")
-    back = what("kyc", source="au", well=("kyc",))
+    back = takeover("kyc", source="au", well=("kyc",))
     assert move(shelf, failover) == move(shelf, failover, back) == 0
     assert accounts_of(shelf) == {"Ona": "au"}
     stop(shelf, "au")
@@ -94,7 +94,7 @@ def test_rows_come_back_when_the_second_fails_and_stay_while_both_are_well(shelf
     assert row.route == "route 1: every customer; taken over from au, which is stopped"
 
 
-def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shelf, failover):
+def test_each_row_goes_to_the_first_of_its_fallback_accounts_that_is_well(shelf, failover):
     add(shelf, customer("Ona"), fallback_accounts=("au", "us"))
     add(shelf, customer("Jonas"), fallback_accounts=("us", "au"))
     add(shelf, customer("Rasa"), fallback_accounts=("us",))
@@ -102,25 +102,25 @@ def test_each_row_goes_to_the_most_preferred_of_its_own_others_that_is_well(shel
     add(shelf, customer("Lina"), fallback_accounts=("aus", "us-au"))
     stop(shelf)
     both = ("au", "us", "aus")
-    assert move(shelf, failover, what("au", well=both)) == 1
-    assert move(shelf, failover, what("us", well=both)) == 2
+    assert move(shelf, failover, takeover("au", well=both)) == 1
+    assert move(shelf, failover, takeover("us", well=both)) == 2
     assert accounts_of(shelf) == {"Ona": "au", "Jonas": "us", "Rasa": "us", "Petras": "kyc", "Lina": "kyc"}
 
 
-def test_rows_that_go_elsewhere_do_not_keep_others_from_going(shelf, failover):
+def test_rows_for_another_target_do_not_block_the_rest(shelf, failover):
     add_many(shelf, 2 * LEAST, fallback_accounts=("us", "au"))
     shelf.clock.advance(seconds=1)
     add(shelf, customer("Ona"))
     stop(shelf)
-    slow = what("au", well=("au", "us"), limits=(Limit.parse("1/minute"),))
+    slow = takeover("au", well=("au", "us"), limits=(Limit.parse("1/minute"),))
     assert move(shelf, failover, slow) == 1
     assert shelf.job("Ona").account == "au"
 
 
-# What is left of a batch.
+# The remaining rows of a batch.
 
 
-def test_what_can_still_go_is_counted_with_the_rows_that_others_joined(shelf, failover):
+def test_rows_that_can_still_move_are_counted_with_joined_rows(shelf, failover):
     first = add(shelf, customer("Ona"), customer("Jonas"))
     second = add(shelf, customer("Ona"), customer("Rasa", channel=Channel.NONE))
     third = add(shelf, customer("Petras"), fallback_accounts=())
@@ -128,19 +128,19 @@ def test_what_can_still_go_is_counted_with_the_rows_that_others_joined(shelf, fa
     later = shelf.clock() + timedelta(hours=2)
     shelf.set(Job, Job.customer_id == "Rasa", due_at=later)
     now = shelf.clock()
-    assert left(shelf, failover, first) == (2, now)
-    assert left(shelf, failover, second) == (2, now)
-    assert left(shelf, failover, third) == (0, None)
-    assert left(shelf, failover, first, what("us", well=("au", "us"))) == (0, None)
+    assert remaining(shelf, failover, first) == (2, now)
+    assert remaining(shelf, failover, second) == (2, now)
+    assert remaining(shelf, failover, third) == (0, None)
+    assert remaining(shelf, failover, first, takeover("us", well=("au", "us"))) == (0, None)
     shelf.set(Job, Job.customer_id == "Ona", state=JobState.HELD)
-    assert left(shelf, failover, second) == (1, later)
+    assert remaining(shelf, failover, second) == (1, later)
 
 
 # Beside others.
 
 
 @on_postgresql
-def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
+def test_rows_that_a_worker_is_claiming_are_skipped(shelf, failover, database):
     add(shelf, customer("Ona"), customer("Jonas"))
     stop(shelf)
     with database.write() as connection:
@@ -149,14 +149,15 @@ def test_what_a_worker_is_taking_is_passed_over(shelf, failover, database):
     assert accounts_of(shelf) == {"Ona": "kyc", "Jonas": "au"}
 
 
-def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
+def test_the_search_reads_indexes_and_no_whole_table(shelf, failover, database):
     add_many(shelf, 500, "D", fallback_accounts=())
     shelf.finish(*(shelf.got(opened) for opened in shelf.open(shelf.claim(500))))
     add_many(shelf, 300)
     stop(shelf)
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("ANALYZE")
+            # The rows that earlier tests deleted still count as pages until they are vacuumed, and change the plan.
+            connection.exec_driver_sql("VACUUM ANALYZE job, attempt, session")
     plans: list[str] = []
 
     @sa.event.listens_for(database.engine, "before_cursor_execute")
@@ -171,7 +172,8 @@ def test_looking_reads_indexes_and_no_whole_table(shelf, failover, database):
 
     assert move(shelf, failover) == 300
     for plan in plans:
-        for index in ("ix_job_backed", "ix_attempt_job_id", "uq_session_live"):
-            assert index in plan, plan
+        # Either index of sessions leads to a customer's few rows; PostgreSQL's statistics decide which one is read.
+        for index in ("ix_job_backed", "ix_attempt_job_id", "uq_session_live|ix_session_customer"):
+            assert re.search(index, plan), plan
         assert not re.search(r"SCAN|Seq Scan", plan), plan
     assert len(plans) >= 3

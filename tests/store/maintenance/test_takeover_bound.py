@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from tests.store.taking_over import accounts_of, add, at, left, move, stop, what
-from tests.store.two_at_once import on_postgresql
+from tests.store.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
 from worker.domain.limits.failover import SOON
 from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.domain.model.states import JobState, SessionState
@@ -151,7 +151,7 @@ def test_a_row_that_may_have_a_session_at_the_first_never_goes_to_the_second(she
     unknown_call(shelf)
     stop(shelf)
     shelf.clock.advance(hours=1)
-    assert left(shelf, failover, batch) == (0, None)
+    assert remaining(shelf, failover, batch) == (0, None)
     assert move(shelf, failover) == 0
     assert "au" not in {row.account for row in shelf.rows(Job)}
 
@@ -215,10 +215,10 @@ def test_a_row_whose_call_certainly_opened_nothing_is_taken_over(shelf, failover
     stop(shelf)
     shelf.clock.advance(hours=1)
     assert move(shelf, failover) == 1
-    assert at(shelf) == 1
+    assert count_at(shelf) == 1
 
 
-def test_a_message_in_doubt_binds_no_row_of_another_purpose(shelf, failover):
+def test_a_message_with_an_unknown_outcome_binds_no_row_of_another_purpose(shelf, failover):
     add(shelf, customer("Jonas"))
     shelf.issue()
     shelf.hand_over(shelf.claim_messages(), Hold("unknown", ""))
@@ -234,12 +234,12 @@ def test_a_row_whose_session_has_ended_unused_goes_like_one_that_had_none(shelf,
     shelf.set(SessionRow, SessionRow.customer_id != "Rasa", state=SessionState.EXPIRED)
     shelf.set(Job, Job.customer_id == "Jonas", entity_id="ent-1")  # the source made it, and alone knows it
     stop(shelf)
-    assert failover.move(what(), now=shelf.clock()) == 1
+    assert failover.move(takeover(), now=shelf.clock()) == 1
     assert shelf.job("Ona").account == "au"
 
 
 @on_postgresql
-def test_a_row_whose_call_turns_out_to_be_in_doubt_once_it_was_looked_at_stays(shelf, failover, database):
+def test_a_row_whose_calls_outcome_becomes_unknown_after_the_query_stays(shelf, failover, database):
     add(shelf, customer("Ona"), customer("Jonas"))
     told_to_wait(shelf, most=1)
     stop(shelf)

@@ -2,9 +2,9 @@
 
 import threading
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from tests.store.taking_over import add, add_many, at, move, open_breaker, stop, what
-from tests.store.two_at_once import on_postgresql
+from tests.store.takeovers import add, add_many, count_at, move, open_breaker, stop, takeover
 from worker.domain.limits.failover import CHUNK, LEAST, SOON
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.states import JobState
@@ -15,7 +15,7 @@ from worker.store.tables import Job
 def test_a_slow_account_is_given_a_few_and_more_once_they_are_done(shelf, failover):
     add_many(shelf, 3 * LEAST)
     stop(shelf)
-    slow = what(limits=(Limit.parse("1/minute"),))
+    slow = takeover(limits=(Limit.parse("1/minute"),))
     assert move(shelf, failover, slow) == LEAST
     assert move(shelf, failover, slow) == 0
     shelf.set(Job, Job.account == "au", state=JobState.ISSUED)
@@ -28,17 +28,17 @@ def test_what_shares_the_budget_counts_as_due_there(shelf, failover):
     add_many(shelf, LEAST - 3, "U", account="us", fallback_accounts=())
     add_many(shelf, 2 * LEAST)
     stop(shelf)
-    assert move(shelf, failover, what(sharing=("us",), limits=(Limit.parse("1/minute"),))) == 3
+    assert move(shelf, failover, takeover(sharing=("us",), limits=(Limit.parse("1/minute"),))) == 3
 
 
-def test_a_fast_account_is_given_several_lots_and_one_without_limits_a_single_one(shelf, failover):
+def test_a_fast_account_is_given_several_chunks_and_one_without_limits_a_single_one(shelf, failover):
     add_many(shelf, CHUNK + 5, "A")
     add_many(shelf, 7, "U", fallback_accounts=("us",))
     stop(shelf)
-    assert move(shelf, failover, what()) == CHUNK
-    assert move(shelf, failover, what()) == 0
+    assert move(shelf, failover, takeover()) == CHUNK
+    assert move(shelf, failover, takeover()) == 0
     shelf.set(Job, account="kyc", fallback_accounts="au")
-    assert move(shelf, failover, what(limits=(Limit.parse("2000/second"),))) == CHUNK + 12
+    assert move(shelf, failover, takeover(limits=(Limit.parse("2000/second"),))) == CHUNK + 12
 
 
 def test_an_event_s_row_goes_before_those_of_a_batch(shelf, failover):
@@ -46,7 +46,7 @@ def test_an_event_s_row_goes_before_those_of_a_batch(shelf, failover):
     shelf.clock.advance(seconds=1)
     add(shelf, customer("Ona"), priority=EVENT)
     stop(shelf)
-    move(shelf, failover, what(limits=(Limit.parse("1/minute"),)))
+    move(shelf, failover, takeover(limits=(Limit.parse("1/minute"),)))
     assert shelf.job("Ona").account == "au"
 
 
@@ -64,10 +64,10 @@ def test_a_row_stays_for_the_probe_of_an_open_breaker_and_none_for_one_that_is_s
 def test_two_timers_do_not_give_the_same_room_away_twice(shelf, failover, database):
     add_many(shelf, 4 * LEAST)
     stop(shelf)
-    slow = what(limits=(Limit.parse("1/minute"),))
+    slow = takeover(limits=(Limit.parse("1/minute"),))
     timers = [threading.Thread(target=failover.move, args=(slow,), kwargs={"now": shelf.clock()}) for _ in range(4)]
     for timer in timers:
         timer.start()
     for timer in timers:
         timer.join(30)
-    assert at(shelf) == LEAST
+    assert count_at(shelf) == LEAST

@@ -49,7 +49,7 @@ def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
     count(batch, tried=1)
     assert reason(shelf, batch) == "", "what arrives says nothing new"
     count(batch, bounced=1)
-    assert reason(shelf, batch).startswith("41 of 50 messages were refused (40) or returned (1)")
+    assert reason(shelf, batch).startswith("41 of 50 messages were refused (40) or bounced (1)")
 
 
 def test_a_batch_too_slow_for_the_hour_is_paused_by_all_of_its_time(shelf, count):
@@ -61,19 +61,19 @@ def test_a_batch_too_slow_for_the_hour_is_paused_by_all_of_its_time(shelf, count
 
 
 @pytest.mark.parametrize("kept", [{"cancelled_at": True}, {"paused_at": True}, {"last_row": 9}])
-def test_neither_what_stands_still_nor_the_events_of_a_day_pauses_itself(shelf, count, kept):
+def test_neither_a_stopped_batch_nor_the_daily_batch_is_paused_automatically(shelf, count, kept):
     batch = shelf.batch()
     shelf.set(Batch, **{name: shelf.clock() if value is True else value for name, value in kept.items()})
     count(batch, tried=100, refused=100)
     assert reason(shelf, batch) == ""
 
 
-def test_nothing_is_counted_where_batches_do_not_pause_themselves(shelf, count):
+def test_nothing_is_counted_without_automatic_pauses(shelf, count):
     count(shelf.batch(), tried=100, refused=100, rule=None)
     assert shelf.rows(BounceCount) == []
 
 
-def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shelf, decide, count):
+def test_its_rows_are_not_claimed_until_it_is_resumed_and_the_counts_start_again(shelf, decide, count):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     other = shelf.add(customer("Rasa"))
     shelf.issue(policy=replace(shelf.policy, rule=BudgetRule("kyc", (), 400, None, shelf.policy.rule.retry)))
@@ -101,23 +101,23 @@ def test_its_rows_are_taken_no_more_until_it_is_resumed_and_is_counted_anew(shel
     assert other != batch
 
 
-def test_a_pause_that_was_cut_off_is_finished_by_the_next_who_looks(shelf, decide, count, monkeypatch):
+def test_a_pause_that_was_cut_off_is_finished_by_the_next_sweep(shelf, decide, count, monkeypatch):
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     count(batch, tried=100, bounced=11)
     monkeypatch.setattr(decisions, "CHUNK", 2)
     bulk = iter([True, False])
-    change = Decisions._change_lot
+    change = Decisions._change_chunk
 
     def cut_off(self, query, change_them, still):
         if "FROM job" in str(query) and not next(bulk):
             raise KeyboardInterrupt
         return change(self, query, change_them, still)
 
-    monkeypatch.setattr(Decisions, "_change_lot", cut_off)
+    monkeypatch.setattr(Decisions, "_change_chunk", cut_off)
     with pytest.raises(KeyboardInterrupt):
         decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
-    monkeypatch.setattr(Decisions, "_change_lot", change)
+    monkeypatch.setattr(Decisions, "_change_chunk", change)
     decide.finish_pauses(now=shelf.clock())
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 
@@ -127,14 +127,14 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     shelf.set(Job, Job.row == 2, priority=EVENT)
     count(batch, tried=100, bounced=11)
     monkeypatch.setattr(decisions, "CHUNK", 2)
-    change, bulk = Decisions._change_lot, iter([False, True])
+    change, bulk = Decisions._change_chunk, iter([False, True])
 
     def resumed_meanwhile(self, query, change_them, still):
         if still is not None and "FROM job" in str(query) and next(bulk, False):
             decide.resume(batch, now=shelf.clock())
         return change(self, query, change_them, still)
 
-    monkeypatch.setattr(Decisions, "_change_lot", resumed_meanwhile)
+    monkeypatch.setattr(Decisions, "_change_chunk", resumed_meanwhile)
     decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
     assert [row.priority for row in shelf.rows(Job)] == [EVENT] + 5 * [BATCH]

@@ -12,7 +12,7 @@ from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Done, Hold
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -70,7 +70,7 @@ def post(shelf, keyring):
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
-def test_a_message_that_was_delivered_says_so_once(post, channel):
+def test_a_message_is_marked_as_delivered_once(post, channel):
     reference = post.send(channel=channel)
     at = post.shelf.clock()
     post.shelf.clock.advance(minutes=5)
@@ -82,7 +82,7 @@ def test_a_message_that_was_delivered_says_so_once(post, channel):
 
 
 @pytest.mark.parametrize("first", [DeliveryStatus.DELIVERED, DeliveryStatus.BOUNCED])
-def test_a_bounce_outweighs_a_delivery_and_ends_a_job_that_nobody_was_reached_for(post, first):
+def test_a_bounce_outweighs_a_delivery_and_ends_a_job_without_a_reached_customer(post, first):
     reference = post.send()
     for status in (first, DeliveryStatus.BOUNCED, DeliveryStatus.DELIVERED):
         post.tell(reference, status, code="511")
@@ -96,7 +96,9 @@ def test_a_bounce_outweighs_a_delivery_and_ends_a_job_that_nobody_was_reached_fo
 def test_a_bounce_for_good_keeps_the_address_that_was_written_to_from_being_written_to(post):
     reference = post.send()
     post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, address="forwarded@example.net")
-    assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {("email", EMAIL): Reason.BOUNCE}
+    assert post.suppressed(("email", EMAIL), ("email", "forwarded@example.net")) == {
+        ("email", EMAIL): SuppressionReason.BOUNCE
+    }
     assert post.shelf.row(Suppression).source == "sender/email"
 
 
@@ -107,13 +109,13 @@ def test_a_customer_whose_address_was_corrected_since_is_not_suppressed_for_the_
     post.tell(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
     assert post.shelf.rows(Suppression) == []
     post.tell(reference, stop=Stop.COMPLAINED)
-    assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): Reason.COMPLAINT}
+    assert post.suppressed(("email", EMAIL)) == {("email", EMAIL): SuppressionReason.COMPLAINT}
 
 
-def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
+def test_a_customer_who_answers_stop_gets_no_text_until_they_answer_start(post):
     post.send(channel="sms")
     assert post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED).applied is Applied.APPLIED
-    assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): Reason.STOP}
+    assert post.suppressed(("sms", TEXT), ("email", EMAIL)) == {("sms", TEXT): SuppressionReason.STOP}
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
     assert post.suppressed(("sms", TEXT)) == {}
     assert post.message("sms").state is InvitationState.SENT
@@ -121,31 +123,31 @@ def test_who_answers_stop_is_not_texted_again_until_it_answers_start(post):
 
 def test_an_answer_of_start_undoes_nothing_but_a_stop(post):
     with post.shelf.database.write() as connection:
-        suppress(connection, post.keyring, "sms", TEXT, Reason.COMPLAINT, "vita", now=post.shelf.clock())
+        suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.COMPLAINT, "vita", now=post.shelf.clock())
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
-    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.COMPLAINT}
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.COMPLAINT}
 
 
-def test_who_was_taken_out_by_a_person_stays_so_after_an_answer_of_stop_and_of_start(post):
+def test_a_manual_entry_stays_after_an_answer_of_stop_and_of_start(post):
     with post.shelf.database.write() as connection:
-        suppress(connection, post.keyring, "sms", TEXT, Reason.MANUAL, "vita", now=post.shelf.clock())
+        suppress(connection, post.keyring, "sms", TEXT, SuppressionReason.MANUAL, "vita", now=post.shelf.clock())
     post.tell("", channel="sms", address=TEXT, stop=Stop.STOPPED)
-    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.STOP}
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.STOP}
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.APPLIED
-    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): Reason.MANUAL}
+    assert post.suppressed(("sms", TEXT)) == {("sms", TEXT): SuppressionReason.MANUAL}
     assert post.tell("", channel="sms", address=TEXT, resume=True).applied is Applied.NOTHING_NEW
 
 
 @pytest.mark.parametrize("reference", ["SM404", "4f0e9a55", "f" * 32, ""])
 @pytest.mark.parametrize("channel", ["email", "sms"])
-def test_news_of_nobodys_message_is_said_to_be_unknown_and_harms_nothing(post, reference, channel):
+def test_an_update_without_a_matching_message_is_unknown_and_changes_nothing(post, reference, channel):
     post.send(channel=channel)
     told = post.tell(reference, DeliveryStatus.BOUNCED, channel=channel).applied
     assert told is (Applied.UNKNOWN if reference else Applied.NOTHING_NEW)
     assert post.shelf.job("Ona").state is JobState.INVITED
 
 
-def test_news_that_comes_before_the_hand_over_is_written_is_to_be_told_again(post):
+def test_an_update_that_comes_before_the_hand_over_is_stored_is_tried_again(post):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
     messages = post.shelf.claim_messages()
@@ -155,7 +157,7 @@ def test_news_that_comes_before_the_hand_over_is_written_is_to_be_told_again(pos
     assert post.tell(messages[0].id.hex, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED).applied is Applied.APPLIED
 
 
-def test_a_message_in_doubt_that_was_delivered_was_sent_and_its_job_is_no_longer_held(post):
+def test_a_delivered_message_with_an_unknown_outcome_was_sent_and_its_job_is_no_longer_held(post):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
     messages = post.shelf.claim_messages()
@@ -177,7 +179,7 @@ def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_fo
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
 
 
-def test_a_session_that_ended_while_its_message_was_in_doubt_is_looked_at_once_that_is_over(post, clock):
+def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_afterwards(post, clock):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
     messages = post.shelf.claim_messages()
@@ -202,7 +204,7 @@ def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_o
     assert post.shelf.job("Ona").state is JobState.INVITED
 
 
-def test_something_that_is_due_at_once_on_the_other_channel_is_to_be_rung_for(post):
+def test_a_message_that_is_due_at_once_on_the_other_channel_needs_a_wake_up(post):
     post.policy = BOTH_WAYS
     assert post.tell(post.send(), DeliveryStatus.BOUNCED).channel == "sms"
 
@@ -253,13 +255,13 @@ def test_a_text_that_comes_back_is_not_sent_again_by_text(post):
     assert post.shelf.rows(Suppression) == []
 
 
-def test_a_text_is_looked_for_in_the_very_words_of_its_partial_index():
+def test_the_query_for_a_text_is_spelled_as_its_partial_index():
     index = next(one for one in InvitationRow.__table__.indexes if one.name == "ix_invitation_reference")
     for words in str(index.dialect_options["postgresql"]["where"]).split(" AND "):
         assert f"invitation.{words}".replace("<>", "!=") in str(_BY_REFERENCE)
 
 
-def test_a_newer_list_sends_again_what_came_back_and_nothing_is_told_of_it_yet(post):
+def test_a_newer_list_sends_a_bounced_message_again_without_its_old_update(post):
     reference = post.send()
     post.tell(reference, DeliveryStatus.BOUNCED)
     post.shelf.add(customer("Ona"))
@@ -279,7 +281,7 @@ def test_a_customer_whom_neither_channel_reached_has_failed(post):
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
 
 
-def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyring, beside):
+def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyring, in_parallel):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)
     post.policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
@@ -303,7 +305,7 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
                 shelf.send(channel="sms")
         return applied
 
-    beside(tell, times=4)
+    in_parallel(tell, times=4)
     shelf.send(channel="sms")
     states = [(row.channel, row.state) for row in shelf.rows(InvitationRow)]
     assert sorted(states) == 6 * [("email", InvitationState.BOUNCED)] + 6 * [("sms", InvitationState.SENT)]
@@ -315,7 +317,7 @@ def test_what_is_told_in_several_processes_at_once_is_applied_once(shelf, keyrin
     assert shelf.row(Batch).pause_reason != ""
 
 
-def test_a_lot_locks_its_messages_and_then_its_jobs_and_counts_what_came_back_last(shelf, keyring):
+def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_last(shelf, keyring):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(3)]
     post = Post(shelf, keyring)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))

@@ -21,7 +21,7 @@ def issued(shelf, *customers, **session):
     return batch
 
 
-def test_a_letter_holds_all_that_it_is_written_from_and_shows_none_of_it(shelf):
+def test_a_claimed_invitation_holds_its_whole_context_and_shows_none_of_it(shelf):
     batch = issued(shelf, customer("Ona", template="gold", timezone="Europe/Vilnius"))
     (message,) = shelf.claim_messages()
     assert (message.batch_id, message.account, message.kind) == (batch, "kyc", "invitation")
@@ -114,7 +114,7 @@ def test_an_events_invitation_goes_before_a_batchs(shelf):
     assert [message.customer.customer_id for message in shelf.claim_messages()] == ["First", "Second"]
 
 
-def test_letters_take_slots_from_their_senders_budget(shelf):
+def test_invitations_use_slots_of_their_senders_budget(shelf):
     issued(shelf, customer("Ona"), customer("Jonas"))
     rule = replace(shelf.message_policy.rule, limits=(Limit.parse("1/second"),))
     policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=5))
@@ -124,7 +124,7 @@ def test_letters_take_slots_from_their_senders_budget(shelf):
 
 
 @pytest.mark.parametrize("stop", [{"stopped_at": True}, {"blocked_until": True}])
-def test_a_sender_that_was_paused_or_stopped_since_the_taking_sends_nothing(shelf, stop):
+def test_a_sender_that_was_paused_or_stopped_since_the_claim_sends_nothing(shelf, stop):
     issued(shelf)
     messages = shelf.claim_messages()
     soon = shelf.clock() + timedelta(seconds=5)
@@ -142,7 +142,7 @@ def test_what_is_given_back_is_due_as_before(shelf):
 
 
 @pytest.mark.parametrize("state", [SessionState.COMPLETED, SessionState.FAILED, SessionState.SUPERSEDED])
-def test_nobody_is_sent_the_link_of_a_session_that_has_ended(shelf, state):
+def test_the_link_of_a_session_that_has_ended_is_not_sent(shelf, state):
     issued(shelf)
     shelf.set(SessionRow, state=state)
     assert shelf.claim_messages() == []
@@ -151,7 +151,7 @@ def test_nobody_is_sent_the_link_of_a_session_that_has_ended(shelf, state):
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.LAPSED])
-def test_nobody_is_sent_a_link_once_the_job_is_over(shelf, state):
+def test_no_link_is_sent_once_the_job_is_over(shelf, state):
     issued(shelf)
     shelf.set(Job, state=state)
     assert shelf.claim_messages() == []
@@ -161,7 +161,7 @@ def test_nobody_is_sent_a_link_once_the_job_is_over(shelf, state):
 # Links that are too old when their turn comes.
 
 
-def test_a_link_that_its_provider_has_ended_before_it_left_is_taken_to_be_replaced(shelf):
+def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_replaced(shelf):
     issued(shelf)
     shelf.set(SessionRow, state=SessionState.EXPIRED)
     (message,) = shelf.claim_messages()
@@ -241,7 +241,7 @@ def test_without_reissues_the_first_stale_link_is_the_last(shelf):
     assert shelf.job("Ona").state is JobState.LAPSED
 
 
-def test_a_stale_invitation_that_somebody_else_has_taken_since_is_left_to_them(shelf):
+def test_a_stale_invitation_that_another_worker_has_claimed_since_is_left_alone(shelf):
     issued(shelf)
     messages = shelf.claim_messages()
     shelf.set(InvitationRow, fence=9)
@@ -249,7 +249,7 @@ def test_a_stale_invitation_that_somebody_else_has_taken_since_is_left_to_them(s
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WORKING, JobState.ISSUED)
 
 
-def test_a_lot_of_hand_overs_is_written_in_one_go(shelf):
+def test_a_chunk_of_hand_overs_is_stored_in_one_transaction(shelf):
     shelf.add(customer("Ona"), customer("Rasa"), customer("Jonas"))
     shelf.issue()
 

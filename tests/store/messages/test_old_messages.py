@@ -35,7 +35,7 @@ def test_it_is_of_no_use_and_leaves_the_new_link_alone(shelf, reissued):
     assert old.state is InvitationState.SUPERSEDED
 
 
-def test_one_that_is_found_too_old_late_takes_no_new_link_along(shelf, keyring):
+def test_an_old_message_that_is_found_stale_late_leaves_the_new_link_alone(shelf, keyring):
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     (text,) = shelf.claim_messages(channel="sms")

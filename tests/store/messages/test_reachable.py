@@ -6,7 +6,7 @@ import pytest
 
 from tests.store.maintenance.test_expired_sessions import TERMS, invited, let_expire
 from tests.store.shelf import customer
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.maintenance.expired_sessions import Expiring
@@ -37,7 +37,7 @@ def story(shelf, keyring):
 
 
 def test_a_customer_whose_email_bounced_gets_the_next_link_by_text(shelf, story):
-    assert story(email=Reason.BOUNCE).state is JobState.WAITING
+    assert story(email=SuppressionReason.BOUNCE).state is JobState.WAITING
     shelf.issue()
     for channel in ("email", "sms"):
         shelf.send(channel=channel)
@@ -52,24 +52,28 @@ def test_a_customer_whose_email_bounced_gets_the_next_link_by_text(shelf, story)
 @pytest.mark.parametrize(
     "how",
     [
-        {"email": Reason.STOP},
-        {"email": Reason.BOUNCE, "fallback": None},
-        {"email": Reason.BOUNCE, "sms": Reason.STOP},
-        {"email": Reason.BOUNCE, "who": customer("Ona", person=Person(email=EMAIL[1]))},
-        {"email": Reason.STOP, "sms": Reason.BOUNCE, "who": customer("Ona", channel=Channel.BOTH)},
+        {"email": SuppressionReason.STOP},
+        {"email": SuppressionReason.BOUNCE, "fallback": None},
+        {"email": SuppressionReason.BOUNCE, "sms": SuppressionReason.STOP},
+        {"email": SuppressionReason.BOUNCE, "who": customer("Ona", person=Person(email=EMAIL[1]))},
+        {
+            "email": SuppressionReason.STOP,
+            "sms": SuppressionReason.BOUNCE,
+            "who": customer("Ona", channel=Channel.BOTH),
+        },
     ],
     ids=["she asked for it", "no fallback", "no text either", "no phone", "both"],
 )
-def test_no_session_is_paid_for_where_nobody_could_be_told_of_its_link(story, how):
+def test_no_session_is_bought_whose_link_could_not_be_sent(story, how):
     job = story(**how)
     assert (job.state, job.reason) == (JobState.LAPSED, "suppressed")
 
 
 def test_a_channel_that_may_be_written_to_is_enough(story):
-    assert story(email=Reason.STOP, who=customer("Ona", channel=Channel.BOTH)).state is JobState.WAITING
+    assert story(email=SuppressionReason.STOP, who=customer("Ona", channel=Channel.BOTH)).state is JobState.WAITING
 
 
-def test_a_customer_whom_no_key_opens_is_not_given_up_for_having_no_address(shelf, keyring):
+def test_a_customer_whom_no_key_decrypts_does_not_lapse_for_a_missing_address(shelf, keyring):
     invited(shelf)
     shelf.set(CustomerRow, encrypted=b"no key opens this")
     let_expire(shelf)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.store.shelf import customer
 from worker.domain.contact.auto_pause import PauseRule
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Cancel, Done, Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
@@ -61,17 +61,17 @@ def desk(shelf, keyring):
 
 def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_written_to(desk, shelf):
     desk.issue(customer("Ona"), customer("Jonas"))
-    desk.suppress(EMAIL, Reason.STOP)
+    desk.suppress(EMAIL, SuppressionReason.STOP)
     assert [message.customer.customer_id for message in shelf.send()] == ["Jonas"]
     (row,) = shelf.rows(InvitationRow, state=InvitationState.SUPPRESSED)
     job = shelf.job("Ona")
-    assert (row.reason, row.detail) == ("suppressed", "the customer asked not to be written to")
+    assert (row.reason, row.detail) == ("suppressed", "the customer asked for no more messages")
     assert (job.state, job.reason, job.detail) == (JobState.FAILED, row.reason, row.detail)
 
 
 def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_at_once(desk, shelf):
     desk.issue(customer("Ona"))
-    desk.suppress(EMAIL, Reason.BOUNCE)
+    desk.suppress(EMAIL, SuppressionReason.BOUNCE)
     assert shelf.send() == []
     assert desk.messages() == {"email": InvitationState.SUPPRESSED, "sms": InvitationState.WAITING}
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -79,8 +79,8 @@ def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-@pytest.mark.parametrize("reason", [Reason.MANUAL, Reason.STOP, Reason.COMPLAINT])
-def test_who_does_not_want_messages_is_not_written_to_elsewhere_because_of_it(desk, shelf, reason):
+@pytest.mark.parametrize("reason", [SuppressionReason.MANUAL, SuppressionReason.STOP, SuppressionReason.COMPLAINT])
+def test_a_customer_who_wants_no_messages_gets_none_on_another_channel(desk, shelf, reason):
     desk.issue(customer("Ona"))
     desk.suppress(EMAIL, reason)
     assert shelf.send() == []
@@ -89,7 +89,7 @@ def test_who_does_not_want_messages_is_not_written_to_elsewhere_because_of_it(de
 
 
 def test_with_both_channels_the_one_that_may_be_written_to_invites(desk, shelf):
-    desk.suppress(TEXT, Reason.STOP)
+    desk.suppress(TEXT, SuppressionReason.STOP)
     desk.issue(customer("Ona", channel=Channel.BOTH))
     shelf.send(channel="sms")
     assert shelf.job("Ona").state is JobState.ISSUED
@@ -101,9 +101,9 @@ def test_with_both_channels_the_one_that_may_be_written_to_invites(desk, shelf):
 @pytest.mark.parametrize(
     ("address", "state", "kept"),
     [
-        (AddressIs.GONE, InvitationState.BOUNCED, {EMAIL: Reason.BOUNCE}),
+        (AddressIs.GONE, InvitationState.BOUNCED, {EMAIL: SuppressionReason.BOUNCE}),
         (AddressIs.REFUSED, InvitationState.BOUNCED, {}),
-        (AddressIs.OPTED_OUT, InvitationState.SUPPRESSED, {EMAIL: Reason.STOP}),
+        (AddressIs.OPTED_OUT, InvitationState.SUPPRESSED, {EMAIL: SuppressionReason.STOP}),
         (None, InvitationState.FAILED, {}),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_job_whose_messages_were_all_refused_has_bounced(desk, shelf):
     desk.refused(AddressIs.GONE)
     desk.refused(AddressIs.GONE, "sms")
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
-    assert desk.suppressed(EMAIL, TEXT) == {EMAIL: Reason.BOUNCE, TEXT: Reason.BOUNCE}
+    assert desk.suppressed(EMAIL, TEXT) == {EMAIL: SuppressionReason.BOUNCE, TEXT: SuppressionReason.BOUNCE}
 
 
 def test_a_batch_whose_messages_are_refused_says_why_it_is_to_pause(desk, shelf):
@@ -138,4 +138,4 @@ def test_a_batch_whose_messages_are_refused_says_why_it_is_to_pause(desk, shelf)
     assert desk.issue(*(customer(f"D{number}") for number in range(10))) != batch
     shelf.set(InvitationRow, InvitationRow.state == InvitationState.WAITING, batch_id=batch)
     desk.refused(None, good=9)
-    assert shelf.row(Batch, id=batch).pause_reason.startswith("5 of 32 messages were refused (5) or returned (0)")
+    assert shelf.row(Batch, id=batch).pause_reason.startswith("5 of 32 messages were refused (5) or bounced (0)")

@@ -6,8 +6,8 @@ from datetime import time, timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from tests.store.two_at_once import on_postgresql
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
@@ -147,7 +147,7 @@ def test_one_that_falls_into_the_night_waits_for_the_morning(shelf, reminding):
     assert after(shelf, timedelta(hours=3)) == ["reminder-1"]
 
 
-def test_a_paused_batch_reminds_nobody_and_an_events_reminder_does_not_overtake(shelf, reminding):
+def test_a_paused_batch_sends_no_reminder_and_an_events_reminder_does_not_overtake(shelf, reminding):
     reminding()
     batch = shelf.add(customer("Ona"), priority=EVENT)
     shelf.issue()
@@ -160,7 +160,7 @@ def test_a_paused_batch_reminds_nobody_and_an_events_reminder_does_not_overtake(
     assert [message.kind for message in shelf.send()] == ["reminder-1"]
 
 
-def test_a_reminder_in_doubt_holds_nothing_and_nobody_is_asked_about_it(shelf, reminding):
+def test_a_reminder_with_an_unknown_outcome_holds_no_job_and_needs_no_decision(shelf, reminding):
     reminding()
     batch = invited(shelf)
     shelf.clock.now += 2 * DAY
@@ -170,13 +170,13 @@ def test_a_reminder_in_doubt_holds_nothing_and_nobody_is_asked_about_it(shelf, r
     assert facts.invitations == {InvitationState.SENT: 1}
     # Neither when the job is held for something else.
     shelf.set(Job, state=JobState.HELD, reason="unknown", unknown_attempt=None)
-    assert Decisions(shelf.database).at_stake(Which(batch)).messages == {}
+    assert Decisions(shelf.database).repeat_cost(Which(batch)).messages == {}
     Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING
     assert after(shelf, timedelta(0)) == []
 
 
-def test_nobody_waits_for_reminders(shelf, reminding):
+def test_reminders_have_a_batchs_priority(shelf, reminding):
     reminding()
     batch = invited(shelf)
     counts, outlook = shelf.facts.counts(batch), shelf.facts.outlook(batch)
@@ -217,7 +217,7 @@ def test_for_a_customer_whom_another_list_waits_for_they_go_on_for_that_one(shel
     assert shelf.row(InvitationRow, kind="reminder-1").batch_id == other
 
 
-def test_one_that_was_taken_as_its_list_was_cancelled_does_not_wait_without_a_time(shelf, reminding):
+def test_a_reminder_claimed_while_its_list_is_cancelled_does_not_wait_without_a_time(shelf, reminding):
     reminding()
     batch = invited(shelf)
     other = shelf.add(customer("Ona"))
@@ -254,7 +254,7 @@ def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
     assert after(shelf, 2 * DAY) == ["reminder-1"]
 
 
-def test_a_message_whose_hand_over_is_to_be_looked_up_counts_for_it_may_have_left(shelf, reminding):
+def test_a_message_with_an_unknown_outcome_counts_because_it_may_have_left(shelf, reminding):
     reminding()
     shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
@@ -285,7 +285,7 @@ def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, remin
 
 
 @on_postgresql
-def test_whoever_would_send_the_last_message_does_not_while_another_is_about_to_decide_the_same(shelf, reminding):
+def test_a_dispatcher_does_not_send_the_last_message_while_another_is_about_to(shelf, reminding):
     reminding()
     shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))

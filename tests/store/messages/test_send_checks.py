@@ -29,7 +29,7 @@ def answer(monkeypatch):
             seen.append([one.item.customer.customer_id for one in candidates])
             return {}
 
-        monkeypatch.setattr(leaving, "QUESTIONS", (first, second))
+        monkeypatch.setattr(leaving, "CHECKS", (first, second))
         return seen
 
     return put
@@ -80,7 +80,7 @@ def test_what_does_not_leave_uses_no_slot_of_the_sender(shelf, answer):
     assert budget.next_at == shelf.clock() + timedelta(milliseconds=20)
 
 
-def test_one_in_doubt_is_looked_up_whatever_would_keep_it_from_being_sent(shelf, answer):
+def test_a_message_with_an_unknown_outcome_is_reconciled_whatever_the_checks_say(shelf, answer):
     issued(shelf, "Ona")
     (message,) = shelf.claim_messages()
     (opened,) = shelf.handovers.open(shelf.message_policy, [message], repeatable=False, now=shelf.clock())

@@ -1,4 +1,4 @@
-"""One customer in several lists: one job leads, the others join it or are skipped."""
+"""One customer in several lists: one job leads, the other jobs join it or are skipped."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -30,7 +30,7 @@ def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message
 
 
 @pytest.mark.parametrize("state", JobState)
-def test_the_state_of_a_joined_job_is_that_of_the_job_it_joins(shelf, state):
+def test_a_joined_job_has_the_state_of_the_job_that_it_joins(shelf, state):
     shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
     shelf.set(Job, Job.joins.is_(None), state=state, result="approved" if state is JobState.COMPLETED else "")
@@ -40,14 +40,14 @@ def test_the_state_of_a_joined_job_is_that_of_the_job_it_joins(shelf, state):
     assert counts.results == ({"approved": 1} if state is JobState.COMPLETED else {})
 
 
-def test_a_joined_jobs_line_tells_of_the_session_that_serves_it(shelf):
+def test_a_joined_jobs_line_shows_the_session_that_serves_it(shelf):
     shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
     shelf.issue(reference="scan-9")
     shelf.send()
-    (told,) = shelf.facts.lines(second, with_links=True)
-    assert (told.reference, told.invitation, told.state) == ("scan-9", "sent", "invited")
-    assert told.link.startswith("https://verify.test/")
+    (reported,) = shelf.facts.lines(second, with_links=True)
+    assert (reported.reference, reported.invitation, reported.state) == ("scan-9", "sent", "invited")
+    assert reported.link.startswith("https://verify.test/")
 
 
 def test_another_purpose_is_another_job(shelf):
@@ -75,7 +75,7 @@ def test_a_job_that_ended_without_the_customers_finishing_is_not_joined(shelf, s
     assert (shelf.job("Ona", batch_id=second).joins, shelf.job("Ona", batch_id=second).state) == (None, "waiting")
 
 
-def test_one_who_has_finished_is_skipped_with_the_result(shelf):
+def test_a_customer_who_has_finished_is_skipped_with_the_result(shelf):
     first = shelf.add(customer("Ona"))
     shelf.set(Job, state=JobState.COMPLETED, result="approved")
     second = shelf.add(customer("Ona"))
@@ -101,7 +101,7 @@ def test_a_third_list_joins_the_leader_not_the_joiner(shelf):
     assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=leader).id
 
 
-def test_the_newest_lists_details_hold(shelf):
+def test_the_details_of_the_newest_list_are_used(shelf):
     shelf.add(customer("Ona"))
     shelf.clock.advance(hours=1)
     shelf.add(customer("Ona", person=Person(email="new@example.org"), locale="en", country="EE"))
@@ -111,7 +111,7 @@ def test_the_newest_lists_details_hold(shelf):
     assert row.created_at == shelf.clock() - timedelta(hours=1)
 
 
-def test_of_lists_that_come_in_at_once_one_leads_for_each_customer_and_the_others_join_it(shelf):
+def test_for_lists_that_are_imported_at_once_one_job_leads_for_each_customer_and_the_other_jobs_join_it(shelf):
     names = [f"C{number}" for number in range(30)]
 
     def bring_in(order):
@@ -168,7 +168,7 @@ def test_an_import_that_was_cut_off_goes_on_after_its_last_line(shelf):
     assert shelf.batches.find(str(batch)).imported_at == shelf.clock()
 
 
-def test_lines_come_in_together_or_not_at_all(shelf):
+def test_lines_are_imported_together_or_not_at_all(shelf):
     batch = shelf.batch()
     same_row_twice = [line(2, customer("Ona")), line(2, customer("Jonas"))]
     with pytest.raises(sa.exc.IntegrityError):

@@ -1,12 +1,12 @@
-"""Cancelling a batch: what nobody has ends at once, what somebody has ends at its next taking."""
+"""Cancelling a batch: a row without a lease ends at once, a leased row ends at its next claim."""
 
 import threading
 
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, wait_until_blocked
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Hold, Retry
 from worker.domain.model.endings import Kind as Why
@@ -31,7 +31,7 @@ def states(shelf, batch) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - ENDED_JOBS - {JobState.WORKING}))
-def test_a_row_that_nobody_has_ends_at_once(shelf, cancel, state):
+def test_a_row_without_a_lease_ends_at_once(shelf, cancel, state):
     batch = shelf.add(customer("Ona"))
     shelf.set(Job, state=state)
     assert cancel(batch) == Decided(1)
@@ -70,7 +70,7 @@ def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shel
 
 
 @pytest.mark.parametrize("ending", [None, Retry], ids=["not made", "failed"])
-def test_what_is_being_called_for_ends_at_its_next_taking(shelf, cancel, ending):
+def test_a_row_whose_call_is_in_flight_ends_at_its_next_claim(shelf, cancel, ending):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     assert cancel(batch) == Decided(0)
@@ -82,7 +82,7 @@ def test_what_is_being_called_for_ends_at_its_next_taking(shelf, cancel, ending)
     assert len(shelf.rows(Attempt)) == 1
 
 
-def test_ending_a_row_at_its_taking_uses_no_call(shelf, cancel):
+def test_a_row_that_ends_at_its_claim_uses_no_call(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     claimed = shelf.claim()
     cancel(batch)
@@ -92,7 +92,7 @@ def test_ending_a_row_at_its_taking_uses_no_call(shelf, cancel):
     assert Budgets(shelf.database).all() == before
 
 
-def test_a_session_that_comes_after_it_is_kept_and_its_message_is_not_sent(shelf, cancel):
+def test_a_session_that_comes_after_the_cancellation_is_kept_and_its_message_is_not_sent(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     cancel(batch)
@@ -157,7 +157,7 @@ def test_cancelling_twice_is_cancelling_once(shelf, cancel):
     assert [cancel(batch).rows, cancel(batch).rows] == [1, 0]
 
 
-def test_what_became_held_after_it_is_given_up_by_cancelling_again(shelf, cancel):
+def test_a_row_that_became_held_after_the_cancellation_ends_when_the_batch_is_cancelled_again(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     cancel(batch)
@@ -167,7 +167,7 @@ def test_what_became_held_after_it_is_given_up_by_cancelling_again(shelf, cancel
     assert states(shelf, batch) == {"cancelled": 1}
 
 
-def test_lines_that_come_into_a_cancelled_batch_are_cancelled_and_nobody_joins_them(shelf, cancel):
+def test_lines_that_are_imported_into_a_cancelled_batch_are_cancelled_and_no_row_joins_them(shelf, cancel):
     shelf.add(customer("Rasa"))
     batch = shelf.add(customer("Ona"))
     cancel(batch)
@@ -178,10 +178,10 @@ def test_lines_that_come_into_a_cancelled_batch_are_cancelled_and_nobody_joins_t
     assert states(shelf, later) == {"issued": 1}
 
 
-# Those who joined.
+# Rows that joined.
 
 
-def test_one_who_joined_is_served_for_the_other_list(shelf, cancel):
+def test_a_joined_row_is_served_for_its_own_list(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     cancel(batch)
@@ -190,7 +190,7 @@ def test_one_who_joined_is_served_for_the_other_list(shelf, cancel):
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
-def test_of_several_who_joined_the_first_leads_and_the_others_join_it(shelf, cancel):
+def test_the_first_of_several_joined_rows_leads_and_the_other_rows_join_it(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     first, second, third = (shelf.add(customer("Ona")) for _ in range(3))
     cancel(batch)
@@ -202,7 +202,7 @@ def test_of_several_who_joined_the_first_leads_and_the_others_join_it(shelf, can
     assert [states(shelf, one) for one in (first, second, third)] == [{"invited": 1}] * 3
 
 
-def test_one_who_joined_takes_over_the_session_and_the_message_that_had_not_left(shelf, cancel):
+def test_a_joined_row_takes_over_the_session_and_the_unsent_message(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     shelf.issue()
@@ -214,7 +214,7 @@ def test_one_who_joined_takes_over_the_session_and_the_message_that_had_not_left
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
-def test_one_who_joined_takes_over_the_message_that_is_being_sent(shelf, cancel):
+def test_a_joined_row_takes_over_the_message_that_is_being_sent(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     shelf.issue()
@@ -226,7 +226,7 @@ def test_one_who_joined_takes_over_the_message_that_is_being_sent(shelf, cancel)
     assert shelf.claim_messages() == []
 
 
-def test_one_who_joined_and_has_been_invited_gets_no_second_message(shelf, cancel):
+def test_a_joined_row_whose_customer_has_been_invited_gets_no_second_message(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     shelf.issue()
@@ -236,20 +236,20 @@ def test_one_who_joined_and_has_been_invited_gets_no_second_message(shelf, cance
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
-def test_one_who_joined_a_row_in_flight_is_served_once_that_has_ended(shelf, cancel):
+def test_a_row_that_joined_a_row_in_flight_is_served_once_that_row_has_ended(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     cancel(batch)
     shelf.finish(shelf.got(opened))
     assert shelf.claim_messages() == []  # here the cancelled row ends
-    assert shelf.claim() == []  # and here the other takes over the session
+    assert shelf.claim() == []  # and here the joined row takes over the session
     (message,) = shelf.send()
     assert message.batch_id == other
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
-def test_one_who_joined_in_a_paused_batch_leads_and_waits_for_the_resume(shelf, decide, cancel):
+def test_a_joined_row_of_a_paused_batch_leads_and_waits_for_the_resume(shelf, decide, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     decide.pause(other, now=shelf.clock())
@@ -259,7 +259,7 @@ def test_one_who_joined_in_a_paused_batch_leads_and_waits_for_the_resume(shelf, 
     assert [job.batch_id for job in shelf.claim()] == [other]
 
 
-def test_cancelling_the_list_of_one_who_joined_leaves_the_one_that_leads(shelf, cancel):
+def test_cancelling_the_list_of_a_joined_row_does_not_change_the_leading_row(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     assert cancel(other) == Decided(1)
@@ -268,17 +268,17 @@ def test_cancelling_the_list_of_one_who_joined_leaves_the_one_that_leads(shelf, 
     assert (states(shelf, batch), states(shelf, other)) == ({"issued": 1}, {"cancelled": 1})
 
 
-def test_one_who_joined_and_was_cancelled_does_not_come_back_when_the_leader_is(shelf, cancel):
+def test_a_joined_row_that_was_cancelled_does_not_come_back_when_the_leader_is_cancelled(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     cancel(second)
     cancel(batch)
     assert [job.batch_id for job in shelf.issue()] == [third]
-    assert [states(shelf, one) for one in (batch, second)] == [{"cancelled": 1}] * 2
+    assert [states(shelf, cancelled) for cancelled in (batch, second)] == [{"cancelled": 1}] * 2
 
 
 @pytest.mark.parametrize("message", [False, True], ids=["a call", "a message"])
-def test_what_is_in_doubt_stays_so_for_one_who_joined(shelf, decide, cancel, message):
+def test_an_unknown_outcome_stays_unknown_for_a_joined_row(shelf, decide, cancel, message):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     if message:
@@ -298,7 +298,7 @@ def test_what_is_in_doubt_stays_so_for_one_who_joined(shelf, decide, cancel, mes
     assert len(shelf.rows(SessionRow)) == 1
 
 
-def test_one_who_joined_a_row_that_failed_is_not_called_for_by_a_cancel(shelf, cancel):
+def test_a_cancellation_makes_no_call_for_a_row_that_joined_a_failed_row(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
@@ -308,7 +308,7 @@ def test_one_who_joined_a_row_that_failed_is_not_called_for_by_a_cancel(shelf, c
     assert states(shelf, other) == {"failed": 1}
 
 
-def test_rows_that_ask_for_no_message_are_cancelled_too(shelf, cancel):
+def test_rows_without_a_message_are_cancelled_too(shelf, cancel):
     batch = shelf.add(customer("Ona", channel=Channel.NONE))
     shelf.issue()
     assert cancel(batch) == Decided(1)
@@ -321,7 +321,7 @@ def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, databa
     shelf.issue()
     thread = threading.Thread(target=decide.cancel, args=(batch,), kwargs={"now": shelf.clock()})
     with database.write() as connection:
-        # as one who sends it: the message first, then its job
+        # as a dispatcher that sends the message: it locks the message first, then its job
         connection.execute(sa.select(InvitationRow.id).with_for_update())
         thread.start()
         wait_until_blocked(database, thread)
@@ -340,8 +340,8 @@ def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, databa
     ],
     ids=["cancelled", "withdrawn"],
 )
-def test_whoever_writes_down_a_message_does_not_wait_for_its_job_that_is_being_ended(shelf, end):
-    """It holds the message, which whoever ends the job waits for where it came in meanwhile: they would cross."""
+def test_opening_a_hand_over_does_not_wait_for_a_transaction_that_ends_its_job(shelf, end):
+    """The hand-over locks the message, which the other transaction may wait for: otherwise they would deadlock."""
     shelf.add(customer("Ona"))
     shelf.issue()
     messages = shelf.claim_messages()

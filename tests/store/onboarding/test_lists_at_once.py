@@ -1,4 +1,4 @@
-"""Lists that come in beside another import, a cancel, a retry or a sender: who comes second sees what the first did."""
+"""Imports in parallel with another import, a cancel, a retry or a sender: the second sees the changes of the first."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -6,8 +6,8 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql, waiting
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, waiting
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold
 from worker.domain.model.states import InvitationState, JobState
@@ -17,11 +17,11 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
 
-HELD, FAILED = Hold("unknown", "nobody knows"), Cancel("bad_input", "refused")
+HELD, FAILED = Hold("unknown", "no answer"), Cancel("bad_input", "refused")
 
 
 def joined(shelf, batch):
-    """Whether the one row of a batch is served by another's, and its state."""
+    """Whether the batch's only row has joined another row, and its state."""
     row = shelf.row(Job, batch_id=batch)
     return row.joins is not None, row.state
 
@@ -34,7 +34,7 @@ def joined(shelf, batch):
     ("becomes", "leads_to"),
     [(InvitationState.SENT, JobState.INVITED), (InvitationState.HELD, JobState.HELD)],
 )
-def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(shelf, database, becomes, leads_to):
+def test_a_job_that_adopts_a_session_sees_the_result_of_the_message_in_flight(shelf, database, becomes, leads_to):
     shelf.add(customer("Ona"))
     shelf.issue()
     shelf.claim_messages()
@@ -46,7 +46,7 @@ def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(s
     assert shelf.claim_messages() == []
 
 
-# Both messages of a customer are written at once, by two processes.
+# Two processes write the results of a customer's two messages at the same time.
 
 
 @on_postgresql
@@ -60,7 +60,9 @@ def test_a_job_that_adopts_a_session_sees_what_became_of_the_message_in_flight(s
         (InvitationState.FAILED, FAILED, JobState.FAILED),
     ],
 )
-def test_who_writes_a_jobs_second_message_sees_what_became_of_the_first(shelf, database, email, sms, leads_to):
+def test_the_transaction_that_writes_a_jobs_second_message_sees_the_result_of_the_first(
+    shelf, database, email, sms, leads_to
+):
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     (message,) = shelf.claim_messages()
@@ -71,8 +73,8 @@ def test_who_writes_a_jobs_second_message_sees_what_became_of_the_first(shelf, d
     assert shelf.job("Ona").state is leads_to
 
 
-def test_of_a_hand_over_and_an_adoption_at_once_the_job_is_invited(shelf):
-    """Whichever is first."""
+def test_a_hand_over_and_an_adoption_at_once_make_the_job_invited(shelf):
+    """Either of them may be first."""
     for round_ in range(8):
         name = f"Ona{round_}"
         shelf.add(customer(name))
@@ -96,7 +98,7 @@ def test_of_a_hand_over_and_an_adoption_at_once_the_job_is_invited(shelf):
         assert shelf.job(name, batch_id=batch).state is JobState.INVITED
 
 
-# A row comes in while the job that it would join ends.
+# A row is imported while the job that it would join ends.
 
 
 @on_postgresql
@@ -149,7 +151,7 @@ def test_a_retried_row_does_not_join_a_job_that_is_being_cancelled(shelf, databa
 
 @on_postgresql
 def test_a_retry_waits_for_an_import_of_the_same_customers(shelf, database):
-    """In one order, that of the customers: each could else wait for a leader that the other is about to make."""
+    """Both lock the customers in one order. Otherwise each could wait for a leader that the other is about to make."""
     first = shelf.add(customer("Ona"))
     shelf.set(Job, state=JobState.FAILED)
     decide = Decisions(database)
@@ -159,7 +161,7 @@ def test_a_retry_waits_for_an_import_of_the_same_customers(shelf, database):
 
 
 @on_postgresql
-def test_whoever_joined_before_the_cancel_came_to_the_job_is_served_by_it(shelf, database):
+def test_a_row_that_joined_before_the_cancel_reached_the_job_is_promoted_by_the_cancel(shelf, database):
     shelf.add(customer("Ona"))
     leader = shelf.job("Ona").id
     second = shelf.batch("second.csv")
@@ -175,32 +177,32 @@ def test_whoever_joined_before_the_cancel_came_to_the_job_is_served_by_it(shelf,
     assert joined(shelf, second) == (False, JobState.WAITING)
 
 
-def test_a_list_that_comes_in_while_another_is_cancelled_is_served(shelf, database):
-    """Whichever is first, on SQLite too."""
+def test_a_list_that_is_imported_while_another_is_cancelled_is_served(shelf, database):
+    """Either of them may be first, on SQLite too."""
     decide = Decisions(database)
     for round_ in range(5):
-        who = [customer(f"C{round_}-{number}") for number in range(5)]
-        first, second = shelf.add(*who), shelf.batch(f"second-{round_}.csv")
+        customers = [customer(f"C{round_}-{number}") for number in range(5)]
+        first, second = shelf.add(*customers), shelf.batch(f"second-{round_}.csv")
         both = Barrier(2)
 
         def cancel(first=first, both=both):
             both.wait()
             decide.cancel(first, now=shelf.clock())
 
-        def bring_in(who=who, second=second, both=both):
+        def import_second(customers=customers, second=second, both=both):
             both.wait()
-            shelf.add(*who, batch=second)
+            shelf.add(*customers, batch=second)
 
         with ThreadPoolExecutor(2) as threads:
-            for done in [threads.submit(cancel), threads.submit(bring_in)]:
+            for done in [threads.submit(cancel), threads.submit(import_second)]:
                 done.result()
         assert [job.batch_id for job in shelf.claim()] == [second] * 5
 
 
-# The same list comes in twice at once.
+# The same list is imported twice at once.
 
 
-def test_lines_that_are_in_already_are_passed_over(shelf):
+def test_lines_that_are_imported_already_are_skipped(shelf):
     batch = shelf.batch()
     shelf.add(customer("Ona"), batch=batch, refused=[RefusedLine(3, "x")])
     before = shelf.rows(Job), shelf.rows(SkippedLine), shelf.rows(CustomerRow)
@@ -212,27 +214,27 @@ def test_lines_that_are_in_already_are_passed_over(shelf):
 
 
 @on_postgresql
-def test_a_lot_waits_for_another_imports_lot_of_the_same_list(shelf, database):
+def test_a_chunk_waits_for_another_imports_chunk_of_the_same_list(shelf, database):
     batch = shelf.batch()
     with waiting(database, lambda: shelf.add(customer("Ona"), batch=batch)) as importer:
         importer.execute(sa.select(Batch.id).with_for_update(read=True))
     assert len(shelf.rows(Job)) == 1
 
 
-def test_of_two_imports_of_one_list_at_once_each_row_is_in_once(shelf):
+def test_two_imports_of_one_list_at_once_import_each_row_once(shelf):
     batch = shelf.batch()
     both = Barrier(2)
 
-    def bring_in(_):
+    def import_list(_):
         both.wait()
         for chunk in range(10):
             row = 2 + 3 * chunk
             refused = [RefusedLine(row + 2, "x")]
-            who = (customer(f"C{row}"), customer(f"C{row + 1}"))
-            shelf.add(*who, batch=batch, first_row=row, refused=refused)
+            customers = (customer(f"C{row}"), customer(f"C{row + 1}"))
+            shelf.add(*customers, batch=batch, first_row=row, refused=refused)
 
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(bring_in, range(2)))
+        list(threads.map(import_list, range(2)))
     rows = [row.row for row in shelf.rows(Job)] + [row.row for row in shelf.rows(SkippedLine)]
     assert sorted(rows) == list(range(2, 32))
     assert shelf.rows(Job, state=JobState.WAITING, joins=None) == shelf.rows(Job)

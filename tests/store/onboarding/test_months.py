@@ -1,6 +1,6 @@
-"""Ten customers of the month's model, over the store's rows alone, come to what the model tells of each.
+"""Ten customers of the month model, with the store's rows only, end as the model predicts for each.
 
-What providers and senders would tell is written as they would have it; how that is heard is tested where it is.
+The test writes the updates of providers and senders into the rows. Other tests check how updates are received.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ from tests.trials.month.model import (
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.messages.suppressions import suppress
@@ -45,9 +45,9 @@ RULES = Rules()
 
 def ten():
     """All endpoints, and all behaviours that need no webhook of their own."""
-    everybody = list(population(450))
+    everyone = list(population(450))
     return [
-        next(who for who in everybody if who.endpoint == ENDPOINTS[number % 5] and who.behaviour is PLAYED[number % 6])
+        next(who for who in everyone if who.endpoint == ENDPOINTS[number % 5] and who.behaviour is PLAYED[number % 6])
         for number in range(10)
     ]
 
@@ -62,7 +62,7 @@ class Month:
         shelf.policy = replace(shelf.policy, hours=quiet)
         shelf.message_policy = replace(shelf.message_policy, hours=quiet, caps=caps, reminders=RULES.reminders)
         self.scan = Expiring(shelf.database, shelf.keyring)
-        # As with providers that give another one at any time: what there is to wait for is the old one's end.
+        # As with providers that open another session at any time: the job waits only for the end of the old session.
         self.policy = ExpiryPolicy(caps, RULES.spacing, None, {}, {}, quiet)
 
     def live(self) -> None:
@@ -88,7 +88,7 @@ class Month:
             self.received(message)
 
     def received(self, message) -> None:
-        """What the customer makes of a message."""
+        """The customer's reaction to a message."""
         name, now = message.customer.customer_id, self.shelf.clock()
         who = self.customers[name]
         sessions = len(self.shelf.rows(SessionRow, customer_id=name))
@@ -117,7 +117,9 @@ class Month:
             else:
                 address = f"{name.lower()}@example.org"
                 with shelf.database.write() as connection:
-                    suppress(connection, shelf.keyring, "email", address, Reason.STOP, "sender/email", now=now)
+                    suppress(
+                        connection, shelf.keyring, "email", address, SuppressionReason.STOP, "sender/email", now=now
+                    )
 
     def next(self) -> datetime:
         waiting = (Job.state == JobState.WAITING, InvitationRow.state == InvitationState.WAITING)
@@ -129,7 +131,7 @@ class Month:
         return min([*(at for at in times if at is not None), *(at for at, _, _ in self.acts), UNTIL])
 
     def came_to(self, name: str) -> tuple[list[datetime], list[datetime], list[datetime], str]:
-        """When sessions were opened, and invitations and reminders sent; and what it ended with."""
+        """The times of sessions, invitations and reminders; and how the job ended."""
         sessions = self.shelf.rows(SessionRow, customer_id=name)
         sent = [
             (row.sent_at, row.kind)
@@ -150,7 +152,7 @@ def about(times: list[datetime]) -> list[datetime]:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_ten_customers_live_a_month_over_the_rows_as_the_model_says(shelf):
+def test_ten_customers_end_a_month_as_the_model_predicts(shelf):
     month = Month(shelf)
     assert len({who.endpoint.name for who in month.customers.values()}) == 5
     month.live()
@@ -158,5 +160,5 @@ def test_ten_customers_live_a_month_over_the_rows_as_the_model_says(shelf):
         story = story_of(who, RULES, start=START, until=UNTIL)
         why = f"{story.ending} {story.why}" if story.ending != "open" else "open"
         *times, ended = month.came_to(name)
-        told = [about(at) for at in (story.sessions, story.invitations, story.reminders)]
-        assert ([about(at) for at in times], ended) == (told, why), who
+        predicted = [about(at) for at in (story.sessions, story.invitations, story.reminders)]
+        assert ([about(at) for at in times], ended) == (predicted, why), who

@@ -1,4 +1,4 @@
-"""What is shown of one customer: each session, why it was opened, and what was paid for."""
+"""The facts of one customer: each session, why it was opened, and its cost."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -53,7 +53,7 @@ def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
     assert (joined.batch_id, joined.state, joined.joined) == (second, "invited", True)
 
 
-def test_a_session_that_was_replaced_alive_says_so(shelf):
+def test_a_session_that_was_replaced_alive_shows_it(shelf):
     shelf.policy = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     shelf.add(customer("Ona"))
     shelf.issue(lifetime=timedelta(hours=6))

@@ -1,4 +1,4 @@
-"""Pausing a batch and resuming it: nothing of it is taken meanwhile, and all of it afterwards."""
+"""A paused batch is not claimed; a resumed batch is claimed again."""
 
 import threading
 from datetime import UTC, datetime
@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tests.store.deciding import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
+from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
+from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, wait_until_blocked
 from worker.domain.model.endings import Cancel, Kind, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
@@ -19,7 +19,7 @@ from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionR
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
 
 
-def test_nothing_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, decide):
+def test_nothing_of_a_paused_batch_is_claimed_and_all_of_other_batches(shelf, decide):
     paused = shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Rasa"))
     assert pause(shelf, decide, paused) == Decided(2)
@@ -28,7 +28,7 @@ def test_nothing_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, decide)
     adds_up(shelf, paused, 2)
 
 
-def test_no_message_of_a_paused_batch_is_taken_and_all_of_the_others(shelf, decide):
+def test_no_message_of_a_paused_batch_is_claimed_and_all_of_other_batches(shelf, decide):
     paused = shelf.add(customer("Ona"))
     other = shelf.add(customer("Rasa"))
     shelf.issue()
@@ -72,9 +72,9 @@ def test_resuming_a_batch_that_is_not_paused_changes_nothing(shelf, decide):
 @pytest.mark.parametrize(
     "ending",
     [None, Snooze(NOON, "rate_limited", ""), Retry(NOON, "transient", "")],
-    ids=["not made", "told to wait", "failed"],
+    ids=["not made", "rate-limited", "failed"],
 )
-def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decide, ending):
+def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_claimed(shelf, decide, ending):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     pause(shelf, decide, batch)
@@ -86,7 +86,7 @@ def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decid
     assert names(shelf.claim()) == ["Ona"]
 
 
-def test_what_is_given_back_or_lost_after_the_pause_is_not_taken(shelf, decide):
+def test_what_is_given_back_or_lost_after_the_pause_is_not_claimed(shelf, decide):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     given_back, lost = shelf.claim()
     pause(shelf, decide, batch)
@@ -109,7 +109,7 @@ def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shel
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def test_a_message_in_flight_at_the_pause_comes_back_and_is_not_taken(shelf, decide):
+def test_a_message_in_flight_at_the_pause_comes_back_and_is_not_claimed(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     messages = shelf.claim_messages()
@@ -140,7 +140,7 @@ def test_a_row_that_failed_before_the_pause_and_is_retried_in_it_waits(shelf, de
     assert names(shelf.claim()) == ["Ona"]
 
 
-def test_a_row_that_failed_in_the_pause_and_is_retried_after_it_is_taken(shelf, decide):
+def test_a_row_that_failed_in_the_pause_and_is_retried_after_it_is_claimed(shelf, decide):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     pause(shelf, decide, batch)
@@ -165,7 +165,7 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
     assert (len(shelf.claim()), len(shelf.claim_messages())) == (int(not of_message), int(of_message))
 
 
-def test_more_rows_than_a_lot_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
+def test_more_rows_than_a_chunk_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 3)
     batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
     shelf.jobs.release(shelf.policy.rule, shelf.claim(most=4), now=shelf.clock())
@@ -179,7 +179,7 @@ def test_more_rows_than_a_lot_are_paused_resumed_and_cancelled(shelf, decide, mo
     assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.SUPERSEDED}
 
 
-# Beside a worker that holds the rows.
+# While a worker holds the rows.
 
 
 @on_postgresql
@@ -190,7 +190,7 @@ def test_a_pause_waits_for_the_worker_that_holds_a_row(shelf, decide, database):
         connection.execute(sa.select(Job.id).where(Job.customer_id == "Jonas").with_for_update())
         thread.start()
         wait_until_blocked(database, thread)
-        assert shelf.claim() == []  # Ona's row is the pause's by now: a worker passes over it, and waits for nobody
+        assert shelf.claim() == []  # the pause has locked Ona's row by now: a worker skips it without waiting
     thread.join()
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 
@@ -202,7 +202,7 @@ def test_a_pause_waits_for_lines_that_are_coming_in_and_pauses_them_too(shelf, d
     adding = threading.Thread(target=shelf.add, args=(customer("Jonas"),), kwargs={"batch": batch, "first_row": 3})
     pausing = threading.Thread(target=pause, args=(shelf, decide, batch))
     with database.write() as connection:
-        # The lines stop half way: the customer's row is somebody else's.
+        # The lines stop half way: another transaction holds the customer's row.
         connection.execute(sa.select(CustomerRow).where(CustomerRow.customer_id == "Jonas").with_for_update())
         adding.start()
         wait_until_blocked(database, adding)

@@ -1,4 +1,4 @@
-"""What people are told: numbers that always add up, and every line of the list in its order."""
+"""Status and report: the numbers add up, and every line of the list is shown in order."""
 
 import itertools
 from datetime import timedelta
@@ -50,18 +50,18 @@ def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
         shelf.set(Job, *leads, state=state, result=result)
 
     counts = shelf.facts.counts(batch)
-    told = list(shelf.facts.lines(batch))
-    assert sum(counts.jobs.values()) + counts.rejected + counts.duplicate == len(given_lines) == len(told)
-    assert [one.row for one in told] == list(range(2, 2 + len(given_lines)))
+    lines = list(shelf.facts.lines(batch))
+    assert sum(counts.jobs.values()) + counts.rejected + counts.duplicate == len(given_lines) == len(lines)
+    assert [one.row for one in lines] == list(range(2, 2 + len(given_lines)))
     for state in JobState:
-        assert counts.jobs.get(state, 0) == sum(one.state == state for one in told)
+        assert counts.jobs.get(state, 0) == sum(one.state == state for one in lines)
     for result in ("approved", "denied", "review"):
-        assert counts.results.get(result, 0) == sum(one.result == result for one in told)
-    assert counts.rejected == sum(one.state == "rejected" for one in told)
-    assert counts.duplicate == sum(one.state == "duplicate" for one in told)
+        assert counts.results.get(result, 0) == sum(one.result == result for one in lines)
+    assert counts.rejected == sum(one.state == "rejected" for one in lines)
+    assert counts.duplicate == sum(one.state == "duplicate" for one in lines)
     issued_only = [what for what in given_lines if what[0] is JobState.ISSUED and what[1] is Channel.NONE]
     assert counts.issued_only == len(issued_only)
-    assert sum(counts.waiting.values()) == sum(one.state in ("waiting", "working") for one in told)
+    assert sum(counts.waiting.values()) == sum(one.state in ("waiting", "working") for one in lines)
 
 
 def test_an_empty_batch_counts_nothing(shelf):
@@ -78,7 +78,7 @@ def test_one_batchs_numbers_hold_nothing_of_anothers(shelf):
     assert shelf.facts.counts(other).jobs == {JobState.WAITING: 1}
     assert shelf.facts.counts(other).invitations == {}
     assert shelf.facts.counts(one).invitations == {InvitationState.SENT: 1}
-    assert [told.customer_id for told in shelf.facts.lines(one)] == ["Ona", "x"]
+    assert [line.customer_id for line in shelf.facts.lines(one)] == ["Ona", "x"]
 
 
 def test_requests_count_every_call_made_refused_ones_too(shelf):
@@ -128,7 +128,7 @@ def test_what_has_not_left_is_counted_by_channel(shelf):
     assert shelf.facts.counts(batch).unsent == {"email": 2}
 
 
-def test_a_line_tells_what_became_of_it(shelf):
+def test_a_line_shows_the_result_of_its_row(shelf):
     refused = RefusedLine(
         4, "Rūta", (FieldProblem("email", "9 characters", "check it"), FieldProblem("phone", "x", ""))
     )
@@ -154,13 +154,13 @@ def test_a_line_tells_what_became_of_it(shelf):
     assert "verify.test" not in repr([first, second, third, fourth])
 
 
-def test_a_link_is_told_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
+def test_a_link_is_shown_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     (message,) = shelf.send()
-    (told,) = shelf.facts.lines(batch, with_links=True)
-    assert told.link == message.link
-    assert "verify.test" not in repr(told)
+    (line,) = shelf.facts.lines(batch, with_links=True)
+    assert line.link == message.link
+    assert "verify.test" not in repr(line)
 
 
 @pytest.mark.parametrize(
@@ -176,25 +176,25 @@ def test_a_link_is_told_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
         (["bounced", "suppressed"], "bounced"),
     ],
 )
-def test_of_two_messages_the_line_tells_of_the_one_that_got_furthest(shelf, states, word):
+def test_the_line_shows_the_message_that_got_furthest(shelf, states, word):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH if len(states) == 2 else Channel.EMAIL))
     shelf.issue()
     for row, state in zip(shelf.rows(InvitationRow), states, strict=True):
         shelf.set(InvitationRow, InvitationRow.id == row.id, state=InvitationState(state))
-    (told,) = shelf.facts.lines(batch)
-    assert told.invitation == word
+    (line,) = shelf.facts.lines(batch)
+    assert line.invitation == word
 
 
-def test_a_list_longer_than_a_lot_is_told_whole_and_in_order(shelf):
+def test_a_list_longer_than_a_chunk_is_shown_whole_and_in_order(shelf):
     batch = shelf.batch()
     odd = [line(row, customer(f"C{row}")) for row in range(3, CHUNK + 300, 2)]
     even = [RefusedLine(row, f"C{row}") for row in range(2, CHUNK + 300, 2)]
     shelf.batches.add(batch, odd, [*even, RefusedLine(5 * CHUNK, "last")], priority=10, now=shelf.clock())
-    rows = [told.row for told in shelf.facts.lines(batch)]
+    rows = [line.row for line in shelf.facts.lines(batch)]
     assert rows == [*range(2, CHUNK + 300), 5 * CHUNK]
 
 
-def test_the_outlook_says_when_the_first_of_each_account_and_channel_is_due(shelf):
+def test_the_outlook_has_when_the_first_of_each_account_and_channel_is_due(shelf):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     soon, later = shelf.clock() + timedelta(minutes=5), shelf.clock() + timedelta(hours=5)
     shelf.set(Job, Job.customer_id == "Jonas", due_at=later)

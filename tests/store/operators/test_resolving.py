@@ -1,11 +1,11 @@
-"""Settling what is held: what is in doubt is done again, or given up, as a person says."""
+"""Held rows are repeated or given up, as a person decides."""
 
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from tests.store.deciding import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
+from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
@@ -15,7 +15,7 @@ from worker.store.operators.decisions import Decided, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
-def test_a_call_in_doubt_is_made_again_when_a_person_says_so(shelf, decide):
+def test_a_call_with_an_unknown_outcome_is_made_again_when_a_person_decides_so(shelf, decide):
     batch = shelf.add(customer("Ona"))
     fail(shelf, ending=OUTCOME_UNKNOWN)
     assert decide.count_held(Which(batch)) == 1
@@ -25,7 +25,7 @@ def test_a_call_in_doubt_is_made_again_when_a_person_says_so(shelf, decide):
     assert names(shelf.issue()) == ["Ona"]
 
 
-def test_a_call_in_doubt_that_is_given_up_is_never_made_again(shelf, decide):
+def test_a_call_with_an_unknown_outcome_that_is_given_up_is_never_made_again(shelf, decide):
     batch = shelf.add(customer("Ona"))
     fail(shelf, ending=OUTCOME_UNKNOWN)
     assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
@@ -36,7 +36,7 @@ def test_a_call_in_doubt_that_is_given_up_is_never_made_again(shelf, decide):
     adds_up(shelf, batch, 1)
 
 
-def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(shelf, decide):
+def test_a_message_with_an_unknown_outcome_is_sent_again_under_its_id_when_a_person_decides_so(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     (first,) = shelf.claim_messages()
@@ -49,7 +49,7 @@ def test_a_message_in_doubt_is_sent_again_under_its_id_when_a_person_says_so(she
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def test_a_message_in_doubt_that_is_given_up_is_not_sent(shelf, decide):
+def test_a_message_with_an_unknown_outcome_that_is_given_up_is_not_sent(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
@@ -60,7 +60,7 @@ def test_a_message_in_doubt_that_is_given_up_is_not_sent(shelf, decide):
     assert shelf.claim_messages() == []
 
 
-def both_with_the_text_in_doubt(shelf):
+def both_with_an_unknown_text(shelf):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.send()
@@ -69,23 +69,23 @@ def both_with_the_text_in_doubt(shelf):
     return batch
 
 
-def test_one_whose_other_message_is_out_is_invited_when_the_one_in_doubt_is_given_up(shelf, decide):
-    batch = both_with_the_text_in_doubt(shelf)
+def test_one_whose_other_message_is_out_is_invited_when_the_unknown_one_is_given_up(shelf, decide):
+    batch = both_with_an_unknown_text(shelf)
     resolve(shelf, decide, batch, Verdict.ABANDON)
     assert shelf.job("Ona").state is JobState.INVITED
     assert (shelf.claim(), shelf.claim_messages(channel="sms")) == ([], [])
 
 
-def test_of_two_messages_only_the_one_in_doubt_is_sent_again(shelf, decide):
-    batch = both_with_the_text_in_doubt(shelf)
+def test_of_two_messages_only_the_unknown_one_is_sent_again(shelf, decide):
+    batch = both_with_an_unknown_text(shelf)
     assert resolve(shelf, decide, batch, Verdict.REPEAT).channels == {"sms"}
     assert shelf.claim_messages() == []
     assert len(shelf.send(channel="sms")) == 1
     assert shelf.job("Ona").state is JobState.INVITED
 
 
-def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, ending=OUTCOME_UNKNOWN):
-    """Ona's email of her first session is in doubt; her job has gone on, and the call for the next one is held."""
+def held_for_a_call_with_an_unknown_earlier_message(shelf, *, sessions=1, ending=OUTCOME_UNKNOWN):
+    """Ona's first email has an unknown outcome; her job has gone on, and is held for the call for the next session."""
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
@@ -106,9 +106,9 @@ def held_for_a_call_with_a_message_of_before_in_doubt(shelf, *, sessions=1, endi
 def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is_settled(
     shelf, decide, sessions, ending
 ):
-    batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=sessions, ending=ending)
-    stake = decide.at_stake(Which(batch))
-    assert (stake.sessions, stake.messages) == ({"kyc": 1}, {})
+    batch = held_for_a_call_with_an_unknown_earlier_message(shelf, sessions=sessions, ending=ending)
+    cost = decide.repeat_cost(Which(batch))
+    assert (cost.sessions, cost.messages) == ({"kyc": 1}, {})
     assert resolve(shelf, decide, batch, Verdict.REPEAT) == Decided(1, frozenset({"kyc"}))
     assert shelf.claim_messages() == []
     assert names(shelf.issue()) == ["Ona"]
@@ -117,7 +117,7 @@ def test_where_a_call_is_held_for_the_message_of_a_session_before_is_not_what_is
 
 
 def test_a_call_that_is_given_up_leaves_the_message_of_an_earlier_session_as_it_was(shelf, decide):
-    batch = held_for_a_call_with_a_message_of_before_in_doubt(shelf, sessions=2)
+    batch = held_for_a_call_with_an_unknown_earlier_message(shelf, sessions=2)
     later = shelf.add(customer("Ona"))
     assert resolve(shelf, decide, batch, Verdict.ABANDON) == Decided(1)
     # Not the email, but the call may have been carried out: so the list that comes next is held for it.
@@ -126,7 +126,7 @@ def test_a_call_that_is_given_up_leaves_the_message_of_an_earlier_session_as_it_
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone(shelf, decide, verdict):
+def test_only_messages_of_the_present_session_are_settled(shelf, decide, verdict):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     (first,) = shelf.claim_messages()
@@ -135,7 +135,7 @@ def test_of_the_messages_in_doubt_those_of_the_present_session_are_settled_alone
     shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock(), reason="session_expired")
     shelf.issue()
     shelf.hand_over(shelf.claim_messages(), OUTCOME_UNKNOWN)
-    assert decide.at_stake(Which(batch)).messages == {"email": 1}
+    assert decide.repeat_cost(Which(batch)).messages == {"email": 1}
     resolve(shelf, decide, batch, verdict)
     (left,) = shelf.rows(InvitationRow, state=InvitationState.HELD)
     assert left.id == first.id
@@ -178,7 +178,7 @@ def test_one_who_joined_a_row_held_for_its_data_is_served_once_that_is_given_up(
     assert [job.batch_id for job in shelf.issue()] == [joined]
 
 
-def test_a_session_beside_a_live_one_is_settled_by_going_on_with_the_live_one(shelf, decide):
+def test_a_second_session_next_to_a_live_one_is_settled_by_going_on_with_the_live_one(shelf, decide):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     shelf.add(customer("Jonas"))
@@ -262,7 +262,7 @@ class Statements:
 
 
 @pytest.mark.parametrize("verdict", [None, *Verdict], ids=["retry", *Verdict])
-def test_many_rows_are_decided_about_in_lots(shelf, decide, database, monkeypatch, verdict):
+def test_many_rows_are_decided_about_in_chunks(shelf, decide, database, monkeypatch, verdict):
     who = [customer(f"C{number:02}") for number in range(40)]
     batch = shelf.add(*who)
     fail(shelf, ending=OUTCOME_UNKNOWN if verdict else None)

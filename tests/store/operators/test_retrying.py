@@ -1,10 +1,10 @@
-"""Retrying what failed: from anew where nobody serves the customer meanwhile, else with whoever does."""
+"""A retried row starts again, or joins the job that serves its customer now."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.store.deciding import adds_up, fail, names, retry
+from tests.store.decisions import adds_up, fail, names, retry
 from tests.store.shelf import WEEK, customer
 from worker.domain.model.endings import Cancel, Kind
 from worker.domain.model.states import JobState
@@ -51,7 +51,7 @@ def test_a_row_whose_message_failed_and_whose_session_has_ended_gets_a_new_one(s
     assert len(shelf.rows(SessionRow)) == 2
 
 
-def test_a_row_whose_customer_is_served_for_another_list_meanwhile_joins_it(shelf, decide):
+def test_a_row_whose_customer_is_served_for_another_list_in_the_meantime_joins_it(shelf, decide):
     batch = shelf.add(customer("Ona"))
     fail(shelf)
     other = shelf.add(customer("Ona"))

@@ -56,7 +56,7 @@ def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, eras
     assert erase() == 0
 
 
-def test_what_names_nobody_stays(shelf, erase):
+def test_data_that_identifies_no_person_stays(shelf, erase):
     batch = shelf.add(customer("Ona"))
     shelf.issue(reference="scan-7")
     shelf.send()
@@ -119,7 +119,7 @@ def test_a_newer_list_keeps_its_customer_however_old_the_first_is(shelf, erase):
     assert erase() == 0
 
 
-def test_more_customers_than_a_lot_are_all_looked_at_past_those_who_keep_theirs(shelf, erase):
+def test_more_customers_than_a_chunk_are_all_checked_past_those_who_stay(shelf, erase):
     names = [f"C{number:04}" for number in range(CHUNK + 20)]
     shelf.add(*[customer(name) for name in names])
     shelf.set(Job, Job.customer_id.in_(names[CHUNK - 5 :]), state=JobState.COMPLETED)
@@ -128,13 +128,13 @@ def test_more_customers_than_a_lot_are_all_looked_at_past_those_who_keep_theirs(
     assert kept(shelf) == set(names[: CHUNK - 5])
 
 
-def test_two_sweeps_at_once_erase_each_customer_once(shelf, beside):
+def test_two_sweeps_at_once_erase_each_customer_once(shelf, in_parallel):
     for name in ("Ona", "Jonas"):
         shelf.add(customer(name))
         end(shelf, name)
     later = shelf.clock.advance(days=91)
     erasing = Erasing(shelf.database)
-    bulk = beside(lambda: erasing.chunk(after=None, since=later - QUARTER, now=later), times=2)
+    bulk = in_parallel(lambda: erasing.chunk(after=None, since=later - QUARTER, now=later), times=2)
     assert sum(chunk.customers for chunk in bulk) == 2
     assert kept(shelf) == set()
 

@@ -84,7 +84,7 @@ def test_rows_of_another_batch_stay(shelf, purge, done):
     assert shelf.facts.counts(other).jobs == {JobState.INVITED: 1}
 
 
-def test_a_batch_larger_than_a_lot_goes_in_several(shelf, purge, purging):
+def test_a_batch_larger_than_a_chunk_goes_in_several(shelf, purge, purging):
     batch = listed(shelf, *[customer(f"C{number}") for number in range(CHUNK + 1)])
     end(shelf, batch)
     assert purging.under_way() == []
@@ -97,14 +97,14 @@ def test_a_batch_larger_than_a_lot_goes_in_several(shelf, purge, purging):
     assert len(shelf.rows(Finished)) == CHUNK + 1
 
 
-def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, beside):
+def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, in_parallel):
     batch = listed(shelf, *[customer(f"C{number}") for number in range(40)])
     end(shelf, batch)
-    assert sorted(beside(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
+    assert sorted(in_parallel(lambda: purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock()), times=2)) == [
         False,
         True,
     ]
-    beside(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
+    in_parallel(lambda: purging.chunk(batch, now=shelf.clock()), times=2)
     assert shelf.rows(Job) == []
 
 
@@ -202,13 +202,13 @@ def test_a_batch_whose_import_was_cut_off_stays(shelf):
 
 
 @pytest.mark.parametrize("kind", [Kind.UNKNOWN, None])
-def test_a_call_whose_outcome_nobody_knows_keeps_its_batch_as_long_as_it_may_have_left_a_session(shelf, kind):
+def test_a_call_with_an_unknown_outcome_keeps_its_batch_while_its_session_may_be_live(shelf, kind):
     batch = listed(shelf, customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     if kind is not None:
         shelf.finish(shelf.failed(opened, kind, Retry(shelf.clock(), "unknown", "")))
     shelf.set(Job, state=JobState.CANCELLED, lease_until=None)
-    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome nobody knows"
+    assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome is unknown"
     shelf.clock.advance(days=31)
     assert why_not(shelf, batch) is None
 
@@ -244,7 +244,7 @@ def test_rows_that_were_put_back_do_not_keep_those_behind_them(shelf, purging):
     assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
-def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf, purging):
+def test_a_call_with_an_unknown_outcome_made_after_the_purge_began_keeps_its_row(shelf, purging):
     batch = listed(shelf, customer("Ona"))
     end(shelf, batch, JobState.FAILED)
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
@@ -256,8 +256,8 @@ def test_a_call_in_doubt_that_was_made_after_the_purge_began_keeps_its_row(shelf
     assert purging.chunk(batch, now=shelf.clock()) == 1
 
 
-def test_a_purge_cannot_be_begun_twice_nor_a_lot_taken_before(shelf, purging, done):
-    with pytest.raises(ValueError, match="was not begun"):
+def test_a_purge_cannot_be_begun_twice_nor_a_chunk_removed_before(shelf, purging, done):
+    with pytest.raises(ValueError, match="has not begun"):
         purging.chunk(done, now=shelf.clock())
     counts = shelf.facts.counts(done)
     assert purging.begin(done, counts, now=shelf.clock())
@@ -265,7 +265,7 @@ def test_a_purge_cannot_be_begun_twice_nor_a_lot_taken_before(shelf, purging, do
     assert why_not(shelf, done) == "it was purged"
 
 
-def test_only_batches_that_are_old_enough_and_still_there_are_asked_about(shelf, purging, purge, done):
+def test_only_batches_that_are_old_enough_and_not_purged_are_candidates(shelf, purging, purge, done):
     later = listed(shelf, customer("Rasa"))
     shelf.add(customer("Lina"))
     now = shelf.clock()

@@ -1,4 +1,4 @@
-"""Times are aware UTC wherever they are kept; a naive one is refused."""
+"""All stored times are aware UTC; a naive time is refused."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

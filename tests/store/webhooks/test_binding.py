@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.ear import APPROVED, COMPLETED
 from tests.store.shelf import customer
+from tests.store.webhook_feed import APPROVED, COMPLETED
 from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Key
 from worker.store.tables import SessionRow, Webhook
@@ -37,9 +37,7 @@ OF_ANOTHER = {
 
 
 @pytest.mark.parametrize(("there", "match"), OF_ANOTHER.values(), ids=OF_ANOTHER)
-def test_a_copy_of_what_another_account_was_told_by_whatever_id_says_nothing_of_the_session_here(
-    ona, ear, there, match
-):
+def test_a_copy_of_another_accounts_webhook_matches_no_session_here_by_any_id(ona, feed, there, match):
     """Both may have one key; and the customer, whom the one account did not take, a session of each."""
     ona.add(customer("Vita"))
     (kept,) = ona.rows(SessionRow)
@@ -48,41 +46,41 @@ def test_a_copy_of_what_another_account_was_told_by_whatever_id_says_nothing_of_
         changes["token_digest"] = ona.keyring.digests("token-there")[0]
     another_session(ona, **changes)
     match = tuple((key, value.replace("{job}", str(ona.job("Vita").id))) for key, value in match)
-    ear.tell(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))))
+    feed.receive(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))))
     assert ona.row(SessionRow, id=kept.id).state is SessionState.WAITING
-    assert ona.row(Webhook).detail == "it names no session that is known here"
+    assert ona.row(Webhook).detail == "no session here matches it"
     # At the other account's own address it is what it was.
-    ear.tell(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))), account="au")
+    feed.receive(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))), account="au")
     assert ona.row(SessionRow, account="au").state is COMPLETED
 
 
-def test_a_verdict_from_before_a_session_was_opened_is_about_another_one(ona, ear):
+def test_a_verdict_from_before_a_session_was_opened_is_about_another_one(ona, feed):
     by_customer = ((Key.SCAN_REF, "of-a-year-ago"), (Key.CLIENT_ID, "Ona"))
     opened_at = ona.row(SessionRow).issued_at
-    ear.tell(replace(APPROVED, match=by_customer, happened_at=opened_at - timedelta(days=1, seconds=1)))
+    feed.receive(replace(APPROVED, match=by_customer, happened_at=opened_at - timedelta(days=1, seconds=1)))
     assert ona.row(SessionRow).state is SessionState.WAITING
     # On its way when this one was opened: the customer has finished, whichever it was.
-    ear.tell(replace(APPROVED, match=by_customer, happened_at=opened_at - timedelta(hours=23)))
+    feed.receive(replace(APPROVED, match=by_customer, happened_at=opened_at - timedelta(hours=23)))
     assert ona.row(SessionRow).state is COMPLETED
 
 
 @pytest.mark.parametrize("known_here", ["company-new", ""], ids=["which handed in", "which did not yet"])
-def test_an_old_verdict_on_a_company_is_not_one_on_its_new_form_though_the_list_calls_it_the_same(ona, ear, known_here):
+def test_an_old_verdict_on_a_company_is_not_applied_to_its_new_form_with_the_same_reference(ona, feed, known_here):
     ona.set(SessionRow, reference="CRM-7", company_id="company-old", state=COMPLETED, issued_at=ona.clock.now)
     ona.clock.advance(days=1)
     new = another_session(ona, account="kyc", reference="CRM-7", issued_at=ona.clock(), company_id=known_here)
     match = ((Key.EXTERNAL_REF, "CRM-7"), (Key.COMPANY_ID, "company-old"), (Key.CLIENT_ID, "Ona"))
-    ear.tell(replace(APPROVED, match=match))
+    feed.receive(replace(APPROVED, match=match))
     assert ona.row(SessionRow, id=new).state is COMPLETED  # as it was opened
     ona.set(SessionRow, SessionRow.id == new, state=SessionState.WAITING)
-    ear.tell(replace(APPROVED, match=match))
+    feed.receive(replace(APPROVED, match=match))
     assert ona.row(SessionRow, id=new).state is SessionState.WAITING
 
 
-def test_a_verdict_on_a_company_is_not_one_on_another_company_of_the_customers(ona, ear):
+def test_a_verdict_on_a_company_is_not_one_on_another_company_of_the_customers(ona, feed):
     ona.set(SessionRow, company_id="company-7", reference="CRM-7")
     for ours in ((Key.EXTERNAL_REF, "CRM-7"), (Key.CLIENT_ID, "Ona")):
-        ear.tell(replace(APPROVED, match=(ours, (Key.COMPANY_ID, "company-8"))))
+        feed.receive(replace(APPROVED, match=(ours, (Key.COMPANY_ID, "company-8"))))
     assert ona.row(SessionRow).state is SessionState.WAITING
-    ear.tell(replace(APPROVED, match=((Key.CLIENT_ID, "Ona"), (Key.COMPANY_ID, "company-7"))))
+    feed.receive(replace(APPROVED, match=((Key.CLIENT_ID, "Ona"), (Key.COMPANY_ID, "company-7"))))
     assert ona.row(SessionRow).state is COMPLETED

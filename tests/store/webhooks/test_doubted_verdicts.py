@@ -3,53 +3,53 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.store.ear import APPROVED, DENIED, FAILED
+from tests.store.webhook_feed import APPROVED, DENIED, FAILED
 from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.store.tables import SessionRow, Webhook
 from worker.store.webhooks.webhook_list import WebhookList
 from worker.store.webhooks.webhooks import WebhookState
 
 
-def forgotten(ear):
+def forgotten(feed):
     """All that was told is known by its bytes no more."""
-    ear.shelf.clock.advance(days=30, minutes=1)
-    WebhookList(ear.shelf.database, ear.shelf.keyring).remove(since=ear.shelf.clock() - DIGESTS_KEPT)
+    feed.shelf.clock.advance(days=30, minutes=1)
+    WebhookList(feed.shelf.database, feed.shelf.keyring).remove(since=feed.shelf.clock() - DIGESTS_KEPT)
 
 
-def test_a_copy_of_an_old_verdict_without_a_time_flips_no_result_and_a_person_is_told(ona, ear):
-    ear.tell(APPROVED, body=b"approved")
+def test_a_copy_of_an_old_verdict_without_a_time_changes_no_result_and_is_an_alert(ona, feed):
+    feed.receive(APPROVED, body=b"approved")
     ona.clock.advance(days=1)
-    ear.tell(DENIED, body=b"denied")
+    feed.receive(DENIED, body=b"denied")
     update_at = ona.row(SessionRow).update_at
-    forgotten(ear)
+    forgotten(feed)
     assert ona.rows(Webhook) == []
-    worked = ear.tell(APPROVED, body=b"approved")
+    worked = feed.receive(APPROVED, body=b"approved")
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
     (told,) = worked.listed
     assert told[2] is WebhookState.ALERT
-    assert told[3].startswith("it says approved where denied is known")
-    ear.tell(DENIED, body=b"denied")
+    assert told[3].startswith("it says approved, but denied is stored")
+    feed.receive(DENIED, body=b"denied")
     assert ona.row(SessionRow).update_at == update_at  # nor does it make what is known any newer
 
 
-def test_a_verdict_that_was_doubted_is_applied_once_a_person_vouches_for_it(ona, ear):
+def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, feed):
     listed = WebhookList(ona.database, ona.keyring)
-    ear.tell(APPROVED)
-    forgotten(ear)
-    ear.tell(DENIED)
+    feed.receive(APPROVED)
+    forgotten(feed)
+    feed.receive(DENIED)
     ona.clock.advance(minutes=1)
     (one,) = listed.newest([WebhookState.ALERT], most=10)
     assert (one.customer, one.ids) == ("Ona", ("scanRef s…1",))
     assert listed.again(id_=None, now=ona.clock()) == 0  # not without a look at it
     assert listed.again(id_=one.id, now=ona.clock()) == 1
-    ear.work()
+    feed.work()
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
     assert (ona.row(Webhook).state, ona.row(Webhook).encrypted) == ("applied", None)
     assert listed.again(id_=one.id, now=ona.clock()) == 0
 
 
-def test_a_verdict_that_says_it_is_the_later_one_is_applied_however_late_it_comes(ona, ear):
-    ear.tell(APPROVED)
-    forgotten(ear)
-    ear.tell(replace(DENIED, happened_at=ona.clock() - timedelta(hours=1)))
+def test_a_verdict_with_a_later_time_is_applied_however_late_it_comes(ona, feed):
+    feed.receive(APPROVED)
+    forgotten(feed)
+    feed.receive(replace(DENIED, happened_at=ona.clock() - timedelta(hours=1)))
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")

@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.ear import (
+from tests.store.row_locks import on_postgresql, waiting
+from tests.store.shelf import customer
+from tests.store.webhook_feed import (
     APPROVED,
     COMPLETED,
     DENIED,
@@ -19,8 +21,6 @@ from tests.store.ear import (
     SUPERSEDED,
     update,
 )
-from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql, waiting
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -40,12 +40,12 @@ ENDS = {
 }
 
 
-def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, ear):
+def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, feed):
     shelf.add(*(customer(name) for name in ENDS))
     shelf.issue()
     shelf.send()
     sessions = {row.customer_id: row for row in shelf.rows(SessionRow)}
-    ear.tell(*(replace(end[0], match=((Key.SCAN_REF, sessions[name].reference),)) for name, end in ENDS.items()))
+    feed.receive(*(replace(end[0], match=((Key.SCAN_REF, sessions[name].reference),)) for name, end in ENDS.items()))
     for name, (_, state, job, result) in ENDS.items():
         row, of = shelf.row(SessionRow, customer_id=name), shelf.job(name)
         assert (row.state, of.state, of.result) == (state, job, result)
@@ -56,27 +56,27 @@ def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, ear):
         assert (kept.state, kept.due_at, kept.encrypted) == ("applied", None, None)
 
 
-def test_others_are_told_of_a_verdict_and_again_where_it_changes(ona, ear):
-    ear.tell(APPROVED)
+def test_a_verdict_is_published_and_again_where_it_changes(ona, feed):
+    feed.receive(APPROVED)
     ona.clock.advance(hours=1)
-    ear.tell(DENIED)
+    feed.receive(DENIED)
     told = [(row.kind, row.data.get("result")) for row in ona.rows(Outbox)][-2:]
     assert told == [("session.completed", "approved"), ("session.completed", "denied")]
     assert ona.job("Ona").result == "denied"
 
 
-def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished(shelf, ear):
+def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished(shelf, feed):
     shelf.add(customer("Ona"))
     shelf.issue()
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.SUPERSEDED, JobState.COMPLETED)
     assert shelf.claim_messages() == []
 
 
-def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(shelf, ear):
+def test_a_customer_who_has_submitted_gets_no_message_and_no_other_link(shelf, feed):
     shelf.add(customer("Ona"))
     shelf.issue()
-    ear.tell(REVIEW)
+    feed.receive(REVIEW)
     for _ in range(8):  # until the link has ended, too
         assert shelf.claim_messages() == []
         shelf.clock.advance(days=1)
@@ -87,16 +87,16 @@ def test_nobody_who_has_handed_everything_in_is_asked_to_or_given_another_link(s
         {"in_review": (1, row.due_at)},
     )
     assert (shelf.job("Ona").state, shelf.job("Ona").result) == (JobState.ISSUED, "review")
-    ear.tell(OVER)  # a review that ended without a verdict
+    feed.receive(OVER)  # a review that ended without a verdict
     shelf.issue()
     (message,) = shelf.claim_messages()
     assert message.session_id == shelf.row(SessionRow, state=SessionState.WAITING).id
 
 
-def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, ear):
+def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, feed):
     shelf.add(customer("Ona"))
     shelf.issue()
-    ear.tell(OVER)
+    feed.receive(OVER)
     job = shelf.job("Ona")
     assert (job.state, job.reason, job.due_at, job.attempts) == (JobState.WAITING, "session_expired", shelf.clock(), 0)
     shelf.clock.advance(seconds=1)
@@ -105,7 +105,7 @@ def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, ear):
     assert shelf.job("Ona").reissues == 1
 
 
-def test_nobody_is_issued_a_new_link_for_one_that_they_were_never_sent_beyond_the_cap(shelf, ear):
+def test_a_link_that_was_never_sent_is_not_replaced_beyond_the_cap(shelf, feed):
     shelf.add(customer("Ona"), customer("Vita", channel=Channel.NONE))
     shelf.issue()
     with shelf.database.write() as connection:
@@ -114,25 +114,25 @@ def test_nobody_is_issued_a_new_link_for_one_that_they_were_never_sent_beyond_th
             over = {"id": new_id(shelf.clock()), "reference": f"before-{number}", "state": EXPIRED, "check_at": None}
             over |= {"issued_at": now.issued_at - timedelta(days=9)}
             connection.execute(sa.insert(SessionRow).values(dict(now._mapping) | over))
-    ear.tell(OVER, update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
+    feed.receive(OVER, update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "reissues_spent")
     assert shelf.job("Vita").state is JobState.ISSUED  # no message was asked for: nothing is replaced
 
 
-def test_a_verdict_on_an_old_link_ends_the_job_that_waits_for_a_new_one(ona, ear):
+def test_a_verdict_on_an_old_link_ends_the_job_that_waits_for_a_new_one(ona, feed):
     ona.set(SessionRow, state=EXPIRED)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
-    ear.tell(DENIED)
+    feed.receive(DENIED)
     job = ona.job("Ona")
     assert (job.state, job.due_at, job.result, job.reason) == (JobState.COMPLETED, None, "denied", "")
     assert ona.claim() == []
 
 
-def test_a_verdict_ends_the_job_that_is_called_for_and_what_the_call_opens_is_nobodys(ona, ear):
+def test_a_verdict_ends_the_job_with_a_call_in_flight_and_the_new_session_serves_no_job(ona, feed):
     ona.set(SessionRow, state=EXPIRED)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock())
     (opened,) = ona.open(ona.claim())
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     ona.finish(ona.got(opened))
     job = ona.job("Ona")
     assert (job.state, job.result, job.lease_until) == (JobState.COMPLETED, "approved", None)
@@ -140,26 +140,26 @@ def test_a_verdict_ends_the_job_that_is_called_for_and_what_the_call_opens_is_no
     assert ona.facts.counts(job.batch_id).accounts["kyc"].late == 1  # which the report names
 
 
-def test_a_verdict_on_an_old_link_ends_the_one_that_replaced_it(ona, ear):
+def test_a_verdict_on_an_old_link_ends_the_one_that_replaced_it(ona, feed):
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock())
     ona.set(SessionRow, state=EXPIRED)
     ona.issue()
     old, new = ona.rows(SessionRow)
-    ear.tell(REVIEW)  # of a link that was replaced only a verdict counts
+    feed.receive(REVIEW)  # of a link that was replaced only a verdict counts
     assert [row.state for row in ona.rows(SessionRow)] == [EXPIRED, SessionState.WAITING]
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert [row.state for row in ona.rows(SessionRow)] == [COMPLETED, SUPERSEDED]
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (old.id, "approved")
     assert ona.claim_messages() == []
     ona.clock.advance(hours=1)
-    ear.tell(update(FAILED, Result.DENIED, match=((Key.SCAN_REF, "scan-2"),)))
+    feed.receive(update(FAILED, Result.DENIED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (ona.job("Ona").session_id, ona.job("Ona").result) == (new.id, "denied")  # the provider's last word
 
 
-def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_new_one(ona, ear):
+def test_a_customer_who_submits_on_an_expired_link_gets_no_new_session(ona, feed):
     ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
-    ear.tell(REVIEW)
+    feed.receive(REVIEW)
     assert (ona.row(SessionRow).state, ona.job("Ona").state, ona.job("Ona").result) == (
         STARTED,
         JobState.INVITED,
@@ -167,7 +167,7 @@ def test_who_hands_in_on_a_link_that_our_clock_called_dead_is_not_asked_for_a_ne
     )
     ona.clock.advance(hours=1)
     # The provider asks for more after all: the link's end is looked at again.
-    ear.tell(update(STARTED))
+    feed.receive(update(STARTED))
     assert ona.row(SessionRow).check_at == max(ona.clock(), ona.row(SessionRow).expires_at + timedelta(minutes=15))
     assert ona.job("Ona").result == ""
 
@@ -193,44 +193,44 @@ def kept_back(shelf):
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["while the call is out", "before its message left"])
-def test_who_hands_in_as_a_new_session_is_asked_for_is_not_mailed_it_until_that_is_decided(ona, ear, called, kept):
-    steps = [lambda: ear.tell(REVIEW), lambda: ona.finish(ona.got(called))]
+def test_a_customer_who_submits_during_the_next_call_is_not_sent_the_new_link_until_a_decision(ona, feed, called, kept):
+    steps = [lambda: feed.receive(REVIEW), lambda: ona.finish(ona.got(called))]
     for step in reversed(steps) if kept else steps:
         step()
     assert ona.claim_messages() == []
     assert kept_back(ona) == ("in_review", timedelta(hours=1))
     assert an_hour(ona) == []
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert (ona.job("Ona").state, ona.job("Ona").result) == (JobState.COMPLETED, "approved")
     assert an_hour(ona) == []
     assert [row.state for row in ona.rows(InvitationRow)] == [InvitationState.SENT, InvitationState.SUPERSEDED]
 
 
-def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, ear, called):
-    ear.tell(REVIEW)
+def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, feed, called):
+    feed.receive(REVIEW)
     ona.finish(ona.got(called))
     assert ona.claim_messages() == []
-    ear.tell(OVER)
+    feed.receive(OVER)
     assert an_hour(ona) == [ona.job("Ona").session_id]
 
 
-def test_however_long_the_review_takes_no_third_session_is_bought(ona, ear, called):
-    ear.tell(REVIEW)
+def test_however_long_the_review_takes_no_third_session_is_bought(ona, feed, called):
+    feed.receive(REVIEW)
     ona.finish(ona.got(called))
-    ear.tell(update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
+    feed.receive(update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     ona.clock.advance(days=9)
     assert (ona.claim(), ona.claim_messages(), ona.job("Ona").state) == ([], [], JobState.ISSUED)
-    ear.tell(OVER)
+    feed.receive(OVER)
     ona.clock.advance(hours=1)
     (message,) = ona.claim_messages()
     assert message.ended  # to be replaced in its turn
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_a_call_that_failed_meanwhile_is_not_made_again(ona, ear, called, told):
+def test_a_call_that_failed_meanwhile_is_not_made_again(ona, feed, called, told):
     if not told:
         ona.set(InvitationRow, state=InvitationState.SUPERSEDED)
-    ear.tell(REVIEW)
+    feed.receive(REVIEW)
     ona.finish(ona.failed(called, Kind.TRANSIENT, Retry(ona.clock(), "transient", "HTTP 503")))
     assert ona.job("Ona").state is JobState.WAITING
     claimed = ona.jobs.claim(ona.policy, most=10, now=ona.clock())
@@ -238,12 +238,12 @@ def test_a_call_that_failed_meanwhile_is_not_made_again(ona, ear, called, told):
     job = ona.job("Ona")
     assert (job.state, job.result) == (JobState.INVITED if told else JobState.ISSUED, "review")
     assert (job.due_at, job.lease_until, job.reason) == (None, None, "")
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert ona.job("Ona").state is JobState.COMPLETED
 
 
-def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_before_is_still_reviewed(ona, ear):
-    ear.tell(REVIEW)
+def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_before_is_still_reviewed(ona, feed):
+    feed.receive(REVIEW)
     ona.clock.advance(days=8)
     ona.set(Job, state=JobState.CANCELLED)
     second = ona.add(customer("Ona"))
@@ -251,41 +251,41 @@ def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_befor
     assert [message.batch_id for message in ona.send()] == [second]
 
 
-def test_a_call_in_doubt_is_looked_up_though_the_customer_is_in_review(ona, ear, called):
+def test_a_call_with_an_unknown_outcome_is_reconciled_though_the_customer_is_in_review(ona, feed, called):
     ona.finish(ona.failed(called, Kind.UNKNOWN, Reconcile(ona.clock(), "unknown", "")))
-    ear.tell(REVIEW)
+    feed.receive(REVIEW)
     (job,) = ona.claim()
     assert job.unknown_call.attempt_id == called.attempt_id
 
 
-def test_who_waits_for_a_new_link_gets_it_though_the_old_session_is_cleared_away(ona, ear):
+def test_a_customer_who_waits_for_a_new_link_gets_it_though_the_old_session_is_deleted(ona, feed):
     ona.clock.advance(days=8)
     ona.set(SessionRow, state=EXPIRED, check_at=None)
     ona.set(Job, state=JobState.WAITING, due_at=ona.clock(), reason="session_expired")
-    ear.tell(GONE)
+    feed.receive(GONE)
     assert (ona.job("Ona").state, ona.job("Ona").due_at) == (JobState.WAITING, ona.clock())
     assert len(ona.issue()) == 1
     assert ona.job("Ona").state is JobState.ISSUED
 
 
-def test_a_later_end_that_is_a_reason_to_reissue_revives_a_job_that_failed_with_its_session(ona, ear):
-    ear.tell(GONE)
-    ear.tell(OVER)
+def test_a_later_end_that_is_a_reason_to_reissue_revives_a_job_that_failed_with_its_session(ona, feed):
+    feed.receive(GONE)
+    feed.receive(OVER)
     assert (ona.row(SessionRow).state, ona.job("Ona").state, ona.job("Ona").reason) == (EXPIRED, JobState.INVITED, "")
 
 
-def test_a_list_that_joined_follows_and_one_that_comes_later_is_skipped(ona, ear):
+def test_a_list_that_joined_follows_and_one_that_comes_later_is_skipped(ona, feed):
     second = ona.add(customer("Ona"))
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert ona.facts.counts(second).results == {"approved": 1}
     third = ona.add(customer("Ona"))
     assert ona.job("Ona", batch_id=third).reason == "already_finished"
 
 
-def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, ear):
+def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, feed):
     ona.set(Job, state=JobState.CANCELLED)
     second = ona.add(customer("Ona"))
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert ona.row(SessionRow).state is COMPLETED
     jobs = {row.batch_id: row.state for row in ona.rows(Job)}
     assert jobs.pop(second) is JobState.COMPLETED  # who is served now has finished
@@ -293,18 +293,18 @@ def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, 
 
 
 @on_postgresql
-def test_news_waits_for_whoever_has_the_job_and_then_sees_what_it_did(ona, ear):
-    ear.keep(OVER)
-    with waiting(ona.database, ear.work) as connection:
+def test_an_update_waits_for_the_lock_on_the_job_and_then_sees_its_new_state(ona, feed):
+    feed.keep(OVER)
+    with waiting(ona.database, feed.work) as connection:
         connection.execute(sa.update(Job).values(state=JobState.CANCELLED))
     assert (ona.row(SessionRow).state, ona.job("Ona").state) == (EXPIRED, JobState.CANCELLED)
 
 
-def test_a_customer_who_finishes_though_the_message_came_back_has_finished(ona, ear):
+def test_a_customer_who_finishes_though_the_message_came_back_has_finished(ona, feed):
     ona.set(InvitationRow, state=InvitationState.BOUNCED, reason="bounced")
     with ona.database.write() as connection:
         move_jobs(connection, [ona.job("Ona").id], now=ona.clock())
     assert (ona.job("Ona").state, ona.job("Ona").reason) == (JobState.FAILED, "bounced")
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     job = ona.job("Ona")
     assert (job.state, job.result, job.reason) == (JobState.COMPLETED, "approved", "")

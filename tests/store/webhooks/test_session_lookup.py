@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from tests.store.ear import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
+from tests.store.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow
-from worker.store.webhooks.session_lookup import Asked, find
+from worker.store.webhooks.session_lookup import Lookup, find
 
 MATCHES = [
     (((Key.EXTERNAL_REF, "{job}"),), True),
@@ -26,33 +26,33 @@ MATCHES = [
 ]
 
 
-def test_a_session_is_found_by_the_first_id_that_tells(ona):
+def test_a_session_is_found_by_the_first_id_that_matches(ona):
     job = ona.job("Ona").id
     for match, found in MATCHES:
         match = tuple((key, value.replace("{job}", str(job))) for key, value in match)
-        asked = Asked(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
+        asked = Lookup(uuid.uuid4(), replace(APPROVED, match=match), frozenset({"kyc"}))
         with ona.database.read() as connection:
             assert (asked.id in find(connection, ona.keyring, [asked])) is found, match
 
 
-def test_what_is_no_verdict_is_not_taken_for_another_session_than_it_names(ona, ear):
+def test_an_update_without_a_verdict_matches_only_the_session_that_it_names(ona, feed):
     ona.set(SessionRow, references={"scanRef": "scan-1"})
     stray = ((Key.SCAN_REF, "stray"), (Key.CLIENT_ID, "Ona"))
-    ear.tell(replace(OVER, match=stray))
+    feed.receive(replace(OVER, match=stray))
     assert ona.row(SessionRow).state is SessionState.WAITING
-    ear.tell(replace(APPROVED, match=stray))
+    feed.receive(replace(APPROVED, match=stray))
     assert ona.row(SessionRow).state is COMPLETED
 
 
-def test_an_account_speaks_for_those_that_share_its_address_alone(ona, ear):
-    ear.tell(APPROVED, account="au")
+def test_a_webhook_matches_only_accounts_that_share_its_address(ona, feed):
+    feed.receive(APPROVED, account="au")
     assert ona.job("Ona").state is JobState.INVITED
     ona.set(SessionRow, account="kyc-narrow")
-    ear.tell(APPROVED)
+    feed.receive(APPROVED)
     assert ona.job("Ona").state is JobState.COMPLETED
 
 
-def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_session_here(ona, ear):
+def test_a_copy_of_another_accounts_webhook_does_not_match_the_customers_session_here(ona, feed):
     """Both may have one key; and the customer, whom the one account did not take, a session of each."""
     (kept,) = ona.rows(SessionRow)
     there = {
@@ -65,12 +65,12 @@ def test_a_copy_of_what_another_account_was_told_says_nothing_of_the_customers_s
     with ona.database.write() as connection:
         row = connection.execute(sa.select(SessionRow.__table__)).one()
         connection.execute(sa.insert(SessionRow.__table__).values(row._asdict() | there))
-    ear.tell(replace(APPROVED, match=((Key.SCAN_REF, "scan-there"), (Key.CLIENT_ID, "Ona"))))
+    feed.receive(replace(APPROVED, match=((Key.SCAN_REF, "scan-there"), (Key.CLIENT_ID, "Ona"))))
     assert ona.row(SessionRow, id=kept.id).state is SessionState.WAITING
     assert ona.job("Ona").state is JobState.INVITED
 
 
-def test_a_companys_later_events_name_it_by_an_id_that_an_earlier_one_brought(ona, ear):
-    ear.tell(update(STARTED, Result.REVIEW, company_id="company-7"))
-    ear.tell(update(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))
+def test_a_companys_later_events_name_it_by_an_id_that_an_earlier_one_brought(ona, feed):
+    feed.receive(update(STARTED, Result.REVIEW, company_id="company-7"))
+    feed.receive(update(EXPIRED, match=((Key.COMPANY_ID, "company-7"),)))
     assert ona.row(SessionRow).state is EXPIRED

@@ -3,55 +3,56 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.store.ear import APPROVED, REVIEW, STARTED, update
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from tests.store.two_at_once import on_postgresql
+from tests.store.webhook_feed import APPROVED, REVIEW, STARTED, update
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow, Webhook
 from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import UNKNOWN_WAITS, Arrived, Webhooks, WebhookState
+from worker.store.webhooks.webhooks import UNMATCHED_BACKOFF, Arrived, Webhooks, WebhookState
 
 
-def test_the_same_bytes_are_kept_once(ona, ear):
-    assert [*ear.keep(APPROVED, body=b"x"), *ear.keep(APPROVED, body=b"x")] == [True, False]
+def test_the_same_bytes_are_kept_once(ona, feed):
+    assert [*feed.keep(APPROVED, body=b"x"), *feed.keep(APPROVED, body=b"x")] == [True, False]
     assert len(ona.rows(Webhook)) == 1
-    assert ear.keep(APPROVED, REVIEW, body=b"x", account="other") == [True, False]
+    assert feed.keep(APPROVED, REVIEW, body=b"x", account="other") == [True, False]
 
 
-def test_what_an_older_key_of_the_ring_made_of_the_bytes_is_known_too(ona, ear):
-    before = replace(ear.arrived(APPROVED), digests=("old",))
+def test_a_copy_is_recognised_by_the_digest_of_an_older_key(ona, feed):
+    before = replace(feed.arrived(APPROVED), digests=("old",))
     after = replace(before, digests=("new", "old"))
-    assert ear.webhooks.keep([before], now=ona.clock()).receipts == [True]
-    assert ear.webhooks.keep([after], now=ona.clock()).receipts == [False]
+    assert feed.webhooks.keep([before], now=ona.clock()).receipts == [True]
+    assert feed.webhooks.keep([after], now=ona.clock()).receipts == [False]
 
 
-def test_news_that_overtakes_our_own_commit_is_worked_off_soon_after(shelf, ear):
-    ear.tell(REVIEW)
-    assert (shelf.row(Webhook).state, shelf.row(Webhook).due_at) == ("waiting", shelf.clock() + UNKNOWN_WAITS[0])
+def test_an_update_that_overtakes_our_own_commit_is_processed_soon_after(shelf, feed):
+    feed.receive(REVIEW)
+    assert (shelf.row(Webhook).state, shelf.row(Webhook).due_at) == ("waiting", shelf.clock() + UNMATCHED_BACKOFF.first)
     shelf.add(customer("Ona"))
     shelf.issue()
     shelf.clock.advance(seconds=5)
-    ear.work()
+    feed.work()
     assert shelf.row(SessionRow).state is STARTED
 
 
-def test_what_is_nobodys_is_looked_at_for_a_day_then_kept_and_listed(shelf, ear):
-    ear.keep(REVIEW)
+def test_an_unmatched_webhook_is_tried_for_a_day_then_kept_and_listed(shelf, feed):
+    feed.keep(REVIEW)
     listed = []
-    for wait in (timedelta(), *UNKNOWN_WAITS):
+    for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
         assert shelf.row(Webhook).state == "waiting"
         shelf.clock.now += wait
-        listed += ear.work().listed
+        listed += feed.work().listed
     row = shelf.row(Webhook)
     assert (row.state, row.due_at, row.encrypted is None) == ("unknown", None, False)
     assert [(source, state.value) for source, _, state, _ in listed] == [("account/kyc", "unknown")]
-    assert timedelta(days=1) - timedelta(hours=1) < sum(UNKNOWN_WAITS, timedelta()) < timedelta(days=1, hours=1)
+    in_all = sum(UNMATCHED_BACKOFF.waits, timedelta())
+    assert timedelta(hours=23) < in_all < timedelta(hours=25)
 
 
-def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_again_on_demand(shelf, ear):
+def test_an_unmatched_webhook_is_listed_with_masked_ids_and_processed_again_on_demand(shelf, feed):
     listed = WebhookList(shelf.database, shelf.keyring)
     match = ((Key.SCAN_REF, "3f2a9c1d-7e66-4b12"), (Key.CLIENT_ID, "Ona"), (Key.TOKEN, "secret-token"))
-    ear.keep(replace(REVIEW, match=match))
+    feed.keep(replace(REVIEW, match=match))
     shelf.set(Webhook, state="unknown", due_at=None)
     (one,) = listed.newest([WebhookState.UNKNOWN], most=10)
     assert (one.customer, one.ids) == (None, ("scanRef 3f2a…4b12", "clientId …"))
@@ -59,47 +60,47 @@ def test_what_is_nobodys_is_listed_with_what_it_names_shortened_and_worked_off_a
     shelf.add(customer("Ona"))
     shelf.issue()
     assert listed.again(id_=one.id, now=shelf.clock()) == 1
-    ear.work()
+    feed.work()
     assert shelf.row(SessionRow).state is STARTED
     (one,) = listed.newest([WebhookState.APPLIED], most=10)
     assert (one.customer, one.ids) == ("Ona", ())
     assert listed.again(id_=None, now=shelf.clock()) == 0
 
 
-def test_what_a_person_should_look_at_is_said_once(ona, ear):
-    worked = ear.tell(update(alert=True, note="the company is due to be verified again"))
+def test_an_alert_is_listed_once(ona, feed):
+    worked = feed.receive(update(alert=True, note="the company is due to be verified again"))
     assert worked.listed[0][3] == "the company is due to be verified again"
     assert ona.row(Webhook).state == "alert"
-    assert ear.work().listed == []
+    assert feed.work().listed == []
 
 
-def test_what_a_sender_told_is_not_kept_once_nothing_can_be_made_of_it(shelf):
+def test_a_senders_update_without_a_match_is_not_stored(shelf):
     unread = Webhooks(shelf.database, shelf.keyring, {})
     unread.keep([Arrived("sender/sms", ("d",), "delivered", {"address": "+37060000001"})], now=shelf.clock())
-    for wait in (timedelta(), *UNKNOWN_WAITS):
+    for wait in (timedelta(), *UNMATCHED_BACKOFF.waits):
         shelf.clock.now += wait
         unread.work(now=shelf.clock())
     assert (shelf.row(Webhook).state, shelf.row(Webhook).encrypted) == ("unknown", None)
 
 
-def test_one_that_uncovers_a_bug_keeps_no_other_waiting_and_is_broken_in_the_end(ona, ear):
-    ear.keep(update(STARTED, Result.REVIEW), REVIEW)
+def test_a_webhook_that_uncovers_a_bug_delays_no_other_and_is_broken_in_the_end(ona, feed):
+    feed.keep(update(STARTED, Result.REVIEW), REVIEW)
     bad, good = ona.rows(Webhook)
     ona.set(Webhook, Webhook.id == bad.id, encrypted=b"\x01nonsense")
-    ear.work()
+    feed.work()
     assert {row.id: row.state for row in ona.rows(Webhook)} == {bad.id: "waiting", good.id: "applied"}
     for _ in range(4):
         ona.clock.advance(hours=1)
-        worked = ear.work()
+        worked = feed.work()
     row = ona.row(Webhook, id=bad.id)
-    assert (row.state, row.due_at, row.detail) == ("broken", None, "working it off ended with CannotDecrypt")
+    assert (row.state, row.due_at, row.detail) == ("broken", None, "processing it ended with CannotDecrypt")
     assert len(worked.listed) == 1
 
 
 @on_postgresql
-def test_of_two_that_work_off_at_once_one_passes_by_what_the_other_is_at(ona, ear, beside):
-    ear.keep(*(replace(REVIEW, match=((Key.SCAN_REF, f"scan-{n}"),)) for n in range(250)))
-    done = beside(lambda: ear.work().count, times=3)
+def test_of_two_processes_at_once_one_skips_the_webhooks_that_the_other_has_locked(ona, feed, in_parallel):
+    feed.keep(*(replace(REVIEW, match=((Key.SCAN_REF, f"scan-{n}"),)) for n in range(250)))
+    done = in_parallel(lambda: feed.work().count, times=3)
     while done[-1]:
-        done.append(ear.work().count)
+        done.append(feed.work().count)
     assert sum(done) == 250

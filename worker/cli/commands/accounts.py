@@ -1,4 +1,4 @@
-"""`onboard account`: what each account may do now, and trying a stopped one again."""
+"""`onboard account`: the state of accounts, and trying a stopped account again."""
 
 import json
 from datetime import datetime
@@ -12,7 +12,6 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.engine.container import Parts
-from worker.engine.maintenance.takeover import take_overs
 from worker.foundation.timestamps import written_if_any
 from worker.store.limits import concurrency
 
@@ -22,14 +21,14 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as 
 
 @click.group()
 def account() -> None:
-    """The accounts at providers, and the senders: limits, pauses, stops, credits."""
+    """Show accounts and senders: limits, pauses, stops, credits. Resume stopped ones."""
 
 
 @account.command("list")
 @JSON
 @click.pass_obj
 def list_accounts(invocation: Invocation, as_json: bool) -> None:
-    """What each account and sender may do now, and why not where it may not."""
+    """Show the limits, credits and state of each account and sender."""
     with invocation.parts(migrate=True) as parts:
         facts = _facts(parts)
     if as_json:
@@ -49,7 +48,7 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
         )
         table.add_row(*(cell.rstrip(":") for cell in row))
     Console(highlight=False, markup=False).print(table)
-    # What may be long has a line of its own, which no terminal is too narrow for.
+    # Long texts have a line of their own, which fits any terminal.
     for item in facts:
         if item["budget"] not in (item["account"], f"sender/{item['account']}") and item["provider"] != "sender":
             click.echo(f"{item['account']} shares the budget {item['budget']}")
@@ -62,14 +61,14 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
-    """Try the stopped account NAME (or sender) again: a single call goes first."""
+    """Try the stopped account or sender NAME again: with a single call first."""
     with invocation.parts() as parts:
-        rules = _rules(parts)
+        rules = parts.budget_rules.all()
         if name not in rules:
             raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
         was_stopped = parts.budgets.resume(rules[name].name)
         if was_stopped and name in parts.channels:
-            parts.jobs.put_forward(now=parts.clock())
+            parts.jobs.make_waiting_jobs_due(now=parts.clock())
         shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
     if as_json:
         click.echo(json.dumps({"account": name, "resumed": was_stopped, "shared": shared}))
@@ -81,16 +80,11 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
         click.echo(f"{name} was not stopped")
 
 
-def _rules(parts: Parts) -> dict[str, BudgetRule]:
-    accounts = {name: parts.budget_of(name) for name in parts.accounts}
-    return accounts | {channel: parts.sender_budget(channel) for channel in parts.channels}
-
-
 def _facts(parts: Parts) -> list[dict[str, Any]]:
     states = parts.budgets.all()
     now = parts.clock()
     takers: dict[str, list[str]] = {}
-    for what in take_overs(parts, states):
+    for what in parts.takeovers.possible(states):
         takers.setdefault(what.source, []).append(what.target)
     in_use = concurrency.in_use(parts.database, now=now)
     return [
@@ -101,12 +95,12 @@ def _facts(parts: Parts) -> list[dict[str, Any]]:
             "limits": [str(limit) for limit in rule.limits],
             "limit_found": found_in_words(rule, states.get(rule.name, BudgetState())),
             "concurrency": rule.concurrency,
-            # Of a sender whose connections are counted in each process nobody knows how many there are.
+            # Unknown for a sender whose connections are counted in each process.
             "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
             **_state(states.get(rule.name, BudgetState()), rule, now=now),
             "taken_over_by": takers.get(name, []),
         }
-        for name, rule in _rules(parts).items()
+        for name, rule in parts.budget_rules.all().items()
     ]
 
 
@@ -145,6 +139,6 @@ def _now(item: dict[str, Any]) -> str:
 def _status(item: dict[str, Any]) -> str:
     if item["stopped_at"]:
         return f"stopped: {item['stop_reason']}"
-    if item["paused_until"]:  # its reason says so where it is the breaker's
+    if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     return WORKING

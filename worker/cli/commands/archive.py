@@ -1,4 +1,4 @@
-"""`onboard archive`: a batch goes into a file, and out of the database."""
+"""`onboard archive`: saves a batch as a file, and may remove it from the database."""
 
 import json
 import os
@@ -21,29 +21,29 @@ from worker.store.onboarding.batches import BatchFacts
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write there. A file that is there is not overwritten.",
+    help="Write to this file. An existing file is not overwritten.",
 )
-@click.option("--purge", is_flag=True, help="Then remove its rows from the database. It cannot be undone.")
+@click.option("--purge", is_flag=True, help="Then remove the batch's rows from the database. This cannot be undone.")
 @YES
 @JSON
 @click.pass_obj
 def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: bool, as_json: bool) -> None:
-    """Write what became of each row of BATCH (a number, or `latest`) as JSON lines, without links or tokens.
+    """Write the result of each row of BATCH (a number, or `latest`) as JSON lines, without links and tokens.
 
-    With --purge its jobs, calls, sessions, messages and rejected rows are then removed, once all of it is over:
-    each row has ended, or its link has expired. Its totals stay, and so does who has finished: they are skipped
-    in later lists as before. `[retention] batches` purges by itself.
+    With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. All rows must be over:
+    each row has ended, or its link has expired. The totals stay. Customers who have finished stay known, and later
+    lists skip them as before. `[retention] batches` purges old batches automatically.
     """
     with invocation.parts(migrate=True) as parts:
         found = find_kept(parts, batch)
         if purge:
             _refuse_what_is_not_over(parts, found)
         if out.exists():
-            raise CannotStart(f"--out: {out.name} is there already; name another file")
+            raise CannotStart(f"--out: {out.name} exists; name another file")
         with opened(out) as stream:
             rows = write_jsonl(stream, parts.facts.lines(found.id), Columns(routes=True))
             stream.flush()
-            os.fsync(stream.fileno())  # what goes from the database next must be on the disk
+            os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
         click.echo(f"{rows:,} rows written to {out}", err=True)
         removed = _purge(parts, found, yes=yes) if purge else 0
     if as_json:
@@ -67,6 +67,6 @@ def _purge(parts: Parts, batch: BatchFacts, *, yes: bool) -> int:
     removed = 0
     while chunk := parts.purging.chunk(
         batch.id, now=parts.clock()
-    ):  # one that is cut off here is gone on with by any worker
+    ):  # if this is cut off, any worker continues the purge
         removed += chunk
     return removed

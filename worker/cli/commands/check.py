@@ -1,4 +1,4 @@
-"""`onboard check`: what a list comes to before anything is sent."""
+"""`onboard check`: checks a list, and forecasts its cost and time."""
 
 import json
 from collections import Counter
@@ -28,15 +28,15 @@ SHOWN_PROBLEMS = 10
 
 
 @click.command(
-    help=f"Check LIST and forecast what it takes; nothing is sent and nothing is imported.\n{LIST_HELP}"
-    "Says which rows would be refused and why, where the others would go, what they cost at worst, and how"
-    " long it would take."
+    help=f"Check LIST and forecast its cost and time. Sends nothing and imports nothing.\n{LIST_HELP}"
+    "Shows which rows would be refused and why, which accounts would serve the others, what they would cost at worst,"
+    " and how long it would take."
 )
 @list_options
 @click.option(
     "--errors",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write each problem there as CSV: row,column,problem,hint.",
+    help="Write the problems to this CSV file: row,column,problem,hint.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
@@ -52,7 +52,7 @@ def check(
         template_problems = parts.templates.problems()
         judged = Judged()
         problems: list[tuple[int, FieldProblem]] = []
-        for line in judge_list(parts, listed.content, options(parts)):
+        for line in judge_list(parts.intake, listed.content, options(parts)):
             count(judged, line, parts.hours)
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]
@@ -74,16 +74,17 @@ def check(
 
 def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]]) -> dict[str, Any]:
     settings = parts.settings
-    sessions = 1 + settings.reissue.most  # at worst: every link expires unused, each time
+    sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
     fallback = parts.delivery_policy.fallback
 
-    def written_to(channel: str) -> int:
-        """The rows that may be: those whose first channel does not reach them, too."""
-        stand_ins = judged.stand_ins.get(channel, 0) if channel == fallback else 0
-        return judged.messages.get(channel, 0) + stand_ins
+    def reached_on(channel: str) -> int:
+        """The rows that may get a message on this channel, as the fallback too."""
+        spare = judged.spare.get(channel, 0) if channel == fallback else 0
+        return judged.messages.get(channel, 0) + spare
 
-    ends = _by_day(parts, judged, forecast(loads_of(parts, judged.routes, judged.messages), now=parts.clock()))
+    loads = loads_of(parts.budgets, parts.budget_rules, judged.routes, judged.messages)
+    ends = _by_day(parts, judged, forecast(loads, now=parts.clock()))
     return {
         "rows": {
             "total": judged.total,
@@ -97,7 +98,7 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
         ],
         "routes": dict(sorted(judged.routes.items())),
         "credits": {account: rows * sessions for account, rows in sorted(judged.routes.items())},
-        "messages": {channel: written_to(channel) * messages for channel in ("email", "sms")},
+        "messages": {channel: reached_on(channel) * messages for channel in ("email", "sms")},
         "forecast": {
             "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
@@ -106,23 +107,23 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
 
 
 def _on_a_channel(parts: Parts) -> int:
-    """The messages that one customer gets on one channel at worst, but for the cap."""
+    """The most messages that a customer gets on one channel, without the cap."""
     return (1 + parts.settings.reissue.most) * (1 + len(parts.settings.invitations.reminders))
 
 
 def _messages_in_all(parts: Parts, judged: Judged) -> int:
-    """At worst, over all channels: `messages_per_customer` counts what a customer gets on any of them."""
+    """The most messages over all channels: `messages_per_customer` counts all channels together."""
     cap, fallback = parts.settings.invitations.messages_per_customer, parts.delivery_policy.fallback
 
-    def most(channels: tuple[str, ...], stand_ins: tuple[str, ...]) -> int:
-        reached = {*channels, *({fallback} & {*stand_ins})}
+    def most(channels: tuple[str, ...], spare: tuple[str, ...]) -> int:
+        reached = {*channels, *({fallback} & {*spare})}
         return min(cap, len(reached) * _on_a_channel(parts))
 
     return sum(rows * most(*reach) for reach, rows in judged.reach.items())
 
 
 def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
-    """The forecast with the nights of most of the customers: what cannot be done before one goes on after it."""
+    """The forecast with the quiet hours of most customers: work that is not done before them continues after them."""
     now = parts.clock()
     if ends.finishes_at is None:
         return ends
@@ -156,9 +157,9 @@ def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], error
             table.add_row(account, f"{count_:,}", f"{facts['credits'][account]:,}")
         console.print(table)
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
-    # Each channel's own worst case; both at once would be more than the customers may have.
+    # Each channel's own worst case; their sum is more than the cap allows.
     capped = (
-        f", but {in_all:,} in all: messages_per_customer counts both"
+        f", but {in_all:,} in total: messages_per_customer counts both"
         if in_all < sum(facts["messages"].values())
         else ""
     )

@@ -1,4 +1,4 @@
-"""`onboard completion`: what a shell needs to complete our commands."""
+"""`onboard completion`: a shell's completion script."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what SHELL needs to complete onboard's commands and options.
+    """Print the script with which SHELL completes onboard's commands and options.
 
     \b
     bash:  eval "$(onboard completion bash)"          in ~/.bashrc

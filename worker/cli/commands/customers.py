@@ -1,4 +1,4 @@
-"""`onboard customer`: one customer's jobs and sessions, one after the other."""
+"""`onboard customer`: one customer's jobs and sessions."""
 
 import json
 from collections import Counter
@@ -9,14 +9,15 @@ from rich.console import Console
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.engine.container import Parts
+from worker.domain.contact.caps import Caps
+from worker.engine.steps.policies import caps_of
 from worker.foundation.timestamps import written_if_any
 from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
 
 
 @click.group()
 def customer() -> None:
-    """One customer: its jobs and its sessions."""
+    """Show one customer: rows, sessions, messages and cost."""
 
 
 @customer.command()
@@ -24,35 +25,35 @@ def customer() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
 def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
-    """The rows and the sessions of the customer ID: what each session came to, why the next one was opened, and what
-    they cost. No address, name, link or token is shown.
+    """Show the rows and sessions of the customer ID: the result of each session, why the next one was opened, and the
+    cost. Shows no address, name, link or token.
     """
     with invocation.parts(migrate=True) as parts:
         found = parts.ledger.of(customer_id)
         if found is None:
-            raise CannotStart("there is no customer of that id; it is the list's customer_id")
-        facts = _facts(parts, found)
+            raise CannotStart("there is no customer with that id; give the customer_id of the list")
+        facts = _facts(caps_of(parts.settings), found)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         _show(facts)
 
 
-def _facts(parts: Parts, found: CustomerFacts) -> dict[str, Any]:
+def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
     issued = Counter(session.account for session in found.sessions)
     accounts = sorted({*issued, *found.lost_calls})
     return {
         "customer": found.customer_id,
         "erased": found.erased,
-        "messages": {"counted": found.messages, "most": parts.caps.messages},
+        "messages": {"counted": found.messages, "most": caps.messages},
         "reissues": {
-            "most": parts.caps.reissues,
+            "most": caps.reissues,
             "used": {
                 purpose: number - 1
                 for purpose, number in sorted(Counter(session.purpose for session in found.sessions).items())
             },
         },
-        # As `credits` of an account counts them; what a contract charges for each is between you and the provider.
+        # Counted as an account's `credits`; what a credit costs is in the contract with the provider.
         "credits": {name: issued[name] + found.lost_calls.get(name, 0) for name in accounts},
         "lost_calls": found.lost_calls,
         "jobs": [
@@ -120,7 +121,7 @@ def _show(facts: dict[str, Any]) -> None:
     for session in facts["sessions"]:
         state = f"{session['state']} {session['result']}".strip()
         messages = ", ".join(_words(one) for one in session["messages"])
-        again = f"; to be looked at {session['check_at']}" if session["check_at"] else ""
+        again = f"; to be checked {session['check_at']}" if session["check_at"] else ""
         console.print(
             f"  {session['issued_at']} to {session['expires_at']}, {session['purpose']} at {session['account']}"
             f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}{again}",
@@ -128,4 +129,4 @@ def _show(facts: dict[str, Any]) -> None:
         )
     spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
     lost = sum(facts["lost_calls"].values())
-    console.print(f"credits: {spent or 'none'}" + (f"; {lost} of them for calls that brought nothing" if lost else ""))
+    console.print(f"credits: {spent or 'none'}" + (f"; {lost} of them for calls without a session" if lost else ""))

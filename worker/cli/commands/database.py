@@ -12,15 +12,16 @@ from worker.store.base.database import Database, reason
 
 @click.group()
 def db() -> None:
-    """The database's schema."""
+    """Upgrade the database's schema."""
 
 
 @db.command()
 @click.pass_obj
 def upgrade(invocation: Invocation) -> None:
-    """Bring the database to this release's schema. Doing it twice does nothing; workers may go on meanwhile.
+    """Upgrade the database to this release's schema. A second upgrade changes nothing. Workers may run meanwhile.
 
-    Workers of an earlier release write what they have in flight, take nothing more, and wait to be replaced.
+    Workers of an earlier release write the results of their calls in flight, claim no more rows, and wait to be
+    replaced.
     """
     database = Database(invocation.settings().database.url)
     try:

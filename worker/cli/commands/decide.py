@@ -1,23 +1,21 @@
-"""What a person decides about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
+"""Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.opening import wake_ups_of
 from worker.engine.container import Parts
 from worker.store.onboarding.batches import BatchFacts
-from worker.store.operators.decisions import Stake, Verdict, Which
-from worker.store.operators.settlement import Decided
+from worker.store.operators.decisions import RepeatCost, Verdict, Which
 
-YES = click.option("--yes", is_flag=True, help="Do not ask.")
+YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 NOTHING_CHANGED = "nothing was changed"
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Count the rows and change nothing.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; change nothing.")
 
 
 @click.command()
@@ -30,26 +28,28 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="Count the rows and chang
 def retry(
     invocation: Invocation, batch: str, account: str | None, row: int | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Put the failed rows of BATCH (a number, or `latest`) back to waiting, attempts at zero.
+    """Try the failed rows of BATCH (a number, or `latest`) again, with their attempts set to zero.
 
-    A row that failed for its data fails again unless a newer list has corrected them. Held rows stay held: a
-    call of theirs may have happened; see `onboard resolve`.
+    A row that failed because of its data fails again, unless a newer list has corrected the data. Held rows stay held,
+    because one of their calls may have happened; see `onboard resolve`.
     """
     with invocation.parts() as parts:
         found = _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), row)
         if dry_run:
-            _say(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
+            _print(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
             return
         decided = parts.decisions.retry(which, now=parts.clock())
-        _ring(parts, decided)
-    _say(found, "retry", decided.rows, "went back to waiting", as_json)
+        wake_ups_of(parts.settings).send(decided.due)
+    _print(found, "retry", decided.rows, "went back to waiting", as_json)
 
 
 @click.command()
 @click.argument("batch")
-@click.option("--repeat", "verdict", flag_value=Verdict.REPEAT.value, help="Make their calls again.")
-@click.option("--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give them up: they are cancelled.")
+@click.option("--repeat", "verdict", flag_value=Verdict.REPEAT.value, help="Make the calls of the held rows again.")
+@click.option(
+    "--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give the held rows up: they are cancelled."
+)
 @click.option("--account", help="Only the rows of this account.")
 @click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
 @YES
@@ -66,35 +66,35 @@ def resolve(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Settle the held rows of BATCH (a number, or `latest`): make their calls again, or give them up.
+    """Decide the held rows of BATCH (a number, or `latest`): make their calls again, or give the rows up.
 
-    A row is held where a call may have been carried out and repeating it may cost a second session, or bring
-    the customer a second text. `onboard report` says what is known of each.
+    A row is held if the outcome of its call is unknown, and repeating the call may cost a second session or send the
+    customer a second text. `onboard report` shows what is known about each row.
     """
     if verdict is None:
-        raise click.UsageError("say --repeat or --abandon")
+        raise click.UsageError("give --repeat or --abandon")
     with invocation.parts() as parts:
-        # What is held in a cancelled batch, because it was being called for, can only be given up.
+        # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), row)
         held = parts.decisions.count_held(which)
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
-            _say(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere)
+            _print(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere)
             return
         if held and not yes:
             costs = {
                 Verdict.REPEAT.value: f"make the calls of {held} held rows again?"
-                f" {_worst(parts.decisions.at_stake(which))}",
+                f" {_worst(parts.decisions.repeat_cost(which))}",
                 Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
                 " opened for them stays open until it expires",
             }
             confirm(costs[verdict])
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
-        _ring(parts, decided)
+        wake_ups_of(parts.settings).send(decided.due)
     words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
-    _say(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
+    _print(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
 
 
 @click.command()
@@ -102,14 +102,11 @@ def resolve(
 @JSON
 @click.pass_obj
 def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
-    """Take nothing more of BATCH (a number, or `latest`) until `onboard resume`.
-
-    Calls that are being made are finished.
-    """
+    """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished."""
     with invocation.parts() as parts:
         found = _find_going(parts, batch)
         decided = parts.decisions.pause(found.id, now=parts.clock())
-    _say(found, "pause", decided.rows, "wait until `onboard resume`", as_json)
+    _print(found, "pause", decided.rows, "wait until `onboard resume`", as_json)
 
 
 @click.command()
@@ -117,16 +114,16 @@ def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
-    """Go on with BATCH (a number, or `latest`) after `onboard pause`, or after it paused itself.
+    """Resume BATCH (a number, or `latest`) after `onboard pause`, or after it paused itself.
 
-    A batch pauses itself when too many of its messages are refused or come back (`onboard status` says how many);
-    once it is resumed they are counted anew.
+    A batch pauses itself when too many of its messages are refused or bounce (`onboard status` shows how many). After a
+    resume they are counted from zero.
     """
     with invocation.parts() as parts:
         found = _find_going(parts, batch)
         decided = parts.decisions.resume(found.id, now=parts.clock())
-        _ring(parts, decided)
-    _say(found, "resume", decided.rows, "go on", as_json)
+        wake_ups_of(parts.settings).send(decided.due)
+    _print(found, "resume", decided.rows, "go on", as_json)
 
 
 @click.command()
@@ -135,29 +132,29 @@ def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None:
-    """End every row of BATCH (a number, or `latest`) that has not ended. It cannot be undone.
+    """Cancel every row of BATCH (a number, or `latest`) that has not ended. This cannot be undone.
 
-    Messages that have not left are not sent. Sessions that are open stay open at the provider until they
-    expire. Calls that are being made are finished first.
+    Messages that have not been sent are not sent. Open sessions stay open at the provider until they expire. Calls in
+    flight are finished first.
     """
     with invocation.parts() as parts:
         found = find_kept(parts, batch)
         if not yes:
             confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
-    _say(found, "cancel", decided.rows, "were cancelled", as_json)
+    _print(found, "cancel", decided.rows, "were cancelled", as_json)
 
 
-def _worst(stake: Stake) -> str:
-    """What repeating may cost, in words."""
-    sessions, messages = sum(stake.sessions.values()), sum(stake.messages.values())
+def _worst(cost: RepeatCost) -> str:
+    """What repeating may cost, for people."""
+    sessions, messages = sum(cost.sessions.values()), sum(cost.messages.values())
     costs = []
     if sessions:
         second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
-        costs.append(f"pays for {second} ({_each(stake.sessions)})")
+        costs.append(f"pays for {second} ({_each(cost.sessions)})")
     if messages:
         second = "a customer a second message" if messages == 1 else f"{messages:,} customers a second message"
-        costs.append(f"brings {second} ({_each(stake.messages)})")
+        costs.append(f"brings {second} ({_each(cost.messages)})")
     return f"At worst that {' and '.join(costs)}" if costs else "They have been settled meanwhile"
 
 
@@ -166,7 +163,7 @@ def _each(numbers: dict[str, int]) -> str:
 
 
 class NotConfirmed(click.ClickException):
-    """A person said no."""
+    """The operator answered no."""
 
     exit_code = NEEDS_A_PERSON
 
@@ -175,20 +172,20 @@ class NotConfirmed(click.ClickException):
 
 
 def confirm(question: str) -> None:
-    """Ask. Raises NotConfirmed when a person says no, CannotStart where nobody can be asked."""
+    """Ask the operator. Raises NotConfirmed if the answer is no, CannotStart if there is no terminal to ask on."""
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort as error:
         if isinstance(error.__context__, EOFError):
             click.echo(err=True)
-            raise CannotStart("nobody can be asked here; say --yes") from None
+            raise CannotStart("this needs a confirmation, and there is no terminal to ask on; give --yes") from None
         raise
     if not agreed:
         raise NotConfirmed(NOTHING_CHANGED)
 
 
 def _find_going(parts: Parts, which: str) -> BatchFacts:
-    """The batch. Raises CannotStart when it was cancelled, or there is none."""
+    """The batch. Raises CannotStart if it was cancelled, or there is none."""
     batch = find_kept(parts, which)
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} was cancelled, which cannot be undone; its list can be run --again")
@@ -196,7 +193,7 @@ def _find_going(parts: Parts, which: str) -> BatchFacts:
 
 
 def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
-    """The account that a decision is about. Raises CannotStart when neither configuration nor batch has it."""
+    """The account that a decision is about. Raises CannotStart if neither the configuration nor the batch has it."""
     if account is not None and account not in parts.accounts:
         names = parts.accounts.keys() | parts.facts.counts(batch.id).accounts.keys()
         if account not in names:
@@ -204,20 +201,7 @@ def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
     return account
 
 
-def _ring(parts: Parts, decided: Decided) -> None:
-    """Tell workers elsewhere at once; without a broker the next `run` finds the rows, and the sweep does anyway."""
-    if parts.settings.broker.url.startswith("memory"):
-        return
-    # The application that rings reads the configuration for itself: the one that this command was given.
-    os.environ["ONBOARDING_CONFIG"] = str(Path(parts.settings.path).resolve())
-    from worker.runtime.wakeups import ring
-
-    due = [("issue", account) for account in sorted(decided.accounts)]
-    due += [("invite", channel) for channel in sorted(decided.channels)]
-    all(ring(step, name) for step, name in due)  # none after one that failed: a broker that hangs costs its time once
-
-
-def _say(
+def _print(
     batch: BatchFacts,
     action: str,
     rows: int,
@@ -225,7 +209,7 @@ def _say(
     as_json: bool,
     elsewhere: dict[int, int] | None = None,
 ) -> None:
-    """What was decided. `elsewhere`: rows that are held by those they joined, which other batches lead."""
+    """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch."""
     if as_json:
         facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
         if elsewhere is not None:

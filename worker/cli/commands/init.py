@@ -1,4 +1,4 @@
-"""`onboard init` and `onboard keys`: a configuration to start from, and keys to encrypt with."""
+"""`onboard init` and `onboard keys`: a first configuration, and encryption keys."""
 
 import json
 import os
@@ -21,28 +21,36 @@ PORT = click.IntRange(1, 65_535)
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option(
-    "--sandbox", is_flag=True, help="Point it at `onboard sandbox` on this machine: nothing is sent anywhere."
+    "--sandbox", is_flag=True, help="Use `onboard sandbox` on this machine: nothing is sent to real customers."
 )
-@click.option("--port", type=PORT, default=9200, show_default=True, help="The sandbox's providers (with --sandbox).")
-@click.option("--smtp-port", type=PORT, default=9225, show_default=True, help="The sandbox's mailbox (with --sandbox).")
-@click.option("--force", is_flag=True, help="Replace an onboarding.toml that is there. A key is never replaced.")
+@click.option(
+    "--port", type=PORT, default=9200, show_default=True, help="The port of the sandbox's providers (with --sandbox)."
+)
+@click.option(
+    "--smtp-port",
+    type=PORT,
+    default=9225,
+    show_default=True,
+    help="The port of the sandbox's mailbox (with --sandbox).",
+)
+@click.option("--force", is_flag=True, help="Replace an existing onboarding.toml. A key is never replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool, as_json: bool) -> None:
-    """Write an onboarding.toml to start from, and a key to encrypt with.
+    """Write a first onboarding.toml, and an encryption key, into DIRECTORY (default: the current one).
 
-    Into DIRECTORY, by default this one. Nothing that is there is overwritten without --force; an existing
-    key never is, as everything it has encrypted would be lost.
+    An existing onboarding.toml is replaced only with --force. An existing key is never replaced: everything that it has
+    encrypted would be lost.
     """
     config, key = directory / CONFIG, directory / KEY
     if os.path.lexists(config) and not force:
-        raise CannotStart(f"{config} is there already; --force replaces it (and leaves {KEY} alone)")
+        raise CannotStart(f"{config} exists; --force replaces it (and keeps {KEY})")
     written, kept = [str(config)], list[str]()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if sandbox:
             written += _write_sandbox_secrets(directory / SECRETS)
         (written if _write_new(key, new_key() + "\n") else kept).append(str(key))
-        # Last: a directory with a configuration in it has everything that the configuration names.
+        # Last: a directory with a configuration also has all files that the configuration names.
         text = sandbox_starter(port=port, smtp_port=smtp_port) if sandbox else starter()
         _replace(config, text, mode=0o644)
     except OSError as error:
@@ -64,17 +72,17 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
 
 @click.group()
 def keys() -> None:
-    """Keys that personal data and tokens are encrypted with."""
+    """Make keys that encrypt personal data and tokens."""
 
 
 @keys.command("new")
 def keys_new() -> None:
-    """Print a new key, alone, for `[encryption] keys` or the environment's ONBOARDING_KEY. Needs no configuration."""
+    """Print a new key, for `[encryption] keys` or the variable ONBOARDING_KEY. Needs no configuration."""
     click.echo(new_key())
 
 
 def _write_new(path: Path, text: str) -> bool:
-    """Write a file that only its owner can read; False, and nothing done, where there is one."""
+    """Write a file that only its owner can read; False, without a change, if the file exists."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:
@@ -85,7 +93,7 @@ def _write_new(path: Path, text: str) -> bool:
 
 
 def _replace(path: Path, text: str, *, mode: int) -> None:
-    """Write the file whole or not at all: a reader never sees half of it."""
+    """Write the whole file or nothing: a reader never sees half of it."""
     part = path.with_name(f".{path.name}.part")
     with suppress(FileNotFoundError):
         part.unlink()
@@ -109,7 +117,7 @@ def _next_steps(directory: Path, *, sandbox: bool, port: int, smtp_port: int) ->
         ports = "" if (port, smtp_port) == (9200, 9225) else f" --port {port} --smtp-port {smtp_port}"
         return [f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)", *run]
     return [
-        f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and fit {directory / CONFIG} to your accounts",
+        f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and adapt {directory / CONFIG} to your accounts",
         f"back up {directory / KEY}; keep it out of version control",
         *run,
     ]

@@ -1,4 +1,4 @@
-"""`onboard outbox`: what others are yet to be told, and what they did not take."""
+"""`onboard outbox`: outgoing events that wait or were given up."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written, written_if_any
-from worker.store.outbox import relay as telling
+from worker.store.outbox import relay
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 SHOWN = 100  # events that were given up
@@ -19,14 +19,14 @@ SHOWN = 100  # events that were given up
 
 @click.group()
 def outbox() -> None:
-    """What others (`[bus]`, `[subscribers]`) are yet to be told, and what they did not take."""
+    """Outgoing events (to `[bus]` and `[subscribers]`): waiting, and given up."""
 
 
 @outbox.command("list")
 @JSON
 @click.pass_obj
 def list_outbox(invocation: Invocation, as_json: bool) -> None:
-    """How much waits for each of them, why, and the events that were given up (the newest 100)."""
+    """How many events wait for each target, why, and the events that were given up (the newest 100)."""
     with invocation.parts(migrate=True) as parts:
         targets, given_up = _targets(parts), _given_up(parts)
     if as_json:
@@ -43,33 +43,33 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
 
 @outbox.command("retry")
 @click.argument("target", required=False)
-@click.option("--number", type=int, help="Only the event of this number.")
+@click.option("--number", type=int, help="Only the event with this number (see `onboard outbox list`).")
 @JSON
 @click.pass_obj
 def retry_outbox(invocation: Invocation, target: str | None, number: int | None, as_json: bool) -> None:
-    """Tell again what was given up: of TARGET, or of all; it is repeated for as long as a new event."""
+    """Publish given-up events again: of TARGET, or of all targets. They are retried for as long as new events."""
     with invocation.parts(migrate=True) as parts:
         known = sorted(parts.subscriptions.targets)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
-        rows = telling.again(parts.database, target=target, number=number, now=parts.clock())
-    click.echo(json.dumps({"events": rows}) if as_json else f"{rows:,} events are told again")
+        rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())
+    click.echo(json.dumps({"events": rows}) if as_json else f"{rows:,} events will be published again")
 
 
 def _targets(parts: Parts) -> list[dict[str, Any]]:
-    found, states, now = telling.status(parts.database), parts.budgets.all(), parts.clock()
+    found, states, now = relay.status(parts.database), parts.budgets.all(), parts.clock()
     facts = []
     for name in sorted({*parts.subscriptions.targets, *found}):
-        stands = found.get(name, telling.TargetStatus(0, 0, None))
+        counts = found.get(name, relay.TargetStatus(0, 0, None))
         state = states.get(name)
         paused = state is not None and state.blocked_until is not None and state.blocked_until > now
         facts.append(
             {
                 "target": name,
                 "configured": name in parts.subscriptions.targets,
-                "waiting": stands.waiting,
-                "oldest": written_if_any(stands.oldest),
-                "given_up": stands.given_up,
+                "waiting": counts.waiting,
+                "oldest": written_if_any(counts.oldest),
+                "given_up": counts.given_up,
                 "paused_until": written_if_any(state.blocked_until) if paused and state else None,
                 "pause_reason": state.pause_reason if state and state.pauses else None,
             }
@@ -90,14 +90,14 @@ def _given_up(parts: Parts) -> list[dict[str, Any]]:
             "attempts": row.attempts,
             "detail": row.detail,
         }
-        for row in telling.given_up(parts.database, most=SHOWN)
+        for row in relay.given_up(parts.database, most=SHOWN)
     ]
 
 
 def _now(item: dict[str, Any]) -> str:
     if not item["configured"]:
-        return "not configured any more: its events are removed after 30 days"
+        return "no longer configured: its events are deleted after 30 days"
     if item["pause_reason"]:
-        until = f"until {item['paused_until']}" if item["paused_until"] else "a single event goes first"
+        until = f"until {item['paused_until']}" if item["paused_until"] else "then one event is tried first"
         return f"paused, {until}: {item['pause_reason']}"
-    return f"the oldest of {item['oldest']}" if item["waiting"] else "nothing waits"
+    return f"oldest: {item['oldest']}" if item["waiting"] else "nothing waits"

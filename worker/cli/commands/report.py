@@ -1,4 +1,4 @@
-"""`onboard report`: what became of each row."""
+"""`onboard report`: the result of each row."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept, operator
-from worker.engine.reporting.batch_report import Columns, status, write_csv, write_jsonl
+from worker.engine.reporting.batch_report import Columns, write_csv, write_jsonl
 
 
 @click.command()
@@ -20,21 +20,25 @@ from worker.engine.reporting.batch_report import Columns, status, write_csv, wri
     "--format",
     "form",
     type=click.Choice(["csv", "jsonl", "html"]),
-    help="[default: by the ending of --out, else csv]",
+    help="The report's format.  [default: by the suffix of --out, else csv]",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there.  [default: standard output]")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
+)
 @click.option(
     "--with-links",
     is_flag=True,
-    help="Add each session's link, for those who send them themselves. It is noted in the audit log: whoever has"
-    " a link can use it.",
+    help="Add each session's link, if you send the links yourself. Anyone with a link can use it, so the audit log"
+    " records this.",
 )
-@click.option("--with-routes", is_flag=True, help="Add why each row's account was chosen (always in the page).")
+@click.option(
+    "--with-routes", is_flag=True, help="Add why each row's account was chosen (HTML reports always have it)."
+)
 @click.pass_obj
 def report(
     invocation: Invocation, batch: str, form: str | None, out: Path | None, with_links: bool, with_routes: bool
 ) -> None:
-    """What became of each row of BATCH (a number, or `latest`), rejected ones too.
+    """Write the result of each row of BATCH (a number, or `latest`), with rejected rows.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
     waits, error, action. Times are ISO 8601 UTC. Safe to open in a spreadsheet.
@@ -51,7 +55,9 @@ def report(
             if form == "html":
                 from worker.engine.reporting.html_report import write_html
 
-                count = write_html(stream, status(parts, found), lines, with_link=with_links, now=parts.clock())
+                count = write_html(
+                    stream, parts.reporting.status(found), lines, with_link=with_links, now=parts.clock()
+                )
             else:
                 write = write_csv if form == "csv" else write_jsonl
                 count = write(stream, lines, Columns(links=with_links, routes=with_routes))
@@ -61,11 +67,11 @@ def report(
 
 @contextmanager
 def opened(out: Path | None) -> Iterator[TextIO]:
-    """Written beside its place and then moved there: nobody opens half a report. Only its owner can read it."""
+    """A report is written to a temporary file and then renamed: never half a report. Only its owner can read it."""
     if out is None:
         yield sys.stdout
         return
-    if out.exists() and not out.is_file():  # a pipe or a device: to be written to, never to be replaced
+    if out.exists() and not out.is_file():  # a pipe or a device: written to, not replaced
         with out.open("w", encoding="utf-8", newline="") as stream:
             yield stream
         return

@@ -1,4 +1,4 @@
-"""`onboard sandbox`: the providers and a mailbox, played on this machine."""
+"""`onboard sandbox`: simulates the providers and a mailbox on this machine."""
 
 import asyncio
 import errno
@@ -19,42 +19,42 @@ DEFAULTS = SandboxOptions()
 EXAMPLES = """\b
 Examples:
   onboard sandbox
-      everything works, at once
+      every call succeeds, at once
   onboard sandbox --fault 429:0.05,retry-after=1 --fault 500:0.01 --seed 7
-      one call in twenty is told to wait a second, one in a hundred fails; the same ones each time
+      one call in twenty is rate-limited for a second, one in a hundred fails; the same calls each time
   onboard sandbox --fault drop-after:0.01,endpoint=idenfy-kyc
       one iDenfy call in a hundred opens a session and is never answered
   onboard sandbox --limit 50/second --limit frankieone-v2=5/second
-      more than that is refused with 429
+      calls above the limit are refused with 429
   onboard sandbox --latency 80ms --latency idenfy-kyc=8s
       slow answers, very slow ones from iDenfy
   onboard sandbox --smtp-fault 450:0.05 --smtp-refuse nobody@example.com
       greylisting, and an address that does not exist
   onboard sandbox --customers finish:0.6,deny:0.1 --time-scale 3600 --seed 7 \\
       --webhooks idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc
-      six of ten customers finish within minutes, one is denied, the rest never comes; an hour takes a second
+      six of ten customers finish within minutes, one is denied, the rest do nothing; an hour takes a second
 
 \b
 Fault kinds:
-  401 402 403 408 429 500 502 503 504   that answer, in the provider's words
+  401 402 403 408 429 500 502 503 504   that status, with the provider's text
   400-too-many   iDenfy's hourly quota: 400 with TOO_MANY_REQUESTS
-  drop-before    the connection is closed, nothing was done
-  drop-after     the session is opened, the connection closed without an answer
+  drop-before    the connection is closed, no session is opened
+  drop-after     the session is opened, the connection is closed without an answer
   half-body      the session is opened, the answer breaks off in the middle
   hang           no answer at all
   html           200 with a web page
   huge           200 with 64 MiB
   redirect       307
-  past-expiry    the session is opened, its expiry lies in the past
-  strange-link   the session is opened, its link leads to a strange host
-  wrong-token    the session is opened, its token is no text
-Fault options: retry-after=ANYTHING, endpoint=NAME, processed=yes (the session is opened all the same).
+  past-expiry    the session is opened, its expiry is in the past
+  strange-link   the session is opened, its link leads to an unexpected host
+  wrong-token    the session is opened, its token is not a string
+Fault options: retry-after=VALUE, endpoint=NAME, processed=yes (the session is opened nevertheless).
 Endpoints: idenfy-kyc, idenfy-kyc-list, idenfy-kyb, frankieone-v1, frankieone-v2, twilio, twilio-list;
 for --latency also smtp.
-Without an endpoint, faults, limits and latencies are the identity providers' alone.
+Without an endpoint, faults, limits and latencies are for the identity providers only.
 
 \b
-The configuration that goes with it (the credentials are invented):
+The configuration to use with it (the credentials are invented):
   idenfy-kyc      base_url http://127.0.0.1:9200/idenfy, sandbox-key, sandbox-secret,
   and idenfy-kyb  in either dialect
   frankieone-v1   base_url http://127.0.0.1:9200/frankieone, sandbox-key,
@@ -62,13 +62,13 @@ The configuration that goes with it (the credentials are invented):
   email           smtp://127.0.0.1:9225
   sms             base_url http://127.0.0.1:9200/twilio, from +15005550006, sandbox-token,
                   account AC00000000000000000000000000000001
-What was received: http://127.0.0.1:9200/ in a browser, /_sandbox/log, /_sandbox/mailbox,
+To see what it received: http://127.0.0.1:9200/ in a browser, /_sandbox/log, /_sandbox/mailbox,
 /_sandbox/texts.
 """
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Two words with a colon between them. Raises ValueError."""
+    """Split two words at their colon. Raises ValueError."""
     first, colon, second = text.partition(":")
     if not (first and colon and second):
         raise ValueError("expected two words with a colon between them")
@@ -80,16 +80,18 @@ PORT = click.IntRange(0, 65_535)
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--host", default=DEFAULTS.host, show_default=True, help="The address to listen at.")
-@click.option("--port", type=PORT, default=9200, show_default=True, help="Of the providers; 0 takes a free one.")
-@click.option("--smtp-port", type=PORT, default=9225, show_default=True, help="Of the mailbox; 0 takes a free one.")
+@click.option("--host", default=DEFAULTS.host, show_default=True, help="The address to listen on.")
+@click.option("--port", type=PORT, default=9200, show_default=True, help="The port of the providers; 0: any free port.")
+@click.option(
+    "--smtp-port", type=PORT, default=9225, show_default=True, help="The port of the mailbox; 0: any free port."
+)
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     type=Read("fault", Fault.parse),
     metavar="KIND:SHARE[,OPTION…]",
-    help="A share of the provider calls goes wrong, such as 429:0.05,retry-after=1. Repeatable.",
+    help="A fault for a share of the provider calls, such as 429:0.05,retry-after=1. Repeatable.",
 )
 @click.option(
     "--smtp-fault",
@@ -97,7 +99,7 @@ PORT = click.IntRange(0, 65_535)
     multiple=True,
     type=Read("fault", SmtpFault.parse),
     metavar="KIND:SHARE",
-    help="A share of the messages goes wrong: 450:0.05, 550:0.01, 554:0.01,at=data, drop-before:0.01, "
+    help="A fault for a share of the emails: 450:0.05, 550:0.01, 554:0.01,at=data, drop-before:0.01, "
     "drop-after:0.01. Repeatable.",
 )
 @click.option(
@@ -107,14 +109,14 @@ PORT = click.IntRange(0, 65_535)
     metavar="ADDRESS",
     help="Refuse this recipient with 550. Repeatable.",
 )
-@click.option("--smtp-auth", type=PAIR, metavar="USER:PASSWORD", help="Demand this login from who sends mail.")
+@click.option("--smtp-auth", type=PAIR, metavar="USER:PASSWORD", help="Require this login for sending email.")
 @click.option(
     "--latency",
     "latencies",
     multiple=True,
     type=Read("latency", Latency.parse),
     metavar="[ENDPOINT=]TIME",
-    help="How long answers take: 80ms, or idenfy-kyc=8s. Repeatable.",
+    help="How long answers take, such as 80ms, or idenfy-kyc=8s. Repeatable.",
 )
 @click.option(
     "--limit",
@@ -122,17 +124,17 @@ PORT = click.IntRange(0, 65_535)
     multiple=True,
     type=Read("limit", RateLimit.parse),
     metavar="[ENDPOINT=]N/PERIOD",
-    help="Refuse more than that for each credential: 50/second, 10000/hour, frankieone-v2=5/second. Repeatable.",
+    help="The rate limit of each credential: 50/second, 10000/hour, frankieone-v2=5/second. Repeatable.",
 )
 @click.option(
     "--limit-retry-after",
     type=click.Choice(["seconds", "date", "garbage", "none"]),
     default=DEFAULTS.limit_retry_after,
     show_default=True,
-    help="How a refusal by a limit says when to come again.",
+    help="The form of Retry-After when a limit refuses a call.",
 )
-@click.option("--seed", type=int, help="The same seed, the same faults in the same order, and the same customers.")
-@click.option("--conflict", is_flag=True, help="iDenfy: 409 for a second live session of a customer.")
+@click.option("--seed", type=int, help="The same seed gives the same faults in the same order, and the same customers.")
+@click.option("--conflict", is_flag=True, help="iDenfy: answer 409 for a second live session of a customer.")
 @click.option("--credits", "credit", type=click.IntRange(0), help="iDenfy: sessions until the token limit is reached.")
 @click.option(
     "--frankieone-lifetime",
@@ -140,19 +142,30 @@ PORT = click.IntRange(0, 65_535)
     default=int(DEFAULTS.frankieone_lifetime.total_seconds()),
     show_default=True,
     metavar="SECONDS",
-    help="How long FrankieOne's tokens live.",
+    help="How long FrankieOne's tokens are valid.",
 )
 @click.option(
-    "--unknown-entity", "unknown", multiple=True, metavar="UUID", help="FrankieOne: answer 404 for it. Repeatable."
+    "--unknown-entity",
+    "unknown",
+    multiple=True,
+    metavar="UUID",
+    help="FrankieOne: answer 404 for this entity. Repeatable.",
 )
-@click.option("--idenfy-credentials", type=PAIR, metavar="KEY:SECRET", help="Instead of the invented ones.")
-@click.option("--frankieone-credentials", type=PAIR, metavar="KEY:CUSTOMER", help="Instead of the invented ones.")
+@click.option(
+    "--idenfy-credentials", type=PAIR, metavar="KEY:SECRET", help="Credentials to use instead of the invented ones."
+)
+@click.option(
+    "--frankieone-credentials",
+    type=PAIR,
+    metavar="KEY:CUSTOMER",
+    help="Credentials to use instead of the invented ones.",
+)
 @click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write what is received there, as JSON lines. It holds tokens: only you can read it.",
+    help="Write the log to this file, as JSON lines. It contains tokens: only you can read it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Say the addresses as one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")
 @customer_options
 def sandbox(
     host: str,
@@ -176,10 +189,10 @@ def sandbox(
     as_json: bool,
     **about_customers: Any,
 ) -> None:
-    """Play the identity-verification providers and a mailbox on this machine.
+    """Simulate the identity-verification providers and a mailbox on this machine.
 
-    As strict as the real ones about credentials, fields and bounds, and with faults on demand. Sends
-    nothing but the webhooks that it is told to. Ends with Ctrl-C.
+    It checks credentials, fields and bounds as strictly as the real providers, and makes faults on demand. It sends
+    nothing but the webhooks of --webhooks and --mail-webhook. Ctrl-C ends it.
     """
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)
@@ -209,45 +222,45 @@ def sandbox(
             log_file=log_file,
             **{name: value for name, value in about_customers.items() if value is not None},
         )
-        played = Sandbox(options)
+        simulator = Sandbox(options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        asyncio.run(serve(played, as_json=as_json))
+        asyncio.run(serve(simulator, as_json=as_json))
     except OSError as error:
         click.echo(f"sandbox: {reason(error)}", err=True)
         raise SystemExit(2) from None
 
 
-async def serve(played: Sandbox, *, as_json: bool) -> None:
-    """Run until SIGINT or SIGTERM. Raises OSError where it cannot start."""
+async def serve(sandbox: Sandbox, *, as_json: bool) -> None:
+    """Run until SIGINT or SIGTERM. Raises OSError if the sandbox cannot start."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, ended.set)
-    async with played:
-        smtp = f"smtp://{played.options.host}:{played.smtp_port}"
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, ended.set)
+    async with sandbox:
+        smtp = f"smtp://{sandbox.options.host}:{sandbox.smtp_port}"
         if as_json:
             facts = {
-                "url": played.url,
+                "url": sandbox.url,
                 "smtp": smtp,
-                "port": played.port,
-                "smtp_port": played.smtp_port,
+                "port": sandbox.port,
+                "smtp_port": sandbox.smtp_port,
                 "base_urls": {
-                    "idenfy": f"{played.url}/idenfy",
-                    "frankieone": f"{played.url}/frankieone",
-                    "twilio": f"{played.url}/twilio",
+                    "idenfy": f"{sandbox.url}/idenfy",
+                    "frankieone": f"{sandbox.url}/frankieone",
+                    "twilio": f"{sandbox.url}/twilio",
                 },
             }
             click.echo(json.dumps(facts))
         else:
-            click.echo(f"sandbox ready: providers at {played.url}, mailbox at {smtp} (Ctrl-C ends it)")
+            click.echo(f"sandbox ready: providers at {sandbox.url}, mailbox at {smtp} (Ctrl-C ends it)")
         await ended.wait()
 
 
 def reason(error: OSError) -> str:
-    """One line that says what to do."""
+    """The error, and what to do."""
     if error.errno == errno.EADDRINUSE:
-        # asyncio's text names the address that is taken.
-        return f"{error.strerror or error}; is another sandbox running? --port and --smtp-port take other ports"
+        # asyncio's text names the address that is in use.
+        return f"{error.strerror or error}; is another sandbox running? --port and --smtp-port set other ports"
     return str(error.strerror or error)

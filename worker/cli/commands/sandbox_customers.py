@@ -1,4 +1,4 @@
-"""The options of `onboard sandbox` that say what its customers do, and where their webhooks go."""
+"""The options of `onboard sandbox` for its customers and their webhooks."""
 
 import functools
 import re
@@ -12,12 +12,12 @@ from worker.cli.option_types import Read
 from worker.sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
 from worker.sandbox.endpoints.opened import SESSIONS
 
-# A long help text is read by nobody: each behaviour is explained in docs/sandbox.md.
+# The help text stays short: docs/sandbox.md explains each behaviour.
 KNOWN = ", ".join(CUSTOMERS)
 
 
 def address(text: str) -> tuple[str, str]:
-    """Read `http://…` or `idenfy-kyc=http://…`. Raises ValueError that says what is expected."""
+    """Read `http://…` or `idenfy-kyc=http://…`. Raises ValueError with what is expected."""
     match = re.fullmatch(rf"(?:({'|'.join(SESSIONS)})=)?(https?://[^\s/?#]+(?:/[^\s?#]*)?)", text.strip(), re.ASCII)
     if not match:
         raise ValueError('expected an address such as "idenfy-kyc=http://127.0.0.1:8080/webhooks/kyc"')
@@ -25,7 +25,7 @@ def address(text: str) -> tuple[str, str]:
 
 
 def plain_address(text: str) -> str:
-    """Read `http://…`. Raises ValueError that says what is expected."""
+    """Read `http://…`. Raises ValueError with what is expected."""
     endpoint, url = address(text)
     if endpoint:
         raise ValueError("expected an address without an endpoint")
@@ -44,31 +44,31 @@ def _shares(known: Any) -> Read:
     return Read("shares", functools.partial(shares, known=list(known)))
 
 
-# Named as the fields of SandboxOptions that they set; None leaves those as they are.
+# The names are the fields of SandboxOptions that the options set; None leaves the default.
 OPTIONS = (
     click.option(
         "--customers",
         type=_shares(CUSTOMERS),
         metavar="DOES:SHARE,…",
-        help=f"What customers do: {KNOWN}; the rest: never.",
+        help=f"Which share of the customers does what: {KNOWN}; the rest never come.",
     ),
     click.option(
         "--customers-after",
         type=Read("times", span_or_range),
         metavar="TIME[..TIME]",
-        help="How long after its session was opened a customer comes.  [default: 10s..2m]",
+        help="When a customer acts, after its session was opened.  [default: 10s..2m]",
     ),
     click.option(
         "--review-after",
         type=Read("time", span),
         metavar="TIME",
-        help="How long a session is looked at by somebody.  [default: 5m]",
+        help="How long a review of a session takes.  [default: 5m]",
     ),
     click.option(
         "--time-scale",
         type=click.FloatRange(0, min_open=True),
         metavar="N",
-        help="The customers' time runs so many times faster: with 86400 a day takes a second.  [default: 1]",
+        help="Run the customers' time N times faster: with 86400 a day takes a second.  [default: 1]",
     ),
     click.option(
         "--webhooks",
@@ -76,8 +76,8 @@ OPTIONS = (
         callback=_as_dict,
         type=Read("address", address, secret=True),
         metavar="[ENDPOINT=]URL",
-        help="Where webhooks go: the account's address, FrankieOne's with its secret. Without an endpoint, "
-        "its name is appended. Repeatable.",
+        help="The address for webhooks: the account's, for FrankieOne with its secret. Without an endpoint, "
+        "the endpoint's name is appended. Repeatable.",
     ),
     click.option(
         "--webhook-trouble",
@@ -85,40 +85,46 @@ OPTIONS = (
         multiple=True,
         type=Read("trouble", TroubleShare.parse),
         metavar="KIND:SHARE",
-        help="A share of the sessions has webhooks that are late:0.1,by=1h, twice:0.05, swapped:0.05 or forged:0.01. "
+        help="Trouble with webhooks, for a share of sessions: late:0.1,by=1h, twice:0.05, swapped:0.05, forged:0.01. "
         "Repeatable.",
     ),
-    click.option("--webhook-key", metavar="KEY", help="Signs iDenfy's.  [default: sandbox-webhook-key]"),
+    click.option(
+        "--webhook-key", metavar="KEY", help="The key that signs iDenfy's webhooks.  [default: sandbox-webhook-key]"
+    ),
     click.option(
         "--webhook-jwt-key",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         callback=_pem,
-        help="An RSA private key (PEM): FrankieOne's carry a token signed with it.",
+        help="An RSA private key (PEM): it signs a token in FrankieOne's webhooks.",
     ),
     click.option(
         "--texts",
         type=_shares(TEXTS),
         metavar="BECOMES:SHARE,…",
-        help=f"What becomes of texts that ask to be told of: {', '.join(TEXTS)}; the rest: delivered.",
+        help=f"What Twilio reports about texts with a callback: {', '.join(TEXTS)}; the rest: delivered.",
     ),
     click.option(
         "--mails",
         type=_shares(MAILS),
         metavar="BECOMES:SHARE,…",
-        help=f"What is told of mails: {', '.join(MAILS)}; of the rest nothing.",
+        help=f"What is reported about emails: {', '.join(MAILS)}; the rest: nothing.",
     ),
     click.option(
         "--mail-webhook",
         type=Read("address", plain_address, secret=True),
         metavar="URL",
-        help="Where it is told of mails.",
+        help="The address for webhooks about emails.",
     ),
-    click.option("--mail-webhook-key", metavar="KEY", help="Signs what is told of mails.  [default: sandbox-mail-key]"),
+    click.option(
+        "--mail-webhook-key",
+        metavar="KEY",
+        help="The key that signs webhooks about emails.  [default: sandbox-mail-key]",
+    ),
 )
 
 
 def customer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All of them, in their order."""
+    """Add all options to the command, in their order."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -11,82 +11,63 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from worker.cli.invocation import Invocation, find_batch
-from worker.domain.contact.send_decision import IN_REVIEW, QUIET, WAITS_FOR_SENDER
+from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers
+from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import unpublished, unpublished_in_words
-from worker.engine.reporting.batch_report import status as facts_of
+from worker.engine.outbox_targets import unpublished_in_words
 from worker.foundation.clock import monotonic
 from worker.runtime.batch_run import COUNT_SHARE
 from worker.store.onboarding.batches import BatchFacts
 
-# In the order of a row's life; a batch shows those it has.
-ROWS = (
-    "waiting",
-    "working",
-    "issued",
-    "invited",
-    "completed",
-    "lapsed",
-    "held",
-    "failed",
-    "cancelled",
-    "rejected",
-    "duplicate",
-)
+# The states in the order of a row's life; a batch shows the states that its rows have.
+ROWS = (*JobState, *LineState)
+CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "rate-limited", "errors": "errors"}
 
 
-CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "told to wait", "errors": "errors"}
-
-
-WAITING_FOR = {
-    QUIET: "for the end of quiet hours",
-    WAITS_FOR_SENDER: "for room in their sender's queue",
-    IN_REVIEW: "for what is decided about their customers, who have handed everything in",
-}
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
 
 
 @click.command()
 @click.argument("batch", required=False)
-@click.option("--watch", is_flag=True, help="Show it again each second, until the batch is out or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh each second, until the batch's invitations are sent, or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
 def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool) -> None:
-    """How BATCH stands (a number, or `latest`); without one, all of them.
+    """Show the state of BATCH (a number, or `latest`); without BATCH, of all batches.
 
-    What is waiting, what has been sent, what needs a person, when it will be done and what limits it.
+    How many rows wait, are sent or need a person, when the batch will be done, and what limits it.
     """
     if watch and as_json:
-        raise click.UsageError("--watch is for people: a script asks again with --json")
+        raise click.UsageError("--watch is for people; a script calls `status --json` again")
     with invocation.parts(migrate=True) as parts:
         if watch:
             _watch(parts, find_batch(parts, batch or "latest"))
             return
         if batch is not None:
-            facts = facts_of(parts, find_batch(parts, batch))
+            facts = parts.reporting.status(find_batch(parts, batch))
             if as_json:
                 click.echo(json.dumps(facts, ensure_ascii=False))
             else:
                 show_status(facts)
             return
         counted = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        every = [facts_of(parts, one, counts) for one, counts in counted]
-        nobody_tells = unpublished(parts)
+        every = [parts.reporting.status(one, counts) for one, counts in counted]
+        not_publishing = parts.outbox_targets.unpublished()
     if as_json:
         click.echo(json.dumps({"batches": every}, ensure_ascii=False))
     elif not every:
         click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
     else:
         _show_all(every, [counts.out for _, counts in counted])
-    if nobody_tells:
-        click.echo(f"warning: {unpublished_in_words(nobody_tells)}: see `onboard outbox list`", err=True)
+    if not_publishing:
+        click.echo(f"warning: {unpublished_in_words(not_publishing)}: see `onboard outbox list`", err=True)
 
 
 def show_status(facts: dict[str, Any]) -> None:
     """One batch for people, on standard output."""
-    # A line is a line: a time that is broken in two can be neither read nor searched for.
+    # Lines are not wrapped: a time broken in two can be neither read nor searched for.
     Console(highlight=False).print(_lines(facts), soft_wrap=True)
 
 
@@ -95,11 +76,11 @@ def _watch(parts: Parts, batch: BatchFacts) -> None:
         while True:
             current = parts.batches.find(str(batch.id)) or batch
             began = monotonic()
-            facts = facts_of(parts, current)
+            facts = parts.reporting.status(current)
             live.update(_lines(facts), refresh=True)
             if facts["state"] in AT_REST:
                 return
-            # Counting a million rows takes about a second: it must not be most of what the database does.
+            # Counting a million rows takes about a second: it must not be most of the database's work.
             time.sleep(max(WATCH_SECONDS, (monotonic() - began) / COUNT_SHARE))
 
 
@@ -111,18 +92,18 @@ def _lines(facts: dict[str, Any]) -> Text:
     def line(name: str, words: str, style: str = "") -> None:
         text.append(f"\n  {name:<12} {words}", style=f"not bold {style}".strip())
 
-    standing = [f"{rows[state]:,} {state}" for state in ROWS if rows[state]]
+    states = [f"{rows[state]:,} {state}" for state in ROWS if rows[state]]
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
-    line("rows", f"{rows['total']:,}: {', '.join(standing) or 'none'}")
+    line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
     line("invitations", ", ".join(messages) or "none")
     if "pause_reason" in facts:
         line("paused", facts["pause_reason"], "red")
     for name, account in facts["accounts"].items():
         line(name, ", ".join(f"{account[key]:,} {word}" for key, word in CALLS.items()))
         if account["in_doubt"]:
-            line("", f"{lost_answers(account['in_doubt'], 0)}, to be looked up")
+            line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
         if account["late"]:
-            line("", f"{account['late']:,} sessions opened late, which the report names", "red")
+            line("", f"{account['late']:,} sessions in answers that came too late; the report names them", "red")
         if account["stopped"]:
             line("", f"stopped: {account['stopped']}", "red")
     if facts["results"]:
@@ -138,12 +119,12 @@ def _lines(facts: dict[str, Any]) -> Text:
 
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
-    """What of a batch waits for a later hour, and until when."""
-    until = "looked at again at" if reason == IN_REVIEW else "until"
+    """How many rows of a batch wait for a later hour, until when and why."""
+    until = "checked again at" if reason == Reason.IN_REVIEW else "until"
     span = f"{until} {waits['from']}"
     if waits["until"] != waits["from"]:
         span = f"the first {until} {waits['from']}, the last {until} {waits['until']}"
-    return f"{waits['rows']:,} {WAITING_FOR[reason]}: {span}"
+    return f"{waits['rows']:,} {span}: {meaning_of(reason)}"
 
 
 def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:

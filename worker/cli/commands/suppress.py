@@ -1,4 +1,4 @@
-"""`onboard suppress`: addresses that must not be written to."""
+"""`onboard suppress`: the do-not-contact list."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import click
 from worker.cli.commands.decide import YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, operator
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.countries import alpha2
@@ -19,29 +19,29 @@ from worker.foundation.timestamps import written
 from worker.store.messages import suppressions
 
 CHUNK = 500
-ASKED_FOR = (Reason.STOP, Reason.COMPLAINT)  # what only the customer may take back
-HELP = """Keep ADDRESSES (emails, phone numbers) from being written to, by any list, event or reminder.
+ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
+HELP = """Put ADDRESSES (emails, phone numbers) on the do-not-contact list: no list, event or reminder writes to them.
 
 \b
   onboard suppress vita@example.com +37060000000
   onboard suppress 060000000 --country LT --reason complaint
-  onboard suppress --file unsubscribed.txt        one address a line; - reads standard input
-  onboard suppress --check vita@example.com       is it, why, since when?
-  onboard suppress --remove vita@example.com      it may be written to again
-  onboard suppress --list                         how many there are
+  onboard suppress --file unsubscribed.txt        one address per line; - reads standard input
+  onboard suppress --check vita@example.com       is it suppressed, why, since when?
+  onboard suppress --remove vita@example.com      allow messages to it again
+  onboard suppress --list                         how many addresses are suppressed
 
-It holds at once: an address is looked at before a session is asked for, and when its message is about to leave. Rows
-that failed for it go on with `onboard retry BATCH` once the address may be written to again. Messages that bounce for
-good, complaints and answers of STOP do the same by themselves. Only a keyed hash of an address is kept, so that the
-list can be asked, but read by nobody; it stays when a customer is erased. Emails count without regard to case. A
-suppressed email says nothing of the same customer's phone. Each use is noted in the audit log, without the address.
-With --file an address is not kept in your shell's history either.
+It takes effect at once: the worker checks an address before it opens a session, and again before it sends a message.
+After an address was removed from the list, `onboard retry BATCH` tries its failed rows again. Permanent bounces,
+complaints and answers of STOP suppress an address automatically. Only a keyed hash of an address is stored: the list
+can be checked for an address, but cannot be read. It stays when a customer is erased. Upper and lower case of
+emails do not matter. Suppressing an email does not suppress the same customer's phone. The audit log records each use,
+without the address. With --file the address is not in your shell's history either.
 """
 
 
 @dataclass(frozen=True, repr=False)
 class _Given:
-    """One address that was given; `place` is its line, or its place on the command line. Personal: no repr."""
+    """One given address; `place` is its line, or its position on the command line. Personal: no repr."""
 
     place: int
     channel: str
@@ -58,24 +58,31 @@ class _Refused:
 @click.command(help=HELP)
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
 @click.option(
-    "--file", "file", type=click.File(encoding="utf-8-sig"), help="Addresses, one a line; - is standard input."
+    "--file",
+    "file",
+    type=click.File(encoding="utf-8-sig"),
+    help="A file of addresses, one per line; - is standard input.",
 )
-@click.option("--country", default="", help="The country of phone numbers that are written without a +.")
+@click.option("--country", default="", help="The country of phone numbers without a +, such as LT.")
 @click.option(
     "--reason",
-    type=click.Choice([reason.value for reason in Reason]),
-    default=Reason.MANUAL.value,
+    type=click.Choice([reason.value for reason in SuppressionReason]),
+    default=SuppressionReason.MANUAL.value,
     show_default=True,
-    help="Why. Of several for one address the strongest is kept: bounce, manual, stop, complaint, in this order.",
+    help="The reason. If an address has several, the last in this order is kept: bounce, manual, stop, complaint.",
 )
-@click.option("--remove", "what", flag_value="remove", help="Let them be written to again.")
-@click.option("--check", "what", flag_value="check", help="Say of each whether it is suppressed; changes nothing.")
-@click.option("--list", "what", flag_value="list", help="How many there are, by channel and reason.")
+@click.option("--remove", "what", flag_value="remove", help="Allow messages to the addresses again.")
+@click.option(
+    "--check", "what", flag_value="check", help="Show for each address whether it is suppressed; changes nothing."
+)
+@click.option(
+    "--list", "what", flag_value="list", help="Show how many addresses are suppressed, by channel and reason."
+)
 @click.option(
     "--forget-unknown",
     "what",
     flag_value="forget",
-    help="Remove those that a key of before hashed which is no longer configured: they can never be found again.",
+    help="Remove addresses hashed by a key that is no longer configured: they can never be matched again.",
 )
 @YES
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -92,7 +99,7 @@ def suppress(
 ) -> None:
     if what in ("list", "forget"):
         if addresses or file:
-            raise click.UsageError("this takes no address: nobody can read which there are; --check asks for one")
+            raise click.UsageError("this takes no address: the list cannot be read; --check checks one address")
     elif bool(addresses) == (file is not None):
         raise click.UsageError("give addresses, or a --file of them")
     lines = file if file is not None else addresses
@@ -106,7 +113,7 @@ def suppress(
         given, refused = _read(lines, country)
         if refused and file is None:
             problems = [f"address {one.place}: {one.problem}; {one.hint}" for one in refused]
-            raise CannotStart("\n".join([*problems, "nothing was done, for the others neither"]))
+            raise CannotStart("\n".join([*problems, "nothing was changed, for no address"]))
         for one in refused:
             click.echo(f"line {one.place}: {one.problem}; {one.hint}", err=True)
         if what == "check":
@@ -114,13 +121,13 @@ def suppress(
         elif what == "remove":
             _remove(parts, given, refused, yes=yes, as_json=as_json)
         else:
-            _add(parts, given, refused, Reason(reason), as_json=as_json)
+            _add(parts, given, refused, SuppressionReason(reason), as_json=as_json)
     if refused:
         raise SystemExit(NEEDS_A_PERSON)
 
 
 def _read(lines: Any, country: str) -> tuple[list[_Given], list[_Refused]]:
-    """The addresses, and what is none. Raises CannotStart for a country that is none, or a file that is no text."""
+    """The addresses, and what is none. Raises CannotStart for an unknown country, or a file that is not text."""
     code = alpha2(country) if country else ""
     if code is None:
         raise CannotStart("--country: expected a country's code, such as LT")
@@ -140,7 +147,7 @@ def _read(lines: Any, country: str) -> tuple[list[_Given], list[_Refused]]:
             else:
                 given.append(_Given(place, channel, found))
     except UnicodeDecodeError:
-        raise CannotStart("--file: expected text in UTF-8, one address a line") from None
+        raise CannotStart("--file: expected text in UTF-8, one address per line") from None
     return given, refused
 
 
@@ -149,7 +156,9 @@ def _chunks(given: list[_Given]) -> Iterator[list[_Given]]:
         yield given[start : start + CHUNK]
 
 
-def _add(parts: Parts, given: list[_Given], refused: list[_Refused], reason: Reason, *, as_json: bool) -> None:
+def _add(
+    parts: Parts, given: list[_Given], refused: list[_Refused], reason: SuppressionReason, *, as_json: bool
+) -> None:
     new = 0
     for chunk in _chunks(given):
         with parts.database.write() as connection:
@@ -165,14 +174,14 @@ def _add(parts: Parts, given: list[_Given], refused: list[_Refused], reason: Rea
         _say_json("suppress", refused, added=new, known=known)
         return
     also = f"; {known:,} {'was' if known == 1 else 'were'} suppressed already" if known else ""
-    click.echo(f"{_addresses(new)} will not be written to any more{also}")
+    click.echo(f"{_addresses(new)} will get no more messages{also}")
 
 
 def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: bool, as_json: bool) -> None:
     kept = [(one, found) for one in given if (found := _kept(parts, one)) is not None]
     asked = sum(found.reason in ASKED_FOR for _, found in kept)
     if asked and not yes:
-        confirm(f"{_addresses(asked)} asked not to be written to, or complained; let them be written to again?")
+        confirm(f"{_addresses(asked)} asked for no more messages, or complained; allow messages to them again?")
     removed = 0
     for chunk in _chunks([one for one, _ in kept]):
         with parts.database.write() as connection:
@@ -184,7 +193,7 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
         return
     unknown = len(given) - removed
     also = f"; {unknown:,} {'was' if unknown == 1 else 'were'} not suppressed" if unknown else ""
-    click.echo(f"{_addresses(removed)} may be written to again{also}")
+    click.echo(f"{_addresses(removed)} may get messages again{also}")
 
 
 def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
@@ -207,7 +216,7 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
         return
     for one, kept in found:
         words = f"suppressed since {written(kept.since)}: {kept.reason.value}, by {kept.source}" if kept else ""
-        also = f"; besides manual, by {kept.manual_by}" if kept and kept.manual_by else ""
+        also = f"; also manual, by {kept.manual_by}" if kept and kept.manual_by else ""
         click.echo(f"{one.place}: {one.channel}, {words or 'not suppressed'}{also}")
 
 
@@ -225,11 +234,13 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
     if not found:
         click.echo("no address is suppressed")
     if older:
-        click.echo(f"{_addresses(older)} known by older keys of [encryption] keys: taking those out forgets them")
+        click.echo(
+            f"{_addresses(older)} known by older keys of [encryption] keys: without those keys they are not matched"
+        )
     if gone:
         click.echo(
-            f"{_addresses(gone)} known by a key that is not in [encryption] keys: they are written to\n"
-            "unless it is put back; `onboard suppress --forget-unknown` gives them up"
+            f"{_addresses(gone)} known by a key that is not in [encryption] keys: they get messages\n"
+            "until the key is put back; `onboard suppress --forget-unknown` removes them"
         )
 
 
@@ -237,7 +248,9 @@ def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
     with parts.database.read() as connection:
         gone = suppressions.keys_gone(connection, parts.keyring)
     if gone and not yes:
-        confirm(f"forget {_addresses(gone)} that must not be written to? With their key put back they would be known")
+        confirm(
+            f"forget {_addresses(gone)} from the do-not-contact list? Their key, if put back, would match them again"
+        )
     with parts.database.write() as connection:
         forgotten = suppressions.forget_gone(connection, parts.keyring)
     _audit(parts, "suppress --forget-unknown", _addresses(forgotten))

@@ -1,4 +1,4 @@
-"""`onboard template preview`: what a customer would read."""
+"""`onboard template preview`: a message as a customer would get it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,26 +9,27 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.model.customers import Customer, Person
-from worker.engine.container import display_name
+from worker.engine.adapters import display_name
 from worker.foundation.clock import system_clock
 
 
 @click.group()
 def template() -> None:
-    """The words of the invitations."""
+    """Preview messages to customers."""
 
 
 @template.command()
 @click.argument("name", default="default")
 @click.option("--locale", default="en", show_default=True, help="The customer's language: de, pt-BR.")
 @click.option("--channel", type=click.Choice(["email", "sms"]), default="email", show_default=True)
-@click.option("--html", "as_html", is_flag=True, help="The HTML part instead of the text.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there.")
+@click.option("--html", "as_html", is_flag=True, help="Show the HTML part instead of the text.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.pass_obj
 def preview(invocation: Invocation, name: str, locale: str, channel: str, as_html: bool, out: Path | None) -> None:
-    """What an invented customer would be sent with the template NAME. Sends nothing; needs no database.
+    """Show the message of the template NAME, for an invented customer. Sends nothing; needs no database.
 
-    Your own templates are read from [invitations] templates; docs/templates.md says how to write them.
+    Your own templates are in the directory of `templates` in [invitations]; docs/templates.md explains how to write
+    them.
     """
     settings = invocation.settings()
     templates = Templates(settings.invitations.templates, locale=settings.invitations.locale)

@@ -1,4 +1,4 @@
-"""`onboard up`: everything in one process, for as long as it runs."""
+"""`onboard up`: everything in one process."""
 
 import asyncio
 import signal
@@ -13,19 +13,19 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.progress import line_of
 from worker.domain.model.states import BatchState
+from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import state_of
 from worker.foundation.clock import monotonic
-from worker.inbound.web.batching import Ring
 from worker.publishers.build import build_targets
 from worker.runtime.all_in_one import AllInOne, Intake
 from worker.runtime.embedded import AlreadyWorking, Outdated, sole_worker
 from worker.settings import Settings
 from worker.store.onboarding.batches import BatchFacts
 
-LOOK_SECONDS = 10.0  # between two looks at how far the batches are
-LOOK_SHARE = 0.1  # … which take at most this share of the time
-# A batch that has ended may be opened again, by `retry` or a late result.
+LOOK_SECONDS = 10.0  # between two looks at the batches' progress
+LOOK_SHARE = 0.1  # the looks take at most this share of the time
+# How often ended batches are counted too: `retry` or a late result may open one again.
 LOOK_AGAIN_SECONDS = 600.0
 OVER = (BatchState.FINISHED, BatchState.CANCELLED)
 
@@ -34,14 +34,14 @@ OVER = (BatchState.FINISHED, BatchState.CANCELLED)
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
 @click.pass_obj
 def up(invocation: Invocation, bind: str | None) -> None:
-    """Work what is due for as long as this runs: worker, timer, web, and bus if configured, in one process.
+    """Run everything in one process, until ended: worker, scheduler, web, and bus if configured.
 
-    For who has one machine and no broker. Lists come in by `onboard import LIST` in another terminal, or as events over
-    HTTP; providers' webhooks, expiries, reissues and reminders are seen to all the time. `onboard status --watch` shows
-    how it goes. On SQLite nobody else works beside it; on PostgreSQL it works beside other workers.
+    For one machine without a broker. Import lists with `onboard import LIST` in another terminal, or send events over
+    HTTP. The process handles webhooks, expired sessions, reissues and reminders all the time. `onboard status --watch`
+    shows the progress. On SQLite no other process can work on the database; on PostgreSQL other workers can.
 
-    SIGTERM or Ctrl-C ends it: nothing more is taken, what is being called is finished and written. Ends with 0 then,
-    with 1 when a newer release has taken the database over, with 2 when it could not start.
+    SIGTERM or Ctrl-C ends it: it claims no more work, and finishes calls in flight. Exit codes: 0 ended by a signal,
+    1 the database was upgraded to a newer release, 2 could not start.
     """
     with invocation.parts(migrate=True) as parts:
         settings = parts.settings
@@ -73,39 +73,39 @@ async def _work(everything: AllInOne, host: str, port: int) -> None:
 
     def started(listens_on: int) -> None:
         click.echo(f"listening on http://{f'[{host}]' if ':' in host else host}:{listens_on}", err=True)
-        click.echo("working; `onboard import LIST` gives it a list, Ctrl-C ends it", err=True)
+        click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
 
     await everything.work(host=host, port=port, started=started, say=lambda line: click.echo(line, err=True))
 
 
-def _intake(settings: Settings) -> Callable[[Ring], Intake] | None:
-    """What takes events from the bus, where one is configured."""
+def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
+    """What receives events from the bus, if a bus is configured."""
     bus = settings.bus
     if bus is None:
         return None
-    # Imported here: kombu takes half a second, which nobody without a bus is to wait for.
+    # Imported here: kombu takes half a second, which a process without a bus does not need.
     from worker.cli.commands.bus import consuming
 
     return partial(consuming, settings, bus)
 
 
 class _Watch:
-    """Looks now and then how far the batches are that are not over."""
+    """Reports the progress of batches that have not ended."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._next = self._anew = 0.0
+        self._next = self._recount_at = 0.0
         self._over: set[int] = set()
-        self._said: dict[int, str] = {}
+        self._shown: dict[int, str] = {}
 
     def look(self) -> str:
-        """A line for each batch that has got on since; "" where none has, or it is not time."""
+        """A line for each batch with progress since the last look; "" without progress, or if it is not time yet."""
         began = monotonic()
         if began < self._next:
             return ""
-        if began >= self._anew:
+        if began >= self._recount_at:
             self._over.clear()
-            self._anew = began + LOOK_AGAIN_SECONDS
+            self._recount_at = began + LOOK_AGAIN_SECONDS
         lines = [line for batch in reversed(self._parts.batches.all()) if (line := self._line(batch))]
         self._next = began + max(LOOK_SECONDS, (monotonic() - began) / LOOK_SHARE)
         return "\n".join(lines)
@@ -119,8 +119,8 @@ class _Watch:
             self._over.add(batch.id)
         line = f"batch {batch.id}, {batch.name}: {state.value}, {line_of(counts)}"
         if (
-            not counts.jobs or self._said.get(batch.id, line if state in OVER else "") == line
-        ):  # what was over before is no news
+            not counts.jobs or self._shown.get(batch.id, line if state in OVER else "") == line
+        ):  # a batch that had ended before this look is not reported
             return ""
-        self._said[batch.id] = line
+        self._shown[batch.id] = line
         return line

@@ -1,9 +1,7 @@
 """`onboard web`: webhooks and events over HTTP."""
 
 import asyncio
-import os
 from contextlib import suppress
-from pathlib import Path
 
 import click
 import sqlalchemy as sa
@@ -11,10 +9,10 @@ from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, start_logging
-from worker.cli.opening import does_not_answer
+from worker.cli.opening import does_not_answer, wake_ups_of
+from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
-from worker.inbound.web import app, no_bell
-from worker.inbound.web.batching import Ring
+from worker.inbound.web import app, no_wake_up
 from worker.inbound.web.server import serve
 from worker.inbound.web.webhook_sources import Closed, account_sources
 from worker.runtime.celery_settings import why_not_with_workers
@@ -28,19 +26,20 @@ from worker.store.base import schema
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
 @click.pass_obj
 def web(invocation: Invocation, bind: str | None) -> None:
-    """Take webhooks and events over HTTP, until ended.
+    """Receive webhooks and events over HTTP, until ended.
 
     \b
-    POST /webhooks/ACCOUNT                   what a provider tells of its sessions (docs/webhooks.md)
-    POST /webhooks/ACCOUNT/SECRET/REQUESTID  as FrankieOne tells it
-    POST /callbacks/sms, /callbacks/email    what senders tell of messages
+    POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/webhooks.md)
+    POST /webhooks/ACCOUNT/SECRET/REQUESTID  the same, for FrankieOne
+    POST /callbacks/sms, /callbacks/email    senders' callbacks about messages
     POST /events, GET /events/ID             sign-up events (docs/http.md)
     GET /healthz, GET /readyz
 
-    On PostgreSQL beside any number of workers; as many as it takes. On SQLite beside one `onboard run`, which finds
-    within a second what came in. Waits for a database that is away, and for `onboard db upgrade`.
+    On PostgreSQL any number of web processes can run, next to any number of workers. On SQLite one can run next to one
+    `onboard run`, which finds new work within a second. Waits for a database that cannot be reached, and for
+    `onboard db upgrade`.
 
-    SIGTERM ends it: what is under way is answered.
+    SIGTERM ends it: requests that are under way are answered first.
     """
     settings = invocation.settings()
     host, port = address(settings, bind)
@@ -57,16 +56,16 @@ def web(invocation: Invocation, bind: str | None) -> None:
         raise CannotStart(str(error)) from None
     try:
         if parts.database.is_sqlite:
-            with suppress(CommandError):  # a revision that this release does not know: /readyz says so
+            with suppress(CommandError):  # a revision that this release does not know: /readyz reports it
                 schema.upgrade(parts.database)
         if not settings.web.event_keys:
-            click.echo("warning: web.event_keys: none, so that nobody can post events", err=True)
-        for source in account_sources(parts).values():
+            click.echo("warning: web.event_keys: there are none, so no client can post events", err=True)
+        for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
             if isinstance(source, Closed):
-                click.echo(f"warning: {source.why}; until then its webhooks are refused", err=True)
-        asyncio.run(serve(app(parts, ring=_ring(settings)), host=host, port=port, started=started))
+                click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
+        asyncio.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
-        # Of a SQLite file, which is upgraded before anybody is listened to; the other databases are waited for.
+        # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
         raise CannotStart(does_not_answer(error)) from None
     except OSError as error:
         raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
@@ -75,7 +74,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
 
 
 def address(settings: Settings, bind: str | None) -> tuple[str, int]:
-    """Where to listen; what is typed is held to the same rule as what is configured."""
+    """Where to listen; the option follows the same rule as the configuration."""
     if bind is None:
         return settings.web.host, settings.web.port
     try:
@@ -88,13 +87,6 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
     return host, port
 
 
-def _ring(settings: Settings) -> Ring:
-    """How workers are rung for; where there are none, whoever works the same database looks for what is due."""
-    if why_not_with_workers(settings):
-        return no_bell
-    os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
-    from worker.runtime.wakeups import (
-        ring_soon,  # imported here: it brings Celery, and reads the configuration just named
-    )
-
-    return ring_soon
+def _wake(settings: Settings) -> Wake:
+    """Sends wake-ups. Sends none where no worker can run: the process that works on the database finds what is due."""
+    return no_wake_up if why_not_with_workers(settings) else wake_ups_of(settings).send_soon

@@ -1,4 +1,4 @@
-"""`onboard webhook`: what providers and senders told us that somebody should look at."""
+"""`onboard webhook`: webhooks that need a person."""
 
 import json
 import uuid
@@ -18,7 +18,7 @@ MOST_LISTED = 10_000
 
 @click.group()
 def webhook() -> None:
-    """What providers and senders told us (`onboard web`) that is nobody's, or that somebody should look at."""
+    """Webhooks of providers and senders that match no session, or that a person should check."""
 
 
 @webhook.command("list")
@@ -27,16 +27,18 @@ def webhook() -> None:
     "states",
     multiple=True,
     type=click.Choice([state.value for state in WebhookState]),
-    help="Only those in this state; repeatable.  [default: unknown, alert, broken]",
+    help="Only webhooks in this state; repeatable.  [default: unknown, alert, broken]",
 )
-@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="Show at most this many."
+)
 @JSON
 @click.pass_obj
 def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """The newest first: why it is here, and whom it is about. They go after 30 days.
+    """List the webhooks, newest first: why each is listed, and its customer. Webhooks are deleted after 30 days.
 
-    That is our customer_id where it is about a session of ours (`onboard customer show ID`), else what it names,
-    shortened.
+    The customer is the customer_id of the matching session (`onboard customer show ID`). Without a matching session
+    the list shows the ids in the webhook, shortened.
     """
     wanted = [WebhookState(state) for state in states] or list(LISTED)
     with invocation.parts(migrate=True) as parts:
@@ -47,7 +49,7 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
         click.echo(json.dumps({"counts": totals, "webhooks": found}))
         return
     if not found:
-        click.echo("there is none")
+        click.echo("there is no such webhook")
         return
     for one in found:
         click.echo(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
@@ -61,22 +63,22 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
 @JSON
 @click.pass_obj
 def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> None:
-    """Have those that are unknown or broken worked off again: the one with this ID, or all of them.
+    """Process unknown and broken webhooks again: the webhook ID, or all of them.
 
-    For when the list that they are about has been imported, a key put back, or the release put right. It changes
-    nothing where something newer is known. With its ID also a verdict that may be a copy of an old one (`alert`): once
-    you have seen at the provider that it is right.
+    Use it after the missing list was imported, a key was put back, or the release was fixed. A webhook changes nothing
+    if something newer is known. With an ID it also applies a verdict that may be a copy of an old one (`alert`): first
+    check at the provider that the verdict is right.
     """
     try:
         chosen = uuid.UUID(id_) if id_ is not None else None
     except ValueError:
-        raise CannotStart(f"{id_[:40]!r} is no id of `onboard webhook list`" if id_ else "no id") from None
+        raise CannotStart(f"{id_[:40]!r} is not an id of `onboard webhook list`" if id_ else "no id") from None
     with invocation.parts(migrate=True) as parts:
         rows = parts.webhook_list.again(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
-        raise CannotStart(f"there is nothing to apply with the id {chosen}, or what it said is no more kept")
+        raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")
     words = "1 webhook is" if rows == 1 else f"{rows:,} webhooks are"
-    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{words} worked off again")
+    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{words} processed again")
 
 
 def _facts(one: Listed) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""When a batch pauses itself, because too many of its messages come back. Pure.
+"""Decides when a batch is paused automatically because too many of its messages bounce. Pure.
 
-A list of wrong addresses, sent to its end, ruins the sender's name with every mail provider: the next list then does
-not arrive either. One that a person has looked at and resumed is counted anew.
+A list of wrong addresses, sent to its end, ruins the sender's reputation with every mail provider: the next list does
+not arrive either. The counts start again when an operator resumes the batch.
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BounceCounts:
-    """A batch's messages of some span of time, such as the last hour or since it was resumed.
+    """A batch's messages in a span of time, such as the last hour or since the batch was resumed.
 
-    `tried` counts those that were handed over, or refused for good because of their address; `refused` and `bounced`
-    are among them. Those that only wait, failed for the sender's own sake, or are in doubt, count in none.
+    `tried` counts messages that were handed over, or refused for good because of their address; it includes `refused`
+    and `bounced`. Messages that wait, failed because of the sender, or have an unknown outcome are not counted.
     """
 
     tried: int
@@ -23,23 +23,23 @@ class BounceCounts:
 
 @dataclass(frozen=True)
 class PauseRule:
-    """More than `percent` of `tried` messages, where at least `least` were tried: few say little."""
+    """Pause above `percent` of the `tried` messages, if at least `least` were tried: a few messages prove little."""
 
     percent: int = 10
     least: int = 50
 
 
-def pause_reason(tallies: Iterable[BounceCounts], rule: PauseRule) -> str | None:
-    """Why the batch is to pause, in words for a person; None: it goes on.
+def pause_reason(spans: Iterable[BounceCounts], rule: PauseRule) -> str | None:
+    """Why the batch must pause, as a text for the operator; None: it continues.
 
-    Any of the spans is enough: the last hour shows what goes wrong now behind many that arrived, and the whole time
-    shows it of a batch too slow for the hour.
+    One span above the limit is enough. The last hour shows a new problem behind many delivered messages; the whole
+    time shows a problem of a batch that is too slow for the last hour.
     """
-    for tally in tallies:
-        failed = tally.refused + tally.bounced
-        if tally.tried >= rule.least and failed * 100 > tally.tried * rule.percent:
+    for counts in spans:
+        failed = counts.refused + counts.bounced
+        if counts.tried >= rule.least and failed * 100 > counts.tried * rule.percent:
             return (
-                f"{failed} of {tally.tried} messages were refused ({tally.refused}) or returned ({tally.bounced}),"
-                f" more than {rule.percent} %: look at the addresses, then `onboard resume`"
+                f"{failed} of {counts.tried} messages were refused ({counts.refused}) or bounced ({counts.bounced}),"
+                f" more than {rule.percent} %: check the addresses, then run `onboard resume`"
             )
     return None

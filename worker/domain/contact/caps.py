@@ -1,12 +1,12 @@
-"""What one customer may cost at most, in sessions and in messages, and the words for having used it up. Pure."""
+"""The caps on one customer's sessions and messages, and the reasons when a cap is used up. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 
-# A message in one of these has been handed over, or may have been: held, nobody knows whether it has arrived.
+# A message in one of these states has been handed over, or may have been: the outcome of a held message is unknown.
 COUNTED = frozenset(
     {
         InvitationState.WORKING,
@@ -18,45 +18,30 @@ COUNTED = frozenset(
 )
 
 
-class Lapse(StrEnum):
-    """Why a customer who has not finished is left alone: the reasons of jobs that are `lapsed`."""
-
-    REISSUES_SPENT = "reissues_spent"
-    MESSAGES_SPENT = "messages_spent"
-    SUPPRESSED = "suppressed"
-
-
-DETAILS = {
-    Lapse.REISSUES_SPENT: "no more sessions are allowed for the customer ([reissue] most)",
-    Lapse.MESSAGES_SPENT: "no more messages are allowed for the customer ([invitations] messages_per_customer)",
-    Lapse.SUPPRESSED: "none of the customer's addresses may be written to",
-}
-
-
 @dataclass(frozen=True)
 class Caps:
-    """`reissues`: sessions after the first, by customer and purpose. `messages`: to one customer, whatever for."""
+    """`reissues`: sessions after the first, per customer and purpose. `messages`: to one customer, for all purposes."""
 
     reissues: int
     messages: int
 
 
 def messages_counted(states: Iterable[InvitationState]) -> int:
-    """How many of a customer's messages count: of all its sessions and channels, reminders and texts of the
-    provider's own included."""
+    """How many of a customer's messages count: of all its sessions and channels, including reminders and texts that
+    the provider sends."""
     return sum(state in COUNTED for state in states)
 
 
 def may_send(caps: Caps, messages: int) -> bool:
-    """Whether one more message may be handed over, where so many count already."""
+    """True if one more message may be handed over when `messages` count already."""
     return messages < caps.messages
 
 
-def spent(caps: Caps, *, reissues: int, messages: int) -> Lapse | None:
+def spent(caps: Caps, *, reissues: int, messages: int) -> Reason | None:
     """Why the customer gets no new session; None: it may have one.
 
-    A session whose link nobody can be told costs, and is of no use: so messages that are used up end sessions too.
+    A session whose link cannot be sent costs money and is of no use: so the cap on messages limits sessions too.
     """
     if reissues >= caps.reissues:
-        return Lapse.REISSUES_SPENT
-    return None if may_send(caps, messages) else Lapse.MESSAGES_SPENT
+        return Reason.REISSUES_SPENT
+    return None if may_send(caps, messages) else Reason.MESSAGES_SPENT

@@ -1,4 +1,4 @@
-"""When a session is asked for: late, so that its link is fresh when the customer may be written to. Pure."""
+"""Decides when to request a session: late, so that its link is fresh when a message may be sent. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,26 +7,26 @@ from datetime import datetime, timedelta
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
 from worker.domain.contact.time_zones import candidate_zones, is_known
 
-# Each round moves on to a later day at most; two channels that do not meet within them never do.
+# Each round moves at most one day ahead; two channels that do not meet within these rounds never meet.
 _ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class Hours:
-    """What a configuration says of when customers may be written to: `quiet` by channel.
+    """The configured times for messages: `quiet` holds the quiet hours by channel.
 
-    `zone` is whose clock counts for a customer of whom neither zone, phone nor country is known.
+    `zone` is the time zone of customers without a known zone, phone or country.
     """
 
     quiet: Mapping[str, QuietHours] = field(default_factory=dict)
     zone: str = "UTC"
 
     def concern(self, channels: Sequence[str]) -> bool:
-        """Whether there are quiet hours on any of the channels; where there are none, nobody need be asked where."""
+        """True if any of the channels has quiet hours; otherwise the customer's zone does not matter."""
         return bool(self.quiet) and any(channel in self.quiet for channel in channels)
 
     def needs_phone(self, timezone: str) -> bool:
-        """Whether the customer's phone has to be read to know the zones: a known time zone decides alone."""
+        """True if the zones depend on the customer's phone: a known time zone decides alone."""
         return not is_known(timezone)
 
     def zones_of(self, *, timezone: str, phone: str, country: str) -> tuple[str, ...]:
@@ -43,16 +43,16 @@ def issue_at(
     max_age: timedelta,
     now: datetime,
 ) -> datetime:
-    """When to ask the provider for a session of a customer who is invited on these channels; aware, never before `now`.
+    """When to request a session for a customer who is invited on these channels; aware, never before `now`.
 
-    `zones` are the customer's candidates, `quiet` the hours by channel. `max_age` is how old a link may be when it
-    leaves: its lifetime less its freshness floor. The session is asked for at the earliest time at which a message may
-    leave; with several channels, one from which on each of them may send within `max_age`. Where they have no such
-    time, as their quiet hours lie, it is the earliest at which any may: the first message takes the link along, and the
-    other one is not sent.
+    `zones` are the zones that the customer may be in, `quiet` the hours by channel. `max_age` is how old a link may be
+    when it leaves: its lifetime less its freshness floor. The result is the earliest time at which a message may leave;
+    with several channels, the earliest time from which every channel may send within `max_age`. If the quiet hours
+    leave no such time, the result is the earliest time at which any channel may send: the first message takes the link,
+    and the other message is not sent.
 
-    No channel: now, for the link is fetched, not sent. `invite_at` ahead of now: now, for the customer is in the app,
-    and is to have the link there.
+    Without a channel the result is `now`: the caller fetches the link. With `invite_at` in the future the result is
+    `now`: the customer is in the app and gets the link there.
     """
     if not channels or (invite_at is not None and invite_at > now):
         return now
@@ -76,5 +76,5 @@ def message_at(
     invite_at: datetime | None,
     now: datetime,
 ) -> datetime:
-    """When a message may leave on a channel; aware, never before `now`. `invite_at`: the customer is in the app."""
+    """When a message may leave on a channel; aware, not before `now`. Until `invite_at` the customer is in the app."""
     return allowed_at(zones, quiet.get(channel), now if invite_at is None else max(invite_at, now))

@@ -1,38 +1,38 @@
-"""What a sender's provider tells of a message after it was taken, and what becomes of the invitation. Pure."""
+"""A sender's updates on a message after its hand-over, and the state of the invitation after each. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.endings import AddressIs
 from worker.domain.model.states import InvitationState
 
 
 class DeliveryStatus(StrEnum):
-    """What became of a message."""
+    """The delivery status of a message."""
 
     DELIVERED = "delivered"
-    BOUNCED = "bounced"  # it did not arrive, and would not arrive there another time
-    BLOCKED = "blocked"  # it was filtered, or nobody says why: the same words again would be as well
-    LATER = "later"  # it did not arrive, and may another time
+    BOUNCED = "bounced"  # it did not arrive, and another attempt would not arrive either
+    BLOCKED = "blocked"  # it was filtered, or no reason is given: the same text would be blocked again
+    LATER = "later"  # it did not arrive, and another attempt may
 
 
 class Stop(StrEnum):
-    """Why an address is not to be written to any more."""
+    """Why an address must get no more messages."""
 
     BOUNCED = "bounced"
     COMPLAINED = "complained"
-    STOPPED = "stopped"  # the person said so
+    STOPPED = "stopped"  # the person asked for it
 
 
 @dataclass(frozen=True, repr=False)
 class DeliveryUpdate:
-    """What one callback says. `reference` is the sender's own id of the message (Twilio's sid, an invitation's key).
+    """The content of one callback. `reference` is the sender's id of the message (Twilio's sid, an invitation's key).
 
-    `address` is who it is about, where that is said: personal, so no repr shows it. `status` None changes nothing of
-    the message. `stop` says that the address is not to be written to, `resume` that it may be again. `code` is the
-    provider's own, of digits or letters. `happened_at` is aware UTC, None where it is not said.
+    `address` is the recipient, where the callback names it: personal, so no repr shows it. `status` None does not
+    change the message. `stop`: the address must get no more messages; `resume`: it may get messages again. `code` is
+    the provider's own, of digits or letters. `happened_at` is aware UTC, None where the callback has no time.
     """
 
     event: str
@@ -45,25 +45,25 @@ class DeliveryUpdate:
     happened_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"DeliveryNews({self.event}, fate={self.status}, stop={self.stop}, code={self.code!r})"
+        return f"DeliveryUpdate({self.event}, status={self.status}, stop={self.stop}, code={self.code!r})"
 
 
 @dataclass(frozen=True)
 class NotUnderstood:
-    """A callback that is the sender's and says nothing that can be read. `reason` names no value."""
+    """A genuine callback of the sender that cannot be read. `reason` names no value."""
 
     reason: str
 
 
-# What has left, or may have: of these a sender may tell what became of them.
+# The states of messages that have left, or may have: a sender may report on these messages.
 _OUT = (InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD, InvitationState.FAILED)
 
 
 def invitation_state_after(present: InvitationState, update: DeliveryUpdate) -> InvitationState | None:
-    """The state of the invitation that the news is about; None where it does not change.
+    """The invitation's state after the update; None where it does not change.
 
-    A bounce outweighs a delivery, in whatever order they come: mail servers take what they refuse later. A message in
-    doubt that was delivered was sent. What may arrive another time is for the schedule to decide, and changes nothing.
+    A bounce outweighs a delivery, in whatever order they come: mail servers accept messages that they refuse later. A
+    delivered message with an unknown outcome was sent. LATER changes nothing: the schedule decides about the message.
     """
     if present not in _OUT:
         return None
@@ -77,19 +77,19 @@ def invitation_state_after(present: InvitationState, update: DeliveryUpdate) -> 
 
 
 def state_refused(address: AddressIs) -> InvitationState:
-    """The state of an invitation that was refused because of who it was for: it came back, only sooner."""
+    """The state of an invitation whose address the sender refused: like a bounce, but at once."""
     return InvitationState.SUPPRESSED if address is AddressIs.OPTED_OUT else InvitationState.BOUNCED
 
 
-def reason_to_suppress(said: Stop | AddressIs | None) -> Reason | None:
-    """Why the address is not to be written to again; None: it may be."""
-    return _REASONS.get(said) if said is not None else None
+def reason_to_suppress(report: Stop | AddressIs | None) -> SuppressionReason | None:
+    """Why the address must be suppressed; None: it stays usable."""
+    return _REASONS.get(report) if report is not None else None
 
 
-_REASONS: dict[Stop | AddressIs, Reason] = {
-    Stop.BOUNCED: Reason.BOUNCE,
-    Stop.COMPLAINED: Reason.COMPLAINT,
-    Stop.STOPPED: Reason.STOP,
-    AddressIs.GONE: Reason.BOUNCE,
-    AddressIs.OPTED_OUT: Reason.STOP,
+_REASONS: dict[Stop | AddressIs, SuppressionReason] = {
+    Stop.BOUNCED: SuppressionReason.BOUNCE,
+    Stop.COMPLAINED: SuppressionReason.COMPLAINT,
+    Stop.STOPPED: SuppressionReason.STOP,
+    AddressIs.GONE: SuppressionReason.BOUNCE,
+    AddressIs.OPTED_OUT: SuppressionReason.STOP,
 }

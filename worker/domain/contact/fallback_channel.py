@@ -1,24 +1,26 @@
-"""On which other channel a customer is written to, once the first one was found not to reach it. Pure."""
+"""Chooses the other channel for a customer whom the first channel does not reach. Pure."""
 
 from collections.abc import Mapping, Sequence
 
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
 
-# Only what says that nobody reads there. Who asked not to be written to, or complained, is not written to elsewhere
-# because of it; nor is one whom somebody here took out.
-UNREACHED = frozenset({Reason.BOUNCE})
+# Only reasons that show that the address does not work. A customer who asked for no messages, or complained, gets none
+# on another channel either; nor does a customer whom an operator suppressed.
+UNREACHED = frozenset({SuppressionReason.BOUNCE})
 
 
 def instead_of(channel: str, fallback: str | None) -> str | None:
-    """The channel to try when a message came back on this one; None: there is no other."""
+    """The channel to try after a bounce on this channel; None: there is no other."""
     return fallback if fallback != channel else None
 
 
-def writable(channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, Reason | None]) -> tuple[str, ...]:
-    """Those channels on which a customer may be written to, one that stands in for another among them.
+def writable(
+    channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, SuppressionReason | None]
+) -> tuple[str, ...]:
+    """The channels on which the customer may get messages, with the fallback in place of an unreachable one.
 
-    `channels` are those that the row asks for, `suppressed` has each channel of which the customer has an address,
-    with the reason for which it is not written to, None: it may be.
+    `channels` are the channels that the row asks for. `suppressed` holds every channel for which the customer has an
+    address, with the reason of its suppression; None: the address may be used.
     """
     found: dict[str, None] = {}
     for channel in channels:

@@ -1,7 +1,7 @@
-"""Quiet hours: when a customer may be written to. Pure, and quick enough to be asked for every row.
+"""Quiet hours: when a message may be sent. Pure, and fast enough to be called for every row.
 
-Nobody knows where a customer is to the hour: an Australian mobile may be in eight time zones. A message leaves only
-when it is outside quiet hours in all of them (docs/quiet-hours.md).
+A customer's time zone is not known exactly: an Australian mobile may be in eight zones. A message leaves only when it
+is outside quiet hours in all of them (docs/quiet-hours.md).
 """
 
 import re
@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 _HOUR = 3600
 _DAY = 24 * _HOUR
-# For how long an hour that suits all zones is looked for. It comes once a day, or not at all; where clocks change it
-# may come an hour later than a day.
+# How far ahead to search for an hour that suits all zones. Such an hour comes once a day or never; where clocks change
+# it may come an hour later than after a day.
 _SEARCH = 2 * _DAY
 _KNOWN_AHEAD = _DAY + _SEARCH  # from the start of the UTC day that `now` lies in
 # No zone changes its offset and back within this.
@@ -32,7 +32,7 @@ class QuietHours:
 
     @classmethod
     def parse(cls, given: Any) -> "QuietHours":
-        """Read "21:00-08:00". Raises ValueError that says what is expected."""
+        """Read "21:00-08:00". Raises ValueError with the expected form."""
         if isinstance(given, QuietHours):
             return given
         clock = r"([01]\d|2[0-3]):([0-5]\d)"
@@ -46,7 +46,7 @@ class QuietHours:
 
     @property
     def length(self) -> timedelta:
-        """How long they are by a clock that goes evenly."""
+        """Their length by a clock without changes."""
         return timedelta(seconds=(_seconds(self.end) - _seconds(self.start)) % _DAY)
 
     def __str__(self) -> str:
@@ -56,12 +56,12 @@ class QuietHours:
 def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) -> datetime:
     """The earliest time, `now` or later, that is outside quiet hours in all the zones; aware, less than 2 days ahead.
 
-    What counts is the clock on the wall: hours that it skips do not exist, and those that it shows twice count twice.
-    Where the zones lie so far apart that no hour of the next two days suits all of them, it is the earliest time of the
-    next day at which it is quiet hours in the fewest: a message is never put off for ever.
+    Local wall-clock time counts: hours that a clock change skips do not exist, and hours that it repeats count twice.
+    If the zones are so far apart that no hour of the next two days suits all of them, the result is the earliest time
+    of the next day at which it is quiet in the fewest zones: a message is never put off for ever.
 
-    `zones` are names that `time_zones.candidate_zones` gives; another one raises ZoneInfoNotFoundError. No zones, or no
-    quiet hours: now. A naive `now` is a ValueError.
+    `zones` are names from `time_zones.candidate_zones`; any other name raises ZoneInfoNotFoundError. No zones, or no
+    quiet hours: the result is `now`. A naive `now` raises ValueError.
     """
     if now.tzinfo is None:
         raise ValueError("expected an aware time")
@@ -78,18 +78,18 @@ def allowed_at(zones: tuple[str, ...], quiet: QuietHours | None, now: datetime) 
 
 
 def apart(one: QuietHours, other: QuietHours) -> timedelta:
-    """The least time from an hour outside the one to an hour outside the other, by one clock; zero: they share one."""
+    """The least time from an hour outside `one` to an hour outside `other`, by one clock; zero: they share an hour."""
     begins, ends = _seconds(one.end), _seconds(other.end)
     until_other, until_one = (ends - begins) % _DAY, (begins - ends) % _DAY
-    free, others_free = _DAY - one.length.total_seconds(), _DAY - other.length.total_seconds()
-    return timedelta(seconds=max(min(until_other - free, until_one - others_free), 0))
+    one_free, other_free = _DAY - one.length.total_seconds(), _DAY - other.length.total_seconds()
+    return timedelta(seconds=max(min(until_other - one_free, until_one - other_free), 0))
 
 
 @dataclass(frozen=True)
 class _Ahead:
-    """Three days, in seconds since 1970: at each of `times` it becomes quiet in so many zones as `counts` says.
+    """Three days, in seconds since 1970: from each of `times` on it is quiet in as many zones as `counts` holds.
 
-    `starts` and `ends` are of the spans in which it is quiet in none.
+    `starts` and `ends` belong to the spans in which it is quiet in no zone.
     """
 
     times: tuple[int, ...]
@@ -98,7 +98,7 @@ class _Ahead:
     ends: tuple[int, ...]
 
     def least_quiet(self, at: float) -> int:
-        """The earliest time of the day from `at` on at which it is quiet in the fewest zones."""
+        """The earliest time within a day from `at` at which it is quiet in the fewest zones."""
         first = bisect_right(self.times, at) - 1
         last = bisect_left(self.times, at + _DAY)
         best = min(range(first, last), key=lambda index: self.counts[index])
@@ -132,7 +132,7 @@ def _ahead(zones: tuple[str, ...], quiet: QuietHours, day: int) -> _Ahead:
 
 @lru_cache(maxsize=8192)
 def _quiet_spans(zone: str, quiet: QuietHours, day: int) -> tuple[tuple[int, int], ...]:
-    """When it is quiet in the zone, in the three days from that one on."""
+    """The quiet spans of the zone in the three days from `day` on."""
     start = _seconds(quiet.start)
     end = _seconds(quiet.end)
     length = end - start if end > start else end - start + _DAY
@@ -148,7 +148,7 @@ def _quiet_spans(zone: str, quiet: QuietHours, day: int) -> tuple[tuple[int, int
 
 
 def _offsets(zone: ZoneInfo, begins: int, ends: int) -> Iterator[tuple[int, int, int]]:
-    """(from, to, the zone's offset) in seconds: the spans in which the zone's clock goes evenly."""
+    """(from, to, the zone's offset) in seconds: the spans without a clock change."""
     since, offset = begins, _offset(zone, begins)
     for probe in range(begins + _PROBE, ends + 1, _PROBE):
         if _offset(zone, probe) == offset:

@@ -1,4 +1,4 @@
-"""Which reminder of a session is next, and when. Pure.
+"""Decides which reminder of a session is next, and when. Pure.
 
 A reminder repeats the link that the customer has; it never costs a session (docs/reissue.md).
 """
@@ -6,22 +6,22 @@ A reminder repeats the link that the customer has; it never costs a session (doc
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from worker.domain.contact.caps import Caps, may_send
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 
 @dataclass(frozen=True)
 class Invited:
-    """A session, on the channel that its invitation went out on. Times are aware.
+    """A session, on the channel of its invitation. Times are aware.
 
-    `invitation` is the state of that first message, `invited_at` when it was handed over. `made` are the kinds of the
-    reminders that there are already on this channel, whatever became of them. `messages` are the customer's that count
-    (`caps.messages_counted`). `in_review`: the customer has done its part. `suppressed`: the address may not be
-    written to. `floor` is the least life that a link may leave with.
+    `invitation` is the state of the first message, `invited_at` the time of its hand-over. `made` are the kinds of the
+    reminders that exist on this channel, in any state. `messages` is the number of the customer's messages that count
+    (`caps.messages_counted`). `in_review`: the customer has submitted. `suppressed`: the address is suppressed. `floor`
+    is the least life that a link may leave with.
     """
 
     job: JobState
@@ -38,25 +38,14 @@ class Invited:
 
 @dataclass(frozen=True)
 class Reminder:
-    """`kind` is its name for ever: a session has one of each, on each channel."""
+    """A reminder to send. `kind` is its permanent name: a session has one of each kind on each channel."""
 
     kind: str
     due_at: datetime
 
 
-class NoReminder(StrEnum):
-    """Why there is none."""
-
-    NONE_LEFT = "none_left"
-    NOT_OPEN = "not_open"  # the customer has finished, is being reviewed, or the job or the session is over
-    NOT_REACHED = "not_reached"  # the invitation is not out on this channel, or has bounced
-    SUPPRESSED = "suppressed"
-    MESSAGES_SPENT = "messages_spent"
-    LINK_ENDS_FIRST = "link_ends_first"
-
-
 def kind_of(index: int) -> str:
-    """The name of a reminder by its place, from 0, among the configured ones in the order of time."""
+    """The name of a reminder by its index among the configured times, in order of time."""
     return f"reminder-{index + 1}"
 
 
@@ -67,20 +56,20 @@ def next_reminder(
     zones: tuple[str, ...],
     quiet: QuietHours | None,
     now: datetime,
-) -> Reminder | NoReminder:
+) -> Reminder | Reason:
     """The next reminder, due at `now` or later and outside quiet hours; or why there is none.
 
-    `after` are the configured times, counted from the invitation. One whose successor is due by the time that it could
-    leave is passed over: neither an outage nor quiet hours send a customer two at once.
+    `after` are the configured times, counted from the invitation. A reminder is skipped if the one after it is due by
+    the time that it could leave: so a customer never gets two at once after an outage or quiet hours.
     """
     if invited.job is not JobState.INVITED or invited.session not in LIVE_SESSIONS or invited.in_review:
-        return NoReminder.NOT_OPEN
+        return Reason.NOT_OPEN
     if invited.invitation not in (InvitationState.SENT, InvitationState.DELIVERED):
-        return NoReminder.NOT_REACHED
+        return Reason.NOT_REACHED
     if invited.suppressed:
-        return NoReminder.SUPPRESSED
+        return Reason.SUPPRESSED
     if not may_send(caps, invited.messages):
-        return NoReminder.MESSAGES_SPENT
+        return Reason.MESSAGES_SPENT
     times = [invited.invited_at + span for span in sorted(set(after))]
     last_made = max((index for index in range(len(times)) if kind_of(index) in invited.made), default=-1)
     for index in range(last_made + 1, len(times)):
@@ -88,6 +77,6 @@ def next_reminder(
         if index + 1 < len(times) and times[index + 1] <= due_at:
             continue
         if is_stale(invited.expires_at, floor=invited.floor, now=due_at):
-            return NoReminder.LINK_ENDS_FIRST
+            return Reason.LINK_ENDS_FIRST
         return Reminder(kind_of(index), due_at)
-    return NoReminder.NONE_LEFT
+    return Reason.NONE_LEFT

@@ -1,35 +1,29 @@
-"""Why a message that was taken does not leave now. Pure words for what `store.messages.send_checks` finds out."""
+"""Why a claimed message does not leave now. Pure: the results of `store.messages.send_checks`."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
-
-# Reasons of what waits: until its message may leave; until there is room for it in its sender's queue; until it is
-# decided about a customer who has handed everything in.
-QUIET = "quiet_hours"
-WAITS_FOR_SENDER = "waits_for_sender"
-IN_REVIEW = "in_review"
-SUPPRESSED = "suppressed"  # of what ends: no address may be written to
 
 
 @dataclass(frozen=True)
 class Later:
-    """It goes back to waiting until `due_at` (aware UTC); nothing is counted against it."""
+    """The message waits until `due_at` (aware UTC); no attempt is counted."""
 
     due_at: datetime
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
 class Never:
-    """It will not leave, or not before a person has decided: this is its state from now on.
+    """The message will not leave, or not before a person decides. `state` is its state from now on.
 
-    `unreached`: the customer is not reached on this channel, and may be on another.
+    `unreached`: this channel does not reach the customer, and another channel may.
     """
 
     state: InvitationState
-    reason: str
+    reason: Reason
     detail: str = ""
     unreached: bool = False
 

@@ -1,7 +1,7 @@
-"""Addresses that must not be written to: in which form they are known again, and why they are there. Pure.
+"""The do-not-contact list: the form in which addresses are compared, and the reasons. Pure.
 
-What is kept of one is a keyed hash of `text_of`. An address that is written in another way, and reaches the same
-person, must hash alike; one of somebody else must not.
+The list stores a keyed hash of `text_of`. Two spellings of one person's address must have the same hash; two persons'
+addresses must not.
 """
 
 import re
@@ -11,45 +11,45 @@ from enum import StrEnum
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
-class Reason(StrEnum):
-    """Why an address is suppressed. The later ones outrank those before them: see `stronger`."""
+class SuppressionReason(StrEnum):
+    """Why an address is suppressed, in ascending order of strength: see `stronger`."""
 
-    BOUNCE = "bounce"  # the other side said for good that it takes nothing for this address
+    BOUNCE = "bounce"  # the receiving side refuses messages to this address permanently
     MANUAL = "manual"  # `onboard suppress`
-    STOP = "stop"  # the customer asked for it, by a reply to a text
-    COMPLAINT = "complaint"  # the customer called a message unwanted
+    STOP = "stop"  # the customer asked for it, in a reply to a text
+    COMPLAINT = "complaint"  # the customer reported a message as unwanted
 
 
 DETAILS = {
-    Reason.BOUNCE: "messages to this address were returned for good",
-    Reason.MANUAL: "somebody here put the address on the list",
-    Reason.STOP: "the customer asked not to be written to",
-    Reason.COMPLAINT: "the customer complained about a message",
+    SuppressionReason.BOUNCE: "messages to this address bounced permanently",
+    SuppressionReason.MANUAL: "an operator put the address on the list",
+    SuppressionReason.STOP: "the customer asked for no more messages",
+    SuppressionReason.COMPLAINT: "the customer complained about a message",
 }
-_RANK = {reason: rank for rank, reason in enumerate(Reason)}
+_RANK = {reason: rank for rank, reason in enumerate(SuppressionReason)}
 
 
 def text_of(channel: str, address: str) -> str:
-    """What is hashed of an address, as `intake.contacts` gives it: the channel is part of it, so that one suppressed as
-    a phone is none as anything else. Raises ValueError, without the address in it, on what cannot be one.
+    """The text that is hashed for an address from `intake.contacts`. The channel is part of it, so that an address is
+    suppressed on one channel only. Raises ValueError, without the address in its text, on an invalid address.
 
-    An email's local part counts without regard to case: to tell `Ann@` from `ann@` is allowed, but who does it is rare,
-    and one message too few harms less than one to somebody who complained. Dots and `+tags` count, for they may be
-    somebody else's.
+    Upper and lower case in an email's local part count as equal: a mail server may distinguish `Ann@` and `ann@`, but
+    hardly any does, and a missing message harms less than a message to a person who complained. Dots and `+tags`
+    count, because they may be another person's address.
     """
     match channel:
         case "email":
             return f"suppressed email {_email(address)}"
         case "sms":
             if not _E164.fullmatch(address):
-                raise ValueError("expected a number as +37060000000")
+                raise ValueError("expected a number such as +37060000000")
             return f"suppressed sms {address}"
         case _:
             raise ValueError("expected the channel email or sms")
 
 
-def stronger(one: Reason, other: Reason) -> Reason:
-    """Which of two reasons is kept for one address: what the customer said outranks what we found out."""
+def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionReason:
+    """The stronger of two reasons for one address: the customer's own wish outranks everything else."""
     return max(one, other, key=_RANK.__getitem__)
 
 
@@ -57,6 +57,6 @@ def _email(address: str) -> str:
     local, at, domain = address.strip().rpartition("@")
     if not (local and at and domain):
         raise ValueError("expected an address such as name@example.com")
-    # Composed and decomposed letters look the same, and a mailbox is not told by them.
+    # Composed and decomposed letters look the same, and no two mailboxes differ only by them.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
     return f"{folded}@{domain.lower().rstrip('.')}"

@@ -1,7 +1,7 @@
 """The time zones that a customer may be in. Pure: tables of the phonenumbers and tzdata packages, read once.
 
-Where the row names no zone there are several candidates, and a message must suit all of them: the question is not where
-the customer most probably is, but where it may be.
+Without a zone in the row there are several candidates, and a message must suit all of them: the zones where the
+customer may be, not where the customer most probably is.
 """
 
 import zoneinfo
@@ -13,18 +13,18 @@ import phonenumbers
 from phonenumbers.timezone import time_zones_for_number
 from phonenumbers.tzdata import TIMEZONE_DATA
 
-_NO_PLACES = ("Factory", "localtime")  # names of the database that ZoneInfo opens
+_NO_PLACES = ("Factory", "localtime")  # names in the database that are not zones, although ZoneInfo opens them
 _LONGEST_CALLING_CODE = 3
-# Zones that agree on each of these days are on one clock, as far as it matters here: to spare reading a number.
+# Zones that have the same offset on each of these days count as one clock: then the number need not be parsed.
 _SAMPLES = tuple(datetime(year, month, 1, tzinfo=UTC) for year in (2026, 2027) for month in range(1, 13))
 
 
 def candidate_zones(*, timezone: str, phone: str, country: str, default: str) -> tuple[str, ...]:
-    """Names of the zones, sorted, at least one; each is one that ZoneInfo opens.
+    """Names of the zones, sorted, at least one; ZoneInfo can open each.
 
-    The row's `timezone` decides. Without one, or with one that is not known (any more): `phone` (E.164) and `country`
-    (alpha-2). Where the number is one of that country, both are true, and the one that leaves fewer candidates is
-    taken; where it is not, the customer may be in either. Nothing of the three: `default`, or UTC if that is not known.
+    The row's `timezone` decides. If it is missing or unknown, `phone` (E.164) and `country` (alpha-2) decide: for a
+    number of that country, whichever gives fewer candidates; for a number of another country, both together, because
+    the customer may be in either. Without any of the three: `default`, or UTC if `default` is unknown.
     """
     if is_known(timezone):
         return (timezone,)
@@ -37,17 +37,17 @@ def candidate_zones(*, timezone: str, phone: str, country: str, default: str) ->
 
 
 def is_known(name: str) -> bool:
-    """Whether this is the name of a time zone. Anything may be asked: no file is looked for by that name."""
+    """True for the name of a time zone. Safe for any text: the name is never used as a file name."""
     return name in _names()
 
 
 def of_country(country: str) -> tuple[str, ...]:
-    """All zones of a country (alpha-2), by zone.tab; none where nobody lives, or there is no such country."""
+    """All zones of a country (alpha-2), by zone.tab; none for an uninhabited or unknown country."""
     return _by_country().get(country, ())
 
 
 def _of_phone(phone: str) -> tuple[str, ...]:
-    """The zones of a number in E.164; none where it does not say, as of satellites, or cannot be read."""
+    """The zones of a number in E.164; none for an invalid number or one without a place, such as a satellite phone."""
     if on_one_clock := _on_one_clock().get(_calling_code(phone)):
         return on_one_clock
     try:
@@ -57,7 +57,7 @@ def _of_phone(phone: str) -> tuple[str, ...]:
 
 
 def _is_of(phone: str, country: str) -> bool:
-    """Whether the number, one that can be read, belongs to the country. Not if it is not written as E.164."""
+    """True if the valid number belongs to the country. False if the number is not written as E.164."""
     sharing = _regions().get(_calling_code(phone), ())
     if country not in sharing or len(sharing) == 1:
         return country in sharing
@@ -65,7 +65,7 @@ def _is_of(phone: str, country: str) -> bool:
 
 
 def _calling_code(digits: str) -> str:
-    """The calling code that a number begins with; "" if with none. None is the beginning of another."""
+    """The calling code at the start of a number; "" if there is none. No calling code is the start of another one."""
     digits = digits.removeprefix("+")
     ends = range(1, _LONGEST_CALLING_CODE + 1)
     return next((digits[:end] for end in ends if digits[:end] in _regions()), "")
@@ -79,7 +79,7 @@ def _regions() -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=4096)
 def _kept(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(filter(is_known, names)))  # "Etc/Unknown", where a number does not say, is no zone
+    return tuple(sorted(filter(is_known, names)))  # leaves out "Etc/Unknown", the value for a number without a place
 
 
 @cache
@@ -100,7 +100,7 @@ def _by_country() -> dict[str, tuple[str, ...]]:
 
 @cache
 def _on_one_clock() -> dict[str, tuple[str, ...]]:
-    """The zones of the calling codes whose numbers need no reading, for wherever they are the clock is the same."""
+    """The zones of the calling codes whose numbers need no parsing, because all their zones have the same clock."""
     zones: dict[str, set[str]] = {}
     for prefix, names in TIMEZONE_DATA.items():
         zones.setdefault(_calling_code(prefix), set()).update(names)

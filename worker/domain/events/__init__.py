@@ -1,0 +1,1 @@
+"""Events in and out: their envelope, their order, their schemas. No transport."""

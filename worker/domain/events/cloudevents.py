@@ -1,7 +1,6 @@
-"""An event out of the bytes and headers that it came in: CloudEvents 1.0 as JSON, or plain JSON. Pure.
+"""Reads an event from its bytes and headers: CloudEvents 1.0 as JSON, or plain JSON. Pure.
 
-What carries them (a bus, HTTP) strips its own prefix from the attributes' names first. Whether the data makes sense is
-not looked at here.
+The transport (bus, HTTP) removes its own prefix from the attributes' names first. This module does not check the data.
 """
 
 import binascii
@@ -19,11 +18,11 @@ from worker.foundation.strict_json import MOST_LEVELS, Flaw, has_unstorable_text
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
 LONGEST = 200  # characters of a source and an id, as wide as the inbox's columns
-PLAIN_SOURCE = "plain"  # of plain JSON that names no source
+PLAIN_SOURCE = "plain"  # the source of plain JSON that names none
 
 _KINDS = ", ".join(kind.value for kind in EventKind)
 _STRUCTURED = "application/cloudevents"
-# The spec's String: no control characters, none that Unicode will never assign, no halves of a surrogate pair.
+# The specification's String: no control characters, no Unicode noncharacters, no halves of a surrogate pair.
 _FORBIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
     + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
@@ -32,28 +31,28 @@ _FORBIDDEN = re.compile(
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-_LEAP = "60"  # of a minute that has 61 seconds: counted as its last but one
+_LEAP = "60"  # a leap second: counted as second 59
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why a message is no event. `reason` is for people, and names no value of it."""
+    """Why a message cannot be read as an event. `reason` is for people and repeats no value."""
 
     reason: str
 
 
 class _Refusal(Exception):
-    """Why reading cannot go on; `args[0]` is the reason, in our own words. It never leaves this module."""
+    """Reading has failed; `args[0]` is the reason, in our own words. It never leaves this module."""
 
 
 def read(
     body: bytes, *, content_type: str, attributes: Mapping[str, str], plain: EventKind | None = None
 ) -> Event | Unreadable:
-    """The event that a message holds. Never raises, whatever it holds.
+    """The event in a message. Never raises, whatever the message holds.
 
-    `attributes` are those that travelled beside the body, in small letters and without the transport's prefix
-    (`ce-`, `cloudEvents:`): with `specversion` among them the body is the data, and `type` alone says what plain JSON
-    is. `plain` is what plain JSON is that does not say it.
+    `attributes` are the message's headers, in lower case and without the transport's prefix (`ce-`, `cloudEvents:`).
+    With `specversion` among them the body is the data; `type` alone is the type of plain JSON. `plain` is the type of
+    plain JSON that names none.
     """
     try:
         return _event(body, content_type, attributes, plain)
@@ -62,7 +61,7 @@ def read(
 
 
 def is_json(content_type: str) -> bool:
-    """Whether what is of this type can be an event; no type at all can."""
+    """True if a message of this content type can be an event; a missing content type is accepted."""
     media = _media(content_type)
     return media in ("", "application/json", "text/json") or (
         media.startswith("application/") and media.endswith("+json") and media != f"{_STRUCTURED}-batch+json"
@@ -73,7 +72,9 @@ def _event(body: bytes, content_type: str, attributes: Mapping[str, str], plain:
     if len(body) > LARGEST:
         raise _Refusal(f"the event has more than {LARGEST:,} bytes")
     if not is_json(content_type):
-        raise _Refusal("the content type is not JSON: one event as application/cloudevents+json or application/json")
+        raise _Refusal(
+            "the content type is not JSON: send one event as application/cloudevents+json or application/json"
+        )
     if _media(content_type).startswith(_STRUCTURED):
         return _structured(_object(body, "the body"))
     if attributes.keys() & {"specversion", "id", "source"}:
@@ -109,17 +110,17 @@ def _cloud_event(attributes: Mapping[str, Any], data: Any) -> Event:
 
 
 def _plain(body: bytes, found: dict[str, Any], attributes: Mapping[str, str], plain: EventKind | None) -> Event:
-    # No list has a column named data: an object that has one is an envelope, any other is the data itself.
+    # No list has a column named data: an object with a key `data` is an envelope, any other object is the data itself.
     envelope = found if "data" in found else {}
     given = {kind for kind in (_text(envelope, "type"), _text(attributes, "type")) if kind is not None}
     if len(given) > 1:
-        raise _Refusal("type is one thing beside the data and another in the message's headers")
+        raise _Refusal("type next to the data differs from type in the message's headers")
     kind = _kind(given.pop()) if given else plain
     if kind is None:
-        raise _Refusal("it names no type: neither beside data, nor in the message's headers, nor is it a CloudEvent")
+        raise _Refusal("type is missing: neither next to data nor in the message's headers, and it is not a CloudEvent")
     source, name = _text(envelope, "source"), _text(envelope, "id")
     if name is None:
-        # With the kind in it: the same data cancels a customer and erases one.
+        # The digest includes the kind: the same data can cancel a customer or erase a customer.
         name = hashlib.sha256(kind.value.encode() + b"\0" + body).hexdigest()
     return Event(
         source=PLAIN_SOURCE if source is None else _name(source, "source"),
@@ -145,14 +146,14 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
         case Flaw.KEY_TWICE:
             raise _Refusal(f"{what} has the same key twice in one object")
         case Flaw.TOO_DEEP:
-            raise _Refusal(f"{what} has objects or lists more than {MOST_LEVELS} deep")
+            raise _Refusal(f"{what} has objects or lists nested more than {MOST_LEVELS} levels deep")
         case Flaw.NO_OBJECT:
             raise _Refusal(f"{what} is not a JSON object")
 
 
 def _decoded(encoded: Any) -> bytes:
     try:
-        # By way of ASCII, since b64decode says so of other characters with a ValueError of its own.
+        # Encoded as ASCII first, because b64decode raises a plain ValueError for other characters.
         return b64decode(encoded.encode("ascii"), validate=True)
     except (AttributeError, UnicodeEncodeError, binascii.Error):
         raise _Refusal("data_base64 is not base64") from None
@@ -172,7 +173,7 @@ def _required(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str | None:
-    """The attribute, which is absent where it is null."""
+    """The attribute; None where it is absent or null."""
     value = attributes.get(name)
     if value is None:
         return None
@@ -195,7 +196,7 @@ def _kind(value: str) -> EventKind:
     try:
         return EventKind(value)
     except ValueError:
-        raise _Refusal(f"type is none of {_KINDS}") from None
+        raise _Refusal(f"type is not one of {_KINDS}") from None
 
 
 def _time(value: str | None) -> datetime | None:
@@ -203,14 +204,14 @@ def _time(value: str | None) -> datetime | None:
         return None
     parts = _RFC3339.fullmatch(value)
     if parts is None:
-        raise _Refusal("time is not as in RFC 3339, with its offset: 2026-11-20T12:00:00Z")
+        raise _Refusal("time is not in the form of RFC 3339 with an offset, such as 2026-11-20T12:00:00Z")
     day, minute, second, fraction, offset = parts.groups("")
     second = "59" if second == _LEAP else second
     try:
-        # What is finer than a microsecond is cut off by it.
+        # fromisoformat cuts off everything finer than a microsecond.
         return datetime.fromisoformat(f"{day}T{minute}:{second}{fraction}{offset.upper()}").astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _Refusal("time is no time that there is") from None
+        raise _Refusal("time does not exist") from None
 
 
 def _media(content_type: str) -> str:

@@ -1,20 +1,21 @@
-"""What other systems tell us, and what becomes of it: the words that the bus, HTTP and the library share. Pure.
+"""Incoming events and their outcomes, shared by the bus, HTTP and the library. Pure.
 
-docs/events.md tells producers the same.
+docs/events.md describes the same for producers.
 """
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.wakeups import WakeUp
 
 
 class EventKind(StrEnum):
-    """The types of CloudEvents that are taken in."""
+    """The types of CloudEvents that the worker accepts."""
 
     REQUESTED = "onboarding.requested"  # data: one row of a list
     CANCELLED = "onboarding.cancelled"  # data: customer_id, and the purpose if it is not "onboarding"
@@ -24,10 +25,9 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, repr=False)
 class Event:
-    """One event as it came, its envelope checked and its data not yet. Personal, so no repr.
+    """One event as it came, with a checked envelope and unchecked data. Personal, so no repr.
 
-    `source` and `id` make it unique. `occurred_at` is the producer's time, None where it gives none: then it counts as
-    having happened when it was received.
+    `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts.
     """
 
     source: str
@@ -39,15 +39,15 @@ class Event:
 
 class Outcome(StrEnum):
     TAKEN = "taken"
-    IGNORED = "ignored"  # something newer is known of the customer, or there is nothing that it could change
-    DUPLICATE = "duplicate"  # of one that was taken, or ignored
+    IGNORED = "ignored"  # the customer has a newer event, or the event would change nothing
+    DUPLICATE = "duplicate"  # the same event was taken or ignored before
     REFUSED = "refused"
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one event. `reason` is for people and names no value; `id` is the event's address, and `None`
-    where it was refused: of those nothing is kept here."""
+    """The outcome of one event. `reason` is for people and repeats no value. `id` is the event's id here; None if the
+    event was refused, because nothing of a refused event is stored here."""
 
     outcome: Outcome
     id: uuid.UUID | None = None
@@ -58,7 +58,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Received:
-    """A receipt for each event, in their order; and whom to ring for once the transaction is committed."""
+    """A receipt for each event, in their order; and the wake-ups to send after the commit."""
 
     receipts: list[Receipt]
-    due: frozenset[tuple[str, str]] = field(default_factory=frozenset)  # (step, name), as `wakeups.ring` takes them
+    due: frozenset[WakeUp] = frozenset()

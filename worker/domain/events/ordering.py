@@ -1,6 +1,6 @@
-"""Which of a customer's events counts, in whatever order they came: by their own times, not by their arrival. Pure.
+"""Decides which of a customer's events counts: by the events' own times, not by their arrival. Pure.
 
-docs/events.md promises producers the same. Of two events of one time, the one that arrives last is the later one.
+docs/events.md promises producers the same. Of two events with the same time, the one that arrives last is the later.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 from worker.domain.events.incoming import EventKind
 from worker.domain.model.customers import Customer, Person
 
-# What customer.updated may say: who the customer is and how to reach them, not how they are served.
+# The columns that customer.updated may change: who the customer is and how to reach them, not how they are served.
 PERSONAL = tuple(field.name for field in fields(Person))
 UPDATABLE = (*PERSONAL, "country", "locale", "timezone")
 
@@ -20,11 +20,10 @@ Columns = Mapping[str, Any]  # of UPDATABLE, as JSON has them
 
 @dataclass(frozen=True)
 class Known:
-    """What earlier arrivals said of a customer: the latest time of each, None: never.
+    """What is known of a customer from earlier arrivals: the latest time of each kind of event; None: never.
 
-    `details_at` is of when the whole row is that the details were taken from. `requested_at` and `cancelled_at` are
-    for the event's purpose, `requested_for_any_at` is for whichever. `updated_after`: whether there is an update that
-    is newer than the event.
+    `details_at` is the time of the whole row that gave the details. `requested_at` and `cancelled_at` are for the
+    event's purpose, `requested_for_any_at` for any purpose. `updated_after`: an update newer than the event exists.
     """
 
     details_at: datetime | None = None
@@ -40,35 +39,35 @@ def _later(than: datetime, when: datetime | None) -> bool:
 
 
 def why_ignored(kind: EventKind, at: datetime, known: Known) -> str:
-    """Why an event that happened at `at` changes nothing any more, in words without a value; "" when it does."""
+    """Why an event of the time `at` is ignored, as a text without values; "" if the event counts."""
     match kind:
         case EventKind.REQUESTED if _later(at, known.erased_at):
-            return "the customer was erased later than that"
+            return "the customer was erased after this event"
         case EventKind.REQUESTED if _later(at, known.requested_at):
-            return "the customer was requested again later than that"
+            return "the customer was requested again after this event"
         case EventKind.REQUESTED if _later(at, known.cancelled_at):
-            return "the customer's onboarding was cancelled later than that"
+            return "the customer's onboarding was cancelled after this event"
         case EventKind.CANCELLED if _later(at, known.requested_at):
-            return "the customer was requested again later than that"
+            return "the customer was requested again after this event"
         case EventKind.UPDATED if _later(at, known.erased_at):
-            return "the customer was erased later than that"
+            return "the customer was erased after this event"
         case EventKind.UPDATED if _later(at, known.details_at):
-            return "a whole row of the customer is known that is newer"
+            return "a whole row of the customer is known that is newer than this event"
     return ""
 
 
 def brings_details(at: datetime, known: Known) -> bool:
-    """Whether a request's row is the newest whole row of its customer, whatever becomes of its job."""
+    """True if a request's row is the customer's newest whole row, whatever happens to its job."""
     return not _later(at, known.details_at) and not _later(at, known.erased_at)
 
 
 def spares_newer(at: datetime, known: Known) -> bool:
-    """Whether an erasure leaves what is newer than itself: only a later request makes the customer known again."""
+    """True if an erasure keeps newer data: only a later request makes the customer known again."""
     return _later(at, known.requested_for_any_at)
 
 
 def overlaid(customer: Customer, updates: Iterable[tuple[datetime, Columns | None]]) -> Customer | None:
-    """The customer with each column's newest value. None where an update is no more kept that may have been newer."""
+    """The customer with each column's newest value. None if an update that may be newer is no longer stored."""
     for _, columns in sorted(updates, key=lambda update: update[0]):
         if columns is None:
             return None
@@ -80,8 +79,8 @@ def changed(customer: Customer, columns: Columns) -> Customer:
     personal = {name: value for name, value in columns.items() if name in PERSONAL}
     if isinstance(personal.get("date_of_birth"), str):
         personal["date_of_birth"] = date.fromisoformat(personal["date_of_birth"])
-    others = {name: value for name, value in columns.items() if name not in PERSONAL}
-    return replace(customer, person=replace(customer.person, **personal), **others)
+    remaining = {name: value for name, value in columns.items() if name not in PERSONAL}
+    return replace(customer, person=replace(customer.person, **personal), **remaining)
 
 
 def columns_of(customer: Customer, names: Iterable[str]) -> dict[str, Any]:

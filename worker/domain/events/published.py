@@ -1,6 +1,6 @@
-"""What others are told: which changes of state, in which words, and as which CloudEvent. Pure.
+"""The events that the worker publishes: their types, their data, and their form as CloudEvents. Pure.
 
-docs/outgoing.md tells receivers the same, and docs/events has a schema of each kind, made from `FIELDS`.
+docs/outgoing.md describes the same for receivers, and docs/events has a schema of each type, made from `FIELDS`.
 """
 
 import json
@@ -15,7 +15,7 @@ BUS = "bus"
 SUBSCRIBER = "subscriber/"
 SOURCE = "/onboarding-worker"
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
-# As many digits as the largest number of a row has: so numbers compare as texts, as the extension wants it.
+# As many digits as the largest row number: then numbers compare correctly as text, as the extension requires.
 SEQUENCE_DIGITS = 19
 
 
@@ -57,7 +57,7 @@ _STEP: dict[str, dict[str, Any]] = _JOB | {
     "reason": _WORD | {"description": "The reason, a word of docs/states.md."},
     "attempts": _INTEGER | {"description": "Finished calls for the session; waits do not count."},
 }
-# What the `data` of each has: all of it is always there, and nothing else is.
+# The fields of each event's `data`: always all of them, and no others.
 FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
     Happened.SESSION_ISSUED: _SESSION | {"state": {"const": "waiting"}},
     Happened.INVITATION_SENT: _JOB
@@ -74,7 +74,7 @@ FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
     Happened.JOB_FAILED: _STEP | {"state": {"const": "failed"}},
     Happened.JOB_HELD: _STEP | {"state": {"const": "held"}},
 }
-SAYS: Mapping[Happened, str] = {
+DESCRIPTIONS: Mapping[Happened, str] = {
     Happened.SESSION_ISSUED: "A session was opened for the customer.",
     Happened.INVITATION_SENT: "A message with the session's link was handed over to the mail or SMS server.",
     Happened.SESSION_COMPLETED: "The provider has decided about the customer.",

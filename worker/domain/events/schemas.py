@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.domain.events.incoming import EventKind
-from worker.domain.events.published import FIELDS, SAYS, SEQUENCE_DIGITS, SOURCE, Happened
+from worker.domain.events.published import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
 from worker.domain.intake.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS, PROVIDERS
 from worker.domain.model.customers import Channel, CustomerKind
 
@@ -56,8 +56,8 @@ _COLUMNS: dict[str, Schema] = {
     "tags": {"type": "array", "items": _text(LONGEST_TAG), "maxItems": MOST_TAGS},
     "template": _text(64),
 }
-assert set(_COLUMNS) == set(COLUMNS)  # noqa: S101 -- a column without a schema must not start
-# As `idenfy-kyc.documents`, or as an object of the provider's.
+assert set(_COLUMNS) == set(COLUMNS)  # noqa: S101 -- a release with a column without a schema must not start
+# As `idenfy-kyc.documents`, or as an object with the provider's name.
 _PARAMETERS: dict[str, Schema] = {
     f"^({'|'.join(PROVIDERS)})$": {"type": "object"},
     rf"^({'|'.join(PROVIDERS)})\.": {},
@@ -74,7 +74,7 @@ def _data(columns: Mapping[str, Schema], required: list[str], **more: Any) -> Sc
     return {"type": "object", "properties": dict(columns), "required": required, "additionalProperties": False, **more}
 
 
-_TAKEN: dict[EventKind, tuple[str, Schema]] = {
+_INCOMING: dict[EventKind, tuple[str, Schema]] = {
     EventKind.REQUESTED: (
         "Onboard this customer: one row of a list.",
         _data(_COLUMNS | {"invite_after": _INVITE_AFTER}, ["customer_id"], patternProperties=_PARAMETERS),
@@ -94,9 +94,9 @@ _TAKEN: dict[EventKind, tuple[str, Schema]] = {
 }
 
 
-def taken(kind: EventKind) -> Schema:
-    """The schema of an event of others', as a structured CloudEvent."""
-    says, data = _TAKEN[kind]
+def incoming(kind: EventKind) -> Schema:
+    """The schema of an incoming event, as a structured CloudEvent."""
+    description, data = _INCOMING[kind]
     envelope: dict[str, Schema] = {
         "specversion": {"const": "1.0"},
         "id": _ID | {"description": "With `source` it identifies the event, which is accepted once."},
@@ -106,12 +106,12 @@ def taken(kind: EventKind) -> Schema:
         "datacontenttype": {"const": "application/json"},
         "data": data,
     }
-    # Extensions are the producer's own.
-    return _schema(kind.value, says, envelope, ["specversion", "id", "source", "type", "data"])
+    # The producer may add extensions.
+    return _schema(kind.value, description, envelope, ["specversion", "id", "source", "type", "data"])
 
 
-def told(kind: Happened) -> Schema:
-    """The schema of an event of ours."""
+def outgoing(kind: Happened) -> Schema:
+    """The schema of an event that the worker publishes."""
     envelope: dict[str, Schema] = {
         "specversion": {"const": "1.0"},
         "id": {"type": "string", "format": "uuid", "description": "The same each time the event is sent."},
@@ -127,17 +127,17 @@ def told(kind: Happened) -> Schema:
         "datacontenttype": {"const": "application/json"},
         "data": _data(FIELDS[kind], list(FIELDS[kind])),
     }
-    return _schema(kind.value, SAYS[kind], envelope, list(envelope), additionalProperties=False)
+    return _schema(kind.value, DESCRIPTIONS[kind], envelope, list(envelope), additionalProperties=False)
 
 
-def _schema(kind: str, says: str, envelope: Mapping[str, Schema], required: list[str], **more: Any) -> Schema:
-    head = {"$schema": DIALECT, "title": kind, "description": says, "type": "object"}
+def _schema(kind: str, description: str, envelope: Mapping[str, Schema], required: list[str], **more: Any) -> Schema:
+    head = {"$schema": DIALECT, "title": kind, "description": description, "type": "object"}
     return {**head, "properties": dict(envelope), "required": required, **more}
 
 
 def files() -> dict[str, str]:
     """Each file's name and text."""
-    schemas = {kind.value: taken(kind) for kind in EventKind} | {kind.value: told(kind) for kind in Happened}
+    schemas = {kind.value: incoming(kind) for kind in EventKind} | {kind.value: outgoing(kind) for kind in Happened}
     return {f"{kind}.schema.json": json.dumps(schema, indent=2) + "\n" for kind, schema in schemas.items()}
 
 

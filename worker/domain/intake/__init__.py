@@ -3,14 +3,14 @@
     opening ┬ csv_list:   encoding → csv_records → columns ┬ accept → duplicates
             └ jsonl_list: json_lines → objects  → columns ┘ └ rules, contacts, identity, parameters
 
-Another format is another source of raw lines beside these two; how a line is judged stays here.
-docs/list-format.md tells users the same.
+Another format is another source of raw lines next to these two; the checks of a line stay here.
+docs/list-format.md describes the same for users.
 """
 
 from worker.domain.intake.accept import accept
 from worker.domain.intake.digest import content_digest
 from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
-from worker.domain.intake.listing import CustomerList, judge_line, open_list
+from worker.domain.intake.listing import CustomerList, check_line, open_list
 from worker.domain.intake.objects import Objects
 from worker.domain.intake.opening import Content
 from worker.domain.intake.options import Form, ListOptions
@@ -30,8 +30,8 @@ __all__ = [
     "RawLine",
     "Rejected",
     "accept",
+    "check_line",
     "content_digest",
-    "judge_line",
     "open_list",
     "parse_cell",
     "problems_csv",

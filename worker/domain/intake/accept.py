@@ -1,4 +1,4 @@
-"""The judge: a line's cells become a customer, or everything that is wrong with them. Pure."""
+"""Checks a line: its cells become a customer, or the list of all their problems. Pure."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -13,11 +13,13 @@ from worker.domain.intake.parameters import put, storable
 from worker.domain.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
 
 _LONGEST_CELL = 20_000
-_NOT_STORABLE = Refusal("it holds a NUL character or half a character", "type it again without control characters")
+_NOT_STORABLE = Refusal(
+    "it contains a NUL character or half of a surrogate pair", "type it again without control characters"
+)
 
 
 def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted | Rejected:
-    """Judge one line. `cells` are by our column names; text, or what JSON and workbooks have in its place."""
+    """Check one line. `cells` are by our column names: text, or another value from JSON or a workbook."""
     problems: list[FieldProblem] = []
     values: dict[str, Any] = {}
     later: dict[str, str] = {}
@@ -27,7 +29,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             continue
         rule = rules.RULES.get(column)
         if rule is None and "." in column:
-            problem = _take_parameter(parameters, column, cell, options)
+            problem = _read_parameter(parameters, column, cell, options)
             if problem:
                 problems.append(problem)
             continue
@@ -37,7 +39,11 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         elif not text:
             continue
         elif len(text) > _LONGEST_CELL:
-            problems.append(Refusal(f"{len(text):,} characters", "look for a quote that is not closed").at(column))
+            problems.append(
+                Refusal(
+                    f"{len(text):,} characters, more than {_LONGEST_CELL:,}", "look for a quote that is not closed"
+                ).at(column)
+            )
         elif rule is not None:
             value = rule(text)
             if isinstance(value, Refusal):
@@ -47,9 +53,9 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         elif column in rules.COLUMNS:
             later[column] = text
         else:
-            problems.append(FieldProblem(shown(column), "not a column that we know", "leave it out, or check its name"))
+            problems.append(FieldProblem(shown(column), "an unknown column", "leave it out, or check its name"))
     country = values.get("country", "")
-    # A national number is not called wrong for the sake of a country that is.
+    # A national number cannot be checked when its country is wrong: only the country is reported.
     country_is_wrong = any(problem.column == "country" for problem in problems)
     if "phone" in later and (later["phone"].startswith("+") or not country_is_wrong):
         _keep(values, problems, "phone", contacts.phone(later["phone"], country))
@@ -73,7 +79,7 @@ def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, val
 
 
 def _as_text(cell: Any) -> str | Refusal:
-    """What the cell would be in a CSV file."""
+    """The cell as text, as a CSV file would hold it."""
     match cell:
         case str():
             return cell.strip()
@@ -92,12 +98,12 @@ def _as_text(cell: Any) -> str | Refusal:
         case float():
             return Refusal("a number with a fraction", "give text")
         case list() | tuple():
-            return Refusal("a list of more than text", "give text")
+            return Refusal("a list that holds more than text", "give text")
         case _:
             return Refusal("an object", "give text")
 
 
-def _take_parameter(
+def _read_parameter(
     parameters: dict[str, dict[str, Any]], column: str, cell: Any, options: ListOptions
 ) -> FieldProblem | None:
     provider, _, name = column.partition(".")
@@ -117,7 +123,7 @@ def _take_parameter(
 
 
 def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel:
-    """How to invite. A contact that is there but wrong has its own problem, and is not called missing too."""
+    """The channel to invite on. A wrong email or phone has its own problem and is not reported as missing too."""
     wrong = {problem.column for problem in problems}
     channel: Channel | None = values.get("channel")
     if channel is None:
@@ -127,12 +133,12 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
             return Channel.SMS
         if not wrong & {"email", "phone", "channel"}:
             hint = "fill in email or phone, or set channel to none"
-            problems.append(FieldProblem("channel", "neither an email nor a phone to write to", hint))
+            problems.append(FieldProblem("channel", "neither an email address nor a phone number", hint))
         return Channel.NONE
     if channel in (Channel.EMAIL, Channel.BOTH) and "email" not in values and "email" not in wrong:
-        problems.append(FieldProblem("channel", "it asks for an email, and email is empty", "fill in email"))
+        problems.append(FieldProblem("channel", "it needs an email address, but email is empty", "fill in email"))
     if channel in (Channel.SMS, Channel.BOTH) and "phone" not in values and "phone" not in wrong:
-        problems.append(FieldProblem("channel", "it asks for an SMS, and phone is empty", "fill in phone"))
+        problems.append(FieldProblem("channel", "it needs a phone number, but phone is empty", "fill in phone"))
     return channel
 
 

@@ -1,4 +1,4 @@
-"""The header: which column of a list is which of ours, and what to do about those that are none."""
+"""The header: maps a list's columns to our columns, and says what to do about unknown ones."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from worker.domain.intake.options import ListOptions
 from worker.domain.intake.rules import COLUMNS, PROVIDERS
 from worker.domain.model.customers import FieldProblem
 
-# What other systems call our columns. Only suggested, never taken: a wrong guess would write to strangers.
+# Names of our columns in other systems. Only suggested, never used: a wrong guess would send messages to strangers.
 _OTHER_NAMES = {
     "id": "customer_id",
     "client_id": "customer_id",
@@ -49,16 +49,16 @@ def normal(title: str) -> str:
 
 
 def shown(title: str) -> str:
-    """The title where it can be shown. A list without a header has a customer where its titles should be."""
+    """The title if it may be shown. The first row of a list without a header holds a customer's data."""
     plain = _TITLE.fullmatch(title) and sum(map(str.isdigit, title)) < 5
     return title if plain else "a column whose name is not shown"
 
 
 @dataclass(frozen=True)
 class Header:
-    """`names` has our name for each column of the list, "" for one to leave out.
+    """`names` has our name for each column of the list; "": the column is left out.
 
-    `nameless` are the places of columns without a title: their cells must be empty.
+    `nameless` holds the indexes of columns without a title: their cells must be empty.
     """
 
     names: tuple[str, ...]
@@ -70,7 +70,7 @@ class Header:
 
 
 def our_name(title: str, options: ListOptions) -> str | None:
-    """Our name for a column, "" for one that is to be ignored, None for one that is unknown."""
+    """Our name for a column; "": ignore it; None: it is unknown."""
     key = normal(title)
     target = options.mapping.get(title.strip())
     if target is None:
@@ -102,7 +102,7 @@ def _known_name(title: str) -> str | None:
 
 
 def read_header(titles: Sequence[str], options: ListOptions) -> Header:
-    """Tell the columns. Raises ListRefused with a reason for each that cannot stay."""
+    """The list's columns. Raises ListRefused with a reason for each column that must change."""
     names: list[str] = []
     nameless: list[int] = []
     reasons: list[str] = []
@@ -121,7 +121,9 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     reasons += (_unknown_reason(place, title) for place, title in unknown)
     reasons += _clashes(names)
     if "customer_id" not in names:
-        reasons.append("no column customer_id: name the one with your own ids with --map THEIRS=customer_id")
+        reasons.append(
+            "the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"
+        )
     reasons += _parameter_reasons(names, options)
     if reasons:
         raise ListRefused(reasons)
@@ -129,10 +131,10 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
 
 
 def _no_header_reason(width: int) -> str:
-    columns = "its one column is not" if width == 1 else f"none of its {width} columns is"
+    columns = "its only column is not" if width == 1 else f"none of its {width} columns is"
     return (
-        f"the first row is not a header that we know: {columns} ours. The list needs a header row with at least "
-        "customer_id and email or phone; give other names with --map THEIRS=OURS, another delimiter with --delimiter"
+        f"the first row is not a known header: {columns} known. The list needs a header row with at least "
+        "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with --delimiter"
     )
 
 
@@ -143,20 +145,20 @@ def _unknown_reason(place: int, title: str) -> str:
 
 
 def unknown_key(title: str) -> FieldProblem:
-    """What is said of a column that a line has and we do not know, where there is no header to refuse."""
+    """The problem for an unknown column of one line, where there is no header to refuse."""
     problem, known, way_out = _unknown(title)
     return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
 
 
 def _unknown(title: str) -> tuple[str, str, str]:
-    """The problem, what is near with the sign that follows it, and what to do."""
+    """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
     provider, dot, _ = title.partition(".")
     if dot and plain:
         near = get_close_matches(_as_provider(provider), PROVIDERS, n=1)
         known = f"the nearest provider is {near[0]}" if near else f"the providers are {', '.join(PROVIDERS)}"
-        return "is not a parameter of a provider we know", f"{known}; ", f"leave it out with --ignore-column {flag}"
+        return "is not a parameter of a known provider", f"{known}; ", f"leave it out with --ignore-column {flag}"
     near_name = nearest(title)
     ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
     mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
@@ -164,7 +166,7 @@ def _unknown(title: str) -> tuple[str, str, str]:
 
 
 def nearest(title: str) -> str | None:
-    """The column of ours that a title most likely means, for suggesting."""
+    """Our column that a title most likely means, to suggest it."""
     name = normal(title)
     near = get_close_matches(name, [*COLUMNS, *_OTHER_NAMES], n=1, cutoff=0.6)
     return _OTHER_NAMES.get(near[0], near[0]) if near else None
@@ -180,12 +182,14 @@ def _clashes(names: Sequence[str]) -> list[str]:
                 "remove one, or rename one to leave it out with --ignore-column"
             )
         first.setdefault(name, place)
-    reasons += (f"{name} is given whole and in parts; keep one of them" for name in whole_and_in_parts(first))
+    reasons += (
+        f"{name} is given both as a whole and in parts; keep one of the two" for name in whole_and_in_parts(first)
+    )
     return reasons
 
 
 def whole_and_in_parts(names: Iterable[str]) -> list[str]:
-    """The parameters that are named themselves and by something inside them: `a.b` beside `a.b.c`."""
+    """The parameters that are given both as a whole and in parts: `a.b` next to `a.b.c`."""
     parameters = [name for name in names if "." in name]
     return [name for name in parameters if any(other.startswith(f"{name}.") for other in parameters)]
 

@@ -1,4 +1,4 @@
-"""Email addresses and phone numbers: whether they can be written to, and the one form that we keep."""
+"""Email addresses and phone numbers: whether they can receive messages, and the one form that we store."""
 
 import re
 
@@ -7,31 +7,38 @@ from email_validator import EmailNotValidError, validate_email
 
 from worker.domain.intake.lines import Refusal, characters
 
-# Addresses that email-validator certainly accepts and keeps as they are, told apart at a tenth of its cost.
-# Narrower than its rules on purpose: no upper case (it lowers domains and some local parts), no "--" (IDNA
-# reserves it), a top-level domain of letters alone.
+# Addresses that email-validator certainly accepts unchanged; this check costs a tenth of the library's.
+# Narrower than the library's rules on purpose: no upper case (the library lowers domains and some local parts), no
+# "--" (IDNA reserves it), a top-level domain of letters only.
 _PLAIN_EMAIL = re.compile(
     r"(?=.{6,254}\Z)[a-z0-9_+-]{1,64}(?:\.[a-z0-9_+-]+)*@"
     r"(?:[a-z0-9](?:[a-z0-9]|-(?!-)){0,62}(?<!-)\.)+(?P<top>[a-z]{2,63})\Z"
 )
 _LONGEST_LOCAL_PART = 64
-_SPECIAL = ("arpa", "invalid", "local", "localhost", "onion", "test")  # refused or special there: not decided here
+_SPECIAL = (
+    "arpa",
+    "invalid",
+    "local",
+    "localhost",
+    "onion",
+    "test",
+)  # email-validator refuses or treats these specially: it decides
 
 _PHONE_CHARACTERS = re.compile(r"[+\d\s().\-/\u2010-\u2015\u2212]+\Z")
-_SHORTEST_PHONE = 7  # digits, country code among them: nothing shorter can be texted
+_SHORTEST_PHONE = 7  # digits with the country code: no shorter number can receive a text message
 _LONGEST_PHONE = 15  # E.164
 
 
 def email(text: str) -> str | Refusal:
-    """The address with its domain in lower-case ASCII. No look-up is made; reserved test domains are fine."""
+    """The address with its domain in lower-case ASCII. Makes no DNS request; reserved test domains are accepted."""
     if is_plain_email(text):
         return text
     if "@" not in text:
         return Refusal(f"{characters(text)} without an @", "give an address such as name@example.com")
     if re.search(r"[,;\s]", text.partition("@")[2]):
-        return Refusal("more than an address", "give one address alone, without a name or a second address")
+        return Refusal("more than one email address", "give one address alone, without a name or a second address")
     try:
-        # test_environment only lets .test addresses through; it is this call's alone.
+        # test_environment only allows .test addresses, and only in this call.
         valid = validate_email(text, check_deliverability=False, test_environment=True, strict=True)
     except (EmailNotValidError, UnicodeError):  # the library's text repeats parts of the address
         return Refusal(f"{characters(text)} that are not an email address", "check the address for a typing error")
@@ -41,24 +48,26 @@ def email(text: str) -> str | Refusal:
 
 
 def is_plain_email(text: str) -> bool:
-    """Whether the address is of the plain kind that needs no library. Never true of one that the library refuses."""
+    """True for a plain address that needs no library. Never true for an address that the library refuses."""
     found = _PLAIN_EMAIL.match(text)
     return found is not None and text.index("@") <= _LONGEST_LOCAL_PART and found["top"] not in _SPECIAL
 
 
 def phone(text: str, country: str) -> str | Refusal:
-    """The number as E.164. `country` (alpha-2, may be empty) is that of a number written without a +.
+    """The number as E.164. `country` (alpha-2, may be empty) applies to a number written without a +.
 
-    Possible numbers are accepted, not only those of ranges known to be in use: number plans change faster
-    than our copy of them, and a number that is not in use is refused by the SMS provider, free of charge.
+    Every possible number is accepted, not only ranges known to be in use: number plans change faster than our
+    copy of them, and the SMS provider refuses an unused number free of charge.
     """
     if not _PHONE_CHARACTERS.match(text):
-        return Refusal(f"{characters(text)}, not all of them of a phone number", "give digits, as in +37060000000")
+        return Refusal(
+            f"{characters(text)}, and not all of them belong to a phone number", "give digits, as in +37060000000"
+        )
     international = text.startswith("+")
     if not international and not country:
         if text.startswith("00"):
             return Refusal("a number that starts with 00", "write + and the country code instead of 00")
-        return Refusal("a national number, and no country", "start with + and the country code, or fill in country")
+        return Refusal("a national number without a country", "start with + and the country code, or fill in country")
     try:
         number = phonenumbers.parse(text, None if international else country)
     except phonenumbers.NumberParseException as error:
@@ -70,7 +79,7 @@ def phone(text: str, country: str) -> str | Refusal:
         return Refusal(_WRONG_LENGTH.get(reason, "not a number of its country"), "check the number of digits")
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if not _SHORTEST_PHONE <= len(e164) - 1 <= _LONGEST_PHONE:
-        return Refusal("a number of a length that cannot be texted", "check the number of digits")
+        return Refusal("a number too short or too long for text messages", "check the number of digits")
     return e164
 
 
@@ -78,5 +87,5 @@ _WRONG_LENGTH = {
     phonenumbers.ValidationResult.TOO_SHORT: "too few digits for its country",
     phonenumbers.ValidationResult.TOO_LONG: "too many digits for its country",
     phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "a local number without its area code",
-    phonenumbers.ValidationResult.INVALID_LENGTH: "a number of digits that its country does not have",
+    phonenumbers.ValidationResult.INVALID_LENGTH: "a number of digits that its country does not use",
 }

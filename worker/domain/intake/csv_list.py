@@ -20,7 +20,7 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "
 
 
 class CsvList:
-    """One list. It can be iterated again; each time it is read afresh, a record at a time."""
+    """One list. It can be iterated several times; each time it is read from the start, one record at a time."""
 
     def __init__(self, content: ListBytes, options: ListOptions) -> None:
         """Raises ListRefused for a list that cannot be read, OSError for a path that cannot be opened."""
@@ -31,7 +31,7 @@ class CsvList:
             sample = text.read(_SAMPLE)
             cut = bool(text.read(1))
         separator = _SEPARATOR_LINE.match(sample)
-        # Excel writes such a line, reads it, and does not show it: it has no row number.
+        # Excel writes and reads a `sep=` line but does not show it: the line has no row number.
         self._skip = separator.end() if separator else 0
         self._delimiter = _delimiter(sample[self._skip :], separator[1] if separator else None, options)
         self._header_row, titles = _first_record(sample[self._skip :], self._delimiter, cut=cut)
@@ -53,7 +53,7 @@ class CsvList:
                     yield RawLine(row, found)
                     continue
                 if not "".join(found).strip():
-                    continue  # a blank line: it keeps its number
+                    continue  # a blank line still counts as a row
                 stray = self._stray(found) if len(found) > width or header.nameless else None
                 if stray:
                     yield RawLine(row, stray)
@@ -64,18 +64,20 @@ class CsvList:
                 yield RawLine(row, cells)
 
     def _stray(self, found: list[str]) -> FieldProblem | None:
-        """What is wrong with a row that has values where there is no column."""
+        """The problem of a row that has values where there is no column."""
         width = len(self._header.names)
         last = max(place for place, cell in enumerate(found) if cell.strip()) + 1
         if last > width:
             return FieldProblem(
                 "",
                 f"{last} cells, but the header has {width}",
-                f"quote cells that hold the delimiter ({_spoken(self._delimiter)}), or remove the cells too many",
+                f"quote cells that hold the delimiter ({_shown_delimiter(self._delimiter)}), or remove the extra cells",
             )
         for place in self._header.nameless:
             if place < len(found) and found[place].strip():
-                return FieldProblem("", f"a value in column {place + 1}, which has no name", "name it or empty it")
+                return FieldProblem(
+                    "", f"a value in column {place + 1}, which has no name", "name the column, or empty the cell"
+                )
         return None
 
     @contextmanager
@@ -85,11 +87,11 @@ class CsvList:
             try:
                 yield text
             finally:
-                text.detach()  # a stream that was handed in stays open
+                text.detach()  # the caller's stream stays open
 
 
 def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
-    """The one asked for, or the file's own `sep=` line's, or the one under which we know most of the header."""
+    """The delimiter: of the option, else of the file's `sep=` line, else the one that gives the most known titles."""
     if options.delimiter is not None:
         asked = _NAMED_DELIMITERS.get(options.delimiter.lower(), options.delimiter)
         if len(asked) != 1 or asked in '"\r\n\x00' or asked.isalnum():
@@ -105,12 +107,12 @@ def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
             return 0, 0
         return sum(1 for title in titles if title.strip() and our_name(title, options) is not None), len(titles)
 
-    best = max(DELIMITERS, key=known_and_all)  # the first of equals: a comma, where there is but one column
+    best = max(DELIMITERS, key=known_and_all)  # of equals the first: a comma for a list with one column
     return best if known_and_all(best)[0] else ","
 
 
 def _first_record(sample: str, delimiter: str, *, cut: bool = False) -> tuple[int, list[str]]:
-    """The header with its row. Blank lines above it count as rows. `cut`: the list goes on after the sample."""
+    """The header and its row number. Blank lines above it count as rows. `cut`: the list is longer than the sample."""
     all_records = records(io.StringIO(sample, newline=""), delimiter)
     for row, found in all_records:
         if isinstance(found, FieldProblem):
@@ -125,5 +127,5 @@ def _first_record(sample: str, delimiter: str, *, cut: bool = False) -> tuple[in
     raise ListRefused(["the file is empty"])
 
 
-def _spoken(delimiter: str) -> str:
+def _shown_delimiter(delimiter: str) -> str:
     return "a tab" if delimiter == "\t" else delimiter

@@ -1,4 +1,4 @@
-"""CSV text to records: bounded in memory, and back in step after a record that cannot be read."""
+"""CSV text to records: memory is bounded, and reading goes on correctly after an unreadable record."""
 
 import csv
 from collections import deque
@@ -22,16 +22,16 @@ _QUOTES = FieldProblem(
 
 
 class _TooLong(Exception):
-    """A record over the limit; not a csv.Error, so that the two are told apart."""
+    """A record over the limit; not a csv.Error, so that a caller can distinguish the two."""
 
 
 class _TextLines:
-    """Lines for the csv module, which can be given back to be read again. Never holds more than a record."""
+    """Lines for the csv module; a line can be given back and read again. Never holds more than one record."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
         self._again: deque[str] = deque()
-        self._taken: list[str] = []
+        self._read: list[str] = []
         self._size = 0
 
     def __iter__(self) -> "_TextLines":
@@ -41,34 +41,34 @@ class _TextLines:
         line = self._again.popleft() if self._again else self._text.readline(LONGEST_RECORD + 1)
         if not line:
             raise StopIteration
-        self._taken.append(line)
+        self._read.append(line)
         self._size += len(line)
         if self._size > LONGEST_RECORD:
             raise _TooLong
         return line
 
     def next_record(self) -> None:
-        self._taken.clear()
+        self._read.clear()
         self._size = 0
 
     def give_back_all_but_the_first(self) -> None:
-        self._again.extendleft(reversed(self._taken[1:]))
+        self._again.extendleft(reversed(self._read[1:]))
 
     def drop_the_rest_of_the_first(self) -> None:
-        line = self._taken[0]
+        line = self._read[0]
         while line and not line.endswith(("\n", "\r")):
             line = self._text.readline(LONGEST_RECORD + 1)  # a line that was cut is always the last one read
 
 
 def records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] | FieldProblem]]:
-    """Each record with its row as a spreadsheet counts: a record is a row, whatever line ends its cells hold,
-    and so is a blank line (`[]`). One that cannot be read is a problem in place of cells.
+    """Each record with its row number as a spreadsheet counts: a record is one row, even if its cells hold line
+    breaks, and so is a blank line (`[]`). An unreadable record is a problem instead of cells.
 
-    A quote that is never closed swallows the rows below it. So what a broken record took beyond its first
-    line is read again: those rows are customers too.
+    A quote that is never closed swallows the rows below it. So the lines of a broken record after its first line
+    are read again: these rows are customers too.
     """
     lines = _TextLines(text)
-    # Strict, since the module otherwise takes all that follows an open quote for one good cell.
+    # Strict: otherwise the module reads everything after an open quote as one valid cell.
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != " ")
     row = 0
     while True:

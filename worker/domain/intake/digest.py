@@ -1,4 +1,4 @@
-"""Knowing a list again by its content."""
+"""Recognises a list by its content."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ _CHUNK = 1 << 20
 
 
 def content_digest(content: Content) -> str:
-    """SHA-256 of a file's bytes, or of all of a seekable stream's, in hex. Raises OSError where they cannot be read."""
+    """SHA-256 in hex of all bytes of a file or a seekable stream. Raises OSError when they cannot be read."""
     if isinstance(content, str | PathLike):
         with open(content, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

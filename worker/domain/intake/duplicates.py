@@ -1,6 +1,6 @@
-"""Remembering which customers a list has already brought, in 20 bytes a slot rather than a dictionary's 150.
+"""Remembers which customers a list has already had, in 20 bytes per slot instead of a dictionary's 150.
 
-A table with open addressing over plain arrays: a million customers take some 40 MB, 60 MB while it grows.
+A hash table with open addressing over plain arrays: a million customers need some 40 MB, 60 MB while it grows.
 """
 
 import hashlib
@@ -10,14 +10,14 @@ _FIRST_SIZE = 1 << 12  # slots; always a power of two
 
 
 class Seen:
-    """Customers by a 128-bit digest of id and purpose, and the row that brought each."""
+    """Customers by a 128-bit digest of id and purpose, each with its first row."""
 
     def __init__(self) -> None:
         self._count = 0
         self._allocate(_FIRST_SIZE)
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int) -> int | None:
-        """The earlier row of this customer and purpose; None when this is the first, which is now remembered."""
+        """The earlier row of this customer and purpose; None for the first row, which is remembered now."""
         # The separator cannot occur in either: ids are printable, purposes are slugs.
         digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=16).digest()
         high, low = int.from_bytes(digest[:8]), int.from_bytes(digest[8:])

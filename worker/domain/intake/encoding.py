@@ -1,4 +1,4 @@
-"""Which encoding a list is in, found out by reading it once before anything is believed."""
+"""Finds a list's encoding by reading the whole list once before it is used."""
 
 import codecs
 import io
@@ -8,7 +8,7 @@ from worker.domain.intake.lines import ListRefused
 
 _CHUNK = 1 << 20
 _HEAD = 4096
-# The longer byte order mark first: that of UTF-32-LE begins with that of UTF-16-LE.
+# The longer byte order mark comes first: the mark of UTF-32-LE begins with the mark of UTF-16-LE.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -27,10 +27,10 @@ _OTHER_FORMATS = (
 
 
 def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
-    """The encoding and warnings about it. Reads to the end, in bounded memory.
+    """The encoding, and warnings about it. Reads the whole file in bounded memory.
 
-    A byte order mark decides, then `asked`, then whether it is UTF-8; what is not is Windows-1252, which is
-    what spreadsheets save as "CSV", with a warning. Raises ListRefused for what is not text.
+    The order is: a byte order mark, `asked`, UTF-8 if all bytes are valid, and else Windows-1252 with a warning,
+    because spreadsheets save "CSV" as Windows-1252. Raises ListRefused for a file that is not text.
     """
     start = raw.tell()
     head = _head_of_text(raw)
@@ -40,7 +40,7 @@ def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
         encoding = marked or _named(asked or "")
         wrong = _first_wrong_byte(raw, encoding)
         if wrong is not None:
-            raise ListRefused([f"the file is not {encoding}: byte {wrong:,} does not fit; try another --encoding"])
+            raise ListRefused([f"the file is not {encoding}: byte {wrong:,} cannot be decoded; try another --encoding"])
         return encoding, []
     if head.count(0) * 5 > len(head):
         raise ListRefused(
@@ -51,23 +51,25 @@ def find_encoding(raw: BinaryIO, asked: str | None) -> tuple[str, list[str]]:
     raw.seek(start)
     wrong = _first_wrong_byte(raw, "cp1252")
     if wrong is not None:
-        raise ListRefused([f"the file is neither UTF-8 nor Windows-1252 (byte {wrong:,}): give its --encoding"])
-    return "cp1252", ["read as cp1252 (Windows-1252), as it is not UTF-8: look at the accents, or give --encoding"]
+        raise ListRefused(
+            [f"the file is neither UTF-8 nor Windows-1252 (byte {wrong:,} cannot be decoded): give its --encoding"]
+        )
+    return "cp1252", ["read as cp1252 (Windows-1252), because it is not UTF-8: check the accents, or give --encoding"]
 
 
 def refuse_unless_utf8(raw: BinaryIO) -> bytes:
-    """The first byte that is no space, of a file whose beginning may be UTF-8. Raises ListRefused otherwise."""
+    """The first byte that is not a space, of a file that may be UTF-8. Raises ListRefused for any other file."""
     head = _head_of_text(raw)
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8-sig")
     if marked != "utf-8-sig":
         raise ListRefused([f"the file is {marked.upper()}, and JSON lines are UTF-8: convert it first"])
     if head.count(0) * 5 > len(head):
         raise ListRefused(["the file is binary, or UTF-16: JSON lines are UTF-8"])
-    return first_sign(head)
+    return first_byte(head)
 
 
-def first_sign(head: bytes) -> bytes:
-    """The first byte that is neither a mark nor a space, or nothing."""
+def first_byte(head: bytes) -> bytes:
+    """The first byte that is neither a byte order mark nor a space; empty if there is none."""
     return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
 
 
@@ -91,7 +93,7 @@ def _named(asked: str) -> str:
 
 
 def _first_wrong_byte(raw: BinaryIO, encoding: str) -> int | None:
-    """Where the first byte that cannot be decoded is, from 1; None when all can."""
+    """The position, from 1, of the first byte that cannot be decoded; None when all can."""
     decoder = codecs.getincrementaldecoder(encoding)()
     before = 0
     while True:

@@ -1,4 +1,4 @@
-"""The list owner's own id of a customer: it is in logs and reports, so it must not be personal data."""
+"""The list owner's own id of a customer: it appears in logs and reports, so it must not be personal data."""
 
 import hashlib
 import re
@@ -17,16 +17,18 @@ _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 
 
 def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str | Refusal:
-    """The id as it is kept. `phone` (E.164) and `country` are the line's, empty where it has none.
+    """The id as it is stored. `phone` (E.164) and `country` are the line's, empty where it has none.
 
-    With `hash_ids` every id is hashed, so that a customer's id depends on nothing but the list's own.
+    With `hash_ids` every id is hashed, so that the stored id depends only on the list's id.
     """
     if not text:
         return Refusal("it is empty", "give each customer an id of your own that stays the same")
     if hash_ids:
         return _hashed(text)
     if not (text.isascii() and text.isprintable()):
-        return Refusal("characters that are not printable ASCII", "use letters, digits and signs; or use --hash-ids")
+        return Refusal(
+            "characters that are not printable ASCII", "use letters, digits and punctuation, or use --hash-ids"
+        )
     if len(text) > LONGEST_ID:
         return Refusal(f"{characters(text)}, more than {LONGEST_ID}", "use a shorter id, or use --hash-ids")
     if "@" in text and _LOOKS_LIKE_EMAIL.search(text):
@@ -41,7 +43,7 @@ def _is_phone(text: str, phone: str, country: str) -> bool:
         return _LOOKS_LIKE_PHONE.match(text) is not None
     if not (text[0].isdigit() and _DIGITS_AND_SIGNS.match(text)):
         return False
-    # Plain numbers are the commonest ids, so they count as phones only where the line itself says so.
+    # Plain numbers are the most common ids, so they count as phone numbers only if the line's phone or country says so.
     digits = _NOT_A_DIGIT.sub("", text).lstrip("0")
     if phone and len(digits) >= 7 and phone.endswith(digits):
         return True
@@ -56,6 +58,6 @@ def _is_phone(text: str, phone: str, country: str) -> bool:
 def _hashed(text: str) -> str | Refusal:
     if len(text) > _LONGEST_HASHED:
         return Refusal(f"{characters(text)}, more than {_LONGEST_HASHED:,}", "use a shorter id")
-    # Addresses are the same whatever their case; other ids need not be.
+    # Email addresses are equal in upper and lower case; other ids may differ by case.
     stable = text.lower() if "@" in text else text
     return "h-" + hashlib.sha256(stable.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""JSON Lines to objects: bounded in memory, and a line that is none is a problem in place of its object."""
+"""JSON Lines to objects: memory is bounded, and a line that is not an object becomes a problem."""
 
 import codecs
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ LONGEST_LINE = 1 << 20  # bytes, without the line's end
 
 _ONE_OBJECT = 'write each customer as an object on one line: {"customer_id": "A1", …}'
 _TOO_LONG = FieldProblem("", f"the line has more than {LONGEST_LINE:,} bytes", _ONE_OBJECT)
-_TOO_DEEP = FieldProblem("", f"objects or lists more than {MOST_LEVELS} deep", "leave out the inner ones")
+_TOO_DEEP = FieldProblem("", f"objects or lists nested more than {MOST_LEVELS} levels deep", "remove the inner ones")
 _NOT_UTF8 = FieldProblem("", "the line is not UTF-8", "write the file as UTF-8")
 _NO_OBJECT = FieldProblem("", "the line is not a JSON object", _ONE_OBJECT)
 
 
 def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
-    """Each line's object with the line's number, which counts blank lines too; they are left out."""
+    """Each line's object with the line's number. Blank lines are skipped and counted."""
     row = 0
     while line := raw.readline(LONGEST_LINE + 1):
         row += 1
@@ -41,7 +41,7 @@ def _object(line: bytes) -> dict[str, Any] | FieldProblem:
         case Flaw.NOT_UTF8:
             return _NOT_UTF8
         case Flaw.KEY_TWICE:
-            return FieldProblem(shown(found.key), "the key comes twice in one object", "keep one of the two")
+            return FieldProblem(shown(found.key), "the key appears twice in one object", "keep one of the two")
         case Flaw.TOO_DEEP:
             return _TOO_DEEP
         case Flaw.NO_OBJECT:

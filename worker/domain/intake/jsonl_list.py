@@ -1,7 +1,7 @@
-"""A list of JSON objects, one a line (JSON Lines), as a source of raw lines: the columns are the objects' keys.
+"""A list of JSON objects, one per line (JSON Lines), as a source of raw lines: the columns are the objects' keys.
 
-The columns are known when the last line has been read. So what refuses a whole CSV list at its header, such as
-an unknown column, refuses one line here, and the others go on.
+All columns are known only after the last line. So a problem that refuses a whole CSV list at its header, such as
+an unknown column, refuses only one line here.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from worker.domain.model.customers import FieldProblem
 
 
 class JsonlList:
-    """One list. It can be iterated again; each time it is read afresh, a line at a time."""
+    """One list. It can be iterated several times; each time it is read from the start, one line at a time."""
 
     def __init__(self, content: ListBytes, options: ListOptions) -> None:
         """Raises ListRefused for a list that cannot be read, OSError for a path that cannot be opened."""
         if options.delimiter is not None:
-            raise ListRefused(["--delimiter: JSON lines have none; leave it out, or say --format csv"])
+            raise ListRefused(["--delimiter: JSON lines have no delimiter; leave the option out, or use --format csv"])
         if options.encoding is not None and options.encoding.lower().replace("_", "-") not in ("utf-8", "utf-8-sig"):
             raise ListRefused(["--encoding: JSON lines are UTF-8; convert the file, and leave the option out"])
         self._bytes = content
@@ -32,9 +32,9 @@ class JsonlList:
         first = next((line for line in self if not isinstance(line.cells, FieldProblem)), None)
         if first is None and not begins_as_object:
             raise ListRefused(
-                ["no line of the list is a JSON object: write one customer a line, or say --format csv where it is CSV"]
+                ["no line of the list is a JSON object: write one customer per line, or use --format csv for CSV"]
             )
-        # Those of the first line: others may have more.
+        # The first line's columns: later lines may have more.
         self.columns = () if first is None or isinstance(first.cells, FieldProblem) else tuple(first.cells)
 
     def __iter__(self) -> Iterator[RawLine]:

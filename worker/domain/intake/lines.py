@@ -1,4 +1,4 @@
-"""What becomes of a list and of each of its lines."""
+"""The results of reading a list and each of its lines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from worker.domain.model.customers import Customer, FieldProblem
 
 @dataclass(frozen=True)
 class RawLine:
-    """One line as a reader found it: cells by our column names, or why it cannot be told into cells.
+    """One line as the reader gives it: cells by our column names, or why it cannot be split into cells.
 
-    `problems` are what the reader found wrong beside the cells, such as a key that is no column.
+    `problems` are further problems that the reader found, such as a key that is not a column.
     """
 
-    row: int  # as a spreadsheet numbers it: the header is 1; of JSON lines, the line's number
+    row: int  # the row number in a spreadsheet, where the header is 1; for JSON lines, the line number
     cells: Mapping[str, Any] | FieldProblem
     problems: tuple[FieldProblem, ...] = ()
 
@@ -32,7 +32,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A line that is refused, with everything that is wrong with it. `customer_id` is empty unless it is valid."""
+    """A refused line with all its problems. `customer_id` is empty unless it is valid."""
 
     row: int
     customer_id: str
@@ -41,7 +41,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A good line for a customer and purpose that row `of_row` of the same list has already brought."""
+    """A valid line for a customer and purpose that row `of_row` of the same list has too."""
 
     row: int
     customer_id: str
@@ -52,7 +52,7 @@ Line = Accepted | Rejected | Duplicate
 
 
 class ListRefused(Exception):
-    """The list as a whole cannot be read. `reasons` are for people and hold nothing from below the header."""
+    """The whole list cannot be read. `reasons` are for people and contain nothing from below the header."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         super().__init__("\n".join(reasons))
@@ -60,7 +60,7 @@ class ListRefused(Exception):
 
 
 class Refusal(NamedTuple):
-    """Why a rule refuses a cell: the value's shape, never the value; and what to do."""
+    """Why a rule refuses a cell, and what to do. The text describes the value and never repeats it."""
 
     problem: str
     hint: str = ""
@@ -70,5 +70,5 @@ class Refusal(NamedTuple):
 
 
 def characters(text: str) -> str:
-    """The length in words, for naming a value by its shape."""
+    """The length in words, to describe a value without repeating it."""
     return "1 character" if len(text) == 1 else f"{len(text):,} characters"

@@ -1,4 +1,4 @@
-"""A whole list: opened once, judged line by line, however long it is."""
+"""A whole list: opened once, checked line by line, however long it is."""
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -8,7 +8,7 @@ from typing import Protocol
 from worker.domain.intake.accept import accept
 from worker.domain.intake.csv_list import CsvList
 from worker.domain.intake.duplicates import Seen
-from worker.domain.intake.encoding import first_sign
+from worker.domain.intake.encoding import first_byte
 from worker.domain.intake.jsonl_list import JsonlList
 from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
 from worker.domain.intake.opening import Content, ListBytes
@@ -16,26 +16,26 @@ from worker.domain.intake.options import Form, ListOptions
 from worker.domain.model.customers import FieldProblem
 
 JSONL_ENDINGS = (".jsonl", ".ndjson")
-_HEAD = 4096  # bytes, blank lines among them, in which the first sign is looked for
+_HEAD = 4096  # bytes, blank lines included, that are searched for the first byte
 
 
 class Source(Protocol):
-    """What a format's reader promises. It raises ListRefused when it is made, hardly ever later."""
+    """The contract of a format's reader. It raises ListRefused when it is created, hardly ever later."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """Our names of the columns that the list has; of JSON lines, those of the first line."""
+        """Our names for the list's columns; for JSON lines, the columns of the first line."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What a person should look at, in words without personal values."""
+        """What a person should check, in texts without personal values."""
 
     def __iter__(self) -> Iterator[RawLine]:
-        """The lines, below the header where there is one, blank ones left out, a bounded number in memory."""
+        """The lines below the header, if there is one, without blank lines. Memory is bounded."""
 
 
 class CustomerList:
-    """A list that can be read. Iterating judges each line; it can be iterated again."""
+    """A list that can be read. Iterating checks each line; it can be iterated several times."""
 
     def __init__(self, source: Source, options: ListOptions) -> None:
         self._source = source
@@ -46,10 +46,10 @@ class CustomerList:
     def __iter__(self) -> Iterator[Line]:
         seen = Seen()
         for raw in self._source:
-            line = judge_line(raw, self._options)
+            line = check_line(raw, self._options)
             if isinstance(line, Accepted):
                 customer = line.customer
-                # Rejected lines are not remembered: the good line below a bad one is no duplicate of it.
+                # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
                 earlier = seen.row_or_remember(customer.customer_id, customer.purpose, line.row)
                 if earlier is not None:
                     yield Duplicate(line.row, customer.customer_id, earlier)
@@ -57,8 +57,8 @@ class CustomerList:
             yield line
 
 
-def judge_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
-    """Judge a line as its reader found it, with what the reader found wrong."""
+def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
+    """Check a raw line, and add the problems that its reader found."""
     if isinstance(raw.cells, FieldProblem):
         return Rejected(raw.row, "", (raw.cells,))
     line = accept(raw.row, raw.cells, options)
@@ -86,8 +86,8 @@ def open_list(content: Content, options: ListOptions) -> CustomerList:
 
 
 def _form(content: Content, read: ListBytes) -> Form:
-    """By the file's ending; else JSON lines where the first sign is the one that begins an object."""
+    """The format by the file's ending; else JSON lines if the first byte begins an object."""
     if isinstance(content, str | PathLike) and PurePath(content).suffix.lower() in JSONL_ENDINGS:
         return "jsonl"
     with read.opened() as raw:
-        return "jsonl" if first_sign(raw.read(_HEAD)) == b"{" else "csv"
+        return "jsonl" if first_byte(raw.read(_HEAD)) == b"{" else "csv"

@@ -1,4 +1,4 @@
-"""A list's bytes, which are read more than once: those of a file, or of a stream that can be wound back."""
+"""A list's bytes, which are read more than once: from a file or a seekable stream."""
 
 import os
 import stat
@@ -13,21 +13,23 @@ Content = str | PathLike[str] | BinaryIO
 
 
 class ListBytes:
-    """Where the bytes come from. A stream must be binary, begins where it stands, and stays open."""
+    """The source of the bytes. A stream must be binary, is read from its present position, and stays open."""
 
     def __init__(self, content: Content) -> None:
-        """Raises ListRefused for what cannot be read twice, OSError for a path that leads to nothing."""
+        """Raises ListRefused for a source that cannot be read twice, OSError for a path that does not exist."""
         self._content = content
         if isinstance(content, str | PathLike):
-            _refuse_what_is_no_file(content)
+            _refuse_unless_file(content)
         elif not content.seekable():
-            raise ListRefused(["the list comes from a pipe, and it is read more than once: save it to a file first"])
+            raise ListRefused(
+                ["the list comes from a pipe, but it must be read more than once: save it to a file first"]
+            )
         else:
             self._start = content.tell()
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
-        """The bytes from their beginning. Raises OSError."""
+        """The bytes from the start. Raises OSError."""
         if isinstance(self._content, str | PathLike):
             with open(self._content, "rb") as raw:
                 yield raw
@@ -36,8 +38,8 @@ class ListBytes:
             yield self._content
 
 
-def _refuse_what_is_no_file(path: str | PathLike[str]) -> None:
-    # Looked at before it is opened: opening a named pipe would wait for its writer.
+def _refuse_unless_file(path: str | PathLike[str]) -> None:
+    # Checked before it is opened: opening a named pipe would wait for its writer.
     mode = os.stat(path).st_mode
     if stat.S_ISREG(mode):
         return
@@ -45,6 +47,9 @@ def _refuse_what_is_no_file(path: str | PathLike[str]) -> None:
         raise ListRefused(["the list is a directory: name a file in it"])
     if stat.S_ISFIFO(mode):
         raise ListRefused(
-            ["the list is a pipe, and it is read more than once: write - in its place, and send it to standard input"]
+            [
+                "the list is a pipe, but it must be read more than once: "
+                "write - as FILE and send the list to standard input"
+            ]
         )
     raise ListRefused(["the list is a device or a socket: name a file, or - for standard input"])

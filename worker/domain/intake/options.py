@@ -1,4 +1,4 @@
-"""How a list is to be read: what the command line and the configuration say about it."""
+"""How to read a list: the options of the command line and the configuration."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ def _any_name(_provider: str, _name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ListOptions:
-    """`today` is the date that no birth may lie after.
+    """`today` is the latest date of birth that is accepted.
 
-    `mapping` gives our names for the list's own; `ignore` names columns to leave out. `form`, `encoding`
-    and `delimiter` are found out where they are None. `check_parameter(provider, name, cell)` gives the value to
-    send and None, or anything and what is wrong with the cell, in words that do not repeat it; `name` has
-    dots where it is nested. `known_parameter(provider, name)` says at the header what is wrong with a
-    column's name, or None. Which values a parameter may have is the providers' to know, so both are handed in.
+    `mapping` gives our names for the list's names; `ignore` names columns to leave out. `form`, `encoding` and
+    `delimiter` are detected where they are None. `check_parameter(provider, name, cell)` returns the value to send
+    and None, or any value and the cell's problem, in a text that does not repeat the cell; `name` has dots where it
+    is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None. The
+    providers know which values a parameter may have, so the caller passes both functions.
     """
 
     today: date

@@ -14,10 +14,10 @@ _YES_AND_NO = {**_BOOLEANS, "1": True, "0": False, "yes": True, "no": False}
 
 
 def parse_cell(cell: Any, wanted: Wanted | None = None, items: Wanted | None = None) -> tuple[Any, str | None]:
-    """The cell as a value of the JSON type `wanted` (an array of `items`), and None; or what is wrong with it.
+    """The cell as a value of the JSON type `wanted` (an array of `items`), and None; or None and its problem.
 
-    Values that are not text (from JSON lines and events) are left as they are, for the schema to judge. Where
-    no type is wanted, it is guessed: true and false, numbers as a person writes them (not 007), JSON, `;` lists.
+    Values that are not text (from JSON lines and events) stay as they are: the schema checks them. Without
+    `wanted` the type is guessed: true and false, numbers as a person writes them (not 007), JSON, `;` lists.
     """
     if not isinstance(cell, str):
         return cell, None
@@ -60,7 +60,7 @@ def _list(text: str, items: Wanted | None) -> tuple[Any, str | None]:
 def _json(text: str, kind: type, name: str) -> tuple[Any, str | None]:
     try:
         value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):  # the decoder's text would be fine, but a deep value has none
+    except (ValueError, RecursionError):  # the decoder has no message of its own for a value that is nested too deep
         return None, f"not {name}"
     return (value, None) if isinstance(value, kind) else (None, f"not {name}")
 
@@ -82,7 +82,7 @@ def _guess(text: str) -> tuple[Any, str | None]:
 
 
 def put(parameters: MutableMapping[str, Any], name: str, value: Any) -> None:
-    """Set the parameter of that dotted name: `a.b` is `b` inside `a`. The header's check keeps them from clashing."""
+    """Set the parameter of this dotted name: `a.b` is `b` inside `a`. The header's check excludes clashes."""
     *outer, last = name.split(".")
     for part in outer:
         parameters = parameters.setdefault(part, {})
@@ -90,9 +90,9 @@ def put(parameters: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 
 def storable(value: Any) -> bool:
-    """Whether every text in the value can be kept and sent.
+    """True if every text in the value can be stored and sent.
 
-    No database keeps a NUL in a text, and JSON's \\ud800 is half a character that no encoding has.
+    No database stores a NUL in a text, and JSON's \\ud800 is half of a surrogate pair, which no encoding has.
     """
     left = [value]
     while left:

@@ -1,4 +1,4 @@
-"""What is wrong with a list, as a CSV file that goes back to whoever made the list."""
+"""A list's problems as a CSV file, for the author of the list."""
 
 import csv
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ COLUMNS = ("row", "column", "problem", "hint")
 
 
 def problems_csv(out: TextIO, problems: Iterable[tuple[int, FieldProblem]]) -> int:
-    """Write `row,column,problem,hint`, a line for each problem, and give their number.
+    """Write `row,column,problem,hint`, one line per problem, and return the number of problems.
 
-    Open `out` with `newline=""`; `utf-8-sig` makes spreadsheets read it rightly.
+    Open `out` with `newline=""`, and with `utf-8-sig` so that spreadsheets read it correctly.
     """
     writer = csv.writer(out)
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""What each plain column may hold, and the form it is kept in. A rule gives the value or a Refusal."""
+"""What each plain column may hold, and the form in which it is stored. A rule returns the value or a Refusal."""
 
 import re
 import unicodedata
@@ -21,8 +21,8 @@ LONGEST_LIFE = 130  # years
 MOST_TAGS = 5
 LONGEST_TAG = 32
 
-_INVISIBLE = "it holds a character that cannot be seen"
-# They reorder the text around them, so that a mail shows something else than was written.
+_INVISIBLE = "it contains an invisible character"
+# They reorder the text around them, so that a mail would show other text than the list has.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -34,28 +34,28 @@ _NO = frozenset({"false", "0", "no", "n"})
 
 
 def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
-    """Text for people: NFC, one line, at most `longest` characters, nothing that cannot be seen."""
+    """Text for people: NFC, one line, at most `longest` characters, no invisible characters."""
     if not (value.isascii() and value.isprintable()):
         value = unicodedata.normalize("NFC", value).replace("\xa0", " ")
         breaks = len(value.splitlines()) - 1
         if breaks > 0:
-            return Refusal(f"it goes over {breaks + 1:,} lines", "look for a quote that is not closed")
+            return Refusal(f"it has {breaks + 1:,} lines", "look for a quote that is not closed")
         if not value.isprintable() and any(_unfit(character) for character in value):
-            return Refusal(_INVISIBLE, "type it again without control characters and marks of direction")
+            return Refusal(_INVISIBLE, "type it again without control characters and text-direction marks")
     if len(value) > longest:
         return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
     return value
 
 
 def _unfit(character: str) -> bool:
-    # Unassigned ones may be letters of a newer Unicode, and joiners belong to several scripts: both may stay.
+    # Unassigned characters may be letters of a newer Unicode, and several scripts need joiners: both may stay.
     if character in _BIDI or ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
         return True
     return unicodedata.category(character) in ("Cc", "Cs", "Co", "Zl", "Zp")
 
 
 def address(value: str) -> str | Refusal:
-    """An address; the lines of a cell with several are joined by commas."""
+    """An address; the lines of a cell are joined with commas."""
     lines = [line.strip(" ,") for line in value.splitlines()] if not value.isprintable() else [value]
     return text(", ".join(line for line in lines if line), LONGEST_ADDRESS)
 
@@ -65,7 +65,9 @@ def ascii_text(longest: int) -> Rule:
 
     def rule(value: str) -> str | Refusal:
         if not (value.isascii() and value.isprintable()):
-            return Refusal("characters that are not printable ASCII", "use letters, digits and signs without accents")
+            return Refusal(
+                "characters that are not printable ASCII", "use letters without accents, digits and punctuation"
+            )
         if len(value) > longest:
             return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
         return value
@@ -74,7 +76,7 @@ def ascii_text(longest: int) -> Rule:
 
 
 def date_of_birth(value: str, today: date) -> date | Refusal:
-    """A day that exists, written YYYY-MM-DD, neither after `today` nor before anybody alive was born."""
+    """A date that exists, written YYYY-MM-DD, not after `today` and not more than LONGEST_LIFE years before it."""
     if not _DATE.fullmatch(value):
         return Refusal(
             f"{characters(value)} that are not YYYY-MM-DD",
@@ -83,11 +85,11 @@ def date_of_birth(value: str, today: date) -> date | Refusal:
     try:
         day = date.fromisoformat(value)
     except ValueError:
-        return Refusal("a day that does not exist", "check the month and the day")
+        return Refusal("a date that does not exist", "check the month and the day")
     if day > today:
-        return Refusal("a day in the future", "check the year")
+        return Refusal("a date in the future", "check the year")
     if day.year < today.year - LONGEST_LIFE:
-        return Refusal(f"a day more than {LONGEST_LIFE} years ago", "check the year")
+        return Refusal(f"a date more than {LONGEST_LIFE} years ago", "check the year")
     return day
 
 
@@ -98,8 +100,8 @@ def country(value: str) -> str | Refusal:
         return code
     meant = countries.usual_mistake(value)
     if meant:
-        return Refusal("not a code of ISO 3166", f"use {meant}")
-    return Refusal(f"{characters(value)} that are not a country code", "use the code of ISO 3166, such as DE or DEU")
+        return Refusal("not an ISO 3166 code", f"use {meant}")
+    return Refusal(f"{characters(value)} that are not a country code", "use an ISO 3166 code, such as DE or DEU")
 
 
 @lru_cache(maxsize=1024)
@@ -133,7 +135,9 @@ def channel(value: str) -> Channel | Refusal:
     try:
         return Channel(value.lower())
     except ValueError:
-        return Refusal("none of email, sms, both, none", "use one of these, or leave it empty to use what the row has")
+        return Refusal(
+            "none of email, sms, both, none", "use one of these, or leave it empty to use the address that the row has"
+        )
 
 
 def consent(value: str) -> bool | Refusal:
@@ -172,14 +176,14 @@ def tags(value: str) -> tuple[str, ...] | Refusal:
         if len(tag) > LONGEST_TAG:
             return Refusal(f"a tag of {characters(tag)}, more than {LONGEST_TAG}", f"shorten it to {LONGEST_TAG}")
         if "," in tag:
-            return Refusal("a comma in a tag", "put ; between tags")
+            return Refusal("a comma in a tag", "separate tags with ;")
         checked = text(tag, LONGEST_TAG)
         if isinstance(checked, Refusal):
             return checked
     return tuple(unicodedata.normalize("NFC", tag) for tag in found)
 
 
-# The columns whose cell is judged by itself. customer_id, phone and date_of_birth need more than their cell.
+# The columns that are checked alone. customer_id, phone and date_of_birth need more than their own cell.
 RULES: dict[str, Rule] = {
     "kind": kind,
     "purpose": purpose,

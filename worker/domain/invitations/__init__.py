@@ -1,4 +1,4 @@
-"""The words of an invitation: templates, their fallbacks, and what may stand in them (docs/templates.md)."""
+"""The text of an invitation: templates, their fallbacks, and their variables (docs/templates.md)."""
 
 from worker.domain.invitations.language import TemplateProblem
 from worker.domain.invitations.render import Rendered, Templates

@@ -1,6 +1,6 @@
 """Dates in words, in the recipient's language and time zone.
 
-Five small tables instead of a locale database: a language that is not here gets English dates.
+Five small tables instead of a locale database: any other language gets English dates.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True)
 class Dates:
-    """How one language writes a date. `first` is the first day of a month where it is written differently.
+    """How one language writes a date. `first` is the first day of a month, if the language writes it differently.
 
-    `short` is for text messages: only letters of the GSM 7-bit alphabet, so that it costs one segment.
+    `short` is for text messages: it uses only letters of the GSM 7-bit alphabet, so that the text stays one segment.
     """
 
     months: str
@@ -52,9 +52,9 @@ DATES = {
 
 
 def in_words(moment: datetime, *, language: str, timezone: str, short: bool = False) -> str:
-    """`moment` (aware), cut to the minute, as the language writes it, with its zone named.
+    """`moment` (aware) to the minute, as the language writes it, with the zone's name.
 
-    `language` is BCP 47; only its first part counts. `timezone` is IANA; empty or unknown means UTC.
+    `language` is BCP 47; only its first part counts. `timezone` is an IANA name; empty or unknown means UTC.
     """
     local = moment.astimezone(_zone(timezone))
     words = DATES.get(language.partition("-")[0].lower(), DATES["en"])

@@ -1,10 +1,10 @@
-"""The template language: Jinja2's, cut down to what the words of one message need.
+"""The template language: Jinja2, reduced to what the text of one message needs.
 
-Jinja's sandbox stops a template from reaching out, but not from using up memory and time: it rendered a
-gigabyte from `{{ 'a' * 10**9 }}`. Bounding each operator, filter and loop would be a race against every
-way to make a string longer. An invitation has no list to walk and no text to build, so here only what
-cannot grow is left, by a list of what is allowed: variables, `if`, `set`, comparisons, a few filters,
-and blocks in a layout. So a template costs what its files and variables are long; both are bounded.
+Jinja's sandbox stops a template from accessing other objects, but not from using up memory and time: it
+rendered a gigabyte from `{{ 'a' * 10**9 }}`. A limit on each operator, filter and loop would never cover
+every way to make a string longer. An invitation has no list to walk and no text to build, so a list allows
+only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. So the
+cost of a template depends only on the lengths of its files and variables; both are bounded.
 """
 
 import difflib
@@ -41,7 +41,7 @@ ALLOWED = (
     nodes.Block,
     nodes.Extends,
 )
-# What people will try, by the name that Jinja's parser has for it.
+# What people will try, by its name in Jinja's parser.
 SPELLINGS = {
     "Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**", "Concat": "~",
     "For": "{% for %}", "Macro": "{% macro %}", "CallBlock": "{% call %}", "FilterBlock": "{% filter %}",
@@ -52,11 +52,11 @@ SPELLINGS = {
 
 
 class TemplateProblem(Exception):
-    """What is wrong with a template. The text names file, line and cause; never a value of a customer."""
+    """The problem of a template. The text names file, line and cause; never a value of a customer."""
 
 
 def environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
-    """Jinja with nothing in it but FILTERS and TESTS. Only HTML is escaped: text has nothing to escape into."""
+    """Jinja with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping."""
     env = ImmutableSandboxedEnvironment(
         loader=loader,
         undefined=StrictUndefined,
@@ -73,10 +73,10 @@ def environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
 
 
 def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapping[str, str]) -> str | None:
-    """Check one file's language and return the layout that it extends, if any.
+    """Check one file and return the layout that it extends, if any.
 
-    `known` are the variables there are. Raises TemplateProblem. Nothing of the template is evaluated:
-    even Jinja's folding of constants comes later, when what is left has nothing to fold.
+    `known` are the available variables. Raises TemplateProblem. Nothing of the template is evaluated: even
+    Jinja's constant folding comes later, when the allowed nodes leave nothing to fold.
     """
     if len(source) > FILE_LENGTH:
         raise TemplateProblem(f"{name}: longer than {FILE_LENGTH // 1024} KiB")
@@ -85,8 +85,8 @@ def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapp
         every = list(_walk(tree))
     except TemplateSyntaxError as error:
         raise TemplateProblem(f"{name}, line {error.lineno}: {error.message}") from None
-    except (RecursionError, ValueError, MemoryError):  # nested too deep; a number of thousands of digits
-        raise TemplateProblem(f"{name}: nested too deep, or a number that is too long") from None
+    except (RecursionError, ValueError, MemoryError):  # nested too deep; a number with thousands of digits
+        raise TemplateProblem(f"{name}: nested too deep, or with a number that is too long") from None
     for node in every:
         if not isinstance(node, ALLOWED):
             what = SPELLINGS.get(type(node).__name__, type(node).__name__)
@@ -99,16 +99,16 @@ def compiled(env: ImmutableSandboxedEnvironment, name: str) -> Template:
     """The compiled template; cached by Jinja. Raises TemplateProblem."""
     try:
         return env.get_template(name)
-    except TemplateSyntaxError as error:  # unknown filters and tests are noticed here
+    except TemplateSyntaxError as error:  # Jinja reports unknown filters and tests here
         raise TemplateProblem(f"{error.name or name}, line {error.lineno}: {error.message}") from None
     except Exception as error:
         raise TemplateProblem(f"{name}: does not compile ({type(error).__name__})") from None
 
 
 def rendered(template: Template, variables: Mapping[str, object]) -> str:
-    """The text, at most OUTPUT_LENGTH long. Raises TemplateProblem.
+    """The rendered text, at most OUTPUT_LENGTH characters. Raises TemplateProblem.
 
-    Jinja's own message may quote a value, so only the kind of error is passed on.
+    Jinja's own message may quote a value, so the problem names only the type of the error.
     """
     pieces, length = [], 0
     try:
@@ -148,8 +148,12 @@ def _layout(name: str, tree: nodes.Template, every: list[nodes.Node]) -> str | N
         return None
     [first, *more] = extends
     if more or first not in tree.body or not isinstance(first.template, nodes.Const):
-        raise TemplateProblem(f"{name}, line {first.lineno}: one extends, outside of everything, with a name in quotes")
+        raise TemplateProblem(
+            f"{name}, line {first.lineno}: use one extends, outside all other tags, with a name in quotes"
+        )
     layout = str(first.template.value)
     if layout.rpartition(".")[2] != name.rpartition(".")[2]:  # or text would reach HTML unescaped
-        raise TemplateProblem(f"{name}, line {first.lineno}: a layout ends as what extends it, .html or .txt")
+        raise TemplateProblem(
+            f"{name}, line {first.lineno}: a layout must end like the file that extends it, .html or .txt"
+        )
     return layout

@@ -1,9 +1,9 @@
-"""Which file says it: the built-in words, the operator's own over them, and the fallback between languages.
+"""Finds the files of a message: the operator's own files, the built-in ones, and the fallback between languages.
 
     <name>/<locale>/{subject.txt, body.txt, body.html, sms.txt}      and layouts anywhere above, such as layout.html
 
-An own file shadows the built-in one of the same path. A message is never put together from two languages:
-the first locale that has all that a channel needs says all of it.
+An own file shadows the built-in file with the same path. A message is never mixed from two languages: it comes from
+the first locale that has every part that the channel needs.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from worker.domain.invitations.language import FILE_LENGTH
 
 DEFAULT = "default"
 PARTS = {"email": ("subject.txt", "body.txt", "body.html"), "sms": ("sms.txt",)}
-# HTML alone is no message for everyone; text alone is.
+# Not every reader can show HTML, so a text part is needed; an HTML part is not.
 NEEDED = {"email": frozenset({"subject.txt", "body.txt"}), "sms": frozenset({"sms.txt"})}
 MOST_FILES = 1000
 
 
 @dataclass(frozen=True)
-class Words:
-    """What one template says in one locale on one channel: the source's name for each part there is."""
+class Texts:
+    """One template in one locale on one channel: the name of the source file of each part."""
 
     locale: str
     parts: dict[str, str]
@@ -31,12 +31,12 @@ class Words:
 
 @dataclass
 class Library:
-    """All template files there are, read once. `own` are the names of the operator's."""
+    """All template files, read once. `own` are the names of the operator's files."""
 
     sources: dict[str, str] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
-    _sets: dict[tuple[str, str], Words] = field(default_factory=dict)
+    _sets: dict[tuple[str, str], Texts] = field(default_factory=dict)
 
     @classmethod
     def read(cls, directory: Path | None) -> "Library":
@@ -48,33 +48,34 @@ class Library:
             library._add(directory, own=True)
         else:
             library.problems.append(
-                "the templates folder is not there; without the setting, the built-in ones are used"
+                "the templates folder does not exist; without the setting, the built-in templates are used"
             )
         return library
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of the templates there are; "default" is always one."""
+        """The names of all templates; "default" always exists."""
         return frozenset(name for name, _ in self._sets)
 
     @property
     def sets(self) -> list[tuple[str, str]]:
-        """Each template's name with each locale that it has, spelled as BCP 47."""
-        return sorted((name, words.locale) for (name, _), words in self._sets.items())
+        """Each template's name with each of its locales, spelled as BCP 47."""
+        return sorted((name, texts.locale) for (name, _), texts in self._sets.items())
 
-    def find(self, name: str, locale: str, channel: str, *, default: str) -> Words | None:
-        """Who speaks: the template's exact locale, its language, the `default` locale; then "default" likewise."""
+    def find(self, name: str, locale: str, channel: str, *, default: str) -> Texts | None:
+        """The first match of: the template in the exact locale, in its language, in the `default` locale; then the
+        template "default" in the same order."""
         for template in dict.fromkeys((name, DEFAULT)):
             for candidate in dict.fromkeys((*_wider(locale), *_wider(default))):
-                words = self._sets.get((template, candidate))
-                if words and words.parts.keys() >= NEEDED[channel]:
-                    return Words(
-                        words.locale, {part: words.parts[part] for part in PARTS[channel] if part in words.parts}
+                texts = self._sets.get((template, candidate))
+                if texts and texts.parts.keys() >= NEEDED[channel]:
+                    return Texts(
+                        texts.locale, {part: texts.parts[part] for part in PARTS[channel] if part in texts.parts}
                     )
         return None
 
     def lacking(self, name: str, locale: str, channel: str) -> list[str]:
-        """The needed parts that a locale lacks although it has another of that channel's parts."""
+        """The needed parts that a locale lacks although it has another part of that channel."""
         parts = self._sets[name, _key(locale)].parts.keys()
         return sorted(NEEDED[channel] - parts) if parts & set(PARTS[channel]) else []
 
@@ -83,7 +84,7 @@ class Library:
         for count, (path, file) in enumerate(_files(root, ())):
             name = "/".join(path)
             if count >= MOST_FILES:
-                self.problems.append(f"more than {MOST_FILES} files in the templates folder; the others are not read")
+                self.problems.append(f"more than {MOST_FILES} files in the templates folder; the rest is not read")
                 return
             if not name.endswith((".txt", ".html")) or (len(path) == 3 and path[2] not in every):
                 self.problems.append(f"{name}: not used; the files are {', '.join(sorted(every))}")
@@ -93,18 +94,18 @@ class Library:
                     text = stream.read(FILE_LENGTH * 4 + 1).decode("utf-8-sig")  # 4 bytes a character at most
             except (OSError, UnicodeDecodeError):
                 self.problems.append(f"{name}: cannot be read as UTF-8")
-                text = "{{ unreadable }}"  # shadows the built-in one all the same: silently using that would mislead
+                text = "{{ unreadable }}"  # still shadows the built-in file: using that one silently would mislead
             self.sources[name] = text
             if own:
                 self.own.add(name)
             if len(path) == 3:
                 template, locale, part = path
-                words = self._sets.setdefault((template, _key(locale)), Words(locale.replace("_", "-"), {}))
-                words.parts[part] = name
+                texts = self._sets.setdefault((template, _key(locale)), Texts(locale.replace("_", "-"), {}))
+                texts.parts[part] = name
 
 
 def _files(folder: Traversable, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Traversable]]:
-    """Files at most three levels deep, hidden ones left out."""
+    """The files at most three levels deep, without hidden ones."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         path = (*above, entry.name)
         if entry.name.startswith((".", "__")):
@@ -120,6 +121,6 @@ def _key(locale: str) -> str:
 
 
 def _wider(locale: str) -> list[str]:
-    """zh-hant-tw, zh-hant, zh."""
+    """A locale and its wider ones, such as zh-hant-tw, zh-hant, zh."""
     parts = [part for part in _key(locale).split("-") if part][:4]
     return ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]

@@ -1,4 +1,4 @@
-"""From an invitation to the text that is sent: choose the words, fill them in, keep them harmless."""
+"""Renders the text of an invitation: chooses the template, fills in the variables, and keeps the result harmless."""
 
 import re
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from pathlib import Path
 from jinja2 import DictLoader, Template
 
 from worker.domain.invitations.language import LAYOUTS, TemplateProblem, compiled, environment, read, rendered
-from worker.domain.invitations.library import DEFAULT, PARTS, Library, Words
+from worker.domain.invitations.library import DEFAULT, PARTS, Library, Texts
 from worker.domain.invitations.segments import segments
 from worker.domain.invitations.values import VARIABLES, Invitation, is_link, plain, variables
 from worker.domain.model.customers import Customer, CustomerKind, Person
 
 SUBJECT_LENGTH = 200
-# Twilio takes no text above 1,600 characters, and each segment is paid for.
+# Twilio accepts no text above 1,600 characters, and each segment costs money.
 MOST_SEGMENTS = 10
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 
@@ -52,10 +52,10 @@ class Rendered:
 
 
 class Templates:
-    """The built-in templates, and the operator's over them. Files are read here, once; each is compiled once.
+    """The built-in templates and the operator's own, which shadow them. Each file is read and compiled once.
 
-    `directory` None: built-in ones only. `locale` is the one that a customer without words of their own
-    language gets. Never raises on what the directory holds: `problems` tells, and `render` refuses.
+    `directory` None: built-in templates only. `locale` is for customers without templates in their language. Never
+    raises because of the directory's content: `problems` lists it, and `render` refuses.
     """
 
     def __init__(self, directory: Path | None, *, locale: str = "en") -> None:
@@ -66,26 +66,26 @@ class Templates:
 
     @property
     def names(self) -> frozenset[str]:
-        """What a line's `template` may say. Empty means "default"."""
+        """The values that a line's `template` may have. Empty means "default"."""
         return self._library.names
 
     def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
-        """The words for "email" or "sms" at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
+        """The text for "email" or "sms" at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
         name = invitation.customer.template or DEFAULT
         if name not in self.names:
-            raise TemplateProblem("there is no template of the name that the line gives")
+            raise TemplateProblem("the line names a template that does not exist")
         if not is_link(invitation.link):
             raise TemplateProblem("the link is not a plain http or https address")
-        words = self._library.find(name, invitation.customer.locale, channel, default=self._locale)
-        if words is None:
-            raise TemplateProblem(f"no words for {channel} in the customer's or the default language")
-        return self._say(words, invitation, now)
+        texts = self._library.find(name, invitation.customer.locale, channel, default=self._locale)
+        if texts is None:
+            raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
+        return self._fill_in(texts, invitation, now)
 
     def problems(self) -> list[str]:
-        """What is wrong with the operator's templates, for `check`: one line each, empty when all is well."""
+        """The problems of the operator's templates, for `check`: one line each."""
         found = list(self._library.problems)
         if self._library.find(DEFAULT, self._locale, "email", default=self._locale) is None:
-            found.append(f'[invitations] locale = "{self._locale}": there are no words in that language')
+            found.append(f'[invitations] locale = "{self._locale}": there is no template in that language')
         for name in sorted(self._library.own):
             try:
                 self._template(name)
@@ -97,57 +97,57 @@ class Templates:
         for name in sorted(self.names - {DEFAULT}):
             if not any(self._has(name, self._locale, channel) for channel in PARTS):
                 found.append(
-                    f"{name}: nothing in the default locale {self._locale}; other languages get built-in words"
+                    f"{name}: no text in the default locale {self._locale}; other languages get the built-in text"
                 )
         return list(dict.fromkeys(found))
 
     def _has(self, name: str, locale: str, channel: str) -> bool:
-        words = self._library.find(name, locale, channel, default=locale)
-        return words is not None and all(source.startswith(f"{name}/") for source in words.parts.values())
+        texts = self._library.find(name, locale, channel, default=locale)
+        return texts is not None and all(source.startswith(f"{name}/") for source in texts.parts.values())
 
     def _set_problems(self, name: str, locale: str, channel: str) -> list[str]:
         lacking = self._library.lacking(name, locale, channel)
         if lacking:
             return [f"{name}/{locale}: lacks {' and '.join(lacking)}, so its {channel} is not used"]
-        words = self._library.find(name, locale, channel, default=locale)
-        if words is None or not self._is_own(words):
+        texts = self._library.find(name, locale, channel, default=locale)
+        if texts is None or not self._is_own(texts):
             return []
         found = []
         for sample in SAMPLES:
             try:
-                said = self._say(words, sample, SAMPLE_NOW)
+                made = self._fill_in(texts, sample, SAMPLE_NOW)
             except TemplateProblem as problem:
                 found.append(str(problem))
                 continue
-            texts = {"body.txt": said.text, "sms.txt": said.text, "body.html": said.html, "subject.txt": said.subject}
-            for part, source in words.parts.items():
-                if part != "subject.txt" and SAMPLE.link not in texts[part]:
+            by_part = {"body.txt": made.text, "sms.txt": made.text, "body.html": made.html, "subject.txt": made.subject}
+            for part, source in texts.parts.items():
+                if part != "subject.txt" and SAMPLE.link not in by_part[part]:
                     found.append(f"{source}: lacks {{{{ link }}}}")
-                if part == "subject.txt" and SAMPLE.link in texts[part]:
-                    found.append(f"{source}: {{{{ link }}}} is a secret, which a subject does not keep")
-                if part == "sms.txt" and (size := segments(said.text)).count > MOST_SEGMENTS:
+                if part == "subject.txt" and SAMPLE.link in by_part[part]:
+                    found.append(f"{source}: {{{{ link }}}} is a secret and must not be in a subject")
+                if part == "sms.txt" and (size := segments(made.text)).count > MOST_SEGMENTS:
                     found.append(
                         f"{source}: takes {size.count} text messages of {size.encoding.value};"
-                        f" write less, at most {MOST_SEGMENTS}"
+                        f" shorten it to at most {MOST_SEGMENTS}"
                     )
         return found
 
-    def _is_own(self, words: Words) -> bool:
-        """Whether a file of the operator's speaks here, be it only the layout."""
+    def _is_own(self, texts: Texts) -> bool:
+        """True if any file of these texts is the operator's, even if only the layout."""
         own = self._library.own
-        return bool(own) and any(name in own for source in words.parts.values() for name in self._chain(source))
+        return bool(own) and any(name in own for source in texts.parts.values() for name in self._chain(source))
 
-    def _say(self, words: Words, invitation: Invitation, now: datetime) -> Rendered:
-        values = variables(invitation, language=words.locale, now=now)
-        said = {part: rendered(self._template(source), values) for part, source in words.parts.items()}
-        subject = plain(said.get("subject.txt", ""), most=SUBJECT_LENGTH)
-        if "subject.txt" in said and not subject:
-            raise TemplateProblem(f"{words.parts['subject.txt']}: renders nothing")
-        text = said.get("body.txt") or said.get("sms.txt") or ""
-        return Rendered(words.locale, subject, _tidy(text), said.get("body.html", "").strip())
+    def _fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
+        values = variables(invitation, language=texts.locale, now=now)
+        parts = {part: rendered(self._template(source), values) for part, source in texts.parts.items()}
+        subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
+        if "subject.txt" in parts and not subject:
+            raise TemplateProblem(f"{texts.parts['subject.txt']}: renders no text")
+        text = parts.get("body.txt") or parts.get("sms.txt") or ""
+        return Rendered(texts.locale, subject, _tidy(text), parts.get("body.html", "").strip())
 
     def _template(self, name: str) -> Template:
-        """The template, checked with its layouts and compiled at its first use. Raises TemplateProblem."""
+        """The template; its first use checks it with its layouts and compiles it. Raises TemplateProblem."""
         known = self._compiled.get(name)
         if known is None:
             try:
@@ -161,12 +161,12 @@ class Templates:
         return known
 
     def _chain(self, name: str, *, strict: bool = False) -> list[str]:
-        """The file and the layouts above it. Raises TemplateProblem for what is wrong with any if `strict`."""
+        """The file and the layouts above it. With `strict`, raises TemplateProblem for a problem in any of them."""
         chain = [name]
         try:
             while layout := read(self._env, chain[-1], self._library.sources[chain[-1]], VARIABLES):
                 if layout not in self._library.sources:
-                    raise TemplateProblem(f"{chain[-1]}: the layout that it extends is not there")
+                    raise TemplateProblem(f"{chain[-1]}: the layout that it extends does not exist")
                 if len(chain) > LAYOUTS:
                     raise TemplateProblem(f"{name}: more than {LAYOUTS} layouts above it, or one that extends itself")
                 chain.append(layout)
@@ -177,5 +177,5 @@ class Templates:
 
 
 def _tidy(text: str) -> str:
-    """Without blank lines at the ends, nor more than one in a row, as conditions leave them."""
+    """The text without blank lines at its ends and without several in a row, which conditions leave behind."""
     return BLANK_LINES.sub("\n\n", text.replace("\r\n", "\n")).strip()

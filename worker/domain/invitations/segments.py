@@ -1,17 +1,17 @@
-"""How many messages a text is sent and charged as. Source: 3GPP TS 23.038 (alphabet), 23.040 (parts of a long text).
+"""Counts the segments that a text is sent and charged as. Source: 3GPP TS 23.038 (alphabet), 23.040 (long texts).
 
-One letter outside of the phone alphabet makes the whole text UCS-2, and its segments less than half as long.
+One letter outside the phone alphabet makes the whole text UCS-2, and its segments less than half as long.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-# 3GPP TS 23.038, 6.2.1: each costs one septet. The escape itself (0x1B) is no letter.
+# 3GPP TS 23.038, 6.2.1: each letter costs one septet. The escape itself (0x1B) is not a letter.
 GSM_7 = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-# 6.2.1.1: each costs two, the escape and the letter, which no segment's end may part.
+# 6.2.1.1: each costs two septets, the escape and the letter, which stay in one segment.
 GSM_7_EXTENSION = frozenset("\f^{}\\[~]|€")
 
 
@@ -20,21 +20,21 @@ class Encoding(StrEnum):
     UCS_2 = "UCS-2"
 
 
-# Room in a text that is one message, and in each part of a longer one, which needs some for its numbering:
-# in septets for GSM-7, in 16-bit units for UCS-2.
+# Room in a text of one message, and in each part of a longer text, which needs some room for its numbering: in septets
+# for GSM-7, in 16-bit units for UCS-2.
 ROOM = {Encoding.GSM_7: (160, 153), Encoding.UCS_2: (70, 67)}
 
 
 @dataclass(frozen=True)
 class Segments:
-    """How a text travels: in `count` messages of `encoding`. An empty one is none."""
+    """How a text is sent: in `count` messages of `encoding`. An empty text has 0."""
 
     encoding: Encoding
     count: int
 
 
 def segments(text: str) -> Segments:
-    """How the text travels, as it is: nothing is replaced or left out to make it shorter."""
+    """How the text is sent, unchanged: nothing is replaced or left out to make it shorter."""
     plain = all(letter in GSM_7 or letter in GSM_7_EXTENSION for letter in text)
     encoding = Encoding.GSM_7 if plain else Encoding.UCS_2
     costs = [_cost(letter, encoding) for letter in text]
@@ -52,4 +52,4 @@ def segments(text: str) -> Segments:
 def _cost(letter: str, encoding: Encoding) -> int:
     if encoding is Encoding.GSM_7:
         return 2 if letter in GSM_7_EXTENSION else 1
-    return 2 if ord(letter) > 0xFFFF else 1  # two 16-bit units, which stay together too
+    return 2 if ord(letter) > 0xFFFF else 1  # two 16-bit units, which stay in one segment too

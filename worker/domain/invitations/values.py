@@ -1,7 +1,7 @@
-"""What an invitation says about whom: the variables of a template, made harmless first.
+"""The variables of a template, made harmless first.
 
-Names are whatever somebody typed into a form. They must not be able to break a subject in two, turn text
-around, hide characters, or make the mail of a bank carry a stranger's link.
+A name is whatever a person typed into a form. It must not be able to break a subject into two lines, reverse
+text, hide characters, or put a stranger's link into a bank's mail.
 """
 
 import re
@@ -16,13 +16,13 @@ from worker.domain.model.customers import Customer, CustomerKind
 
 NAME_LENGTH = 60
 LINK_LENGTH = 4096
-# Mail programs turn such words into links by themselves.
+# Mail programs turn such words into links automatically.
 ADDRESS = re.compile(r"://|www\.", re.IGNORECASE)
 ADDRESS_IN_NAME = re.compile(r"://|@|/|\w\.\w{2}", re.IGNORECASE)
 LINK = re.compile(r"https?://[^\s\"<>\\\x00-\x20\x7f-\x9f]+", re.IGNORECASE)
 RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 
-# Every variable that a template may name, with what it is (docs/templates.md).
+# Every variable that a template may use, with its meaning (docs/templates.md).
 VARIABLES: Mapping[str, str] = {
     "first_name": "given name, or empty",
     "last_name": "family name, or empty",
@@ -44,7 +44,7 @@ VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, repr=False)
 class Invitation:
-    """What is to be said to whom. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
+    """The content of an invitation. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
 
     customer: Customer
     link: str
@@ -57,7 +57,7 @@ class Invitation:
 
 
 def variables(invitation: Invitation, *, language: str, now: datetime) -> dict[str, Any]:
-    """The variables that a template of `language` is rendered with; every key of VARIABLES, nothing else."""
+    """The variables for a template in `language`: exactly the keys of VARIABLES."""
     customer, person = invitation.customer, invitation.customer.person
     first, last = _person_name(person.first_name), _person_name(person.last_name)
     company = "" if ADDRESS.search(person.company_name) else plain(person.company_name)
@@ -83,7 +83,7 @@ def variables(invitation: Invitation, *, language: str, now: datetime) -> dict[s
 
 
 def is_link(link: str) -> bool:
-    """Whether this can be a link at all: http(s), bounded, with no character that ends or hides one."""
+    """True if this can be a link: http(s), bounded in length, with no character that ends or hides a link."""
     return len(link) <= LINK_LENGTH and LINK.fullmatch(link) is not None
 
 
@@ -96,7 +96,7 @@ def plain(text: str, *, most: int = NAME_LENGTH) -> str:
 
 
 def _person_name(text: str) -> str:
-    """A person's name; empty where it holds an address, which no name does and every lure needs."""
+    """A person's name; empty if it contains an address: no real name does, and every phishing text needs one."""
     name = plain(text)
     return "" if ADDRESS_IN_NAME.search(name) else name
 

@@ -1,60 +1,60 @@
-"""How many sessions may be asked for before their messages would leave too late. Pure.
+"""How many sessions may be requested before their messages would be sent too late. Pure.
 
-Providers open sessions faster than senders send. In a queue that is longer than a link's life each link would be too
-old at its turn, and replaced, and too old again: paid for, and never sent. So issuing waits for the senders.
+Providers open sessions faster than senders send messages. In a queue longer than a link's life, each link is too old
+when it is to be sent. It is replaced, and is too old again: paid for, and never sent. So issuing waits for the senders.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# The queue may take this share of the time that a link keeps. The rest is for what the queue's length does not tell:
+# The queue may use this share of a link's usable time. The rest is for delays that the queue's length does not show:
 # events that go first, retries, a limit that turns out lower, a short pause.
-SHARE = 0.5
-# A pause that is over so soon is a part of the queue; for a longer one nothing is asked for.
+QUEUE_SHARE = 0.5
+# A pause up to this long counts as a part of the queue. During a longer one no session is requested.
 SHORT_PAUSE = timedelta(minutes=1)
-# How long links live where the vendor decides and does not say before there is one; as the adapters do.
+# How long links live where the vendor decides it and gives it only with the link. The adapters assume the same.
 ASSUMED_LIFETIME = timedelta(hours=1)
-# When to ask again: well before the queue is empty, that the sender never waits; but not so often that putting a
-# million rows off would be all that a database does.
+# When to ask again: well before the queue is empty, so that the sender never waits; but not so often that the database
+# only defers a million rows.
 SOONEST, LATEST = timedelta(seconds=1), timedelta(minutes=10)
-WHILE_STOPPED = timedelta(minutes=5)  # a person's `resume` does not wait for it
+WHILE_STOPPED = timedelta(minutes=5)  # `onboard account resume` does not wait for it
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A sender, as whoever asks for sessions sees it. `interval`: the least time between two messages; zero: none."""
+    """What issuing knows of a sender. `interval`: the least time between two messages; zero: no limit."""
 
     interval: timedelta = timedelta(0)
     paused_until: datetime | None = None
     stopped: bool = False
 
     def pause(self, now: datetime) -> timedelta:
-        """What is left of its pause."""
+        """The rest of its pause."""
         return max((self.paused_until or now) - now, timedelta(0))
 
     def is_shut(self, now: datetime) -> bool:
-        """Whether it is stopped, or paused for longer than a queue makes up for."""
+        """Whether it is stopped, or paused for longer than SHORT_PAUSE."""
         return self.stopped or self.pause(now) > SHORT_PAUSE
 
 
 def room(*, max_age: timedelta, lane: Lane, waiting: int, now: datetime) -> int | None:
-    """How many more sessions may be asked for, for messages of one channel; None: any number.
+    """How many more sessions may be requested for messages of one channel; None: any number.
 
-    `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor, of several routes the
-    shortest. `waiting` are due and have not left. A channel that is shut sends nothing, so nothing is asked for either.
-    An empty queue has room for one, however slow the channel is.
+    `max_age` is how old a link may be when it is sent: its lifetime less its freshness floor, the shortest of several
+    routes. `waiting` messages are due and not sent. A channel that is shut sends nothing, so no session is requested.
+    An empty queue has room for one session, however slow the channel is.
     """
     if lane.is_shut(now):
         return 0
     if not lane.interval:
         return None
-    return max((max_age * SHARE - lane.pause(now)) // lane.interval - waiting, 0 if waiting else 1)
+    return max((max_age * QUEUE_SHARE - lane.pause(now)) // lane.interval - waiting, 0 if waiting else 1)
 
 
 def ask_again_at(*, max_age: timedelta, lane: Lane, now: datetime) -> datetime:
-    """When to look again for what there was no room for."""
+    """When to ask again after there was no room."""
     if lane.stopped:
         return now + WHILE_STOPPED
     if lane.is_shut(now) and lane.paused_until is not None:
         return lane.paused_until
-    return now + min(max(max_age * SHARE / 4, SOONEST), LATEST)
+    return now + min(max(max_age * QUEUE_SHARE / 4, SOONEST), LATEST)

@@ -1,8 +1,8 @@
-"""What an account may do now, and what its calls teach about it: the decisions behind every rate limit.
+"""How many calls an account may make now, and what the results of its calls change: decides every rate limit.
 
 Pure: `store.limits.budgets` keeps the state in one row per account and applies these under that row's lock, so that
-all workers share one budget. To change how a limit is kept, change `rate_limits.offer`; how a lower one is found,
-`rate_adaptation.adapted`; how a pause, a stop or an open breaker comes about, `learned`.
+all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lower limit is found:
+`rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `learned`.
 """
 
 from collections.abc import Iterable
@@ -28,9 +28,9 @@ FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INP
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
 STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT})
-FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account did not answer, or not with what it should
+FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account gave no answer, or no usable one
 OPENS_AFTER = 5
-# How soon to ask again while a single call is out: the others go on as soon as it has come back well.
+# How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
 
 
@@ -41,11 +41,11 @@ class BudgetRule:
     name: str
     limits: tuple[Limit, ...] = ()
     concurrency: int = 50  # calls in flight, of all workers together
-    credits: int | None = None  # never more calls than this that cost one; None: no cap
+    credits: int | None = None  # the most calls that cost a credit; None: no cap
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    # Failed calls in a row that open the breaker. None: never; of a sender a failure is mostly the recipient's.
+    # Failed calls in a row that open the breaker. None: never, for senders: most failures are the recipient's.
     opens_after: int | None = OPENS_AFTER
-    each_process: bool = False  # the concurrency is that of each worker process, not of all
+    each_process: bool = False  # the concurrency is for each worker process, not for all together
 
     @property
     def rate(self) -> float | None:
@@ -56,7 +56,7 @@ class BudgetRule:
 
 @dataclass(frozen=True)
 class BudgetState:
-    """What is known so far; the columns of the budget's row."""
+    """What is known of the account; the columns of the budget's row."""
 
     next_at: datetime | None = None
     blocked_until: datetime | None = None
@@ -74,7 +74,7 @@ class BudgetState:
 
 @dataclass(frozen=True)
 class Grant:
-    """How many calls may be made and when. With none, `again_at` says when to ask again; None: a person must act."""
+    """How many calls may be made, and when. If none: `again_at` is when to ask again; None: a person must act."""
 
     slots: Slots
     probe: bool = False
@@ -83,10 +83,10 @@ class Grant:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one call taught: its kind of problem, or None for a success. `began_at` is when it was made.
+    """What one call showed: its kind of problem, or None for a success. `began_at` is when the call was made.
 
-    An account that could not be reached is paused as one that was told to wait: one call finds out whether it is
-    back, instead of each row by itself.
+    An account that cannot be reached is paused like a rate-limited one: one call finds out whether it is back, and not
+    a call for each row.
     """
 
     began_at: datetime
@@ -106,9 +106,9 @@ def grant(
     probe_for: timedelta,
     ahead: timedelta = timedelta(0),
 ) -> Grant:
-    """The calls that may be made within `horizon` from now, at most `most`; and those so much further ahead.
+    """The calls that may be made within `horizon` plus `ahead` from now, at most `most`.
 
-    After a pause a single call goes first; the others wait for what it finds, at most `probe_for`.
+    After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`.
     """
     none = Slots(now, timedelta(0), 0)
     if state.stopped_at is not None or credits_left(state, rule) == 0:
@@ -127,7 +127,7 @@ def grant(
 
 
 def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
-    """The least time between two calls of the account: as its limits say, or as was found; zero where nothing does."""
+    """The least time between two calls of the account, by its limits or the rate found; zero if there is neither."""
     return max(spacing(rule.limits), state.pace.interval)
 
 
@@ -141,14 +141,14 @@ def _used_up(rule: BudgetRule) -> str:
 
 
 def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
-    """The state once there is a row to call for and the cap on credits leaves no call: stopped, with the reason."""
+    """The state when a row waits for a call and the cap on credits allows none: stopped, with the reason."""
     if state.stopped_at is not None:
         return state
     return replace(state, stopped_at=now, stop_reason=_used_up(rule))
 
 
 def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
-    """The state once `count` calls turned out to have cost nothing; a stop for want of credits ends with it."""
+    """The state after `count` calls proved to have cost nothing; this ends a stop for lack of credits."""
     state = replace(state, credits_used=max(state.credits_used - count, 0))
     if state.stop_reason == _used_up(rule) and credits_left(state, rule):
         return replace(state, stopped_at=None, stop_reason="")
@@ -158,7 +158,7 @@ def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
 def after_claim(
     state: BudgetState, rule: BudgetRule, granted: Grant, claimed: int, *, now: datetime, probe_for: timedelta
 ) -> BudgetState:
-    """The state once `claimed` of the granted calls have rows to make them for; the rest was never reserved."""
+    """The state when `claimed` of the granted calls have rows; the other calls were never reserved."""
     if claimed == 0:
         return state
     next_at, pace = state.next_at, state.pace
@@ -171,20 +171,20 @@ def after_claim(
 
 
 def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime | None]) -> BudgetState:
-    """The state once these reserved slots turned out unused: free again where nobody has reserved behind them."""
+    """The state after these reserved slots were not used: free again, unless a later slot is reserved."""
     reserved = [slot for slot in slots if slot is not None]
     return replace(state, next_at=unused(state.next_at, reserved, interval=interval(state, rule)))
 
 
 def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
-    """The state after these calls: paused, stopped, its breaker open, or well again."""
+    """The state after these calls: paused, stopped, with an open breaker, or working again."""
     lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
     for lesson in lessons:
-        # A call made before the pause began could not have kept to it: it says nothing about it.
+        # A call from before the pause says nothing about the time since.
         fresh = state.paused_at is None or lesson.began_at >= state.paused_at
         failed = lesson.unreachable or lesson.kind in FAILURES
         if fresh:
-            state = _failing(state, failed)
+            state = _with_failures_counted(state, failed)
         if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
             state = _paused(state, rule, lesson, fresh=fresh, now=now)
         elif lesson.kind in STOPS:
@@ -200,10 +200,10 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
     return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
 
 
-def _failing(state: BudgetState, failed: bool) -> BudgetState:
+def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:
     if failed:
         return replace(state, failures=state.failures + 1)
-    # Any answer shows that the account answers, one that says wait too.
+    # Any answer shows that the account answers, even a 429.
     return replace(state, failures=0, opened_at=None) if state.failures or state.opened_at else state
 
 
@@ -216,14 +216,14 @@ def _in_a_row(state: BudgetState, lesson: Lesson) -> str:
 
 
 def _counted(pace: Pace, rule: BudgetRule, lessons: list[Lesson], *, now: datetime) -> Pace:
-    """The pace with the refused calls counted; with all of them, where taking counts none for want of a limit."""
+    """The pace with the refused calls counted; with all calls, for an account without a limit: claims count none."""
     since = pace.lowered_at
-    telling = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
-    refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in telling)
+    current = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
+    refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in current)
     unlimited = rule.rate is None and pace.rate is None
     if not refused and not (unlimited and pace.refused):
         return pace
-    return counted(pace, rule.rate, granted=len(telling) if unlimited else 0, refused=refused, now=now)
+    return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
 
 
 def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, now: datetime) -> BudgetState:
@@ -242,7 +242,7 @@ def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool
 
 
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
-    """The limit that was found, such as "25/second", in the period of the one configured; None where none was."""
+    """The limit found, such as "25/second", in the period of the configured limit; None where none was found."""
     if state.pace.rate is None:
         return None
     limit = tightest(rule.limits)
@@ -252,7 +252,7 @@ def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
 
 
 def resumed(state: BudgetState) -> BudgetState:
-    """The state after a person, or a start, asked to try a stopped account again: one call goes first."""
+    """The state after an operator, or a starting worker, resumed a stopped account: one call goes first."""
     if state.stopped_at is None:
         return state
     return replace(state, stopped_at=None, stop_reason="", pauses=max(state.pauses, 1), probe_until=None)

@@ -1,31 +1,30 @@
-"""How many of an account's calls each dispatcher may have in flight, so that all together never pass its concurrency.
+"""How many calls each dispatcher may have in flight, so that all together never exceed the account's concurrency.
 
 Pure: `store.limits.concurrency` keeps a row for each dispatcher, and applies this under the lock on the account's
-budget row. A dispatcher that more share with than before opens no more calls until it is down to its share; what it has
-in flight meanwhile stays counted as its own, and becomes another's only as it ends. Nobody holds many more than it
-fills: a dispatcher that waits for one slow call must not keep the others' customers waiting.
+budget row. When more dispatchers share the account, a dispatcher opens no call until it is down to its new share. Its
+calls in flight stay counted as its own until they end. No dispatcher holds many more permits than it uses: a dispatcher
+that waits for one slow call must not delay the customers of the other dispatchers.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-ROWS_PER_PERMIT = 2  # rows taken at once: more would wait with their worker until their leases were over
-ASK_AGAIN = timedelta(milliseconds=200)  # how soon a dispatcher looks at what the others hold
-# How old what a dispatcher holds may become before it is renewed. A call under the lease of a row taken then is over
-# this long before that lease is (`FLUSH_MARGIN`), so its permit is never another's while it is out, however long it
-# takes.
+ROWS_PER_PERMIT = 2  # rows claimed at once: more rows would wait in the worker until their leases end
+ASK_AGAIN = timedelta(milliseconds=200)  # how soon a dispatcher reads the permits of the other dispatchers again
+# How old a dispatcher's permits may become before it renews them. A call for a row claimed then ends this long before
+# that row's lease ends (`FLUSH_MARGIN`), so no other dispatcher gets its permit while the call is in flight.
 RENEW_AFTER = timedelta(seconds=5)
-# A dispatcher begins with a fourth of all permits, or so many, and doubles what it has once that is nearly filled.
+# A dispatcher begins with a fourth of all permits, at least this many, and doubles them when it nearly uses them all.
 BEGINS_WITH = 8
-# Where there are more dispatchers than permits, each has a turn: accounts that share a budget must all get on.
+# With more dispatchers than permits, each dispatcher has a turn: all accounts that share a budget must go on.
 TURN = timedelta(seconds=5)
 _DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Held:
-    """What one dispatcher holds; nothing after `until`, unless it says so again."""
+    """The permits of one dispatcher; they end at `until` unless it renews them."""
 
     owner: str
     permits: int
@@ -34,9 +33,9 @@ class Held:
 
 @dataclass(frozen=True)
 class Share:
-    """`use` bounds the calls that may be in flight before another is opened; `keep` is what counts as the owner's.
+    """`use` bounds the calls in flight before another call is opened; `keep` permits count as the owner's.
 
-    `alone`: no other dispatcher holds any.
+    `alone`: no other dispatcher holds permits.
     """
 
     use: int
@@ -45,7 +44,7 @@ class Share:
 
 
 def share(cap: int, held: Iterable[Held], owner: str, *, busy: int, now: datetime) -> Share:
-    """What `owner`, with `busy` calls in flight, may use and keeps of `cap` permits, given what all hold."""
+    """The share of `cap` permits for `owner`, which has `busy` calls in flight, given the permits that all hold."""
     live = {item.owner: item.permits for item in held if item.until > now}
     mine = live.pop(owner, 0)
     free = cap - sum(live.values())

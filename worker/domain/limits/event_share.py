@@ -1,7 +1,7 @@
-"""Which rows an account's slots go to where events and batches both wait: events first, but a share stays for batches.
+"""Which rows get an account's slots when events and batches both wait: events first, but batches keep a share.
 
-Pure. Without the share a stream of sign-ups would keep a list waiting for ever; with it an event waits for a batch's
-call in one slot of five at most. What one side does not use goes to the other.
+Pure. Without the share, a stream of sign-ups would delay a list for ever. With the share, an event waits for a batch's
+call in at most one slot of five. The slots that one side does not use go to the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ BATCH_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Shared(Generic[T]):
-    """The rows that slots go to, events in front; and whether there may be more of either kind."""
+    """The rows that get slots, events first; `more`: more rows of either kind may wait."""
 
     rows: list[T]
     more: bool
 
 
 def for_batches(slots: int, jitter: float) -> int:
-    """How many of these slots batches have before events; `jitter` in [0, 1) rounds, so that few add up to them."""
+    """How many of these slots go to batches before events. `jitter` in [0, 1) rounds, so that few slots add up too."""
     return min(int(slots * BATCH_SHARE + jitter), slots)
 
 
@@ -33,10 +33,10 @@ def share_out(
     events: Callable[[int], Sequence[T]],
     batches: Callable[[int], Sequence[T]],
 ) -> Shared[T]:
-    """The rows that the slots go to; each function takes at most so many rows of its kind.
+    """The rows that get the slots. `events` and `batches` return at most the given number of rows of their kind.
 
-    Batches have of the first `soon` what events leave. What is further ahead is the events', but for the share.
-    Where only batches wait, or events take no more than theirs, each is asked once.
+    Batches get the slots among the first `soon` that events do not use. Later slots go to events, except the share.
+    If only batches wait, or events use no more than their part, each function is called once.
     """
     kept = for_batches(slots, jitter)
     first = list(events(slots - kept)) if kept < slots else []

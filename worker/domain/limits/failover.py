@@ -1,7 +1,7 @@
-"""Which account takes over the rows of one that cannot work, how many of them at a time, and what they say of it.
+"""Which account takes over the rows of an account that cannot work, how many at a time, and the route they then show.
 
-Pure: `store.maintenance.takeover` moves the rows, the timer (`sweep.take_over`) says when. To change who takes over,
-change `taker`; to change how much of a list may have gone elsewhere when the first account is back, change `room`.
+Pure: `store.maintenance.takeover` moves the rows, the sweep (`sweep.take_over`) decides when. `taker` decides which
+account takes over. `room` decides how much of a list may have moved when the first account is back.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,23 +10,22 @@ from datetime import datetime, timedelta
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, interval
 from worker.domain.limits.rate_limits import offer
 
-# Rows go over in chunks of what an account can do in so long: when the first is back within seconds, most are its own
-# still, and a slow second one has not been given a million.
+# Rows move in chunks that an account can work in this time. If the first account is back within seconds, it still has
+# most of its rows, and a slow second account has not received a million.
 SOON = timedelta(seconds=10)
-# … at least so many, however slow the account is; and at most so many where nothing is known of its pace.
+# At least this many rows, however slow the account is; and at most CHUNK where its pace is unknown.
 LEAST = 10
 CHUNK = 500
-_MANY = 1_000_000  # more than any account does soon
-OTHERS_LENGTH = 400  # what the column holds
+_MANY = 1_000_000  # more calls than any account makes in SOON
+FALLBACK_ACCOUNTS_LENGTH = 400  # the column's
 ROUTE_LENGTH = 200
 _TAKEN_OVER = "; taken over from "
 
 
 def trouble(state: BudgetState) -> str:
-    """Why others take over the account's rows, in words; empty while it works.
+    """Why other accounts take over the account's rows, in words; empty while it works.
 
-    Being told to wait is no trouble: a pause ends by itself, and rows wait for it. Refused credentials and a lack of
-    credit are stops.
+    A pause is no trouble: it ends by itself, and rows wait for it. Refused credentials and a lack of credit are stops.
     """
     if state.stopped_at is not None:
         return "is stopped"
@@ -34,38 +33,38 @@ def trouble(state: BudgetState) -> str:
 
 
 def may_take_over(state: BudgetState, rule: BudgetRule) -> bool:
-    """Whether the account may be given another's rows: nothing is wrong with it, and its cap leaves a call."""
+    """Whether the account may take over rows: it has no trouble, and its cap on credits allows a call."""
     return not trouble(state) and credits_left(state, rule) != 0
 
 
 def joined(account: str, fallback_accounts: Sequence[str]) -> str:
-    """The other accounts of a row as its column keeps them: as many of them as fit beside its own name."""
+    """The fallback accounts of a row as its column has them: as many as fit next to its own account's name."""
     kept: list[str] = []
     for other in fallback_accounts:
-        if len(",".join([account, *kept, other])) > OTHERS_LENGTH:
+        if len(",".join([account, *kept, other])) > FALLBACK_ACCOUNTS_LENGTH:
             break
         kept.append(other)
     return ",".join(kept)
 
 
 def taker(account: str, fallback_accounts: str, well: Collection[str]) -> str | None:
-    """Which account takes the row over from `account`: the most preferred of those that are well; None: none is."""
+    """Which account takes the row over from `account`: the most preferred one of `well`; None if there is none."""
     return next((other for other in fallback_accounts.split(",") if other != account and other in well), None)
 
 
 def fallback_accounts_after(account: str, fallback_accounts: str) -> str:
-    """The row's preferences once another account has it: all of them, so that their order is not lost.
+    """The row's fallback accounts after a takeover: all of them, so that their order is not lost.
 
-    The first to have a row is the most preferred of those that could serve it, and not named among its others.
+    The first account of a row is the most preferred one, and its own fallback accounts do not name it.
     """
     return fallback_accounts if account in fallback_accounts.split(",") else f"{account},{fallback_accounts}"
 
 
 def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> int:
-    """How many more rows the account may be given, with `due` waiting there already.
+    """How many more rows the account may take over, with `due` rows waiting there already.
 
-    What its limits, or the one that was found, allow it soon, less what is due; never more than its credits. One that
-    is paused for longer is given none: they may just as well wait where they are.
+    The calls that its limits, or the limit found, allow in SOON, less `due`; never more than its credits. An account
+    that is paused for longer takes over none: the rows may as well wait where they are.
     """
     paused_until = state.blocked_until or now
     if paused_until > now + SOON:
@@ -81,15 +80,15 @@ def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> in
 
 
 def keeps_one(state: BudgetState, *, now: datetime) -> bool:
-    """Whether a last row stays: the call that finds out whether the account is back needs a customer.
+    """Whether the account keeps its last row: the probe, which finds out whether it is back, needs a customer.
 
-    One that is stopped waits for a person. A call that is out already, or is not to be made soon, needs no row now.
+    A stopped account waits for a person. A probe that is in flight, or is not to be made soon, needs no row now.
     """
-    is_out = state.probe_until is not None and state.probe_until > now
-    return state.stopped_at is None and not is_out and (state.blocked_until or now) <= now + SOON
+    in_flight = state.probe_until is not None and state.probe_until > now
+    return state.stopped_at is None and not in_flight and (state.blocked_until or now) <= now + SOON
 
 
-def told(route: str, source: str, why: str) -> str:
-    """Why the row is where it is: its route's own words, and who had it last."""
+def route_after_takeover(route: str, source: str, why: str) -> str:
+    """The row's route text with the account that had the row last, and why it has it no more."""
     added = f"{_TAKEN_OVER}{source}, which {why}"
     return route.partition(_TAKEN_OVER)[0][: ROUTE_LENGTH - len(added)] + added

@@ -1,4 +1,4 @@
-"""When a batch ends, and what limits it: arithmetic over what is left and what its accounts may do. Pure."""
+"""When a batch ends, and what limits it: arithmetic over its remaining calls and its accounts' limits. Pure."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
 from worker.domain.limits.rate_limits import tightest
 
-# What one call takes where nothing is known yet: bounds the pace of accounts that have no limit.
+# The time of one call while no call is known: bounds the pace of accounts without a limit.
 ASSUMED_CALL = timedelta(milliseconds=500)
 QUARTER = timedelta(minutes=15)
 _QUARTERS = timedelta(days=366) // QUARTER
@@ -15,7 +15,7 @@ _QUARTERS = timedelta(days=366) // QUARTER
 
 @dataclass(frozen=True)
 class Load:
-    """What is left to do for one account or channel. `name` is what people call it."""
+    """The calls left for one account or channel. `name` is for people."""
 
     name: str
     left: int
@@ -25,14 +25,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Forecast:
-    """`finishes_at` None: nothing is left, or it depends on a person. `limited_by` says on what, in words."""
+    """`finishes_at` None: nothing is left, or a person must act. `limited_by` is the limiting account, in words."""
 
     finishes_at: datetime | None
     limited_by: str | None
 
 
 def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
-    """The end of the slowest of them; they all go side by side."""
+    """The end of the slowest load; all loads are worked in parallel."""
     latest = Forecast(None, None)
     for load in loads:
         if load.left == 0:
@@ -59,19 +59,19 @@ def _one(load: Load, *, now: datetime) -> Forecast:
     configured, found = tightest(rule.limits), state.pace.interval
     spacing = max(configured.interval if configured else at_once, found, at_once)
     if spacing > at_once:
-        told = f"its limit of {configured}"
+        limit = f"its limit of {configured}"
         if spacing == found:
-            told = f"the limit of {found_in_words(rule, state)} that was found"
-        why = why if starts > now else f"{load.name}: {told}"
+            limit = f"the limit of {found_in_words(rule, state)} that was found"
+        why = why if starts > now else f"{load.name}: {limit}"
         starts = max(starts, state.next_at or starts)
     return Forecast(starts + load.left * spacing, why)
 
 
 def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:
-    """When work that takes so long is over, where it goes on only at times that `awake` gives for themselves.
+    """When work that takes `takes` is over, if it goes on only outside quiet hours.
 
-    `awake` gives the earliest such time that is not before the one asked about. To a quarter of an hour, and for a year
-    at most.
+    `awake` gives the earliest time outside quiet hours that is not before its argument. Exact to a quarter of an hour,
+    and for at most a year of work.
     """
     at, left = awake(now), takes
     for _ in range(_QUARTERS):

@@ -1,9 +1,9 @@
 """Rate limits as pure arithmetic: when the next calls of an account may be made.
 
-Slots are spaced evenly by the tightest of an account's limits, so that no window of any of them, wherever
-it starts, holds more slots than it allows, however many workers reserve them. There are no bursts: a batch
-cannot use up an hour's quota in its first minute and leave a customer who signs up then waiting for the
-rest of it (docs/decisions/0003-even-pacing.md).
+Slots are spaced evenly by the tightest of an account's limits. So no window of any limit, wherever the window starts,
+holds more slots than the limit allows, however many workers reserve slots. There are no bursts: a batch cannot use up
+an hour's quota in its first minute, so that a customer who signs up waits for the rest of the hour
+(docs/decisions/0003-even-pacing.md).
 """
 
 import re
@@ -17,8 +17,8 @@ UNITS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
 }
-# A slot that was not used this long after its time is lost. Until then it may be used late, but not bunched up with
-# others: a process spaces its own calls as the slots are spaced, so that late calls are no faster than the limit.
+# A slot that was not used this long after its time is lost. Until then it may be used late, but not together with other
+# slots: a process spaces its own calls like the slots, so that late calls are no faster than the limit.
 LAPSE = timedelta(milliseconds=500)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -32,7 +32,7 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> "Limit":
-        """Read "20/second", "10000/hour". Raises ValueError that says what is expected."""
+        """Read "20/second", "10000/hour". Raises ValueError, with examples."""
         match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(second|minute|hour|day)s?\s*", text)
         if not match or int(match[1]) == 0:
             raise ValueError('expected a limit like "20/second", "1000/minute", "10000/hour" or "50000/day"')
@@ -43,12 +43,12 @@ class Limit:
 
     @property
     def interval(self) -> timedelta:
-        """The even spacing of calls that keeps to this limit, rounded up to the microsecond."""
+        """The even spacing of calls that keeps this limit, rounded up to the microsecond."""
         return MICROSECOND * -(-(self.period // MICROSECOND) // self.count)
 
 
 def unit_of(period: timedelta) -> str:
-    """What a limit's period is called."""
+    """The name of a limit's period."""
     return next(name for name, length in UNITS.items() if length == period)
 
 
@@ -59,7 +59,7 @@ def tightest(limits: Iterable[Limit]) -> Limit | None:
 
 @dataclass(frozen=True)
 class Slots:
-    """The right to make `count` calls: call number i (from 0) not before `at(i)`, nor after it lapsed."""
+    """The right to make `count` calls: call number i (from 0) not before `at(i)`, nor after that slot lapsed."""
 
     first: datetime
     interval: timedelta
@@ -74,7 +74,7 @@ class Slots:
         return self.at(self.count)
 
     def until(self, when: datetime) -> int:
-        """How many of them are not later than that."""
+        """How many of the slots are not later than `when`."""
         if not self.interval:
             return self.count
         return max(min((when - self.first) // self.interval + 1, self.count), 0)
@@ -91,9 +91,9 @@ def offer(
 ) -> Slots:
     """The slots that may be reserved now: at most `most`, none later than `horizon` from now.
 
-    `next_at` is the account's next free slot, None when none was ever reserved. Whoever uses n of them stores
-    `Slots.at(n)` as the new `next_at`, under the lock on the account's row. `found` is the spacing that the
-    provider turned out to want, zero where the limits are all that is known.
+    `next_at` is the account's next free slot, None when none was ever reserved. A caller that uses n slots stores
+    `Slots.at(n)` as the new `next_at`, under the lock on the account's row. `found` is the spacing of the rate that
+    was found for the provider; zero where none was found.
     """
     interval = max(spacing(limits), found)
     if not interval:
@@ -106,18 +106,18 @@ def offer(
 
 
 def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
-    """When to reserve again, where slots are reserved up to `next_at`: once a fourth of the horizon is free.
+    """When to reserve again, with slots reserved up to `next_at`: when a fourth of the horizon is free.
 
-    Not slot by slot, as each comes within the horizon: that would be a transaction for every call. Nor all of it at
-    once: several workers take turns, and an event that comes to one of them waits for the next slot of that one.
+    Not slot by slot as each comes within the horizon: that is a transaction for every call. Not the whole horizon at
+    once: several workers take turns, and an event that arrives at one worker waits for that worker's next slot.
     """
     return max(next_at - horizon * 3 / 4, now)
 
 
 def unused(next_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta) -> datetime | None:
-    """The next free slot once these reserved ones turned out unused: as far back as nobody has reserved behind them."""
-    given_back = set(slots)
-    while next_at is not None and interval and next_at - interval in given_back:
+    """The next free slot after these reserved slots were not used: back to the last slot that stays reserved."""
+    returned = set(slots)
+    while next_at is not None and interval and next_at - interval in returned:
         next_at -= interval
     return next_at
 
@@ -134,5 +134,5 @@ def lapsed(slot: datetime, *, now: datetime) -> bool:
 
 
 def pause_until(*, retry_after: timedelta | None, backoff: timedelta, now: datetime) -> datetime:
-    """Until when an account that was told to wait is paused: as long as it was told, else the backoff."""
+    """Until when a rate-limited account is paused: for its `retry_after`, else for the backoff."""
     return now + (retry_after if retry_after is not None else backoff)

@@ -1,7 +1,7 @@
 """The countries of ISO 3166-1: lists give alpha-2 or alpha-3, we keep alpha-2, FrankieOne wants alpha-3.
 
 All 249 officially assigned codes. Codes that are only reserved ("UK", "EL") are not countries here;
-`usual_mistake` knows what their users mean.
+`usual_mistake` gives the country that they usually mean.
 """
 
 _PAIRS = """
@@ -42,5 +42,5 @@ def alpha3(code: str) -> str | None:
 
 
 def usual_mistake(code: str) -> str | None:
-    """The code that somebody who writes this one means; None when it is not a known mistake."""
+    """The code that is meant by this usual mistake; None when it is not a known mistake."""
     return _MISTAKES.get(code.strip().upper())

@@ -1,4 +1,4 @@
-"""A customer as the rest of the worker knows one: the accepted line of a list, or the data of an event."""
+"""A customer as all of the worker uses it: the accepted line of a list, or the data of an event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class CustomerKind(StrEnum):
 
 
 class Channel(StrEnum):
-    """How the customer asked to be invited; `invitation_channels` says what that comes to."""
+    """The channel that the list gives for the customer; `invitation_channels` gives the channels to invite on."""
 
     EMAIL = "email"
     SMS = "sms"
@@ -23,7 +23,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, repr=False)
 class Person:
-    """Personal fields: encrypted at rest, and in no log, repr, message or exception. Empty means unknown."""
+    """Personal fields: stored encrypted, and in no log, repr, message or exception. Empty means unknown."""
 
     email: str = ""
     phone: str = ""  # E.164
@@ -31,7 +31,7 @@ class Person:
     last_name: str = ""
     company_name: str = ""
     date_of_birth: date | None = None
-    sex: str = ""  # M, F or what the list said
+    sex: str = ""  # M, F or the text in the list
     nationality: str = ""  # ISO 3166 alpha-2
     address: str = ""
 
@@ -60,13 +60,13 @@ class Customer:
     external_ref: str = ""
     tags: tuple[str, ...] = ()
     template: str = ""
-    consent: bool | None = None  # None: the line does not say, so nothing is claimed
+    consent: bool | None = None  # None: the line does not say
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """Why a line is refused. Names the column and the value's shape, never the value; says what to do."""
+    """Why a line is refused. Names the column and the value's shape, never the value; `hint` is what to do."""
 
     column: str
     problem: str

@@ -1,45 +1,49 @@
-"""What went wrong, and how a step ends because of it.
+"""The problems that a call may have, and the ending of the step for each of them.
 
-    Problem(kind)  --ending_for-->  Done | Snooze | Retry | LookUp | Hold | Cancel
+    Problem(kind)  --ending_for-->  Done | Snooze | Retry | Reconcile | Hold | Cancel
 
-Adapters say *what* an answer was (a `Problem` of one `Kind`, or a value); this module alone says what
-becomes of the row. Being told to wait is not a failure: waits and failures are counted apart.
+Adapters classify an answer (a `Problem` of one `Kind`, or a value); only this module decides what becomes of the row.
+A rate-limited call is not a failure: waits and failures are counted apart.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from worker.domain.model.backoff import Backoff
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
+
 
 class Kind(StrEnum):
-    """The few outcomes that the core knows; every provider's and sender's codes map to one."""
+    """The kinds of problem; each code of a provider or sender maps to one of them."""
 
     RATE_LIMITED = "rate_limited"  # the account must wait; the customer did nothing wrong
     TRANSIENT = "transient"  # certainly not done, worth another try
-    BAD_INPUT = "bad_input"  # this row is refused, and would be again
-    AUTH = "auth"  # the account's credentials or set-up are refused: every row would be
+    BAD_INPUT = "bad_input"  # this row is refused, and would be refused again
+    AUTH = "auth"  # the account's credentials or set-up are refused, so every row would be
     OUT_OF_CREDIT = "out_of_credit"  # the account has no credit left
     CONFLICT = "conflict"  # a live session already exists there
     UNKNOWN = "unknown"  # the call may have been carried out
 
 
 class AddressIs(StrEnum):
-    """What a sender's refusal says of the address that was written to."""
+    """What a sender's refusal says about the address of the message."""
 
-    REFUSED = "refused"  # nothing is taken for it now, which may change: a full mailbox
-    GONE = "gone"  # nothing ever will be
-    OPTED_OUT = "opted_out"  # the person said so
+    REFUSED = "refused"  # it accepts nothing now, but may later: a full mailbox
+    GONE = "gone"  # it will never accept anything
+    OPTED_OUT = "opted_out"  # the person asked for no more messages
 
 
 @dataclass(frozen=True)
 class Problem:
     """A classified bad answer. `detail` is shown to people: it never holds a personal value, token or link.
 
-    `code` is the provider's own code, where it gave one; `status` the HTTP or SMTP status.
+    `code` is the provider's own code, if it gave one; `status` the HTTP or SMTP status.
     `retry_after` is how long the other side asked us to wait, already bounded. `unreachable`: the other side
-    could not be reached at all, so nothing was sent and every other row would have fared the same.
-    `most_attempts` bounds retries below the policy's bound, where each of them may cost. `address`: of a message that
-    was refused because of who it was for.
+    could not be reached, so nothing was sent, and every other row would have the same problem.
+    `most_attempts` is below the policy's attempts where each attempt may cost. `address` is set where a message was
+    refused because of its recipient.
     """
 
     kind: Kind
@@ -52,25 +56,23 @@ class Problem:
     address: AddressIs | None = None
 
     @property
+    def reason(self) -> Reason:
+        """The reason of a row whose step ended with this problem."""
+        return Reason.UNREACHABLE if self.unreachable else Reason(self.kind)
+
+    @property
     def concerns_account(self) -> bool:
-        """Whether the account, not the row, has to wait or to be put right before anything else is called."""
+        """Whether the account, not the row, has to wait or be corrected before another call is made."""
         return self.unreachable or self.kind in (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """Bounds of retrying; the same for rows and, where a 429 names no time, for account pauses."""
+class RetryPolicy(Backoff):
+    """The configured backoff of rows and, where a 429 names no time, of account pauses."""
 
-    attempts: int = 8
     first: timedelta = timedelta(seconds=1)
     most: timedelta = timedelta(minutes=10)
-
-    def ceiling(self, tries: int) -> timedelta:
-        """The longest wait after `tries` failures in a row (1 or more): `first`, doubling, at most `most`."""
-        enough = (self.most // self.first).bit_length()  # as many pass `most`; many more overflow a timedelta
-        doublings = min(max(tries, 1) - 1, enough)
-        longest: timedelta = min(self.first * 2**doublings, self.most)
-        return longest
+    attempts: int | None = 8
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Snooze:
-    """Due later through no fault of the row: counted as a wait, never as a failed attempt."""
+    """Due later, and not because of the row: counted as a wait, never as a failed attempt."""
 
     until: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -92,16 +94,16 @@ class Retry:
     """Due later because it failed: counted, with backoff and jitter."""
 
     at: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
 @dataclass(frozen=True)
 class Reconcile:
-    """Due later, to be looked up at the other side: nobody knows whether the call was carried out."""
+    """Due later, to be reconciled with the other side: it is unknown whether the call was carried out."""
 
     at: datetime
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -109,7 +111,7 @@ class Reconcile:
 class Hold:
     """Stopped until a person decides."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -117,15 +119,41 @@ class Hold:
 class Cancel:
     """Final: the row failed, with its reason."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
 Ending = Done | Snooze | Retry | Reconcile | Hold | Cancel
 
 
+def job_state_after(ending: Ending) -> JobState:
+    """The state of a job whose call for a session ended so."""
+    match ending:
+        case Done():
+            return JobState.ISSUED
+        case Snooze() | Retry() | Reconcile():
+            return JobState.WAITING
+        case Hold():
+            return JobState.HELD
+        case Cancel():
+            return JobState.FAILED
+
+
+def invitation_state_after(ending: Ending) -> InvitationState:
+    """The state of an invitation whose hand-over to a sender ended so."""
+    match ending:
+        case Done():
+            return InvitationState.SENT
+        case Snooze() | Retry() | Reconcile():
+            return InvitationState.WAITING
+        case Hold():
+            return InvitationState.HELD
+        case Cancel():
+            return InvitationState.FAILED
+
+
 def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
-    """When a row that only waits for its account says that it is due: the account's pause decides when it is called."""
+    """The due time of a row that only waits for its account. The account's pause decides when the call is made."""
     waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
     return now + (problem.retry_after or policy.first) if waits else now
 
@@ -143,29 +171,29 @@ def ending_for(
 ) -> Ending:
     """How the step ends.
 
-    `attempt` counts this one. `repeatable`: repeating neither costs nor duplicates, or the account says
+    `attempt` is this attempt's number. `repeatable`: repeating neither costs nor duplicates, or the account has
     `on_unknown = "repeat"`. `resume_at` is when the account may be called again, for a row that only has
     to wait for it. `jitter` in [0, 1) spreads retries over the whole backoff (full jitter). `reconcile_at` is when the
-    call may be looked up at the other side, not before it can have been carried out late; None: it cannot be.
+    call may be reconciled: not before a late execution of it is impossible. None: it cannot be reconciled.
     """
-    reason = problem.kind.value
+    reason = problem.reason
     if problem.concerns_account:
-        # An outage of hours must not spend the attempts of rows that were never sent.
-        return Snooze(resume_at, "unreachable" if problem.unreachable else reason, problem.detail)
+        # An outage of hours must not use up the attempts of rows that were never sent.
+        return Snooze(resume_at, reason, problem.detail)
     match problem.kind:
         case Kind.BAD_INPUT:
             return Cancel(reason, problem.detail)
         case Kind.CONFLICT if reconcile_at is not None:
-            # Evidence, not a failure: the call was refused, so there is nothing that could still arrive.
+            # Evidence, not a failure: the call was refused, so it cannot be carried out late.
             return Reconcile(now, reason, problem.detail)
         case Kind.CONFLICT:
             return Hold(reason, problem.detail)
         case Kind.UNKNOWN if not repeatable and reconcile_at is not None:
-            return Reconcile(reconcile_at, reason, f"{problem.detail}; looked up from {reconcile_at:%H:%M:%S} UTC")
+            return Reconcile(reconcile_at, reason, f"{problem.detail}; reconciled from {reconcile_at:%H:%M:%S} UTC")
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
         case _:
-            if attempt >= min(policy.attempts, problem.most_attempts or policy.attempts):
-                return Cancel("attempts_spent", f"{attempt} attempts failed, the last with: {problem.detail}")
-            wait = problem.retry_after or policy.ceiling(attempt) * jitter
-            return Retry(now + wait, reason, problem.detail)
+            wait = policy.after(attempt, jitter)
+            if wait is None or attempt >= (problem.most_attempts or attempt + 1):
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempt} attempts failed, the last with: {problem.detail}")
+            return Retry(now + (problem.retry_after or wait), reason, problem.detail)

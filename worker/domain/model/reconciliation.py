@@ -1,9 +1,9 @@
-"""Looking up a call whose outcome nobody knows: what was found at the other side, and what becomes of the row.
+"""Reconciling a call whose outcome is unknown: what was found at the other side, and what becomes of the row.
 
-    Listing  --compare-->  Nothing | More | Strangers  --ending_of_look_up-->  Retry | LookUp | Hold | …
+    Listing  --compare-->  Nothing | More | Unmatched  --ending_of_reconciliation-->  Retry | Reconcile | Hold | …
 
-A look-up asks for nothing new, so it is always safe to repeat. Only what we do not know counts as found: a session
-that a job has, or a text whose receipt we hold, says nothing about the call in doubt.
+A look-up changes nothing at the other side, so it is always safe to repeat. Only unmatched entries count as found: a
+session that a job has, or a text message with a stored receipt, says nothing about the call.
 """
 
 import uuid
@@ -22,22 +22,23 @@ from worker.domain.model.endings import (
     Snooze,
     resume_at,
 )
+from worker.domain.model.reasons import Reason
 
-# From a lease's end, besides the call's own time-out, until the call may be looked up: what a worker that was
-# stopped needs to see that its lease is over, and clocks that differ.
+# A call may be reconciled this long after its lease and its time-out are over. A worker that was stopped needs some of
+# that time to see that its lease is over; the rest is for clocks that differ.
 MARGIN = timedelta(seconds=5)
-# A customer with more pages of sessions than this is none that this software has made.
+# This software never makes a customer with more pages of sessions than this.
 MOST_PAGES = 20
-# Of what was found, as many as a report's cell can show.
+# As many entries as a cell of the report can show.
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class UnknownCall:
-    """The call to be looked up. `kind` says why: UNKNOWN, or the CONFLICT that it was answered with.
+    """The call to be reconciled. `kind` is the reason: UNKNOWN, or CONFLICT if the provider answered with one.
 
-    `known` are the references of the customer's that are accounted for. `page` is the next one to be read, and
-    `failures` counts the look-ups of this call that came to nothing.
+    `known` are the customer's references that belong to other calls. `page` is the next page to be read, and
+    `failures` counts the failed look-ups of this call.
     """
 
     attempt_id: uuid.UUID
@@ -50,7 +51,7 @@ class UnknownCall:
 
 @dataclass(frozen=True)
 class Listed:
-    """One entry of the other side's listing, in its own words."""
+    """One entry of the other side's list; `status` is as the other side writes it."""
 
     reference: str
     status: str
@@ -58,7 +59,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """One page. `more`: another follows."""
+    """One page of the list. `more`: another page follows."""
 
     entries: tuple[Listed, ...] = ()
     more: bool = False
@@ -66,37 +67,37 @@ class Listing:
 
 @dataclass(frozen=True)
 class Nothing:
-    """There is nothing that we do not know: the call was not carried out. `known` says what there is."""
+    """No unmatched entry: the call was not carried out. `known` describes the entries that there are."""
 
     known: str = ""
 
 
 @dataclass(frozen=True)
 class More:
-    """Nothing on this page; the next one has to be read."""
+    """No unmatched entry on this page; the next page has to be read."""
 
 
 @dataclass(frozen=True)
-class Strangers:
-    """There is something that may be the call's, and nobody holds what the lost answer said. `detail` is shown."""
+class Unmatched:
+    """Entries that may be the call's, whose answer was lost, and with it the token. `detail` is shown to people."""
 
     references: tuple[str, ...]
     detail: str
 
 
-Found = Nothing | More | Strangers
+Found = Nothing | More | Unmatched
 
 
 def compare(listing: Listing, unknown_call: UnknownCall) -> Found | Problem:
-    """What a page of the customer's sessions says about the call in doubt."""
-    strangers = [entry for entry in listing.entries if entry.reference not in unknown_call.known]
-    if strangers:
-        number = "a session" if len(strangers) == 1 else f"{len(strangers)} sessions"
+    """What a page of the customer's sessions says about the call whose outcome is unknown."""
+    unmatched = [entry for entry in listing.entries if entry.reference not in unknown_call.known]
+    if unmatched:
+        number = "a session" if len(unmatched) == 1 else f"{len(unmatched)} sessions"
         detail = (
             f"the provider has {number} whose token is lost, as the call of {unknown_call.opened_at:%Y-%m-%d %H:%M:%S}"
-            f" UTC may have opened: {_shown(strangers)}"
+            f" UTC may have opened: {_shown(unmatched)}"
         )
-        return Strangers(tuple(entry.reference for entry in strangers), detail)
+        return Unmatched(tuple(entry.reference for entry in unmatched), detail)
     if not listing.more:
         return Nothing(_shown(listing.entries))
     if unknown_call.page >= MOST_PAGES:
@@ -112,39 +113,37 @@ def _shown(entries: "list[Listed] | tuple[Listed, ...]") -> str:
 def ending_of_reconciliation(
     found: Found | Problem, unknown_call: UnknownCall, attempts: int, policy: RetryPolicy, now: datetime, jitter: float
 ) -> Ending:
-    """What becomes of the row. A Retry makes the call again; after a LookUp, Snooze or Hold it stays in doubt.
+    """What becomes of the row. A Retry makes the call again; after Reconcile, Snooze or Hold its outcome stays unknown.
 
-    `attempts` are the row's calls so far, the one in doubt among them. `jitter` in [0, 1) spreads what is due later.
+    `attempts` are the row's calls so far, this call included. `jitter` in [0, 1) spreads the due times.
     """
+    reason = Reason(unknown_call.kind)
     match found:
-        case Strangers():
-            return Hold(unknown_call.kind.value, found.detail)
+        case Unmatched():
+            return Hold(reason, found.detail)
         case More():
-            return Reconcile(now, unknown_call.kind.value, "looked up; there is another page")
+            return Reconcile(now, reason, "reconciled; the list has another page")
         case Nothing() if unknown_call.kind is Kind.CONFLICT:
-            # The provider refuses because of a session that we know, and may see its end later than we do.
+            # The provider refuses because of a known session. It may see the end of that session later than we do.
             lives = f"it lists {found.known}" if found.known else "it lists none"
-            if attempts >= policy.attempts:
-                return Hold(unknown_call.kind.value, f"the provider refuses another session; {lives}")
-            return Retry(
-                now + policy.ceiling(attempts) * jitter, unknown_call.kind.value, f"refused for another; {lives}"
-            )
+            wait = policy.after(attempts, jitter)
+            if wait is None:
+                return Hold(reason, f"the provider refuses another session; {lives}")
+            return Retry(now + wait, reason, f"the provider refused another session; {lives}")
         case Nothing():
-            if attempts >= policy.attempts:
-                return Cancel("attempts_spent", f"{attempts} calls were lost, and none was carried out")
-            return Retry(now, unknown_call.kind.value, "looked up: it was not carried out")
+            if policy.given_up(attempts):
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer, and none was carried out")
+            return Retry(now, reason, "reconciled: the call was not carried out")
     if found.concerns_account:
-        reason = "unreachable" if found.unreachable else found.kind.value
-        return Snooze(resume_at(found, policy, now), reason, found.detail)
-    tries = unknown_call.failures + 1
-    if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and tries < policy.attempts:
-        wait = found.retry_after or policy.ceiling(tries) * jitter
-        return Reconcile(now + wait, unknown_call.kind.value, f"its look-up failed: {found.detail}")
-    return Hold(unknown_call.kind.value, f"it cannot be looked up: {found.detail}")
+        return Snooze(resume_at(found, policy, now), found.reason, found.detail)
+    wait = policy.after(unknown_call.failures + 1, jitter)
+    if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and wait is not None:
+        return Reconcile(now + (found.retry_after or wait), reason, f"the look-up failed: {found.detail}")
+    return Hold(reason, f"the call cannot be reconciled: {found.detail}")
 
 
 def lost_answers(calls: int, messages: int) -> str:
-    """In words, so many calls and messages whose answers were lost."""
+    """This number of calls and messages whose answers were lost, in words; "" for none."""
     words = [(calls, "call", "calls"), (messages, "message", "messages")]
-    parts = [f"{number:,} {one if number == 1 else many}" for number, one, many in words if number]
+    parts = [f"{number:,} {singular if number == 1 else plural}" for number, singular, plural in words if number]
     return f"{' and '.join(parts)} whose answer was lost" if parts else ""

@@ -1,4 +1,4 @@
-"""A verification session as the worker knows one, and when its link is too old to send."""
+"""A verification session as all of the worker uses it, and when its link is too old to send."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from worker.domain.model.customers import Customer
 
 
 class ExpirySource(StrEnum):
-    ANSWER = "answer"  # the provider said so
-    FALLBACK = "fallback"  # it did not, or not readably: counted from the call by what was asked for
+    ANSWER = "answer"  # the provider gave the time
+    FALLBACK = "fallback"  # it gave none, or none that can be read: the call's time and the requested lifetime
 
 
 @dataclass(frozen=True)
 class SessionRequest:
     """What an adapter needs to ask for one customer's session.
 
-    `parameters` are the line's cells for this adapter's provider. `external_ref` is the line's own, or the
-    job's id. `entity_id` is FrankieOne's: the line's, or the one that an earlier answer gave.
+    `parameters` are the line's cells for this adapter's provider. `external_ref` is the line's, or the job's id.
+    `entity_id` is FrankieOne's: the line's, or that of an earlier answer.
     """
 
     customer: Customer
@@ -32,8 +32,8 @@ class SessionRequest:
 class Session:
     """An opened session. `token` and `link` are secrets of equal weight: no repr, log or message holds them.
 
-    `expires_at` is aware UTC. `reference` is what the provider calls it (scanRef, entityId); `references`
-    keeps its other ids by the provider's own names. `sms_sent`: the provider has texted the customer itself.
+    `expires_at` is aware UTC. `reference` is the provider's id of the session (scanRef, entityId);
+    `references` are its other ids by the provider's names. `sms_sent`: the provider has texted the customer itself.
     """
 
     token: str
@@ -57,9 +57,9 @@ def is_stale(expires_at: datetime, *, floor: timedelta, now: datetime) -> bool:
 
 
 def default_floor(lifetime: timedelta | None) -> timedelta:
-    """The freshness floor where a route names none: half the lifetime, at most 12 hours.
+    """The freshness floor where a route sets none: half the lifetime, at most 12 hours.
 
-    `lifetime` is None where the vendor decides it and it cannot be asked for: 10 minutes then.
+    `lifetime` is None where the vendor decides it and it cannot be requested: then 10 minutes.
     """
     if lifetime is None:
         return timedelta(minutes=10)
@@ -67,13 +67,13 @@ def default_floor(lifetime: timedelta | None) -> timedelta:
 
 
 def floor_of(freshness: timedelta | None, *, lifetime: timedelta | None) -> timedelta:
-    """The least life a link may leave with, on a route that asks for `freshness`, or for none."""
+    """The least life that a link may have when it is sent; `freshness` is the route's, None where it sets none."""
     return freshness if freshness is not None else default_floor(lifetime)
 
 
 def max_age_of(lifetime: timedelta | None, *, floor: timedelta) -> timedelta:
-    """How old a link may be when it leaves, as far as is known before there is one.
+    """How old a link may be when it is sent, as far as is known before there is a link.
 
-    Nothing, where the vendor decides how long links live.
+    Zero where the vendor decides how long links live.
     """
     return timedelta(0) if lifetime is None else max(lifetime - floor, timedelta(0))

@@ -1,15 +1,13 @@
-"""The states of jobs, sessions and invitations, and the state that an ending leads to.
+"""The states of jobs, sessions, invitations and batches.
 
-    job         waiting → working → issued → invited → completed | lapsed;  besides held, failed, cancelled
-    invitation  waiting → working → sent → delivered | bounced;  besides held, failed, suppressed, superseded
+    job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
+    invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
     session     waiting → started → completed | failed | expired | superseded
 
-`docs/states.md` says what each one means to the person who reads a report.
+`docs/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
 
 from enum import StrEnum
-
-from worker.domain.model.endings import Cancel, Done, Ending, Hold, Reconcile, Retry, Snooze
 
 
 class JobState(StrEnum):
@@ -24,13 +22,20 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-# A job in one of these has ended: nothing will happen to it by itself any more.
+class LineState(StrEnum):
+    """The states of lines that become no job."""
+
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+
+
+# A job in one of these states has ended: nothing more happens to it by itself.
 ENDED_JOBS = frozenset({JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED})
 OPEN_JOBS = tuple(state for state in JobState if state not in ENDED_JOBS)
-# For these a batch does not have to wait before it counts as sent.
+# A batch counts as sent when all of its jobs are in these states.
 OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
 
-# Those whose first invitation is out.
+# The first invitation of a job in one of these states is out.
 REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
 
 
@@ -43,11 +48,11 @@ class InvitationState(StrEnum):
     SUPPRESSED = "suppressed"
     FAILED = "failed"
     HELD = "held"
-    SUPERSEDED = "superseded"  # its session was replaced before it left
+    SUPERSEDED = "superseded"  # its session was replaced before it was sent
 
 
 class SessionState(StrEnum):
-    WAITING = "waiting"  # open, nothing heard yet
+    WAITING = "waiting"  # open, no update yet
     STARTED = "started"  # the customer has begun
     COMPLETED = "completed"
     FAILED = "failed"
@@ -55,7 +60,7 @@ class SessionState(StrEnum):
     SUPERSEDED = "superseded"
 
 
-# A customer has at most one session in one of these for each purpose: a unique index holds it.
+# A customer has at most one session in these states for each purpose: a unique index makes sure.
 LIVE_SESSIONS = frozenset({SessionState.WAITING, SessionState.STARTED})
 
 
@@ -68,36 +73,10 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
-def job_state_after(ending: Ending) -> JobState:
-    """The state of a job whose step of asking for a session ended so."""
-    match ending:
-        case Done():
-            return JobState.ISSUED
-        case Snooze() | Retry() | Reconcile():
-            return JobState.WAITING
-        case Hold():
-            return JobState.HELD
-        case Cancel():
-            return JobState.FAILED
-
-
-def invitation_state_after(ending: Ending) -> InvitationState:
-    """The state of an invitation whose hand-over to a sender ended so."""
-    match ending:
-        case Done():
-            return InvitationState.SENT
-        case Snooze() | Retry() | Reconcile():
-            return InvitationState.WAITING
-        case Hold():
-            return InvitationState.HELD
-        case Cancel():
-            return InvitationState.FAILED
-
-
 def batch_state(
     jobs: dict[JobState, int], *, issued_only: int, paused: bool, cancelled: bool, importing: bool
 ) -> BatchState:
-    """The state of a batch from its jobs' states, so that the two can never disagree.
+    """The state of a batch from its jobs' states, so that the two always agree.
 
     `issued_only` counts the jobs in state issued whose channel is `none`: for them, issued is out.
     """
@@ -118,10 +97,10 @@ def batch_state(
 
 
 def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
-    """What a job's invitations make of it; None while it is still undecided (the job stays issued).
+    """The state of a job as its invitations decide it; None while it is undecided (the job stays issued).
 
-    One that is out invites the customer at once. When all have been tried, one in doubt is a question for a
-    person, whatever became of the others; and a job none of whose messages is out has failed.
+    One sent invitation makes the job invited at once. When all were tried: an invitation whose outcome is unknown makes
+    the job held, whatever became of the other invitations; and a job without any sent invitation has failed.
     """
     left = [state for state in states if state is not InvitationState.SUPERSEDED]
     out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)

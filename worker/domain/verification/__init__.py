@@ -1,0 +1,1 @@
+"""What becomes of a session: updates from the provider, verdicts, reissues."""

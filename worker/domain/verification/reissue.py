@@ -1,34 +1,34 @@
-"""Whether and when a session that ended unused is replaced. Pure (docs/reissue.md).
+"""Decides whether and when a session that ended unused is replaced. Pure (docs/reissue.md).
 
     the session, its job, the caps  --decide-->  Reissue | Lapsed | Wait | Leave
 
-Thousands of sessions end in the same minute. What is decided here is only the order in which their jobs are taken; how
-fast, and so how they are spread, is the account's budget's.
+Thousands of sessions may end in the same minute. This module only decides the order in which their jobs are claimed;
+the account's budget decides the speed, and so spreads them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
 
-from worker.domain.contact.caps import DETAILS, Caps, Lapse, spent
+from worker.domain.contact.caps import Caps, spent
 from worker.domain.contact.contact_times import issue_at
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 
-# How long after a link's end its result may still come. Whoever opened the link in its last minute is still at it then,
-# and would be asked to begin anew: an iDenfy session may go on for ten minutes, and its webhook takes some more.
+# How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
+# then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
 SETTLES = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class ReissueRule:
-    """What the configuration and the account's adapter say.
+    """The rules of the configuration and the account's adapter.
 
-    `spacing` is the least time between two sessions of one customer. `per_day` is the most sessions that an account
-    opens as reissues in a UTC day, None: any number. `ahead` is how long before a link's end it may be replaced where
-    the provider gives another one at any time; zero, since whoever finishes on the last day costs no second session.
-    `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor.
+    `spacing` is the least time between two sessions of one customer. `per_day` is the most reissues of an account in a
+    UTC day; None: no limit. `ahead` is how long before its end a link may be replaced, if the provider opens another
+    session at any time; zero, because a customer who finishes on the last day then costs no second session. `max_age`
+    is how old a link may be when it leaves: its lifetime less its freshness floor.
     """
 
     caps: Caps
@@ -43,10 +43,11 @@ class ReissueRule:
 class SessionFacts:
     """A customer's last session for a purpose, and its job. Times are aware.
 
-    `session` EXPIRED: the provider has said so. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are the
-    job's that may be written to. `reissues` are its sessions after the first, `messages` the customer's that count,
-    `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: a call of the job whose outcome nobody
-    knows. `in_review`: the customer has done its part, and the provider has not decided.
+    `session` EXPIRED: the provider has reported it. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are
+    the job's channels that reach the customer. `reissues` counts the sessions after the first, `messages` the
+    customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
+    outcome of one of the job's calls is unknown. `in_review`: the customer has submitted, and the provider has not
+    decided.
     """
 
     job: JobState
@@ -65,45 +66,32 @@ class SessionFacts:
 
 @dataclass(frozen=True)
 class Reissue:
-    """The session is over: its job waits for a new one, due then."""
+    """The session is over: its job waits for a new session, due at `due_at`."""
 
     due_at: datetime
 
 
 @dataclass(frozen=True)
 class Lapsed:
-    """The session is over, and so is the job: the customer gets no other one."""
+    """The session is over, and so is the job: the customer gets no other session."""
 
-    reason: Lapse
+    reason: Reason
     detail: str
-
-
-class Why(StrEnum):
-    """Why nothing is decided yet, or nothing is to be."""
-
-    ALIVE = "alive"  # the link still opens, or its result may still come
-    OUTCOME_UNKNOWN = "in_doubt"
-    IN_REVIEW = "in_review"
-    DAY_CAP = "day_cap"
-    ENDED = "ended"  # the job is completed, lapsed, failed or cancelled
-    ERASED = "erased"
-    DECIDED = "decided"  # the provider has said something final of the session, or it was replaced
-    NOT_INVITED = "not_invited"  # its message is not out: a link too old to send is replaced in its turn
 
 
 @dataclass(frozen=True)
 class Wait:
-    """To be looked at again: at `until`, or, where that is None, when something else changes the job."""
+    """Check the session again at `until`; None: when something else changes the job."""
 
     until: datetime | None
-    why: Why
+    why: Reason
 
 
 @dataclass(frozen=True)
 class Leave:
-    """Nothing of this session is to be replaced any more."""
+    """This session is never replaced."""
 
-    why: Why
+    why: Reason
 
 
 Decision = Reissue | Lapsed | Wait | Leave
@@ -116,50 +104,50 @@ def decide(
     quiet: Mapping[str, QuietHours],
     now: datetime,
 ) -> Decision:
-    """What becomes of a session that has ended unused, or is about to.
+    """The decision about a session that has ended unused, or is about to.
 
-    `zones` and `quiet` are as for `issue_at`: a new session is asked for no earlier than its message could leave.
+    `zones` and `quiet` are as for `issue_at`: a new session is not requested before its message could leave.
     """
     if facts.erased:
-        return Leave(Why.ERASED)
+        return Leave(Reason.ERASED)
     if facts.job is JobState.HELD or facts.outcome_unknown:
-        return Wait(None, Why.OUTCOME_UNKNOWN)
+        return Wait(None, Reason.UNKNOWN)
     if facts.job is not JobState.INVITED:
         ended = facts.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
-        return Leave(Why.ENDED if ended else Why.NOT_INVITED)
+        return Leave(Reason.JOB_ENDED if ended else Reason.NOT_INVITED)
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED}:
-        return Leave(Why.DECIDED)
+        return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
-        return Wait(None, Why.IN_REVIEW)
+        return Wait(None, Reason.IN_REVIEW)
     over = _over_at(rule, facts)
     if over > now:
-        return Wait(over, Why.ALIVE)
+        return Wait(over, Reason.ALIVE)
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
-        # Not before the link's own end, even where another one could be had: the customer may still use this one.
+        # Not before the link's end, even if another session could be opened: the customer may still use this link.
         end = _end(rule, facts)
-        return Wait(end, Why.ALIVE) if end > now else Lapsed(lapse, DETAILS[lapse])
+        return Wait(end, Reason.ALIVE) if end > now else Lapsed(lapse, lapse.meaning)
     if rule.per_day is not None and facts.reissued_today >= rule.per_day:
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
-        return Wait(datetime.combine(tomorrow, time(), UTC), Why.DAY_CAP)
+        return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
     earliest = max(now, facts.issued_at + rule.spacing)
     return Reissue(issue_at(facts.channels, zones, quiet, invite_at=None, max_age=rule.max_age, now=earliest))
 
 
 def _end(rule: ReissueRule, facts: SessionFacts) -> datetime:
-    """When nothing can come of the session any more; the provider's word for it counts at once."""
+    """When the session can no longer get a result; at once if the provider has reported its end."""
     return facts.issued_at if facts.session is SessionState.EXPIRED else facts.expires_at + rule.settles
 
 
 def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
-    """When the session may be replaced: at its end; before it only where the provider gives another one, and we ask."""
+    """When the session may be replaced: at its end; earlier only if `ahead` is set and the provider allows it."""
     end = _end(rule, facts)
     if rule.ahead:
         end = min(end, facts.expires_at - rule.ahead)
     return max(end, facts.allowed_from)
 
 
-def _lapse(caps: Caps, facts: SessionFacts) -> Lapse | None:
+def _lapse(caps: Caps, facts: SessionFacts) -> Reason | None:
     return spent(caps, reissues=facts.reissues, messages=facts.messages) or (
-        None if facts.channels else Lapse.SUPPRESSED
+        None if facts.channels else Reason.SUPPRESSED
     )

@@ -1,6 +1,6 @@
-"""What is heard of the sessions that a customer was given one after the other, and what that makes of the job. Pure.
+"""Applies updates to a customer's sessions, one after the other, and to the jobs that they serve. Pure.
 
-a session's Heard, its job  --job_after-->  Move, or nothing
+what is known of a session, its job  --job_after-->  Move, or nothing
 """
 
 import uuid
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.domain.contact.caps import Lapse
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_updates import (
@@ -22,10 +22,8 @@ from worker.domain.verification.session_updates import (
     may_be_replay,
 )
 
-SESSION_FAILED = "session_failed"  # the reason of a job whose session was cancelled or deleted at the provider
-SESSION_EXPIRED = "session_expired"  # … of one that waits for a new session, since its customer had no message yet
-# A job that is held for one of these waits for a person's word on another session than the one that was heard of.
-ABOUT_ANOTHER = ("second_session", "conflict")
+# A job held for one of these reasons waits for a person's decision about another session than the updated one.
+ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT)
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,10 @@ class Link:
 
 @dataclass(frozen=True)
 class JobNow:
-    """A job of the same customer and purpose, which joined no other.
+    """A job of the same customer and purpose that joined no other job.
 
-    `unknown_attempt`: a call for a session of it, which may have been carried out. `message_out`: a message of it is
-    out; `silent`: it asks for none.
+    `unknown_attempt`: a call for a session of the job, with an unknown outcome. `message_out`: a message of the job has
+    left; `silent`: the job asks for no message.
     """
 
     id: int
@@ -66,7 +64,7 @@ class JobNow:
 
 @dataclass(frozen=True)
 class Move:
-    """What a job becomes. `due_at` is there where it waits; `session_id` is the session that decided."""
+    """A job's new state. `due_at` is set if the job waits; `session_id` is the session that decided."""
 
     state: JobState
     session_id: uuid.UUID | None
@@ -78,9 +76,9 @@ class Move:
 
 @dataclass
 class Chain:
-    """A customer's sessions and jobs for one purpose, changed by one piece of news after the other.
+    """A customer's sessions and jobs for one purpose, changed by one update after the other.
 
-    `owners` are the jobs that the sessions were opened for. `companies` are the ids by which the provider names them.
+    `owners`: the job that each session was opened for. `companies`: the provider's company id of each session.
     """
 
     links: dict[uuid.UUID, Link] = field(default_factory=dict)
@@ -92,16 +90,16 @@ class Chain:
         return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
 
     def contradicts(self, session_id: uuid.UUID, update: SessionUpdate, *, received_at: datetime) -> bool:
-        """Whether this must not be heard, since it may be an old verdict brought again."""
+        """True if this update must not be applied because it may be a replay of an old verdict."""
         link = self.links[session_id]
         return may_be_replay(link.known, update, opened_at=link.issued_at, received_at=received_at)
 
     def apply(
         self, session_id: uuid.UUID, update: SessionUpdate, *, most_reissues: int, received_at: datetime, now: datetime
     ) -> bool:
-        """Whether what is heard of this session changes anything. Times are aware UTC.
+        """Apply the update to this session; True if it changed anything. Times are aware UTC.
 
-        `most_reissues` are the sessions after the first that a customer may be given.
+        `most_reissues` is the most sessions after the first that a customer may get.
         """
         link = self.links[session_id]
         learned = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
@@ -109,15 +107,15 @@ class Chain:
             self.companies[session_id] = update.company_id
         before = link.known
         replaced = self._is_replaced(link)
-        known = known_after(believed(before, replaced=replaced), update, received_at=received_at)
+        known = known_after(compared_with(before, replaced=replaced), update, received_at=received_at)
         if known is None and replaced:
             known = reviewed(before, update, received_at=received_at)
         if known is None:
             return learned
-        link = replace(link, known=known, check_at=look_at_after(link, known, now=now))
+        link = replace(link, known=known, check_at=check_at_after(link, known, now=now))
         self.links[session_id] = link
         if link.has_verdict:
-            # The customer has finished: what else is open for them is of no use any more.
+            # The customer has finished: the other open sessions are no longer of use.
             for other in self._live():
                 over = replace(other.known, state=SessionState.SUPERSEDED)
                 self.links[other.id] = replace(other, check_at=None, known=over)
@@ -141,7 +139,7 @@ class Chain:
 
 
 def _failed(known: KnownSession) -> bool:
-    """Whether the session ended without a verdict; a second time, that is no news to a job that was put back since."""
+    """True if the session ended without a verdict. A second such update must not end a job that was retried since."""
     return job_state_after(known) is JobState.FAILED
 
 
@@ -158,20 +156,20 @@ def _moved(job: JobNow, move: Move) -> JobNow:
     )
 
 
-def believed(known: KnownSession, *, replaced: bool) -> KnownSession:
-    """What news is compared with. Of a session that another has replaced only a verdict counts, whatever our clock
-    had called it before."""
+def compared_with(known: KnownSession, *, replaced: bool) -> KnownSession:
+    """What an update is compared with. For a session that another has replaced only a verdict counts, even if our own
+    clock had called the session expired before."""
     decided = known.state in (SessionState.COMPLETED, SessionState.FAILED)
     over = known.state is SessionState.SUPERSEDED or (replaced and not decided)
     return replace(REPLACED, rank=max(known.rank, Rank.ENDED)) if over else known
 
 
 def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
-    """Of a session that another has replaced, what is known once it has begun to be reviewed, or has ceased to be
-    without a verdict; None where the news says neither.
+    """What is known of a replaced session after its review begins, or ends without a verdict; None for any other
+    update.
 
-    It stays what it is. But for as long as somebody looks at what the customer has handed in, nobody is mailed the new
-    link (`store.messages.send_checks`), nor bought another one.
+    The session's state stays as it is. But during the review the customer gets neither the new link
+    (`store.messages.send_checks`) nor another session.
     """
     if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
         return None
@@ -182,13 +180,13 @@ def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetim
     return replace(known, result=result, rank=following.rank, at=following.at, weight=following.weight)
 
 
-def look_at_after(before: Link, known: KnownSession, *, now: datetime) -> datetime | None:
-    """When to look whether the session ended unused, once this is heard of it."""
+def check_at_after(before: Link, known: KnownSession, *, now: datetime) -> datetime | None:
+    """When to check whether the session ended unused, after this update."""
     if known.state in LIVE_SESSIONS:
         if known.result is Result.REVIEW:
             return None
         was_still = before.known.state in LIVE_SESSIONS and before.known.result is not Result.REVIEW
-        # A review that ended without an end, or a link that our clock had called dead: looked at as others are.
+        # A review that ended without a verdict, or a link that our clock had called expired: checked as usual.
         return before.check_at if was_still else max(now, before.expires_at + SETTLES)
     if known.state is SessionState.EXPIRED:
         return now if before.known.state is not SessionState.EXPIRED else before.check_at
@@ -196,7 +194,7 @@ def look_at_after(before: Link, known: KnownSession, *, now: datetime) -> dateti
 
 
 def deciding(links: Iterable[Link]) -> Link | None:
-    """Of several sessions with a verdict the one that counts: the provider's last, in whatever order they came."""
+    """The session whose verdict counts: the provider's last verdict, in whatever order the updates came."""
     ends = [link for link in links if link.has_verdict]
     return max(
         ends,
@@ -208,9 +206,9 @@ def deciding(links: Iterable[Link]) -> Link | None:
 def job_after(
     job: JobNow, link: Link, links: Iterable[Link], *, most_reissues: int, led: bool, now: datetime
 ) -> Move | None:
-    """What becomes of the job once `link`, one of `links`, is as it is now; None: nothing.
+    """The job's new state after `link`, one of `links`, has changed; None: the job stays as it is.
 
-    `led`: another job of the customer serves it now, so that this one, which has ended, cannot come back to life.
+    `led`: another job serves the customer now, so that this ended job cannot become open again.
     """
     if job.state is JobState.CANCELLED:
         return None
@@ -221,9 +219,9 @@ def job_after(
     if job_state_after(link.known) is JobState.FAILED:
         if not _can_fail(job, link):
             return None
-        return Move(JobState.FAILED, link.id, reason=SESSION_FAILED, detail=link.known.note)
-    if job.state is JobState.FAILED and job.reason == SESSION_FAILED and not led:
-        # What had it fail is not the last word any more.
+        return Move(JobState.FAILED, link.id, reason=Reason.SESSION_FAILED, detail=link.known.note)
+    if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
+        # The failure of the session is no longer the provider's last word.
         job = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
         return _open(job, link, links, most_reissues, now) or Move(job.state, link.id, _result(link))
     return _open(job, link, links, most_reissues, now)
@@ -241,7 +239,7 @@ def _completed(job: JobNow, link: Link) -> Move | None:
 
 def _can_fail(job: JobNow, link: Link) -> bool:
     if job.state is JobState.WAITING:
-        # It waits for another session already: that the old one was cleared away says nothing of the customer.
+        # The job waits for another session already: the deletion of the old session does not concern the customer.
         return job.unknown_attempt is None and link.known.rank is not Rank.GONE
     if job.state is JobState.HELD:
         return job.unknown_attempt is None and job.reason not in ABOUT_ANOTHER
@@ -249,18 +247,18 @@ def _can_fail(job: JobNow, link: Link) -> bool:
 
 
 def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, now: datetime) -> Move | None:
-    """The job of a session that goes on, or has expired."""
+    """The job's new state if its session is still open, or has expired."""
     unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
-    # … but for who has handed everything in by an earlier link.
+    # Not for a customer who has submitted through an earlier link.
     if unsent and link.known.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
         if job.reissues >= most_reissues:
             detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
-            return Move(JobState.LAPSED, link.id, reason=Lapse.REISSUES_SPENT, detail=detail)
+            return Move(JobState.LAPSED, link.id, reason=Reason.REISSUES_SPENT, detail=detail)
         detail = "the link expired before it could be sent"
-        return Move(JobState.WAITING, link.id, reason=SESSION_EXPIRED, detail=detail, due_at=now)
+        return Move(JobState.WAITING, link.id, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=now)
     result = _result(link)
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
-        # The customer has handed something in: no new session is asked for meanwhile.
+        # The customer has submitted: no new session is requested until the provider decides.
         return Move(JobState.INVITED if job.message_out else JobState.ISSUED, link.id, result)
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
         return Move(job.state, link.id, result, job.reason, job.detail)

@@ -1,10 +1,9 @@
-"""What a provider tells us of a session after it was opened, and what becomes of what was known before. Pure.
+"""A provider's updates on an open session, and what is known of the session after each. Pure.
 
-    webhook --adapter's read--> SessionNews --heard_next--> Heard, or nothing new
+    webhook --adapter's read--> SessionUpdate --known_after--> KnownSession, or no change
 
-Webhooks come late, twice and in any order. So news does not follow what came before it: it has a rank and a time, and
-what ranks higher stays. Where rank and time tell, the order of arrival changes nothing. docs/webhooks.md tells
-operators the same.
+Webhooks come late, twice and in any order. So an update has a rank and a time, and what ranks higher stays. Where rank
+or time differ, the order of arrival does not matter. docs/webhooks.md describes the same for operators.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 from worker.domain.model.states import JobState, SessionState
 
-# For so long what was told is known again by its bytes (`retention`). By what else an older copy is known: see
+# For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
 # `may_be_replay`.
 DIGESTS_KEPT = timedelta(days=30)
 
@@ -25,13 +24,13 @@ class Result(StrEnum):
 
     APPROVED = "approved"
     DENIED = "denied"
-    SUSPECTED = "suspected"  # for our side to decide: no refusal
-    REVIEW = "review"  # the customer has done their part, and somebody looks at it
-    UNKNOWN = "unknown"  # finished, and the event does not say how
+    SUSPECTED = "suspected"  # not a refusal: our side decides
+    REVIEW = "review"  # the customer has submitted, and a person reviews it
+    UNKNOWN = "unknown"  # finished, but the event does not name the result
 
 
 class Key(StrEnum):
-    """By what a session may be found, in the provider's own words."""
+    """The ids by which a session can be found, under the provider's names."""
 
     SCAN_REF = "scanRef"
     EXTERNAL_REF = "externalRef"
@@ -43,24 +42,24 @@ class Key(StrEnum):
 
 
 class Rank(IntEnum):
-    """How much a piece of news weighs. What ranks lower never replaces what ranks higher, however late it comes."""
+    """The rank of an update. An update with a lower rank never replaces one with a higher rank, however late it is."""
 
-    NOTHING = 0  # nothing was heard; our own clock may have called the session expired
+    NOTHING = 0  # no update yet; our own clock may have called the session expired
     BEGUN = 1
-    GONE = 2  # deleted or archived at the provider, which says nothing about how it ended
-    ENDED = 3  # expired, or cancelled, and a verdict may still come; or replaced by us
-    FINAL = 4  # the provider's last word, until a later one
+    GONE = 2  # deleted or archived at the provider, which does not show how the session ended
+    ENDED = 3  # expired or cancelled, and a verdict may still come; or replaced by us
+    FINAL = 4  # a verdict, which only a later verdict replaces
 
 
 @dataclass(frozen=True, repr=False)
 class SessionUpdate:
-    """What one webhook says. Nothing personal of it is kept: no names, documents, images or screening hits.
+    """The content of one webhook. Nothing personal is stored: no names, documents, images or screening hits.
 
-    `match` are the ids to find the session by, in the order in which to try them; one may be a token, so no repr shows
-    them. `state` None changes nothing. `final`: the provider calls it its last word. `happened_at` is aware UTC, None
-    where the event does not say. `weight` tells events of the same time apart: the heavier is the later. `note` is for
-    people: words of ours alone. `alert`: a person should look at it. `company_id` is to be kept with the session,
-    since later events may name nothing else. `vouched`: a person has looked at the provider's, and says that it is so.
+    `match` holds the ids to find the session by, in the order in which to try them; an id may be a token, so no repr
+    shows them. `state` None changes nothing. `final`: the provider marks it as final. `happened_at` is aware UTC, None
+    where the event has no time. `weight` orders events of the same time: the heavier is the later. `note` is a text of
+    ours for operators. `alert`: an operator should look at it. `company_id` is stored with the session, because later
+    events may have no other id. `vouched`: an operator has checked the update at the provider.
     """
 
     event: str
@@ -77,7 +76,7 @@ class SessionUpdate:
     vouched: bool = False
 
     def __repr__(self) -> str:
-        return f"SessionNews({self.event}, state={self.state}, result={self.result}, final={self.final})"
+        return f"SessionUpdate({self.event}, state={self.state}, result={self.result}, final={self.final})"
 
     @property
     def rank(self) -> Rank:
@@ -87,11 +86,11 @@ class SessionUpdate:
             return Rank.BEGUN
         if self.gone:
             return Rank.GONE
-        # That a session expired is no verdict, whatever the event's flag says: one that comes is believed.
+        # An expiry is not a verdict, even if the event is marked final: a verdict that comes later still counts.
         return Rank.FINAL if self.final and self.state is not SessionState.EXPIRED else Rank.ENDED
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, to be kept until it is applied; `session_update` reads it again."""
+        """The whole update as JSON, to be stored until it is applied; `session_update` reads it."""
         kept: dict[str, Any] = {name: value for name, value in vars(self).items() if value not in (None, "", 0, False)}
         kept["match"] = [[key.value, value] for key, value in self.match]
         if self.happened_at is not None:
@@ -100,7 +99,7 @@ class SessionUpdate:
 
 
 def session_update(kept: Mapping[str, Any]) -> SessionUpdate:
-    """The news that `as_json` gave. Raises KeyError, ValueError for what it never gives."""
+    """The update from the output of `as_json`. Raises KeyError or ValueError for anything else."""
     given = dict(kept)
     given["match"] = tuple((Key(key), value) for key, value in kept["match"])
     for name, read in (("state", SessionState), ("result", Result), ("happened_at", datetime.fromisoformat)):
@@ -111,10 +110,11 @@ def session_update(kept: Mapping[str, Any]) -> SessionUpdate:
 
 @dataclass(frozen=True)
 class KnownSession:
-    """What is known of a session, and from how weighty and how late a piece of news: to be kept with the session.
+    """What is known of a session, with the rank, time and weight of the last update: stored with the session.
 
-    A session of which nothing was heard is `KnownSession()`, and one that our own clock calls expired
-    `KnownSession(SessionState.EXPIRED)`: what the provider says outweighs both. One that we replaced is `REPLACED`.
+    A session without an update is `KnownSession()`, and a session that our own clock calls expired is
+    `KnownSession(SessionState.EXPIRED)`: any update of the provider outweighs both. A session that we replaced is
+    `REPLACED`.
     """
 
     state: SessionState = SessionState.WAITING
@@ -125,16 +125,16 @@ class KnownSession:
     note: str = field(default="", compare=False)
 
 
-# Only a verdict still counts for it: the customer may have finished with the old link.
+# For a replaced session only a verdict still counts: the customer may have finished with the old link.
 REPLACED = KnownSession(SessionState.SUPERSEDED, rank=Rank.ENDED)
 
 
 def known_after(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
-    """What is known of the session after the news; None where the news changes nothing.
+    """What is known of the session after the update; None where the update changes nothing.
 
-    `received_at` (aware UTC) stands in for the time of an event that names none, or one that lies ahead. Of two pieces
-    with the same rank, time and weight the one that came later counts: a provider's second decision may carry the
-    time at which the customer finished, like the first. So a webhook that was taken must not be taken again.
+    `received_at` (aware UTC) replaces the time of an event that has none, or has one in the future. Of two updates with
+    the same rank, time and weight the one that came later counts: a provider's second decision may have the time at
+    which the customer finished, like the first. So a webhook must never be applied twice.
     """
     if update.state is None:
         return None
@@ -148,10 +148,10 @@ def known_after(known: KnownSession, update: SessionUpdate, *, received_at: date
 
 
 def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: datetime, received_at: datetime) -> bool:
-    """Whether a verdict may be one that was heard before what is known now, brought again.
+    """True if this verdict may be a replay of one that we applied before the known one.
 
-    It does not say that it is the later one, and would be so by its arrival alone; and the session was opened so long
-    ago that not all that was ever told of it is known by its bytes. Times are aware UTC.
+    Two things must hold: the verdict does not show that it is the later one, so that only its arrival would decide; and
+    the session is so old that copies of its first webhooks are no longer recognised by digest. Times are aware UTC.
     """
     if update.vouched or update.rank is not Rank.FINAL or known.rank is not Rank.FINAL:
         return False
@@ -159,18 +159,18 @@ def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: date
     return undecided and received_at - opened_at >= DIGESTS_KEPT
 
 
-def known_after_all(known: KnownSession, told: Iterable[tuple[SessionUpdate, datetime]]) -> KnownSession:
-    """What is known after all of these, each with the time at which it was received, in order of arrival."""
-    for update, received_at in told:
+def known_after_all(known: KnownSession, updates: Iterable[tuple[SessionUpdate, datetime]]) -> KnownSession:
+    """What is known after all these updates, in order of arrival, each with the time of its receipt."""
+    for update, received_at in updates:
         known = known_after(known, update, received_at=received_at) or known
     return known
 
 
 def job_state_after(known: KnownSession) -> JobState | None:
-    """What becomes of the job whose session it is; None while the customer has neither finished nor failed.
+    """The state of the session's job; None while the customer has neither finished nor failed.
 
-    A refusal is a result like any other, so the job is completed with it. A session that was cancelled or deleted at
-    the provider has none: the job has failed, and a person may try it again. An expired one is a reason to reissue.
+    A refusal is a result, so it completes the job. A session that was cancelled or deleted at the provider has no
+    result: the job fails, and an operator may retry it. An expired session is a reason for a reissue.
     """
     if known.state is SessionState.COMPLETED:
         return JobState.COMPLETED

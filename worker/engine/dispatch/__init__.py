@@ -1,0 +1,1 @@
+"""The dispatch loop: claim, open attempts, call, write results. Knows no provider and no message."""

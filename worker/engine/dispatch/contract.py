@@ -1,4 +1,4 @@
-"""What a dispatcher works on, in the words that `dispatcher` uses and `engine.steps` fills in."""
+"""What a dispatcher works on: the interface that `dispatcher` uses and `engine.steps` implements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class Room:
-    """What a dispatcher has room for: so many rows, of events this many where that is more. `busy` calls are in flight.
+    """How much the next claim may bring: so many rows, and up to `events` rows if the rest are events.
 
-    Of the events `attempts` at most may be given with their attempts written down, in the transaction that takes them.
+    `busy` calls are in flight. Of the events at most `attempts` may be opened, in the transaction that claims them.
     """
 
     rows: int
@@ -21,10 +21,10 @@ class Room:
 
 @dataclass(frozen=True)
 class ClaimedRows:
-    """Rows under our lease. `again_at`: when to ask again; None: nothing more is due.
+    """Rows under this worker's lease: `items` are not opened yet, `opened` have their attempts written.
 
-    `permits` is how many calls may be in flight from now on; None: as many as before. `opened` are those besides
-    `items` whose attempts are written down.
+    `again_at`: when to claim again; None: nothing more is due. `permits`: how many calls may be in flight from now on;
+    None: as many as before.
     """
 
     items: Sequence[Any]
@@ -33,11 +33,11 @@ class ClaimedRows:
     opened: Sequence[Any] = ()
 
 
-class Unsure(Exception):
-    """The answer to a claim was lost that wrote attempts down: whether these rows are ours, nobody knows."""
+class UnknownClaim(Exception):
+    """A claim that wrote attempts has an unknown outcome: these rows may be under this worker's lease, or not."""
 
     def __init__(self, items: Sequence[Any]) -> None:
-        super().__init__("the answer to a claim was lost")
+        super().__init__("the outcome of a claim is unknown: the database's answer was lost")
         self.items = items
 
 
@@ -48,36 +48,38 @@ class Item(Protocol):
     def slot(self) -> datetime | None: ...
     @property
     def is_event(self) -> bool:
-        """Whether it goes before those of batches."""
+        """Whether the row is an event's: it goes before batch rows."""
 
 
-ItemT = TypeVar("ItemT", bound=Item)  # a taken row
+ItemT = TypeVar("ItemT", bound=Item)  # a claimed row
 OpenedT = TypeVar("OpenedT")  # a row whose attempt is written down
-ResultT = TypeVar("ResultT")  # what came of it
+ResultT = TypeVar("ResultT")  # the result of its call
 
 
 class ClaimsInTransaction(Protocol):
-    """Takes, in a transaction that is another's, what that makes due. For the thread of the transaction."""
+    """Claims, in another dispatcher's transaction, the rows that this transaction makes due. Runs in its thread."""
 
     def begin(self) -> None:
-        """Nothing is taken yet: a transaction that crossed with another is made again from its start."""
+        """Forget what was claimed: after a deadlock the transaction is repeated from its start."""
 
     def claim(self, connection: Any, now: datetime) -> None:
-        """Take what is due by now, within this transaction."""
+        """Claim the rows that are due by now, within this transaction."""
 
 
 class Work(Protocol[ItemT, OpenedT, ResultT]):
-    """What a dispatcher works on. `claim`, `flush`, `release` and `release_permits` are blocking database calls, made
-    in threads."""
+    """What a dispatcher works on.
+
+    `claim`, `flush`, `release` and `release_permits` are blocking database calls, made in threads.
+    """
 
     name: str
-    permits: int  # calls in flight, until the first taking says how many
-    longest_call: timedelta  # from the last look at the lease to the result
-    leads_on: bool  # whether something waits for what came of a call to be written
+    permits: int  # calls in flight, until the first claim says how many
+    longest_call: timedelta  # from the last check of the lease until the result is written
+    has_next_step: bool  # whether written results make other rows due
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
-        """Raises Unsure where rows may have been taken with their attempts: `release` gives back those that were."""
+        """Claim due rows. Raises UnknownClaim if rows may have been claimed and opened: `release` returns them."""
 
     def flush(
         self,
@@ -86,28 +88,30 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
         now: datetime,
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
     ) -> list[OpenedT]:
-        """In one transaction, write results, and then the attempts of these items.
+        """Write these results, and then open these items, in one transaction. Returns the opened rows.
 
-        What is not in the answer was given back or settled. So no call is made while results cannot be written.
-        `shared_claims`, by channel, is what takes the messages that follow from the results; only where the work leads
-        on.
+        Items that are not returned were released or settled. One transaction, so that no call is made while results
+        cannot be written. `shared_claims`, by channel, claim the messages that the results make due; only if
+        `has_next_step`.
         """
 
     async def call(self, opened: OpenedT) -> ResultT: ...
     def item(self, opened: OpenedT) -> ItemT: ...
-    def at(self, item: ItemT, slot: datetime) -> ItemT:
-        """The row with another of the dispatcher's slots."""
+    def with_slot(self, item: ItemT, slot: datetime) -> ItemT:
+        """The row with another slot of the same dispatcher."""
 
-    def opened_at(self, opened: OpenedT, slot: datetime) -> OpenedT: ...
-    def not_made(self, opened: OpenedT) -> ResultT: ...
-    def broke(self, opened: OpenedT, error: Exception) -> ResultT:
-        """What to keep when the call raised: a bug, whose outcome nobody knows."""
+    def opened_with_slot(self, opened: OpenedT, slot: datetime) -> OpenedT: ...
+    def not_made(self, opened: OpenedT) -> ResultT:
+        """The result of an opened row whose call was not made."""
+
+    def crashed(self, opened: OpenedT, error: Exception) -> ResultT:
+        """The result of a call that raised: a bug, so the outcome of the call is unknown."""
 
     def halts(self, result: ResultT) -> bool:
         """Whether the account must not be called again before this result is written."""
 
     def release(self, items: Sequence[ItemT], now: datetime) -> None:
-        """Give rows back for which no call was made, whether or not their attempts were written."""
+        """Release rows for which no call was made, whether or not their attempts were written."""
 
     def release_permits(self) -> None:
-        """The dispatcher has ended: its permits are free."""
+        """Release all permits of this dispatcher: it has ended."""

@@ -1,12 +1,23 @@
-"""A dispatcher: one coroutine that works what is due for one account or channel, until nothing more may be done now.
+"""Works what is due for one account or channel: claims rows, writes down attempts, makes the calls, writes results.
 
-    take rows under a lease → write down the attempts of as many as there are free permits → make the calls
-    → write their results, and the next attempts with them, while other calls go on
+    claim rows (a lease, and a slot for each call) → write down the attempts of as many rows as there are free permits
+    → make the calls → write the results, and in the same transaction the attempts of the next rows → …
 
-Taking and writing go on beside the calls, one of each at a time, so that the permits do not stand empty meanwhile.
-It knows nothing of providers or messages: a `Work` does. What it owns is the order of things, on which the
-promises rest: no call without its attempt in the database, none after its lease or its slot has passed, none
-while results cannot be written, and no result kept longer than a flush.
+One coroutine (`run`) decides; it looks again when a call ends, a wake-up comes or a planned time is reached. Next to
+the calls in flight at most one claim and at most one flush run, so that calls need not wait for the database.
+A dispatcher ends when nothing is due for longer than `LINGER`, or after `longest`.
+
+- permit: the right to have one call in flight. Each claim says how many this dispatcher has: all workers share the
+  account's permits.
+- slot: the time at which one call may go, where the account or sender has a rate limit.
+- claimed row: it has a lease, and its attempt is not written yet.
+- opened row: its attempt is written, and its call has not begun.
+- flush: the transaction that writes results and opens the next rows.
+- halt: a result concerns the whole account (rate-limited, refused keys). Rows opened before it are not called.
+
+The dispatcher knows nothing of providers or messages: a `Work` does. The dispatcher owns the order of the steps, and
+the promises rest on that order: no call without its attempt in the database, no call after its lease or slot has
+passed, no call while results cannot be written, and no result kept in memory for longer than a flush.
 """
 
 import asyncio
@@ -22,46 +33,50 @@ import sqlalchemy as sa
 
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.rate_limits import lapsed
-from worker.engine.dispatch.contract import ClaimedRows, ItemT, OpenedT, ResultT, Room, Unsure, Work
+from worker.engine.dispatch.contract import ClaimedRows, ItemT, OpenedT, ResultT, Room, UnknownClaim, Work
+from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.event_priority import Rank, deal
-from worker.engine.dispatch.result_writer import Results
-from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, ending
+from worker.engine.dispatch.result_writer import ResultWriter
+from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, closing
 from worker.engine.dispatch.slot_gate import SlotGate
 from worker.engine.dispatch.throughput import Throughput
 from worker.foundation.clock import Clock
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY = timedelta(milliseconds=100)  # what a kill -9 may leave in doubt, besides the calls in flight
-# … and before as many results have come as calls may be in flight, within these bounds: what a kill leaves in doubt
-# stays about twice the concurrency, however fast a provider answers.
+# Results are written after this time. A killed worker leaves an unknown outcome for the calls in flight and for the
+# results of this time.
+FLUSH_EVERY = timedelta(milliseconds=100)
+# Results are written earlier when half as many have come as there are permits, within these bounds. So a killed worker
+# leaves about twice the concurrency with an unknown outcome, however fast the provider answers.
 FLUSH_LEAST = 50
 FLUSH_MOST = 500
-# Of the permits, the share that may stand empty before attempts are written down for them alone: a transaction for a
-# call or two would cost more than the calls.
-EMPTY_PERMITS = 4
-# How often rows of batches are taken because a bell rang: one rings for each flush of results.
+# Attempts of batch rows are written only when one permit in this many is free: a transaction for a call or two would
+# cost more than the calls.
+EMPTY_PERMITS_FRACTION = 4
+# The least time between two claims of batch rows that follow a wake-up: each flush of results sends a wake-up.
 CLAIM_EVERY = timedelta(milliseconds=200)
-# Rows taken at once: larger chunks made PostgreSQL read whole tables, smaller ones cost round trips.
+# Rows in one claim. Larger claims made PostgreSQL read whole tables; smaller claims cost round trips.
 CLAIM_MOST = 200
-# How far ahead calls are reserved, a fourth of it at a time (`rate_limits.claim_again_at`). Short, so that an event
-# that comes to one worker need not wait for what another has reserved; long enough for the timer and a transaction or
-# two.
+# How far ahead slots are reserved, a fourth of it at a time (`rate_limits.claim_again_at`). It is short, so that an
+# event at one worker does not wait for the slots that another worker has reserved. It is long enough for the timer and
+# a transaction or two.
 HORIZON = timedelta(milliseconds=100)
-# … and where no other dispatcher works on the account: an event changes slots with this dispatcher's rows, however far
-# ahead they are reserved, so that nobody waits for what is taken in larger chunks.
-ALONE = timedelta(milliseconds=500)
-# How long before the slot of a row that is ready attempts are written down, for that one and all those of a flush
-# behind it: once in a flush so early that a slow database makes no call late, and at the latest with time for a flush.
+# The same where no other dispatcher works for the account. Larger claims delay no event then: the event changes slots
+# with this dispatcher's batch rows, however far ahead those are reserved.
+HORIZON_ALONE = timedelta(milliseconds=500)
+# Attempts are written this long before the slot of the first claimed batch row, together with the attempts of the rows
+# of the next flush. `OPEN_BEFORE` is early enough that a slow database delays no call; if a flush has just begun, the
+# attempts wait for the next flush, but not beyond `OPEN_AT_LATEST`.
 OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(milliseconds=50)
-# How much further ahead for events: they are taken though all within the horizon is reserved, and change slots with
-# the rows of batches that it was reserved for (`event_priority`).
+# How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
+# reserved: they then change slots with the batch rows that hold those (`event_priority`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
-# How many events at most have their attempts written down in the transaction that takes them; more than that wait for a
-# flush. Few, since as many permits are kept for them while it goes on.
-OPEN_AT_ONCE = 5
-LINGER = timedelta(seconds=1)  # a dispatcher ends when nothing may be done for longer than this
-
+# How many events at most are opened in the transaction that claims them; the rest wait for a flush. Few, because as
+# many permits are kept free for them until the claim ends.
+OPEN_IN_CLAIM = 5
+# A dispatcher ends when nothing is due for longer than this.
+LINGER = timedelta(seconds=1)
 
 T = TypeVar("T")
 
@@ -79,9 +94,9 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     ) -> None:
         """`in_thread(function, *arguments)` awaits a blocking call; `stopping` is set when the process is to end.
 
-        After `longest` the dispatcher takes no more rows, so that its task is acknowledged and others get their turn.
-        `claims_to_share` gives the claims of the dispatchers that an event's results lead on to, as far as they can be
-        had.
+        After `longest` the dispatcher claims no more rows: its task is acknowledged, and other accounts get a turn.
+        `claims_to_share` returns the claims, by channel, of the invitation dispatchers that can claim in the
+        transaction that writes an event's results.
         """
         self._work = work
         self._clock = clock
@@ -89,311 +104,384 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._stopping = stopping
         self._longest = longest
         self._claims_to_share = claims_to_share
-        self._shares_claims = False
-        self._permits = work.permits  # as many as each claim grants: the account's are shared by all workers
-        self._permits_at: datetime | None = None  # when to ask how many permits there are, if no claim tells before
-        self._ready: deque[ItemT] = deque()
-        self._opened: deque[tuple[OpenedT, int]] = deque()  # with the number of halts when they were written down
-        self._calls: set[asyncio.Task[None]] = set()  # one for each permit that is taken; makes call after call
-        self._done: list[ResultT] = []
+        self._writer = ResultWriter(work, clock=clock, in_thread=in_thread, stopping=stopping)
         self._throughput = Throughput(FLUSH_EVERY)
-        # What those of events came to, where more is to follow: not to wait for others.
-        self._urgent: list[ResultT] = []
-        self._claiming: asyncio.Task[ClaimedRows] | None = None
-        self._claim_opens = 0  # attempts that it may write down
-        self._claim_halts = 0  # the number of halts when it began
-        self._flushing: asyncio.Task[None] | None = None
-        self._flush_opens = 0  # attempts that it may write down
-        self._wake = asyncio.Event()
-        self._halt = asyncio.Event()
-        # Permits wait before it: what each will call for is still among what is written down.
-        self._slot_gate = SlotGate(work.spacing, clock=clock, halt=self._halt)
-        self._halts = 0  # calls that were opened before the last halt must not be made
-        self._away = False  # the database is: nothing is taken until what came of the calls is written
-        self._results = Results(work, clock=clock, in_thread=in_thread, stopping=stopping)
-        self._rung = False
-        self._rung_for_rows = False  # of batches alone
-        self._claim_at: datetime | None = None
-        self._claimed_at = clock() - CLAIM_EVERY
-        self._for_events: int | None = None  # how many the claim that goes on was for, where it was for events alone
-        self._flushed_at = clock()
+        self._decisions = DecisionLog(log, work.name)
+        self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
 
-    def ring(self, *, for_events: bool = True) -> None:
-        """Something has become due: look again before ending. At once, unless it is known to be no event's."""
+        # Permits: how many calls this dispatcher may have in flight, as the last claim granted.
+        self._permits = work.permits
+        self._check_permits_at: datetime | None = None  # when to ask again how many permits there are
+
+        # Rows on their way to a call.
+        self._claimed: deque[ItemT] = deque()  # leased, attempt not written yet
+        self._opened: deque[tuple[OpenedT, int]] = deque()  # attempt written; with the halt count of that moment
+        self._calls: set[asyncio.Task[None]] = set()  # one task for each permit in use; it makes call after call
+
+        # Results that are not written yet.
+        self._results_to_write: list[ResultT] = []
+        self._event_results: list[ResultT] = []  # of events that have a next step: written at once
+
+        # Halts: a result after which the account must not be called before that result is written.
+        self._halted = asyncio.Event()  # set from such a result until the flush that writes it begins
+        self._halt_count = 0  # a row that was opened under an earlier count is not called
+        # A call waits here for its slot. Which row it is for is decided when the slot comes, so the row stays in
+        # `_opened` until then.
+        self._slot_gate = SlotGate(work.spacing, clock=clock, halt=self._halted)
+
+        # The claim under way, if any.
+        self._claim_task: asyncio.Task[ClaimedRows] | None = None
+        self._claim_attempts = 0  # how many attempts it may write
+        self._claim_halt_count = 0  # the halt count when it began
+        self._events_asked: int | None = None  # how many events it asked for; None: it claims batch rows as well
+        # When the next claim may begin.
+        self._claim_planned_at: datetime | None = None  # None: nothing more is known to be due
+        self._batches_claimed_at = clock() - CLAIM_EVERY  # when batch rows were last claimed
+        self._woken_for_events = False  # a wake-up came: an event may be due
+        self._woken_for_batches = False  # a wake-up came: batch rows may be due
+        self._may_share_claims = False
+
+        # The flush under way, if any.
+        self._flush_task: asyncio.Task[None] | None = None
+        self._flush_attempts = 0  # how many attempts it may write
+        self._last_flush_at = clock()
+        self._database_unreachable = False  # until the results of a failed flush are written
+
+    def wake(self, *, for_events: bool = True) -> None:
+        """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
         if for_events:
-            self._rung = True
+            self._woken_for_events = True
         else:
-            self._rung_for_rows = True
-        self._wake.set()
+            self._woken_for_batches = True
+        self._look_again.set()
 
     def share_claim(self, claim: ClaimWithin) -> SharedClaim | None:
-        """Have the next taking, of events alone, made in another's transaction; None: not now, a bell is to be rung."""
+        """Let another dispatcher make the next claim, of events alone, in its own transaction.
+
+        None: not now; the other dispatcher sends a wake-up instead.
+        """
         room = replace(self._room, rows=0)
-        if not (self._shares_claims and self._may_claim and room.events and room.attempts):
+        if not (self._may_share_claims and self._may_claim and room.events and room.attempts):
             return None
         shared = SharedClaim(claim, room, item=self._work.item)
-        self._begin(room, shared.claimed())
+        self._start_claim(room, shared.claimed())
         return shared
 
-    def _claim_by(self, when: datetime) -> None:
-        self._claim_at = when if self._claim_at is None else min(self._claim_at, when)
+    def _plan_claim(self, when: datetime) -> None:
+        """Plan the next claim for this time, unless it is planned for an earlier one."""
+        self._claim_planned_at = when if self._claim_planned_at is None else min(self._claim_planned_at, when)
 
     async def run(self) -> bool:
-        """Work until nothing more may be done now; whether there was more when the dispatcher was over."""
+        """Work until nothing more may be done now. Returns whether more is due."""
         try:
-            more = await self._work_off()
+            more = await self._work_until_done()
         finally:
-            self._shares_claims = False
-            # Only an exception leaves anything here: what was taken is given back, what was called is written.
-            await self._wind_up()
-        # A bell that rang while it ended was told to nobody else.
-        return more or ((self._rung or self._rung_for_rows) and not self._stopping.is_set())
+            self._may_share_claims = False
+            # Only after an exception are rows or results left here: rows are released, results are written.
+            await self._finish()
+        # A wake-up that came while this dispatcher ended went to no other dispatcher.
+        return more or ((self._woken_for_events or self._woken_for_batches) and not self._stopping.is_set())
 
-    async def _work_off(self) -> bool:
+    async def _work_until_done(self) -> bool:
         ends_at = self._clock() + self._longest
-        self._claim_at = self._clock()
+        self._claim_planned_at = self._clock()
         while True:
-            await self._settle()
+            await self._collect_finished()
             now = self._clock()
-            ending = self._stopping.is_set() or now >= ends_at
-            self._shares_claims = not ending
-            if ending and self._claiming is None and self._ready:
-                self._claim_at = now  # what is given back is there for the next dispatcher
-                await self._give_back()
-            if self._flushing is None:
-                await self._begin_flush(ending=ending)
-            if not ending:
-                self._begin_claim(self._clock())
-            self._fill(ending=ending)
-            busy = self._calls or self._claiming is not None or self._flushing is not None
-            if not (busy or self._ready or self._opened or self._done or self._urgent):
-                if ending:
-                    return not self._stopping.is_set() and self._claim_at is not None
-                rung = self._rung or self._rung_for_rows
-                if not rung and (self._claim_at is None or self._claim_at - self._clock() > LINGER):
+            finishing = self._stopping.is_set() or now >= ends_at
+            self._may_share_claims = not finishing
+            if finishing and self._claim_task is None and self._claimed:
+                self._claim_planned_at = now  # the released rows are due for the next dispatcher
+                await self._release_claimed()
+            if self._flush_task is None:
+                await self._flush_if_due(finishing=finishing)
+            if finishing:
+                self._decisions.not_done("claim", "the worker is stopping" if self._stopping.is_set() else "time is up")
+            else:
+                self._claim_if_due(self._clock())
+            self._fill_permits(finishing=finishing)
+            busy = self._calls or self._claim_task is not None or self._flush_task is not None
+            if not (busy or self._claimed or self._opened or self._results_to_write or self._event_results):
+                if finishing:
+                    return not self._stopping.is_set() and self._claim_planned_at is not None
+                woken = self._woken_for_events or self._woken_for_batches
+                if not woken and (self._claim_planned_at is None or self._claim_planned_at - self._clock() > LINGER):
                     return False
-            await self._sleep(ending=ending)
+            await self._sleep(finishing=finishing)
 
     @property
     def _room(self) -> Room:
+        """What the next claim may ask for."""
         most = min(CLAIM_MOST, ROWS_PER_PERMIT * max(self._permits, 1))
-        # … and what is called for until rows are taken again: many calls go through few permits where they are short.
+        # … and as many as will be called until the next claim: short calls use a permit many times.
         lately = min(round(self._throughput.within(CLAIM_EVERY, self._clock())), CLAIM_MOST)
-        most = max(most, self._permits + max(self._pace, lately))
-        events = sum(item.is_event for item in self._ready)
-        attempts = min(self._free_for_events, OPEN_AT_ONCE)
-        return Room(max(most - len(self._ready), 0), max(most - events, 0), len(self._calls), attempts)
+        most = max(most, self._permits + max(self._calls_in_a_flush, lately))
+        events = sum(item.is_event for item in self._claimed)
+        attempts = min(self._attempts_for_events, OPEN_IN_CLAIM)
+        return Room(max(most - len(self._claimed), 0), max(most - events, 0), len(self._calls), attempts)
 
     @property
-    def _free(self) -> int:
-        """Permits without a call, present or next."""
-        opened = len(self._opened) + self._claim_opens + self._flush_opens
+    def _free_permits(self) -> int:
+        """Permits that no call uses and no opened row waits for."""
+        opened = len(self._opened) + self._claim_attempts + self._flush_attempts
         return self._permits - (len(self._calls) - self._slot_gate.waiting) - opened
 
     @property
-    def _free_for_events(self) -> int:
-        """Attempts that may be written down for events: as many as may be in doubt at most."""
-        return max(self._free + self._flush_most - len(self._done) - len(self._urgent), 0)
+    def _attempts_for_events(self) -> int:
+        """How many events may be opened, so that a killed worker leaves no more unknown outcomes than it may."""
+        return max(self._free_permits + self._flush_size - len(self._results_to_write) - len(self._event_results), 0)
 
     @property
-    def _flush_most(self) -> int:
+    def _flush_size(self) -> int:
+        """The most results and opened rows that one flush is meant to have."""
         return min(max(self._permits, FLUSH_LEAST), FLUSH_MOST)
 
     @property
-    def _pace(self) -> int:
-        """How many calls ended within a flush of late, and will in the next one; as many as may be in doubt at most."""
-        return min(self._throughput.in_a_flush(self._clock()), self._flush_most)
+    def _calls_in_a_flush(self) -> int:
+        """How many calls are expected to end until the next flush, as the last calls show; at most a flush."""
+        return min(self._throughput.in_a_flush(self._clock()), self._flush_size)
 
-    async def _settle(self) -> None:
-        """Take over what the claim and the flush that went on beside came to."""
-        if self._claiming is not None and self._claiming.done():
-            claiming, self._claiming, self._claim_opens = self._claiming, None, 0
-            claimed = claiming.result()
-            self._ready = deque(deal([*self._ready, *claimed.items], item=lambda item: item, at=self._work.at))
-            if self._for_events is None:
-                self._claim_at = claimed.again_at
+    async def _collect_finished(self) -> None:
+        """Take the rows of a claim that has ended, and forget a flush that has ended. Raises what either raised."""
+        if self._claim_task is not None and self._claim_task.done():
+            task, self._claim_task, self._claim_attempts = self._claim_task, None, 0
+            claimed = task.result()
+            self._claimed = deque(
+                deal([*self._claimed, *claimed.items], item=lambda item: item, at=self._work.with_slot)
+            )
+            if self._events_asked is None:
+                self._claim_planned_at = claimed.again_at
             else:
-                if claimed.again_at is not None:  # no bell will ring for what was not to be had yet
-                    self._claim_by(max(claimed.again_at, self._claimed_at + CLAIM_EVERY))
-                if 0 < self._for_events <= len(claimed.items) + len(claimed.opened):
-                    self._rung = True  # there may be more
+                if claimed.again_at is not None:  # no wake-up will come for rows that could not be claimed yet
+                    self._plan_claim(max(claimed.again_at, self._batches_claimed_at + CLAIM_EVERY))
+                if 0 < self._events_asked <= len(claimed.items) + len(claimed.opened):
+                    self._woken_for_events = True  # as many came as were asked for: there may be more
             if claimed.permits is not None:
-                self._permits, self._permits_at = claimed.permits, self._clock() + ASK_AGAIN
+                self._permits, self._check_permits_at = claimed.permits, self._clock() + ASK_AGAIN
             if claimed.opened:
-                self._call_first(claimed.opened, self._claim_halts)
-        if self._flushing is not None and self._flushing.done():
-            flushing, self._flushing, self._flush_opens = self._flushing, None, 0
-            flushing.result()
+                self._queue_event_calls(claimed.opened, self._claim_halt_count)
+        if self._flush_task is not None and self._flush_task.done():
+            flush, self._flush_task, self._flush_attempts = self._flush_task, None, 0
+            flush.result()
 
     @property
     def _may_claim(self) -> bool:
-        # Not before what halted the account is written, nor while what was called for cannot be.
-        return self._claiming is None and not self._halt.is_set() and not self._away
+        # Not before the result that halted the account is written, nor while results cannot be written.
+        return self._claim_task is None and not self._halted.is_set() and not self._database_unreachable
 
     @property
     def _next_claim_at(self) -> datetime | None:
-        """When to take more, if no bell rings; None while nothing may be taken."""
+        """When to claim next if no wake-up comes; None: do not claim."""
         if not self._may_claim:
             return None
-        if len(self._ready) < max(self._permits, self._pace, 1) or self._claim_at is None:
-            return self._claim_at
-        # Where others share the permits, only taking tells that there are more of them now, or fewer.
-        return self._permits_at if len(self._calls) >= self._permits else None
+        if len(self._claimed) < max(self._permits, self._calls_in_a_flush, 1) or self._claim_planned_at is None:
+            return self._claim_planned_at
+        # Enough rows are claimed. But only a claim tells how many permits there are now, where workers share them.
+        return self._check_permits_at if len(self._calls) >= self._permits else None
 
-    def _begin_claim(self, now: datetime) -> None:
-        if self._rung_for_rows and self._may_claim:
-            self._rung_for_rows = False
-            self._claim_by(max(self._claimed_at + CLAIM_EVERY, now))
+    def _claim_if_due(self, now: datetime) -> None:
+        if self._woken_for_batches and self._may_claim:
+            self._woken_for_batches = False
+            self._plan_claim(max(self._batches_claimed_at + CLAIM_EVERY, now))
         next_claim_at = self._next_claim_at
         due = next_claim_at is not None and next_claim_at <= now
-        if not due and not (self._rung and self._may_claim):
+        if not due and not (self._woken_for_events and self._may_claim):
+            self._explain_no_claim()
             return
         room = self._room
         if not due:
             if not room.events:
-                return  # until some of those that are ready are called for
-            # A bell may be for an event, which is taken however many rows of batches are ready. Those are taken in
-            # chunks: they wait a little where some were taken just before, for a bell rings for each flush of results.
-            rested_at = self._claimed_at + CLAIM_EVERY
+                self._decisions.not_done("claim", "as many events as it may hold are claimed")
+                return
+            # A wake-up may be for an event, and events are claimed however many batch rows are claimed already. Batch
+            # rows are claimed in chunks: if some were claimed just before, the next ones wait a little, because each
+            # flush of results sends a wake-up.
+            rested_at = self._batches_claimed_at + CLAIM_EVERY
             if now < rested_at or not room.rows:
                 room = replace(room, rows=0)
-                self._claim_by(max(rested_at, now))
-        self._rung = False
-        self._claimed_at = now if room.rows else self._claimed_at
-        self._begin(room, self._in_thread(self._work.claim, room, now))
+                self._plan_claim(max(rested_at, now))
+        self._woken_for_events = False
+        self._batches_claimed_at = now if room.rows else self._batches_claimed_at
+        self._start_claim(room, self._in_thread(self._work.claim, room, now))
 
-    def _begin(self, room: Room, claiming: Awaitable[ClaimedRows]) -> None:
-        self._for_events = room.events if not room.rows else None
-        self._claim_opens, self._claim_halts = room.attempts, self._halts
-        self._claiming = self._beside(self._claim(claiming))
+    def _explain_no_claim(self) -> None:
+        if not self._decisions.enabled or self._claim_task is not None:
+            return
+        if self._halted.is_set():
+            reason = "a result that halts the account is not written yet"
+        elif self._database_unreachable:
+            reason = "the database cannot be reached"
+        elif self._claim_planned_at is None:
+            reason = "nothing more is known to be due"
+        elif self._next_claim_at != self._claim_planned_at:
+            reason = "enough rows are claimed"
+        else:
+            reason = f"the next claim is planned for {self._claim_planned_at:%H:%M:%S.%f}"
+        self._decisions.not_done("claim", reason)
+
+    def _start_claim(self, room: Room, claiming: Awaitable[ClaimedRows]) -> None:
+        self._decisions.done("claim")
+        self._events_asked = room.events if not room.rows else None
+        self._claim_attempts, self._claim_halt_count = room.attempts, self._halt_count
+        self._claim_task = self._in_background(self._claim(claiming))
 
     async def _claim(self, claiming: Awaitable[ClaimedRows]) -> ClaimedRows:
         try:
             return await claiming
-        except Unsure as lost:
-            # What of it is ours must go back before anything is called for: their attempts say that calls were made.
-            await self._results.insist(len(lost.items), self._work.release, lost.items)
+        except UnknownClaim as lost:
+            # The rows may be ours, and their attempts say that calls may have been made. Release them before any call.
+            await self._writer.insist(len(lost.items), self._work.release, lost.items)
             return ClaimedRows([], again_at=self._clock())
 
-    async def _begin_flush(self, *, ending: bool) -> None:
-        """Write results, and the attempts of what is called next, if either is due."""
+    async def _flush_if_due(self, *, finishing: bool) -> None:
+        """Begin a flush if results are to be written or rows are to be opened."""
         now = self._clock()
-        halted = self._halt.is_set()
-        chunk = [] if ending or halted else self._next(now)
-        results_due = (self._done or self._urgent) and (
-            halted or now - self._flushed_at >= FLUSH_EVERY or len(self._done) * 2 >= self._flush_most
+        halted = self._halted.is_set()
+        chunk = [] if finishing or halted else self._rows_to_open(now)
+        results_due = (self._results_to_write or self._event_results) and (
+            halted or now - self._last_flush_at >= FLUSH_EVERY or len(self._results_to_write) * 2 >= self._flush_size
         )
         events = list(takewhile(lambda item: item.is_event, chunk))
         chunk_due = len(chunk) > len(events) and (
             self._opens_at(chunk[len(events)].slot, now) <= now
-            # Not counting the permits that are kept for events of a claim.
-            and (self._free + self._claim_opens >= max(self._permits // EMPTY_PERMITS, 1) or not self._calls)
+            # The permits that are kept free for the events of a claim count as free here.
+            and (
+                self._free_permits + self._claim_attempts >= max(self._permits // EMPTY_PERMITS_FRACTION, 1)
+                or not self._calls
+            )
         )
-        if not (results_due or chunk_due or self._urgent or events):
+        if not chunk_due and not events and self._claimed:
+            self._explain_no_open(chunk)
+        if not (results_due or chunk_due or self._event_results or events):
             return
         if halted:
-            await self._give_back()
-        results, self._urgent = self._urgent, []
-        urgent = bool(results)
+            await self._release_claimed()
+        results, self._event_results = self._event_results, []
+        has_event_results = bool(results)
         if results_due or chunk_due:
-            results, self._done = [*results, *self._done], []
-            self._flushed_at = now
+            results, self._results_to_write = [*results, *self._results_to_write], []
+            self._last_flush_at = now
         else:
-            chunk = events  # alone, and so in a short transaction: the rest follows with the flush
+            chunk = events  # alone, so that the transaction is short: the other rows wait for their flush
         for _ in chunk:
-            self._ready.popleft()
-        self._halt.clear()  # what set it is among these; another call may set it anew while they are being written
-        self._flush_opens = len(chunk)
-        # The halts as of now, not when the task begins: one meanwhile is one that these calls must not be made after.
-        self._flushing = self._beside(
-            self._flush(results, chunk, self._halts, self._claims_to_share() if urgent else {})
+            self._claimed.popleft()
+        self._halted.clear()  # this flush writes the result that set it; a call may set it again meanwhile
+        self._flush_attempts = len(chunk)
+        if chunk:
+            self._decisions.done("attempt")
+        # The halt count of now, not of the task's beginning: after a halt in between, these rows must not be called.
+        self._flush_task = self._in_background(
+            self._flush(results, chunk, self._halt_count, self._claims_to_share() if has_event_results else {})
         )
 
+    def _explain_no_open(self, chunk: Sequence[ItemT]) -> None:
+        if not self._decisions.enabled:
+            return
+        slot = self._claimed[0].slot
+        if self._halted.is_set():
+            reason = "a result that halts the account is not written yet"
+        elif self._free_permits <= 0:
+            reason = "no permit is free"
+        elif slot is not None and self._opens_at(slot, self._clock()) > self._clock():
+            reason = f"the next slot is at {slot:%H:%M:%S.%f}"
+        else:
+            reason = "too few permits are free for a transaction of their own"
+        self._decisions.not_done("attempt", reason)
+
     def _opens_at(self, slot: datetime | None, now: datetime) -> datetime:
-        """When to write down the attempts of rows of batches, the first of which has this slot."""
+        """When to open batch rows, the first of which has this slot."""
         if slot is None:
             return now
-        return min(max(slot - OPEN_BEFORE, self._flushed_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
+        return min(max(slot - OPEN_BEFORE, self._last_flush_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
 
-    def _next(self, now: datetime) -> list[ItemT]:
-        """The rows to be called next: for the free permits, and ahead as many as will be within a flush.
+    def _rows_to_open(self, now: datetime) -> list[ItemT]:
+        """The claimed rows to open next: for the free permits, and for the calls expected to end until the next flush.
 
-        So what waits with its attempt written down is what will be called while the next flush is being written,
-        and what a kill leaves in doubt is never more than the permits and one flush. Events have all of that, whatever
-        is written down already, and whenever their slots are: they change them with what is.
+        The opened rows without a permit are then those that will be called while the next flush is written. So a killed
+        worker leaves at most the permits and one flush with an unknown outcome. Events may use all of that, however
+        many rows are opened already and whenever the events' slots are: events change slots with those rows.
         """
-        room = self._free + self._pace
-        room_of_events = self._free_for_events
+        room = self._free_permits + self._calls_in_a_flush
+        room_for_events = self._attempts_for_events
         chunk: list[ItemT] = []
-        for item in self._ready:
-            beyond = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
-            if len(chunk) >= (room_of_events if item.is_event else room) or (beyond and not item.is_event):
+        for item in self._claimed:
+            too_early = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
+            if len(chunk) >= (room_for_events if item.is_event else room) or (too_early and not item.is_event):
                 break
             chunk.append(item)
         return chunk
 
     async def _flush(
-        self, results: list[ResultT], chunk: list[ItemT], halts: int, shared_claims: Mapping[str, SharedClaim]
+        self, results: list[ResultT], chunk: list[ItemT], halt_count: int, shared_claims: Mapping[str, SharedClaim]
     ) -> None:
+        """Write the results and open the rows of this chunk, then call them. Release rows that cannot be opened."""
         now = self._clock()
         too_late = [item for item in chunk if not self._in_time(item, now)]
         chunk = [item for item in chunk if self._in_time(item, now)]
         try:
-            with ending(shared_claims):
+            with closing(shared_claims):
                 opened = await self._in_thread(self._work.flush, results, chunk, now, shared_claims)
         except Exception as error:
             if not isinstance(error, sa.exc.SQLAlchemyError):
                 if not shared_claims:
                     raise
-                # Perhaps a bug in what was lent, which must not cost what the calls came to.
-                log.error("%s: a flush with what follows from it ended with %s", self._work.name, type(error).__name__)
-            self._away = isinstance(error, sa.exc.OperationalError)
-            if self._away:
-                # What is written down and not yet called must not be: nobody could keep what came of it.
-                self._halts += 1
-                await self._results.wait()
-            await self._results.write(results)
+                # It may be a bug in a shared claim. The results must not be lost for it: they are written alone.
+                log.error("%s: a flush with a shared claim failed with %s", self._work.name, type(error).__name__)
+            self._database_unreachable = isinstance(error, sa.exc.OperationalError)
+            if self._database_unreachable:
+                # Opened rows must not be called: their results could not be written.
+                self._halt_count += 1
+                await self._writer.wait()
+            await self._writer.write(results)
             too_late += chunk
-            self._rung = True  # they may be taken again at once
+            self._woken_for_events = True  # the released rows can be claimed again at once
         else:
-            self._call_all(opened, halts)
+            self._queue_calls(opened, halt_count)
         if too_late:
-            await self._results.insist(len(too_late), self._work.release, too_late)
-        self._away = False
+            await self._writer.insist(len(too_late), self._work.release, too_late)
+        self._database_unreachable = False
 
-    def _call_all(self, opened: Sequence[OpenedT], halts: int) -> None:
-        rows = [*self._opened, *((item, halts) for item in opened)]
+    def _queue_calls(self, opened: Sequence[OpenedT], halt_count: int) -> None:
+        """Queue opened rows for their calls, events first, and begin calls in the free permits."""
+        rows = [*self._opened, *((item, halt_count) for item in opened)]
         self._opened = deque(
             deal(
                 rows,
                 item=lambda row: self._work.item(row[0]),
-                at=lambda row, slot: (self._work.opened_at(row[0], slot), row[1]),
+                at=lambda row, slot: (self._work.opened_with_slot(row[0], slot), row[1]),
             )
         )
-        self._fill(ending=False)
+        self._fill_permits(finishing=False)
 
-    def _call_first(self, events: Sequence[OpenedT], halts: int) -> None:
-        """Call for events that were written down as they were taken, before all rows of batches that hold slots."""
+    def _queue_event_calls(self, events: Sequence[OpenedT], halt_count: int) -> None:
+        """Queue events that the claim has opened, before all batch rows that hold slots: they exchange slots."""
         rows: list[tuple[OpenedT | None, ItemT, int]] = [
-            (opened, self._work.item(opened), of) for opened, of in self._opened
+            (opened, self._work.item(opened), count) for opened, count in self._opened
         ]
-        rows += [(None, item, halts) for item in self._ready]
-        rows += [(opened, self._work.item(opened), halts) for opened in events]
+        rows += [(None, item, halt_count) for item in self._claimed]
+        rows += [(opened, self._work.item(opened), halt_count) for opened in events]
 
         def at(row: tuple[OpenedT | None, ItemT, int], slot: datetime) -> tuple[OpenedT | None, ItemT, int]:
-            opened, item, of = row
-            return (None if opened is None else self._work.opened_at(opened, slot), self._work.at(item, slot), of)
+            opened, item, count = row
+            return (
+                None if opened is None else self._work.opened_with_slot(opened, slot),
+                self._work.with_slot(item, slot),
+                count,
+            )
 
-        # Not before another event that is called for already, and one that is not written down can't be called for.
+        # Events that were opened earlier stay in front of these. An event that is not opened yet cannot be called, so
+        # it ranks with the batch rows.
         dealt = deal(rows, item=lambda row: Rank(row[0] is not None and row[1].is_event, row[1].slot), at=at)
-        self._opened = deque((opened, of) for opened, _, of in dealt if opened is not None)
-        self._ready = deque(item for opened, item, _ in dealt if opened is None)
-        self._fill(ending=False)
+        self._opened = deque((opened, count) for opened, _, count in dealt if opened is not None)
+        self._claimed = deque(item for opened, item, _ in dealt if opened is None)
+        self._fill_permits(finishing=False)
 
-    def _fill(self, *, ending: bool) -> None:
-        """Have a call made in each permit that is free, while there are any to make."""
-        if ending and not self._permits:  # it will be granted none any more
-            self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)
+    def _fill_permits(self, *, finishing: bool) -> None:
+        """Begin calls of opened rows in the free permits."""
+        if self._opened and not self._permits:
+            self._decisions.not_done("call", "other workers hold all permits")
+        if finishing and not self._permits:  # only a claim grants permits, and there are no more claims
+            self._results_to_write.extend(self._work.not_made(opened) for opened, _ in self._opened)
             self._opened.clear()
         for _ in range(min(len(self._opened) - self._slot_gate.waiting, self._permits - len(self._calls))):
             task = asyncio.create_task(self._call_with_permit())
@@ -401,97 +489,117 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             task.add_done_callback(self._permit_freed)
 
     async def _call_with_permit(self) -> None:
-        """Make calls, one after the other, while there are any and this is a permit of ours."""
+        """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
         while len(self._opened) > self._slot_gate.waiting and len(self._calls) <= self._permits:
             await self._slot_gate.wait(self._next_slot)
             if not self._opened or len(self._calls) > self._permits:
                 return
-            opened, halts = self._opened.popleft()
-            result = await self._call(opened, halts)
+            opened, halt_count = self._opened.popleft()
+            result = await self._call(opened, halt_count)
             if self._work.halts(result):
-                self._halts += 1
-                self._halt.set()
-            follows = self._work.leads_on and self._work.item(opened).is_event
-            (self._urgent if follows else self._done).append(result)
+                self._halt_count += 1
+                self._halted.set()
+            follows = self._work.has_next_step and self._work.item(opened).is_event
+            (self._event_results if follows else self._results_to_write).append(result)
             self._throughput.add(self._clock())
-            many = len(self._done) * 2 >= self._flush_most
-            if self._urgent or self._halt.is_set() or len(self._done) == 1 or many:
-                self._wake.set()
+            many = len(self._results_to_write) * 2 >= self._flush_size
+            if self._event_results or self._halted.is_set() or len(self._results_to_write) == 1 or many:
+                self._look_again.set()
 
     def _next_slot(self) -> datetime | None:
         return self._work.item(self._opened[0][0]).slot if self._opened else None
 
     def _permit_freed(self, permit: "asyncio.Task[None]") -> None:
         self._calls.discard(permit)
-        self._wake.set()
+        self._look_again.set()
 
-    def _beside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Begin something that goes on beside the calls, and wakes the dispatcher at its end."""
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin a task that runs in parallel to the calls. At its end the dispatcher looks again."""
         task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._wake.set())
+        task.add_done_callback(lambda _: self._look_again.set())
         return task
 
     def _in_time(self, item: ItemT, now: datetime) -> bool:
+        """Whether a call that begins now ends under the row's lease, and the row's slot has not lapsed."""
         return now + self._work.longest_call <= item.lease_until and not (item.slot and lapsed(item.slot, now=now))
 
-    async def _call(self, opened: OpenedT, halts: int) -> ResultT:
-        item = self._work.item(opened)
-        # The last look before the bytes go out: our lease, our slot, and that nobody has told us to stop.
-        if self._halts != halts or self._stopping.is_set() or not self._in_time(item, self._clock()):
+    async def _call(self, opened: OpenedT, halt_count: int) -> ResultT:
+        # The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
+        reason = ""
+        if self._halt_count != halt_count:
+            reason = "opened before the account was halted, the database was lost or the dispatcher ended"
+        elif self._stopping.is_set():
+            reason = "the worker is stopping"
+        elif not self._in_time(self._work.item(opened), self._clock()):
+            reason = "the lease or the slot has passed"
+        if reason:
+            self._decisions.not_done("call", reason)
             return self._work.not_made(opened)
+        self._decisions.done("call")
         try:
             return await self._work.call(opened)
-        except Exception as error:  # a bug must not lose the row: its call may have been carried out
-            log.error("%s: a call broke with %s", self._work.name, type(error).__name__)
-            return self._work.broke(opened, error)
+        except Exception as error:  # a bug must not lose the row: its call may have been made
+            log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
+            return self._work.crashed(opened, error)
 
-    async def _give_back(self) -> None:
-        if self._ready:
-            items = list(self._ready)
-            self._ready.clear()
+    async def _release_claimed(self) -> None:
+        if self._claimed:
+            items = list(self._claimed)
+            self._claimed.clear()
             await self._in_thread(self._work.release, items, self._clock())
 
-    async def _sleep(self, *, ending: bool) -> None:
-        """Wait for a result, a bell, or the next time at which there is something to do."""
+    async def _sleep(self, *, finishing: bool) -> None:
+        """Wait for a result, a wake-up, or the next planned time."""
         now = self._clock()
         times = [now + LINGER]
-        if (self._done or self._urgent) and self._flushing is None:
-            times.append(self._flushed_at + FLUSH_EVERY)
-        if self._next_claim_at is not None and not ending:
+        if (self._results_to_write or self._event_results) and self._flush_task is None:
+            times.append(self._last_flush_at + FLUSH_EVERY)
+        if self._next_claim_at is not None and not finishing:
             times.append(self._next_claim_at)
-        if self._ready and self._flushing is None and self._free > 0:
-            slot = self._ready[0].slot  # one whose time has come waits for more free permits, which wake us
+        if self._claimed and self._flush_task is None and self._free_permits > 0:
+            slot = self._claimed[
+                0
+            ].slot  # if its time has come, it waits for free permits: a call that ends wakes the loop
             opens_at = self._opens_at(slot, now)
             if opens_at > now:
                 times.append(opens_at)
         wait = (min(times) - now).total_seconds()
         try:
             async with asyncio.timeout(max(wait, 0)):
-                await self._wake.wait()
+                await self._look_again.wait()
         except TimeoutError:
             pass
-        self._wake.clear()
+        self._look_again.clear()
 
-    async def _wind_up(self) -> None:
-        self._halts += 1
-        self._halt.set()
-        beside = [task for task in (self._claiming, self._flushing) if task is not None]
-        while self._calls or beside:
-            await asyncio.wait([*self._calls, *beside])
-            beside = []  # a flush may have written down more, which is not called any more
-        if self._flushing is not None:
-            self._flushing.exception()  # seen: the dispatcher is ending with one already
-        if self._claiming is not None and self._claiming.exception() is None:
-            claimed = self._claiming.result()
-            self._ready.extend(claimed.items)
-            self._done.extend(self._work.not_made(opened) for opened in claimed.opened)
-        self._done.extend(self._work.not_made(opened) for opened, _ in self._opened)  # for want of a permit
+    async def _finish(self) -> None:
+        """End the calls, write the results, release the rows and the permits."""
+        self._halt_count += 1
+        self._halted.set()
+        background = [task for task in (self._claim_task, self._flush_task) if task is not None]
+        while self._calls or background:
+            await asyncio.wait([*self._calls, *background])
+            background = []  # a flush may open more rows, whose calls end at once: the halt count has changed
+        if self._flush_task is not None:
+            self._flush_task.exception()  # read, so that asyncio does not log it: `run` is raising one already
+        if self._claim_task is not None and self._claim_task.exception() is None:
+            claimed = self._claim_task.result()
+            self._claimed.extend(claimed.items)
+            self._results_to_write.extend(self._work.not_made(opened) for opened in claimed.opened)
+        self._results_to_write.extend(self._work.not_made(opened) for opened, _ in self._opened)  # they had no permit
         self._opened.clear()
-        if self._done or self._urgent:
-            results, self._done, self._urgent = [*self._urgent, *self._done], [], []
-            await self._results.write(results)
-        await self._give_back()
+        if self._results_to_write or self._event_results:
+            results, self._results_to_write, self._event_results = (
+                [*self._event_results, *self._results_to_write],
+                [],
+                [],
+            )
+            await self._writer.write(results)
+        await self._release_claimed()
         try:
             await self._in_thread(self._work.release_permits)
-        except sa.exc.SQLAlchemyError as error:  # its permits are the others' when their time is over
-            log.warning("%s: its permits could not be given back: %s", self._work.name, type(error).__name__)
+        except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
+            log.warning(
+                "%s: the permits could not be released, they lapse by themselves: %s",
+                self._work.name,
+                type(error).__name__,
+            )

@@ -1,9 +1,9 @@
-"""In which order a dispatcher's rows are called for, and in which of its slots: events first. Pure.
+"""The order of a dispatcher's calls, and which row gets which slot: events first. Pure.
 
-A batch's rows hold their slots before an event comes, up to a horizon ahead. The event's row is taken with a later
-slot, and the two change slots: so it waits for the next call of this dispatcher, not behind all that were reserved. The
-slots stay the same ones, each is one row's, and batches keep as many of them as they were given when rows were taken
-(`event_share`): only which of their rows comes when has changed.
+Batch rows hold their slots before an event comes, up to a horizon ahead. The event's row is claimed with a later slot;
+then the two rows exchange slots. So the event waits for the next call of this dispatcher, not behind all reserved
+calls. The set of slots stays the same, each slot is one row's, and batches keep as many slots as the claims gave them
+(`event_share`): only the order of their rows changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 @dataclass(frozen=True)
 class Rank:
-    """What decides of a row that does not tell it by itself."""
+    """The two values that decide a row's order, for rows that do not have them as attributes."""
 
     is_event: bool
     slot: datetime | None
@@ -32,9 +32,9 @@ T = TypeVar("T")
 
 
 def deal(rows: Sequence[T], *, item: Callable[[T], Ranked], at: Callable[[T, datetime], T]) -> list[T]:
-    """The rows with events in front, each kind in its order, and the slots that they hold dealt out in that order.
+    """Returns the rows with events in front, each kind in its order, and deals out their slots in that order.
 
-    `item` tells of a row what decides; `at` is the row with another slot.
+    `item(row)` has the values that decide; `at(row, slot)` returns the row with another slot.
     """
     ranks = [item(row) for row in rows]
     if not any(later.is_event and not earlier.is_event for earlier, later in pairwise(ranks)):

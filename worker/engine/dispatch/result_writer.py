@@ -1,4 +1,4 @@
-"""What came of calls is written, however long the database is away: it cannot be had a second time."""
+"""Writes the results of calls, however long the database is unreachable: a call cannot be made a second time."""
 
 import asyncio
 import logging
@@ -15,11 +15,11 @@ from worker.foundation.outage_log import Outage
 log = logging.getLogger(__name__)
 
 DATABASE_RETRY = timedelta(seconds=1)
-STOP_PATIENCE = timedelta(seconds=30)  # how long an ending process waits for a database that is away
+STOP_PATIENCE = timedelta(seconds=30)  # how long a stopping worker waits for an unreachable database
 
 
-class Results(Generic[ItemT, OpenedT, ResultT]):
-    """Writes what one dispatcher's calls came to."""
+class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
+    """Writes the results of one dispatcher's calls."""
 
     def __init__(
         self,
@@ -34,52 +34,61 @@ class Results(Generic[ItemT, OpenedT, ResultT]):
         self._in_thread = in_thread
         self._stopping = stopping
         self._outage = Outage(log, logging.WARNING)
-        self._why = ""
-        self._gives_up_at: datetime | None = None  # once the process is to end: not anew for each chunk
+        self._reason = ""
+        self._gives_up_at: datetime | None = None  # set once, when the worker stops: not again for each chunk
 
     async def write(self, results: list[ResultT]) -> None:
-        """Write results, however long the database is away: they cannot be had a second time."""
+        """Write results, however long the database is unreachable. A result that the database refuses is logged."""
         if not results:
             return
         try:
             await self.insist(len(results), self._work.flush, results, [])
         except sa.exc.SQLAlchemyError as error:
             if len(results) == 1:
-                # Its attempt stays open: after the lease the sweep holds the row, or repeats it where it may.
-                log.error("%s: a result cannot be written: %s", self._work.name, type(error).__name__)
+                # Its attempt stays open: after the lease the sweep holds the row, or repeats it if that is allowed.
+                log.error(
+                    "%s: a result cannot be written, its attempt stays open: %s", self._work.name, type(error).__name__
+                )
                 return
             log.error(
-                "%s: a chunk of %d is written one by one: %s", self._work.name, len(results), type(error).__name__
+                "%s: %d results could not be written together (%s); writing them one by one",
+                self._work.name,
+                len(results),
+                type(error).__name__,
             )
-            for result in results:  # one bad row must not take the others with it
+            for result in results:  # one refused row must not cost the other results
                 await self.write([result])
 
     async def insist(self, count: int, write: Callable[..., Any], *arguments: Any) -> None:
-        """Write, however long the database is away.
+        """Call `write(*arguments, now)` until the database answers. `count` is how many rows it writes.
 
-        Only a process that is to end gives up after a while; the attempts stay open, and say that nobody knows.
+        Only a stopping worker gives up after a while. The attempts stay open then: their outcome is unknown.
         """
         while True:
             try:
                 await self._in_thread(write, *arguments, self._clock())
-                self._outage.over(f"{self._work.name}: the database is there again")
+                self._outage.over(f"{self._work.name}: the database is back")
                 return
             except sa.exc.OperationalError as error:
                 now = self._clock()
                 if self._gives_up_at is None and self._stopping.is_set():
                     self._gives_up_at = now + STOP_PATIENCE
                 if self._gives_up_at is not None and now >= self._gives_up_at:
-                    log.error("%s: %d results are lost: the database stayed away", self._work.name, count)
+                    log.error(
+                        "%s: %d results are lost: the database stayed unreachable; their attempts stay open",
+                        self._work.name,
+                        count,
+                    )
                     return
                 await self.wait(str(error.orig))
 
-    async def wait(self, said: str = "") -> None:
-        """Wait a little for the database, and say that it is away: once, not each time.
+    async def wait(self, error: str = "") -> None:
+        """Wait a second for the database, and log that it cannot be reached: once for each outage.
 
-        `said`: by it, or its driver; "" for what was said last.
+        `error` is the text of the database or its driver; "" for the last one.
         """
-        if said.strip():
-            self._why = f": {said.strip().splitlines()[0]}"
-        away = f"{self._work.name}: the database is away; what came of calls waits for it{self._why}"
-        self._outage.lasts(away, monotonic())
+        if error.strip():
+            self._reason = f": {error.strip().splitlines()[0]}"
+        text = f"{self._work.name}: the database cannot be reached; results of calls wait for it"
+        self._outage.lasts(f"{text}{self._reason}", monotonic())
         await asyncio.sleep(DATABASE_RETRY.total_seconds())

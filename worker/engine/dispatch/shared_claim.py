@@ -1,7 +1,7 @@
-"""A dispatcher's taking that is made in another's transaction: the one that makes its rows due.
+"""A claim of one dispatcher, made in another dispatcher's transaction: the transaction that makes its rows due.
 
-So the mail to somebody who has just signed up needs neither a transaction of its own nor a bell before it leaves. The
-dispatcher that lends takes nothing meanwhile; what was taken comes to it as if it had taken it itself.
+So the mail to a customer who has just signed up needs no transaction of its own, and no wake-up. The dispatcher that
+shares its claim claims nothing else meanwhile; it gets the claimed rows as if it had claimed them itself.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.engine.dispatch.contract import ClaimedRows, Room, Unsure
+from worker.engine.dispatch.contract import ClaimedRows, Room, UnknownClaim
 
-# In a transaction that is the caller's: (connection, room, now).
+# Claims in the caller's transaction: (connection, room, now).
 ClaimWithin = Callable[[sa.Connection, Room, datetime], ClaimedRows]
 
 
 class SharedClaim:
-    """A `contract.ClaimsInTransaction`. Made on the loop, and ended there."""
+    """A `contract.ClaimsInTransaction`. Create it and end it on the loop."""
 
     def __init__(self, claim: ClaimWithin, room: Room, *, item: Callable[[Any], Any]) -> None:
-        """`item` gives the row of one whose attempt is written down."""
+        """`item(opened)` returns the claimed row of an opened one."""
         self._claim = claim
         self._room = room
         self._item = item
@@ -36,23 +36,23 @@ class SharedClaim:
         self._claimed = self._claim(connection, self._room, now)
 
     def end(self, *, kept: bool) -> None:
-        """The transaction is over. Where it failed nobody may know whether it was kept all the same."""
+        """The transaction is over. If not `kept`, its outcome is unknown: perhaps only the commit's answer was lost."""
         maybe_ours = [*map(self._item, self._claimed.opened), *self._claimed.items]
         if kept:
             self._end.set_result(self._claimed)
         elif maybe_ours:
-            self._end.set_exception(Unsure(maybe_ours))
+            self._end.set_exception(UnknownClaim(maybe_ours))
         else:
             self._end.set_result(ClaimedRows([]))
 
     async def claimed(self) -> ClaimedRows:
-        """What was taken, once that is known. Raises Unsure, as `Work.claim` does."""
+        """Wait for the end of the transaction; returns the claimed rows. Raises UnknownClaim, as `Work.claim` does."""
         return await self._end
 
 
 @contextmanager
-def ending(shared_claims: Mapping[str, SharedClaim]) -> Iterator[None]:
-    """Give back what was lent for a transaction, however it ends: the lenders wait for it."""
+def closing(shared_claims: Mapping[str, SharedClaim]) -> Iterator[None]:
+    """End the shared claims of a transaction, however it ends: their dispatchers wait for that."""
     kept = False
     try:
         yield

@@ -1,4 +1,4 @@
-"""How fast a dispatcher's calls end, by which it is decided how many rows to take, and to write down, ahead of them."""
+"""How fast a dispatcher's calls end. This decides how many rows to claim and to open ahead of the calls."""
 
 from collections import deque
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ LATELY = timedelta(seconds=1)
 
 
 class Throughput:
-    """Counts the ends of calls in the last `flush`, and in the last second: rows may come in chunks, with gaps."""
+    """Counts the ends of calls in the last `flush`, and in the last second: rows come in chunks, with gaps."""
 
     def __init__(self, flush: timedelta) -> None:
         self._flush = flush
@@ -20,12 +20,12 @@ class Throughput:
         self._in_a_second.append(at)
 
     def in_a_flush(self, now: datetime) -> int:
-        """How many calls will end within the next flush, as far as the last one or the last second tells."""
+        """How many calls are expected to end within the next flush: as in the last flush or the last second."""
         _forget(self._in_a_flush, now - self._flush)
         return max(len(self._in_a_flush), round(self.within(self._flush, now)))
 
     def within(self, time: timedelta, now: datetime) -> float:
-        """How many calls end within that time, as the last second tells."""
+        """How many calls are expected to end within this time: at the rate of the last second."""
         _forget(self._in_a_second, now - LATELY)
         return len(self._in_a_second) * (time / LATELY)
 

@@ -1,6 +1,6 @@
-"""What is kept for how long: personal data, batches, and what others were not told. A chunk at a time, after the bells.
+"""Removes what was kept long enough: personal data, batches, events, webhooks. A chunk at a time, after the wake-ups.
 
-Doing it twice, or in several processes, does no harm: each chunk is looked at again under its locks.
+Running it twice, or in several processes, does no harm: each chunk is checked again under its locks.
 """
 
 import logging
@@ -10,93 +10,116 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.domain.verification.session_updates import DIGESTS_KEPT
-from worker.engine.container import Parts
-from worker.store.outbox import relay as telling
-from worker.store.privacy.erasure import Place
+from worker.engine.outbox_targets import OutboxTargets
+from worker.foundation.clock import Clock
+from worker.store.operators.report_rows import Facts
+from worker.store.privacy.erasure import Erasing, Place
+from worker.store.privacy.inbox_retention import InboxRetention
+from worker.store.privacy.purge import Purging
+from worker.store.webhooks.webhook_list import WebhookList
 
 log = logging.getLogger(__name__)
-# How long a process rests once it has found nothing more: a look costs little, and nobody waits for it.
+# How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
 LOOK_EVERY = timedelta(minutes=10)
-# An event that comes again must be known again. Producers, and brokers behind them, repeat within days; an event that
-# is put back from a dead-letter queue, or replayed from a log, within weeks. Batches that are kept for longer keep
-# their events for as long.
+# How long we recognise an event that comes again. Producers, and the brokers after them, repeat within days. An event
+# that is put back from a dead-letter queue, or replayed from a log, comes within weeks. Batches that are kept longer
+# keep their events as long.
 INBOX_KEPT = timedelta(days=90)
-# A request that an update has overtaken is behind it by minutes: personal data is not kept for longer for its sake.
+# An overtaken request arrives minutes after the update that overtook it: personal data is not kept longer for it.
 UPDATES_KEPT = timedelta(days=30)
-# A provider repeats for hours, or a day; a person looks at what is nobody's within weeks. Of what is older copies are
-# not known by their bytes any more: see `session_updates.may_be_replay`.
+# A provider repeats for hours, or a day; a person looks at unmatched webhooks within weeks. After this we can no longer
+# recognise duplicates by digest: see `session_updates.may_be_replay`.
 WEBHOOKS_KEPT = DIGESTS_KEPT
-# Events that were given up, or are for nobody who is configured any more, can be put back for so long.
+# Events that were given up, or whose target is not configured any more, can be put back for so long.
 UNPUBLISHED_FOR = timedelta(days=30)
 
 
 class Retention:
-    """Keeps to `[retention]`, a step at each tick. One for each process: it remembers how far it has looked."""
+    """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        personal: timedelta,
+        batches: timedelta | None,
+        erasing: Erasing,
+        purging: Purging,
+        facts: Facts,
+        inbox: InboxRetention,
+        webhooks: WebhookList,
+        outbox: OutboxTargets,
+    ) -> None:
+        """`personal` and `batches`: how long personal data and batches are kept; None: batches stay."""
+        self._clock = clock
+        self._personal, self._batches = personal, batches
+        self._erasing, self._purging, self._facts = erasing, purging, facts
+        self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
         self._erased_to: Place | None = None
         self._asked_to = 0
 
     def step(self) -> None:
-        """Do one chunk, if there is something to do. Never waits for a step that another thread is at."""
-        now = self._parts.clock()
+        """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
+        now = self._clock()
         if not self._one_at_a_time.acquire(blocking=False):
             return
         try:
             if self._next is not None and now < self._next:
                 return
-            if not (self._erase(now) or self._purge(now) or self._let_go_of_events(now) or self._forget(now)):
+            if not (
+                self._erase(now)
+                or self._purge(now)
+                or self._remove_events_and_webhooks(now)
+                or self._remove_unpublished(now)
+            ):
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
-            # Nothing was changed, and nobody waits for it: the work must not end for what is only put in order here.
-            log.warning("retention: %s; looked at again later", type(error.orig).__name__)
+            # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
+            log.warning("retention: %s; trying again later", type(error.orig).__name__)
             self._next = now + LOOK_EVERY
         finally:
             self._one_at_a_time.release()
 
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
-        since = now - self._parts.settings.retention.personal
-        chunk = self._parts.erasing.chunk(after=self._erased_to, since=since, now=now)
+        since = now - self._personal
+        chunk = self._erasing.chunk(after=self._erased_to, since=since, now=now)
         self._erased_to = chunk.after
         if chunk.customers:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
         return chunk.after is not None
 
-    def _let_go_of_events(self, now: datetime) -> bool:
-        """Whether there were any, so that there may be more."""
-        kept_for = max(INBOX_KEPT, self._parts.settings.retention.batches or INBOX_KEPT)
-        erased = self._parts.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
-        removed = self._parts.inbox_retention.remove(since=now - kept_for)
-        heard = self._parts.webhook_list.remove(since=now - WEBHOOKS_KEPT)
-        return bool(erased or removed or heard)
+    def _remove_events_and_webhooks(self, now: datetime) -> bool:
+        """Whether any were removed, so that there may be more."""
+        kept_for = max(INBOX_KEPT, self._batches or INBOX_KEPT)
+        erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
+        removed = self._inbox.remove(since=now - kept_for)
+        webhooks = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
+        return bool(erased or removed or webhooks)
 
-    def _forget(self, now: datetime) -> bool:
-        """Whether there may be more events that nobody is told of any more."""
-        parts = self._parts
-        gone = telling.forget(parts.database, targets=parts.subscriptions.targets, before=now - UNPUBLISHED_FOR)
+    def _remove_unpublished(self, now: datetime) -> bool:
+        """Whether there may be more events that can no longer be published."""
+        gone = self._outbox.forget_unpublished(before=now - UNPUBLISHED_FOR)
         if gone:
-            log.info("retention: %d events that nobody took were removed", gone)
+            log.info("retention: %d events were removed that no target accepted", gone)
         return gone > 0
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
-        purging = self._parts.purging
-        # One that waits for a row which was put back must not keep the others waiting.
+        purging = self._purging
+        # A batch that waits for a row which was put back must not delay the other batches.
         if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
-        kept_for = self._parts.settings.retention.batches
-        if kept_for is None:
+        if self._batches is None:
             return False
-        since = now - kept_for
+        since = now - self._batches
         batch_id = purging.candidate(after=self._asked_to, since=since)
         self._asked_to = batch_id or 0
         if batch_id is None:
             return False
         if purging.why_not(batch_id, since=since, now=now) is None:
-            purging.begin(batch_id, self._parts.facts.counts(batch_id), now=now)
+            purging.begin(batch_id, self._facts.counts(batch_id), now=now)
             log.info("retention: batch %d is being purged", batch_id)
         return True

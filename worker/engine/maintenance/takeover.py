@@ -1,48 +1,59 @@
-"""Which accounts may take over from which, as the routes say and as the budgets stand."""
+"""Which accounts may take over rows from which, by the routes and by the state of their budgets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
-from worker.domain.limits.budgets import BudgetState
+from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.failover import may_take_over, trouble
 from worker.domain.model.sessions import default_floor
-from worker.engine.container import Parts
-from worker.store.maintenance.takeover import Takeover
+from worker.domain.routing import Rule
+from worker.store.limits.budgets import Budgets
+from worker.store.maintenance.takeover import Failover, Takeover
 
 
-def substitutes(parts: Parts) -> Mapping[str, tuple[str, ...]]:
-    """By account, those that a route names beside it: they may take over its rows, where a row names them too.
+@dataclass(frozen=True, kw_only=True)
+class Takeovers:
+    """Decides which takeovers may happen."""
 
-    Both must say so: a row names those that could serve its customer when it was imported, and the routes of now
-    are what the operator wants now.
-    """
-    beside = {
-        name: [other for rule in parts.rules if name in rule.accounts for other in rule.accounts if other != name]
-        for name in parts.accounts
-    }
-    return {name: tuple(dict.fromkeys(others)) for name, others in beside.items() if others}
+    routes: Sequence[Rule]
+    rules: Mapping[str, BudgetRule]  # by account
+    lifetimes: Mapping[str, timedelta | None]  # how long links live, by account
+    budgets: Budgets
+    failover: Failover  # moves and counts the rows
 
+    def possible(self, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
+        """The takeovers that may happen now. `states` by budget; read from the database where it is None."""
+        pairs = self._fallbacks()
+        if not pairs:
+            return []  # the usual case: it costs no query
+        states = self.budgets.all() if states is None else states
+        now = {name: states.get(rule.name, BudgetState()) for name, rule in self.rules.items()}
+        well = tuple(name for name, rule in self.rules.items() if may_take_over(now[name], rule))
+        return [
+            Takeover(
+                source=source,
+                source_budget=self.rules[source].name,
+                target=target,
+                rule=self.rules[target],
+                floor=default_floor(self.lifetimes[target]),
+                sharing=tuple(name for name, rule in self.rules.items() if rule.name == self.rules[target].name),
+                well=well,
+            )
+            for source, targets in pairs.items()
+            if trouble(now[source])
+            for target in targets
+            if target in well
+        ]
 
-def take_overs(parts: Parts, states: Mapping[str, BudgetState] | None = None) -> list[Takeover]:
-    """Who may take over from whom now; `states` by budget, read where they are not given."""
-    pairs = substitutes(parts)
-    if not pairs:
-        return []  # as mostly: it costs no query then
-    states = parts.budgets.all() if states is None else states
-    rules = {name: parts.budget_of(name) for name in parts.accounts}
-    now = {name: states.get(rule.name, BudgetState()) for name, rule in rules.items()}
-    well = tuple(name for name, rule in rules.items() if may_take_over(now[name], rule))
-    return [
-        Takeover(
-            source=source,
-            source_budget=rules[source].name,
-            target=target,
-            rule=rules[target],
-            floor=default_floor(parts.providers[target].lifetime),
-            sharing=tuple(name for name, rule in rules.items() if rule.name == rules[target].name),
-            well=well,
-        )
-        for source, targets in pairs.items()
-        if trouble(now[source])
-        for target in targets
-        if target in well
-    ]
+    def _fallbacks(self) -> Mapping[str, tuple[str, ...]]:
+        """By account, the accounts that a route names next to it. They may take over its rows where a row names them.
+
+        Both must name the account: a row names those that could serve its customer when the row was imported, and
+        the routes of now are what the operator wants now.
+        """
+        pairs = {
+            name: [other for rule in self.routes if name in rule.accounts for other in rule.accounts if other != name]
+            for name in self.rules
+        }
+        return {name: tuple(dict.fromkeys(names)) for name, names in pairs.items() if names}

@@ -1,4 +1,4 @@
-"""What a batch came to: the facts behind `status` and the lines behind `report`."""
+"""The facts of a batch, as `status` prints them, and its lines, as `report` prints them."""
 
 import csv
 import json
@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
-from worker.domain.contact.send_decision import QUIET
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.forecast import Forecast, Load, forecast
-from worker.domain.model.states import BatchState, InvitationState, JobState, batch_state
-from worker.engine.container import Parts
-from worker.engine.maintenance.takeover import take_overs
+from worker.domain.model.reasons import Reason, step_for
+from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
+from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.steps.policies import BudgetRules
+from worker.foundation.clock import Clock
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
+from worker.store.limits.budgets import Budgets
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.operators.counts import REASONS, BatchCounts
-from worker.store.operators.report_rows import LineFacts
+from worker.store.operators.report_rows import Facts, LineFacts
 
 COLUMNS = (
     "row",
@@ -35,47 +37,10 @@ COLUMNS = (
     "error",
     "action",
 )
-# What a person does about a line that needs one. By the line's state, then its reason; "" stands for any.
-ACTIONS = {
-    ("rejected", ""): "correct the line and import it in a new list",
-    (
-        "held",
-        "unknown",
-    ): "ask the provider whether a session was opened, and end what the error names, then `onboard resolve` with"
-    " --repeat or --abandon",
-    ("waiting", "unknown"): "nothing: it is looked up at the provider, and goes on",
-    (
-        "held",
-        "second_session",
-    ): "let one of the two sessions expire, then `onboard resolve` with --repeat, or --abandon",
-    ("held", "conflict"): "wait until the provider's session has ended, then `onboard resolve` with --repeat",
-    ("held", "cannot_open"): "put its key back into [encryption] keys, then `onboard resolve` with --repeat",
-    ("held", "template"): "correct the template, which `onboard check` names, then `onboard resolve` with --repeat",
-    ("held", ""): "find out what happened, then `onboard resolve` with --repeat or --abandon",
-    ("failed", "bad_input"): "correct the data and import the customer in a new list",
-    ("failed", "bounced"): "find another address of the customer, and import it in a new list",
-    (
-        "failed",
-        "suppressed",
-    ): "reach the customer in another way; `onboard suppress --check` says who put the address there, and once it may"
-    " be written to again, `onboard retry`",
-    ("failed", "erased"): "import the customer in a new list",
-    ("failed", "attempts_spent"): "`onboard retry` once the other side works again",
-    (
-        "failed",
-        "session_failed",
-    ): "see why the provider ended the session; `onboard retry` asks for another one",
-    ("failed", ""): "see the error; `onboard retry` once its cause is gone",
-    ("lapsed", "reissues_spent"): "decide whether the customer is to be invited once more",
-    (
-        "lapsed",
-        "messages_spent",
-    ): "reach the customer in another way; a higher [invitations] messages_per_customer holds for a new list",
-    ("lapsed", "suppressed"): "reach the customer in another way, or import it with another address",
-}
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
+    """The state of the batch, from the states of its rows."""
     return batch_state(
         counts.jobs,
         issued_only=counts.issued_only,
@@ -85,118 +50,132 @@ def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
     )
 
 
-def status(parts: Parts, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
-    """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: where it was just counted."""
-    counts = counts or parts.facts.counts(batch.id)
-    budgets = parts.budgets.all()
-    rows = {state.value: counts.jobs.get(state, 0) for state in JobState}
-    refused = {"rejected": counts.rejected, "duplicate": counts.duplicate}
-    invitations = {state.value: counts.invitations.get(state, 0) for state in InvitationState}
-    invitations["waiting"] += invitations.pop("working")
-    invitations.pop("superseded")  # replaced by another before it left: not a message of its own
-    outcomes = parts.facts.unknown_outcomes(batch.id)
-    accounts = {}
-    for name, facts in sorted(counts.accounts.items()):
-        # An account that was taken out of the configuration still has its calls.
-        state = budgets.get(parts.budget_of(name).name) if name in parts.accounts else None
-        accounts[name] = {
-            "requests": facts.requests,
-            "issued": facts.issued,
-            "rate_limited": facts.rate_limited,
-            "errors": facts.errors,
-            "late": facts.late,
-            "in_doubt": outcomes.calls.get(name, 0),
-            "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """Reports a batch from its counts and the state of the budgets."""
+
+    clock: Clock
+    facts: Facts
+    budgets: Budgets
+    rules: BudgetRules
+    takeovers: Takeovers
+
+    def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
+        """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: if just counted."""
+        counts = counts or self.facts.counts(batch.id)
+        budgets = self.budgets.all()
+        rows = {state.value: counts.jobs.get(state, 0) for state in JobState}
+        refused = {LineState.REJECTED.value: counts.rejected, LineState.DUPLICATE.value: counts.duplicate}
+        invitations = {state.value: counts.invitations.get(state, 0) for state in InvitationState}
+        invitations["waiting"] += invitations.pop("working")
+        invitations.pop("superseded")  # another message replaced it before it left, and is counted
+        outcomes = self.facts.unknown_outcomes(batch.id)
+        accounts = {}
+        for name, facts in sorted(counts.accounts.items()):
+            # An account that is no longer configured still has its calls.
+            state = budgets.get(self.rules.accounts[name].name) if name in self.rules.accounts else None
+            accounts[name] = {
+                "requests": facts.requests,
+                "issued": facts.issued,
+                "rate_limited": facts.rate_limited,
+                "errors": facts.errors,
+                "late": facts.late,
+                "in_doubt": outcomes.calls.get(name, 0),
+                "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
+            }
+        ends = self._forecast(batch, counts)
+        return {
+            "batch": batch.id,
+            "name": batch.name,
+            "state": state_of(batch, counts).value,
+            "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
+            "results": dict(sorted(counts.results.items())),
+            "accounts": accounts,
+            "invitations": invitations,
+            "forecast": {
+                "finishes_at": written_if_any(ends.finishes_at),
+                "limited_by": ends.limited_by,
+            },
+            **({"waits": _waits(counts)} if counts.waits else {}),
+            **({"pause_reason": batch.pause_reason} if batch.pause_reason else {}),
+            **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
         }
-    ends = _forecast(parts, batch, counts)
-    return {
-        "batch": batch.id,
-        "name": batch.name,
-        "state": state_of(batch, counts).value,
-        "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
-        "results": dict(sorted(counts.results.items())),
-        "accounts": accounts,
-        "invitations": invitations,
-        "forecast": {
-            "finishes_at": written_if_any(ends.finishes_at),
-            "limited_by": ends.limited_by,
-        },
-        **({"waits": _waits(counts)} if counts.waits else {}),
-        **({"pause_reason": batch.pause_reason} if batch.pause_reason else {}),
-        **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
-    }
+
+    def _forecast(self, batch: BatchFacts, counts: BatchCounts) -> Forecast:
+        if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
+            return Forecast(None, None)
+        if batch.is_paused:
+            return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
+        messages = Counter(counts.unsent) + Counter(counts.to_come)
+        ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
+        ends = self._with_quiet_hours(counts, ends)
+        if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
+            # For example, the link was to be used in the app first.
+            return Forecast(counts.last_due, "messages that are not due before then")
+        return ends
+
+    def _with_quiet_hours(self, counts: BatchCounts, ends: Forecast) -> Forecast:
+        """The forecast with the rows that wait for the end of quiet hours. Their work begins at that time."""
+        quiet = counts.waits.get(Reason.QUIET_HOURS)
+        if ends.finishes_at is None or quiet is None or quiet.first is None or quiet.last is None:
+            return ends
+        after = forecast(self._loads(quiet.calls, quiet.messages), now=max(quiet.first, self.clock()))
+        finishes_at = max(quiet.last, after.finishes_at or quiet.last)
+        if finishes_at <= ends.finishes_at:
+            return ends
+        return Forecast(finishes_at, f"quiet hours: {quiet.rows:,} wait, the last until {_iso(quiet.last)}")
+
+    def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
+        """The calls that are left, by the account that will make them with the present takeovers."""
+        calls = dict(counts.waiting)
+        for what in self.takeovers.possible():
+            if calls.get(what.source):
+                rows = min(self.takeovers.failover.count(what, batch.id, now=self.clock()), calls[what.source])
+                calls[what.source] -= rows
+                calls[what.target] = calls.get(what.target, 0) + rows
+        return calls
+
+    def _loads(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
+        return loads_of(self.budgets, self.rules, calls, messages)
 
 
 def needs_a_person(facts: dict[str, Any]) -> bool:
     """Whether some rows were rejected, failed or are held, an account is stopped, or the batch has paused itself."""
     rows = facts["rows"]
     stopped = any(account["stopped"] for account in facts["accounts"].values())
-    return stopped or "pause_reason" in facts or any(rows[state] for state in ("rejected", "failed", "held"))
+    return (
+        stopped
+        or "pause_reason" in facts
+        or any(rows[state] for state in (LineState.REJECTED, JobState.FAILED, JobState.HELD))
+    )
 
 
-def loads_of(parts: Parts, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
-    """What these calls (by account) and messages (by channel) ask of each budget; what shares one is added up."""
-    budgets = parts.budgets.all()
+def loads_of(budgets: Budgets, rules: BudgetRules, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
+    """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added."""
+    states = budgets.all()
     asked: dict[str, tuple[list[str], int, BudgetRule]] = {}
-    rules = [(name, left, parts.budget_of(name)) for name, left in calls.items() if name in parts.accounts]
-    rules += [(name, left, parts.sender_budget(name)) for name, left in messages.items() if name in parts.channels]
-    for name, left, rule in rules:
+    given = [(name, left, rules.accounts[name]) for name, left in calls.items() if name in rules.accounts]
+    given += [(name, left, rules.channels[name]) for name, left in messages.items() if name in rules.channels]
+    for name, left, rule in given:
         names, before, _ = asked.get(rule.name, ([], 0, rule))
         asked[rule.name] = ([*names, name], before + left, rule)
     return [
-        Load(" and ".join(names), left, rule, budgets.get(rule.name, BudgetState()))
+        Load(" and ".join(names), left, rule, states.get(rule.name, BudgetState()))
         for names, left, rule in asked.values()
     ]
 
 
-def _forecast(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Forecast:
-    if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
-        return Forecast(None, None)
-    if batch.is_paused:
-        return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
-    messages = Counter(counts.unsent) + Counter(counts.to_come)
-    ends = forecast(loads_of(parts, _calls_left(parts, batch, counts), messages), now=parts.clock())
-    ends = _after_the_night(parts, counts, ends)
-    if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
-        # Where the app comes first, for one.
-        return Forecast(counts.last_due, "messages that are not due before then")
-    return ends
-
-
 def _waits(counts: BatchCounts) -> dict[str, Any]:
-    """What waits for a later hour, by why."""
+    """The rows that wait for a later hour, by reason."""
     return {
         reason: {"rows": waits.rows, "from": _iso(waits.first), "until": _iso(waits.last)}
         for reason, waits in sorted(counts.waits.items())
     }
 
 
-def _after_the_night(parts: Parts, counts: BatchCounts, ends: Forecast) -> Forecast:
-    """The forecast with what waits for the end of quiet hours: it begins then, and takes as long as it takes."""
-    quiet = counts.waits.get(QUIET)
-    if ends.finishes_at is None or quiet is None or quiet.first is None or quiet.last is None:
-        return ends
-    after = forecast(loads_of(parts, quiet.calls, quiet.messages), now=max(quiet.first, parts.clock()))
-    finishes_at = max(quiet.last, after.finishes_at or quiet.last)
-    if finishes_at <= ends.finishes_at:
-        return ends
-    return Forecast(finishes_at, f"quiet hours: {quiet.rows:,} wait, the last until {_iso(quiet.last)}")
-
-
-def _calls_left(parts: Parts, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
-    """The calls that are left, each by the account that will make it as things stand."""
-    calls = dict(counts.waiting)
-    for what in take_overs(parts):
-        if calls.get(what.source):
-            rows = min(parts.failover.count(what, batch.id, now=parts.clock()), calls[what.source])
-            calls[what.source] -= rows
-            calls[what.target] = calls.get(what.target, 0) + rows
-    return calls
-
-
 @dataclass(frozen=True)
 class Columns:
-    """What a report has beside `COLUMNS`: each line's link, which is a secret; why its account was chosen."""
+    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen."""
 
     links: bool = False
     routes: bool = False
@@ -207,13 +186,13 @@ class Columns:
 
 
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
-    """One line of the report, by column. Times are ISO 8601 UTC; `error` keeps what explains the state."""
+    """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
     error = f"{line.reason}: {line.detail}" if line.detail else line.reason
     if line.state == JobState.WAITING and line.reason in REASONS:
         error = f"{line.reason}: not before {_iso(line.due_at)}"
-    action = ACTIONS.get((line.state, line.reason)) or ACTIONS.get((line.state, "")) or ""
+    action = step_for(line.state, line.reason)
     if line.late:
-        late = f"an answer came too late to be used; the provider has also opened {line.late}"
+        late = f"an answer arrived too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late
         action = action or "end the session that the error names at the provider, or let it expire unused"
     values: dict[str, Any] = {
@@ -239,7 +218,7 @@ def _iso(at: datetime | None) -> str:
 
 
 def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
-    """Safe to open in a spreadsheet: no cell is read as a formula. Returns the number of lines."""
+    """Write the lines as CSV; returns how many. A spreadsheet reads no cell as a formula."""
     writer = csv.writer(out)
     writer.writerow(columns.names)
     count = 0
@@ -250,7 +229,7 @@ def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
 
 
 def write_jsonl(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
-    """One JSON object a line. Returns the number of lines."""
+    """Write one JSON object per line of the report; returns how many."""
     count = 0
     for line in lines:
         out.write(json.dumps(line_values(line, columns), ensure_ascii=False) + "\n")

@@ -1,7 +1,7 @@
-"""The report as one page that opens anywhere: no script, style, font or picture is fetched, and nothing is sent.
+"""The report as one HTML file that works offline: the page fetches no script, style, font or image, and sends nothing.
 
-Customer ids and error texts come from lists and providers: everything is escaped, and the page's own policy
-lets a browser run nothing but the one script and the one style that it ships with, named by their hashes.
+Customer ids and error texts come from lists and providers, so everything is escaped. The page's policy allows only the
+one script and the one style in the file, by their hashes.
 """
 
 import base64
@@ -19,48 +19,38 @@ from typing import Any, TextIO
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from worker.domain.model.reasons import meaning_of
+from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.engine.reporting.batch_report import Columns, line_values
 from worker.store.operators.report_rows import LineFacts
 
-SHOWN = 5_000  # rows in the table: more make a browser slow; all are counted, and the CSV has them all
-EXAMPLES = 5  # rows and texts named for each thing that needs a person
-TEXTS = 1_000  # different texts counted for each of them, so that a list of oddities cannot fill the memory
+SHOWN = 5_000  # rows in the table: more rows make a browser slow; all rows are counted, and the CSV has all of them
+EXAMPLES = 5  # row numbers and texts shown for each group
+TEXTS = 1_000  # different texts counted for each group, so that many different texts cannot fill the memory
 BUFFERED = 200  # pieces of the template written at a time
-# In the order of a row's life. Each with what it means to somebody who did not run the batch.
-STATES = {
-    "waiting": "Not asked for yet, or to be asked again: the provider has not opened a session.",
-    "working": "Being asked for at this moment.",
-    "issued": "The provider has opened a session; its invitation has not left yet.",
-    "invited": "The invitation with the link was handed over for delivery; the customer has not finished yet.",
-    "completed": "The customer went through the verification. Its result is counted below.",
-    "lapsed": "The customer never finished, and no further invitation is allowed.",
-    "held": "Stopped, because it is not known what happened or a person has to decide. Nothing happens by itself.",
-    "failed": "Ended without success: the provider refused the data, or every attempt failed.",
-    "cancelled": "Called off by an operator.",
-    "rejected": "The line of the list could not be used. Nothing was asked for and nothing was sent.",
-    "duplicate": "The same customer stands further up in the list. The first line counts.",
+# In the order of a row's life, each state explained to a reader who did not run the batch.
+STATES: dict[JobState | LineState, str] = {
+    JobState.WAITING: "No session was requested yet, or the request will be repeated.",
+    JobState.WORKING: "The session is being requested at this moment.",
+    JobState.ISSUED: "The provider has opened a session. The invitation has not been sent yet.",
+    JobState.INVITED: "The invitation with the link was handed over for delivery. The customer has not finished yet.",
+    JobState.COMPLETED: "The customer went through the verification. The results are counted below.",
+    JobState.LAPSED: "The customer never finished, and no further invitation is allowed.",
+    JobState.HELD: "Stopped: a call has an unknown outcome, or a person must decide. Nothing happens by itself.",
+    JobState.FAILED: "Ended without success: for example, the provider refused the data, or every attempt failed.",
+    JobState.CANCELLED: "An operator, or an event, cancelled the row.",
+    LineState.REJECTED: "The line of the list could not be used. No session was requested and no message was sent.",
+    LineState.DUPLICATE: "An earlier line of the list has the same customer. The earlier line counts.",
 }
-NEEDS_A_PERSON = ("held", "failed", "rejected", "lapsed")
-# By reason. One that is not here is shown as it is called.
-REASONS = {
-    "unknown": "it is not known whether the call was carried out",
-    "second_session": "the provider has a second session for the customer",
-    "conflict": "the provider has a live session for the customer",
-    "template": "the message could not be made from its template",
-    "bad_input": "the data was refused",
-    "attempts_spent": "every attempt failed",
-    "reissues_spent": "the link expired as often as links may be replaced",
-    "session_failed": "the provider ended the session without a decision",
-    "rejected": "the line was refused at import",
-}
+NEEDS_A_PERSON = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
 MESSAGES = {
-    "waiting": "not sent yet",
-    "sent": "accepted for delivery",
-    "delivered": "reported as delivered",
-    "bounced": "came back",
-    "suppressed": "not sent: the address is on the list of those not to write to",
-    "failed": "refused, or every attempt failed",
-    "held": "may have been sent: a person has to decide",
+    InvitationState.WAITING: "not sent yet",
+    InvitationState.SENT: "accepted for delivery",
+    InvitationState.DELIVERED: "reported as delivered",
+    InvitationState.BOUNCED: "came back",
+    InvitationState.SUPPRESSED: "not sent: the address may not be written to, or the customer has had all messages",
+    InvitationState.FAILED: "refused, or every attempt failed",
+    InvitationState.HELD: "may have been sent: a person must decide",
 }
 HEADINGS = {
     "issued_at": "issued (UTC)",
@@ -74,7 +64,7 @@ TIMES = frozenset({"issued_at", "expires_at"})
 
 @dataclass
 class Group:
-    """The rows that need a person for one reason. `rows` are the first of them."""
+    """The rows that need a person for one reason. `rows` are the numbers of the first of them."""
 
     state: str
     reason: str
@@ -92,20 +82,21 @@ class Group:
 
     @property
     def words(self) -> str:
-        return REASONS.get(self.reason, self.reason.replace("_", " "))
+        """The reason as a sentence."""
+        return meaning_of(self.reason)
 
     @property
     def frequent(self) -> list[tuple[str, int]]:
-        """The texts that explain most of the rows, with how many."""
+        """The texts that explain most of the rows, each with its number of rows."""
         return heapq.nsmallest(EXAMPLES, self.texts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def write_html(
     out: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], *, with_link: bool, now: datetime
 ) -> int:
-    """Write the page about one batch. Returns the number of lines, shown or not.
+    """Write the page of one batch; returns the number of lines, including those that are not shown.
 
-    `facts` are `batch_report.status()`'s, `lines` are read once; at most `SHOWN` of them are kept.
+    `facts` come from `batch_report.status()`. `lines` are read once, and at most `SHOWN` of them are kept.
     """
     kept: list[LineFacts] = []
     groups: dict[tuple[str, str], Group] = {}
@@ -150,12 +141,12 @@ def _values(lines: list[LineFacts], *, with_link: bool) -> Iterator[dict[str, An
 
 
 def _tiles(rows: dict[str, int]) -> list[tuple[str, int, str, bool]]:
-    """(state, rows, explanation, whether it needs a person) of each state; those without rows too."""
+    """(state, rows, explanation, whether it needs a person) of every state, also without rows."""
     return [(state, rows.get(state, 0), words, state in NEEDS_A_PERSON) for state, words in STATES.items()]
 
 
 def _segments(rows: dict[str, int]) -> list[tuple[str, int, float, float]]:
-    """(state, rows, start, width) of the bar's parts, in per cent of its length."""
+    """(state, rows, start, width) of each part of the bar, in per cent of its length."""
     present = [(state, rows[state]) for state in STATES if rows.get(state)]
     total = sum(number for _, number in present)
     starts = accumulate((number for _, number in present), initial=0)
@@ -171,7 +162,7 @@ def _time(at: datetime | str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a Content-Security-Policy calls an inline script or style."""
+    """The source of an inline script or style in a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
@@ -186,7 +177,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     style, script = ((pages / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    # Ours, and needed to the letter: the hashes are over these very texts.
+    # Not escaped: the texts are our own, and the hashes are made from exactly these bytes.
     environment.globals.update(style=Markup(style), script=Markup(script))  # noqa: S704
     environment.globals.update(style_hash=_hash(style), script_hash=_hash(script))
     environment.filters.update(number=lambda number: f"{number:,}", time=_time)

@@ -1,0 +1,1 @@
+"""The two kinds of work: ask for a session, send its link."""

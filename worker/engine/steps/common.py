@@ -1,4 +1,4 @@
-"""What both kinds of work have in common: how a step ends that met a problem, and how a chunk is logged."""
+"""What both kinds of work share: the ending of a step that met a problem, and the log of a chunk."""
 
 import logging
 from collections import Counter
@@ -10,15 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.endings import Ending, Problem, RetryPolicy, ending_for, resume_at
-from worker.engine.dispatch.contract import Unsure
+from worker.engine.dispatch.contract import UnknownClaim
 from worker.store.base.database import SACRIFICED
 from worker.store.issuing.record_results import OpenedJob
 from worker.store.messages.record_results import OpenedInvitation
 
-# Between the last look at the lease and the result: the call's own time-out, and writing what came of it.
+# Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
 FLUSH_MARGIN = timedelta(seconds=5)
 # (channel, whether it is for an event); must return at once
-Ring = Callable[[str, bool], None]
+WakeInvite = Callable[[str, bool], None]
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 log = logging.getLogger(__name__)
 
@@ -44,16 +44,17 @@ def ending_of(
 
 
 @contextmanager
-def unsure_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
-    """Say of a claim that failed that these rows, whose attempts it wrote, may be ours all the same.
+def unknown_claim_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
+    """Raise UnknownClaim with these rows if a claim that opened them fails, unless PostgreSQL rolled it back.
 
-    Where the connection broke at the commit nobody knows. PostgreSQL knows of those that it gave up for others.
+    If the connection broke at the commit, the outcome is unknown. If PostgreSQL ended the transaction to resolve a
+    deadlock, the rows are not ours.
     """
     try:
         yield
     except sa.exc.OperationalError as error:
         if items() and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
-            raise Unsure(items()) from error
+            raise UnknownClaim(items()) from error
         raise
 
 
@@ -61,7 +62,7 @@ Step = tuple[int, Ending | None, Problem | None, timedelta]
 
 
 def log_chunk(work: str, steps: Sequence[Step]) -> None:
-    """A line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
+    """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
     counts = Counter("not made" if ending is None else type(ending).__name__.lower() for _, ending, _, _ in steps)
     log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     for job_id, ending, problem, took in steps:

@@ -1,4 +1,4 @@
-"""Sending a customer the link of its session, or asking what became of a text whose receipt was lost.
+"""Sends a customer the link of its session, or reconciles a text whose receipt was lost.
 
 A kind of work for a dispatcher, as `issue` is.
 """
@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unsure_of
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unknown_claim_of
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
@@ -55,7 +56,7 @@ class InviteWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
-    def leads_on(self) -> bool:
+    def has_next_step(self) -> bool:
         return False
 
     @property
@@ -64,27 +65,33 @@ class InviteWork:
 
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedInvitation] = []
-        with unsure_of(lambda: [item.invitation for item in opened]):
+        with unknown_claim_of(lambda: [item.invitation for item in opened]):
             return self._claim(room, now, opened)
 
     def claim_within(self, connection: sa.Connection, room: Room, now: datetime) -> ClaimedRows:
-        """As `claim`, in a transaction that is another's."""
+        """As `claim`, in the caller's transaction."""
         return self._claim(room, now, [], within=connection)
 
     def _claim(
         self, room: Room, now: datetime, opened: list[OpenedInvitation], *, within: sa.Connection | None = None
     ) -> ClaimedRows:
-        """`opened` is filled before the transaction ends."""
+        """`opened` is filled before the transaction ends: after a lost answer the caller still knows the rows."""
 
         def open_events(connection: sa.Connection, items: list[ClaimedInvitation]) -> None:
-            # Those that must wait for a new session are left to a flush.
+            # A stale link waits for a flush, which sends the row back for a new session.
             fresh = [item for item in items if item.is_event and not _is_stale(item, now)][: room.attempts]
             opened[:] = self._open(fresh, now, connection, granted=True) if fresh else []
             for item in fresh:
                 items.remove(item)
 
         claimed = self.invitations.claim(
-            self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events, within=within
+            self.policy,
+            most=room.rows,
+            events=room.events,
+            now=now,
+            busy=room.busy,
+            on_claim=open_events,
+            within=within,
         )
         return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened)
 
@@ -93,7 +100,7 @@ class InviteWork:
         results: Sequence[InviteResult],
         items: Sequence[ClaimedInvitation],
         now: datetime,
-        _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # nothing follows from a message that was sent
+        _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # a sent message makes nothing due
     ) -> list[OpenedInvitation]:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:
@@ -108,8 +115,8 @@ class InviteWork:
     def _open(
         self, items: Sequence[ClaimedInvitation], now: datetime, connection: sa.Connection, *, granted: bool = False
     ) -> list[OpenedInvitation]:
-        """Write the hand-overs; a link that has become too old goes back for a new session instead."""
-        # One in doubt is looked up first: it may have been sent while its link was fresh.
+        """Write the attempts. A row whose link has become too old goes back for a new session instead."""
+        # A row with an unknown outcome is reconciled first: the message may have been sent while its link was fresh.
         stale = [item for item in items if item.unknown_call is None and _is_stale(item, _goes_at(item, now))]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
@@ -132,10 +139,10 @@ class InviteWork:
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
 
-    def at(self, item: ClaimedInvitation, slot: datetime) -> ClaimedInvitation:
+    def with_slot(self, item: ClaimedInvitation, slot: datetime) -> ClaimedInvitation:
         return replace(item, slot=slot)
 
-    def opened_at(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
+    def opened_with_slot(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
         return replace(opened, invitation=replace(opened.invitation, slot=slot))
 
     async def call(self, opened: OpenedInvitation) -> InviteResult:
@@ -143,21 +150,21 @@ class InviteWork:
         began_at = self.clock()
         if item.unknown_call is not None:
             return await self._reconcile(opened, item.unknown_call)
-        if _is_stale(item, began_at):  # it has waited for its slot, or for a permit, since that was looked at
+        if _is_stale(item, began_at):  # checked again: it has waited for its slot or for a permit
             return self.not_made(opened)
         try:
             message = self._message(item, now=began_at)
         except TemplateProblem as error:
-            # The operator's template, not the customer: nothing was sent, and a person can put it right.
+            # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
-            return InviteResult(opened, began_at, Hold("template", str(error)), problem=problem)
+            return InviteResult(opened, began_at, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         receipt = await self.sender.send(message)
         if isinstance(receipt, Problem):
             return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
         return InviteResult(opened, began_at, Done(), reference=receipt.reference)
 
     async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
-        """Ask what became of the hand-over in doubt, instead of making it again."""
+        """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
         item = opened.invitation
         began_at = self.clock()
         person = item.customer.person
@@ -174,16 +181,16 @@ class InviteWork:
     def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
         person = item.customer.person
         channel = self.policy.channel
-        kind = "invitation" if item.kind == FIRST else "reminder"  # the words do not tell one reminder from another
+        kind = "invitation" if item.kind == FIRST else "reminder"  # all reminders have the same text
         invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, kind)
-        words = self.templates.render(invitation, channel=channel, now=now)
+        text = self.templates.render(invitation, channel=channel, now=now)
         return Message(
             key=item.id.hex,
             to=person.email if channel == "email" else person.phone,
-            language=words.language,
-            subject=words.subject,
-            text=words.text,
-            html=words.html,
+            language=text.language,
+            subject=text.subject,
+            text=text.text,
+            html=text.html,
             valid_for=item.expires_at - now,
         )
 
@@ -194,7 +201,7 @@ class InviteWork:
     def not_made(self, opened: OpenedInvitation) -> InviteResult:
         return InviteResult(opened, self.clock(), None)
 
-    def broke(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
+    def crashed(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
         unknown_call, now = opened.invitation.unknown_call, self.clock()
         if unknown_call is not None:
@@ -214,7 +221,7 @@ class InviteWork:
 
 
 def _goes_at(item: ClaimedInvitation, now: datetime) -> datetime:
-    """When it is to leave: at its slot, where the sender has a limit."""
+    """When the message leaves: at its slot, if the sender has a rate limit."""
     return now if item.slot is None else max(item.slot, now)
 
 

@@ -1,7 +1,7 @@
-"""Asking a provider for a customer's session, or what became of a call for one whose answer was lost.
+"""Opens a customer's session at the provider, or reconciles a call whose answer was lost.
 
-A kind of work for a dispatcher. Each step ends in one of the ways of `endings`; which state that leads to is `states`'
-and which rows change is `store`'s.
+A kind of work for a dispatcher. `endings` decides how a step ends, `states` which state that leads to, and the store
+which rows change.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from worker.domain.model.endings import Done, Ending, Kind, Problem
 from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Ring, Transaction, ending_of, log_chunk, unsure_of
+from worker.engine.steps.common import FLUSH_MARGIN, Transaction, WakeInvite, ending_of, log_chunk, unknown_claim_of
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IssueWork:
-    """Asks one account for sessions."""
+    """Opens sessions at one account."""
 
     policy: JobPolicy
     provider: Provider
@@ -41,7 +41,7 @@ class IssueWork:
     repeat_unknown: bool  # the account says on_unknown = "repeat"
     jobs: Jobs
     attempts: Attempts
-    ring_invite: Ring
+    wake_invite: WakeInvite
     transaction: Transaction
     clock: Clock
     jitter: Callable[[], float] = random.random
@@ -59,7 +59,7 @@ class IssueWork:
         return self.timeout + FLUSH_MARGIN
 
     @property
-    def leads_on(self) -> bool:
+    def has_next_step(self) -> bool:
         return True  # the invitation
 
     @property
@@ -75,12 +75,12 @@ class IssueWork:
             for job in first:
                 jobs.remove(job)
 
-        with unsure_of(lambda: [item.job for item in opened]):
+        with unknown_claim_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
-                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, beside=open_events
+                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, on_claim=open_events
             )
         for channel in claimed.adopted_channels:
-            self.ring_invite(channel, True)
+            self.wake_invite(channel, True)
         return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened)
 
     def flush(
@@ -100,17 +100,17 @@ class IssueWork:
                 channels = self.attempts.finish(self.policy, results, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
-            # In one order everywhere: each holds its sender's budget to the end.
+            # In the same order everywhere: each claim locks its sender's budget until the transaction ends.
             for channel in shared_claims:
                 if channel in channels:
                     shared_claims[channel].claim(connection, now)
         if results:
             log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]
-        for channel in channels:  # after the commit; the sweep rings again for a bell that is lost here
+        for channel in channels:  # after the commit; the sweep sends another for a wake-up that is lost here
             claimed = channel in shared_claims
             if not (claimed and all(of_events)):
-                self.ring_invite(channel, any(of_events) and not claimed)
+                self.wake_invite(channel, any(of_events) and not claimed)
         return opened
 
     def _open(
@@ -127,16 +127,16 @@ class IssueWork:
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
 
-    def at(self, item: ClaimedJob, slot: datetime) -> ClaimedJob:
+    def with_slot(self, item: ClaimedJob, slot: datetime) -> ClaimedJob:
         return replace(item, slot=slot)
 
-    def opened_at(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
+    def opened_with_slot(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
         return replace(opened, job=replace(opened.job, slot=slot))
 
     async def call(self, opened: OpenedJob) -> IssueResult:
-        """Make the call, once; a second time only where a new secret replaces one that was just refused.
+        """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
 
-        Both within one time-out: the lease leaves room for no more.
+        Both calls within one time-out: the lease leaves room for no more.
         """
         if opened.job.unknown_call is not None:
             return await self._reconcile(opened, opened.job.unknown_call)
@@ -154,7 +154,7 @@ class IssueWork:
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
 
     async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
-        """Ask what became of the call in doubt, instead of making it again."""
+        """Reconcile the call with an unknown outcome, instead of repeating it."""
         request = opened.job.request
         began_at = self.clock()
         built = self.provider.look_up(request, page=unknown_call.page)
@@ -164,7 +164,7 @@ class IssueWork:
                 return Problem(Kind.TRANSIENT, answer.detail)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        if built is None:  # the account was one of another provider when the call was made
+        if built is None:  # the account had another provider when the call was made
             listing: Listing | Problem = Problem(Kind.BAD_INPUT, self.provider.no_look_up)
         else:
             listing = await self._ask(lambda: self.provider.look_up(request, page=unknown_call.page) or built, read)
@@ -185,13 +185,13 @@ class IssueWork:
         answer = await self._exchange(built, read, self.timeout)
         if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
             self.provider.reload_credentials()
-            # Not whether it has changed just now: of many calls refused with the old secret, one finds the new.
-            anew = build()
-            if anew.headers != built.headers:
+            # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
+            rebuilt = build()
+            if rebuilt.headers != built.headers:
                 left = timedelta(seconds=deadline - time())
                 if left >= self.timeout / 2:
-                    answer = await self._exchange(anew, read, left)
-                else:  # cut off early, the second call would be in doubt; the account has done nothing wrong
+                    answer = await self._exchange(rebuilt, read, left)
+                else:  # cut off early, a second call would have an unknown outcome
                     answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
         return answer
 
@@ -209,7 +209,7 @@ class IssueWork:
     def not_made(self, opened: OpenedJob) -> IssueResult:
         return IssueResult(opened, self.clock(), None)
 
-    def broke(self, opened: OpenedJob, error: Exception) -> IssueResult:
+    def crashed(self, opened: OpenedJob, error: Exception) -> IssueResult:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
         unknown_call, now = opened.job.unknown_call, self.clock()
         if unknown_call is not None:

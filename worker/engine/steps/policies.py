@@ -1,10 +1,11 @@
-"""The terms of accounts and senders: how what is configured of one becomes what its jobs or messages are taken by.
+"""The policies of accounts and senders: how the configuration decides what their jobs or messages are claimed by.
 
-Budgets, leases, look-ups, what one customer may cost: the configuration says them, and what it cannot say the adapter
-does: how long its links live, whether its calls can be looked up.
+Budgets, leases, reconciliation, caps for one customer: the configuration has them. What it cannot say the adapter
+does: how long its links live, and whether its calls can be reconciled.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.domain.contact.auto_pause import PauseRule
@@ -14,15 +15,18 @@ from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import floor_of, max_age_of
-from worker.engine.dispatch.dispatcher import ALONE, EVENTS_AHEAD, HORIZON
+from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
+from worker.engine.steps.common import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 from worker.store.issuing.claim_jobs import JobPolicy
 from worker.store.maintenance.expired_sessions import ExpiryPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.message_context import InvitationPolicy
 
+# A row must be able to wait a little under its lease, be called for, and be written.
+LEASE_ROOM = timedelta(seconds=5)
 SMS_PERMITS = 10  # calls in flight to the SMS provider
 
 
@@ -41,12 +45,49 @@ def sender_rule(settings: Settings, channel: str) -> BudgetRule:
         return BudgetRule(name, sms.limits if sms else (), SMS_PERMITS, None, retry, opens_after=None)
     limits = email.limits if email else ()
     permits = email.connections if email else 1
-    # A relay refuses recipients one by one, and connections are counted for each process: it keeps them.
+    # No breaker: a relay refuses recipients one by one. The permits are connections, which each process keeps open.
     return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True)
 
 
+@dataclass(frozen=True)
+class BudgetRules:
+    """The budget of each account, and of each channel that has a sender."""
+
+    accounts: Mapping[str, BudgetRule]
+    channels: Mapping[str, BudgetRule]
+
+    def all(self) -> dict[str, BudgetRule]:
+        """The budgets by the name of their account or channel."""
+        return {**self.accounts, **self.channels}
+
+
+def budget_rules(settings: Settings, channels: Collection[str]) -> BudgetRules:
+    """`channels` are those that messages are sent on."""
+    return BudgetRules(
+        {name: account_rule(settings, name) for name in settings.accounts},
+        {channel: sender_rule(settings, channel) for channel in channels},
+    )
+
+
+def check_leases(settings: Settings) -> None:
+    """Raise SettingsError where a call could outlive its lease: another process may own the row by then."""
+    timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
+    if settings.email:
+        timeouts["email.timeout"] = settings.email.timeout
+    if settings.sms:
+        timeouts["sms.timeout"] = settings.sms.timeout
+    problems = [
+        f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
+        f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"
+        for key, timeout in timeouts.items()
+        if settings.worker.lease < timeout + FLUSH_MARGIN + LEASE_ROOM
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
 def sender_timeout(settings: Settings, channel: str) -> timedelta:
-    """How long handing a message over may take."""
+    """How long one hand-over may take."""
     sending = settings.sms if channel == "sms" else settings.email
     return sending.timeout if sending else timedelta(seconds=30)
 
@@ -64,7 +105,7 @@ def caps_of(settings: Settings) -> Caps:
 def job_policy(
     settings: Settings, account: str, provider: Provider, *, channels: Collection[str], owner: str
 ) -> JobPolicy:
-    """`channels` are those that messages are sent on, `owner` names the process."""
+    """`channels` have a sender; `owner` names the process."""
     of = settings.accounts[account]
     return JobPolicy(
         account=account,
@@ -74,7 +115,7 @@ def job_policy(
         owner=owner,
         horizon=HORIZON,
         ahead=EVENTS_AHEAD,
-        alone=ALONE,
+        alone=HORIZON_ALONE,
         reissue_at=provider.reissue_at,
         hours=hours_of(settings),
         lifetime=provider.lifetime,
@@ -89,7 +130,7 @@ def job_policy(
 def invitation_policy(
     settings: Settings, channel: str, sender: Sender, *, channels: Collection[str], owner: str
 ) -> InvitationPolicy:
-    """`channels` are those that messages are sent on, `owner` names the process."""
+    """`channels` have a sender; `owner` names the process."""
     sending = settings.sms if channel == "sms" else settings.email
     on_unknown = sending.on_unknown if sending else "hold"
     return InvitationPolicy(
@@ -109,7 +150,7 @@ def invitation_policy(
 
 
 def delivery_policy(settings: Settings, *, channels: Collection[str]) -> DeliveryPolicy:
-    """What becomes of messages that come back."""
+    """What happens to messages that come back."""
     invitations = settings.invitations
     return DeliveryPolicy(
         fallback=invitations.fallback if invitations.fallback in channels else None,
@@ -119,7 +160,7 @@ def delivery_policy(settings: Settings, *, channels: Collection[str]) -> Deliver
 
 
 def expiry_policy(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> ExpiryPolicy:
-    """What becomes of sessions that ended unused; `providers` by account."""
+    """What happens to sessions that ended unused; `providers` by account."""
     return ExpiryPolicy(
         caps=caps_of(settings),
         spacing=settings.reissue.spacing,
@@ -132,12 +173,12 @@ def expiry_policy(settings: Settings, providers: Mapping[str, Provider], *, chan
 
 
 def _least_max_age(settings: Settings, account: str, provider: Provider) -> timedelta:
-    """How old a link of the account may be when it leaves, on the route that asks for the freshest links."""
+    """The maximum age of the account's links when they are sent, on the route with the highest freshness floor."""
     lifetime = provider.lifetime or ASSUMED_LIFETIME
     asked = [route.freshness for route in settings.routes if account in route.accounts] or [None]
     return max_age_of(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
 
 
 def _reconcile_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
-    """From the lease's end until nothing can arrive any more, not even from a worker that was stopped meanwhile."""
+    """Time from the end of the lease until a call cannot arrive any more, not even one of a suspended worker."""
     return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None

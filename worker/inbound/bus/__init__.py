@@ -1,4 +1,4 @@
-"""Events from a message bus, through kombu: RabbitMQ or Redis. docs/bus.md says what producers and operators need.
+"""Events from a message bus, through kombu: RabbitMQ or Redis. docs/bus.md is for producers and operators.
 
-A process of its own (`onboard bus`), apart from Celery's: what comes here was written by strangers.
+It runs in its own process (`onboard bus`), apart from Celery: other projects write these messages.
 """

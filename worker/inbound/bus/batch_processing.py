@@ -1,4 +1,4 @@
-"""A chunk of messages worked off: read, taken into the database in one transaction, the refused ones named."""
+"""Processes a chunk of messages: reads them, stores their events in one transaction, names the refused messages."""
 
 import logging
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
+from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.dead_lettering import Refusal
 from worker.inbound.bus.messages import event_in
 
@@ -16,31 +17,31 @@ log = logging.getLogger(__name__)
 
 
 class Inbox(Protocol):
-    """Where events go."""
+    """Stores events."""
 
     def receive(self, events: Sequence[Event]) -> Received:
-        """Take them in, in one transaction. Raises sqlalchemy.exc.OperationalError when the database is away."""
+        """Take events in, in one transaction. Raises sqlalchemy.exc.OperationalError without a database."""
 
     def why_not_ready(self) -> str | None:
-        """Why nothing can be taken in now; None when it can."""
+        """Why no event can be taken in now; None when events can be."""
 
     def outdated(self) -> str | None:
-        """Why this release may not go on; None when it may. Raises sqlalchemy.exc.OperationalError."""
+        """Why this release must stop; None when it may go on. Raises sqlalchemy.exc.OperationalError."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a chunk: an outcome for each message, and those to be put into the dead queue."""
+    """The result of a chunk: an outcome for each message, and the messages for the dead queue."""
 
     outcomes: list[Outcome]
     refused: list[tuple[Any, Refusal]]
-    due: frozenset[tuple[str, str]]
+    due: frozenset[WakeUp]
 
 
 def take(inbox: Inbox, chunk: Sequence[Any], plain: EventKind | None) -> Taken:
-    """Take a chunk of messages in. When it returns, what was taken is committed.
+    """Take a chunk of messages in. When this returns, their events are committed.
 
-    Raises sqlalchemy.exc.OperationalError when the database is away: then none of it may be acknowledged.
+    Raises sqlalchemy.exc.OperationalError when the database cannot be reached: then no message may be acknowledged.
     """
     read = [event_in(message, plain) for message in chunk]
     events = [event for event in read if isinstance(event, Event)]
@@ -64,7 +65,7 @@ def take(inbox: Inbox, chunk: Sequence[Any], plain: EventKind | None) -> Taken:
 
 
 def _received(inbox: Inbox, events: Sequence[Event]) -> Received:
-    """Events at which the code stumbles are found one by one, and refused: they would come again for ever."""
+    """Take events in. Where they meet a bug, try each alone and refuse the bad one: it would come again for ever."""
     try:
         return inbox.receive(events)
     except sa.exc.OperationalError:

@@ -1,4 +1,4 @@
-"""Connections to the bus, and messages as they came: neither decoded nor unpacked before they are looked at."""
+"""Connections to the bus. Messages stay as they came: neither decoded nor decompressed before they are checked."""
 
 import ssl
 from typing import Any
@@ -11,9 +11,9 @@ from worker.inbound.bus.redis_channel import TAKEN_SECONDS, keys_of
 from worker.inbound.bus.redis_channel import Transport as RedisTransport
 from worker.settings.outside import Bus
 
-# Seconds. RabbitMQ ends a connection that says nothing for two of them: longer than a transaction may wait for locks.
+# Seconds. RabbitMQ ends a connection that is silent for two heartbeats: longer than a transaction may wait for locks.
 HEARTBEAT = 60
-# As for bells: a broker that hangs, or a host that vanished, is given up in bounded time.
+# As for wake-ups: a broker that hangs, or a host that vanished, is given up in bounded time.
 CONNECT_SECONDS = 5
 SOCKET_SECONDS = 10
 # How long RabbitMQ may take to confirm a message.
@@ -30,29 +30,29 @@ class AmqpMessage(Undecoded, pyamqp.Message):
 
     @property
     def broken(self) -> str:
-        """Why it cannot be read at all: of RabbitMQ's there is no such message."""
+        """Why the message cannot be read: RabbitMQ has no such messages, so always ""."""
         return ""
 
     @property
     def times_given_back(self) -> int:
-        """How often it was taken before and not acknowledged, where the broker counts (quorum queues)."""
+        """How often it was delivered before and not acknowledged, where the broker counts (quorum queues)."""
         times = self.headers.get("x-delivery-count", 0)
         return times if isinstance(times, int) else 0
 
 
 class BusConnection(Connection):
-    """As kombu's, with our own transport on Redis, also after it turned to another of several nodes."""
+    """kombu's connection with our own transport on Redis, also after a switch to another node."""
 
     def _init_params(self, **params: Any) -> None:  # type: ignore[override]
         if params.get("transport") == "rediss" and not params.get("ssl"):
-            # kombu would not look at the certificate; these messages are personal.
+            # kombu would not check the certificate; these messages hold personal data.
             params["ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
         if params.get("transport") in ("redis", "rediss"):
             params["transport"] = RedisTransport
         super()._init_params(**params)
 
     def channel(self) -> Any:
-        """A channel whose messages come as they are."""
+        """A channel whose messages are not decoded."""
         channel = super().channel()
         if isinstance(channel, pyamqp.Channel):
             channel.auto_decode = False
@@ -61,9 +61,9 @@ class BusConnection(Connection):
 
 
 def connection_to(bus: Bus, *, taken_seconds: float = TAKEN_SECONDS) -> BusConnection:
-    """A connection that is made when it is first used, or by `connect`.
+    """A connection that opens when it is first used, or by `connect`.
 
-    `taken_seconds`: after how long Redis gives back what a consumer has taken and left; RabbitMQ notices at once.
+    `taken_seconds`: after how long Redis gives back the messages of a consumer that is gone; RabbitMQ does it at once.
     """
     taken = keys_of(bus.queue)
     on_redis = {
@@ -75,7 +75,7 @@ def connection_to(bus: Bus, *, taken_seconds: float = TAKEN_SECONDS) -> BusConne
 
 
 def connection_for_looking(url: str) -> BusConnection:
-    """A connection to any broker, over which nothing is consumed: to look at what lies there, and put it elsewhere."""
+    """A connection to any broker that consumes nothing: to look at messages, and to put them into another queue."""
     return _connection(url, {})
 
 

@@ -1,7 +1,7 @@
-"""The consumer: messages into chunks, chunks into the database, and only then acknowledged.
+"""The consumer: collects messages in chunks, stores the chunks in the database, and acknowledges them only then.
 
-One thread, one connection. What comes together is committed together; what comes alone, at once. While the database is
-away, what was handed out is held, and the connection is kept alive.
+One thread, one connection. Messages that come together are committed together; a single message is committed at once.
+While the database cannot be reached, the consumer holds its messages, and keeps the connection alive.
 """
 
 import logging
@@ -16,6 +16,7 @@ from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
 from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.wakeups import Wake
 from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
@@ -29,11 +30,11 @@ from worker.store.base.database import reason
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 1.0  # between two tries, with the broker or the database
-IDLE_SECONDS = 1.0  # between two looks at whether to stop, while nothing comes
-LOOK_SECONDS = 5.0  # how often the schema's revision is looked at, as workers do
-# A message that was handed out so often may be what ends the connection, or the process: then one at a time is taken,
-# so that it is counted out by the broker without those that came with it.
+AGAIN_SECONDS = 1.0  # between two tries to reach the broker or the database
+IDLE_SECONDS = 1.0  # between two checks whether to stop, while no message comes
+LOOK_SECONDS = 5.0  # how often the schema's revision is checked, as workers do
+# A message that was delivered so often may be what ends the connection, or the process. Then the consumer takes one
+# message at a time, so that the broker counts only the deliveries of this one.
 SUSPICIOUS = 3
 
 
@@ -58,30 +59,30 @@ class BusConsumer(ConsumerMixin):
         inbox: Inbox,
         *,
         connect: Callable[[], BusConnection],
-        ring: Callable[[str, str], object],
+        wake: Wake,
         clock: Clock,
         idle: float = IDLE_SECONDS,
     ) -> None:
-        """`ring(step, name)` is called after a commit, and must not wait.
+        """`wake` is called after a commit, and must not wait.
 
-        `idle`: for how long (seconds) nothing may come before it is looked at whether to stop.
+        `idle`: seconds between two checks whether to stop, while no message comes.
         """
-        self.connection = connect()  # kombu reads its errors from it; it is never opened
+        self.connection = connect()  # kombu reads the kinds of errors from it; it is never opened
         self._connect = connect
         self._bus = bus
         self._topology: Topology = topology_of(bus)
         self._plain = EventKind(bus.plain) if bus.plain else None
         self._inbox = inbox
-        self._ring = ring
+        self._wake = wake
         self._clock = clock
         self._idle = idle
         self._ended = threading.Event()
         self._broker, self._database = Outage(log), Outage(log)
         self._warned = Outage(log, logging.WARNING)
-        self._tally = CountLog(log, _outcomes_in_words)
+        self._outcomes = CountLog(log, _outcomes_in_words)
         self._lost = ""
         self._has_begun = False
-        self._careful = 0  # messages that are still to be taken one at a time
+        self._careful = 0  # messages still to be taken one at a time
         self._anew = False  # whether to leave this connection for a new one
         self._chunk: list[Any] = []
         self._consumer: Any = None
@@ -90,12 +91,12 @@ class BusConsumer(ConsumerMixin):
         self.outdated = ""
 
     def stop(self) -> None:
-        """Finish the chunk at hand, and end. May be called by a signal."""
+        """Finish the current chunk, and end. A signal handler may call this."""
         self._ended.set()
         self.should_stop = True
 
     def run(self) -> None:  # type: ignore[override]
-        """Take events until told to stop, or until `outdated` says why this release may not go on. Raises Unfit."""
+        """Take events until `stop`, or until `outdated` holds the reason why this release must stop. Raises Unfit."""
         while not (self._ended.is_set() or self.outdated):
             if not self._database_is_ready():
                 self._ended.wait(AGAIN_SECONDS)
@@ -103,29 +104,35 @@ class BusConsumer(ConsumerMixin):
             try:
                 self._work()
             except REFUSED as error:
-                self._away(f"the broker refuses this process ({type(error).__name__}): see bus.url; trying again")
+                self._broker_lasts(
+                    f"the broker refuses this process ({type(error).__name__}): see bus.url; trying again"
+                )
                 self._ended.wait(REFUSED_SECONDS)
             except Unfit as error:
                 if not self._has_begun:
                     raise
-                self._away(str(error))
+                self._broker_lasts(str(error))
                 self._ended.wait(REFUSED_SECONDS)
             except (*self.connection.connection_errors, *self.connection.channel_errors, MessageNacked) as error:
-                self._lost = self._lost or type(error).__name__  # one outage has many faces; it is said once
-                self._away(f"the broker is away ({self._lost}): events stay there; trying again")
+                # One outage shows as several errors: the first one is logged.
+                self._lost = self._lost or type(error).__name__
+                self._broker_lasts(f"the broker cannot be reached ({self._lost}): events stay there; trying again")
                 self._ended.wait(AGAIN_SECONDS)
             except (ValueError, OverflowError, TypeError, LookupError, RecursionError) as error:
-                # kombu stumbled over what somebody wrote. It comes again until the broker has counted it out.
-                log.error("a message could not be read off the wire (%s): one at a time now", type(error).__name__)
+                # kombu failed on a producer's message. The message comes again until the broker's delivery limit.
+                log.error(
+                    "a message could not be read off the wire (%s): taking one message at a time now",
+                    type(error).__name__,
+                )
                 self._careful = self._bus.prefetch
                 self._ended.wait(AGAIN_SECONDS)
-        self._tally.say(monotonic())
+        self._outcomes.write(monotonic())
 
-    def _away(self, why: str) -> None:
+    def _broker_lasts(self, why: str) -> None:
         self._broker.lasts(why, monotonic())
 
     def _work(self) -> None:
-        """Over one connection."""
+        """Take events over one connection."""
         self._chunk, self._anew, self.should_stop = [], False, False
         if self._ended.is_set():
             return
@@ -134,7 +141,7 @@ class BusConsumer(ConsumerMixin):
         for _ in self.consume(limit=None, safety_interval=self._idle):
             self._fill()
             self._settle()
-            # How many are handed out at once is said when consuming begins.
+            # The number of messages in flight is fixed when consuming begins.
             if careful != bool(self._careful):
                 self._begin_anew()
 
@@ -152,7 +159,7 @@ class BusConsumer(ConsumerMixin):
                 prepare(connection, self._topology, declare=self._bus.declare, warn=self._warn)
                 yield connection
             except BaseException:
-                # kombu's own channels would give back over a connection that is lost, and stumble over that.
+                # kombu's own channels would give messages back over the lost connection, and fail.
                 for channel in getattr(connection.transport, "channels", None) or ():
                     channel.do_restore = False
                 raise
@@ -161,7 +168,7 @@ class BusConsumer(ConsumerMixin):
         self._warned.lasts(what, monotonic())
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
-        # Without `accept` and callbacks nothing is decoded: a message is looked at before anything is made of it.
+        # Without `accept` and callbacks kombu decodes nothing: a message is checked first.
         queue = Queue(self._topology.queue, no_declare=True)
         return [Consumer(queues=[queue], on_message=self._on_message, prefetch_count=self._most, auto_declare=False)]
 
@@ -170,13 +177,13 @@ class BusConsumer(ConsumerMixin):
         (self._consumer,) = consumers
         self._publisher = connection.channel()
         self._lost = ""
-        self._broker.over("the broker is there again: events are taken")
+        self._broker.over("the broker is back: taking events")
         if not self._has_begun:
             self._has_begun = True
             log.info("takes events from the queue %s, up to %d at once", self._topology.queue, self._bus.prefetch)
 
     def on_iteration(self) -> None:
-        """Between two looks at the connection, at least once in `idle` seconds."""
+        """Called by kombu between two reads of the connection, at least once in `idle` seconds."""
         now = monotonic()
         if now >= self._keep_at and hasattr(self.channel, "keep"):
             self._keep_at = now + self.channel.keep_seconds
@@ -187,7 +194,7 @@ class BusConsumer(ConsumerMixin):
         self._settle()
 
     def on_consume_end(self, connection: Any, channel: Any) -> None:
-        """Told to stop, and no longer consuming: what was handed out by then is still taken, not handed out again."""
+        """Called by kombu when consuming ends: events that were delivered by then are still taken in."""
         if not self.outdated:
             self._settle()
 
@@ -198,11 +205,11 @@ class BusConsumer(ConsumerMixin):
             self._begin_anew()
 
     def _begin_anew(self) -> None:
-        """Leave this connection for a new one, with what was not settled yet going back."""
+        """Change to a new connection; messages that are not settled go back to the broker."""
         self._anew = self.should_stop = True
 
     def _fill(self) -> None:
-        """Add what is here already, without waiting."""
+        """Add messages that have arrived already, without waiting."""
         while len(self._chunk) < self._most:
             try:
                 self.connected.drain_events(timeout=0)
@@ -210,29 +217,29 @@ class BusConsumer(ConsumerMixin):
                 return
 
     def _settle(self) -> None:
-        """Take the chunk in, put what is refused into the dead queue, and acknowledge all of it. In this order."""
+        """Take the chunk in, put refused messages into the dead queue, and acknowledge the chunk. In this order."""
         if not self._chunk or self._anew or monotonic() < self._settle_at:
             return
-        chunk = self._chunk[:]  # while RabbitMQ confirms, more may come
+        chunk = self._chunk[:]  # more messages may come while RabbitMQ confirms
         try:
             taken = take(self._inbox, chunk, self._plain)
         except sa.exc.OperationalError as error:
-            self._database_is_away(reason(error))
+            self._database_lasts(reason(error))
             self._settle_at = monotonic() + AGAIN_SECONDS
             return
-        self._database.over("the database is there again: events are taken")
-        for step, name in taken.due:
-            self._ring(step, name)
+        self._database.over("the database is back: taking events")
+        for wake_up in taken.due:
+            self._wake(wake_up)
         for message, refusal in taken.refused:
             bury(self._publisher, self._topology, message, refusal, self._clock())
         self._acknowledge(chunk)
         del self._chunk[: len(chunk)]
         self._careful = max(0, self._careful - len(chunk))
-        self._tally.add(taken.outcomes, monotonic())
+        self._outcomes.add(taken.outcomes, monotonic())
 
     def _acknowledge(self, chunk: list[Any]) -> None:
         if self._topology.on_amqp:
-            chunk[-1].ack(multiple=True)  # and all before it
+            chunk[-1].ack(multiple=True)  # acknowledges all before it too
         elif hasattr(self.channel, "ack_all"):
             self.channel.ack_all([message.delivery_tag for message in chunk])
         else:
@@ -242,17 +249,17 @@ class BusConsumer(ConsumerMixin):
     def _database_is_ready(self) -> bool:
         why = self._inbox.why_not_ready()
         if why is not None:
-            self._database.lasts(f"nothing is taken, events stay in the broker: {why}", monotonic())
+            self._database.lasts(f"bus idle, events stay in the broker: {why}", monotonic())
             return False
-        self._database.over("the database is there again: events are taken")
+        self._database.over("the database is back: taking events")
         return True
 
-    def _database_is_away(self, why: str) -> None:
-        self._database.lasts(f"the database is away, events stay in the broker: {why}", monotonic())
+    def _database_lasts(self, why: str) -> None:
+        self._database.lasts(f"the database cannot be reached, events stay in the broker: {why}", monotonic())
 
     def _look_at_the_schema(self) -> None:
         try:
             self.outdated = self._inbox.outdated() or ""
             self.should_stop = self.should_stop or bool(self.outdated)
         except sa.exc.OperationalError as error:
-            self._database_is_away(reason(error))
+            self._database_lasts(reason(error))

@@ -1,4 +1,4 @@
-"""What a refused message looks like in the dead queue, and how it gets there: confirmed before it is acknowledged.
+"""Puts a refused message into the dead queue: the broker confirms it before the consumer acknowledges the original.
 
 A reject of AMQP cannot carry a reason, and kombu drops what is rejected on Redis.
 """
@@ -15,19 +15,19 @@ from worker.inbound.bus.topology import Topology
 
 REASON, PROBLEMS, REFUSED_AT = "x-reason", "x-problems", "x-refused-at"
 MOST_PROBLEMS, LONGEST_PROBLEMS = 10, 1000
-# CC and BCC have RabbitMQ deliver to queues that they name: whoever wrote them must not do so by our login.
+# CC and BCC make RabbitMQ deliver to the queues that they name: a producer must not do so with our login.
 DROPPED = frozenset({"CC", "BCC"})
 OURS = frozenset({REASON, PROBLEMS, REFUSED_AT})
 BROKERS = frozenset({"x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"}) | {
     "x-delivery-count"
 }
-# The properties that stay. Not `user_id`, which RabbitMQ holds against our login, nor `expiration`.
+# The properties that stay. Not `user_id`, which RabbitMQ compares with our login, nor `expiration`.
 KEPT = ("message_id", "correlation_id", "type", "app_id", "timestamp", "reply_to")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a message is not taken. Names no value of it."""
+    """Why a message is refused. Names no value of the message."""
 
     reason: str
     problems: tuple[FieldProblem, ...] = ()
@@ -50,9 +50,9 @@ def live_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def publish(channel: Any, message: Any, *, exchange: str, key: str, headers: Mapping[str, Any]) -> None:
-    """Publish a message again, its body unchanged; returns when the broker has it. Raises kombu's errors.
+    """Publish a message again, its body unchanged. Returns when the broker has confirmed it. Raises kombu's errors.
 
-    Not by kombu's Producer, which encodes a body whose type is not given.
+    It does not use kombu's Producer, which encodes a body without a content type.
     """
     properties = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
     again = channel.prepare_message(

@@ -1,7 +1,7 @@
-"""A queue of refused messages, looked at and put back. Nothing leaves it before the broker has it elsewhere.
+"""Shows the refused messages of a dead queue, and puts them back. No message leaves before the broker has its copy.
 
-RabbitMQ cannot show a message without handing it out: what is looked at is held, and goes back, in its order, when the
-connection ends, however it ends. Meanwhile nobody else sees it. A list of Redis can simply be read.
+RabbitMQ cannot show a message without delivering it: the messages that are looked at are held, and go back in their
+order when the connection ends, however it ends. Meanwhile no other client sees them. A Redis list can simply be read.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ from worker.inbound.bus.payload_shape import shape_of
 from worker.inbound.bus.redis_entry import Entry, enveloped, opened
 from worker.inbound.bus.topology import Topology
 
-# As many are looked through for one of them: RabbitMQ has to keep in mind that they are handed out.
+# So many messages are searched for one id: RabbitMQ has to keep track of each delivered message.
 MOST_SEARCHED = 10_000
-LONGEST_SHOWN = 2000  # as long as a reason is kept
-# How long RabbitMQ is waited for to have back what was looked at; somebody else may have taken it meanwhile.
+LONGEST_SHOWN = 2000  # as long as the stored reason
+# How long to wait until RabbitMQ has the messages back; another client may have taken some meanwhile.
 GIVEN_BACK_TRIES, GIVEN_BACK_SECONDS = 100, 0.02
 _CHUNK = 100
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -46,7 +46,7 @@ return 1
 
 @dataclass(frozen=True)
 class Place:
-    """A queue in which refused messages lie. `again` makes of one what goes `back` to the queue that it came from."""
+    """A dead queue. `again` makes the message that goes to `back`, the queue that the refused message came from."""
 
     dead: str
     back: str
@@ -55,12 +55,12 @@ class Place:
 
 
 def place_of(topology: Topology) -> Place:
-    """Where the bus has its refused events."""
+    """The dead queue of the bus."""
     return Place(topology.dead, topology.queue, topology.on_amqp, as_it_came)
 
 
 def as_it_came(message: Message) -> Entry:
-    """The message before it was refused."""
+    """The message as it was before it was refused."""
     kept = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
     headers = live_headers(message.headers)
     return Entry(message.body, message.content_type, message.content_encoding, headers, kept)
@@ -68,7 +68,7 @@ def as_it_came(message: Message) -> Entry:
 
 @dataclass(frozen=True)
 class Dead:
-    """One refused message, for people: nothing that it says, but how it looks."""
+    """One refused message, for operators: its form, and none of its values."""
 
     queue: str
     id: str
@@ -82,17 +82,17 @@ class Dead:
 
 class DeadQueue(Protocol):
     def count(self) -> int:
-        """How many there are."""
+        """How many messages the queue holds."""
 
     def look(self, most: int) -> Iterator[Any]:
-        """The oldest first; none of them leaves the queue."""
+        """The messages, the oldest first; none of them leaves the queue."""
 
     def put_back(self, which: str | None, most: int) -> int:
-        """Back to the queue that it came from: the one of this id, or `most`, the oldest first; how many went."""
+        """Put back the message of this id, or up to `most`, the oldest first. Returns how many."""
 
 
 def id_of(message: Message) -> str:
-    """The same for the same message, wherever it lies: made from what was sent, not from why it was refused."""
+    """An id that is the same in every queue: made from what was sent, not from why it was refused."""
     headers = json.dumps(live_headers(message.headers), sort_keys=True, default=str)
     parts = (message.body, str(message.content_type or "").encode(), headers.encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
@@ -115,7 +115,7 @@ def dead_from(message: Message, queue: str) -> Dead:
 
 
 def shown(message: Message) -> dict[str, Any]:
-    """The form of what was sent: keys, and of values the kind and size."""
+    """The shape of the message: keys, and of values the kind and size."""
     body = read_object(message.body) if len(message.body) <= LARGEST else None
     media = str(message.content_type or "").partition(";")[0].strip().lower()
     return {
@@ -126,22 +126,22 @@ def shown(message: Message) -> dict[str, Any]:
 
 
 def _line(value: Any) -> str:
-    """One line of a header that we wrote, or somebody else did."""
+    """A header as one line; any producer may have written it."""
     text = value if isinstance(value, str) else ""
     return "".join(one if one.isprintable() else " " for one in text[:LONGEST_SHOWN])
 
 
 def _death(deaths: Any) -> str:
-    """Why RabbitMQ itself moved a message here."""
+    """Why RabbitMQ itself moved a message into the dead queue."""
     latest = deaths[0] if isinstance(deaths, list) and deaths else {}
     why = latest.get("reason") if isinstance(latest, dict) else None
     if why == "delivery_limit":
-        return "it was taken again and again, and never settled"
+        return "it was delivered again and again, and never settled"
     return f"RabbitMQ: {_line(why)}" if why else ""
 
 
 class AmqpDead:
-    """On RabbitMQ."""
+    """The dead queue on RabbitMQ."""
 
     def __init__(self, connection: BusConnection, place: Place) -> None:
         self._connection = connection
@@ -152,19 +152,19 @@ class AmqpDead:
         try:
             with self._connection.channel() as channel:
                 return int(Queue(self._place.dead).bind(channel).queue_declare(passive=True).message_count)
-        except NotFound:  # it is made with the first that is refused
+        except NotFound:  # the queue is made with the first refused message
             return 0
 
     def look(self, most: int) -> Iterator[Any]:
         most = min(most, self.count())
         with self._channel() as channel:
-            yield from self._handed_out(channel, most)
+            yield from self._delivered(channel, most)
 
     def put_back(self, which: str | None, most: int) -> int:
-        # No more than there are now: what is refused again at once is not put back again and again.
+        # At most the messages of now: a message that is refused again at once is not put back in a loop.
         most, went = min(most, self.count()), 0
         with self._channel() as channel, self._connection.channel() as publisher:
-            for message in self._handed_out(channel, most):
+            for message in self._delivered(channel, most):
                 if which not in (None, id_of(message)):
                     continue
                 again = self._place.again(message)
@@ -178,10 +178,11 @@ class AmqpDead:
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:
-        """A channel that gives back at its end what it was handed and did not acknowledge: in its order.
+        """A channel whose unacknowledged messages go back in their order when it closes.
 
-        Given back one by one, or by a recover, it would come to the queue's other end. RabbitMQ does it a little after
-        the channel is closed; whoever looks before that finds the rest, and changes the order. So that is waited for.
+        Given back one by one, or by a recover, they would come to the queue's other end. RabbitMQ gives them back a
+        little after the channel is closed. A client that looks before that finds only the rest, and changes the
+        order. So this waits until they are back.
         """
         self._held = 0
         with self._connection.channel() as channel:
@@ -192,7 +193,7 @@ class AmqpDead:
                 return
             time.sleep(GIVEN_BACK_SECONDS)
 
-    def _handed_out(self, channel: Any, most: int) -> Iterator[Any]:
+    def _delivered(self, channel: Any, most: int) -> Iterator[Any]:
         queue = Queue(self._place.dead).bind(channel)
         for _ in range(most):
             message = queue.get(no_ack=False, accept=[])
@@ -203,7 +204,7 @@ class AmqpDead:
 
 
 class RedisDead:
-    """On Redis."""
+    """The dead queue on Redis."""
 
     def __init__(self, connection: BusConnection, place: Place) -> None:
         channel: Any = connection.default_channel
@@ -227,7 +228,7 @@ class RedisDead:
         return 0
 
     def _back(self, raw: bytes) -> int:
-        """In one step, so that it is always in one of the two lists; 0 where somebody else was quicker."""
+        """Move an entry in one step, so that it is always in one of the two lists. Returns 0 where it is gone."""
         again = self._place.again(opened(raw, largest=None))
         keys = [self._place.dead, self._place.back]
         envelope = enveloped(again, self._place.back, str(uuid4()))
@@ -241,7 +242,7 @@ class RedisDead:
             yield raw
 
     def _raw(self, most: int) -> Iterator[bytes]:
-        """From the right end, where the oldest are."""
+        """Entries from the right end, where the oldest are."""
         for first in range(0, most, _CHUNK):
             some: Sequence[bytes] = self._client.lrange(self._place.dead, -min(first + _CHUNK, most), -first - 1)
             yield from reversed(some)
@@ -251,5 +252,5 @@ class RedisDead:
 
 @contextmanager
 def dead_queue(connection: BusConnection, place: Place) -> Iterator[DeadQueue]:
-    """What is refused in this place, over an open connection."""
+    """The dead queue of this place, over an open connection."""
     yield AmqpDead(connection, place) if place.on_amqp else RedisDead(connection, place)

@@ -1,43 +1,44 @@
-"""The database that events are taken into; opened when it is there, and only if it is at this release's schema."""
+"""The database that stores the bus's events; opened once it can be reached and is at this release's schema."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from worker.domain.events.incoming import Event, Received
-from worker.engine.container import Parts
 from worker.engine.opening import NotReady, opened
 from worker.inbound.event_receiver import Receiver
 from worker.settings import Settings
 from worker.store.base import schema
+from worker.store.base.database import Database
 
 
 class DatabaseInbox:
-    """What `batch_processing.Inbox` promises. Close it at the end."""
+    """The `batch_processing.Inbox` over the database. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._exits = ExitStack()
-        self._parts: Parts | None = None
+        self._database: Database | None = None
         self._receiver: Receiver | None = None
 
     def why_not_ready(self) -> str | None:
-        """Raises SettingsError where the configuration's keys do not open what the database holds."""
-        if self._parts is not None:
-            return schema.why_not_ready(self._parts.database)
+        """Raises SettingsError where the configured keys do not decrypt what the database holds."""
+        if self._database is not None:
+            return schema.why_not_ready(self._database)
         try:
-            self._parts = self._exits.enter_context(opened(self._settings))
+            parts = self._exits.enter_context(opened(self._settings))
         except NotReady as error:
             return str(error)
-        self._receiver = Receiver(self._parts)
+        self._database = parts.database
+        self._receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
         return None
 
     def receive(self, events: Sequence[Event]) -> Received:
         if self._receiver is None:
-            raise RuntimeError("ask why_not_ready first")
+            raise RuntimeError("call why_not_ready first")
         return self._receiver.receive(events)
 
     def outdated(self) -> str | None:
-        return None if self._parts is None else schema.outdated(self._parts.database)
+        return None if self._database is None else schema.outdated(self._database)
 
     def close(self) -> None:
         self._exits.close()

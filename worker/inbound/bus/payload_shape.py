@@ -1,18 +1,18 @@
-"""A payload without what it says: its keys, and of each value the kind and size. Pure.
+"""The shape of a payload without its values: its keys, and of each value the kind and size. Pure.
 
-For people who look at a refused event: it is personal, and more so where it is not what it should be.
+For operators who look at a refused event: its values are personal data.
 """
 
 import re
 from typing import Any
 
 MOST_ITEMS = 50
-# A key that looks like a name of a field. Where a person's data stands in the key, it does not.
+# A key that looks like the name of a field. A key that holds a person's data does not.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}(?:[_.:-][A-Za-z][A-Za-z0-9]{0,39}){0,5}")
 
 
 def shape_of(value: Any) -> Any:
-    """For JSON: objects and lists keep their form."""
+    """The shape, as JSON values: objects and lists keep their form."""
     match value:
         case dict():
             shown = {_name(key): shape_of(inner) for key, inner in list(value.items())[:MOST_ITEMS]}

@@ -1,13 +1,13 @@
-"""Keeps kombu from unpacking what a stranger has packed."""
+"""Stops kombu from decompressing a message that another project has compressed."""
 
 from typing import Any
 
 
 class Undecoded:
-    """For a class of kombu's messages: `body` stays as it came.
+    """A mixin for a class of kombu's messages: `body` stays as it came.
 
-    kombu unpacks a body as soon as a header `compression` asks for it, without a bound: a few kilobytes can become
-    gigabytes. It does not where it has noted errors before, so there is one, until the message is made.
+    kombu decompresses a body as soon as a header `compression` asks for it, without a bound: a few kilobytes can
+    become gigabytes. kombu does not decompress a message that has errors. So the message has an error until it is made.
     """
 
     errors: Any = ("not to be unpacked",)

@@ -1,10 +1,10 @@
 """kombu's Redis transport, with the window closed in which a killed consumer loses an entry.
 
-kombu pops an entry, and writes down only then that it holds it: an entry that lies in between, in the socket or in a
-process that is killed, is gone. Here a script takes entries and writes them down in one step, and nothing is popped
-any other way. What wakes the consumer is a `BLMOVE` from the end of the list to the same end, which moves nothing.
+kombu pops an entry, and notes only afterwards that it holds the entry. An entry in between, in the socket or in a
+process that is killed, is lost. Here a script takes entries and notes them in one step, and nothing pops entries in
+any other way. The consumer waits with a `BLMOVE` from the end of the list to the same end, which moves nothing.
 
-kombu also ends the consumer at an entry that is no envelope of its own; here it becomes a message that says so.
+kombu also ends the consumer at an entry that is no kombu envelope; here such an entry becomes a broken message.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,10 +20,11 @@ from kombu.transport import redis, virtual
 from worker.inbound.bus.raw_messages import Undecoded
 from worker.inbound.bus.redis_entry import opened
 
-# An entry that was taken and not settled for so long goes back; who holds it and lives says so three times as often.
+# An entry that was taken and not settled for so long goes back. A living consumer renews its entries three times as
+# often.
 TAKEN_SECONDS = 10.0
 MOST_AT_ONCE = 500
-# As RabbitMQ's `x-delivery-limit`: what was taken more often than this, and never settled, is refused.
+# As RabbitMQ's `x-delivery-limit`: an entry that was taken more often than this, and never settled, is refused.
 MOST_TIMES = 20
 
 # An entry that was taken is kept as "TIMES:ENTRY", where TIMES is how often it was given back before.
@@ -73,11 +74,11 @@ for _, tag in ipairs(ARGV) do redis.call('ZADD', KEYS[2], 'XX', string.format('%
 
 @dataclass(frozen=True)
 class Keys:
-    """Our own keys beside a queue's list, so that Celery on the same Redis database has nothing to do with them."""
+    """Our own keys next to a queue's list, so that Celery on the same Redis database does not touch them."""
 
-    taken: str  # hash: who holds what, by delivery tag
+    taken: str  # hash: the entries that consumers hold, by delivery tag
     index: str  # sorted set: since when
-    returned: str  # list: what was given back, taken before anything else
+    returned: str  # list: entries that were given back; they are taken first
 
     def all(self) -> list[str]:
         return [self.taken, self.index, self.returned]
@@ -97,7 +98,7 @@ class RedisMessage(Undecoded, virtual.Message):
 
 
 class QoS(redis.QoS):
-    """What this consumer holds. The script has written it down already."""
+    """The entries that this consumer holds. The script has noted them already."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         virtual.QoS.append(self, message, delivery_tag)
@@ -106,11 +107,11 @@ class QoS(redis.QoS):
         self.channel.give_back([tag])
 
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
-        """Nothing: taking gives back what others have left, by Redis's own clock."""
+        """Do nothing: the TAKE script gives back the entries of consumers that are gone, by Redis's own clock."""
 
 
 class Channel(redis.Channel):
-    """Takes from one queue."""
+    """Takes entries from one queue."""
 
     _in_poll: Any
     _brpop_sent_at: Any
@@ -129,7 +130,7 @@ class Channel(redis.Channel):
         try:
             self.client.parse_response(self.client.connection, "BLMOVE", **options)
         except self.connection_errors:
-            self.client.connection.disconnect()  # the next round connects anew
+            self.client.connection.disconnect()  # the next round opens a new connection
             raise
         finally:
             self._in_poll = None
@@ -161,7 +162,7 @@ class Channel(redis.Channel):
         return list(_payloads(zip(tags, kept, strict=False), queue))
 
     def give_back(self, tags: Iterable[str]) -> None:
-        """Have somebody else take these entries, as if they had not been taken."""
+        """Give these entries back, so that another consumer takes them."""
         self._run(GIVE_BACK, tags)
 
     @property
@@ -169,11 +170,11 @@ class Channel(redis.Channel):
         return float(self.visibility_timeout) / 3
 
     def keep(self) -> None:
-        """Say that this consumer lives, and still holds what it has taken."""
+        """Renew the entries of this consumer, which still holds them."""
         self._run(KEEP, [tag for tag in self.qos._delivered if tag not in self.qos._dirty])
 
     def ack_all(self, tags: list[str]) -> None:
-        """Acknowledge, in one step."""
+        """Acknowledge these entries in one step."""
         with self.conn_or_acquire() as client:
             pipe = client.pipeline()
             pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
@@ -181,7 +182,7 @@ class Channel(redis.Channel):
             virtual.QoS.ack(self.qos, tag)
 
     def _run(self, script: str, tags: Iterable[str]) -> None:
-        # Kept and given back by the queue's own keys, which the connection was made with.
+        # The queue's own keys, which the connection was made with.
         keys = keys_of(self.unacked_key.removesuffix(".taken")).all()
         if given := list(tags):
             with self.conn_or_acquire() as client:
@@ -198,7 +199,7 @@ class Transport(redis.Transport):
 
 
 def _payloads(taken: Iterable[tuple[str, bytes]], queue: str) -> Iterator[dict[str, Any]]:
-    """As kombu's virtual channels hand messages on."""
+    """The payloads as kombu's virtual channels pass them on."""
     for tag, kept in taken:
         times, _, raw = kept.partition(b":")
         entry = opened(raw)

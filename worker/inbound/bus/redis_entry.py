@@ -1,4 +1,4 @@
-"""What lies in a Redis list: kombu's envelope, or anything else that somebody pushed there. Pure."""
+"""An entry of a Redis list: kombu's envelope, or anything else that a producer pushed there. Pure."""
 
 import binascii
 import json
@@ -15,7 +15,7 @@ LARGEST_ENTRY = 2 * LARGEST
 
 @dataclass(frozen=True, repr=False)
 class Entry:
-    """An entry opened. `broken` says why it is no envelope; its body is then the whole entry. Personal, so no repr."""
+    """An entry, read. `broken`: why it is no envelope; its body is then the whole entry. Personal data, so no repr."""
 
     body: bytes
     content_type: str | None = None
@@ -26,7 +26,7 @@ class Entry:
 
 
 def opened(raw: bytes, *, largest: int | None = LARGEST_ENTRY) -> Entry:
-    """Never raises, whatever the entry is. `largest`: bytes; None for what we have put into an envelope ourselves."""
+    """Read an entry. Never raises. `largest`: bytes; None for entries that this program has put into an envelope."""
     if largest is not None and len(raw) > largest:
         return Entry(raw, broken=f"the entry has more than {largest:,} bytes")
     found = read_object(raw)

@@ -1,7 +1,7 @@
-"""Exchanges and queues: what they are called, how they are made, and how somebody else's are looked at.
+"""Exchanges and queues: their names, how they are declared, and how existing ones are checked.
 
-    source exchange (topic) ──#──▶ queue ──┬─ what we refuse, with x-reason ─────▶ dead exchange ──#──▶ dead queue
-                                           └─ what was taken too often: x-death ─▶
+    source exchange (topic) ──#──▶ queue ──┬─ refused, with x-reason ────────────▶ dead exchange ──#──▶ dead queue
+                                           └─ delivered too often: x-death ──────▶
 
 On Redis a queue is a list: there is nothing to declare but the binding that other users of kombu read.
 """
@@ -18,13 +18,13 @@ from kombu.entity import Exchange, Queue
 from worker.foundation.broker_faults import NEVER
 from worker.settings.outside import Bus
 
-# A message that was handed out so often and never settled goes to the dead queue: it may be what kills consumers.
+# A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.
 DELIVERY_LIMIT = 20
 OLDEST_REDIS = (6, 2)  # BLMOVE
 
 
 class Unfit(Exception):
-    """The bus is not as it is needed. The text says what is missing or differs, and what to do."""
+    """The bus does not fit. The text names what is missing or differs, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Topology:
 
     @property
     def dead_exchange(self) -> str:
-        """Where refused messages are published to: on Redis straight to the list."""
+        """The exchange that refused messages are published to; "" on Redis, where they go straight to the list."""
         return self.dead if self.on_amqp else ""
 
     @property
@@ -56,7 +56,7 @@ class Topology:
             "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": self.dead,
             "x-dead-letter-routing-key": self.queue,
-            # Else a message that goes to the dead queue is lost where that cannot take it just then.
+            # Without this a message is lost when the dead queue cannot take it at that moment.
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
@@ -71,9 +71,9 @@ def topology_of(bus: Bus) -> Topology:
 
 
 def prepare(connection: Any, topology: Topology, *, declare: bool, warn: Callable[[str], None]) -> None:
-    """Make what is missing, or without `declare` look whether all is there. Raises Unfit.
+    """Declare what is missing, or without `declare` check that all exists. Raises Unfit.
 
-    `warn` is told where the queues are there and differ from what `declare` would make.
+    `warn` is called where a queue exists and differs from what `declare` would make.
     """
     if topology.on_amqp:
         _declare_amqp(connection, topology) if declare else _check_amqp(connection, topology, warn)
@@ -104,16 +104,16 @@ def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]
     missing += [f"the queue {name}" for name in queues if not _has_queue(connection, name)]
     if missing:
         raise Unfit(
-            f"bus: RabbitMQ has not {', '.join(missing)}, and bus.declare is false:"
+            f"bus: RabbitMQ lacks {', '.join(missing)}, and bus.declare is false:"
             " declare them as docs/bus.md says, or set bus.declare = true"
         )
     for name, arguments in ((topology.queue, topology.queue_arguments), (topology.dead, topology.dead_arguments)):
-        # It is there, so nothing is made by this; who may not configure is not told of differences.
+        # The queue exists, so this declares nothing. A user without the configure right learns of no differences.
         try:
             with connection.channel() as channel:
                 Queue(name, durable=True, queue_arguments=arguments).bind(channel).queue_declare()
         except PreconditionFailed as error:
-            warn(f"bus: the queue {name} differs from what docs/bus.md says{_where(error)}; it is used as it is")
+            warn(f"bus: the queue {name} differs from docs/bus.md{_where(error)}; it is used as it is")
         except AccessRefused:
             pass
 
@@ -151,7 +151,7 @@ def _explained(what: str, name: str) -> Iterator[None]:
         yield
     except PreconditionFailed as error:
         raise Unfit(
-            f"bus: the {what} {name} is there already and differs{_where(error)}. RabbitMQ cannot change it: delete it"
+            f"bus: the {what} {name} exists and differs{_where(error)}. RabbitMQ cannot change it: delete it"
             " once it is empty, name another in [bus], or set bus.declare = false to use it as it is"
         ) from None
     except AccessRefused:

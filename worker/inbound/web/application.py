@@ -11,41 +11,44 @@ from typing import Any
 from aiohttp import web
 
 from worker.domain.events.incoming import Event, Receipt
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
+from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.inbound.event_receiver import Receiver
-from worker.inbound.web.batching import Batcher, Receive, Ring
+from worker.inbound.web.batching import Batcher, Receive
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.problems import PROBLEM, problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
+from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.inbound.web.webhooks import Processing, WebhookRoutes
 from worker.store.inbox.event_status import EventStatuses
 from worker.store.webhooks.webhooks import Arrived, Kept
 
 log = logging.getLogger(__name__)
 
-# For the database: a chunk of events and one of webhooks, one that works webhooks off, a look for links, and two for
-# what is asked.
+# Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
+# for links, and two for queries.
 THREADS = 6
 CHUNKS, READINESS, WAITING = (
     web.AppKey("chunks", Batcher),
     web.AppKey("ready", Readiness),
     web.AppKey("waiting", Waiting),
 )
-ROUTE = web.RequestKey("route", str)  # where a request keeps which route it took, for the log
+ROUTE = web.RequestKey("route", str)  # the key under which a request stores its route, for the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def no_bell(_step: str, _name: str) -> None:
-    """Where nobody can be rung: the sweep finds what is due, within a second."""
+def no_wake_up(_wake_up: WakeUp) -> None:
+    """No wake-up can be sent: the sweep finds what is due within a second."""
 
 
 def app(
     parts: Parts,
     *,
-    ring: Ring = no_bell,
+    wake: Wake = no_wake_up,
     receive: Receive[Event, Receipt] | None = None,
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
@@ -53,10 +56,10 @@ def app(
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
     /healthz and /readyz, to run or to mount.
 
-    `parts` stay the caller's to close. `ring(step, name)` is told what is due once it is committed, on the loop, and
-    must return at once: `wakeups.ring_soon`. `body_seconds` bounds how long one body may take, `room` how many
-    bytes of large ones are held at a time: of webhooks, and of events that only say that they are signed. The database
-    may be away, or not yet upgraded, when it starts.
+    The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
+    return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
+    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. The
+    database may be unreachable, or not yet upgraded, when the application starts.
     """
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
 
@@ -65,17 +68,43 @@ def app(
 
     statuses = EventStatuses(parts.database, parts.keyring)
     waiting = Waiting(lambda job_ids: statuses.hand_out(job_ids, now=parts.clock()), in_thread)
-    chunks = Batcher(receive or Receiver(parts).receive, ring, in_thread)
-    readiness = Readiness(parts)
-    processed = Processing(lambda: process_webhooks(parts) if readiness.why_not is None else set(), ring, in_thread)
+    chunks = Batcher(receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive, wake, in_thread)
+
+    def prepare() -> None:
+        check_keys(parts.database, parts.keyring)
+        parts.ready()
+
+    readiness = Readiness(parts.database, prepare=prepare, set_clock=parts.set_clock)
+
+    def process_kept() -> set[WakeUp]:
+        return process_webhooks(parts.webhooks, parts.clock) if readiness.why_not is None else set()
+
+    processed = Processing(process_kept, wake, in_thread)
 
     def keep(chunk: Sequence[Arrived]) -> Kept:
         return parts.webhooks.keep(chunk, now=parts.clock())
 
     webhooks = WebhookRoutes(
-        parts, Batcher(keep, ring, in_thread), readiness, in_thread, processed, body_seconds=body_seconds, room=room
+        account_sources(parts.accounts, parts.keyring, parts.clock),
+        sender_sources(parts.settings, parts.keyring, parts.clock),
+        Batcher(keep, wake, in_thread),
+        readiness,
+        in_thread,
+        processed,
+        body_seconds=body_seconds,
+        room=room,
     )
-    events = Events(parts, chunks, waiting, statuses, readiness, in_thread, body_seconds=body_seconds, room=room)
+    events = Events(
+        parts.settings.web,
+        parts.clock,
+        chunks,
+        waiting,
+        statuses,
+        readiness,
+        in_thread,
+        body_seconds=body_seconds,
+        room=room,
+    )
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:
@@ -87,29 +116,29 @@ def app(
 
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
-        beside = [
+        tasks = [
             asyncio.create_task(readiness.keep_looking(in_thread)),
             asyncio.create_task(processed.keep_working()),
         ]
         yield
-        for task in beside:
+        for task in tasks:
             task.cancel()
-        for task in beside:
+        for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
         threads.shutdown()
 
-    async def answer_those_who_wait(_application: web.Application) -> None:
+    async def answer_waiting_requests(_application: web.Application) -> None:
         waiting.close()
 
     made = web.Application(middlewares=[_as_problems])
     made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
-    made.on_shutdown.append(answer_those_who_wait)
+    made.on_shutdown.append(answer_waiting_requests)
     made.router.add_post("/events", events.post)
     made.router.add_get("/events/{id}", events.get, name=ADDRESS)
     made.router.add_post("/webhooks/{account}", webhooks.provider)
-    # FrankieOne appends its request's id to the address that was registered, which may end in a secret.
+    # FrankieOne appends its request's id to the registered address, which may end in a secret.
     made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
     made.router.add_post("/callbacks/{sender}", webhooks.sender)
     made.router.add_get("/healthz", alive)
@@ -119,7 +148,7 @@ def app(
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What aiohttp itself refuses (an unknown path, another method), and bugs, are told in the same form."""
+    """Answer what aiohttp itself refuses (an unknown path, another method), and bugs, in the same form."""
     resource = request.match_info.route.resource
     request[ROUTE] = resource.canonical if resource is not None else "-"
     try:
@@ -130,5 +159,5 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return problem(error.status, HTTPStatus(error.status).phrase.lower(), headers=allowed)
     except Exception:
-        log.exception("a request ended with a bug of ours")  # of which the log shows the kind and the place only
+        log.exception("a request ended with a bug of ours")  # the log shows only its kind and place
         return problem(500, "a bug of ours; the log names it")

@@ -1,6 +1,6 @@
-"""What arrives together is committed together: one chunk is on its way to the database, the next one gathers.
+"""Commits together what arrives together: one chunk is on its way to the database, the next chunk gathers.
 
-A commit's cost is then shared by all who wait, and one that comes alone does not wait for others.
+All requests of a chunk share the cost of its commit, and a single request does not wait for more.
 """
 
 import asyncio
@@ -11,59 +11,60 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from worker.domain.model.wakeups import Wake, WakeUp
+
 log = logging.getLogger(__name__)
 
-MOST = 100  # of one transaction
-MOST_WAITING = 2000  # beyond that the database is not keeping up, and their senders should try later
+MOST = 100  # items in one transaction
+MOST_WAITING = 2000  # beyond that the database does not keep up, and senders should try again later
 
 Given = TypeVar("Given", contravariant=True)
 Became = TypeVar("Became", covariant=True)
 
 
 class Taken(Protocol[Became]):
-    """What became of each of a chunk, in their order; and (step, name) of what is due by that."""
+    """The result of a chunk: a receipt for each item, in their order, and the wake-ups for what became due."""
 
     @property
     def receipts(self) -> Sequence[Became]: ...
     @property
-    def due(self) -> frozenset[tuple[str, str]]: ...
+    def due(self) -> frozenset[WakeUp]: ...
 
 
 class Receive(Protocol[Given, Became]):
-    """Blocking; raises sqlalchemy's OperationalError while the database is away."""
+    """Blocking; raises sqlalchemy's OperationalError while the database cannot be reached."""
 
     def __call__(self, chunk: Sequence[Given], /) -> Taken[Became]: ...
 
 
 One = TypeVar("One")
 Receipt = TypeVar("Receipt")
-Ring = Callable[[str, str], object]  # (step, name), as `wakeups.ring_soon`; must return at once
 InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 
 class TooMany(Exception):
-    """More wait than are taken in."""
+    """Too many items wait already."""
 
 
 class Batcher(Generic[One, Receipt]):
-    """Takes in one chunk after the other. Belongs to one loop."""
+    """Takes in one chunk after another. Belongs to one loop."""
 
-    def __init__(self, receive: Receive[One, Receipt], ring: Ring, in_thread: InThread) -> None:
+    def __init__(self, receive: Receive[One, Receipt], wake: Wake, in_thread: InThread) -> None:
         self._receive = receive
-        self._ring = ring
+        self._wake = wake
         self._in_thread = in_thread
         self._waiting: deque[tuple[One, asyncio.Future[Receipt]]] = deque()
         self._working: asyncio.Task[None] | None = None
 
     @property
     def gathered(self) -> int:
-        """How many wait for the chunk before them."""
+        """How many items wait for the chunk before them."""
         return len(self._waiting)
 
     async def take_in(self, one: One) -> Receipt:
-        """What became of it, once it is committed and those who work it were rung for.
+        """The item's receipt, once it is committed and its dispatchers are woken.
 
-        Raises TooMany, and what the receiving raises.
+        Raises TooMany, and what `receive` raises.
         """
         if len(self._waiting) >= MOST_WAITING:
             raise TooMany
@@ -85,7 +86,7 @@ class Batcher(Generic[One, Receipt]):
             received = await self._in_thread(self._receive, [one for one, _ in chunk])
         except Exception as error:
             if len(chunk) > 1 and not isinstance(error, sa.exc.OperationalError):
-                # A bug that one of them uncovers must not refuse the others.
+                # A bug that one item triggers must not refuse the rest of the chunk.
                 for each in chunk:
                     await self._settle([each])
                 return
@@ -93,8 +94,8 @@ class Batcher(Generic[One, Receipt]):
                 if not receipt.done():
                     receipt.set_exception(error)
             return
-        for step, name in received.due:
-            self._ring(step, name)
+        for wake_up in received.due:
+            self._wake(wake_up)
         for (_, receipt), became in zip(chunk, received.receipts, strict=True):
             if not receipt.done():
                 receipt.set_result(became)

@@ -1,4 +1,4 @@
-"""Who sends events: whoever has one of the keys, or signs with it. Pure.
+"""Checks a sender of events: the sender shows one of the keys, or signs with it. Pure.
 
 A signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over the message's id, its time and its
 body, so that the key itself never travels.
@@ -18,13 +18,13 @@ SIGNATURE_HEADERS = (ID, TIMESTAMP, SIGNATURE)
 
 @dataclass(frozen=True)
 class Stranger:
-    """Somebody whose credentials were not accepted; `reason` names none of them."""
+    """A sender whose credentials were not accepted. `reason` holds no part of them."""
 
     reason: str
 
 
 def bearer(authorization: str, keys: Sequence[str]) -> int | Stranger:
-    """Which of the keys an `Authorization` header holds. Takes as long whether it is the first, the last or none."""
+    """Which of the keys an `Authorization` header holds. The time it takes does not depend on which."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer":
         return Stranger("the Authorization header is not Bearer")
@@ -33,7 +33,7 @@ def bearer(authorization: str, keys: Sequence[str]) -> int | Stranger:
 
 
 def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | None:
-    """Why a signature need not be looked at: headers are missing, or its time is past or ahead. For before the body
+    """Why a signature cannot be right: headers are missing, or its time is past or ahead. To be called before the body
     is read."""
     if missing := [name for name in SIGNATURE_HEADERS if not headers.get(name)]:
         return Stranger(f"a signed event also needs the header {missing[0]}")
@@ -46,24 +46,24 @@ def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | Non
 
 
 def signed_at(headers: Mapping[str, str]) -> datetime:
-    """When a message was signed, to the second, aware UTC; for one that `signed_recently` has nothing against."""
+    """When a message was signed, to the second, aware UTC; for a message that `signed_recently` accepts."""
     return datetime.fromtimestamp(int(headers[TIMESTAMP]), UTC)
 
 
 def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[str], now: datetime) -> int | Stranger:
-    """Which of the keys a message was signed with: one of its signatures must be right."""
+    """The index of the key that a message was signed with: one of its signatures must be right."""
     if stranger := signed_recently(headers, now):
         return stranger
     signed = b"%s.%s.%s" % (_octets(headers[ID]), _octets(headers[TIMESTAMP]), body)
     given = [_octets(one) for one in headers[SIGNATURE].split()[:MOST_SIGNATURES]]
     expected = [b"v1," + b64encode(hmac.digest(secret(key), signed, sha256)) for key in keys]
-    # Each is compared with each, whatever was found before.
+    # Each signature is compared with each key, also after a match.
     found = _which([any([_same(ours, theirs) for theirs in given]) for ours in expected])
     return found if found is not None else Stranger("no signature fits")
 
 
 def _same(ours: bytes, theirs: bytes) -> bool:
-    # By their hashes, which are of one length whatever was sent.
+    # Compares hashes, which have the same length whatever was sent.
     return hmac.compare_digest(sha256(ours).digest(), sha256(theirs).digest())
 
 
@@ -72,5 +72,5 @@ def _which(fits: Sequence[bool]) -> int | None:
 
 
 def _octets(header: str) -> bytes:
-    # As they came: aiohttp keeps what is not UTF-8 as halves of surrogate pairs.
+    # The bytes as they came: aiohttp keeps bytes that are not UTF-8 as halves of surrogate pairs.
     return header.encode("utf-8", "surrogateescape")

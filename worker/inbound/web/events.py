@@ -1,4 +1,4 @@
-"""POST /events and GET /events/ID: events over HTTP, and what became of them."""
+"""POST /events and GET /events/ID: takes events over HTTP, and reports their status."""
 
 import logging
 import uuid
@@ -11,8 +11,7 @@ from aiohttp import web
 
 from worker.domain.events.cloudevents import LARGEST, Unreadable, read
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
-from worker.engine.container import Parts
-from worker.foundation.clock import monotonic
+from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web import credentials
 from worker.inbound.web.batching import Batcher, InThread, TooMany
@@ -23,20 +22,22 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
+from worker.settings.outside import Web
 from worker.store.base.database import reason
 from worker.store.inbox.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.store.inbox.inbox import CONFLICT
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 2  # what is told to those who come while the database is away
+RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be reached
 ADDRESS = "event"  # the name of the route of one event
 
 
 class Events:
     def __init__(
         self,
-        parts: Parts,
+        settings: Web,
+        clock: Clock,
         chunks: Batcher[Event, Receipt],
         waiting: Waiting,
         statuses: EventStatuses,
@@ -46,24 +47,24 @@ class Events:
         body_seconds: float,
         room: int,
     ) -> None:
-        """`room` is how many bytes of large bodies are held at a time of who has not shown a key."""
-        self._keys = parts.settings.web.event_keys
-        self._allowance = Allowance(parts.settings.web.event_limit)
-        self._clock = parts.clock
+        """`room`: how many bytes of large bodies are held at a time, of senders without a key."""
+        self._keys = settings.event_keys
+        self._allowance = Allowance(settings.event_limit)
+        self._clock = clock
         self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
         self._readiness = readiness
         self._in_thread = in_thread
         self._body_seconds = body_seconds
         self._room = Room(room)
-        self._away = Outage(log)
+        self._outage = Outage(log)
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take an event in, and answer with its address, or with the link where the sender waits for it."""
+        """Take an event in. Answer with its address, or with the link where the sender waits for the link."""
         try:
             return await self._post(request)
         except Unacceptable as error:
             answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
-            # What is left of the body is not waited for.
+            # The rest of the body is not read.
             answer.force_close()
             return answer
 
@@ -76,12 +77,12 @@ class Events:
         if key is not None and (refused := self._too_often(key)):
             return refused
         check_before_the_body(request)
-        beside = attributes(request)
+        given = attributes(request)
         if key is not None:
             content = await body(request, seconds=self._body_seconds)
         else:
-            if beside:
-                # The same data cancels a customer and erases one: who has a copy must not choose.
+            if given:
+                # The same data can cancel a customer and erase one: the owner of a copy must not choose.
                 raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
             content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
             signer = credentials.signature(request.headers, content, self._secrets(), self._clock())
@@ -89,25 +90,25 @@ class Events:
                 return _stranger(signer)
             if refused := self._too_often(signer):
                 return refused
-        event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=beside)
+        event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
         if isinstance(event, Unreadable):
             return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
         try:
             receipt = await self._chunks.take_in(event)
-            self._away.over("the database is there again: events are taken")
+            self._outage.over("the database is back: taking events")
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
                 return problem(409 if receipt.reason == CONFLICT else 422, receipt.reason, problems=receipt.problems)
             wait = preferred_wait(request.headers.getall("Prefer", [])) if event.kind is EventKind.REQUESTED else 0
             return await self._answered(request, receipt, wait, signed=key is None)
         except TooMany:
-            return problem(503, "more events come than can be taken", retry_after=RETRY_SECONDS)
+            return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
-            self._away.lasts(f"the database is away, events are refused: {reason(error)}", monotonic())
-            # Whether it was taken is not known where the commit's answer was lost; the same event again does no harm.
-            return problem(503, "the database is away; send the same event again", retry_after=RETRY_SECONDS)
+            self._outage.lasts(f"the database cannot be reached, events are refused: {reason(error)}", monotonic())
+            # The event may be taken where the commit's answer was lost; sending it again does no harm.
+            return problem(503, "the database cannot be reached; send the same event again", retry_after=RETRY_SECONDS)
 
     async def get(self, request: web.Request) -> web.Response:
-        """What became of an event."""
+        """Report the status of an event."""
         key = self._recognised(request)
         if isinstance(key, web.Response):
             return key
@@ -122,16 +123,16 @@ class Events:
         try:
             status = await self._in_thread(self._statuses.of, event_id)
         except sa.exc.OperationalError:
-            return problem(503, "the database is away", retry_after=RETRY_SECONDS)
+            return problem(503, "the database cannot be reached", retry_after=RETRY_SECONDS)
         if status is None:
-            return problem(404, "there is no such event", hint="of an event that was refused nothing is kept")
-        return web.json_response(_told(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
+            return problem(404, "there is no such event", hint="a refused event is not stored")
+        return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
 
     def _secrets(self) -> Sequence[str]:
         return [key.reveal() for key in self._keys]
 
     def _recognised(self, request: web.Request) -> int | web.Response | None:
-        """Which key the request came with; None: it is signed, which its body will tell; or the refusal."""
+        """The index of the request's key; None where it is signed, which needs its body; or the refusal."""
         if not self._keys:
             return problem(403, "no event_keys are configured", hint="add event_keys to [web] in onboarding.toml")
         if "Authorization" not in request.headers and "webhook-signature" in request.headers:
@@ -147,33 +148,33 @@ class Events:
         return problem(429, "more events than event_limit allows this key", retry_after=seconds) if seconds else None
 
     async def _answered(self, request: web.Request, receipt: Receipt, wait: int, *, signed: bool) -> web.Response:
-        assert receipt.id is not None  # noqa: S101 -- the caller has looked; for the type checker
+        assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
         address = _address(request, receipt.id)
-        told: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
+        answer: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
         if receipt.reason:
-            told["detail"] = receipt.reason
+            answer["detail"] = receipt.reason
         headers = {"Location": address, "Cache-Control": "no-store"}
         if receipt.outcome is Outcome.DUPLICATE:
             status = await self._in_thread(self._statuses.of, receipt.id)
-            told |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
+            answer |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
             if signed and (status is None or credentials.signed_at(request.headers) <= status.received_at):
-                # The very message, or a copy: that somebody waits for the link is not signed, and who has but a copy of
-                # the message is not to be given it.
+                # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
+                # link.
                 wait = 0
         link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
             link_status = await self._waiting.wait(receipt.job_id, wait)
             headers["Preference-Applied"] = f"wait={wait}"
         if link_status is not None:
-            told["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}
+            answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}
         if link_status is not None and link_status.link:
             expires = {"expires_at": _written(link_status.expires_at)}
-            return web.json_response(told | {"link": link_status.link} | expires, headers=headers)
-        return web.json_response(told, status=202, headers=headers)
+            return web.json_response(answer | {"link": link_status.link} | expires, headers=headers)
+        return web.json_response(answer, status=202, headers=headers)
 
 
 def _address(request: web.Request, event_id: uuid.UUID) -> str:
-    # With the path that this application is mounted under, if it is.
+    # It includes the path that this application is mounted under, if it is mounted.
     return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
 
 
@@ -181,8 +182,8 @@ def _stranger(stranger: Stranger) -> web.Response:
     return problem(401, stranger.reason, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _told(status: EventStatus, address: str) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _as_json(status: EventStatus, address: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
         "id": str(status.id),
         "href": address,
         "type": status.kind.value,
@@ -194,7 +195,7 @@ def _told(status: EventStatus, address: str) -> dict[str, Any]:
     }
     job = status.job
     if job is not None:
-        told["job"] = {
+        answer["job"] = {
             "id": job.id,
             "batch": job.batch_id,
             "state": job.state.value,
@@ -211,8 +212,8 @@ def _told(status: EventStatus, address: str) -> dict[str, Any]:
             },
         }
     elif status.job_id is not None:
-        told["job"] = {"id": status.job_id, "state": "purged"}
-    return told
+        answer["job"] = {"id": status.job_id, "state": "purged"}
+    return answer
 
 
 def _written(at: datetime | None) -> str | None:

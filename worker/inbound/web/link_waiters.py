@@ -1,4 +1,4 @@
-"""Those who wait for a link: one look for all of them, some dozens of times a second and only while somebody waits."""
+"""Lets requests wait for a link: one query for all of them, some dozens of times a second, only while requests wait."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from worker.store.inbox.event_status import LinkStatus
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.03
-MOST = 1000  # who come later are answered at once, without the link
+MOST = 1000  # further requests are answered at once, without the link
 
-Look = Callable[[Sequence[int]], dict[int, LinkStatus]]  # job ids, one for each who waits; blocking
+Look = Callable[[Sequence[int]], dict[int, LinkStatus]]  # job ids, one for each waiting request; blocking
 
 
 class Waiting:
-    """Belongs to one loop."""
+    """The requests that wait for a link. Belongs to one loop."""
 
     def __init__(self, look: Look, in_thread: InThread, *, pause: float = PAUSE_SECONDS) -> None:
         self._look = look
@@ -30,10 +30,10 @@ class Waiting:
         self._waiters: dict[asyncio.Future[LinkStatus | None], int] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
-        self._away = Outage(log)
+        self._outage = Outage(log)
 
     async def wait(self, job_id: int, seconds: float) -> LinkStatus | None:
-        """Where the job stands once that is decided; None when it was not within so many seconds."""
+        """The job's link status once it is decided; None when it is not decided within so many seconds."""
         if self._closed or len(self._waiters) >= MOST:
             return None
         decided: asyncio.Future[LinkStatus | None] = asyncio.get_running_loop().create_future()
@@ -49,7 +49,7 @@ class Waiting:
             self._waiters.pop(decided, None)
 
     def close(self) -> None:
-        """Have nobody wait any longer."""
+        """Answer all waiting requests now."""
         self._closed = True
         for decided in list(self._waiters):
             if not decided.done():
@@ -68,12 +68,14 @@ class Waiting:
         try:
             link_statuses = await self._in_thread(self._look, list(waiters.values()))
         except sa.exc.OperationalError as error:
-            self._away.lasts(f"the database is away, links are waited for: {reason(error)}", monotonic())
+            self._outage.lasts(
+                f"the database cannot be reached, requests wait for their links: {reason(error)}", monotonic()
+            )
             return
-        except Exception:  # whoever waits is answered without a link, and the next one is looked for all the same
+        except Exception:  # waiting requests are answered without a link, and later requests wait as usual
             log.exception("looking for links ended with a bug of ours")
             link_statuses = {}
-        self._away.over("the database is there again: links are looked for")
+        self._outage.over("the database is back: looking for links")
         for decided, job_id in waiters.items():
             link_status = link_statuses.get(job_id)
             if not decided.done() and (link_status is None or link_status.decided):

@@ -1,4 +1,4 @@
-"""The `Prefer` header (RFC 7240), of which we know `wait`. Pure."""
+"""The `Prefer` header (RFC 7240), of which only `wait` is read. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', 
 
 
 def preferred_wait(headers: Sequence[str]) -> int:
-    """For how many seconds somebody would wait, at most LONGEST_WAIT; 0 where the headers do not say so.
+    """For how many seconds the caller would wait, at most LONGEST_WAIT; 0 without such a header.
 
-    Of several the first counts. What cannot be read is no preference, as the RFC has it.
+    The first of several counts. A header that cannot be read is no preference, as the RFC requires.
     """
     for preference in ",".join(headers).split(","):
         found = _WAIT.fullmatch(preference)

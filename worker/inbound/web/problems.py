@@ -1,4 +1,4 @@
-"""Answers that say what is wrong (RFC 9457): by column, what to do, and never a value that was sent."""
+"""Answers that describe a problem (RFC 9457): by column, with what to do, and never with a value that was sent."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def problem(
     retry_after: float | None = None,
     headers: dict[str, str] | None = None,
 ) -> web.Response:
-    """The answer. Where there are no problems by column, `detail` and `hint` are the only one. `retry_after` is in
+    """The answer. Without problems by column, `detail` and `hint` make the only problem. `retry_after` is in
     seconds."""
     given = dict(headers or {})
     if retry_after is not None:

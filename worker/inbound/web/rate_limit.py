@@ -1,4 +1,4 @@
-"""How many events each key may post. Counted in this process alone: a second one allows as many again."""
+"""Limits the events that each key may post. It counts in this process only: a second process allows as many again."""
 
 from worker.domain.limits.rate_limits import Limit
 
@@ -9,10 +9,10 @@ class Allowance:
     def __init__(self, limit: Limit) -> None:
         self._most = float(limit.count)
         self._per_second = limit.count / limit.period.total_seconds()
-        self._left: dict[int, tuple[float, float]] = {}  # by key: so many at that time
+        self._left: dict[int, tuple[float, float]] = {}  # by key: events left, and when
 
     def take(self, key: int, now: float) -> float:
-        """Zero, and it is taken; or after how many seconds there is one again."""
+        """Count one event and return zero; or return after how many seconds the key may post again."""
         left, at = self._left.get(key, (self._most, now))
         left = min(self._most, left + (now - at) * self._per_second)
         taken = left >= 1

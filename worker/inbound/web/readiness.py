@@ -1,42 +1,43 @@
-"""Whether events can be taken: the database is there and at this release's schema. Looked at again and again."""
+"""Checks again and again whether events can be taken: the database answers, and is at this release's schema."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from worker.engine.container import Parts
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import InThread
 from worker.settings import SettingsError
 from worker.store.base import schema
-from worker.store.base.database import reason
+from worker.store.base.database import Database, reason
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
-# What strangers may read: the driver's own words name the server and its user.
-AWAY = "the database cannot be reached"
+# What strangers may read: the driver's own message names the server and its user.
+UNREACHABLE = "the database cannot be reached"
 
 
 class Readiness:
-    """`why_not` says what is missing, for everybody to read; None when nothing is."""
+    """`why_not` names what is missing, without secrets; None when events can be taken."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, database: Database, *, prepare: Callable[[], None], set_clock: Callable[[], None]) -> None:
+        """`prepare` is called once, when the schema is first up to date; `set_clock` at each later check."""
+        self._database = database
+        self._prepare_once, self._set_clock = prepare, set_clock
         self._prepared = False
         self._outage = Outage(log)
-        self.why_not: str | None = "it has not looked at the database yet"
+        self.why_not: str | None = "the database has not been checked yet"
 
     def look(self) -> None:
-        """Look now. Blocks for as long as a connection may take; raises nothing that passes."""
-        told, logged = self._find_out()
-        self.why_not = told
+        """Check now. Blocks for as long as a connection may take; raises no error that passes by itself."""
+        self.why_not, logged = self._find_out()
         if logged:
-            self._outage.lasts(f"no events are taken: {logged}", monotonic())
+            self._outage.lasts(f"taking no events: {logged}", monotonic())
         else:
-            self._outage.over("the database is ready: events are taken")
+            self._outage.over("the database is ready: taking events")
 
     async def keep_looking(self, in_thread: InThread, *, every: float = LOOK_SECONDS) -> None:
         while True:
@@ -44,24 +45,22 @@ class Readiness:
             await in_thread(self.look)
 
     def _find_out(self) -> tuple[str | None, str | None]:
-        """What is missing, for strangers and for the log."""
-        database = self._parts.database
+        """What is missing: the text for strangers, and the text for the log."""
         try:
-            not_ready = schema.why_not_ready(database)
+            not_ready = schema.why_not_ready(self._database)
             if not_ready is None:
                 self._prepare()
         except sa.exc.OperationalError as error:
-            return AWAY, f"{AWAY}: {reason(error)}"
+            return UNREACHABLE, f"{UNREACHABLE}: {reason(error)}"
         except SettingsError as error:
-            return "the encryption keys do not open what the database holds", str(error)
-        if not_ready is not None and not_ready.startswith(AWAY):
-            return AWAY, not_ready
+            return "the encryption keys do not decrypt what the database holds", str(error)
+        if not_ready is not None and not_ready.startswith(UNREACHABLE):
+            return UNREACHABLE, not_ready
         return not_ready, not_ready
 
     def _prepare(self) -> None:
         if not self._prepared:
-            self._parts.check_keys()
-            self._parts.ready()
+            self._prepare_once()
             self._prepared = True
         else:
-            self._parts.set_clock()
+            self._set_clock()

@@ -1,4 +1,4 @@
-"""Says that strangers were refused: how many, and why the last one was, once a minute at most, naming no value."""
+"""Logs refused requests: how many, and why the last one was refused. Once a minute at most, and without values."""
 
 import logging
 
@@ -11,12 +11,12 @@ class Refusals:
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._since = 0
-        self._said_at: float | None = None
+        self._logged_at: float | None = None
 
     def refused(self, source: str, why: str, now: float) -> None:
-        """`source` and `why` are words of ours: the account's name as it is configured, never as it was asked for."""
+        """`source` and `why` hold nothing of the request: the account's name is the configured one."""
         self._since += 1
-        if self._said_at is not None and now - self._said_at < EVERY_SECONDS:
+        if self._logged_at is not None and now - self._logged_at < EVERY_SECONDS:
             return
         self._log.warning("%d refused; the last for %s: %s", self._since, source, why)
-        self._said_at, self._since = now, 0
+        self._logged_at, self._since = now, 0

@@ -1,4 +1,4 @@
-"""An event out of an HTTP request: bounded in size and in time."""
+"""Reads an event from an HTTP request, bounded in size and in time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,16 +10,16 @@ from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.domain.events.cloudevents import LARGEST, is_json
 
-BODY_SECONDS = 10.0  # for all of it: who sends it drop by drop must not keep a place
-# Of bodies larger than nearly all: memory for the rest of them, whoever sends them.
+BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
+# Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
 FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
-# Who sends it has hung up in the middle, or lost count of it: no bug of ours, and often nobody reads an answer.
+# The sender hung up in the middle, or sent a wrong length. It is no bug, and often no client reads the answer.
 BROKEN_OFF = (ConnectionError, PayloadEncodingError, web.RequestPayloadError)
 _PREFIX = "ce-"
 
 
 class Unacceptable(Exception):
-    """The request cannot be read; `status` is what to answer, `args[0]` says why in our own words."""
+    """The request cannot be read. `status` is the answer's; `args[0]` is the reason, without values of the request."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -35,13 +35,13 @@ def attributes(request: web.Request) -> dict[str, str]:
             continue
         if name.removeprefix(_PREFIX) in found:
             raise Unacceptable(400, "a ce- header comes twice")
-        # Percent-encoded, as CloudEvents has it for HTTP. What is not UTF-8 then is refused where the text is judged.
+        # Percent-encoded, as CloudEvents requires for HTTP. Text that is not UTF-8 is refused by the validation.
         found[name.removeprefix(_PREFIX)] = unquote(value, errors="surrogateescape")
     return found
 
 
 def check_before_the_body(request: web.Request) -> None:
-    """Raises Unacceptable for what the headers alone refuse."""
+    """Raises Unacceptable where the headers alone are a reason to refuse."""
     if not is_json(request.headers.get("Content-Type", "")):
         raise Unacceptable(415, "the Content-Type is neither application/cloudevents+json nor application/json")
     check_not_compressed(request)
@@ -50,15 +50,15 @@ def check_before_the_body(request: web.Request) -> None:
 
 
 def check_not_compressed(request: web.Request) -> None:
-    """Raises Unacceptable for a body that would have to be unpacked. Of several headers each counts: which of them a
-    server believes, and unpacks by, is its own affair."""
+    """Raises Unacceptable for a compressed body. Each of several headers counts: servers differ in which of them they
+    use."""
     if any(one.strip().lower() != "identity" for one in request.headers.getall("Content-Encoding", [])):
         raise Unacceptable(415, "the body is compressed; send it as it is")
 
 
 @asynccontextmanager
 async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
-    """Raises Unacceptable where a body takes longer, or its sender goes away or loses count in the middle of it."""
+    """Raises Unacceptable where a body takes longer, or its sender hangs up or sends a wrong length."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -69,10 +69,10 @@ async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
 
 
 class Room:
-    """How many bytes of large bodies may be held at the same time: who is not known yet must not fill the memory."""
+    """Bounds the bytes of large bodies held at the same time: an unknown sender must not fill the memory."""
 
     def __init__(self, bytes_: int, *, free: int = FREE) -> None:
-        """The first `free` bytes of each body count for nothing, so that large ones keep no small one out."""
+        """The first `free` bytes of each body do not count, so that large bodies never keep a small one out."""
         self._left = bytes_
         self.free = free
 
@@ -87,7 +87,7 @@ class Room:
 
 
 async def bounded_body(request: web.Request, room: Room, *, largest: int, seconds: float) -> bytes:
-    """All of the body, as `body`; where there is no room for it, raises Unacceptable with 503."""
+    """All of the body, as `body` does; raises Unacceptable with 503 where there is no room for it."""
     taken = 0
     read = bytearray()
     try:
@@ -109,7 +109,7 @@ async def bounded_body(request: web.Request, room: Room, *, largest: int, second
 async def body(request: web.Request, *, seconds: float) -> bytes:
     """All of the body. Raises Unacceptable where it is too large, or too slow.
 
-    Not by `request.read`: its bound is that of the application which this one may be mounted in.
+    It does not use `request.read`, whose bound is that of the application that this one may be mounted in.
     """
     read = bytearray()
     async with _as_it_comes(seconds):

@@ -1,4 +1,4 @@
-"""Runs the web application in a process of its own until it is told to end."""
+"""Runs the web application in a process of its own until a signal ends it."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ from worker.inbound.web.request_body import BROKEN_OFF
 
 log = logging.getLogger(__name__)
 
-# Whoever connects and sends nothing, or nothing more, is let go of after so many seconds.
+# A connection without a request is closed after so many seconds.
 IDLE_SECONDS = 30.0
-# How long the rest of a refused body is read for, so that its sender gets to read why it was refused.
+# How long the rest of a refused body is read, so that its sender can read why it was refused.
 LINGERING_SECONDS = 2.0
-# Requests that are being answered when it is told to end: a chunk that is on its way to the database.
-LAST_WORDS_SECONDS = 20.0
+# How long requests in flight may take when the server stops: their chunk is on its way to the database.
+SHUTDOWN_SECONDS = 20.0
 
 
 def _in_words(new: Mapping[str, int]) -> str:
@@ -30,12 +30,12 @@ def _in_words(new: Mapping[str, int]) -> str:
 
 
 class AccessLog(AbstractAccessLogger):
-    """Method, route, status and time. Never the path as it was asked for, which may hold what must not be logged.
+    """Logs method, route, status and time. Never the requested path, which may hold what must not be logged.
 
-    A line for each request is for who looks for something: else they are counted, and said now and then.
+    There is a line for each request at DEBUG; at INFO requests are counted, and the counts are logged now and then.
     """
 
-    answered = CountLog[str](log, _in_words)  # of all that no `listening` counts for itself
+    answered = CountLog[str](log, _in_words)  # the requests of servers other than `listening`
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         method = request.method if request.method in _METHODS else "-"
@@ -45,19 +45,19 @@ class AccessLog(AbstractAccessLogger):
 
 
 def _counting() -> type[AccessLog]:
-    """An access log with a count of its own: aiohttp makes one of the class for each connection."""
+    """An access log class with its own count: aiohttp makes an object of the class for each connection."""
     return type("AccessLog", (AccessLog,), {"answered": CountLog[str](log, _in_words)})
 
 
-async def _say_now_and_then(answered: CountLog[str]) -> None:
+async def _log_counts(answered: CountLog[str]) -> None:
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        answered.say(monotonic())
+        answered.write(monotonic())
 
 
 class _NoStrangers(logging.Filter):
-    """Leaves out what aiohttp says, as an error and with the sender's address, of bytes that are no HTTP, and of who
-    hangs up while the rest of a refused body is read: anybody may, and the access log has a line for each."""
+    """Drops aiohttp's errors about bytes that are no HTTP, and about senders that hang up while the rest of a refused
+    body is read. They hold the sender's address, anybody can cause them, and the access log has a line for each."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if record.exc_info else None
@@ -70,9 +70,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 async def serve(application: web.Application, *, host: str, port: int, started: Callable[[int], None]) -> None:
-    """Listen until SIGTERM or SIGINT, then answer what is under way. `started` is told the port.
+    """Listen until SIGTERM or SIGINT, then answer the requests in flight. `started` is called with the port.
 
-    Raises OSError where it cannot listen.
+    Raises OSError where the server cannot listen.
     """
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
@@ -81,12 +81,12 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
             loop.add_signal_handler(number, ending.set)
         started(listens_on)
         await ending.wait()
-        log.info("told to end: what is under way is answered")
+        log.info("stopping: answering the requests in flight")
 
 
 @asynccontextmanager
 async def listening(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
-    """Listen, on the port that is given out, until left; then answer what is under way. Raises OSError."""
+    """Listen on the yielded port until the block ends; then answer the requests in flight. Raises OSError."""
     access_log = _counting()
     runner = web.AppRunner(
         application,
@@ -95,16 +95,16 @@ async def listening(application: web.Application, *, host: str, port: int) -> As
         logger=_connections,
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=LINGERING_SECONDS,
-        shutdown_timeout=LAST_WORDS_SECONDS,
-        # A refused body is read for a while too, and one of a megabyte may unpack to a gigabyte, on the loop.
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
         auto_decompress=False,
     )
-    saying = asyncio.create_task(_say_now_and_then(access_log.answered))
+    counting = asyncio.create_task(_log_counts(access_log.answered))
     try:
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
-        saying.cancel()
-        access_log.answered.say(monotonic())
+        counting.cancel()
+        access_log.answered.write(monotonic())

@@ -1,43 +1,44 @@
-"""POST /webhooks/ACCOUNT and /callbacks/SENDER: what providers and senders tell us.
+"""POST /webhooks/ACCOUNT and /callbacks/SENDER: webhooks of providers and senders.
 
-Verified, kept once, answered; worked off right afterwards.
+A webhook is verified, stored once and answered; it is processed right afterwards.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.engine.container import Parts
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.inbound.web.batching import Batcher, InThread, Ring, TooMany
+from worker.inbound.web.batching import Batcher, InThread, TooMany
 from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusal_log import Refusals
 from worker.inbound.web.request_body import Room, Unacceptable, bounded_body, check_not_compressed
-from worker.inbound.web.webhook_sources import SMS, Source, account_sources, sender_sources
+from worker.inbound.web.webhook_sources import SMS, Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.database import reason
 from worker.store.webhooks.webhooks import Arrived
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 5  # what is told while the database is away; providers go by times of their own
-AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would hold up the others
-LOOK_SECONDS = 5.0  # how often what is to be looked at again is looked for, without anything new
+RETRY_SECONDS = 5  # the answer's Retry-After while the database cannot be reached; providers use times of their own
+AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would delay other requests
+LOOK_SECONDS = 5.0  # how often due webhooks are looked for while no new one arrives
 
 
 class WebhookRoutes:
-    """Takes in what others tell. Belongs to one loop."""
+    """Takes webhooks in. Belongs to one loop."""
 
     def __init__(
         self,
-        parts: Parts,
+        accounts: Mapping[str, Source],
+        senders: Mapping[str, Source],
         chunks: Batcher[Arrived, bool],
         readiness: Readiness,
         in_thread: InThread,
@@ -46,27 +47,27 @@ class WebhookRoutes:
         body_seconds: float,
         room: int,
     ) -> None:
-        """`room` is how many bytes of large bodies are held at a time."""
-        self._accounts, self._senders = account_sources(parts), sender_sources(parts)
+        """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time."""
+        self._accounts, self._senders = accounts, senders
         self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
         self._processed = processed
         self._body_seconds = body_seconds
         self._room = Room(room)
         self._refusals = Refusals(log)
-        self._away = Outage(log)
+        self._outage = Outage(log)
 
     async def provider(self, request: web.Request) -> web.Response:
-        """Take in what a provider tells of a session."""
+        """Take in a provider's webhook about a session."""
         source = self._accounts.get(request.match_info["account"])
         path = tuple(request.match_info.get("rest", "").split("/"))
         return await self._take(request, source, path)
 
     async def sender(self, request: web.Request) -> web.Response:
-        """Take in what a sender tells of a message."""
+        """Take in a sender's callback about a message."""
         source = self._senders.get(request.match_info["sender"])
         answer = await self._take(request, source, ())
         if source is not None and source.name == SMS and answer.status == 200:
-            # Twilio would read a body as what to answer to the person.
+            # Twilio would send a body as an answer to the customer.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
         return answer
 
@@ -75,14 +76,14 @@ class WebhookRoutes:
             return await self._taken(request, source, path)
         except Unacceptable as error:
             answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
-            # What is left of the body is not waited for.
+            # The rest of the body is not read.
             answer.force_close()
             return answer
 
     async def _taken(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
         if source is None:
-            self._refusals.refused("nobody that is configured", "no such address", monotonic())
-            raise Unacceptable(404, "nobody of this name is configured here")
+            self._refusals.refused("no configured source", "no such address", monotonic())
+            raise Unacceptable(404, "no account or sender of this name is configured here")
         headers = {header.lower(): value for header, value in request.headers.items()}
         if why := source.refuses_unread(Delivery(b"", headers, path)):
             raise self._refused(source, why)
@@ -108,57 +109,59 @@ class WebhookRoutes:
         try:
             new = await self._chunks.take_in(arrived)
         except TooMany:
-            raise Unacceptable(503, "more come than can be taken") from None
+            raise Unacceptable(503, "too many webhooks at the same time") from None
         except sa.exc.OperationalError as error:
-            self._away.lasts(f"the database is away, webhooks are refused: {reason(error)}", monotonic())
-            # Whether it was kept is not known where the commit's answer was lost; the same one again does no harm.
-            raise Unacceptable(503, "the database is away; send the same again") from None
-        self._away.over("the database is there again: webhooks are taken")
+            self._outage.lasts(f"the database cannot be reached, webhooks are refused: {reason(error)}", monotonic())
+            # The webhook may be stored where the commit's answer was lost; sending it again does no harm.
+            raise Unacceptable(503, "the database cannot be reached; send the same webhook again") from None
+        self._outage.over("the database is back: taking webhooks")
         if new and arrived.update is not None:
-            self._processed.ring()
+            self._processed.wake()
         return web.json_response({"state": "taken" if new else "duplicate"}, headers={"Cache-Control": "no-store"})
 
     def _refused(self, source: Source, why: str) -> Unacceptable:
         self._refusals.refused(source.name, why, monotonic())
-        return Unacceptable(401, "it is not signed as it should be")
+        return Unacceptable(401, "its signature is missing or wrong")
 
 
 def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Unreadable | str:
-    """What there is to be kept; or what is of no use, and to be refused for good; or why it is not theirs."""
+    """The webhook to store; or Unreadable, to refuse it for good; or the reason why it is not from this source."""
     return source.refuses(delivery, query) or source.read(delivery)
 
 
 class Processing:
-    """Works off what was kept, one look after the other, in a thread. Belongs to one loop."""
+    """Processes stored webhooks, one look after another, in a thread. Belongs to one loop."""
 
     def __init__(
-        self, work: Callable[[], set[tuple[str, str]]], ring: Ring, in_thread: InThread, *, every: float = LOOK_SECONDS
+        self, work: Callable[[], set[WakeUp]], wake: Wake, in_thread: InThread, *, every: float = LOOK_SECONDS
     ) -> None:
-        """`work` works off what is due, and says what is due by that; blocking."""
-        self._work, self._ring, self._in_thread, self._every = work, ring, in_thread, every
-        self._rung = asyncio.Event()
-        self._away = Outage(log)
+        """`work` processes due webhooks and returns the wake-ups for what became due; blocking."""
+        self._work, self._wake, self._in_thread, self._every = work, wake, in_thread, every
+        self._woken = asyncio.Event()
+        self._outage = Outage(log)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Say that something is due. Returns at once."""
-        self._rung.set()
+        self._woken.set()
 
     async def keep_working(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
-                    await self._rung.wait()
-            self._rung.clear()
+                    await self._woken.wait()
+            self._woken.clear()
             await self._look()
 
     async def _look(self) -> None:
         try:
             due: Any = await self._in_thread(self._work)
         except sa.exc.OperationalError as error:
-            self._away.lasts(f"the database is away, webhooks are worked off later: {reason(error)}", monotonic())
+            self._outage.lasts(
+                f"the database cannot be reached, webhooks are processed later: {reason(error)}", monotonic()
+            )
         except Exception:
-            log.exception("working off webhooks ended with a bug of ours; it is tried again")
+            log.exception("processing webhooks ended with a bug of ours; it is tried again")
         else:
-            self._away.over("the database is there again: webhooks are worked off")
-            for step, name in due:
-                self._ring(step, name)
+            self._outage.over("the database is back: processing webhooks")
+            for wake_up in due:
+                self._wake(wake_up)

@@ -1,6 +1,6 @@
-"""`make demo`: the main job on this machine alone, with the sandbox in the providers' and the mailbox's place.
+"""`make demo`: runs an invented list on this machine, with the sandbox instead of the providers and a mail server.
 
-Everything it makes is in ./demo; it leaves nothing running.
+All its files are in ./demo; it leaves nothing running.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ FOLDER = Path("demo")
 
 
 class Background:
-    """The sandbox on a loop of its own, for as long as the demo lasts."""
+    """Runs the sandbox on its own loop for the time of the demo."""
 
     def __init__(self) -> None:
         self.sandbox = Sandbox(SandboxOptions(port=0, smtp_port=0))
@@ -42,7 +42,7 @@ class Background:
 
 
 def onboard(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
-    """One of our own commands, as a user would type it, in the demo's folder."""
+    """Run one of our own commands in the demo's folder, as a user would type it."""
     command = [sys.executable, "-c", "from worker.cli import main; main()", *arguments]
     return subprocess.run(command, cwd=FOLDER, text=True, check=False, stdout=subprocess.PIPE if capture else None)  # noqa: S603 -- our own interpreter and arguments
 
@@ -77,9 +77,9 @@ def main() -> int:
     refused = f"{rows['rejected']:,} rejected, {rows['duplicate']:,} duplicate"
     console.print(f"{rows['total']:,} rows in {seconds:.1f} s: {sent}, {refused}")
     console.print(f"each row: {FOLDER / 'report.html'} and {FOLDER / 'report.csv'}")
-    # The list has three bad rows on purpose: ending with 1 is what `run` says to that.
-    all_out = rows["invited"] == rows["total"] - 4 and messages["sent"] == len(mails) + len(texts)
-    return 0 if ran.returncode in (0, 1) and all_out else 1
+    # The list has three bad rows on purpose: `run` ends with 1 for them.
+    all_sent = rows["invited"] == rows["total"] - 4 and messages["sent"] == len(mails) + len(texts)
+    return 0 if ran.returncode in (0, 1) and all_sent else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Makes the demo's list and the example list: `python -m worker.demo.make_list`, from the project's root.
+"""Writes the demo's list and the example list: `python -m worker.sandbox.demo.make_list`, from the project's root.
 
-The same seed gives the same bytes. Nobody in it exists: names are drawn from lists, addresses are in domains
-reserved for examples (RFC 2606), phone numbers in ranges that regulators keep for films and books.
+The same seed gives the same bytes. All people in the lists are invented: names are drawn from lists, addresses are in
+domains reserved for examples (RFC 2606), phone numbers in ranges that regulators reserve for films and books.
 """
 
 import csv
@@ -14,7 +14,7 @@ from pathlib import Path
 
 SEED = 20261120
 GOOD = 996  # with the three bad rows and the duplicate, 1,000
-IN_OCEANIA = 250  # of them in Australia and New Zealand, and so at FrankieOne; every second one is known there
+IN_OCEANIA = 250  # of these, in Australia and New Zealand, so at FrankieOne; every second one has an entity there
 COMPANIES = 60
 EXAMPLES = 20
 DOMAINS = ("example.com", "example.org", "example.net")
@@ -40,7 +40,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Place:
-    """Where some of the customers live. `phone` is a range for fiction, with # for a digit; empty: no phone."""
+    """Where some customers live. `phone` is a range reserved for fiction, with # for a digit; empty: no phone."""
 
     country: str
     locale: str
@@ -106,12 +106,12 @@ _WITHOUT_ACCENTS = str.maketrans(
 
 
 def customers(generator: random.Random, *, good: int, in_oceania: int, companies: int, prefix: str) -> list[Row]:
-    """Good rows in a drawn order; every second one of those in Oceania has an id at FrankieOne."""
+    """Good rows in a random order; every second row in Oceania has an entity id of FrankieOne."""
     places = [
         *generator.choices(ELSEWHERE, [place.weight for place in ELSEWHERE], k=good - in_oceania),
         *generator.choices(OCEANIA, [place.weight for place in OCEANIA], k=in_oceania),
     ]
-    firms = [index < companies for index in range(good)]  # elsewhere: FrankieOne is asked for people
+    firms = [index < companies for index in range(good)]  # only elsewhere: FrankieOne is used for people
     known = [index % 2 == 0 for index in range(good)]
     drawn = list(zip(places, firms, known, strict=True))
     generator.shuffle(drawn)
@@ -128,7 +128,7 @@ def _company(row: Row) -> Row:
 
 
 def _channel(generator: random.Random, phone: str) -> str:
-    """Mostly email; of those with a phone one in four gets a text instead, one in eight both."""
+    """Mostly email; of the customers with a phone one in four gets a text instead, one in eight both."""
     return generator.choice(("email", "email", "email", "email", "email", "sms", "sms", "both")) if phone else "email"
 
 
@@ -160,7 +160,7 @@ def _email(first: str, last: str, customer_id: str, domain: str) -> str:
 
 
 def demo_rows() -> Iterator[Row]:
-    """The demo's list: good rows, and among them three that are refused and one that comes twice."""
+    """The demo's list: good rows, and among them three bad rows and one duplicate."""
     generator = random.Random(SEED)
     rows = customers(generator, good=GOOD, in_oceania=IN_OCEANIA, companies=COMPANIES, prefix="demo")
     for place, bad in (
@@ -174,7 +174,7 @@ def demo_rows() -> Iterator[Row]:
 
 
 def example_rows() -> Iterator[Row]:
-    """The example list: good rows only, to start one's own from."""
+    """The example list: good rows only, as a start for a real list."""
     generator = random.Random(SEED + 1)
     yield from customers(generator, good=EXAMPLES, in_oceania=EXAMPLES // 4, companies=2, prefix="C")
 

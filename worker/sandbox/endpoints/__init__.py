@@ -1,0 +1,1 @@
+"""One module for each provider endpoint that the sandbox serves."""

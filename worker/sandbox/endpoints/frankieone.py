@@ -1,7 +1,7 @@
-"""Plays FrankieOne v2: the token call for an individual.
+"""Simulates FrankieOne v2: the token call for an individual.
 
 Source: the provider's page "Get an IDV Token for the given individual" and its OpenAPI document. While an
-entity's token has not expired, the same one is handed back, whatever the request says.
+entity's token is valid, each call gets the same token, whatever the request contains.
 """
 
 import re
@@ -46,7 +46,7 @@ class IdvToken:
 
 
 def ulid(now: datetime) -> str:
-    """A request id as the provider writes them: 26 characters, the first ten of them the time."""
+    """A request id in the provider's form: 26 characters, the first ten are the time."""
     number = int(now.timestamp() * 1000) << 80 | secrets.randbits(80)
     return "".join([CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
 
@@ -64,7 +64,7 @@ class Unauthorized:
 
 
 def credential(options: SandboxOptions, call: Call) -> str | Unauthorized:
-    """Whose call it is, or why it is nobody's: the same for both API families."""
+    """The credential of the call, or why it is refused: the same for both API families."""
     key = call.headers.get("api_key")
     if not key:
         return Unauthorized("AUTH-0401", {"issue": "No api key provided. Access denied.", "issueLocation": "request"})
@@ -94,8 +94,8 @@ class IndividualToken:
         self._tokens.clear()
 
     def credential(self, call: Call) -> str | Answer:
-        who = credential(self._options, call)
-        return who if isinstance(who, str) else _error(401, who.code, "Unauthorized", [who.issue], call.now)
+        found = credential(self._options, call)
+        return found if isinstance(found, str) else _error(401, found.code, "Unauthorized", [found.issue], call.now)
 
     def client(self, call: Call) -> str | None:
         return call.path["entityId"]
@@ -131,7 +131,7 @@ class IndividualToken:
             "smsSent": self._options.frankieone_sms_sent,
             "token": held.token,
             "tokenExpiry": date_time(held.expires_at),
-            # As the page's sample: an address without a scheme.
+            # As in the page's sample: an address without a scheme.
             "vendorParameters": {"tokenURL": "verify.sandbox.example"},
             "requestId": request_id,
         }
@@ -140,7 +140,7 @@ class IndividualToken:
 
     def _new(self, body: dict[str, Any], now: datetime) -> IdvToken:
         expires_at = now + self._options.frankieone_lifetime
-        # What is printed is in milliseconds; what counts here must be the same.
+        # The answer has milliseconds; the stored expiry must be the same.
         expires_at = expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
         applicant = body.get("applicantId") or secrets.token_hex(10)
         return IdvToken(secrets.token_hex(20), applicant, body.get("provider") or VENDOR, expires_at)
@@ -157,12 +157,12 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def issue_at(place: str, words: str) -> dict[str, str]:
-    return {"issue": words, "issueLocation": f"VALIDATE-{place}"}
+def issue_at(place: str, text: str) -> dict[str, str]:
+    return {"issue": text, "issueLocation": f"VALIDATE-{place}"}
 
 
 def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The body, and everything wrong with it and the headers. The body may be missing: nothing in it is required."""
+    """The body, and all errors in it and the headers. The body may be missing: no field is required."""
     channel = call.headers.get("X-Frankie-Channel", "")
     issues = []
     if not re.fullmatch(r"[A-Za-z0-9]*", channel):
@@ -181,7 +181,7 @@ def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
 
 
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    """What the OpenAPI document's schema refuses. It allows further properties, so these are let through."""
+    """The errors by the OpenAPI document's schema. The schema allows further properties, so these are accepted."""
     found = [
         issue_at(name, f"{name} in body must be of type string")
         for name in STRINGS

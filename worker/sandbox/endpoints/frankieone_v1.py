@@ -1,7 +1,7 @@
-"""Plays FrankieOne v1: the token call that makes, or brings up to date, the entity that it is for.
+"""Simulates FrankieOne v1: the token call, which creates or updates its entity.
 
 Source: the provider's page "Retrieve a token to use with a check", and its v1 pages on errors and entities. Every
-call gives a new token; one without an entityId makes one more entity.
+call gives a new token; a call without an entityId creates one more entity.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from worker.sandbox.wire import FRANKIEONE_V1, Answer, Call, read_json
 
 
 def _error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
-    """An error as this API family words it: its issues are not called details."""
+    """An error in the form of this API family: its issues are not called details."""
     request_id = ulid(now)
     body = {
         "commit": "sandbox",
@@ -48,11 +48,11 @@ class IdvalidateToken:
         self.entities.clear()
 
     def credential(self, call: Call) -> str | Answer:
-        who = credential(self._options, call)
-        return who if isinstance(who, str) else _error(401, who.code, "Unauthorized", [who.issue], call.now)
+        found = credential(self._options, call)
+        return found if isinstance(found, str) else _error(401, found.code, "Unauthorized", [found.issue], call.now)
 
     def client(self, call: Call) -> str | None:
-        """The caller's own id for the person, where it says one; else the entity's."""
+        """The caller's own id for the person, if the call has one; else the entity's."""
         try:
             body = read_json(call.body)
         except ValueError:
@@ -88,7 +88,7 @@ class IdvalidateToken:
             "sms_sent": self._options.frankieone_sms_sent,
             "token": token,
             "tokenExpiry": expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            # As the page's sample: an address without a scheme.
+            # As in the page's sample: an address without a scheme.
             "vendorParameters": {"tokenURL": "verify.sandbox.example"},
         }
         printed.update({name: body[name] for name in ("country", "documentType") if name in body})
@@ -106,7 +106,7 @@ def _client(entity: dict[str, Any]) -> str | None:
 
 
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
-    """What does not have the sample's types, and the two values whose choices the page names."""
+    """The errors: wrong types, and unknown values of the two fields whose choices the page lists."""
     found = [
         issue_at(place, f"{place} in body must be of type {kind}") for place, kind in wrong_types(body, REQUEST, "")
     ]

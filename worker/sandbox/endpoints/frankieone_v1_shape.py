@@ -1,13 +1,13 @@
-"""The shape of FrankieOne v1's token request, as the page's sample prints it, and what breaks it.
+"""The shape of FrankieOne v1's token request, as in the page's sample, and a check for it.
 
-The page has no schema and marks nothing required. What the sample does not name is let through, as the
-provider's other endpoint does.
+The page has no schema and marks no field as required. Names that the sample does not have are accepted, as at the
+provider's other endpoint.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-# A type; a list with the shape of its items; or an object's members.
+# A type; a list with the shape of its items; or the members of an object.
 Shape = type | list["Shape"] | dict[str, "Shape"]
 
 KVP: Shape = {
@@ -262,7 +262,7 @@ WORDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def wrong_types(value: Any, shape: Shape, at: str) -> Iterator[tuple[str, str]]:
-    """Place and wanted type of everything in `value` that does not have the shape."""
+    """The place and the expected type of every part of `value` that does not have the shape."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             yield at, "object"

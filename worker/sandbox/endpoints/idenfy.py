@@ -1,8 +1,8 @@
-"""Plays iDenfy: the KYC token call in both its forms, and the listing of a client's verifications.
+"""Simulates iDenfy: the KYC token call in both its forms, and the listing of a client's verifications.
 
 Sources: the provider's pages "Generate token" (narrative form) and "Generate KYC token" (the OpenAPI document),
-"List identifications", and its pages on error messages. Which form a call speaks is seen from its parameters.
-Every call that succeeds opens, and charges, one more session.
+"List identifications", and its pages on error messages. The parameters of a call show its form. Every successful
+call opens, and charges, one more session.
 """
 
 import base64
@@ -19,10 +19,10 @@ from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, Answer, Call, is_json, read_json
 
 REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken="
-PER_PAGE = 10  # where the caller does not say; the provider documents no default
+PER_PAGE = 10  # the default; the provider documents none
 PER_PAGE_MOST = 100
 
-# The keys of the page's printed answer, in its order, with what they are when the request does not say.
+# The keys of the sample answer on the page, in its order, with their values if the request has none.
 PRINTED: dict[str, Any] = {
     "message": "Token created successfully",
     "authToken": None,
@@ -62,7 +62,7 @@ UPPERCASED = ("firstName", "lastName", "nationality")
 
 
 def envelope(status: int, identifier: str | None, message: str) -> Answer:
-    """An error as iDenfy words it. 401, 402 and 403 come without an identifier."""
+    """An error in iDenfy's form. 401, 402 and 403 come without an identifier."""
     return Answer(
         status, {"message": message} if identifier is None else {"identifier": identifier, "message": message}
     )
@@ -86,7 +86,7 @@ REFUSALS: dict[int, tuple[str | None, str]] = {
 class KycSession:
     scan_ref: str
     expires_at: datetime
-    overall: str = ""  # once the customer has done something
+    overall: str = ""  # empty until the customer has done something
 
     def status(self, now: datetime) -> str:
         return self.overall or ("ACTIVE" if now < self.expires_at else "EXPIRED")
@@ -107,7 +107,7 @@ class Partner:
         self.charged = 0
 
     def decide(self, client: str, scan_ref: str, overall: str) -> None:
-        """What the listing says of the session from now on."""
+        """Set the status of the session in the listing."""
         for session in self.sessions.get(client, ()):
             if session.scan_ref == scan_ref:
                 session.overall = overall
@@ -121,7 +121,7 @@ class Partner:
     def refusal(self, status: int) -> Answer:
         if status in REFUSALS:
             return envelope(status, *REFUSALS[status])
-        # What stands before the API answers these, not the API.
+        # A gateway in front of the API answers these, not the API.
         return Answer(status, f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>")
 
 
@@ -170,7 +170,7 @@ class KycToken:
         if not isinstance(body, dict):
             return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
         if "dummyStatus" in body:
-            # Documented for development keys alone.
+            # Documented for development keys only.
             return envelope(400, "PERMISSIONS_ERROR", "This endpoint is not available for this environment.")
         if "personScanRef" in body:
             legacy = body.pop("personScanRef")
@@ -179,7 +179,7 @@ class KycToken:
         mixed = [name for name in body if name in RULES and name not in idenfy_openapi.RULES] if nested else []
         wrong: Refused | None
         if mixed:
-            wrong = Refused("VALIDATION_ERROR", f"Parameter '{mixed[0]}' is not of the form that the others are of.")
+            wrong = Refused("VALIDATION_ERROR", f"Parameter '{mixed[0]}' belongs to the other form of this call.")
         else:
             wrong = idenfy_openapi.check(body) if nested else check(body)
         if wrong is not None:
@@ -205,7 +205,7 @@ class KycToken:
                 printed[name] = printed[name].upper()
         if body.get("generateDigitString"):
             printed["digitString"] = f"{secrets.randbelow(10**8):08d}"
-        # On the provider's other pages, not on the printed sample.
+        # On the provider's other pages, not in the printed sample.
         printed["redirectUrl"] = REDIRECT + token
         expires_at = now + timedelta(seconds=printed["expiryTime"])
         self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
@@ -226,7 +226,7 @@ class KycToken:
 
 
 class KycListing:
-    """GET /kyc/identifications/: a client's verifications, newest first. No tokens, no times: as documented."""
+    """GET /kyc/identifications/: a client's verifications, newest first. Without tokens and times, as documented."""
 
     name = IDENFY_KYC_LIST
     family = "idenfy"

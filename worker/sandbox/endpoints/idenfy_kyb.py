@@ -1,7 +1,7 @@
-"""Plays iDenfy KYB: the call for a form's token.
+"""Simulates iDenfy KYB: the call for a form's token.
 
 Sources: the provider's page "Generate KYB form token", its OpenAPI document of the KYB API for the refusals, and
-its framework for the words about a single field. Each call makes another token; none can be listed.
+its framework for the texts about a single field. Each call makes another token; tokens cannot be listed.
 """
 
 import re
@@ -22,10 +22,10 @@ TOKEN_TYPES = ("FORM", "GOV1", "GOV2")
 
 @dataclass(frozen=True)
 class Field:
-    """What a field must be: a check, and the framework's words for what it is not."""
+    """The rule of a field: a check, and the framework's text for a wrong value."""
 
     allows: Callable[[Any], bool]
-    words: str
+    text: str
     required: bool = False
 
 
@@ -72,7 +72,7 @@ FIELDS: Mapping[str, Field] = {
 
 
 class KybToken:
-    """POST /kyb/tokens/ with the slash at its end."""
+    """POST /kyb/tokens/, with the final slash."""
 
     name = IDENFY_KYB
     family = "idenfy"
@@ -84,13 +84,13 @@ class KybToken:
         self.refusal = partner.refusal
 
     def reset(self) -> None:
-        """Nothing to forget: a form is not looked up again."""
+        """Nothing to clear: forms are not stored."""
 
     def credential(self, call: Call) -> str | Answer:
-        who = self._partner.credential(call)
-        if isinstance(who, str):
-            return who
-        # The KYB pages' own wording, whose message is an object.
+        credential = self._partner.credential(call)
+        if isinstance(credential, str):
+            return credential
+        # The KYB pages have their own form of this error: its message is an object.
         message = {"detail": "Invalid API key or secret.", "completed": False}
         return Answer(401, {"identifier": "AUTHENTICATION_FAILED", "message": message, "severity": "NOT_SEVERE"})
 
@@ -119,17 +119,15 @@ class KybToken:
         if not isinstance(body, dict):
             return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
         wrong = {name: ["Unknown field."] for name in body if name not in FIELDS}
-        wrong |= {
-            name: [field.words] for name, field in FIELDS.items() if name in body and not field.allows(body[name])
-        }
+        wrong |= {name: [field.text] for name, field in FIELDS.items() if name in body and not field.allows(body[name])}
         wrong |= {
             name: ["This field is required."] for name, field in FIELDS.items() if field.required > (name in body)
         }
         if wrong:
             return Answer(400, wrong)
         if body["tokenType"] != "FORM":
-            # The two others take a body that is not documented.
-            return envelope(400, "VALIDATION_ERROR", "Only form tokens are played here.")
+            # The other two types have a body that is not documented.
+            return envelope(400, "VALIDATION_ERROR", "Only form tokens are simulated here.")
         return body
 
     def _open(self, body: dict[str, Any], call: Call) -> Answer:
@@ -141,7 +139,7 @@ class KybToken:
             "expiration": expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "isActive": True,
             "isValid": True,
-            "companyId": None,  # until the company has filled the form
+            "companyId": None,  # until the company has filled in the form
             "clientId": body["clientId"],
             "externalRef": body.get("externalRef"),
             "locale": body.get("locale", "en"),

@@ -1,6 +1,6 @@
-"""iDenfy's KYC token call in the form of its OpenAPI document: what is asked, and what is answered.
+"""iDenfy's KYC token call in the form of its OpenAPI document: the request and the answer.
 
-Source: the document on the provider's page "Generate KYC token". It says nullable of what may be null.
+Source: the document on the provider's page "Generate KYC token". It marks values that may be null as nullable.
 """
 
 import re
@@ -13,7 +13,7 @@ from uuid import UUID
 from worker.sandbox.endpoints.countries import ALPHA_2
 from worker.sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, Refused, Rule
 
-# What only this form has; one of them makes a call this form's.
+# Parameters that only this form has: a call with one of them is of this form.
 MARKS = ("client", "urls", "settings", "lifetime", "allowedCountries", "allowedDocuments")
 
 
@@ -23,7 +23,7 @@ def _text(most: int | None = None) -> Rule:
 
 
 def _whole(least: int, most: int) -> Rule:
-    # In Python true is an integer as well; in JSON it is not.
+    # In Python True is an integer; in JSON true is not.
     return Rule(f"an integer from {least} to {most}", lambda value: type(value) is int and least <= value <= most)
 
 
@@ -103,7 +103,7 @@ INSIDE: Mapping[str, Mapping[str, Rule]] = {"client": CLIENT, "urls": URLS, "set
 
 
 def speaks(body: Mapping[str, Any]) -> bool:
-    """Whether a call is of this form. One of shared parameters alone counts as the narrative form's."""
+    """Whether a call is of this form. A call with shared parameters only is of the narrative form."""
     return any(name in body for name in MARKS)
 
 

@@ -32,7 +32,7 @@ _JOINERS = "\u200c\u200d"  # invisible, but part of how some names are spelt
 
 @dataclass(frozen=True)
 class Rule:
-    """What a parameter must be: in words for the refusal, and as a check."""
+    """The rule of a parameter: a text for the refusal, and a check."""
 
     text: str
     allows: Callable[[Any], bool]
@@ -48,7 +48,7 @@ def _text(least: int, most: int, *, ascii_only: bool = False) -> Rule:
 
 def _whole(least: int, most: int | None = None) -> Rule:
     words = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
-    # In Python true is an integer as well; in JSON it is not.
+    # In Python True is an integer; in JSON true is not.
     return Rule(words, lambda value: type(value) is int and least <= value and (most is None or value <= most))
 
 
@@ -190,7 +190,7 @@ _ALL_RULES = {**RULES, **DOCUMENTED_SINCE}
 
 @dataclass(frozen=True)
 class Refused:
-    """Why a body is refused: the provider's identifier, and words that name the parameter, never its value."""
+    """Why a body is refused: the provider's identifier, and a text that names the parameter, never its value."""
 
     identifier: str
     message: str

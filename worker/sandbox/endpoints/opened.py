@@ -1,4 +1,4 @@
-"""A session that the sandbox has opened, as it is remembered for the customer who will use it."""
+"""A session that the sandbox has opened, stored for the customer who will use it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ SESSIONS = (IDENFY_KYC, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2)
 
 @dataclass(slots=True, repr=False)
 class Opened:
-    """`reference` is what the provider calls it: scanRef, entityId, and for a form its externalRef. Times are UTC."""
+    """`reference`: the provider's scanRef or entityId, or the externalRef of a form. Times are UTC."""
 
     endpoint: str
     client: str
@@ -20,7 +20,7 @@ class Opened:
     external_ref: str | None
     at: datetime
     expires_at: datetime
-    company_id: str = ""  # given when the form is handed in
+    company_id: str = ""  # set when the form is submitted
     does: str = ""
     state: str = "waiting"  # waiting, opened, or the name of the last event
 
@@ -38,7 +38,7 @@ class Opened:
 
 
 def opened_by(endpoint: str, call: Call, answer: Answer) -> Opened | None:
-    """The session in what an endpoint answered; None where it has opened none."""
+    """The session in an endpoint's answer; None if the call has opened none."""
     body = answer.body
     if endpoint not in SESSIONS or not answer.processed or isinstance(body, str):
         return None

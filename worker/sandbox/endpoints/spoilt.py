@@ -1,4 +1,4 @@
-"""Answers that open a session and are wrong in one thing, whichever provider's they are."""
+"""Answers that open a session and have one wrong value, for every provider."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from worker.sandbox.wire import Answer
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 STRANGE = "https://phishing.example/verify?session=1"
-# What each provider calls it, and what it is then.
+# The wrong value, under each provider's name of the field.
 WRONG: dict[str, dict[str, Any]] = {
     "past-expiry": {"expiration": LONG_AGO, "tokenExpiry": LONG_AGO, "expiryTime": -3600},
     "strange-link": {"redirectUrl": STRANGE, "sessionUrl": STRANGE, "vendorParameters": {"tokenURL": STRANGE}},
@@ -15,7 +15,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 def spoilt(kind: str, answer: Answer) -> Answer:
-    """The answer with what `kind` names made wrong; a refusal stays as it is."""
+    """The answer with the wrong value of this `kind`. A refusal stays as it is."""
     if not isinstance(answer.body, dict) or answer.status >= 300:
         return answer
     wrong = {name: value for name, value in WRONG[kind].items() if name in answer.body}

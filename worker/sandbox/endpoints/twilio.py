@@ -1,7 +1,7 @@
-"""Plays Twilio: taking a text message, and listing those that were taken.
+"""Simulates Twilio: accepts a text message, and lists the accepted ones.
 
 Sources: the provider's pages on the Message resource, its error dictionary, and its test credentials, whose
-magic numbers do here what they do there.
+magic numbers have the same effects here.
 """
 
 import base64
@@ -23,7 +23,7 @@ VALIDITY_MOST = 36_000  # seconds
 PAGE_SIZE, PAGE_SIZE_MOST = 50, 1000
 E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
-# Every parameter of the page. A real call with another one is taken as if it were not there; here it is a mistake.
+# Every parameter of the page. The real Twilio ignores any other parameter; here it is an error.
 PARAMETERS = frozenset(
     [
         "To",
@@ -84,13 +84,13 @@ CODES = {401: 20003, 402: 20005, 404: 20404, 429: 20429}
 
 
 def _error(status: int, code: int, **values: str) -> Answer:
-    words = MESSAGES.get(code, f"HTTP {status}").format(**{"to": "", "sender": "", **values})
-    body = {"code": code, "message": words, "more_info": f"https://www.twilio.com/docs/errors/{code}", "status": status}
+    text = MESSAGES.get(code, f"HTTP {status}").format(**{"to": "", "sender": "", **values})
+    body = {"code": code, "message": text, "more_info": f"https://www.twilio.com/docs/errors/{code}", "status": status}
     return Answer(status, body)
 
 
 class _Messages:
-    """What both calls share: the address, the log-in, and how errors are worded."""
+    """The common part of both calls: the address, the login, and the form of errors."""
 
     family = "twilio"
     route = ROUTE
@@ -116,7 +116,7 @@ class _Messages:
 
 
 class SendText(_Messages):
-    """POST Messages.json: take one message."""
+    """POST Messages.json: accept one message."""
 
     name = TWILIO
     method = "POST"
@@ -153,7 +153,7 @@ class SendText(_Messages):
         return Answer(201, _printed(text, self._options.twilio_account, status), processed=True, reference=text.sid)
 
     def _refused(self, fields: Mapping[str, str], to: str, sender: str) -> int:
-        """The error code of what is wrong first; 0 when nothing is."""
+        """The code of the first error; 0 if there is none."""
         validity = fields.get("ValidityPeriod", "1")
         checks = (
             (not to, 21604),
@@ -170,7 +170,7 @@ class SendText(_Messages):
 
 
 class ListTexts(_Messages):
-    """GET Messages.json: what was taken, newest first; by To, From and DateSent (a day, `>` from it, `<` until it)."""
+    """GET Messages.json: accepted texts, newest first; by To, From and DateSent (a day, `>` from it, `<` until it)."""
 
     name = TWILIO_LIST
     method = "GET"
@@ -208,7 +208,7 @@ class ListTexts(_Messages):
 
 
 def _fields(call: Call) -> dict[str, str] | None:
-    """The form's fields; None for what is no form, and for a field that is given twice."""
+    """The form's fields; None if the body is not a form, or has a field twice."""
     kind = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return None
@@ -222,7 +222,7 @@ def _fields(call: Call) -> dict[str, str] | None:
 
 
 def _fits(text: Text, query: Mapping[str, str]) -> bool:
-    """Raises ValueError for a date that is none."""
+    """Whether the query selects the text. Raises ValueError for an invalid date."""
     if query.get("To", text.to) != text.to or query.get("From", text.sender) != text.sender:
         return False
     if "DateSent" in query and _moment(query["DateSent"]).date() != text.at.date():
@@ -238,13 +238,13 @@ def _moment(given: str) -> datetime:
 
 
 def _until(given: str) -> datetime:
-    """A day alone means all of it."""
+    """The end of a period: a day without a time includes the complete day."""
     whole_day = len(given) == len(date.min.isoformat())
     return _moment(given) + (timedelta(days=1) if whole_day else timedelta(0))
 
 
 def _printed(text: Text, account: str, status: str) -> dict[str, Any]:
-    """The Message resource, in the page's form: times as in mail, numbers as texts."""
+    """The Message resource in the page's form: times as in mail, numbers as strings."""
     service = text.sender.startswith("MG")
     at = format_datetime(text.at.astimezone(UTC))
     uri = f"/2010-04-01/Accounts/{account}/Messages/{text.sid}"

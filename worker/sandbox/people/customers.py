@@ -1,4 +1,4 @@
-"""Plays the customers: who opens which link when, what they do there, and what the provider then tells."""
+"""Simulates the customers: when they open their links, what they do there, and which webhooks follow."""
 
 import functools
 from collections import Counter
@@ -12,22 +12,22 @@ from worker.sandbox.endpoints.idenfy import Partner
 from worker.sandbox.endpoints.opened import Opened, opened_by
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people import webhooks_frankieone, webhooks_idenfy
-from worker.sandbox.people.errands import Errands
+from worker.sandbox.people.delayed_tasks import DelayedTasks
 from worker.sandbox.people.plans import IDLE, Step, steps
-from worker.sandbox.people.postman import Letter, Postman
+from worker.sandbox.people.webhook_sender import Webhook, WebhookSender
 from worker.sandbox.wire import IDENFY_KYC, Answer, Call
 
-WRONG_KEY = "a key that nobody has"
+WRONG_KEY = "not the key"
 DEFAULT_EDITION = "current"
 NO_TROUBLE = Trouble()
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a customer is to do, and how the webhooks go. Times are the customers'.
+class Instruction:
+    """What a customer does, and how the webhooks are sent. Times are in the customers' time.
 
-    `after` None is at once, and for a link that is to expire, when its life ends. `review`, `url` and `key` None are
-    the options'.
+    `after` None: at once; for a link that expires, at the end of its life. `review`, `url` and `key` None: as in the
+    options.
     """
 
     does: str
@@ -40,13 +40,15 @@ class Told:
 
 
 class Customers:
-    """One for a sandbox. `sessions` are all that it has opened, in order."""
+    """The customers of one sandbox. `sessions` has all opened sessions, in order."""
 
-    def __init__(self, options: SandboxOptions, partner: Partner, errands: Errands, postman: Postman) -> None:
+    def __init__(
+        self, options: SandboxOptions, partner: Partner, delayed: DelayedTasks, webhook_sender: WebhookSender
+    ) -> None:
         self._options = options
         self._partner = partner
-        self._errands = errands
-        self._postman = postman
+        self._delayed = delayed
+        self._webhook_sender = webhook_sender
         self._nth: Counter[tuple[str, str]] = Counter()
         self._by: dict[str, Opened] = {}
         self.sessions: list[Opened] = []
@@ -62,75 +64,77 @@ class Customers:
         return self._by.get(name)
 
     def opened(self, endpoint: str, call: Call, answer: Answer) -> None:
-        """Take note of a session that an endpoint has opened, and let its customer go."""
+        """Store a session that an endpoint has opened, and let its customer begin."""
         opened = opened_by(endpoint, call, answer)
         if opened is None:
             return
         self.sessions.append(opened)
         self._by |= {name: opened for name in (opened.client, opened.reference, opened.token) if name}
-        who = (endpoint, opened.client)
-        self._nth[who] += 1
+        customer = (endpoint, opened.client)
+        self._nth[customer] += 1
         if not self._options.customers:
             return
-        # By customer and how often: whoever comes first, each does the same again.
-        chance = Chance(self._options.seed, *who, self._nth[who])
+        # Drawn by the customer and the number of its sessions, so that the order of arrival does not matter.
+        chance = Chance(self._options.seed, *customer, self._nth[customer])
         does = chance.of(self._options.customers, NEVER)
         after = None if does in IDLE else chance.between(*self._options.customers_after)
-        self.tell(opened, Told(does, after, trouble=chance.trouble(self._options.webhook_troubles)))
+        self.instruct(opened, Instruction(does, after, trouble=chance.trouble(self._options.webhook_troubles)))
 
-    def tell(self, opened: Opened, told: Told) -> list[str]:
-        """Let the customer do it. Returns the names of the events that will be sent for it, in order."""
+    def instruct(self, opened: Opened, instruction: Instruction) -> list[str]:
+        """Let the customer do this. Returns the names of the events that will be sent, in order."""
         life = opened.expires_at - self._options.clock()
-        does = told.does
-        after = told.after if told.after is not None else life if does in IDLE else timedelta(0)
+        does = instruction.does
+        after = instruction.after if instruction.after is not None else life if does in IDLE else timedelta(0)
         if does not in (*IDLE, NEVER) and after >= life:
-            does, after = "expire", life  # too late: the link is dead by then
+            does, after = "expire", life  # too late: the link has expired by then
         opened.does = does
-        review = self._options.review_after if told.review is None else told.review
-        plan = steps(opened.endpoint, does, review=review, edition=told.edition)
+        review = self._options.review_after if instruction.review is None else instruction.review
+        plan = steps(opened.endpoint, does, review=review, edition=instruction.edition)
         if does == "open":
             opened.state = "opened"
         if plan:
-            self._errands.later(after, functools.partial(self._live, opened, told, plan))
+            self._delayed.later(after, functools.partial(self._act, opened, instruction, plan))
         return [step.event for step in plan]
 
     def address(self, endpoint: str) -> str | None:
-        """Where the endpoint's webhooks go: what was said of it, or of all, with its name at the end."""
+        """The address of the endpoint's webhooks: its own, or the common address with its name appended."""
         known = self._options.webhooks
         if endpoint in known:
             return known[endpoint]
         return f"{known['']}/{endpoint}" if "" in known else None
 
-    async def _live(self, opened: Opened, told: Told, plan: tuple[Step, ...]) -> None:
+    async def _act(self, opened: Opened, instruction: Instruction, plan: tuple[Step, ...]) -> None:
         acted_at = self._options.clock()
-        letters = []
+        held_back = []
         for number, step in enumerate(plan):
-            await self._errands.wait(step.after)
+            await self._delayed.wait(step.after)
             now = self._options.clock()
             body = step.body(opened, acted_at, now)
             opened.state = step.event
             if opened.endpoint == IDENFY_KYC:
                 self._partner.decide(opened.client, opened.reference, step.status)
-            letter = self._letter(opened, told, step.event, body)
-            if letter is None:
+            webhook = self._webhook(opened, instruction, step.event, body)
+            if webhook is None:
                 continue
             if number == 0:
-                await self._errands.wait(told.trouble.late)
-            if told.trouble.swapped:
-                letters.append(letter)
+                await self._delayed.wait(instruction.trouble.late)
+            if instruction.trouble.swapped:
+                held_back.append(webhook)
             else:
-                await self._postman.send(letter, told.trouble)
-        for letter in reversed(letters):
-            await self._postman.send(letter, told.trouble)
+                await self._webhook_sender.send(webhook, instruction.trouble)
+        for webhook in reversed(held_back):
+            await self._webhook_sender.send(webhook, instruction.trouble)
 
-    def _letter(self, opened: Opened, told: Told, event: str, said: Mapping[str, Any]) -> Letter | None:
-        url = told.url or self.address(opened.endpoint)
+    def _webhook(
+        self, opened: Opened, instruction: Instruction, event: str, fields: Mapping[str, Any]
+    ) -> Webhook | None:
+        url = instruction.url or self.address(opened.endpoint)
         if url is None:
             return None
-        body = webhooks_idenfy.encoded(said)
+        body = webhooks_idenfy.encoded(fields)
         if opened.endpoint.startswith("idenfy"):
-            key = self._options.webhook_key if told.key is None else told.key
-            return Letter(
+            key = self._options.webhook_key if instruction.key is None else instruction.key
+            return Webhook(
                 "idenfy",
                 event,
                 url,
@@ -140,8 +144,8 @@ class Customers:
                 opened.reference,
                 forged_headers=webhooks_idenfy.headers(event, body, WRONG_KEY),
             )
-        request_id = said["requestId"]
-        return Letter(
+        request_id = fields["requestId"]
+        return Webhook(
             "frankieone",
             event,
             f"{url}/{request_id}",
@@ -150,7 +154,7 @@ class Customers:
             opened.client,
             opened.reference,
             forged_url=f"{url.rpartition('/')[0]}/not-the-secret/{request_id}",
-            forged_headers={"Authorization": "Bearer nobody"},
+            forged_headers={"Authorization": "Bearer not-a-token"},
         )
 
     def _frankie_headers(self, request_id: str, now: datetime) -> dict[str, str]:

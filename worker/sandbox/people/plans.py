@@ -1,4 +1,4 @@
-"""What a provider tells of a customer who behaves so, event by event. Pure."""
+"""The events that a provider sends about a customer, for each behaviour. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from worker.sandbox.people import webhooks_frankieone, webhooks_idenfy
 from worker.sandbox.wire import IDENFY_KYB, IDENFY_KYC
 
 AT_ONCE = timedelta(0)
-# Of these nothing is heard before the session's end.
+# Customers who cause no event before the end of the session.
 IDLE = ("open", "expire")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One event, and how long after the one before. `body` is made of the session, the time at which the customer
-    acted, and the time of the event. `status` is what the provider then says of the session when it is asked."""
+    """One event, and how long it comes after the event before. `body` gets the session, the time at which the customer
+    acted, and the time of the event. `status` is the session's status in the provider's listing from then on."""
 
     event: str
     body: Callable[[Opened, datetime, datetime], Mapping[str, Any]]
@@ -27,7 +27,7 @@ class Step:
 
 
 def steps(endpoint: str, does: str, *, review: timedelta, edition: str) -> tuple[Step, ...]:
-    """`review` is how long somebody looks at it, `edition` FrankieOne's. A customer who never comes has no steps."""
+    """`review` is how long a review takes, `edition` is FrankieOne's. A customer who never comes has no steps."""
     if does == NEVER:
         return ()
     if endpoint == IDENFY_KYC:
@@ -47,8 +47,8 @@ def _verification(does: str, review: timedelta) -> tuple[Step, ...]:
             return (_identified("AUTO_FINISHED", "SUSPECTED"),)
         case "review" | "ask" | "review-deny":
             verdict = "DENIED" if does == "review-deny" else "APPROVED"
-            looked_at = _identified("AUTO_FINISHED", "REVIEWING", final=False)
-            return looked_at, _identified("MANUAL_FINISHED", verdict, after=review)
+            reviewing = _identified("AUTO_FINISHED", "REVIEWING", final=False)
+            return reviewing, _identified("MANUAL_FINISHED", verdict, after=review)
         case "fail":
             return (_identified("CANCELLED", "ACTIVE", final=False),)
         case _:
@@ -63,7 +63,7 @@ def _identified(event: str, overall: str, *, final: bool = True, after: timedelt
 
 
 def _form(does: str, review: timedelta) -> tuple[Step, ...]:
-    """A form knows neither suspicion nor cancelling: the one stays under review, the other is denied."""
+    """A form has neither suspicion nor cancelling: `suspect` stays under review, `fail` is denied."""
     submitted = Step(
         "COMPANY_SUBMIT", lambda opened, acted_at, now: webhooks_idenfy.company_submitted(opened, at=acted_at)
     )
@@ -98,7 +98,7 @@ def _asked(status: str, after: timedelta) -> Step:
 
 
 def _entity(does: str, review: timedelta, edition: str) -> tuple[Step, ...]:
-    """No event has a verdict, and none tells that a link has expired."""
+    """No event has a verdict, and no event reports an expired link."""
     if does in IDLE:
         return ()
     later = review if does in ("review", "review-deny", "ask") else AT_ONCE

@@ -1,4 +1,4 @@
-"""Plays those who get texts and mails: whether it arrives, whether they complain, whether they answer STOP."""
+"""Simulates the recipients of texts and mails: whether a message arrives, complaints, and the answer STOP."""
 
 import functools
 from collections import Counter
@@ -10,70 +10,72 @@ from worker.sandbox.behaviour import TEXTS, Chance, Trouble
 from worker.sandbox.mailbox import Mail
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people import webhooks_messages
-from worker.sandbox.people.errands import Errands
-from worker.sandbox.people.postman import Letter, Postman
+from worker.sandbox.people.delayed_tasks import DelayedTasks
+from worker.sandbox.people.webhook_sender import Webhook, WebhookSender
 from worker.sandbox.texts import Text
 
-WRONG_KEY = "a key that nobody has"
+WRONG_KEY = "not the key"
 NO_TROUBLE = Trouble()
 SOON, ANSWERED = timedelta(seconds=3), timedelta(minutes=1)
 
 
 class Recipients:
-    def __init__(self, options: SandboxOptions, errands: Errands, postman: Postman) -> None:
+    def __init__(self, options: SandboxOptions, delayed: DelayedTasks, webhook_sender: WebhookSender) -> None:
         self._options = options
-        self._errands = errands
-        self._postman = postman
+        self._delayed = delayed
+        self._webhook_sender = webhook_sender
         self._nth: Counter[tuple[str, str]] = Counter()
 
     def reset(self) -> None:
         self._nth.clear()
 
     def texted(self, text: Text) -> None:
-        """A text was taken: what becomes of it is told where its sender has asked for that."""
+        """A text was accepted: report its delivery, if its sender gave a callback."""
         if self._options.texts and text.callback:
             chance = self._chance("text", text.to)
             does = chance.of(self._options.texts, "delivered")
-            self.tell_text(text, does, trouble=chance.trouble(self._options.webhook_troubles))
+            self.report_text(text, does, trouble=chance.trouble(self._options.webhook_troubles))
 
     def mailed(self, mail: Mail) -> None:
         if self._options.mails and self._options.mail_webhook:
             chance = self._chance("mail", mail.recipients[0] if mail.recipients else "")
             does = chance.of(self._options.mails, "")
             if does:
-                self.tell_mail(mail, does, trouble=chance.trouble(self._options.webhook_troubles))
+                self.report_mail(mail, does, trouble=chance.trouble(self._options.webhook_troubles))
 
     @property
-    def tells_of_mail(self) -> bool:
+    def reports_mail(self) -> bool:
         return self._options.mail_webhook is not None
 
     def may_call(self, text: Text) -> bool:
-        """Whether the text's callback is on this machine, or at a host that webhooks go to: nothing leaves it else."""
+        """Whether the text's callback is on this machine, or at a host of `--webhooks`: no other host is called."""
         host = _host(text.callback or "")
         known = [*self._options.webhooks.values(), self._options.mail_webhook or ""]
         return bool(host) and (_is_loopback(host) or host in map(_host, known))
 
-    def tell_text(self, text: Text, does: str, *, code: str | None = None, trouble: Trouble = NO_TROUBLE) -> list[str]:
-        """Let it become of the text. Returns the statuses that will be told, in order."""
+    def report_text(
+        self, text: Text, does: str, *, code: str | None = None, trouble: Trouble = NO_TROUBLE
+    ) -> list[str]:
+        """Report that this happened to the text. Returns the statuses that will be reported, in order."""
         if not self.may_call(text):
             return []
         arrived = does in ("delivered", "stop")
         last = "delivered" if arrived else "undelivered"
-        told = ["sent", last, *(["STOP"] if does == "stop" else [])]
+        statuses = ["sent", last, *(["STOP"] if does == "stop" else [])]
         error = "" if arrived else (TEXTS[does] if code is None else code)
-        self._errands.later(trouble.late, functools.partial(self._follow, text, told, error, trouble))
-        return told
+        self._delayed.later(trouble.late, functools.partial(self._follow, text, statuses, error, trouble))
+        return statuses
 
-    def tell_mail(self, mail: Mail, does: str, *, trouble: Trouble = NO_TROUBLE) -> list[str]:
-        self._errands.later(SOON + trouble.late, functools.partial(self._report, mail, does, trouble))
+    def report_mail(self, mail: Mail, does: str, *, trouble: Trouble = NO_TROUBLE) -> list[str]:
+        self._delayed.later(SOON + trouble.late, functools.partial(self._report, mail, does, trouble))
         return [does]
 
-    async def _follow(self, text: Text, told: list[str], error: str, trouble: Trouble) -> None:
-        for status in reversed(told) if trouble.swapped else told:
-            await self._errands.wait(ANSWERED if status == "STOP" else SOON)
-            await self._postman.send(self._text_letter(text, status, error), trouble)
+    async def _follow(self, text: Text, statuses: list[str], error: str, trouble: Trouble) -> None:
+        for status in reversed(statuses) if trouble.swapped else statuses:
+            await self._delayed.wait(ANSWERED if status == "STOP" else SOON)
+            await self._webhook_sender.send(self._text_webhook(text, status, error), trouble)
 
-    def _text_letter(self, text: Text, status: str, error: str) -> Letter:
+    def _text_webhook(self, text: Text, status: str, error: str) -> Webhook:
         account, url = self._options.twilio_account, text.callback or ""
         if status == "STOP":
             fields = webhooks_messages.answered(text, account, "STOP")
@@ -81,7 +83,7 @@ class Recipients:
             code = error if status == "undelivered" else ""
             fields = webhooks_messages.text_status(text, account, status, code, at=self._options.clock())
         sign = functools.partial(webhooks_messages.text_headers, url, fields)
-        return Letter(
+        return Webhook(
             "twilio",
             status,
             url,
@@ -96,7 +98,7 @@ class Recipients:
         now = self._options.clock()
         body = webhooks_messages.mail_event(mail, does, at=now)
         key = self._options.mail_webhook_key
-        letter = Letter(
+        webhook = Webhook(
             "mail",
             does,
             self._options.mail_webhook or "",
@@ -106,11 +108,11 @@ class Recipients:
             mail.message_id,
             forged_headers=webhooks_messages.mail_headers(body, WRONG_KEY, at=now),
         )
-        await self._postman.send(letter, trouble)
+        await self._webhook_sender.send(webhook, trouble)
 
-    def _chance(self, kind: str, who: str) -> Chance:
-        self._nth[kind, who] += 1
-        return Chance(self._options.seed, kind, who, self._nth[kind, who])
+    def _chance(self, kind: str, recipient: str) -> Chance:
+        self._nth[kind, recipient] += 1
+        return Chance(self._options.seed, kind, recipient, self._nth[kind, recipient])
 
 
 def _host(url: str) -> str:

@@ -1,7 +1,7 @@
-"""What FrankieOne's webhooks look like, of both API families and in the three editions of their names.
+"""FrankieOne's webhooks, of both API families and in the three editions of their names.
 
-Source: the provider's pages on notifications. Bodies are not signed: the address has a secret in it, or a header has
-a token; how that is named is not documented, so it is `Authorization` here.
+Source: the provider's pages on notifications. Bodies are not signed: the address contains a secret, or a header
+contains a token. The name of the header is not documented, so it is `Authorization` here.
 """
 
 import base64
@@ -17,7 +17,7 @@ from worker.sandbox.endpoints.frankieone import ulid
 from worker.sandbox.endpoints.opened import Opened
 from worker.sandbox.wire import FRANKIEONE_V1
 
-# By what is meant, in each edition: of an error, where it has a name of its own there.
+# By meaning, in each edition: the name of a success, and of an error.
 EDITIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "current": {
         "ocr": ("OCR_PROCESSED", "OCR_PROCESSED"),
@@ -39,10 +39,10 @@ VALID = timedelta(minutes=5)
 
 
 def notification(opened: Opened, meaning: str, *, good: bool, edition: str, at: datetime) -> dict[str, Any]:
-    """The two families name the same things, and spell success differently."""
+    """The body of a webhook. The two families have the same fields, and spell success differently."""
     first = opened.endpoint == FRANKIEONE_V1
     function = EDITIONS[edition][meaning][0 if good else 1]
-    said: dict[str, Any] = {
+    body: dict[str, Any] = {
         "entityId": opened.reference,
         "function": function,
         "functionResult": ("COMPLETED" if first else "SUCCESS") if good else "FAILED",
@@ -51,12 +51,12 @@ def notification(opened: Opened, meaning: str, *, good: bool, edition: str, at: 
         "requestId": ulid(at),
     }
     if first:
-        return {**said, "version": "1.0.0", "entityCustomerReference": opened.client, "username": "sandbox"}
-    return {**said, "version": "2.0.0", "entityType": "INDIVIDUAL"}
+        return {**body, "version": "1.0.0", "entityCustomerReference": opened.client, "username": "sandbox"}
+    return {**body, "version": "2.0.0", "entityType": "INDIVIDUAL"}
 
 
 def private_key(pem: str) -> rsa.RSAPrivateKey:
-    """Raises ValueError for anything but an RSA private key in PEM."""
+    """Read a key. Raises ValueError for anything but an RSA private key in PEM."""
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What iDenfy's webhooks look like: of verifications, and of companies' forms. Everybody in them is invented.
+"""iDenfy's webhooks: of verifications, and of companies' forms. All people in them are invented.
 
 Source: the provider's OpenAPI document of its webhooks, each with the fields that it calls required, and the page on
 signing them.
@@ -20,7 +20,7 @@ PEOPLE = (
     ("MARIA", "INVENTED", "FEMALE", "2001-07-14"),
     ("OSKAR", "NOBODY", "MALE", "1969-05-09"),
 )
-SESSION = timedelta(minutes=4)  # from opening the link to having finished
+SESSION = timedelta(minutes=4)  # from opening the link to the end
 
 
 def headers(event: str, body: bytes, key: str) -> dict[str, str]:
@@ -28,12 +28,12 @@ def headers(event: str, body: bytes, key: str) -> dict[str, str]:
     return {"Content-Type": "application/json", "Idenfy-Event-Type": event, "Idenfy-Signature": digest}
 
 
-def encoded(said: Mapping[str, Any]) -> bytes:
-    return json.dumps(said, ensure_ascii=False).encode()
+def encoded(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False).encode()
 
 
 def identification(opened: Opened, overall: str, *, final: bool, finished_at: datetime) -> dict[str, Any]:
-    """A verification. The manual event has the same times as the automatic one: those of the customer's session."""
+    """A verification. The manual event has the times of the automatic event: those of the customer's session."""
     seen = overall in ("APPROVED", "DENIED", "SUSPECTED", "REVIEWING")
     good = overall in ("APPROVED", "SUSPECTED")
     face = "FACE_MATCH" if good else "FACE_MISMATCH"
@@ -117,7 +117,7 @@ def company_submitted(opened: Opened, *, at: datetime) -> dict[str, Any]:
 
 
 def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
-    """No time is among its fields."""
+    """The event of a review. Its fields contain no time."""
     return {
         "id": _company(opened),
         "companyName": "Paper Harbour UAB",
@@ -140,7 +140,7 @@ def company_reviewed(opened: Opened, approval: str | None) -> dict[str, Any]:
 
 
 def info_requested(opened: Opened, status: str, *, at: datetime) -> dict[str, Any]:
-    """Names neither the client nor the caller's reference."""
+    """The event contains neither the client nor the caller's reference."""
     return {
         "companyId": _company(opened),
         "token": opened.token,

@@ -1,4 +1,4 @@
-"""What is told of texts and mails: Twilio's status callbacks and answers, and bounces of mail.
+"""The webhooks about texts and mails: Twilio's status callbacks and answers, and bounces of mail.
 
 Sources: Twilio's pages on the outbound message status, on incoming messages and on signing; for mail the generic
 webhook that docs/webhooks.md describes, signed as the Standard Webhooks specification says.
@@ -38,7 +38,7 @@ def text_status(text: Text, account: str, status: str, code: str, *, at: datetim
 
 
 def answered(text: Text, account: str, words: str) -> dict[str, str]:
-    """What the person who got the text writes back."""
+    """The event of a recipient's answer to the text."""
     sid = f"SM{secrets.token_hex(16)}"
     return {
         "AccountSid": account,
@@ -66,19 +66,19 @@ def text_headers(url: str, fields: Mapping[str, str], token: str) -> dict[str, s
 
 
 def mail_event(mail: Mail, does: str, *, at: datetime) -> bytes:
-    said = {
+    body = {
         "type": "bounced" if does == "deferred" else does,
         "message_id": mail.message_id,
         "email": mail.recipients[0] if mail.recipients else None,
         "at": at.astimezone(UTC).isoformat(),
     }
-    if said["type"] == "bounced":
-        return json.dumps({**said, "permanent": does == "bounced"}).encode()
-    return json.dumps(said).encode()
+    if body["type"] == "bounced":
+        return json.dumps({**body, "permanent": does == "bounced"}).encode()
+    return json.dumps(body).encode()
 
 
 def mail_headers(body: bytes, key: str, *, at: datetime) -> dict[str, str]:
-    """`key` is a text, or base64 behind `whsec_`. Raises ValueError where that is none."""
+    """`key` is a text, or base64 after `whsec_`. Raises ValueError for invalid base64."""
     raw = base64.b64decode(key.removeprefix("whsec_"), validate=True) if key.startswith("whsec_") else key.encode()
     message_id, sent = f"msg_{secrets.token_hex(12)}", str(int(at.timestamp()))
     digest = hmac.new(raw, f"{message_id}.{sent}.".encode() + body, hashlib.sha256).digest()

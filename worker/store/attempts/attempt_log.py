@@ -1,6 +1,6 @@
-"""A call, whoever it goes to: its attempt, written down before it is made and closed once it is known what came of it.
+"""The attempt of a call: written down before the call is made, and closed once the outcome is known.
 
-To a provider for a job, or to a sender for a message: what is written, and what that teaches, is the same.
+A call goes to a provider for a job, or to a sender for a message. Attempts and lessons are the same for both.
 """
 
 import uuid
@@ -12,18 +12,19 @@ import sqlalchemy as sa
 
 from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, Reconcile, Retry, Snooze
-from worker.domain.model.reconciliation import Found, More, Strangers, UnknownCall
+from worker.domain.model.reasons import Reason
+from worker.domain.model.reconciliation import Found, More, UnknownCall, Unmatched
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk
 from worker.store.base.leases import NOT_SENT
 from worker.store.tables import Attempt
 
 DONE = "done"
-UNREACHABLE = "unreachable"  # nothing was sent: certainly not carried out either
+UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
 LATE = "late"  # the lease was lost before the result came
 
 
-class Taken(Protocol):
+class Claimed(Protocol):
     """A job or a message under our lease."""
 
     @property
@@ -39,7 +40,7 @@ class Taken(Protocol):
 
 
 class Opened(Protocol):
-    """A call that may be made, once its attempt is written down."""
+    """A call whose attempt is written down, so that the call may be made."""
 
     @property
     def attempt_id(self) -> uuid.UUID: ...
@@ -50,7 +51,7 @@ class Opened(Protocol):
 
 
 class Result(Protocol):
-    """What came of one of them."""
+    """The result of one opened call."""
 
     @property
     def opened(self) -> Opened: ...
@@ -59,10 +60,10 @@ class Result(Protocol):
 R = TypeVar("R", bound=Result)
 
 
-def if_unknown(row: Taken, reconcile_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
-    """Should its outcome stay unknown: whether the call may be made again, and when it may be looked up, if it may.
+def if_unknown(row: Claimed, reconcile_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
+    """What to do if the call's outcome is unknown: whether it may be repeated, and when it may be reconciled (or None).
 
-    A look-up asks for nothing new: it is always made again.
+    A look-up changes nothing at the other side, so it may always be repeated.
     """
     if row.unknown_call is not None:
         return True, None
@@ -71,7 +72,7 @@ def if_unknown(row: Taken, reconcile_after: timedelta | None, *, repeatable: boo
     return repeatable, row.lease_until + reconcile_after
 
 
-def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datetime) -> dict[str, Any]:
+def opening(opened: Opened, row: Claimed, job_id: int, account: str, *, now: datetime) -> dict[str, Any]:
     """The values of a new attempt."""
     return {
         "id": opened.attempt_id,
@@ -88,21 +89,21 @@ def opening(opened: Opened, row: Taken, job_id: int, account: str, *, now: datet
 
 
 def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
-    """How these attempts were closed, None for those that are open; locked until the transaction ends."""
+    """The outcomes of these attempts; None for an open attempt. The rows are locked until the transaction ends."""
     rows = connection.execute(_OUTCOMES, {"ids": bulk.keys(attempt_ids)})
     return {row.id: row.outcome for row in rows}
 
 
 def new_and_late(
-    results: Sequence[R], outcomes: Mapping[uuid.UUID, str | None], says_more: Callable[[R], bool]
+    results: Sequence[R], outcomes: Mapping[uuid.UUID, str | None], is_conclusive: Callable[[R], bool]
 ) -> tuple[list[R], list[R]]:
-    """The results of attempts that are open; and those of calls that were given up as unknown, where they say more.
+    """The results of open attempts; and the conclusive results of attempts that were closed with an unknown outcome.
 
-    What else is closed was written before, and only the answer to that was lost: it must not count twice.
+    All other results were written before, and only the acknowledgement was lost: they must not count twice.
     """
     return (
         [item for item in results if outcomes[item.opened.attempt_id] is None],
-        [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and says_more(item)],
+        [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and is_conclusive(item)],
     )
 
 
@@ -126,26 +127,26 @@ CLOSE = bulk.Change(
 def closing(
     attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime, found: Found | None = None
 ) -> dict[str, Any]:
-    """The values that close an attempt, for `CLOSE`. `found`: what a look-up found."""
+    """The values that close an attempt, for `CLOSE`. `found` is the result of a look-up."""
     outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
     if problem is not None and problem.unreachable:
         outcome = UNREACHABLE
     if isinstance(found, More):
         outcome = MORE
-    strangers = found if isinstance(found, Strangers) else None
+    unmatched = found if isinstance(found, Unmatched) else None
     return {
         "attempt_id": attempt_id,
         "at": now,
         "new_outcome": outcome,
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,
-        "new_detail": (problem.detail if problem else strangers.detail if strangers else "")[:400],
-        "new_found": references(strangers.references if strangers else ()),
+        "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:400],
+        "new_found": references(unmatched.references if unmatched else ()),
     }
 
 
 def references(found: Sequence[str]) -> str:
-    """As many of them, whole, as the column holds."""
+    """The references as one text. References that do not fit into the column as a whole are left out."""
     text = " ".join(found)
     return text if len(text) <= 400 else text[:400].rpartition(" ")[0]
 
@@ -153,12 +154,11 @@ def references(found: Sequence[str]) -> str:
 def unknown_attempt_after(
     ending: Ending | None, *, attempt_id: uuid.UUID, unknown_call: uuid.UUID | None
 ) -> uuid.UUID | None:
-    """The attempt that a row is in doubt about once a step of it ended so. `unknown_call`: the one that the step looked
-    up."""
+    """The row's attempt with the unknown outcome after this ending. `unknown_call`: the attempt that was looked up."""
     match ending:
         case Reconcile():
             return unknown_call or attempt_id
-        case Hold() if ending.reason == Kind.UNKNOWN:
+        case Hold() if ending.reason == Reason.UNKNOWN:
             return unknown_call or attempt_id
         case None | Snooze():
             return unknown_call
@@ -166,11 +166,11 @@ def unknown_attempt_after(
             return None
 
 
-def after_call(ending: Ending | None, opened: Opened, row: Taken, *, counted: bool) -> dict[str, Any]:
-    """What a call's ending makes of its row: when it is due again, what counts, why, and whether it is in doubt.
+def after_call(ending: Ending | None, opened: Opened, row: Claimed, *, counted: bool) -> dict[str, Any]:
+    """The row's new values after a call: when it is due, what is counted, the reason, and the unknown attempt.
 
-    None: it was not made, and the row has not lost its place. `counted`: its attempt was, when it was given up; a
-    look-up's never is.
+    `ending` None: the call was not made, and the row is due as before. `counted`: the attempt was counted already when
+    its outcome became unknown. A look-up is never counted as an attempt.
     """
     unknown_call = row.unknown_call.attempt_id if row.unknown_call else None
     one = 0 if counted or unknown_call else 1
@@ -197,7 +197,7 @@ def after_call(ending: Ending | None, opened: Opened, row: Taken, *, counted: bo
 
 
 def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
-    """What a call teaches about its account."""
+    """The lesson of a call for its account's budget."""
     if problem is None:
         return Lesson(began_at)
     return Lesson(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

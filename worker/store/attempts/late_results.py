@@ -1,7 +1,7 @@
-"""Answers that come after their lease: which of them are still the answer, and which are only evidence.
+"""Answers that come after the end of their lease: which answers still apply to the row, and which are only recorded.
 
-Whoever takes a row raises its fence, and from then on a late answer must not overwrite what the new owner does. But a
-row that nobody has taken since, or that was taken only to look this very call up, still waits for this answer.
+A claim raises the row's fence. From then on a late answer must not overwrite the work of the new owner. But a row that
+was not claimed again, or was claimed only to look up this call, still waits for this answer.
 """
 
 import uuid
@@ -18,7 +18,7 @@ from worker.store.tables import InvitationRow, Job
 
 @dataclass(frozen=True)
 class LateAnswer:
-    """A late answer to one attempt, under the fence that it was made under. `done`: it did what it was to do."""
+    """A late answer to one attempt, with the fence of its claim. `done`: the call succeeded."""
 
     row_id: Any
     attempt_id: uuid.UUID
@@ -28,23 +28,23 @@ class LateAnswer:
 
 
 def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> dict[int, int]:
-    """Of these jobs those that the answer is still for, with their priority of now; locked."""
+    """The jobs that their late answer still applies to, with their current priorities. The rows are locked."""
     columns = (Job.id, Job.state, Job.fence, Job.unknown_attempt, Job.joins, Job.session_id, Job.priority)
     query = sa.select(*columns).where(Job.id.in_([answer.row_id for answer in answers])).order_by(Job.id)
     rows = {row.id: row for row in fetch(connection, query.with_for_update())} if answers else {}
     found = {}
     for answer in answers:
         row = rows.get(answer.row_id)
-        waits_or_held = (JobState.WAITING, JobState.HELD, JobState.WORKING)
+        states = (JobState.WAITING, JobState.HELD, JobState.WORKING)
         if row is None or row.joins is not None or row.session_id != answer.session_id:
             continue
-        if _still_for(answer, row, *waits_or_held):
+        if _still_applies(answer, row, *states):
             found[row.id] = row.priority
     return found
 
 
 def invitations_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> dict[uuid.UUID, int]:
-    """Of these invitations those that the answer is still for, with their jobs of now; locked."""
+    """The invitations that their late answer still applies to, with their current jobs. The rows are locked."""
     columns = (
         InvitationRow.id,
         InvitationRow.state,
@@ -58,15 +58,15 @@ def invitations_answered(connection: sa.Connection, answers: Sequence[LateAnswer
     for answer in answers:
         row = rows.get(answer.row_id)
         states = (InvitationState.WAITING, InvitationState.HELD, InvitationState.WORKING)
-        if row is not None and _still_for(answer, row, *states):
+        if row is not None and _still_applies(answer, row, *states):
             found[row.id] = row.job_id
     return found
 
 
-def _still_for(answer: LateAnswer, row: sa.Row[Any], waiting: Any, held: Any, working: Any) -> bool:
+def _still_applies(answer: LateAnswer, row: sa.Row[Any], waiting: Any, held: Any, working: Any) -> bool:
     if row.unknown_attempt == answer.attempt_id:
-        return row.state in (waiting, held, working)  # working: somebody is looking this call up
+        return row.state in (waiting, held, working)  # working: a dispatcher is looking up this call
     if row.fence == answer.fence:
         return row.state in (waiting, held)
-    # Looked up too early, found not to be there, and about to be called again: what it was to do is done.
+    # The call was looked up too early, not found, and is about to be repeated. It succeeded, so no repeat is needed.
     return answer.done and row.state is waiting and row.unknown_attempt is None

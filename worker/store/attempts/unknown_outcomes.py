@@ -1,6 +1,6 @@
-"""What is to be looked up, for rows that are in doubt, and what came to light of them.
+"""Rows with an unknown outcome: which call to look up, and what is already known about it.
 
-A row that is in no doubt costs nothing here.
+A row without an unknown outcome costs no query here.
 """
 
 import uuid
@@ -13,20 +13,28 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
-MORE = "more"  # the outcome of a look-up that has to go on with the next page
-# Look-ups that say nothing about the call: they were told to wait, found nobody there, or were not made.
-UNCOUNTED = (Kind.RATE_LIMITED.value, Kind.AUTH.value, Kind.OUT_OF_CREDIT.value, "unreachable", "not_sent", "done")
-_Other = aliased(Job)
+MORE = "more"  # the outcome of a look-up that must go on with the next page
+# Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
+UNCOUNTED = (
+    Kind.RATE_LIMITED.value,
+    Kind.AUTH.value,
+    Kind.OUT_OF_CREDIT.value,
+    Reason.UNREACHABLE.value,
+    "not_sent",
+    "done",
+)
+_CustomersJob = aliased(Job)
 
 
 @dataclass(frozen=True)
 class UnknownOutcomes:
-    """Calls (by account) and messages of a batch that wait to be looked up, and when the first of them is."""
+    """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time."""
 
     calls: dict[str, int] = field(default_factory=dict)
     messages: int = 0
@@ -36,7 +44,7 @@ class UnknownOutcomes:
 def calls_to_reconcile(
     connection: sa.Connection, jobs: Sequence[sa.Row[Any]], *, now: datetime
 ) -> dict[int, UnknownCall]:
-    """For those of these jobs that are in doubt, what there is to look up."""
+    """The calls to look up, by job, for those of these jobs that have an unknown outcome."""
     unknown = [job for job in jobs if job.unknown_attempt is not None]
     if not unknown:
         return {}
@@ -57,7 +65,7 @@ def calls_to_reconcile(
 def messages_to_reconcile(
     connection: sa.Connection, invitations: Sequence[sa.Row[Any]], customers: Mapping[uuid.UUID, str], *, now: datetime
 ) -> dict[uuid.UUID, UnknownCall]:
-    """For those of these invitations that are in doubt, what there is to look up. `customers`: of each invitation."""
+    """The calls to look up, by invitation, for those with an unknown outcome. `customers`: by invitation."""
     unknown = [row for row in invitations if row.unknown_attempt is not None]
     if not unknown:
         return {}
@@ -80,15 +88,15 @@ def _explained(
     opened: Mapping[uuid.UUID, sa.Row[Any]],
     step: sa.ColumnElement[bool],
 ) -> dict[uuid.UUID, set[str]]:
-    """What came to light of other calls for the same customer, and cannot be of the one in doubt.
+    """By attempt: references that belong to other calls for the same customer, so not to the attempt itself.
 
-    A late answer names what its own call opened. What a look-up found was there before a call that was made after
-    it; of calls that were out at the same time, for several purposes, it may be either's.
+    A late answer names what its own call opened. What a look-up found existed before every call that was made after
+    the look-up. If several calls (for several purposes) were in flight at the same time, it may belong to any of them.
     """
     query = (
-        sa.select(_Other.customer_id, Attempt.id, Attempt.reconciles, Attempt.closed_at, Attempt.found)
-        .join(_Other, _Other.id == Attempt.job_id)
-        .where(_Other.customer_id.in_(set(owners.values())), Attempt.found != "", step)
+        sa.select(_CustomersJob.customer_id, Attempt.id, Attempt.reconciles, Attempt.closed_at, Attempt.found)
+        .join(_CustomersJob, _CustomersJob.id == Attempt.job_id)
+        .where(_CustomersJob.customer_id.in_(set(owners.values())), Attempt.found != "", step)
     )
     rows = fetch(connection, query)
 
@@ -116,22 +124,22 @@ def _unknown_calls(
     *,
     now: datetime,
 ) -> dict[uuid.UUID, UnknownCall]:
-    """By the attempts in doubt, given whose they are and what we hold of each customer.
+    """The calls to look up, by attempt. `owners`: the attempts' customers. `held`: each customer's known references.
 
-    One whose attempt is gone is looked up all the same: it must not be called plainly.
+    A call whose attempt row is gone is looked up as well: it must not be repeated without a look-up.
     """
     attempts = sa.select(Attempt.id, Attempt.opened_at, Attempt.outcome).where(Attempt.id.in_(owners))
     opened = {row.id: row for row in fetch(connection, attempts)}
     explained = _explained(connection, owners, opened, step)
     known = {attempt_id: held.get(owner, set()) | explained[attempt_id] for attempt_id, owner in owners.items()}
-    looks = (
+    look_ups = (
         sa.select(Attempt.reconciles, Attempt.outcome, sa.func.count().label("times"))
         .where(Attempt.reconciles.in_(known), Attempt.closed_at.is_not(None))
         .group_by(Attempt.reconciles, Attempt.outcome)
     )
     pages: dict[uuid.UUID, int] = {}
     failures: dict[uuid.UUID, int] = {}
-    for row in fetch(connection, looks):
+    for row in fetch(connection, look_ups):
         if row.outcome == MORE:
             pages[row.reconciles] = row.times
         elif row.outcome not in UNCOUNTED:
@@ -150,7 +158,7 @@ def _unknown_calls(
 
 
 def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
-    """What of a batch waits to be looked up."""
+    """The calls and messages of a batch that wait to be reconciled."""
     jobs = (
         sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.due_at).label("first"))
         .where(Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
@@ -168,7 +176,7 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
 
 
 def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, list[str]]:
-    """What late answers said that was opened for these jobs, and nobody has the token of."""
+    """By job: the references of sessions that late answers reported. Their tokens are lost."""
     query = sa.select(Attempt.job_id, Attempt.found).where(
         Attempt.job_id.in_(job_ids), Attempt.found != "", Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None)
     )

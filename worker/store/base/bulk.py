@@ -1,9 +1,9 @@
-"""Statements over a chunk of rows, as each database wants them.
+"""Statements over a chunk of rows, in the form that each database needs.
 
-Written for one row, with a bound parameter for each of its values. SQLite is given it with a list of rows. PostgreSQL
-is given one statement over all of them, as one parameter: rows of JSON. So its text does not depend on how many rows
-there are, it is planned once, and it takes one round trip; a parameter for each value of each row cost more than all
-else that is done for the row.
+A statement is written for one row, with a bound parameter for each value. SQLite runs this statement with a list of
+rows. PostgreSQL runs one statement over all rows, which are one parameter: a JSON array. The statement's text does not
+depend on the number of rows, so PostgreSQL plans it once and it takes one round trip. A parameter for each value of
+each row cost more than all other work for the row.
 """
 
 import json
@@ -26,10 +26,10 @@ Row = Mapping[str, Any]
 
 
 class Change:
-    """An UPDATE of rows by their ids, for a chunk of rows that hold what it binds by name."""
+    """An UPDATE of rows by their ids. The chunk's rows hold the parameters that the UPDATE binds by name."""
 
     def __init__(self, id_: InstrumentedAttribute[Any], values: Mapping[str, Any], *conditions: Any, by: str) -> None:
-        """`values` are by column; `by` names the id in the chunk's rows."""
+        """`values` maps columns to new values. `by` is the name of the id in the chunk's rows."""
         self.columns = frozenset(values)
         table = id_.class_.__table__
         self._each = sa.update(table).where(id_ == sa.bindparam(by), *conditions).values(**values)
@@ -45,13 +45,13 @@ class Change:
 
 
 def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
-    """INSERT rows that all have the same of the table's columns."""
+    """INSERT rows. All rows have the same columns."""
     if rows:
         _run(connection, *_insert(model, tuple(rows[0])), rows)
 
 
 def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
-    """As `add`; rows that are there already, by any of the table's keys, stay as they are."""
+    """INSERT rows as `add` does. A row that conflicts with an existing row, by any unique key, is skipped."""
     if rows:
         _run(connection, *_insert_new(model, tuple(rows[0]), connection.dialect.name), rows)
 
@@ -60,7 +60,7 @@ def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -
 def _insert_new(model: type[Base], columns: tuple[str, ...], dialect: str) -> tuple[sa.Executable, sa.Executable]:
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     table = model.__table__
-    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: a model of ours is a table's
+    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: each of our models has a table
     each = insert(table).values({name: sa.bindparam(name) for name in columns}).on_conflict_do_nothing()
     given = _given({name: table.c[name].type for name in columns})
     at_once = insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
@@ -70,7 +70,7 @@ def _insert_new(model: type[Base], columns: tuple[str, ...], dialect: str) -> tu
 @cache
 def _insert(model: type[Base], columns: tuple[str, ...]) -> tuple[sa.Insert, sa.Insert]:
     table = model.__table__
-    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: a model of ours is a table's
+    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: each of our models has a table
     each = sa.insert(table).values({name: sa.bindparam(name) for name in columns})
     given = _given({name: table.c[name].type for name in columns})
     return each, sa.insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
@@ -100,7 +100,7 @@ def _elements_of_postgresql(element: _Elements, compiler: Any, **how: Any) -> st
 
 
 class _OneByOne(sa.sql.expression.FunctionElement[Any]):
-    """The values of a sub-select, on the right of `IN`."""
+    """The values of a sub-select, as the right side of `IN`."""
 
     inherit_cache = True
 
@@ -113,29 +113,29 @@ def _one_by_one_of_sqlite(element: _OneByOne, compiler: Any, **how: Any) -> str:
 
 @compiles(_OneByOne, "postgresql")
 def _one_by_one_of_postgresql(element: _OneByOne, compiler: Any, **how: Any) -> str:
-    # An array is looked up value by value. With a list of unknown length the planner read whole tables instead.
+    # PostgreSQL looks up an array value by value. For a list of unknown length the planner read whole tables instead.
     (values,) = element.clauses
     return f"= ANY (ARRAY{compiler.process(values, **how)})"
 
 
 def within(column: InstrumentedAttribute[Any], values: sa.Select[Any]) -> sa.ColumnElement[bool]:
-    """Whether a column's value is one of a sub-select's, which is run once."""
+    """True if the column's value is among the sub-select's values. The sub-select runs once."""
     return column.op("", is_comparison=True, return_type=sa.Boolean())(_OneByOne(values.scalar_subquery()))
 
 
 def among(column: InstrumentedAttribute[Any], name: str) -> sa.ColumnElement[bool]:
-    """Whether a column's value is one of those in the parameter `name`, which is to be given through `keys`."""
+    """True if the column's value is in the parameter `name`. Make the parameter's value with `keys`."""
     elements = _Elements(sa.bindparam(name, type_=sa.Text())).table_valued(sa.column("value", sa.Text()))
     return within(column, sa.select(sa.cast(elements.c.value, column.type)))
 
 
 def fixed(word: StrEnum) -> sa.ColumnElement[Any]:
-    """A state as it stands in a statement's text: a partial index is of use only where the planner can see it."""
+    """A state as literal SQL text. The planner uses a partial index only if the state is in the statement's text."""
     return sa.literal_column(f"'{word.value}'")
 
 
 def keys(values: Iterable[Any]) -> str:
-    """The parameter that `among` looks in: ids, or texts."""
+    """The value of the parameter of `among`: ids or texts."""
     return json.dumps([value.hex if isinstance(value, uuid.UUID) else value for value in values])
 
 
@@ -145,11 +145,11 @@ def _plain(value: Any) -> str:
 
 def _time(value: datetime) -> str:
     if value.tzinfo is None:
-        raise ValueError("a naive datetime was to be stored; times are aware UTC")
+        raise ValueError("a naive datetime cannot be stored: times are aware UTC")
     return value.isoformat()
 
 
-# By the very type, since this is asked for most values of most rows. PostgreSQL reads these texts as its own types.
+# Keyed by the exact type, because most values of most rows need it. PostgreSQL reads these texts as its own types.
 _TEXTS: dict[type, Callable[[Any], str]] = {
     datetime: _time,
     uuid.UUID: lambda value: value.hex,
@@ -158,20 +158,20 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 
 
 def _given(types: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.TableValuedAlias:
-    """PostgreSQL's rows of JSON as a table of these columns."""
+    """PostgreSQL: the JSON rows as a table with these columns."""
     chunk = sa.cast(sa.bindparam("chunk", type_=sa.Text()), sa.JSON())
     columns = [sa.column(name, type_) for name, type_ in types.items()]
     return sa.func.json_to_recordset(chunk).table_valued(*columns, name="given").render_derived(with_types=True)
 
 
 def _named(value: Any) -> set[str]:
-    """The parameters that an expression binds by name, as opposed to constants."""
+    """The names of the parameters that an expression binds by name. Constants are left out."""
     found = visitors.iterate(value) if isinstance(value, sa.ClauseElement) else ()
     return {element.key for element in found if isinstance(element, sa.BindParameter) and not element.unique}
 
 
 def _read_from(given: sa.TableValuedAlias, value: Any) -> Any:
-    """The expression with what it binds by name read from the given rows."""
+    """The expression, with each parameter that is bound by name read from the given rows."""
     names = _named(value)
 
     def read(element: Any, **_: Any) -> Any:

@@ -1,8 +1,8 @@
 """Indexes that a migration builds or drops while workers use the table.
 
-On PostgreSQL each is built CONCURRENTLY, which needs no transaction: what the migration did before is committed, and
-is not undone when the build fails. So a migration calls this before all else, or does nothing else.
-SQLite locks the whole file for each write: there an index is built as any other.
+PostgreSQL builds and drops them CONCURRENTLY, outside of a transaction: the migration's earlier changes are committed
+first, and a failed build does not undo them. So a migration calls these functions first, or does nothing else.
+SQLite locks the whole file for each write, so there an index is built in the usual way.
 """
 
 import sqlalchemy as sa
@@ -12,10 +12,10 @@ _IS_VALID = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regcl
 
 
 def build_index(name: str, table: str, *columns: str, where: str | None = None, unique: bool = False) -> None:
-    """Build an index of the table's rows, or of those that `where` names.
+    """Build an index of the table's rows, or of the rows that match `where`.
 
-    A build that was cut off leaves an invalid index, which is built anew. A valid one stays: a migration that is tried
-    again must not take it from the workers that use it.
+    An interrupted build leaves an invalid index. This function drops an invalid index and builds it again. A valid
+    index stays: a repeated migration must not remove an index that workers use.
     """
     rows = sa.text(where) if where else None
     if _is_sqlite():
@@ -29,7 +29,7 @@ def build_index(name: str, table: str, *columns: str, where: str | None = None, 
 
 
 def drop_index(name: str, table: str) -> None:
-    """Drop an index. One that is gone already stays gone."""
+    """Drop an index if it exists."""
     if _is_sqlite():
         op.drop_index(name, table, if_exists=True)
         return

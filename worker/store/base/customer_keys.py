@@ -1,7 +1,7 @@
-"""Customers and the purposes that they are served for, a chunk at a time.
+"""Queries for a chunk of keys. A key is a customer and a purpose.
 
-A statement is given all the customers and all the purposes, as one parameter each, which an index answers. So it finds
-a customer for another one's purpose too, and that is left out of what it found.
+A statement gets all customers as one parameter and all purposes as another parameter, so that it can use an index. It
+therefore also finds a customer with a purpose of another key: `rows_of` drops these rows.
 """
 
 from collections.abc import Collection
@@ -17,12 +17,12 @@ Key = tuple[str, str]  # customer and purpose
 
 
 def among_keys(model: type[Job] | type[SessionRow]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    """Whether a row is of the customers, and of the purposes, that `rows_of` gives."""
+    """Conditions: the row belongs to the customers, and to the purposes, that `rows_of` binds."""
     return bulk.among(model.customer_id, "customers"), bulk.among(model.purpose, "purposes")
 
 
 def rows_of(connection: sa.Connection, query: sa.Executable, keys: Collection[Key]) -> list[sa.Row[Any]]:
-    """The rows of these keys, by a query that asks `among_keys` and names both columns."""
+    """The rows of these keys. The query has the conditions of `among_keys` and selects both columns."""
     if not keys:
         return []
     given = {

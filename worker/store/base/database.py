@@ -1,27 +1,29 @@
-"""The engine: one place that knows how SQLite and PostgreSQL want to be spoken to, and which of their failures pass."""
+"""The database engine: connection settings for SQLite and PostgreSQL, and which failures are temporary."""
 
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from worker.foundation.clock import monotonic
+from worker.domain.model.backoff import Backoff
+from worker.foundation.clock import SharedClock, monotonic
 
 T = TypeVar("T")
 
-# Long enough for another process's write transaction (an import beside a `run`), short enough to be noticed.
+# Long enough for a write transaction of another process (an import during a `run`), short enough to be noticed.
 SQLITE_BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
-# A worker that stands still in the middle of a transaction (SIGSTOP, a frozen machine) holds its rows' locks, the
-# budget's among them. The database ends that transaction before those who wait for the rows give up.
+# A worker that stops in the middle of a transaction (SIGSTOP, a frozen machine) keeps its row locks, among them the
+# lock of the budget's row. The database ends this transaction before the waiting transactions reach LOCK_SECONDS.
 IDLE_IN_TRANSACTION_SECONDS = 10
 LOCK_SECONDS = 15
-# A database host that vanishes without a word: nothing that was sent is acknowledged, or nothing comes for this long.
+# Detects a database host that vanishes without closing the connection: no acknowledgement, or no data, for this long.
 SILENCE = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -29,29 +31,31 @@ SILENCE = {
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,  # milliseconds
 }
-# PostgreSQL ended one of several transactions so that the others could go on; nothing of it was kept.
+# PostgreSQL rolled back one of several transactions so that the other transactions could go on.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
-# The server that answers has become a standby: its successor will answer soon.
+DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
+# The server has become a standby. The new primary will answer soon.
 READ_ONLY = "25006"
-# A connection that was used less long ago is taken to be there still.
-ASK_AFTER_SECONDS = 1.0
+# A connection that was used more recently than this is not checked.
+CHECK_AFTER_SECONDS = 1.0
 USED_AT = "onboarding_used_at"
-# The execution option of all connections that says who is told of what happens over them (`store.outbox`).
+# The execution option of all connections that holds the subscriptions of the outbox (`store.outbox`).
 SUBSCRIPTIONS = "onboarding_subscriptions"
 
 
 class Database:
-    """Transactions on one database. Not to be carried over a fork: make one in each process.
+    """Transactions on one database. A Database must not cross a fork: each process makes its own.
 
-    What passes by itself (the database is away, restarts, cuts a connection, a lock is not to be had, no connection
-    is free) is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it; what is a bug, or bad data,
-    is any other of SQLAlchemy's errors. No error's text holds a statement's values.
+    A temporary failure is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it: the database
+    cannot be reached or restarts, a connection breaks, a lock is not granted in time, no connection of the pool is
+    free. A bug or bad data is raised as another SQLAlchemy error. No error text contains the values of a statement.
     """
 
     def __init__(self, url: str, *, connections: int = 8, subscriptions: object = None) -> None:
-        """`connections` bounds the pool: what the process's database threads may use at the same time.
+        """`connections` is the size of the pool: how many connections the process may use at the same time.
 
-        `subscriptions` says whom changes of state are to be told of: a `store.outbox.Subscriptions`. None: nobody.
+        `subscriptions`, a `store.outbox.Subscriptions`, says which changes of state are published to which targets.
+        None: no change is published.
         """
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
@@ -71,18 +75,18 @@ class Database:
                 pool_size=connections,
                 max_overflow=0,
                 hide_parameters=True,
-                # What the URL says itself, wins.
+                # A setting in the URL takes precedence.
                 connect_args={name: value for name, value in ours.items() if name not in given.query},
             )
             event.listen(self.engine, "connect", _prepare_postgresql)
-            _ask_whether_connections_live(self.engine)
+            _check_idle_connections(self.engine)
         self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions})
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that writes nothing: on SQLite it does not wait for a writer."""
         with (
-            naming_what_passes(),
+            naming_temporary_failures(),
             self.engine.connect().execution_options(onboarding_read=True) as connection,
             connection.begin(),
         ):
@@ -90,12 +94,21 @@ class Database:
 
     @contextmanager
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
-        """A transaction that is committed at the end, or rolled back by an exception; or a part of one, `within`."""
+        """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""
         if within is not None:
             yield within
             return
-        with naming_what_passes(), self.engine.begin() as connection:
+        with naming_temporary_failures(), self.engine.begin() as connection:
             yield connection
+
+    def set_clock(self, clock: SharedClock) -> None:
+        """Set the clock by PostgreSQL's time, to about half a round trip."""
+        with self.read() as connection:
+            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
+            before = clock.own()
+            theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+            after = clock.own()
+        clock.measured(before=before, theirs=theirs, after=after)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -109,56 +122,59 @@ def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, A
 def outlive_deadlocks(
     transaction: Callable[[], T],
     *,
-    tries: int = 5,
+    backoff: Backoff = DEADLOCK_BACKOFF,
     jitter: Callable[[], float] = random.random,
     pause: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Make one transaction, and make it anew when PostgreSQL gave it up for the sake of others (a deadlock).
+    """Run one transaction, and repeat it if PostgreSQL rolled it back because of a deadlock.
 
-    For a function whose effects are all in that one transaction, and that reads in it all that it decides on.
-    Raises the last failure after `tries`. `pause` is given seconds, up to 0.1 doubled with each try.
+    All effects of the function must be in this one transaction, and all its decisions must use what it reads there.
+    Raises the last failure once `backoff` has no attempt left. `pause` gets seconds.
     """
-    for tried in range(tries):
+    failures = 0
+    while True:
         try:
             return transaction()
         except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in SACRIFICED or tried == tries - 1:
+            failures += 1
+            # Each transaction waits for a different time. Otherwise the same two transactions would deadlock again.
+            wait = backoff.after(failures, jitter())
+            if getattr(error.orig, "sqlstate", None) not in SACRIFICED or wait is None:
                 raise
-        # Each of them waits for a different time, or the same two would meet again.
-        pause(jitter() * 0.1 * 2**tried)
-    raise AssertionError("unreachable: the last try returns or raises")
+        pause(wait.total_seconds())
 
 
 def reason(error: sa.exc.SQLAlchemyError) -> str:
-    """The first line of what the database or its driver said, for people. It names the server, never a value."""
-    said = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    """The first line of the database's or driver's message, for people. It names the server and holds no values."""
+    text = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 @contextmanager
-def naming_what_passes() -> Iterator[None]:
+def naming_temporary_failures() -> Iterator[None]:
+    """Raise temporary failures as `sqlalchemy.exc.OperationalError`, see `Database`."""
     try:
         yield
     except sa.exc.TimeoutError as error:
-        raise _passing(error) from None  # all of the pool's connections are in use
+        raise _temporary(error) from None  # all connections of the pool are in use
     except sa.exc.DBAPIError as error:
-        # A transaction that the server ended for its idleness is an InternalError to the driver, and so are others.
+        # The driver raises InternalError if the server ended an idle transaction, and for other failures.
         cut = error.connection_invalidated or getattr(error.orig, "sqlstate", None) == READ_ONLY
         if cut and error.orig is not None and not isinstance(error, sa.exc.OperationalError):
-            raise _passing(error.orig) from None
+            raise _temporary(error.orig) from None
         raise
 
 
-def _passing(error: BaseException) -> sa.exc.OperationalError:
+def _temporary(error: BaseException) -> sa.exc.OperationalError:
     return sa.exc.OperationalError(None, None, error, hide_parameters=True)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own transaction control begins too late (at the first write, which can then fail as locked).
+    # The driver's own transaction control begins a transaction at the first write, which can then fail as locked.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: an attempt that was written down must outlive a power cut, or its call would be made twice.
+    # FULL: a written attempt must survive a power cut. Otherwise its call could be made twice.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
@@ -169,32 +185,33 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _ask_whether_connections_live(engine: sa.Engine) -> None:
-    """Ask a connection that was not used for a while before it is: the server may have ended it meanwhile.
+def _check_idle_connections(engine: sa.Engine) -> None:
+    """Ping a connection before its use if it was idle: the server may have closed it meanwhile.
 
-    Not one that was just used, as the pool's own way does: that is a round trip, and a transaction of its own, for each
-    of ours. Where the server ended it only now, a statement finds out.
+    A connection that was just used is not pinged. The pool's own check (`pool_pre_ping`) pings each time: an extra
+    round trip and an extra transaction for each of ours. If the server closes the connection after its last use, a
+    statement finds out.
     """
 
-    def note_the_use(_connection: Any, record: Any) -> None:
+    def note_use(_connection: Any, record: Any) -> None:
         record.info[USED_AT] = monotonic()
 
-    def ask(connection: Any, record: Any, _proxy: Any) -> None:
-        if monotonic() - record.info[USED_AT] < ASK_AFTER_SECONDS:
+    def check(connection: Any, record: Any, _proxy: Any) -> None:
+        if monotonic() - record.info[USED_AT] < CHECK_AFTER_SECONDS:
             return
         try:
             engine.dialect.do_ping(connection)
         except psycopg.Error:
-            raise sa.exc.InvalidatePoolError from None  # the pool makes it anew, and asks all others
+            raise sa.exc.InvalidatePoolError from None  # the pool replaces all its connections before their next use
 
-    event.listen(engine, "connect", note_the_use)
-    event.listen(engine, "checkin", note_the_use)
-    event.listen(engine, "checkout", ask)
+    event.listen(engine, "connect", note_use)
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", check)
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # No statement_timeout: a report or a migration may take long, and those who wait for rows are bounded by
-    # lock_timeout. Taking reads an index in small ranges: at a random_page_cost of 4 the planner reads whole tables.
+    # No statement_timeout: a report or a migration may take long, and lock_timeout limits the wait for rows. A claim
+    # reads small ranges of an index: with the default random_page_cost of 4 the planner reads whole tables.
     with connection.cursor() as cursor:
         cursor.execute(
             "SET random_page_cost = 1.1;"

@@ -1,4 +1,4 @@
-"""What is encrypted at rest, and how it is laid out inside. Each value is bound to its row by its context."""
+"""The values that are stored encrypted, and their contents. The context binds each value to its row."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from worker.domain.model.customers import Customer, Person
 from worker.domain.model.sessions import Session
 from worker.foundation.keyring import Keyring
 
-# What stands where a value that cannot be NULL, or where NULL says that there never was one, was erased.
+# The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""
 
 
 class Erased(Exception):
-    """The personal data of a row was erased: nothing can be done for it any more. The text names no value."""
+    """The row's personal data was erased, so the row cannot be processed. The error text holds no values."""
 
 
 @dataclass(frozen=True, repr=False)
 class Line:
-    """What of a list's line is neither a column of its own nor personal for all of the customer's jobs."""
+    """The values of a list's line that have no column of their own and are not part of the customer's Person."""
 
     external_ref: str
     tags: tuple[str, ...]
@@ -35,7 +35,7 @@ def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
 
 
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
-    """The person. Raises keyring.CannotOpen, Erased."""
+    """The person. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
         raise Erased("the customer's personal data was erased")
     known = keyring.decrypt(encrypted, context=f"customer {customer_id}")
@@ -45,7 +45,7 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
 
 
 def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
-    """None when there is nothing to keep, as for most lines: it saves a cipher a row."""
+    """The encrypted values of a line. None if there are none, as for most lines: this saves an encryption a row."""
     if not (customer.external_ref or customer.tags or customer.parameters):
         return None
     line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
@@ -53,11 +53,11 @@ def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) 
 
 
 def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
-    """Raises keyring.CannotOpen, Erased."""
+    """The line's values. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
         return Line("", (), {})
     if encrypted == ERASED:
-        raise Erased("what the list's line said was erased with the customer's personal data")
+        raise Erased("the values of the list's line were erased with the customer's personal data")
     line = keyring.decrypt(encrypted, context=f"line {batch_id}:{row}")
     return Line(line["external_ref"], tuple(line["tags"]), line["parameters"])
 
@@ -71,7 +71,7 @@ def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -
 
 
 def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
-    """The session's link. Raises keyring.CannotOpen, Erased."""
+    """The session's link. Raises keyring.CannotDecrypt, Erased."""
     if encrypted == ERASED:
         raise Erased("the session's link was erased with the customer's personal data")
     link: str = keyring.decrypt(encrypted, context=f"session {session_id.hex}")["link"]
@@ -79,10 +79,10 @@ def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> s
 
 
 def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
-    """The columns that an update brought, as JSON has them."""
+    """The new columns of an update, as JSON values, encrypted."""
     return keyring.encrypt(dict(columns), context=f"event {event_id.hex}")
 
 
 def decrypt_update(keyring: Keyring, event_id: uuid.UUID, encrypted: bytes) -> dict[str, Any]:
-    """Raises keyring.CannotOpen."""
+    """The new columns of an update. Raises keyring.CannotDecrypt."""
     return keyring.decrypt(encrypted, context=f"event {event_id.hex}")

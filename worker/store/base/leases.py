@@ -1,7 +1,7 @@
-"""Leases: the right to work a row until a time, for jobs and invitations alike.
+"""Leases: the right to work a row until a time. Jobs and invitations have leases.
 
-Each taking raises the row's fence. Whoever writes under a lease asks first whether the row is still his, under the
-fence that he took it with: one who was stopped for longer than his lease must not overwrite his successor.
+Each claim raises the row's fence. Before a dispatcher writes under a lease, it checks that the row still has the fence
+of its claim: a dispatcher that stood still for longer than its lease must not overwrite the results of the next one.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job
 
-# An attempt given back before its call was made: certainly not carried out.
+# An attempt that was given back before its call was made. The call was certainly not carried out.
 NOT_SENT = "not_sent"
 Id = TypeVar("Id")
 Kept = TypeVar("Kept")
@@ -37,10 +37,11 @@ class Leases(Generic[Id, Kept]):
         changes: Sequence[str] = (),
         attempts: Sequence[sa.ColumnElement[bool]],
     ) -> None:
-        """`of` says whose rows they are, an account's or a channel's, and `conditions` which of them are ever taken.
+        """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
 
-        `worked_from` are the columns that a claim returns; `rereads` is what `still_ours` reads again; `changes` are
-        the columns with the time of the last change; `attempts` tells the attempts of the rows whose ids are given.
+        `worked_from` are the columns that a claim returns. `rereads` is the column that `still_ours` reads again.
+        `changes` are the columns with the time of the last change. `attempts` are the conditions that find the
+        attempts of the rows whose ids are given.
         """
         self._due = (
             of == sa.bindparam("of_"),
@@ -72,7 +73,7 @@ class Leases(Generic[Id, Kept]):
         self._working = states.WORKING
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._frees = sa.update(model).where(chosen).values(free | changed)
-        # Attempts whose writing was not acknowledged, because the database went away: their calls were not made.
+        # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.
         self._unmade = (
             sa.update(Attempt)
             .where(*attempts, Attempt.closed_at.is_(None))
@@ -87,7 +88,7 @@ class Leases(Generic[Id, Kept]):
         return due.order_by(model.due_at, model.id).limit(most).with_for_update(skip_locked=True)
 
     def is_due(self, connection: sa.Connection, of: str, *conditions: sa.ColumnElement[bool], now: datetime) -> bool:
-        """Whether any row of theirs is due of which the conditions hold."""
+        """True if a row of this account or channel is due and matches the conditions."""
         query = sa.select(sa.exists().where(*self._due, *conditions))
         return bool(connection.execute(query, {"of_": of, "now": now}).scalar())
 
@@ -103,13 +104,13 @@ class Leases(Generic[Id, Kept]):
         now: datetime,
         unknown_only: bool = False,
     ) -> list[sa.Row[Any]]:
-        """Lease up to `most` of the rows that are due, the oldest first; rows that others hold are passed by."""
+        """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped."""
         given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
         rows = fetch(connection, self._claims[unknown_only], given)
         return sorted(rows, key=lambda row: (row.due_at, row.id))
 
     def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:
-        """Of these (row, fence) the rows that nobody has taken since, with what is kept of them; locked."""
+        """The rows (id, fence) that were not claimed again since, with their `rereads` column. The rows are locked."""
         rows = self._leased(connection, [row_id for row_id, _ in leases])
         held = {(row.id, row.fence): row.kept for row in rows}
         return {row_id: held[row_id, fence] for row_id, fence in leases if (row_id, fence) in held}
@@ -119,12 +120,12 @@ class Leases(Generic[Id, Kept]):
         return [row for row in rows if row.state is self._working]
 
     def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> int:
-        """Let go of rows that no call was made for; how many calls, look-ups apart, had been written down for them.
+        """Release rows for which no call was made. Returns how many calls (not look-ups) were written down for them.
 
-        By the lease's end as well as the fence: where nobody knows whether a claim was committed, it may not be,
-        and somebody else may have taken the row under the same fence since, and be calling.
+        The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
+        may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
         """
-        held = {(row.id, row.fence, row.lease_until) for row in self._leased(connection, [one[0] for one in leases])}
+        held = {(row.id, row.fence, row.lease_until) for row in self._leased(connection, [each[0] for each in leases])}
         ours = [lease[0] for lease in leases if lease in held]
         if not ours:
             return 0

@@ -1,7 +1,7 @@
-"""Whose rows go first when they are taken."""
+"""The priorities of rows. A claim takes the lower number first."""
 
-# An event's jobs go before a batch's, but for a share that `event_share` keeps.
+# Jobs of events go before jobs of batches, except for the share that `event_share` keeps for batches.
 EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
-# Added to the priority of a paused batch's rows: none that is taken then, so that they cost the others nothing.
+# Added to the priority of a paused batch's rows. No claim asks for these priorities, so paused rows slow no claim.
 PAUSED = 100

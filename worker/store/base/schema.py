@@ -1,4 +1,4 @@
-"""Brings a database to this release's schema, and says when it is not there."""
+"""Migrates a database to this release's schema, and reports a database that has another schema."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +14,19 @@ from alembic.script import ScriptDirectory
 
 from worker.store.base.database import Database, reason
 
-# In a wheel the migrations lie inside the package, in a checkout beside it.
+# A wheel has the migrations inside the package, a checkout has them next to the package.
 _PACKAGED = Path(__file__).parents[2] / "migrations"
 MIGRATIONS = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parent.parent / "migrations"
 LOCK_NOT_AVAILABLE = "55P03"
-# A migration waits a short time only for a table (migrations/env.py), since all others queue behind it meanwhile;
-# in between they go on. So often it tries, with a second's pause.
+# A migration waits only a short time for a table's lock (migrations/env.py), because all other transactions on the
+# table wait behind it. It tries TRIES times. In the pauses the other transactions go on.
 TRIES = 20
 PAUSE_SECONDS = 1.0
-ONE_AT_A_TIME = 7_264_081_153_509_342_211  # PostgreSQL's advisory lock of whoever migrates: any number of ours
+ONE_AT_A_TIME = 7_264_081_153_509_342_211  # PostgreSQL's advisory lock for migrations: an arbitrary number
 
 
 class TableInUse(Exception):
-    """A transaction of somebody else's kept a table for as long as we tried. What was migrated before it, is."""
+    """Another transaction kept a table locked during all tries. Earlier migrations of this run are committed."""
 
 
 def _config(migrations: Path) -> Config:
@@ -37,10 +37,10 @@ def _config(migrations: Path) -> Config:
 
 @cache
 def newest(migrations: Path = MIGRATIONS) -> str:
-    """The revision that a release with these migrations needs."""
+    """The newest revision of these migrations, which the release needs."""
     head = ScriptDirectory.from_config(_config(migrations)).get_current_head()
     if head is None:
-        raise RuntimeError("this installation holds no migrations")
+        raise RuntimeError("this installation has no migrations")
     return head
 
 
@@ -50,7 +50,7 @@ def _known() -> frozenset[str]:
 
 
 def current(database: Database) -> str | None:
-    """The revision that the database is at; None for an empty one."""
+    """The database's revision. None: the database is empty."""
     with database.read() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
@@ -63,7 +63,7 @@ def upgrade(
     pause: Callable[[float], None] = time.sleep,
     migrations: Path = MIGRATIONS,
 ) -> None:
-    """Migrate up, in a transaction for each step. Doing it twice does nothing. Raises TableInUse."""
+    """Migrate up, with one transaction for each step. A second run changes nothing. Raises TableInUse."""
     _migrate(database, command.upgrade, _config(migrations), revision, tries, pause)
 
 
@@ -81,7 +81,7 @@ def downgrade(
 
 @contextmanager
 def _its_own(database: Database) -> Iterator[sa.Connection]:
-    """A connection that nobody is given after this: its settings and its lock end with it."""
+    """A connection that does not go back to the pool: its settings and its lock end with it."""
     with database.engine.connect() as connection:
         try:
             yield connection
@@ -100,7 +100,7 @@ def _migrate(
 ) -> None:
     for tried in range(tries):
         if tried:
-            pause(PAUSE_SECONDS)  # outside of the transaction: who queued behind it goes on
+            pause(PAUSE_SECONDS)  # outside of the transaction, so that the waiting transactions go on
         try:
             with _its_own(database) as connection:
                 if not database.is_sqlite:
@@ -116,22 +116,23 @@ def _migrate(
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
     raise TableInUse(
-        "another upgrade, or a long transaction, keeps a table that is to change; nothing is half done, run it again."
-        " SELECT pid, xact_start, query FROM pg_stat_activity WHERE xact_start < now() - interval '5 s' names it"
+        "another upgrade or a long transaction locks a table that must change; no migration is half done. Run the"
+        " command again. To find the transaction: SELECT pid, xact_start, query FROM pg_stat_activity"
+        " WHERE xact_start < now() - interval '5 s'"
     )
 
 
 def outdated(database: Database) -> str | None:
-    """Why this release may not go on, since somebody upgraded the database; None when it may. A few small queries.
+    """Why this release must stop because the database was upgraded; None if it may go on. Makes a few small queries.
 
-    Raises sqlalchemy.exc.OperationalError when the database is away.
+    Raises sqlalchemy.exc.OperationalError if the database cannot be reached.
     """
     at = current(database)
     return _newer(at) if at is not None and at not in _known() else None
 
 
 def why_not_ready(database: Database) -> str | None:
-    """What a person must do before this release can use the database; None when nothing."""
+    """What the operator must do before this release can use the database; None if the database is ready."""
     try:
         at = current(database)
     except sa.exc.OperationalError as error:

@@ -1,4 +1,4 @@
-"""The customers of events: their rows, locked, and what becomes of what is known of them."""
+"""The customers of events: locks their rows and updates what is known about them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding.new_rows import customer_row
 from worker.store.tables import CustomerRow, Finished, Inbox, Job, SessionRow
 
-BEFORE = "the database holds a newer update of this customer whose columns are no more kept"
+BEFORE = "the database holds a newer update of this customer whose columns are no longer stored"
 
 
 @dataclass(frozen=True, repr=False)
 class HeldCustomer:
-    """What is known of a customer whose row is locked; nothing yet where it is `fresh`, made by this transaction.
+    """What is known about a customer whose row is locked; nothing if `fresh`: this transaction has created the row.
 
-    A fresh row holds already what its request says, so that mostly there is no more to write.
+    A fresh row already holds its request's data, so that mostly there is nothing more to write.
     """
 
     kind: CustomerKind
@@ -43,11 +43,11 @@ class EventCustomers:
         self._keyring = keyring
 
     def hold(self, connection: sa.Connection, new: Sequence[NewEvent], *, now: datetime) -> dict[str, HeldCustomer]:
-        """Lock the customers, those who are not known too.
+        """Lock the customers' rows; creates the rows of unknown customers.
 
-        In one order and one pass everywhere, as an import does: so that two cannot lock each other out.
+        In one pass and in the order that an import uses, so that two transactions cannot deadlock.
         """
-        rows = {taken.arrival.customer_id: self._first_row(taken.arrival, now=now) for taken in new}
+        rows = {event.arrival.customer_id: self._first_row(event.arrival, now=now) for event in new}
         statement = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(CustomerRow)
         # Changes nothing, but locks the row; DO NOTHING would leave it unlocked.
         same = {"changed_at": CustomerRow.changed_at}
@@ -60,8 +60,8 @@ class EventCustomers:
     def _first_row(self, arrival: Arrival, *, now: datetime) -> dict[str, Any]:
         if arrival.line is not None:
             return customer_row(self._keyring, arrival.line.customer, details_at=arrival.occurred_at, now=now)
-        # A row that holds nothing yet stands for somebody of whom nothing is known but an event.
-        return {"customer_id": arrival.customer_id, **_NOBODY, "created_at": now, "changed_at": now}
+        # An empty row stands for a customer about whom only an event is known.
+        return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
 
     def keep_details(
         self,
@@ -71,42 +71,42 @@ class EventCustomers:
         *,
         now: datetime,
     ) -> None:
-        """Write the customers whose newest whole row came in, or columns of it; keep what updates say."""
+        """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
         bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
         updates = of_kind(new, EventKind.UPDATED)
-        for taken in updates:
-            taken.encrypted = encrypt_update(self._keyring, taken.id, taken.arrival.columns)
+        for event in updates:
+            event.encrypted = encrypt_update(self._keyring, event.id, event.arrival.columns)
         later = self._later_updates(connection, [*bring, *updates])
         rows = []
-        for taken in [*bring, *updates]:
-            arrival, row = taken.arrival, customers[taken.arrival.customer_id]
+        for event in [*bring, *updates]:
+            arrival, row = event.arrival, customers[event.arrival.customer_id]
             details_at = arrival.occurred_at
             if arrival.line is not None:
                 base = arrival.line.customer
             elif row.encrypted is None or row.details_at is None:
-                continue  # not known yet, or no more: kept for a request that this update has overtaken
+                continue  # not known, or erased: the update is stored for a request that it may have overtaken
             else:
                 base, details_at = self._as_known(arrival.customer_id, row), row.details_at
             own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
             updated = [*own, *later.get(arrival.customer_id, [])]
             if row.fresh and not updated:
-                continue  # written as it was made
+                continue  # the row was created with this data
             customer = overlaid(base, updated)
             if customer is None and row.encrypted is not None:
-                taken.ignored = taken.ignored or (BEFORE if arrival.line is None else "")
+                event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
                 continue
             changed = customer_row(self._keyring, customer or base, details_at=details_at, now=now)
             rows.append({f"new_{name}": changed[name] for name in _DETAILS} | {"id_": arrival.customer_id})
         _CHANGE.run(connection, rows)
 
     def _later_updates(
-        self, connection: sa.Connection, taken: Sequence[NewEvent]
+        self, connection: sa.Connection, events: Sequence[NewEvent]
     ) -> dict[str, list[tuple[datetime, Columns | None]]]:
-        """What updates later than these say, by customer; None where that is no more kept."""
-        since = {one.arrival.customer_id: one.arrival.occurred_at for one in taken if one.known.updated_after}
+        """The columns of updates later than these events, by customer; None where they are no longer stored."""
+        since = {one.arrival.customer_id: one.arrival.occurred_at for one in events if one.known.updated_after}
         if not since:
             return {}
-        given = {"customers": bulk.keys(since), "ids": bulk.keys(one.id for one in taken)}
+        given = {"customers": bulk.keys(since), "ids": bulk.keys(one.id for one in events)}
         found: dict[str, list[tuple[datetime, Columns | None]]] = {}
         for row in fetch(connection, _UPDATES, given):
             if row.occurred_at > since[row.customer_id]:
@@ -119,7 +119,7 @@ class EventCustomers:
         return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
 
 
-_NOBODY: dict[str, Any] = {
+_EMPTY: dict[str, Any] = {
     "kind": CustomerKind.INDIVIDUAL,
     "country": "",
     "locale": "",
@@ -127,7 +127,7 @@ _NOBODY: dict[str, Any] = {
     "encrypted": None,
     "details_at": None,
 }
-# The key, and what a `HeldCustomer` is made of.
+# The key, and the fields of a `HeldCustomer`.
 _HELD = (
     CustomerRow.customer_id,
     CustomerRow.kind,
@@ -140,8 +140,8 @@ _HELD = (
 
 
 def _held(values: Sequence[Any], encrypted: bytes | None) -> HeldCustomer:
-    """`encrypted`: what the row was to be made with. No two seals are the same, so who finds this one has made the
-    row."""
+    """`encrypted`: the value with which this transaction would create the row. No two encryptions are equal, so a row
+    with this value is fresh."""
     held = HeldCustomer(*values)
     if encrypted is None or held.encrypted != encrypted:
         return held
@@ -156,16 +156,16 @@ _LATEST = (
 
 
 def learn(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
-    """What is known of each event's customer, but for these events themselves."""
-    given = {"customers": bulk.keys(customers), "ids": bulk.keys(taken.id for taken in new)}
+    """Set what is known about each event's customer, without these events themselves."""
+    given = {"customers": bulk.keys(customers), "ids": bulk.keys(event.id for event in new)}
     latest: dict[str, list[sa.Row[Any]]] = {}
     for row in fetch(connection, _LATEST, given):
         latest.setdefault(row.customer_id, []).append(row)
-    for taken in new:
-        arrival = taken.arrival
+    for event in new:
+        arrival = event.arrival
         rows = latest.get(arrival.customer_id, [])
         updated = [row.at for row in rows if row.kind is EventKind.UPDATED]
-        taken.known = Known(
+        event.known = Known(
             details_at=customers[arrival.customer_id].details_at,
             erased_at=_newest(row.at for row in rows if row.kind is EventKind.ERASED),
             requested_at=_newest(
@@ -193,25 +193,25 @@ _DETAILS = ("kind", "country", "locale", "timezone", "encrypted", "details_at", 
 _CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in _DETAILS}, by="id_")
 
 
-def let_go(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
-    """Of customers of whom nothing is known after all, keep no row."""
-    # Made with what must not be known: the customer was erased later than that request.
-    in_vain = {
-        taken.arrival.customer_id
-        for taken in new
-        if customers[taken.arrival.customer_id].fresh and not brings_details(taken.arrival.occurred_at, taken.known)
+def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
+    """Delete the rows of customers about whom nothing is known after all."""
+    # Created with data that must not be stored: the customer was erased after that request.
+    outdated = {
+        event.arrival.customer_id
+        for event in new
+        if customers[event.arrival.customer_id].fresh and not brings_details(event.arrival.occurred_at, event.known)
     }
-    # Who was known, or is by a request, is somebody: there may be a row of nobody for the others alone.
-    nobody = {customer_id for customer_id, row in customers.items() if not (row.details_at or row.encrypted)} - in_vain
-    nobody -= {taken.arrival.customer_id for taken in of_kind(new, EventKind.REQUESTED)}
-    if in_vain:
-        connection.execute(_FORGET, {"customers": bulk.keys(in_vain)})
-    if nobody:
-        connection.execute(_FORGET_NOBODY, {"customers": bulk.keys(nobody)})
+    # A customer who was known, or is known by a request, keeps the row; only the rest may have an empty row.
+    empty = {customer_id for customer_id, row in customers.items() if not (row.details_at or row.encrypted)} - outdated
+    empty -= {event.arrival.customer_id for event in of_kind(new, EventKind.REQUESTED)}
+    if outdated:
+        connection.execute(_DELETE, {"customers": bulk.keys(outdated)})
+    if empty:
+        connection.execute(_DELETE_EMPTY, {"customers": bulk.keys(empty)})
 
 
-_FORGET = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))
-_FORGET_NOBODY = _FORGET.where(
+_DELETE = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))
+_DELETE_EMPTY = _DELETE.where(
     CustomerRow.encrypted.is_(None),
     CustomerRow.details_at.is_(None),
     *(~sa.exists().where(table.customer_id == CustomerRow.customer_id) for table in (Job, SessionRow, Finished)),

@@ -1,4 +1,4 @@
-"""What those are told who sent an event: what became of it, and the link, while they wait for it."""
+"""Status of an event for its sender, and the link if the sender waits for it."""
 
 import uuid
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)
 
 @dataclass(frozen=True)
 class JobStatus:
-    """Where an event's job stands: that of the job which it joined, if it did. No link and nothing personal."""
+    """Status of an event's job, or of the job that it joined. No link and nothing personal."""
 
     id: int
     batch_id: int
@@ -41,7 +41,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class EventStatus:
-    """What became of an event that was taken or ignored. `job` is None where it has none any more, or never had."""
+    """Status of an event that was taken or ignored. `job` is None if the event has no job, or its job was purged."""
 
     id: uuid.UUID
     kind: EventKind
@@ -55,7 +55,7 @@ class EventStatus:
 
 @dataclass(frozen=True)
 class LinkStatus:
-    """Where a job stands whose link somebody waits for. `decided`: waiting longer brings nothing new soon."""
+    """Status of a job while a caller waits for its link. `decided`: waiting longer brings nothing new soon."""
 
     state: JobState
     reason: str
@@ -70,7 +70,7 @@ class EventStatuses:
         self._keyring = keyring
 
     def of(self, event_id: uuid.UUID) -> EventStatus | None:
-        """What became of the event with this address; None when there is none."""
+        """Status of the event with this id; None when there is none."""
         query = (
             sa.select(
                 Inbox.kind,
@@ -112,12 +112,12 @@ class EventStatuses:
         )
 
     def hand_out(self, job_ids: Sequence[int], *, now: datetime) -> dict[int, LinkStatus]:
-        """Where these jobs stand, with the links of those that have a fresh one: an id for each who waits.
+        """Status of these jobs, with the links that are still fresh. `job_ids` has one id for each caller who waits.
 
-        Links that are handed out are noted before they are. A job that is not in the answer was purged.
+        The audit table records a link before the caller gets it. A job that is not in the answer was purged.
         """
         with self._database.read() as connection:
-            rows = fetch(connection, _STANDINGS, {"job_ids": list(set(job_ids))})
+            rows = fetch(connection, _STATUSES, {"job_ids": list(set(job_ids))})
         link_statuses = {row.id: self._link_status(row, now) for row in rows}
         audit = [
             {"at": now, "actor": "events", "action": "link", "subject": str(job_id)}
@@ -137,12 +137,12 @@ class EventStatuses:
                 link = decrypt_link(self._keyring, row.session_id, row.encrypted)
                 return LinkStatus(row.state, row.reason, True, link, row.expires_at)
             except (CannotDecrypt, Erased):
-                # What is told is what is without a link: `report` and the invitation's own shift say why.
+                # The caller gets the status without a link: `report` and the dispatcher of the message say why.
                 return LinkStatus(row.state, row.reason, True)
         return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
 
 
-_STANDINGS = (
+_STATUSES = (
     sa.select(
         Job.id,
         STATE.label("state"),

@@ -1,7 +1,7 @@
-"""Events of other systems, taken once each: what is known of their customers, and what becomes of them.
+"""Stores events of other systems, each once, and applies them to their customers and jobs.
 
-All is done under the locks of the events' customers, so that of two events of one customer, wherever they came in,
-one finds what the other did.
+Everything happens under the locks of the events' customers. So of two events of one customer, whichever process gets
+them, the second finds what the first has done.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,12 +16,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.events.ordering import why_ignored
 from worker.domain.model.states import JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
-from worker.store.inbox.event_customers import EventCustomers, learn, let_go
+from worker.store.inbox.event_customers import EventCustomers, learn, remove_empty
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
@@ -30,7 +31,7 @@ from worker.store.onboarding.new_rows import job_row
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Inbox, Job
 
-CONFLICT = "another event with this source and id was taken, which says something else"
+CONFLICT = "an event with this source and id was taken already, with different content"
 
 
 class Inboxes:
@@ -40,9 +41,9 @@ class Inboxes:
         self._customers = EventCustomers(keyring)
 
     def take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None = None) -> Received:
-        """Take events in one transaction, or in a part of one; a receipt for each, in their order.
+        """Take events in one transaction, or within the caller's; returns a receipt for each, in their order.
 
-        Raises keyring.CannotOpen where a customer is to be changed whom no key opens.
+        Raises keyring.CannotDecrypt when a customer must change and no key decrypts its row.
         """
         if within is not None:
             return self._take(arrivals, now=now, within=within)
@@ -50,7 +51,7 @@ class Inboxes:
 
     def _take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None) -> Received:
         receipts: dict[int, Receipt] = {}
-        due: set[tuple[str, str]] = set()
+        due: set[WakeUp] = set()
         with self._database.write(within) as connection:
             for places in _rounds(arrivals):
                 one = [arrivals[place] for place in places]
@@ -59,64 +60,62 @@ class Inboxes:
         return Received([receipts[place] for place in range(len(arrivals))], frozenset(due))
 
     def _round(
-        self, connection: sa.Connection, arrivals: Sequence[Arrival], due: set[tuple[str, str]], *, now: datetime
+        self, connection: sa.Connection, arrivals: Sequence[Arrival], due: set[WakeUp], *, now: datetime
     ) -> list[Receipt]:
-        """Take events of which no two are the same, or of one customer."""
+        """Take events that are all different and of different customers."""
         new = _keep(connection, arrivals, now=now)
         before = _kept_before(connection, [arrival for arrival in arrivals if arrival.key not in new])
         if new:
             self._work(connection, list(new.values()), due, now=now)
         return [
-            _receipt(new[arrival.key]) if arrival.key in new else _told_again(arrival, before.get(arrival.key))
+            _receipt(new[arrival.key]) if arrival.key in new else _duplicate(arrival, before.get(arrival.key))
             for arrival in arrivals
         ]
 
-    def _work(
-        self, connection: sa.Connection, new: list[NewEvent], due: set[tuple[str, str]], *, now: datetime
-    ) -> None:
+    def _work(self, connection: sa.Connection, new: list[NewEvent], due: set[WakeUp], *, now: datetime) -> None:
         customers = self._customers.hold(connection, new, now=now)
         learn(connection, new, customers)
-        for taken in new:
-            taken.ignored = why_ignored(taken.arrival.kind, taken.arrival.occurred_at, taken.known)
+        for event in new:
+            event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
         self._customers.keep_details(connection, new, customers, now=now)
         requests = of_kind(new, EventKind.REQUESTED)
-        # Nobody serves whom nobody knew: a job, or a session, has its customer's row.
-        known = [taken for taken in requests if not customers[taken.arrival.customer_id].fresh]
+        # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
+        known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
         self._add_jobs(connection, requests, known, due, now=now)
         withdrawn = of_kind(new, EventKind.CANCELLED)
         if withdrawn:
-            keys = {(taken.arrival.customer_id, taken.arrival.purpose) for taken in withdrawn}
+            keys = {(event.arrival.customer_id, event.arrival.purpose) for event in withdrawn}
             ended = withdraw(connection, keys, now=now)
-            for taken in withdrawn:
-                taken.job_id = ended.get((taken.arrival.customer_id, taken.arrival.purpose))
-        for taken in of_kind(new, EventKind.ERASED):
-            erase_customer(connection, taken.arrival.customer_id, taken.arrival.occurred_at, taken.known, now=now)
+            for event in withdrawn:
+                event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
+        for event in of_kind(new, EventKind.ERASED):
+            erase_customer(connection, event.arrival.customer_id, event.arrival.occurred_at, event.known, now=now)
         _note(connection, new)
-        let_go(connection, new, customers)
+        remove_empty(connection, new, customers)
 
     def _add_jobs(
         self,
         connection: sa.Connection,
         requests: Sequence[NewEvent],
         known: Sequence[NewEvent],
-        due: set[tuple[str, str]],
+        due: set[WakeUp],
         *,
         now: datetime,
     ) -> None:
-        """Add the jobs of requests; `known` are those of whose customers there may be another."""
+        """Add the jobs of requests. `known` are the requests whose customers may have another job."""
         if not requests:
             return
-        keys = {(taken.arrival.customer_id, taken.arrival.purpose) for taken in known}
+        keys = {(event.arrival.customer_id, event.arrival.purpose) for event in known}
         followed = following(connection, keys, now=now) if keys else {}
-        # As late as can be: until this transaction ends, no other event gets a row.
+        # As late as possible: until this transaction ends, no other event gets a row number.
         numbers = next_rows(connection, len(requests), now=now)
         priority = EVENT + PAUSED if numbers.paused else EVENT
         by_row: dict[int, NewEvent] = {}
         rows = []
-        for number, taken in enumerate(requests, numbers.first):
-            arrival = taken.arrival
+        for number, event in enumerate(requests, numbers.first):
+            arrival = event.arrival
             assert arrival.line is not None  # noqa: S101 -- for mypy: a request has its line
-            by_row[number] = taken
+            by_row[number] = event
             line = replace(arrival.line, row=number)
             invite_at = None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
             job = job_row(
@@ -124,7 +123,7 @@ class Inboxes:
             )
             waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
-                due.add(("issue", line.account))
+                due.add(WakeUp.issue(line.account))
             rows.append(job)
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
             by_row[row.row].job_id = row.id
@@ -133,22 +132,22 @@ class Inboxes:
 
 
 def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
-    """The places of events, so that in each round there is one event at most of each customer, and of each id."""
+    """The indexes of the events in rounds: each round has at most one event of each customer and of each id."""
     left = list(range(len(arrivals)))
     while left:
         customers: set[str] = set()
         keys: set[tuple[str, str]] = set()
         one: list[int] = []
-        others: list[int] = []
+        later: list[int] = []
         for place in left:
             arrival = arrivals[place]
-            # An event behind one that has to wait waits as well, so that a customer's go in their order.
+            # An event behind a waiting event of its customer waits too, so that a customer's events keep their order.
             first = arrival.customer_id not in customers and arrival.key not in keys
-            (one if first else others).append(place)
+            (one if first else later).append(place)
             customers.add(arrival.customer_id)
             keys.add(arrival.key)
         yield one
-        left = others
+        left = later
 
 
 def _insert(connection: sa.Connection, model: Any) -> Any:
@@ -156,7 +155,7 @@ def _insert(connection: sa.Connection, model: Any) -> Any:
 
 
 def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[tuple[str, str], NewEvent]:
-    """Those that were never seen before, noted; whoever else brings the same waits for this transaction."""
+    """Store the events that are new and return them. Another transaction with the same event waits for this one."""
     ids = {arrival.key: new_id(now) for arrival in arrivals}
     rows = {
         arrival.key: {
@@ -176,7 +175,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
         }
         for arrival in arrivals
     }
-    # In one order everywhere, so that two consumers of the same events cannot lock each other out.
+    # Always in the same order, so that two consumers of the same events cannot deadlock.
     ordered = [rows[key] for key in sorted(rows)]
     statement = _insert(connection, Inbox).on_conflict_do_nothing().returning(Inbox.id)
     kept = set(connection.execute(statement, ordered).scalars())
@@ -198,14 +197,14 @@ def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> di
     return {(row.source, row.event_id): row for row in fetch(connection, _BEFORE, given)}
 
 
-def _told_again(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
+def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
     if before is None or before.digest not in arrival.digests:
         return Receipt(Outcome.REFUSED, reason=CONFLICT)
     return Receipt(Outcome.DUPLICATE, before.id, before.job_id)
 
 
-def _receipt(taken: NewEvent) -> Receipt:
-    return Receipt(Outcome.IGNORED if taken.ignored else Outcome.TAKEN, taken.id, taken.job_id, taken.ignored)
+def _receipt(event: NewEvent) -> Receipt:
+    return Receipt(Outcome.IGNORED if event.ignored else Outcome.TAKEN, event.id, event.job_id, event.ignored)
 
 
 _NOTE = bulk.Change(
@@ -223,13 +222,13 @@ _NOTE = bulk.Change(
 def _note(connection: sa.Connection, new: Sequence[NewEvent]) -> None:
     rows = [
         {
-            "id_": taken.id,
-            "new_outcome": Outcome.IGNORED if taken.ignored else Outcome.TAKEN,
-            "new_detail": taken.ignored,
-            "new_job_id": taken.job_id,
-            "new_encrypted": None if taken.ignored else taken.encrypted,
+            "id_": event.id,
+            "new_outcome": Outcome.IGNORED if event.ignored else Outcome.TAKEN,
+            "new_detail": event.ignored,
+            "new_job_id": event.job_id,
+            "new_encrypted": None if event.ignored else event.encrypted,
         }
-        for taken in new
-        if taken.ignored or taken.job_id is not None or taken.encrypted is not None
+        for event in new
+        if event.ignored or event.job_id is not None or event.encrypted is not None
     ]
     _NOTE.run(connection, rows)

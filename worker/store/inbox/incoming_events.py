@@ -1,4 +1,4 @@
-"""Events on their way into the database: what came in, and what each has come to so far."""
+"""Events on their way into the database: the event that arrived, and its result so far."""
 
 import uuid
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ from worker.store.onboarding.new_rows import AcceptedLine
 
 @dataclass(frozen=True, repr=False)
 class Arrival:
-    """An event whose data is good. `digests`: see `Keyring.digests`. Personal, so no repr.
+    """An event with valid data. `digests`: see `Keyring.digests`. Personal, so no repr.
 
-    `occurred_at` is not after it was received. A request has its `line`, whose row is given out when it is taken; an
-    update the `columns` that are new.
+    `occurred_at` is never after the receipt. A request has its `line`, which gets its row number when the event is
+    taken; an update has the `columns` that are new.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Arrival:
 
 @dataclass
 class NewEvent:
-    """An event that was never seen before, on its way through one round."""
+    """An event that was not stored before, on its way through one round."""
 
     id: uuid.UUID
     arrival: Arrival
@@ -47,5 +47,5 @@ class NewEvent:
 
 
 def of_kind(new: Iterable[NewEvent], kind: EventKind) -> list[NewEvent]:
-    """Those of this kind that are not ignored."""
-    return [taken for taken in new if taken.arrival.kind is kind and not taken.ignored]
+    """The events of this kind that are not ignored."""
+    return [event for event in new if event.arrival.kind is kind and not event.ignored]

@@ -1,7 +1,7 @@
-"""Ending a customer's jobs because an event says so, and erasing a customer whom an event names.
+"""Ends a customer's jobs because of an event, and erases a customer because of an event.
 
-What nobody has ends at once. What somebody is at is marked, and ends when that is done: a session that was being opened
-is kept as the customer's, since it is open at the provider, but nothing is sent of it.
+A row that is not leased ends at once. A leased row is marked, and ends when its call is done: a session that was being
+opened is stored as the customer's, because it is open at the provider, but its link is not sent.
 """
 
 from collections.abc import Collection
@@ -25,21 +25,21 @@ _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
 
 
 def withdraw(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, int]:
-    """End the open jobs of these customers for these purposes, whichever list or event they came by.
+    """End the open jobs of these customers for these purposes, whichever list or event added them.
 
-    Returns the job that served each; one who had none is left out. The customers must be locked.
+    Returns the job that served each key; a key without a job is left out. The customers must be locked.
     """
     rows = fetch(connection, _OPEN, {"customers": bulk.keys({customer_id for customer_id, _ in keys})})
     rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
     _end(connection, [row.id for row in rows], now=now)
-    # The one that led is the last to be said.
+    # The leading job comes last in the order, so that it stays in the result.
     return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
 
 
 def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
     if not ids:
         return
-    # Messages before their jobs, as those who send them lock them: else each could wait for the other.
+    # Messages are locked before their jobs, as a dispatcher locks them: otherwise the two could deadlock.
     messages = sa.select(InvitationRow.id).where(
         InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
     )
@@ -52,23 +52,23 @@ def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
 
 
 def erase_customer(connection: sa.Connection, customer_id: str, at: datetime, known: Known, *, now: datetime) -> None:
-    """Forget a customer who was erased at `at`, but for what a later request made known again; the row is locked."""
+    """Erase a customer as of `at`, except what a later request has made known again. The row must be locked."""
     jobs = sa.select(Job.id, Job.state).where(Job.customer_id == customer_id)
     if spares_newer(at, known):
-        asked_at = (
+        requested_at = (
             sa.select(Inbox.occurred_at)
             .where(Inbox.job_id == Job.id, Inbox.kind == EventKind.REQUESTED)
             .limit(1)
             .scalar_subquery()
         )
-        jobs = jobs.where(sa.func.coalesce(asked_at, Job.created_at) <= at)
+        jobs = jobs.where(sa.func.coalesce(requested_at, Job.created_at) <= at)
     rows = fetch(connection, jobs)
     _end(connection, [row.id for row in rows if row.state in OPEN_JOBS], now=now)
     erase_updates(connection, [customer_id], until=at)
     if known.details_at is None or known.details_at <= at:
         gone = {"encrypted": None, "country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
-        somebody = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
-        person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, somebody)
+        has_details = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
+        person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
         connection.execute(person.values(gone))
     if spares_newer(at, known):
         erase_jobs(connection, [row.id for row in rows])

@@ -1,0 +1,1 @@
+"""Jobs: claimed, deferred, and the results of their calls."""

@@ -1,4 +1,4 @@
-"""Taking jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
+"""Claims of jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
 
 import random
 import uuid
@@ -11,12 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.send_decision import WAITS_FOR_SENDER, Later
+from worker.domain.contact.send_decision import Later
 from worker.domain.limits.budgets import BudgetRule, credits_left, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import claim_again_at
 from worker.domain.model.customers import Channel, Customer, Person, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
@@ -27,24 +28,22 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_line, decrypt_person
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT, PRIORITIES
-from worker.store.issuing import deferral as postponing
-from worker.store.issuing import unreachable
+from worker.store.issuing import deferral, unreachable
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.limits import budgets
 from worker.store.limits.concurrency import Permits
-from worker.store.onboarding import in_review as reviewing
-from worker.store.onboarding import sessions
+from worker.store.onboarding import in_review, sessions
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import Attempt, Batch, CustomerRow, Job
 
-# The names that others know these by.
+# The public names of this module.
 __all__ = ["ClaimedJob", "ClaimedJobs", "JobPolicy", "Jobs"]
 
 
 @dataclass(frozen=True)
 class JobPolicy:
-    """How one account's jobs are taken and their results kept. Durations in real time, `owner` names the process."""
+    """How one account's jobs are claimed and their results stored. Durations in real time; `owner`: the process."""
 
     account: str
     provider: str
@@ -53,31 +52,30 @@ class JobPolicy:
     owner: str
     horizon: timedelta  # how far ahead calls are reserved
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
-    # From the lease's end until a call whose outcome is not known may be looked up; None: it is not looked up.
+    # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
-    ahead: timedelta = timedelta(0)  # … and so much further for events, which then change slots with batches' rows
-    alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account's; None: the same
+    ahead: timedelta = timedelta(0)  # added to the horizon for events, which then swap slots with batches' rows
+    alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account; None: the same
     hours: Hours = field(default_factory=Hours)
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
-    # By channel, the senders that its messages wait for; and how old its links may be when they leave, on the route
-    # that asks for most.
+    # The senders of the account's messages, by channel.
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)
-    max_age: timedelta = timedelta(0)
-    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; none where we send no texts
-    fallback: str | None = None  # the channel that stands in for one on which messages came back
+    max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
+    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
+    fallback: str | None = None  # the channel that replaces a channel on which messages bounced
 
     def horizon_of(self, *, alone: bool) -> timedelta:
         return self.alone if alone and self.alone is not None else self.horizon
 
     @property
     def permit_owner(self) -> str:
-        """Who holds permits: several accounts of one process may share a budget."""
+        """The owner of permits. It names the account too: several accounts of one process may share a budget."""
         return f"{self.owner} {self.account}"
 
 
 @dataclass(frozen=True, repr=False)
 class ClaimedJob:
-    """A job under our lease. `slot` is the earliest time of its call; None where the account has no limit."""
+    """A job under our lease. `slot` is the earliest time of its call; None: the account has no limit."""
 
     id: int
     batch_id: int
@@ -86,13 +84,13 @@ class ClaimedJob:
     priority: int
     purpose: str
     channel: Channel
-    due_at: datetime  # what it goes back to when no call is made: it must not lose its place
+    due_at: datetime  # restored if no call is made, so that the job keeps its position in the order of claims
     lease_until: datetime
     slot: datetime | None
     probe: bool  # the single call that goes first after a pause
     session_id: uuid.UUID | None  # the session that a new one replaces
     request: SessionRequest
-    unknown_call: UnknownCall | None = None  # not to be called for, but to have this call looked up
+    unknown_call: UnknownCall | None = None  # look up this call; make no new call
 
     @property
     def is_event(self) -> bool:
@@ -101,12 +99,12 @@ class ClaimedJob:
 
 @dataclass(frozen=True)
 class ClaimedJobs:
-    """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
+    """The claimed jobs. `again_at`: when to claim again; None: nothing is due, or a person must act."""
 
     jobs: list[ClaimedJob]
     again_at: datetime | None = None
     permits: int | None = None  # calls that may be in flight from now on
-    # Jobs were moved on to sessions that live already: these channels may have invitations due.
+    # Some jobs adopted sessions that are already live: these channels may have invitations due.
     adopted_channels: frozenset[str] = frozenset()
 
 
@@ -126,13 +124,13 @@ class Jobs:
         now: datetime,
         busy: int = 0,
         events: int = 0,
-        beside: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
+        on_claim: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
     ) -> ClaimedJobs:
-        """Lease up to `most` due jobs that may be called for within the terms' horizon; of events up to `events`.
+        """Lease up to `most` due jobs whose calls fit into the policy's horizon, and of events up to `events`.
 
-        The budget's row is locked meanwhile, so exactly what is taken is reserved. A job whose customer has a
-        live session already is moved on to it without a call. `busy` is how many calls are in flight. What `beside`
-        does with the jobs is of the same transaction.
+        The budget's row is locked meanwhile, so exactly the claimed calls are reserved. A job whose customer already
+        has a live session adopts this session without a call. `busy` is the number of calls in flight. `on_claim` runs
+        with the jobs in the same transaction.
         """
         with self._database.write() as connection:
             permits = self._permits.hold(
@@ -142,13 +140,13 @@ class Jobs:
                 return ClaimedJobs([], again_at=now + ASK_AGAIN, permits=permits)
             if permits is not None:
                 most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
-            state, lanes = budgets.read_beside(connection, policy.rule, policy.senders)
+            state, lanes = budgets.read_with_senders(connection, policy.rule, policy.senders)
             horizon = policy.horizon_of(alone=self._permits.alone(policy.rule, policy.permit_owner))
             reach: dict[str, Any] = {"horizon": horizon, "ahead": policy.ahead, "probe_for": policy.lease}
             granted = grant(state, policy.rule, most=max(most, events), now=now, **reach)
             capped = not granted.slots.count and credits_left(state, policy.rule) == 0
             if capped and _is_due(connection, policy, Job.unknown_attempt.is_not(None), now=now):
-                # A look-up costs no credit, and may find that one was not spent.
+                # A look-up costs no credit, and may find that a credit was not spent.
                 rule = replace(policy.rule, credits=None)
                 granted = grant(state, rule, most=max(most, events), now=now, **reach)
             if not granted.slots.count:
@@ -176,20 +174,20 @@ class Jobs:
                 if not (session := live.get((row.customer_id, row.purpose)))
                 or not sessions.adopt(connection, row, session, reissue_at=policy.reissue_at, now=now)
             ]
-            reviewed = reviewing.put_back(connection, due, now=now)
+            reviewed = in_review.release_reviewed(connection, due, now=now)
             due = [row for row in due if row.id not in reviewed]
             concerned = [row for row in due if job_context[row.id].any_suppressed and unreachable.may_end(row, now=now)]
             people = self._people(concerned, job_context)
-            nobody = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=policy.fallback)
-            unreachable.end(connection, due, nobody, now=now)
-            due = [row for row in due if row.id not in nobody]
+            no_address = unreachable.unreachable(connection, self._keyring, concerned, people, fallback=policy.fallback)
+            unreachable.end(connection, due, no_address, now=now)
+            due = [row for row in due if row.id not in no_address]
             rooms = self._backlogs.rooms(connection, lanes, max_age=policy.max_age, now=now)
             later = self._later(policy, due, job_context, rooms, now=now)
-            postponing.put_back(connection, later, now=now)
+            deferral.defer(connection, later, now=now)
             if shared.more:
                 full = {row.channel: why for row in due if (why := later.get(row.id)) and row.priority == BATCH}
-                crowded = {channel: why for channel, why in full.items() if why.reason == WAITS_FOR_SENDER}
-                postponing.put_off(connection, policy.account, crowded, now=now)
+                no_room = {channel: why for channel, why in full.items() if why.reason == Reason.WAITS_FOR_SENDER}
+                deferral.defer_unclaimed(connection, policy.account, no_room, now=now)
             due = [row for row in due if row.id not in later]
             current = {key: session.id for key, session in live.items()}
             budgets.reserve(connection, policy.rule, state, granted, len(due), now=now, probe_for=policy.lease)
@@ -200,25 +198,26 @@ class Jobs:
                 slot = slots.at(index) if slots.interval else None
                 session_id = current.get((row.customer_id, row.purpose), row.session_id)
                 try:
-                    known = people.get(row.customer_id)
-                    job = self._job(row, job_context[row.id], known, policy.provider, slot=slot, session_id=session_id)
+                    person, context = people.get(row.customer_id), job_context[row.id]
+                    job = self._job(row, context, person, policy.provider, slot=slot, session_id=session_id)
                     jobs.append(replace(job, probe=granted.probe, unknown_call=unknown_calls.get(row.id)))
                 except CannotDecrypt as error:
                     closed.append((row, _CANNOT_DECRYPT | {"detail": str(error)[:400]}))
                 except Erased as error:
                     closed.append((row, _ERASED | {"detail": str(error)}))
-            beside(connection, jobs)
+            on_claim(connection, jobs)
         if closed:
             self._close(policy, closed, probe=granted.probe, now=now)
         free_from = slots.at(len(due)) if slots.interval else now
         again_at = claim_again_at(free_from, horizon=horizon, now=now) if shared.more else None
-        stayed = {row.id for row in due} | later.keys() | nobody.keys() | reviewed
+        stayed = {row.id for row in due} | later.keys() | no_address.keys() | reviewed
         moved_on = [row for row in rows if row.id not in stayed]
         adopted = {channel for row in moved_on for channel in invitation_channels(row.channel)}
         return ClaimedJobs(jobs, again_at=again_at, permits=permits, adopted_channels=frozenset(adopted))
 
     def _people(self, rows: Sequence[sa.Row[Any]], job_context: Mapping[int, sa.Row[Any]]) -> dict[str, Person]:
-        """The customers of these jobs, but for those that are held, or ended, where they are opened to be worked."""
+        """The persons of these jobs. A person that cannot be decrypted is left out: `claim` then ends or holds the
+        job."""
         people: dict[str, Person] = {}
         for row in rows:
             with suppress(CannotDecrypt, Erased):
@@ -234,43 +233,43 @@ class Jobs:
         *,
         now: datetime,
     ) -> dict[int, Later]:
-        """Those of the taken jobs that are not to be called for yet."""
-        later = postponing.quiet(
+        """The claimed jobs whose calls must not be made yet, with their new due times."""
+        later = deferral.quiet(
             self._keyring, policy.hours, rows, job_context, lifetime=policy.lifetime, rooms=rooms, now=now
         )
-        return later | postponing.crowded([row for row in rows if row.id not in later], rooms, now=now)
+        return later | deferral.without_room([row for row in rows if row.id not in later], rooms, now=now)
 
-    def put_forward(self, *, now: datetime) -> None:
-        """Look again at once at what waits for a sender."""
+    def make_waiting_jobs_due(self, *, now: datetime) -> None:
+        """Make all jobs that wait for a sender due now."""
         after: int | None = 0
         while after is not None:
-            # Lot by chunk: they may be a million, and others are to take what is due meanwhile.
+            # In chunks: there may be a million jobs, and dispatchers must be able to claim meanwhile.
             with self._database.write() as connection:
-                after = postponing.put_forward(connection, after, now=now)
+                after = deferral.make_due(connection, after, now=now)
 
     def release_permits(self, policy: JobPolicy) -> None:
-        """Give back the account's permits: nothing more is called for."""
+        """Release the account's permits: no further call is made."""
         with self._database.write() as connection:
             self._permits.give_back(connection, policy.rule, policy.permit_owner)
 
     def _close(
         self, policy: JobPolicy, closed: Sequence[tuple[sa.Row[Any], dict[str, Any]]], *, probe: bool, now: datetime
     ) -> None:
-        """Hold rows that no key opens, and end those that were erased: neither may keep others from being worked."""
+        """Hold rows that no key decrypts, and end erased rows. Neither may block other rows."""
         with self._database.write() as connection:
             if probe:
-                budgets.end_probe(connection, policy.rule)  # no call is made that could end it
+                budgets.end_probe(connection, policy.rule)  # no call is made, so no call can end the probe
             ours = LEASES.still_ours(connection, [(row.id, row.fence) for row, _ in closed])
-            for row, told in closed:
+            for row, why in closed:
                 if row.id in ours:
-                    over = {"lease_until": None, "due_at": None, "changed_at": now}
-                    connection.execute(sa.update(Job).where(Job.id == row.id).values(told | over))
+                    ended = {"lease_until": None, "due_at": None, "changed_at": now}
+                    connection.execute(sa.update(Job).where(Job.id == row.id).values(why | ended))
             add_job_events(connection, ours, now=now)
 
     def release(
         self, rule: BudgetRule, jobs: Iterable[ClaimedJob], *, now: datetime, within: sa.Connection | None = None
     ) -> None:
-        """Give back jobs for which no call was made: they are due as before, and nothing is counted."""
+        """Release jobs for which no call was made. The jobs are due as before, and nothing is counted."""
         jobs = list(jobs)
         with self._database.write(within) as connection:
             if any(job.probe for job in jobs):
@@ -283,7 +282,7 @@ class Jobs:
         self,
         row: sa.Row[Any],
         person: sa.Row[Any],
-        known: Person | None,
+        decrypted: Person | None,
         provider: str,
         *,
         slot: datetime | None,
@@ -294,7 +293,7 @@ class Jobs:
             customer_id=row.customer_id,
             kind=person.kind,
             purpose=row.purpose,
-            person=known or decrypt_person(self._keyring, row.customer_id, person.encrypted),
+            person=decrypted or decrypt_person(self._keyring, row.customer_id, person.encrypted),
             country=person.country,
             locale=person.locale,
             timezone=person.timezone,
@@ -329,11 +328,11 @@ class Jobs:
         )
 
 
-_CANNOT_DECRYPT: dict[str, Any] = {"state": JobState.HELD, "reason": "cannot_open"}
-_ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": "erased"}
+_CANNOT_DECRYPT: dict[str, Any] = {"state": JobState.HELD, "reason": Reason.CANNOT_DECRYPT}
+_ERASED: dict[str, Any] = {"state": JobState.FAILED, "reason": Reason.ERASED}
 
 
-# What a job is worked from. Not all columns: converting those that nobody reads cost more than the query.
+# The columns that a claim returns. Not all columns: converting unused columns cost more than the query.
 _WORKED_FROM = (
     Job.id,
     Job.batch_id,
@@ -363,7 +362,7 @@ LEASES: Leases[int, int] = Leases(
     of=Job.account,
     conditions=(Job.joins.is_(None),),
     worked_from=_WORKED_FROM,
-    rereads=Job.priority,  # again, because the batch may have been paused since they were taken
+    rereads=Job.priority,  # the batch may have been paused since the claim
     changes=("changed_at",),
     attempts=(
         bulk.among(Attempt.job_id, "ids"),
@@ -411,6 +410,5 @@ _JOB_CONTEXT = (
 
 
 def _job_context(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
-    """What decides about taken jobs besides themselves: the customer, whether they were cancelled, a live session, and
-    whether any address is suppressed."""
+    """By job: the customer, the cancellation, the live session, and whether any address at all is suppressed."""
     return {row.id: row for row in fetch(connection, _JOB_CONTEXT, {"ids": bulk.keys(ids)})} if ids else {}

@@ -1,6 +1,6 @@
-"""Jobs that were taken and are not to be called for yet: they go back until then, and nothing is counted against them.
+"""Claimed jobs whose calls must not be made yet. They are released until a later time, and nothing is counted.
 
-Whatever made a job due (an import, a retry, a person, another account's end), it comes by here before it is called for.
+All claimed jobs pass these checks, whatever made them due: an import, a retry, an operator, or a takeover.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours, issue_at
-from worker.domain.contact.send_decision import QUIET, WAITS_FOR_SENDER, Later
+from worker.domain.contact.send_decision import Later
 from worker.domain.limits.backpressure import ask_again_at
 from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -23,7 +24,7 @@ from worker.store.issuing.sender_backlog import Rooms
 from worker.store.tables import Job
 
 CHUNK = 2000  # jobs put off in one statement
-_PUT_BACK = bulk.Change(
+_DEFER = bulk.Change(
     Job.id,
     {
         "state": JobState.WAITING,
@@ -35,7 +36,7 @@ _PUT_BACK = bulk.Change(
     },
     by="job_id",
 )
-# Others hold some of them for a moment: these are passed by, and nobody is waited for.
+# Rows that another transaction has locked are skipped, without waiting.
 _DUE = (
     sa.select(Job.id)
     .where(
@@ -52,7 +53,7 @@ _DUE = (
     .limit(sa.bindparam("most", type_=sa.Integer()))
     .with_for_update(skip_locked=True)
 )
-_PUT_OFF = (
+_DEFER_UNCLAIMED = (
     sa.update(Job)
     .where(bulk.within(Job.id, _DUE))
     .values(
@@ -62,9 +63,10 @@ _PUT_OFF = (
 
 
 def may_wait(row: sa.Row[Any], *, now: datetime) -> bool:
-    """Whether the job asks for a session for the sake of a message.
+    """True if the job needs its session only for a message.
 
-    A call in doubt is looked up at any hour, and who is in the app until `invite_at` is to have the link there.
+    A call with an unknown outcome is looked up at any hour. A customer who is in the app until `invite_at` needs the
+    link there.
     """
     in_app = row.invite_at is not None and row.invite_at > now
     return row.unknown_attempt is None and not in_app and bool(invitation_channels(row.channel))
@@ -80,9 +82,9 @@ def quiet(
     rooms: Rooms,
     now: datetime,
 ) -> dict[int, Later]:
-    """Those of the taken jobs whose messages could not leave now, or at their turn in the sender's queue, by job.
+    """By job: the claimed jobs whose messages could not be sent now, or when the sender's queue reaches them.
 
-    No session is asked for before they can. `lifetime` is that of the account's links, None where the vendor decides.
+    Their sessions are opened later. `lifetime` is the lifetime of the account's links; None: the vendor decides.
     `job_context` is each job's customer.
     """
     found = {}
@@ -92,27 +94,27 @@ def quiet(
             continue
         max_age = max_age_of(lifetime, floor=timedelta(seconds=row.floor_seconds))
         zones = _zones(keyring, hours, row.customer_id, job_context[row.id])
-        turn = now + rooms.delay(row)
-        at = issue_at(channels, zones, hours.quiet, invite_at=None, max_age=max_age, now=turn)
-        if at > turn:
-            found[row.id] = Later(at, QUIET)
+        sent_at = now + rooms.delay(row)
+        at = issue_at(channels, zones, hours.quiet, invite_at=None, max_age=max_age, now=sent_at)
+        if at > sent_at:
+            found[row.id] = Later(at, Reason.QUIET_HOURS)
     return found
 
 
-def crowded(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) -> dict[int, Later]:
-    """Those of the taken jobs for whose messages their senders have no room now, by job."""
+def without_room(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) -> dict[int, Later]:
+    """By job: the claimed jobs for whose messages the senders have no room now."""
     found = {}
     for row in rows:
-        if may_wait(row, now=now) and (lane := rooms.shut_out(row)) is not None:
-            found[row.id] = Later(ask_again_at(max_age=rooms.max_age, lane=lane, now=now), WAITS_FOR_SENDER)
+        if may_wait(row, now=now) and (lane := rooms.full_lane(row)) is not None:
+            found[row.id] = Later(ask_again_at(max_age=rooms.max_age, lane=lane, now=now), Reason.WAITS_FOR_SENDER)
     return found
 
 
-def put_off(connection: sa.Connection, account: str, like: Mapping[Channel, Later], *, now: datetime) -> None:
-    """Put off more jobs of an account that are due, without taking them: of these channels there is no room for any."""
+def defer_unclaimed(connection: sa.Connection, account: str, like: Mapping[Channel, Later], *, now: datetime) -> None:
+    """Defer a chunk of due jobs without claiming them. The senders of these channels have no room for any message."""
     for channel, why in like.items():
         given = {"account_": account, "channel_": channel, "now": now, "most": CHUNK}
-        connection.execute(_PUT_OFF, given | {"new_due_at": why.due_at, "new_reason": why.reason})
+        connection.execute(_DEFER_UNCLAIMED, given | {"new_due_at": why.due_at, "new_reason": why.reason})
 
 
 def _zones(keyring: Keyring, hours: Hours, customer_id: str, person: sa.Row[Any]) -> tuple[str, ...]:
@@ -121,23 +123,24 @@ def _zones(keyring: Keyring, hours: Hours, customer_id: str, person: sa.Row[Any]
         try:
             phone = decrypt_person(keyring, customer_id, person.encrypted).phone
         except (CannotDecrypt, Erased):
-            return ()  # it is held, or ended, where it is opened to be worked
+            return ()  # the claim holds or ends the job later, when it decrypts the row
     return hours.zones_of(timezone=person.timezone, phone=phone, country=person.country)
 
 
-def put_back(connection: sa.Connection, later: Mapping[int, Later], *, now: datetime) -> None:
-    """Let go of jobs that this transaction has taken."""
+def defer(connection: sa.Connection, later: Mapping[int, Later], *, now: datetime) -> None:
+    """Release jobs that this transaction has claimed, until their new due times."""
     rows = [
         {"job_id": job_id, "new_due_at": why.due_at, "new_reason": why.reason, "at": now}
         for job_id, why in sorted(later.items())
     ]
-    _PUT_BACK.run(connection, rows)
+    _DEFER.run(connection, rows)
 
 
-def put_forward(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
-    """Let what waits for a sender be looked at again at once: a person has had one tried again.
+def make_due(connection: sa.Connection, after: int, *, now: datetime) -> int | None:
+    """Make the next chunk of jobs that wait for a sender due now, because an operator has retried a job.
 
-    The next chunk of it, by id; returns the last of it, None: there is no more. Who is at some of it decides by itself.
+    The chunk begins after the id `after`. Returns the last id of the chunk; None: there are no more jobs. Jobs that
+    another transaction has locked are skipped.
     """
     ids = list(connection.execute(_WAITS, {"after": after, "now": now, "most": CHUNK}).scalars())
     if not ids:
@@ -154,7 +157,7 @@ _WAITS = (
         Job.state == bulk.fixed(JobState.WAITING),
         Job.joins.is_(None),
         Job.due_at > sa.bindparam("now"),
-        Job.reason == WAITS_FOR_SENDER,
+        Job.reason == Reason.WAITS_FOR_SENDER,
     )
     .order_by(Job.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))

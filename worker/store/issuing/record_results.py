@@ -1,4 +1,4 @@
-"""Calls to providers: written down before they are made, and their results once they are known."""
+"""Attempts of calls to providers: written down before the calls are made, and closed with their results."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.model.customers import Channel, Customer, invitation_channels
-from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, job_state_after
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, Nothing
 from worker.domain.model.sessions import Session
-from worker.domain.model.states import JobState, job_state_after
+from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (
@@ -33,7 +34,7 @@ from worker.store.base.database import Database
 from worker.store.issuing import claim_jobs as jobs
 from worker.store.issuing.claim_jobs import ClaimedJob, JobPolicy
 from worker.store.limits import budgets
-from worker.store.messages import reminders as reminding
+from worker.store.messages import reminders
 from worker.store.onboarding import sessions
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
@@ -42,7 +43,7 @@ from worker.store.tables import Attempt, Job
 
 @dataclass(frozen=True, repr=False)
 class OpenedJob:
-    """A job whose attempt is written down: its call may be made, once. `reconcile_at`: see the attempt's column."""
+    """A job whose attempt is written down, so its call may be made once. `reconcile_at`: see the attempt's column."""
 
     job: ClaimedJob
     attempt_id: uuid.UUID
@@ -52,9 +53,9 @@ class OpenedJob:
 
 @dataclass(frozen=True, repr=False)
 class IssueResult:
-    """What came of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
+    """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
 
-    `found` is what a look-up found, where it was one and worked.
+    `found` is the result of a successful look-up.
     """
 
     opened: OpenedJob
@@ -79,12 +80,10 @@ class Attempts:
         within: sa.Connection | None = None,
         granted: bool = False,
     ) -> list[OpenedJob]:
-        """Write down the calls that are about to be made: (job, whether it may be repeated).
+        """Write down attempts for the calls that are about to be made: (job, whether the call may be repeated).
 
-        A look-up costs no credit.
-
-        Returns those that may be made: none when the account was paused or stopped since they were taken,
-        fewer when the cap on credits ends. `granted`: the budget was asked just now, in the same transaction.
+        A look-up costs no credit. Returns the calls that may be made: none if the account was paused or stopped since
+        the claim, fewer if the credit cap is reached. `granted`: the budget was checked in the same transaction.
         """
         with self._database.write(within) as connection:
             if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
@@ -100,14 +99,14 @@ class Attempts:
     def finish(
         self, policy: JobPolicy, results: Sequence[IssueResult], *, now: datetime, within: sa.Connection | None = None
     ) -> set[str]:
-        """Write results, all in one transaction; returns the channels that have invitations due now.
+        """Write results, all in one transaction. Returns the channels that have invitations due now.
 
-        The attempt is closed, the session and its invitations are added, the job moves on. A result whose
-        lease was lost changes nothing but its attempt: somebody else owns the job.
+        For each result the attempt is closed, the session and its invitations are added, and the job's state changes.
+        A result whose lease was lost changes only its attempt: another dispatcher owns the job.
         """
         with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
-            results, late = new_and_late(results, outcomes, _says_more)
+            results, late = new_and_late(results, outcomes, _is_conclusive)
             ours = jobs.LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
             if late:
                 answered = jobs_answered(connection, [_late_answer(item) for item in late])
@@ -119,14 +118,14 @@ class Attempts:
                 connection, self._keyring, _new_sessions(policy, kept, ours), quiet=policy.hours.quiet, now=now
             )
             if policy.reminders:
-                reminding.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
+                reminders.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
             moves, closings = [], [_closing(result, late=True, now=now) for result in late]
             for result in results:
                 job = result.opened.job
                 ending = result.ending
                 if result.session is not None and job.id in ours and job.id not in added.sessions:
-                    found = f"the provider opened {result.session.reference} beside a session that still lives"
-                    ending = Hold("second_session", found)
+                    found = f"the provider opened {result.session.reference} next to a session that is still live"
+                    ending = Hold(Reason.SECOND_SESSION, found)
                 if job.id in ours:
                     counted = outcomes[result.opened.attempt_id] is not None
                     moves.append(_move(result, ending, added, counted=counted, now=now))
@@ -143,7 +142,7 @@ class Attempts:
             budgets.learn(connection, policy.rule, lessons, now=now)
             if len(lessons) < len(made):
                 reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call]
-                # Whatever they were answered, they had cost no credit that could be given back.
+                # Look-ups cost no credit, so no answer of theirs gives a credit back.
                 budgets.learn(connection, replace(policy.rule, credits=None), reconciled, now=now)
             not_made = [item for item in results if item.ending is None]
             if any(item.opened.job.probe for item in not_made):
@@ -153,8 +152,8 @@ class Attempts:
         return added.channels
 
 
-def _says_more(result: IssueResult) -> bool:
-    """Whether a result tells what became of a call that nobody knew about any more; that it was not made, too."""
+def _is_conclusive(result: IssueResult) -> bool:
+    """True if the result settles an unknown outcome. A call that was not made settles it too."""
     return (
         result.ending is None
         or result.session is not None
@@ -168,7 +167,7 @@ def _late_answer(result: IssueResult) -> LateAnswer:
 
 
 def _cost_nothing(result: IssueResult) -> bool:
-    """Whether a credit that was counted for a call turned out not to be spent: not made, or found not carried out."""
+    """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
     unknown_call = result.opened.job.unknown_call
     if unknown_call is None:
         return result.ending is None
@@ -176,7 +175,7 @@ def _cost_nothing(result: IssueResult) -> bool:
 
 
 def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[ClaimedJob, bool]]:
-    """All look-ups, and as many of the calls, in their order."""
+    """All look-ups and the first `calls` calls, in their order."""
     kept = []
     for job, repeatable in due:
         if job.unknown_call is None:
@@ -220,10 +219,10 @@ def _zones(hours: Hours, customer: Customer) -> tuple[str, ...]:
     return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
 
 
-def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminding.Sent]:
-    """The customers to whom the provider has texted the link itself: what reminders by text follow."""
+def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminders.Sent]:
+    """The customers to whom the provider sent the link by text itself. Reminders by text follow these texts."""
     return [
-        reminding.Sent(
+        reminders.Sent(
             added.sessions[item.opened.job.id],
             item.opened.job.id,
             item.opened.job.batch_id,
@@ -259,14 +258,14 @@ _MOVE = bulk.Change(
 def _move(
     result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool, now: datetime
 ) -> dict[str, Any]:
-    """The values of the job. `counted`: its attempt was, when it was given up."""
+    """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
     job = result.opened.job
     move = after_call(ending, result.opened, job, counted=counted) | {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
         "more_reissues": 0,
         "new_session_id": added.sessions.get(job.id, job.session_id),
-        # An entity that the provider made for the customer is used from now on: without it, it makes another.
+        # The provider's entity of the customer is sent from now on: otherwise the provider makes another entity.
         "new_entity_id": (result.session.references.get("entityId") if result.session else None)
         or job.request.entity_id,
         "at": now,
@@ -282,7 +281,7 @@ def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any
     called = result.ending is not None
     values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
     if late and result.session is not None:
-        # The only trace of a session that was opened and paid for: what the provider calls it.
+        # The provider's reference is the only record of a session that was opened and paid for.
         found = f"the result came after the lease; the provider opened {result.session.reference}"
         values |= {"new_outcome": LATE, "new_detail": found[:400], "new_found": result.session.reference[:100]}
     return values

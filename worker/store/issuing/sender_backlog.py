@@ -1,4 +1,4 @@
-"""How long the senders' queues are, for those who ask for the sessions: counted now and then, not at each claim."""
+"""How many messages wait for each sender. Claims of jobs use these counts, which are refreshed now and then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.limits.backpressure import SHARE, Lane, room
+from worker.domain.limits.backpressure import QUEUE_SHARE, Lane, room
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.states import InvitationState
 from worker.store.base import bulk
@@ -15,8 +15,8 @@ from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.tables import InvitationRow
 
-# What was counted holds so long, with what this process has asked for since: meanwhile others ask for more, and the
-# sender sends some of it. Counted again at once where it says that there is no room.
+# A count is used for this long, plus the messages of this process's claims since. Meanwhile other processes add
+# messages, and the sender sends some. A count that leaves no room is refreshed at once if it is older than TRUSTED.
 HOLDS = timedelta(seconds=10)
 TRUSTED = timedelta(seconds=1)
 
@@ -29,12 +29,12 @@ class _Queue:
     waiting: dict[int, int]
 
     def ahead_of(self, priority: int) -> int:
-        """How many leave before a new one of this priority."""
+        """How many messages are sent before a new message of this priority."""
         return sum(number for kind, number in self.waiting.items() if kind <= priority)
 
 
 class Rooms:
-    """For how many more messages there is room on each channel, in one taking of one account's jobs."""
+    """The room for more messages on each channel, during one claim of one account's jobs."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Rooms:
         self.max_age = max_age
 
     def delay(self, row: sa.Row[Any]) -> timedelta:
-        """How long the job's message will wait in its channel's queue, as things are; of several the longest."""
+        """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""
         return max((self._delay(channel, row.priority) for channel in self._slow(row)), default=timedelta(0))
 
-    def shut_out(self, row: sa.Row[Any]) -> Lane | None:
-        """The sender that has no room for the job's message; None: there is room, which the job has from now on."""
+    def full_lane(self, row: sa.Row[Any]) -> Lane | None:
+        """The lane of a sender without room for the job's message. None: there is room, and the job now occupies it."""
         channels = [channel for channel in invitation_channels(row.channel) if channel in self._lanes]
         for channel in channels:
             if self._room(channel, row.priority) == 0:
@@ -78,21 +78,20 @@ class Rooms:
             return room(max_age=self.max_age, lane=lane, waiting=0, now=self._now)
         left = room(max_age=self.max_age, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
         if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:
-            self._queues.pop(channel, None)  # another thread may have been faster
+            self._queues.pop(channel, None)  # another thread may have removed the count already
             left = room(max_age=self.max_age, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
         return left
 
     def _queue(self, channel: str) -> _Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
-            most = int(self.max_age * SHARE / self._lanes[channel].interval) + 1
+            most = int(self.max_age * QUEUE_SHARE / self._lanes[channel].interval) + 1
             known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
         return known
 
 
 class Backlogs:
-    """One process's knowledge of the senders' queues. Its threads may get in each other's way: a count is then a
-    little out of date, as any is."""
+    """One process's counts of the senders' queues. Threads share them without a lock: a count may be a little old."""
 
     def __init__(self) -> None:
         self._queues: dict[str, _Queue] = {}
@@ -100,7 +99,7 @@ class Backlogs:
     def rooms(
         self, connection: sa.Connection, lanes: Mapping[str, Lane], *, max_age: timedelta, now: datetime
     ) -> Rooms:
-        """Asks the database nothing before a job is asked about whose sender has a limit."""
+        """The room on these lanes. The database is queried only for a job whose sender has a limit."""
         return Rooms(connection, self._queues, lanes, max_age, now)
 
 
@@ -123,6 +122,6 @@ _WAITING = sa.union_all(_count(EVENT), _count(BATCH))
 
 
 def _waiting(connection: sa.Connection, channel: str, most: int, *, now: datetime) -> dict[int, int]:
-    """The channel's messages that are due, by priority, as far as `most` of each."""
+    """The number of the channel's due messages by priority, counted up to `most` for each."""
     rows = fetch(connection, _WAITING, {"channel_": channel, "now": now, "most": most})
     return {row.priority: row.waiting for row in rows}

@@ -1,0 +1,1 @@
+"""The rows of budgets and permits: the rules of `domain.limits`, applied under a lock."""

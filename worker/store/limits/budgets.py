@@ -1,6 +1,6 @@
-"""The budget rows: one for each account, or for all accounts that the provider counts together.
+"""The budget rows. Each account has a row, or shares a row with the accounts that the provider counts together.
 
-Whoever reserves calls or learns from them holds the row's lock, so all workers share one budget.
+A transaction locks the row before it reserves calls or applies their lessons, so all workers share one budget.
 """
 
 import logging
@@ -41,7 +41,7 @@ _OWN = [field.name for field in fields(BudgetState) if field.name != "pace"]
 _PACE = [field.name for field in fields(Pace)]
 _COLUMNS = [Budget.__table__.c[name] for name in [*_OWN, *(f"pace_{name}" for name in _PACE)]]
 
-# Made once: for each of the many transactions that look at a budget, to put them together cost more than to run them.
+# Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
 _SAVE = (
@@ -54,8 +54,8 @@ _MAY_CALL = sa.select(Budget.stopped_at, Budget.blocked_until).where(Budget.name
 
 def _state(values: Iterable[Any]) -> BudgetState:
     """The state from a row's values, in the order of `_COLUMNS`."""
-    told = list(values)
-    own, pace = told[: len(_OWN)], told[len(_OWN) :]
+    columns = list(values)
+    own, pace = columns[: len(_OWN)], columns[len(_OWN) :]
     return BudgetState(**dict(zip(_OWN, own, strict=True)), pace=Pace(**dict(zip(_PACE, pace, strict=True))))
 
 
@@ -64,10 +64,10 @@ def _values(state: BudgetState) -> dict[str, Any]:
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
-    """The budget's state. With `lock`, nobody else changes it until the transaction ends. Raises LookupError."""
+    """The budget's state. With `lock`, the row is locked until the transaction ends. Raises LookupError."""
     row = connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()
     if row is None:
-        # Made by `Budgets.ensure` before any work begins; a budget that is missing must not count as unlimited.
+        # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
         raise LookupError(f"there is no budget {name!r}")
     return _state(row)
 
@@ -78,18 +78,18 @@ def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
 
 
 def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:
-    """Whether calls may be made now: the budget is neither stopped nor paused."""
+    """True if calls may be made now: the budget is neither stopped nor paused."""
     row = connection.execute(_MAY_CALL, {"budget": name}).one()
     return row.stopped_at is None and (row.blocked_until is None or row.blocked_until <= now)
 
 
-_BESIDE = [aliased(Budget), aliased(Budget)]  # as many senders as there are channels
+_SENDERS = [aliased(Budget), aliased(Budget)]  # one for each channel
 
 
 @cache
 def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
-    """A budget's row, and of the senders' what those who ask for sessions go by: in one statement."""
-    rows = _BESIDE[:senders]
+    """One statement: a budget's row, and the senders' columns that limit how many sessions are opened."""
+    rows = _SENDERS[:senders]
     query = sa.select(
         *_COLUMNS, *(column for row in rows for column in (row.stopped_at, row.blocked_until, row.pace_rate))
     )
@@ -99,10 +99,10 @@ def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
     return query.with_for_update(of=Budget) if lock else query
 
 
-def read_beside(
+def read_with_senders(
     connection: sa.Connection, rule: BudgetRule, senders: Mapping[str, BudgetRule]
 ) -> tuple[BudgetState, dict[str, Lane]]:
-    """As `read_to_claim`, and the senders of these channels as they are now, not locked."""
+    """The budget's state as from `read_to_claim`, and the lanes of these channels' senders, which are not locked."""
     names = {f"sender_{number}": sender.name for number, sender in enumerate(senders.values())}
     query = _read_with(len(senders), lock=bool(rule.limits))
     row = connection.execute(query, {"budget": rule.name, **names}).first()
@@ -120,10 +120,10 @@ def read_beside(
 
 
 def read_to_claim(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
-    """The budget's state for whoever is to reserve calls from it; locked where there is something to reserve.
+    """The budget's state for a claim. The row is locked if the account has limits.
 
-    The row of an account without limits stays unlocked, unless it is recovering, when only one worker may send the
-    single call that goes first.
+    The row of an account without limits is locked only while the account recovers from a pause: only one worker may
+    then make the single call that goes first.
     """
     state = read(connection, rule.name, lock=bool(rule.limits))
     if not rule.limits and (state.pauses or state.pace.rate is not None):
@@ -134,13 +134,13 @@ def read_to_claim(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
 def reserve(
     connection: sa.Connection, rule: BudgetRule, state: BudgetState, granted: Grant, claimed: int, **how: Any
 ) -> None:
-    """Keep what was reserved of the grant; `how` as for `after_claim`."""
+    """Store the claimed part of the grant; `how` as for `after_claim`."""
     after = after_claim(state, rule, granted, claimed, **how)
     if after == state:
         return
     save(connection, rule.name, after)
     if after.pace.rate != state.pace.rate:
-        # Said when it is found, lowered or over; the many small steps up to it are not worth a line each.
+        # Log at INFO when a rate was found, lowered or removed. The many small steps up go to DEBUG.
         step_up = None not in (state.pace.rate, after.pace.rate) and _rate(after) > _rate(state)
         level = logging.DEBUG if step_up else logging.INFO
         found, limits = found_in_words(rule, after), ", ".join(map(str, rule.limits)) or "no limit"
@@ -152,36 +152,36 @@ def _rate(state: BudgetState) -> float:
 
 
 def give_back(connection: sa.Connection, rule: BudgetRule, slots: Iterable[datetime | None]) -> None:
-    """Free again the reserved slots that no call was made in, where nobody has reserved behind them."""
+    """Free reserved slots in which no call was made, unless later slots are reserved already."""
     slots = [slot for slot in slots if slot is not None]
     if not slots:
         return
     state = read(connection, rule.name)
-    if given_back(state, rule, slots) != state:  # mostly somebody has: the row stays unlocked
+    if given_back(state, rule, slots) != state:  # mostly later slots are reserved: the row stays unlocked
         state = read(connection, rule.name, lock=True)
         save(connection, rule.name, given_back(state, rule, slots))
 
 
 def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
-    """Apply what calls taught, and give back the credits of those that cost none."""
+    """Apply the lessons of calls to the budget, and give back the credits of calls that cost none."""
     lessons = list(lessons)
     unlocked = read(connection, rule.name)
     free = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons)
     refunds = free if rule.credits is not None else 0
     if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
-        return unlocked  # nothing new, as mostly: the row stays cold
+        return unlocked  # mostly there is nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
     after = learned(before, rule, lessons, now=now)
     if refunds:
         after = refunded(after, rule, refunds)
     save(connection, rule.name, after)
     if (before.opened_at is None) != (after.opened_at is None):
-        log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "it answers again")
+        log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "answers again")
     return after
 
 
 def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    """Count up to `wanted` credits as used; returns how many the cap allows. At the cap the account stops."""
+    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
     if rule.credits is None:
         return wanted
     state = read(connection, rule.name, lock=True)
@@ -192,38 +192,38 @@ def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, n
 
 
 def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -> None:
-    """Stop the account if its cap on credits leaves no call: rows wait for one."""
+    """Stop the account if its credit cap allows no further call. Call this when due rows wait for a call."""
     state = read(connection, rule.name, lock=True)
     if credits_left(state, rule) == 0:
         save(connection, rule.name, at_cap(state, rule, now=now))
 
 
 def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
-    """Let another call go first: the one that was to find out whether a pause is over may not have been made."""
+    """Allow another probe: the call that should find out whether a pause is over may not have been made."""
     probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
     connection.execute(probing.values(probe_until=None))
 
 
 def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
-    """Give back the credits of calls that were written down and then not made."""
+    """Give back the credits of calls that were written down but not made."""
     if rule.credits is not None and count:
         save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, count))
 
 
 class Budgets:
-    """The budgets as the rest of the worker asks for them, each call in a transaction of its own."""
+    """The budgets for the other packages. Each method has a transaction of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def ensure(self, names: Iterable[str]) -> None:
-        """Make the rows that are missing."""
+        """Insert the missing rows."""
         with self._database.read() as connection:
             known = set(connection.execute(sa.select(Budget.name)).scalars())
         missing = [{"name": name, **_values(BudgetState())} for name in sorted(set(names) - known)]
         if missing:
             with self._database.write() as connection:
-                # Two workers may start at the same moment: the second leaves the first one's row alone.
+                # Two workers may start at the same moment: the second worker keeps the first worker's row.
                 insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
                 connection.execute(insert(Budget).on_conflict_do_nothing(), missing)
 
@@ -233,7 +233,7 @@ class Budgets:
             return {row.budget: _state(row[:-1]) for row in rows}
 
     def resume(self, name: str) -> bool:
-        """Try a stopped budget's accounts again, with one call going first; whether it was stopped."""
+        """Resume a stopped budget, with one call that goes first. Returns whether the budget was stopped."""
         with self._database.read() as connection:
             if read(connection, name).stopped_at is None:
                 return False

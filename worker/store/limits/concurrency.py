@@ -1,7 +1,7 @@
-"""The permits of each account: a row for each dispatcher that works on it, written under the lock on the budget's row.
+"""The permits of each budget: a row for each dispatcher, written under the lock on the budget's row.
 
-Mostly nothing changes, and then looking costs one short query a few times a second, and no lock. The permits of a
-worker that was killed are nobody's once their time is over.
+Mostly nothing changes. A check then costs one short query a few times a second, and no lock. The permits of a killed
+worker are free once their time has run out.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from worker.store.tables import Permit
 
 
 class Permits:
-    """What this process's dispatchers hold, remembered between two looks at the table."""
+    """The permits of this process's dispatchers, remembered between two reads of the table."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Share, datetime]] = {}
@@ -25,9 +25,9 @@ class Permits:
     def hold(
         self, connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
     ) -> int | None:
-        """How many calls `owner` may have in flight, which has `busy`: renewed, raised or lowered where need be.
+        """How many calls `owner` may have in flight; `busy` calls are in flight now. Renews or changes its permits.
 
-        None where each process has permits of its own.
+        None if each process has its own permits.
         """
         if rule.each_process:
             return None
@@ -43,31 +43,31 @@ class Permits:
                 connection.execute(sa.delete(Permit).where(Permit.budget == rule.name, old))
                 row = {"budget": rule.name, "owner": owner, "permits": granted.keep, "until": now + lease}
                 connection.execute(sa.insert(Permit).values(row))
-                # Nobody has been told then: whoever makes the transaction anew, at the same time, looks again.
+                # After a rollback the caller never got these permits. A repeat at the same time must read the table.
                 outdated = {(rule.name, owner): (granted, now - ASK_AGAIN)}
                 sa.event.listen(connection, "rollback", lambda _: self._known.update(outdated))
         self._known[rule.name, owner] = (granted, now)
         return granted.use
 
     def alone(self, rule: BudgetRule, owner: str) -> bool:
-        """Whether no other dispatcher held permits when `owner` was last told of its own; False where nobody knows."""
+        """True if no other dispatcher had permits when `owner` last read its own. False if that is not known."""
         known = self._known.get((rule.name, owner))
         return known is not None and known[0].alone
 
     def give_back(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
-        """Give back all permits of a dispatcher that has ended."""
+        """Release all permits of a dispatcher that has ended."""
         if self._known.pop((rule.name, owner), None) is not None:
             connection.execute(sa.delete(Permit).where(Permit.budget == rule.name, Permit.owner == owner))
 
 
 def clear(database: Database) -> None:
-    """Forget what everybody holds: where no other process can be working."""
+    """Remove all permits. Only for when no other process can be working."""
     with database.write() as connection:
         connection.execute(sa.delete(Permit))
 
 
 def in_use(database: Database, *, now: datetime) -> Mapping[str, int]:
-    """The permits that are held now, by budget."""
+    """The number of permits in use now, by budget."""
     query = sa.select(Permit.budget, sa.func.sum(Permit.permits).label("permits")).where(Permit.until > now)
     with database.read() as connection:
         return {row.budget: row.permits for row in fetch(connection, query.group_by(Permit.budget))}
@@ -76,7 +76,7 @@ def in_use(database: Database, *, now: datetime) -> Mapping[str, int]:
 def _share(
     connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
 ) -> tuple[Share, bool]:
-    """The owner's share, and whether its row says so already, for a while yet."""
+    """The owner's share, and whether the owner's row already has this share and stays valid for a while."""
     query = sa.select(Permit.owner, Permit.permits, Permit.until).where(Permit.budget == rule.name)
     held = [Held(row.owner, row.permits, row.until) for row in fetch(connection, query)]
     granted = share(rule.concurrency, held, owner, busy=busy, now=now)

@@ -1,0 +1,1 @@
+"""What the sweep asks for: due work, expired sessions, takeover."""

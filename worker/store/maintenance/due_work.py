@@ -1,4 +1,4 @@
-"""What the timer looks for: work that is due, and leases of workers that are gone."""
+"""Finds due work, and the leases of workers that have stopped, for the timer."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -9,8 +9,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Cancel, Ending, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, ending_for
-from worker.domain.model.states import InvitationState, JobState, invitation_state_after, job_state_after
+from worker.domain.model.endings import (
+    Cancel,
+    Ending,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    ending_for,
+    invitation_state_after,
+    job_state_after,
+)
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PRIORITIES
@@ -18,15 +31,15 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
-UNKNOWN = Problem(Kind.UNKNOWN, "the worker ended while the call was out; it may have been carried out")
-RECONCILIATION_LOST = "the worker ended while it looked the call up; it is looked up again"
-# Rows returned in one transaction: a long one would hold up the workers that take from the same tables.
+UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
+RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
+# Rows returned in one transaction: a longer transaction would delay the workers that claim from the same tables.
 CHUNK = 500
 
 
 @dataclass(frozen=True)
 class Due:
-    """Accounts and channels that have something due now, and when the next of each waiting row comes."""
+    """The accounts and channels that have rows due now."""
 
     accounts: set[str]
     channels: set[str]
@@ -34,7 +47,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Returned:
-    """Leases that had run out: rows given back, repeated, to be looked up, and held or failed."""
+    """Expired leases: how many rows were released, are repeated, are reconciled, and are held or failed."""
 
     free: int = 0
     repeated: int = 0
@@ -56,7 +69,7 @@ class Sweeps:
         self._jitter = jitter
 
     def due(self, *, accounts: Iterable[str], channels: Iterable[str], now: datetime) -> Due:
-        """Which of these have rows due now: one query, whose cost does not grow with the rows that are not."""
+        """The accounts and channels with rows due now: one query, whose cost does not grow with rows that wait."""
         parts = [
             sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
                 sa.exists().where(
@@ -88,16 +101,16 @@ class Sweeps:
         )
 
     def return_leases(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False) -> Returned:
-        """End leases that have run out. `all_of_them`: on SQLite, where no other process can be working.
+        """End expired leases. `all_of_them`: end all leases, on SQLite, where no other process can be working.
 
-        A row without an open attempt goes back free. One with an open attempt may have been carried out: it is
-        repeated where its attempt says that it may be, else looked up when its attempt says so, else held.
+        A row without an open attempt becomes due again. The call of an open attempt may have been carried out: the
+        row is repeated if the attempt is repeatable, else reconciled if the attempt has a time for that, else held.
         """
         total = Returned()
         if not self._any(now=now, all_of_them=all_of_them):
-            return total  # as nearly always: a look costs no lock
+            return total  # the usual case, found without a lock
         for one_chunk in (self._jobs, self._invitations):
-            # A chunk locks rows in no order of its own: those who write results may lock the same in another.
+            # A chunk locks rows in no fixed order: a dispatcher that records results may lock them in another order.
             chunk = partial(one_chunk, policy, now=now, all_of_them=all_of_them)
             while (returned := outlive_deadlocks(chunk)) != Returned():
                 total += returned
@@ -171,7 +184,7 @@ class Sweeps:
             move: dict[str, Any] = {
                 "row_id": row.id,
                 "new_state": waiting,
-                "new_due_at": row.due_at,  # a row that no call was made for does not lose its place
+                "new_due_at": row.due_at,  # a row without a call keeps its place in the queue
                 "more_attempts": 0,
                 "new_reason": "",
                 "new_detail": "",
@@ -180,9 +193,9 @@ class Sweeps:
             if attempt is None:
                 counted += Returned(free=1)
             elif attempt.reconciles is not None:
-                # It asked for nothing new: the row is as it was, and looked up again.
+                # The attempt was a reconciliation: the row stays as it was, and is reconciled again.
                 wait = policy.first * self._jitter()
-                move |= {"new_due_at": now + wait, "new_reason": UNKNOWN.kind.value, "new_detail": RECONCILIATION_LOST}
+                move |= {"new_due_at": now + wait, "new_reason": Reason.UNKNOWN, "new_detail": RECONCILIATION_LOST}
                 counted += Returned(unknown=1)
             else:
                 ending = ending_for(
@@ -226,7 +239,7 @@ _MOVE: dict[str, Any] = {
 
 
 def _chunk(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
-    # Another sweep may be at it (two beats by mistake): it skips what this one holds.
+    # Another sweep may run at the same time (two beats by mistake): each skips the rows that the other has locked.
     return fetch(connection, query.limit(CHUNK).with_for_update(skip_locked=True))
 
 
@@ -240,4 +253,4 @@ def _close(connection: sa.Connection, attempts: Iterable[sa.Row[Any]], *, now: d
     ids = [attempt.id for attempt in attempts]
     if ids:
         close = sa.update(Attempt).where(Attempt.id.in_(ids))
-        connection.execute(close.values(closed_at=now, outcome=UNKNOWN.kind.value, detail=UNKNOWN.detail))
+        connection.execute(close.values(closed_at=now, outcome=Reason.UNKNOWN, detail=UNKNOWN.detail))

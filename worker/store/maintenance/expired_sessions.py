@@ -1,8 +1,8 @@
-"""Sessions that ended unused: found when they are due to be looked at, and replaced, or their customers let be.
+"""Checks sessions that ended unused when they are due, and replaces them or leaves their customers alone.
 
-What becomes of each is decided by `reissue.decide`; here it is asked with what the rows say, and written, in chunks. A
-chunk is one transaction: whoever is killed in it has changed nothing, and of two sweeps side by side the second finds
-that the first has moved what it looked for.
+`reissue.decide` decides about each session; this module gives it the rows and stores its decisions, in chunks. A chunk
+is one transaction: a process that is killed has changed nothing, and of two sweeps in parallel the second finds that
+the first has moved its rows.
 """
 
 from collections import Counter
@@ -19,6 +19,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.fallback_channel import writable
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
@@ -30,7 +31,6 @@ from worker.domain.verification.reissue import (
     ReissueRule,
     SessionFacts,
     Wait,
-    Why,
     decide,
 )
 from worker.domain.verification.session_updates import Result
@@ -40,22 +40,21 @@ from worker.store.base.customer_keys import among_keys, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
-from worker.store.maintenance import reissue_counts as reissued
+from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
-from worker.store.onboarding import usage as spending
+from worker.store.onboarding import usage
 from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
 
 CHUNK = 500
-# Lots at one tick: what else is due is rung for only after them.
+# Chunks per tick: the timer sends wake-ups for other due work only after them.
 CHUNKS = 4
-EXPIRED = "session_expired"  # the reason of a job that waits for another session
 
 
 @dataclass(frozen=True)
 class ExpiryPolicy:
-    """What the configuration and the adapters say. `lifetimes` and `reissue_at` are by account; an account that was
-    taken out of the configuration is in neither."""
+    """The rules of the configuration and the adapters. `lifetimes` and `reissue_at` are by account; an account that was
+    removed from the configuration is in neither."""
 
     caps: Caps
     spacing: timedelta
@@ -63,13 +62,13 @@ class ExpiryPolicy:
     lifetimes: Mapping[str, timedelta | None] = field(default_factory=dict)
     reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     hours: Hours = field(default_factory=Hours)
-    fallback: str | None = None  # the channel to try where nobody is reached on the job's
+    fallback: str | None = None  # the channel to try where the job's channels do not reach the customer
 
 
 @dataclass(frozen=True)
 class LookedAt:
-    """What became of sessions that were due to be looked at: replaced, their customers given up, put off to tomorrow by
-    their account's cap of a day, or let be."""
+    """How many due sessions were checked: replaced, their jobs lapsed, left as they are (`others`), or put off to
+    tomorrow by their account's daily cap."""
 
     reissued: int = 0
     lapsed: int = 0
@@ -95,10 +94,10 @@ class Expiring:
         self._keyring = keyring
 
     def look(self, policy: ExpiryPolicy, *, now: datetime) -> LookedAt:
-        """Look at what is due, a few chunks at most; what is left is due at the next look as well."""
+        """Check the due sessions, a few chunks at most; the rest stays due for the next call."""
         total = LookedAt()
         with self._database.read() as connection:
-            # As nearly always nothing is there: a look costs no lock.
+            # Usually nothing is due; this check needs no lock.
             if not fetch(connection, _DUE, {"now": now, "most": 1}):
                 return total
         for _ in range(CHUNKS):
@@ -114,14 +113,14 @@ class Expiring:
             if not due:
                 return LookedAt()
             served = {(row.customer_id, row.purpose) for row in due}
-            # The job that leads, not the one that the session was opened for: another list's may have adopted it.
-            # Jobs before sessions, as those do who write what was issued.
+            # The leading job, not the job that the session was opened for: another list's job may have adopted it.
+            # Jobs are locked before sessions, as a dispatcher does when it records issued sessions.
             leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
             ids = {"ids": bulk.keys(row.id for row in due), "now": now}
-            # Looked at again under the locks: another sweep, or a webhook, may have been faster.
+            # Read again under the locks: another sweep, or a webhook, may have been faster.
             rows = fetch(connection, _SESSIONS, ids)
             chunk = _Chunk(connection, self._keyring, policy, now)
-            # A job that serves the customer by another session by now decides nothing about this one.
+            # A job that has another session by now has no say about this session.
             current = [
                 (row, job)
                 for row in rows
@@ -140,20 +139,20 @@ class _Chunk:
     now: datetime
 
     def decide(self, current: list[tuple[Any, Any]]) -> dict[Any, tuple[Any, Decision]]:
-        """By session its job, and what becomes of the two."""
+        """For each session, its job and the decision about both."""
         if not current:
             return {}
         customer_ids = {row.customer_id for row, _ in current}
         customers = {
             row.customer_id: row for row in fetch(self.connection, _CUSTOMERS, {"customers": bulk.keys(customer_ids)})
         }
-        sessions = spending.sessions_of(self.connection, customer_ids)
-        messages = spending.messages_of(self.connection, customer_ids)
+        sessions = usage.sessions_of(self.connection, customer_ids)
+        messages = usage.messages_of(self.connection, customer_ids)
         people = {customer_id: self._person(row) for customer_id, row in customers.items()}
         open_channels = self._open_channels(people, current)
         today = self.now.astimezone(UTC).date()
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
-        so_far = Counter(reissued.so_far(self.connection, accounts, today))
+        so_far = Counter(reissue_counts.so_far(self.connection, accounts, today))
         before = Counter(so_far)
         decided: dict[Any, tuple[Any, Decision]] = {}
         for row, job in current:
@@ -177,7 +176,7 @@ class _Chunk:
             decision = decide(self._rule(job), facts, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
             decided[row.id] = (job, decision)
-        reissued.count(self.connection, so_far - before, today)
+        reissue_counts.count(self.connection, so_far - before, today)
         return decided
 
     def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> LookedAt:
@@ -192,7 +191,7 @@ class _Chunk:
                 {
                     "session_id": row.id,
                     "new_state": SessionState.EXPIRED if over else row.state,
-                    "new_look_at": decision.until if isinstance(decision, Wait) else None,
+                    "new_check_at": decision.until if isinstance(decision, Wait) else None,
                 }
             )
             if isinstance(decision, Reissue):
@@ -200,17 +199,19 @@ class _Chunk:
                 replaced += 1
             elif isinstance(decision, Lapsed):
                 jobs.append(_lapses(job, decision, now=self.now))
-        # The jobs' reminders stay: they are found to be of no use when their time comes, and lock nothing here.
+        # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
         _MOVE_JOBS.run(self.connection, jobs)
         _MOVE_SESSIONS.run(self.connection, changes)
         add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
-        put_off = sum(isinstance(one, Wait) and one.why is Why.DAY_CAP for one in decisions)
+        put_off = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
         return LookedAt(replaced, len(jobs) - replaced, len(rows) - len(jobs) - put_off, put_off)
 
     def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
-        """Whether the link of a customer who is left alone has ended: nobody asks about this session any more."""
-        left_alone = decision is None or (isinstance(decision, Leave) and decision.why in (Why.ENDED, Why.ERASED))
+        """True if the customer is left alone and the link has ended: this session needs no further check."""
+        left_alone = decision is None or (
+            isinstance(decision, Leave) and decision.why in (Reason.JOB_ENDED, Reason.ERASED)
+        )
         unused = row.state in LIVE_SESSIONS and row.result != Result.REVIEW
         return left_alone and unused and row.expires_at + SETTLES <= self.now
 
@@ -219,13 +220,13 @@ class _Chunk:
         return by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now)
 
     def _rule(self, job: Any) -> ReissueRule:
-        """`max_age` is that of the account that is to open the next one."""
+        """The rule for the job. `max_age` is of the account that would open the next session."""
         lifetime = self.policy.lifetimes.get(job.account)
         max_age = max_age_of(lifetime, floor=timedelta(seconds=job.floor_seconds))
         return ReissueRule(self.policy.caps, self.policy.spacing, self.policy.per_day, max_age)
 
     def _person(self, customer: Any) -> Person:
-        """Nobody where it was erased, or no key opens it: the job is held for that when it is taken."""
+        """The person; empty if it was erased or no key decrypts it: the job is held for that when it is claimed."""
         try:
             return decrypt_person(self.keyring, customer.customer_id, customer.encrypted)
         except (CannotDecrypt, Erased):
@@ -234,18 +235,20 @@ class _Chunk:
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
     ) -> dict[Any, tuple[str, ...]]:
-        """By session, the channels that the customer may be written to on: its job's, or what stands in for them."""
+        """For each session, the channels on which the customer can be reached: its job's, or the fallback for them."""
         found = reachable(self.connection, self.keyring, people)
         return {
             row.id: writable(invitation_channels(job.channel), self.policy.fallback, found[row.customer_id])
             if found[row.customer_id]
-            else invitation_channels(job.channel)  # nothing can be said of it: who takes the job says why
+            else invitation_channels(
+                job.channel
+            )  # nothing is known here: the dispatcher that claims the job records why
             for row, job in current
         }
 
 
 def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any]:
-    # Who has an app open waits for an event's first link, not for this one: new sign-ups go before it.
+    # A customer in the app waits for an event's first link, not for this one: new sign-ups go first.
     priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
     return {
         "job_id": job.id,
@@ -253,7 +256,7 @@ def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any
         "new_due_at": decision.due_at,
         "new_priority": priority,
         "new_attempts": 0,
-        "new_reason": EXPIRED,
+        "new_reason": Reason.SESSION_EXPIRED,
         "new_detail": "the customer's session ended unused",
         "at": now,
     }
@@ -266,7 +269,7 @@ def _lapses(job: Any, decision: Lapsed, *, now: datetime) -> dict[str, Any]:
         "new_due_at": None,
         "new_priority": job.priority,
         "new_attempts": job.attempts,
-        "new_reason": decision.reason.value,
+        "new_reason": decision.reason,
         "new_detail": decision.detail,
         "at": now,
     }
@@ -278,7 +281,7 @@ _DUE = (
     .order_by(SessionRow.check_at, SessionRow.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-# In the very words of uq_job_leads.
+# Spelled exactly as in uq_job_leads.
 _LEADS = ("waiting", "working", "issued", "invited", "held")
 _LEADING = (
     sa.select(
@@ -334,5 +337,5 @@ _MOVE_JOBS = bulk.Change(
     by="job_id",
 )
 _MOVE_SESSIONS = bulk.Change(
-    SessionRow.id, {"state": sa.bindparam("new_state"), "check_at": sa.bindparam("new_look_at")}, by="session_id"
+    SessionRow.id, {"state": sa.bindparam("new_state"), "check_at": sa.bindparam("new_check_at")}, by="session_id"
 )

@@ -1,4 +1,4 @@
-"""How many sessions each account has opened today in place of others: the cap of the day is held against it."""
+"""Counts the reissues that each account has opened today, for the daily cap."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -24,7 +24,7 @@ _COUNT = (
 
 
 def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dict[str, int]:
-    """The counts of these accounts on a day; nobody else counts for them until the transaction ends."""
+    """The counts of these accounts on a day, locked: no other transaction counts for them until this one ends."""
     names = sorted(set(accounts))
     if not names:
         return {}
@@ -35,7 +35,7 @@ def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dic
 
 
 def count(connection: sa.Connection, more: Mapping[str, int], day: date) -> None:
-    """Count so many more for each account; their rows are there, and locked."""
+    """Add these numbers to the accounts' counts; `so_far` must have locked the rows."""
     rows = [{"of_account": name, "on_day": day, "more": number} for name, number in sorted(more.items()) if number]
     if rows:
         connection.execute(_COUNT, rows)

@@ -1,4 +1,4 @@
-"""Rows of an account that cannot work go to the next of their route, as many at a time as that one can do soon."""
+"""Moves rows of an account that cannot work to the next account of their route, as many as it can do soon."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from worker.domain.limits.failover import (
     keeps_one,
     may_take_over,
     room,
+    route_after_takeover,
     taker,
-    told,
     trouble,
 )
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.base.database import Database, fetch
@@ -29,25 +30,25 @@ from worker.store.limits import budgets
 from worker.store.onboarding.sessions import IS_LIVE
 from worker.store.tables import Attempt, Job, SessionRow
 
-# Lots at one tick, each in a transaction of its own: who gets them is rung only after them.
+# Chunks per tick, each in its own transaction: the target gets its wake-up only after them.
 CHUNKS = 4
-# Outcomes of calls after which a session may be open at the account, or is: no other account may open one for that row.
+# Outcomes of calls after which a session is, or may be, open at the account: no other account may open one for the row.
 OPENS = (Kind.UNKNOWN.value, LATE, Kind.CONFLICT.value)
 _Follower = aliased(Job)
-# That the last session ended unused, by its time or its provider's word.
+# True if the last session ended unused, by its expiry or by the provider's update.
 _HAS_ENDED = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.state == SessionState.EXPIRED)
 
 
 @dataclass(frozen=True)
 class Takeover:
-    """Rows of `source` that `target` may be given. `well` are all accounts that could take some: one of them may be
-    preferred. `sharing` are the accounts that the target's budget serves, itself among them."""
+    """Rows of `source` that may move to `target`. `well` are all accounts that could take over rows: one of them may
+    be preferred. `sharing` are the accounts that share the target's budget, itself included."""
 
     source: str
     source_budget: str
     target: str
     rule: BudgetRule  # the target's
-    floor: timedelta  # the least life of the target's links where the row's route asks for none
+    floor: timedelta  # the freshness floor of the target's links where the row's route sets none
     sharing: tuple[str, ...]
     well: tuple[str, ...]
 
@@ -57,15 +58,15 @@ class Failover:
         self._database = database
 
     def move(self, what: Takeover, *, now: datetime) -> int:
-        """Give the target what it can do soon, in chunks; returns how many rows it was given.
+        """Move as many rows as the target can do soon, in chunks; returns how many rows moved.
 
-        Nothing is given that may have a session at the source: not what is being called for, what is in doubt, nor what
-        is to replace a session that has not ended. What the source has made for the customer beside the session, an
-        entity, binds it too.
+        A row that may have a session at the source stays: a row with a call in flight or an unknown outcome, and a row
+        that replaces a session that has not ended. An entity that the source has created for the customer also binds
+        the row.
         """
         moved = 0
         with self._database.read() as connection:
-            # As nearly always nothing is there: a look costs no lock.
+            # Usually nothing is due; this check needs no lock.
             if not any(fetch(connection, self._due(what, priority, 1, now=now)) for priority in PRIORITIES):
                 return 0
         for _ in range(CHUNKS):
@@ -76,13 +77,13 @@ class Failover:
         return moved
 
     def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
-        """How many rows of a batch, or that its own have joined, the target may be given sooner or later."""
+        """How many rows of a batch, or rows that the batch's rows have joined, may move to the target at some time."""
         query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id, now), Job.priority.in_(PRIORITIES))
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
     def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
-        """When the first of those rows is due; None: there is none."""
+        """When the first of the rows that `count` counts is due; None: there is none."""
         with self._database.read() as connection:
             dues = [
                 connection.execute(
@@ -101,8 +102,8 @@ class Failover:
 
     def _chunk(self, what: Takeover, *, now: datetime) -> int:
         with self._database.write() as connection:
-            # The lock keeps a second timer from giving the same room away again, and the account as it was judged.
-            # Whoever writes its results waits for it, and is not waited for: rows that they hold are passed over.
+            # The lock keeps a second timer from using the same room again, and keeps the account's state as it was
+            # read. A dispatcher that records results waits for this lock; this transaction skips the rows it holds.
             source = budgets.read(connection, what.source_budget, lock=True)
             target = budgets.read(connection, what.rule.name)
             why = trouble(source)
@@ -116,14 +117,14 @@ class Failover:
                     rows += fetch(connection, query.with_for_update(of=Job, skip_locked=True))
             if rows and len(rows) < most and keeps_one(source, now=now):
                 rows.pop()
-            # Asked again now that nobody else can take them: what was called for, and ended, between the look and the
-            # lock is not seen by the look.
+            # Checked again under the locks: a call that began and ended between the query and the lock is not in the
+            # query's result.
             free = _still_unbound(connection, [row.id for row in rows], now=now)
             moves = [
                 {
                     "job_id": row.id,
                     "new_fallback_accounts": fallback_accounts_after(what.source, row.fallback_accounts),
-                    "new_route": told(row.route, what.source, why),
+                    "new_route": route_after_takeover(row.route, what.source, why),
                 }
                 for row in rows
                 if row.id in free and taker(what.source, row.fallback_accounts, what.well) == what.target
@@ -134,7 +135,7 @@ class Failover:
         return len(moves)
 
     def _due(self, what: Takeover, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
-        """The next rows of the source that the target may be given, in the order in which they would be worked."""
+        """The next rows of the source that may move to the target, in the order in which they are due."""
         return (
             sa.select(Job.id, Job.fallback_accounts, Job.route)
             .where(*self._may_go(what), Job.priority == priority, Job.due_at <= now + SOON, *_unbound(now))
@@ -143,9 +144,9 @@ class Failover:
         )
 
     def _may_go(self, what: Takeover) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        """That a row waits at the source, has no session there, and prefers the target to all others that are well.
+        """True for a row that waits at the source, has no session there, and prefers the target of all well accounts.
 
-        As `failover.taker` decides it, in the database's words: what goes elsewhere must not fill the chunk.
+        The same decision as `failover.taker`, but in SQL: rows for another target must not fill the chunk.
         """
         position = sa.func.instr if self._database.is_sqlite else sa.func.strpos
 
@@ -160,7 +161,7 @@ class Failover:
             Job.joins.is_(None),
             sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
             Job.unknown_attempt.is_(None),
-            sa.text("job.fallback_accounts <> ''"),  # in the words of ix_job_backed
+            sa.text("job.fallback_accounts <> ''"),  # spelled as in ix_job_backed
             target > 0,
             *(
                 sa.or_(place(other) == 0, place(other) > target)
@@ -170,7 +171,7 @@ class Failover:
         ]
 
     def _due_at_target(self, connection: sa.Connection, what: Takeover, *, now: datetime) -> int:
-        """How many rows the target's budget has to do soon; counted no further than it could matter."""
+        """How many rows the target's budget must do soon; counted only as far as it makes a difference."""
         most = room(budgets.read(connection, what.rule.name), what.rule, due=0, now=now)
         soon = sa.select(sa.literal(1)).where(
             Job.account.in_(what.sharing),
@@ -183,22 +184,22 @@ class Failover:
 
 
 def _unbound(now: datetime) -> list[sa.ColumnElement[bool]]:
-    """That no call for the row may have opened a session anywhere, and its customer has none that opens.
+    """True if no call for the row can have opened a session anywhere, and its customer has no session that opens.
 
-    Strict: whatever is not known for certain binds the row to the account that was called, whoever decides later that
-    it may be called again. A live session belongs to an account too, which alone knows when it may be replaced.
+    Strict: anything uncertain binds the row to the account that was called, even if an operator later decides that the
+    call may be repeated. A live session belongs to an account too, and only that account knows when to replace it.
     """
     called = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
     bound = sa.exists().where(
         Attempt.job_id == Job.id,
         Attempt.invitation_id.is_(None),
-        # A transient failure of a call that may be repeated says no more than that repeating it there does no harm.
+        # A transient failure of a repeatable call only shows that a repetition at the same account does no harm.
         sa.or_(Attempt.outcome.in_(OPENS), sa.and_(Attempt.outcome == Kind.TRANSIENT.value, Attempt.repeatable)),
-        # 503 is the one status by which every provider says that it let nothing in.
+        # Only with status 503 does every provider state that it has not accepted the request.
         sa.or_(Attempt.status.is_(None), Attempt.status != 503),
     )
-    # Its expiry, row by row through the unique index: as a condition on sessions, by statistics from before a list, it
-    # would be looked for among all that live.
+    # The expiry is read row by row through the unique index: as a condition on sessions, with statistics from before a
+    # list, the database would search all live sessions.
     expires_at = (
         sa.select(SessionRow.expires_at)
         .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
@@ -219,8 +220,8 @@ def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
         "fallback_accounts": sa.bindparam("new_fallback_accounts"),
         "route": sa.bindparam("new_route"),
         "floor_seconds": sa.func.coalesce(Job.freshness_seconds, int(what.floor.total_seconds())),
-        # Until it is called for there: why its last call failed is no longer why it waits.
-        "reason": "taken_over",
+        # The reason until the target is called: the failure of the last call no longer explains why the row waits.
+        "reason": Reason.TAKEN_OVER,
         "detail": f"taken over from {what.source}, which {why}",
         "changed_at": now,
     }

@@ -1,0 +1,1 @@
+"""Invitations: claimed, checked, sent, delivered, suppressed."""

@@ -1,7 +1,7 @@
-"""A batch's messages by the minute, and its pausing itself when too many of them come back (`contact.auto_pause`).
+"""Counts of a batch's messages per minute; pauses a batch when too many of its messages bounce (`contact.auto_pause`).
 
-Counted in the very transaction that writes what came of the messages. The batch is marked there; its rows are lifted
-out of those that are taken afterwards, by the timer (`Decisions.finish_pauses`): they may be a million.
+The messages' results and their counts are written in the same transaction. That transaction only marks the batch; the
+timer pauses the batch's rows afterwards (`Decisions.finish_pauses`), because a batch may have a million rows.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,9 +20,9 @@ NOTHING = BounceCounts(0, 0, 0)
 def count(
     connection: sa.Connection, counted: Mapping[int, BounceCounts], rule: PauseRule | None, *, now: datetime
 ) -> None:
-    """Add to the batches' tallies of this minute, and pause those of which too many messages come back.
+    """Add to the batches' counts of this minute, and pause the batches with too many bounced messages.
 
-    None: batches do not pause themselves, and nothing is counted.
+    `rule` None: batches are never paused automatically, and nothing is counted.
     """
     if rule is None:
         return
@@ -33,7 +33,7 @@ def count(
     statement = statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
     rows = [
         {"batch_id": batch_id, "minute": minute, "tried": one.tried, "refused": one.refused, "bounced": one.bounced}
-        for batch_id, one in sorted(counted.items())  # in one order: two who write them must not wait for each other
+        for batch_id, one in sorted(counted.items())  # always in the same order: two transactions must not deadlock
         if one != NOTHING
     ]
     if rows:
@@ -46,7 +46,7 @@ def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRul
         batch = connection.execute(_GOING, {"batch_id": batch_id}).one_or_none()
         if batch is None:
             continue
-        # A minute in which it was resumed is as a whole of before: what was counted in it was looked at.
+        # The whole minute of the resume counts as before it: the operator has seen what was counted in that minute.
         since = [BounceCount.minute > batch.resumed_at] if batch.resumed_at else []
         spans = ([*since, BounceCount.minute > now - HOUR], since)
         reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule)
@@ -61,7 +61,7 @@ def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnEleme
 
 
 _COUNTS = ("tried", "refused", "bounced")
-# Not a standing one: some wrong addresses among a day's sign-ups must not keep everybody else from signing up.
+# A daily batch (`last_row` is set) never pauses: a few wrong addresses must not stop every other customer of the day.
 _MAY_PAUSE = (
     Batch.paused_at.is_(None),
     Batch.cancelled_at.is_(None),
@@ -69,8 +69,8 @@ _MAY_PAUSE = (
     Batch.pause_reason == "",
 )
 _GOING = sa.select(Batch.resumed_at).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
-# Whoever holds the batch (an import, somebody who pauses it) may wait for rows that are held here: the next result that
-# counts says it again.
+# An import, or an operator's pause, may hold the batch's lock and wait for rows that this transaction holds. So this
+# transaction skips a locked batch: the next counted result marks the batch.
 _FREE = sa.select(Batch.id).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
 _MARK = (
     sa.update(Batch)

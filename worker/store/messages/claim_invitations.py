@@ -1,4 +1,4 @@
-"""Taking invitations: reserve hand-overs from the sender's budget and lease as many due ones."""
+"""Claim invitations: reserve hand-overs from the sender's budget and lease as many due invitations."""
 
 import random
 import uuid
@@ -14,6 +14,7 @@ from worker.domain.limits.budgets import BudgetRule, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import claim_again_at
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
@@ -23,7 +24,7 @@ from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits import budgets
 from worker.store.limits.concurrency import Permits
-from worker.store.messages import send_checks as leaving
+from worker.store.messages import send_checks
 from worker.store.messages.fallback import fall_back
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, contexts_of
 from worker.store.onboarding.cancellation import cancel_jobs
@@ -34,7 +35,7 @@ from worker.store.tables import Attempt, InvitationRow, Job
 
 @dataclass(frozen=True)
 class ClaimedInvitations:
-    """What was taken. `again_at`: when there may be more; None: nothing is due, or a person must act."""
+    """The claimed invitations. `again_at`: when more may be due; None: nothing is due, or a person must act."""
 
     invitations: list[ClaimedInvitation]
     again_at: datetime | None = None
@@ -56,13 +57,13 @@ class Invitations:
         now: datetime,
         busy: int = 0,
         events: int = 0,
-        beside: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _taken: None,
+        on_claim: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _claimed: None,
         within: sa.Connection | None = None,
     ) -> ClaimedInvitations:
-        """Lease up to `most` due invitations that may be sent within the terms' horizon; of events up to `events`.
+        """Lease up to `most` due invitations, up to `events` of events, that may be sent within the policy's horizon.
 
-        One whose session has ended meanwhile, or whose job or batch was cancelled, is superseded: nobody is sent a link
-        that is of no use. `busy` is how many hand-overs are in flight.
+        An invitation whose session has ended, or whose job or batch was cancelled, becomes superseded: its link would
+        be of no use. `busy` is the number of hand-overs in flight.
         """
         with self._database.write(within) as connection:
             permits = self._permits.hold(
@@ -88,27 +89,27 @@ class Invitations:
             contexts = contexts_of(connection, [row.id for row in rows])
             cancelled = [row.job_id for row in rows if contexts[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
-            useless = leaving.of_no_use(rows, contexts)
+            useless = send_checks.of_no_use(rows, contexts)
             of_use = [row for row in rows if row.id not in useless]
             customers = {row.id: contexts[row.id].customer_id for row in of_use}
             unknown_calls = messages_to_reconcile(connection, of_use, customers, now=now)
-            found = leaving.sort_out(connection, self._keyring, policy, of_use, contexts, unknown_calls, now=now)
+            found = send_checks.sort_out(connection, self._keyring, policy, of_use, contexts, unknown_calls, now=now)
             unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
             fall_back(connection, self._keyring, policy.delivery, unreached, now=now)
-            leaving.keep_back(connection, rows, useless | found.stay, now=now)
+            send_checks.keep_back(connection, rows, useless | found.stay, now=now)
             budgets.reserve(connection, policy.rule, state, granted, len(found.leave), now=now, probe_for=policy.lease)
             slots = granted.slots
             claimed = [
                 replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
                 for index, item in enumerate(found.leave)
             ]
-            beside(connection, claimed)
+            on_claim(connection, claimed)
         free_from = slots.at(len(found.leave)) if slots.interval else now
         again_at = claim_again_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
         return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
 
     def release_permits(self, policy: InvitationPolicy) -> None:
-        """Give back the sender's permits: nothing more is handed over."""
+        """Release the sender's permits: this dispatcher hands nothing more over."""
         with self._database.write() as connection:
             self._permits.give_back(connection, policy.rule, policy.permit_owner)
 
@@ -120,7 +121,7 @@ class Invitations:
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Give back invitations that were not handed over: they are due as before, and nothing is counted."""
+        """Release invitations that were not handed over: they keep their due time, and no attempt is counted."""
         invitations = list(invitations)
         with self._database.write(within) as connection:
             if any(item.probe for item in invitations):
@@ -137,10 +138,10 @@ class Invitations:
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Put the jobs of invitations whose links are too old back to waiting for a new session.
+        """Move the jobs of invitations with stale links back to waiting for a new session.
 
-        With each comes the time at which a new session makes sense. Once the cap on sessions is used up the
-        job has lapsed instead: a queue that is longer than a link's life must not buy sessions for ever.
+        `stale` pairs each invitation with the time at which a new session makes sense. When the cap on sessions is
+        used up, the job lapses instead: a queue longer than a link's life must not buy sessions for ever.
         """
         with self._database.write(within) as connection:
             if any(item.probe for item, _ in stale):
@@ -149,17 +150,17 @@ class Invitations:
             budgets.give_back(connection, policy.rule, [item.slot for item, _ in stale])
             if not ours:
                 return
-            # A reminder whose link has become too old just does not leave.
+            # A reminder with a stale link is not sent; its job stays as it is.
             firsts = [(item, due_at) for item, due_at in stale if item.id in ours and item.kind == FIRST]
             due = {ours[item.id]: due_at for item, due_at in firsts}
             sessions = [item.session_id for item, _ in firsts]
-            over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": "stale_link"}
-            # A reminder that waits is another question's: it repeats a link that was sent.
+            over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": Reason.STALE_LINK}
+            # Waiting reminders stay: a reminder repeats a link that was sent, and is checked when it is due.
             first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
-            others = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
-            connection.execute(sa.update(InvitationRow).where(others).values(over))
+            stale_rows = InvitationRow.id.in_(list(ours)) | (first & (InvitationRow.state == InvitationState.WAITING))
+            connection.execute(sa.update(InvitationRow).where(stale_rows).values(over))
             query = sa.select(Job.id, Job.customer_id, Job.purpose)
-            # Not one that has another session by now: its message on another channel was found too old before.
+            # A job that has another session by now is left out: its message on another channel was stale earlier.
             query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
             query = query.order_by(Job.id)
             jobs = fetch(connection, query.with_for_update())
@@ -185,7 +186,7 @@ LEASES: Leases[uuid.UUID, int] = Leases(
     InvitationState,
     of=InvitationRow.channel,
     worked_from=tuple(InvitationRow.__table__.columns),
-    rereads=InvitationRow.job_id,  # again, because another list's may have adopted the session since they were taken
+    rereads=InvitationRow.job_id,  # read again: a job of another list may have adopted the session since the claim
     attempts=(
         Attempt.job_id.in_(_MESSAGES),
         bulk.among(Attempt.invitation_id, "ids"),
@@ -202,13 +203,13 @@ def _claim(
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:
-    detail = "the link was too old to send before its turn came"
+    detail = "the link was too old to send when the message was due"
     return {
         "job_id": job_id,
         "new_state": JobState.LAPSED if spent else JobState.WAITING,
         "new_due_at": None if spent else due_at,
         "new_attempts": 0,
-        "new_reason": "reissues_spent" if spent else "stale_link",
+        "new_reason": Reason.REISSUES_SPENT if spent else Reason.STALE_LINK,
         "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
         "new_changed_at": now,
     }

@@ -1,8 +1,8 @@
-"""What senders tell of messages after they were handed over, as it changes rows.
+"""Apply delivery updates: what senders report about messages after the hand-over.
 
-messages      --lock-->     theirs and their jobs' rows, in the order in which those who send them lock them
-DeliveryNews  --deliver-->  the message delivered or bounced; its address suppressed, or released; another channel
-Delivered     --count-->    its batch's tally
+references      --lock-->     the messages' and their jobs' rows, in the order in which a dispatcher locks them
+DeliveryUpdate  --deliver-->  the message delivered or bounced; its address suppressed or released; another channel
+Delivered       --count-->    its batch's bounce counts
 """
 
 import re
@@ -18,17 +18,18 @@ import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
-from worker.domain.contact.suppression import Reason
+from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.messages import bounce_counts as tallies
-from worker.store.messages.fallback import BOUNCED, DeliveryPolicy, address_of, fall_back
+from worker.store.messages import bounce_counts
+from worker.store.messages.fallback import DeliveryPolicy, address_of, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, look_again
+from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
@@ -37,18 +38,18 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 class Applied(StrEnum):
-    """What became of a piece of news."""
+    """What became of a delivery update."""
 
     APPLIED = "applied"
     NOTHING_NEW = "nothing_new"
-    UNKNOWN = "unknown"  # it names a message that is not ours; or one whose receipt is not written down yet
-    LATER = "later"  # the message is being handed over: what comes of that must be written first
+    UNKNOWN = "unknown"  # the update names a message that is not ours, or a message whose receipt is not stored yet
+    LATER = "later"  # the message is being handed over: the result of the hand-over must be stored first
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """`invitation_id`: the message, where the news names one of ours. `channel`: one on which something is due now.
-    `bounced`: the batch of which a message came back."""
+    """`invitation_id`: the message, where the update names one of ours. `channel`: a channel on which a message is due
+    now. `bounced`: the batch whose message bounced."""
 
     applied: Applied
     invitation_id: uuid.UUID | None = None
@@ -56,14 +57,14 @@ class Delivered:
     bounced: int | None = None
 
 
-def lock(connection: sa.Connection, said: Iterable[tuple[str, str]]) -> None:
-    """Lock the messages that senders mean, by (source, reference), and their jobs, before any of them is changed.
+def lock(connection: sa.Connection, references: Iterable[tuple[str, str]]) -> None:
+    """Lock the messages that senders report on, by (source, reference), and their jobs, before any of them changes.
 
-    Messages by id and then jobs by id, as `Handovers.finish` does: whoever works off some hundred one after the other
-    would else cross with it again and again.
+    Locks messages by id and then jobs by id, as `Handovers.finish` does: processing some hundred updates one by one
+    would otherwise deadlock with `finish` again and again.
     """
     texts, keys = set(), set()
-    for source, reference in said:
+    for source, reference in references:
         if source == f"{SENDER}sms":
             texts.add(reference)
         elif (key := _key(reference)) is not None:
@@ -79,14 +80,14 @@ def lock(connection: sa.Connection, said: Iterable[tuple[str, str]]) -> None:
 
 
 def count(connection: sa.Connection, delivered: Iterable[Delivered], policy: DeliveryPolicy, *, now: datetime) -> None:
-    """Add what came back to the batches' tallies.
+    """Add the bounced messages to their batches' counts.
 
-    Last in the transaction: all who write results of a batch write its one row of the minute, and must find all else
-    of theirs locked by then.
+    Call this last in the transaction: every transaction with results of a batch writes the batch's row of the minute,
+    and must hold all its other locks by then.
     """
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
-        tallies.count(
+        bounce_counts.count(
             connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
         )
 
@@ -101,12 +102,12 @@ def deliver(
     received_at: datetime,
     now: datetime,
 ) -> Delivered:
-    """Apply what a sender tells; the same news twice changes nothing the second time.
+    """Apply a sender's update; the same update again changes nothing.
 
-    `source` is `sender/sms` or `sender/email`. A text is known by the sender's reference for it, which is written a
-    moment after the sender has it, or, where the receipt was lost, once it was looked up: UNKNOWN news is worth another
-    try for some minutes, and LATER some seconds on. To be repeated where it crosses with others (`outlive_deadlocks`).
-    What it returns is to be given to `count` at the end of the transaction.
+    `source` is `sender/sms` or `sender/email`. A text is found by the sender's reference, which is stored a moment
+    after the hand-over or, where the receipt was lost, after reconciliation. So the caller tries an UNKNOWN update
+    again for some minutes, and a LATER one after some seconds. The caller repeats a transaction that deadlocks
+    (`outlive_deadlocks`), and gives the returned values to `count` at the end of the transaction.
     """
     channel = source.removeprefix(SENDER)
     row = _message(connection, channel, update.reference)
@@ -115,14 +116,14 @@ def deliver(
     state = invitation_state_after(row.state, update) if row is not None else None
     falls_to: set[str] = set()
     if row is not None and state is not None:
-        _told(connection, row, state, update, at=min(update.happened_at or received_at, received_at), now=now)
+        _write_state(connection, row, state, update, at=min(update.happened_at or received_at, received_at), now=now)
     changed = _address(connection, keyring, channel, row, update, source, now=now)
     if row is not None and state is not None:
         if state is InvitationState.BOUNCED:
             falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
-            look_again(connection, [row.job_id], now=now)  # it was in doubt until now
+            schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
     if row is None and update.reference:
         return Delivered(Applied.UNKNOWN)
     applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
@@ -146,10 +147,10 @@ _ANY = (
     sa.select(*_COLUMNS)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
-    # The message before its job, as those who send it lock them.
+    # The message is locked before its job, as a dispatcher locks them.
     .with_for_update(of=InvitationRow, key_share=True)
 )
-# In the very words of the partial index.
+# Spelled exactly as in the partial index.
 _IS_TEXT = InvitationRow.channel == sa.literal_column("'sms'")
 _BY_REFERENCE = _ANY.where(
     _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), InvitationRow.reference == sa.bindparam("reference")
@@ -170,7 +171,7 @@ _LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id)
 
 
 def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
-    """The message that the sender means, locked."""
+    """The message that the update is about, locked."""
     if channel == "sms":
         rows = fetch(connection, _BY_REFERENCE, {"reference": reference}) if reference else []
     else:
@@ -180,11 +181,11 @@ def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[
 
 
 def _key(reference: str) -> uuid.UUID | None:
-    """The message whose number is the left part of a Message-ID; None where it is not one of ours."""
+    """The message's id, from the left part of a Message-ID; None where the Message-ID is not ours."""
     return uuid.UUID(reference.lower()) if _KEY.fullmatch(reference.lower()) else None
 
 
-def _told(
+def _write_state(
     connection: sa.Connection,
     row: sa.Row[Any],
     state: InvitationState,
@@ -198,14 +199,14 @@ def _told(
     values |= {"reason": "", "detail": ""}
     if state is InvitationState.BOUNCED:
         code = f" ({update.code})" if update.code else ""
-        values |= {"reason": BOUNCED, "detail": f"the sender told that the message did not arrive{code}"}
+        values |= {"reason": Reason.BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
     if row.sent_at is None:
         values["sent_at"] = at
     connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
     if row.sent_at is None:
         add_invitation_events(connection, [row.id], now=now)
     if row.state is InvitationState.HELD and row.kind == FIRST:
-        # The question that it was held for is answered.
+        # The update answers the question for which the job was held.
         its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
         held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
         connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
@@ -221,26 +222,27 @@ def _address(
     *,
     now: datetime,
 ) -> bool:
-    """Suppress the address that the news is about, or release it; whether there was one."""
+    """Suppress or release the address that the update is about; True if this changed anything."""
     reason = reason_to_suppress(update.stop)
     if reason is None and not update.resume:
         return False
-    address = _whose(keyring, channel, row, update)
+    address = _address_meant(keyring, channel, row, update)
     try:
         if reason is not None:
             suppress(connection, keyring, channel, address, reason, source, now=now)
             return True
-        return release(connection, keyring, channel, address, only={Reason.STOP}) is not None
+        return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:
-        return False  # none that could be written to
+        return False  # not an address that a message could be sent to
 
 
-def _whose(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: DeliveryUpdate) -> str:
-    """The address that the news is about; empty where that cannot be told.
+def _address_meant(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: DeliveryUpdate) -> str:
+    """The address that the update is about; empty where the address is not known.
 
-    Ours, as it was written to: what a mail system names may be where the mail was forwarded to. Not if the customer's
-    row was changed since, for then it may have another address, unless nothing else is known and the customer wants no
-    messages: whoever complains is not to be written to at the new one either.
+    The address that we sent to comes first: a mail system may name the address to which the mail was forwarded. If the
+    customer's row has changed since then, the row may hold another address, and the update's address is used. The
+    row's address is still used where the update names none and the customer wants no messages: a customer who
+    complains gets no message at a new address either.
     """
     if row is None:
         return update.address

@@ -1,4 +1,4 @@
-"""Writing to customers on another channel, because a message did not reach them on the first one."""
+"""Write to customers on another channel because a message did not reach them on the first channel."""
 
 import uuid
 from collections.abc import Collection
@@ -23,15 +23,13 @@ from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST, IS_LIVE
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
-BOUNCED = "bounced"  # the reason of messages that came back, and of jobs of which all did
-
 
 @dataclass(frozen=True)
 class DeliveryPolicy:
-    """What the configuration says of messages that come back.
+    """The configuration for bounced messages.
 
-    `fallback` is the channel to try then, where it is another, one that messages are sent on. `pause` None: no batch
-    pauses itself.
+    `fallback` is the channel to try after a bounce on another channel; the worker must have a sender for it. `pause`
+    None: no batch is paused automatically.
     """
 
     fallback: str | None = None
@@ -40,7 +38,7 @@ class DeliveryPolicy:
 
 
 def address_of(person: Person, channel: str) -> str:
-    """Where the person is written to on the channel; empty where that is not known. Personal."""
+    """The person's address on the channel; empty where it is not known. Personal."""
     return person.email if channel == "email" else person.phone
 
 
@@ -52,10 +50,11 @@ def fall_back(
     *,
     now: datetime,
 ) -> set[str]:
-    """Add the first message on the other channel for sessions whose message did not reach the customer on this one.
+    """Add a first message on the other channel for sessions whose message did not reach the customer.
 
-    None for who has no address there, or one that may not be written to, or was written to for this session already;
-    none once the session or the job is over. Returns the channel, where something is due on it at once.
+    Adds no message for a customer without an address on that channel, with a suppressed address, or with a message on
+    that channel for this session already; and none once the session or the job has ended. Returns the channel, where a
+    message is due on it at once.
     """
     if policy.fallback is None or not invitations:
         return set()
@@ -71,16 +70,16 @@ def fall_back(
         if address_of(person, channel):
             people[row.session_id] = (row, channel, person)
     wanted = [(channel, address_of(person, channel)) for _, channel, person in people.values()]
-    not_to = suppressed(connection, keyring, wanted) if wanted else {}
+    blocked = suppressed(connection, keyring, wanted) if wanted else {}
     rows = [
         _message(row, channel, person, policy, now=now)
         for row, channel, person in people.values()
-        if (channel, address_of(person, channel)) not in not_to
+        if (channel, address_of(person, channel)) not in blocked
     ]
     if not rows:
         return set()
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    # Whoever was faster has written to the customer there already.
+    # Another transaction may have added the message already.
     connection.execute(insert(InvitationRow).on_conflict_do_nothing(), rows)
     return {row["channel"] for row in rows if row["due_at"] <= now}
 

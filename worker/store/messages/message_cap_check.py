@@ -1,7 +1,7 @@
-"""Whether a customer who is about to be written to has had all the messages that it may have.
+"""Checks before a message leaves whether its customer has had all the messages that the cap allows.
 
-Counted at that moment, the messages that others are just sending it among them. Two dispatchers, of email and of texts,
-may each be about to send the last one: whoever would use it up locks the customer, and counts once more.
+The count includes the messages in flight. Two dispatchers, for email and for SMS, may each be about to send the last
+allowed message: the dispatcher that would use up the cap locks the customer and counts again.
 """
 
 import uuid
@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import DETAILS, Lapse, may_send
+from worker.domain.contact.caps import may_send
 from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -23,15 +24,14 @@ from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import CustomerRow
 
-# What is being sent to the customer may come back, and then counts for nothing: until that is known.
+# A message in flight may bounce, and then does not count: wait until its result is known.
 ASK_AGAIN = timedelta(minutes=1)
-ON_ITS_WAY = "last_message_on_its_way"
 
 _LOCKED = (
     sa.select(CustomerRow.customer_id)
     .where(bulk.among(CustomerRow.customer_id, "customers"))
     .order_by(CustomerRow.customer_id)
-    # Not waited for: who locks customers (an import) may want rows that this transaction holds.
+    # Skips locked rows: an import that holds a customer's lock may wait for rows that this transaction holds.
     .with_for_update(key_share=True, skip_locked=True)
 )
 
@@ -39,12 +39,12 @@ _LOCKED = (
 def spent(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
-    """Those of these messages, which count as being sent themselves, that would be more than the customer may have."""
+    """The messages that would exceed their customer's cap. The counts include these messages themselves."""
     if policy.caps is None:
         return {}
     ours = Counter(one.item.customer.customer_id for one in messages)
     had = messages_of(connection, ours)
-    last = [who for who in ours if had[who].sent < policy.caps.messages <= had[who].all]
+    last = [customer_id for customer_id in ours if had[customer_id].sent < policy.caps.messages <= had[customer_id].all]
     locked = set(ours) - set(last)
     if last:
         locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": bulk.keys(last)})}
@@ -52,13 +52,13 @@ def spent(
     found: dict[uuid.UUID, NotNow] = {}
     leaving: Counter[str] = Counter()
     for one in messages:
-        who = one.item.customer.customer_id
-        others = had[who].all - ours[who]
-        if not may_send(policy.caps, had[who].sent):
+        customer_id = one.item.customer.customer_id
+        other_messages = had[customer_id].all - ours[customer_id]
+        if not may_send(policy.caps, had[customer_id].sent):
             state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
-            found[one.item.id] = Never(state, Lapse.MESSAGES_SPENT.value, DETAILS[Lapse.MESSAGES_SPENT])
-        elif who not in locked or not may_send(policy.caps, others + leaving[who]):
-            found[one.item.id] = Later(now + ASK_AGAIN, ON_ITS_WAY)
+            found[one.item.id] = Never(state, Reason.MESSAGES_SPENT, Reason.MESSAGES_SPENT.meaning)
+        elif customer_id not in locked or not may_send(policy.caps, other_messages + leaving[customer_id]):
+            found[one.item.id] = Later(now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
-            leaving[who] += 1
+            leaving[customer_id] += 1
     return found

@@ -1,4 +1,4 @@
-"""Letters: what an invitation is written from, opened for whoever is to send it."""
+"""Message contexts: the session, customer and job that an invitation is written from, decrypted for its dispatcher."""
 
 import uuid
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionR
 
 @dataclass(frozen=True)
 class InvitationPolicy:
-    """How one channel's invitations are taken and their results kept."""
+    """How one channel's invitations are claimed and their results stored."""
 
     channel: str
     rule: BudgetRule
@@ -33,11 +33,11 @@ class InvitationPolicy:
     owner: str
     horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
-    reconcile_after: timedelta | None = None  # as for jobs
-    ahead: timedelta = timedelta(0)  # as for jobs
+    reconcile_after: timedelta | None = None  # as in the policy for jobs
+    ahead: timedelta = timedelta(0)  # as in the policy for jobs
     delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     hours: Hours = field(default_factory=Hours)
-    caps: Caps | None = None  # None: not asked
+    caps: Caps | None = None  # None: not checked
     reminders: tuple[timedelta, ...] = ()  # counted from the first message
 
     @property
@@ -47,7 +47,7 @@ class InvitationPolicy:
 
 @dataclass(frozen=True, repr=False)
 class ClaimedInvitation:
-    """An invitation under our lease, with all that is needed to write it: personal and secret, so no repr."""
+    """An invitation under our lease, with all that its text needs: personal and secret, so no repr."""
 
     id: uuid.UUID
     session_id: uuid.UUID
@@ -56,18 +56,18 @@ class ClaimedInvitation:
     kind: str
     fence: int
     attempts: int
-    due_at: datetime  # what it goes back to when it is not handed over: it must not lose its place
+    due_at: datetime  # restored when the invitation is not handed over: it must not lose its place in the queue
     lease_until: datetime
     slot: datetime | None
-    probe: bool  # the single hand-over that goes first after a pause
+    probe: bool  # True for the single hand-over that tests the sender after a pause
     account: str  # the provider account that opened its session
     customer: Customer
     link: str
     expires_at: datetime
     floor: timedelta
-    unknown_call: UnknownCall | None = None  # not to be handed over, but to have this hand-over looked up
+    unknown_call: UnknownCall | None = None  # set: reconcile this earlier hand-over instead of handing the message over
     priority: int = BATCH
-    ended: bool = False  # its provider has ended the session: the link is not to be sent, however long it was to live
+    ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
 
     @property
     def is_event(self) -> bool:
@@ -109,14 +109,17 @@ _CONTEXTS = (
 
 
 def contexts_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
-    """What each invitation is written from, still encrypted: its session, customer and job."""
+    """Each invitation's session, customer and job, still encrypted, by invitation id."""
     return {row.id: row for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
-def opened(
+def decrypted(
     keyring: Keyring, row: sa.Row[Any], context: sa.Row[Any], unknown_call: UnknownCall | None
 ) -> ClaimedInvitation:
-    """A taken row with its letter, without a slot yet. Raises keyring.CannotOpen, sealing.Erased."""
+    """The claimed row with its decrypted message context, without a slot yet.
+
+    Raises keyring.CannotDecrypt, encrypted_values.Erased.
+    """
     customer = Customer(
         customer_id=context.customer_id,
         kind=context.customer_kind,

@@ -1,4 +1,4 @@
-"""Hand-overs to senders: written down before they are made, and their results once they are known."""
+"""Records hand-overs to senders: each before it is made, and its result once that is known."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Done, Ending, Kind, Problem
+from worker.domain.model.endings import Done, Ending, Kind, Problem, invitation_state_after
 from worker.domain.model.reconciliation import Found
-from worker.domain.model.states import InvitationState, JobState, invitation_state_after
+from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (
@@ -28,20 +28,18 @@ from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.limits import budgets
-from worker.store.messages import bounce_counts as tallies
-from worker.store.messages import refusals
-from worker.store.messages import reminders as reminding
+from worker.store.messages import bounce_counts, refusals, reminders
 from worker.store.messages.claim_invitations import LEASES
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.onboarding.sessions import FIRST, HELD_FIRST, look_again
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
 
 @dataclass(frozen=True, repr=False)
 class OpenedInvitation:
-    """An invitation whose hand-over is written down: it may be made, once."""
+    """An invitation whose hand-over is recorded: the hand-over may be made, once."""
 
     invitation: ClaimedInvitation
     attempt_id: uuid.UUID
@@ -51,14 +49,17 @@ class OpenedInvitation:
 
 @dataclass(frozen=True, repr=False)
 class InviteResult:
-    """What came of one opened hand-over. `ending` None: it was not made. `reference` is the sender's id of it."""
+    """The result of one recorded hand-over.
+
+    `ending` None: the hand-over was not made. `reference` is the sender's id for the message.
+    """
 
     opened: OpenedInvitation
     began_at: datetime
     ending: Ending | None
     problem: Problem | None = None
     reference: str = ""
-    found: Found | None = None  # what a look-up found, where it was one and did not find the message
+    found: Found | None = None  # the answer of a look-up that did not find the message
 
 
 class Handovers:
@@ -76,9 +77,9 @@ class Handovers:
         within: sa.Connection | None = None,
         granted: bool = False,
     ) -> list[OpenedInvitation]:
-        """Write down the hand-overs that are about to be made; none when the sender was paused or stopped.
+        """Record the hand-overs that are about to be made; none when the sender is paused or stopped.
 
-        `granted`: its budget was asked just now, in the same transaction.
+        `granted`: this transaction has checked the sender's budget already.
         """
         with self._database.write(within) as connection:
             if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
@@ -100,7 +101,7 @@ class Handovers:
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Write results, all in one transaction: the attempt, the invitation, and what its job makes of it."""
+        """Store results in one transaction: the attempts, the invitations and their jobs' states."""
         with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
             results, late = new_and_late(results, outcomes, _says_more)
@@ -122,10 +123,10 @@ class Handovers:
                 move_jobs(connection, ours.values(), now=now)
                 settled = [item.opened.invitation for item in kept if _settles_outcome(item, counted)]
                 if policy.reminders:
-                    reminding.add(
+                    reminders.add(
                         connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now
                     )
-                look_again(connection, {ours[item.id] for item in settled}, now=now)
+                schedule_checks(connection, {ours[item.id] for item in settled}, now=now)
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
@@ -134,28 +135,28 @@ class Handovers:
             if any(item.probe for item in not_made):
                 budgets.end_probe(connection, policy.rule)
             budgets.give_back(connection, policy.rule, [item.slot for item in not_made])
-            tallies.count(connection, refusals.tallies_of(kept), policy.delivery.pause, now=now)
+            bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
 
 
 def _first_messages(
     results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
-) -> list[reminding.Sent]:
-    """The first messages that have left: what reminders follow."""
+) -> list[reminders.Sent]:
+    """The first messages that have left: reminders follow them."""
     items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
     return [
-        reminding.Sent(item.session_id, jobs[item.id], item.batch_id, policy.channel, item.customer, item.expires_at)
+        reminders.Sent(item.session_id, jobs[item.id], item.batch_id, policy.channel, item.customer, item.expires_at)
         for item in items
         if item.kind == FIRST
     ]
 
 
 def _settles_outcome(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
-    """Whether the message, and so its job, was in doubt until this came: looked up, or answered late."""
+    """True if the message's outcome was unknown until this result: it was reconciled, or answered late."""
     return result.opened.invitation.unknown_call is not None or given_up[result.opened.attempt_id]
 
 
 def _says_more(result: InviteResult) -> bool:
-    """As of a call: that it was not made, too."""
+    """True if the result tells more than the recorded unknown outcome; "not made" does, as it does for a call."""
     if result.ending is None or isinstance(result.ending, Done):
         return True
     return result.problem is not None and result.problem.kind is not Kind.UNKNOWN
@@ -167,7 +168,7 @@ def _late_answer(result: InviteResult) -> LateAnswer:
 
 
 def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
-    """Let jobs that are held for these messages become what the messages make of them."""
+    """Move jobs that are held for these messages back to issued, so that the messages decide their state."""
     held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(answered))
     again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
     connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
@@ -193,7 +194,7 @@ _MOVE = bulk.Change(
         "state": sa.bindparam("new_state"),
         "due_at": sa.bindparam("new_due_at"),
         "lease_until": None,
-        "delivery_at": None,  # of one that came back and is sent again, what was told is of before
+        "delivery_at": None,  # a bounced message that is sent again: the earlier delivery update no longer applies
         "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
         "waits": InvitationRow.waits + sa.bindparam("more_waits"),
         "reason": sa.bindparam("new_reason"),
@@ -207,7 +208,7 @@ _MOVE = bulk.Change(
 
 
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
-    """The values of the invitation. `counted`: its attempt was, when it was given up."""
+    """The invitation's new values. `counted`: the attempt was counted already, when its outcome became unknown."""
     ending = result.ending
     move = after_call(ending, result.opened, result.opened.invitation, counted=counted) | {
         "invitation_id": result.opened.invitation.id,
@@ -215,4 +216,4 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_reference": result.reference[:100],
         "new_sent_at": now if isinstance(ending, Done) else None,
     }
-    return move | refusals.told_of(result)
+    return move | refusals.address_refused(result)

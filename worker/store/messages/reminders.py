@@ -1,7 +1,7 @@
-"""Reminders: written with the invitation that they follow, each due in its time, and judged again at that time.
+"""Reminders: stored when their invitation is sent, each with its due time, and checked again when they are due.
 
-So nothing looks for customers who are to be reminded: their rows lie among the messages that are due, at no cost until
-they are. What has become of the customer, the link and the configuration meanwhile is asked when one is about to leave.
+So no process searches for customers to remind: a reminder is a message row like any other, and costs nothing until it
+is due. The customer, the link and the configuration are checked when the reminder is about to leave.
 """
 
 import uuid
@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.reminders import Invited, NoReminder, Reminder, kind_of, next_reminder
+from worker.domain.contact.reminders import Invited, Reminder, kind_of, next_reminder
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.customers import Customer
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
@@ -29,13 +30,12 @@ from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job
 
-PASSED_OVER = "passed_over"  # the reason of a reminder whose successor was due by the time that it could leave
-_NO_CAP = Caps(0, 1)  # for what is asked of the caps elsewhere, just before
+_NO_CAP = Caps(0, 1)  # here no cap applies: `message_cap_check` has just checked the caps
 
 
 @dataclass(frozen=True, repr=False)
 class Sent:
-    """A first message that has left, and to whom."""
+    """A first message that has left, and its customer."""
 
     session_id: uuid.UUID
     job_id: int
@@ -46,7 +46,7 @@ class Sent:
 
 
 class About(Protocol):
-    """A message that may be about to leave, and the row that it was opened from."""
+    """A message that may be about to leave, and the row that it was decrypted from."""
 
     @property
     def item(self) -> ClaimedInvitation: ...
@@ -58,7 +58,7 @@ class About(Protocol):
 def add(
     connection: sa.Connection, after: Sequence[timedelta], hours: Hours, sent: Sequence[Sent], *, now: datetime
 ) -> None:
-    """Write the reminders of messages that left `now`. Those that are there already stay as they are."""
+    """Store the reminders of messages that left `now`. Reminders that exist already stay as they are."""
     if not after or not sent:
         return
     jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
@@ -90,10 +90,10 @@ def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hou
         made.append(found)
 
 
-def still_right(
+def not_now(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
-    """Of these messages the reminders that are not to leave, or not yet."""
+    """The reminders among these messages that must not leave, or must wait."""
     reminders = [one for one in messages if one.item.kind != FIRST]
     if not reminders:
         return {}
@@ -105,11 +105,11 @@ def still_right(
 
 def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, now: datetime) -> NotNow | None:
     if first is None or first.sent_at is None:
-        return Never(InvitationState.SUPERSEDED, NoReminder.NOT_REACHED.value)
+        return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
     item = one.item
     kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
     if item.kind not in kinds:
-        return Never(InvitationState.SUPERSEDED, NoReminder.NONE_LEFT.value)
+        return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
     zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
     invited = Invited(
         job=one.context.job_state,
@@ -124,15 +124,15 @@ def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, 
     )
     match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now):
         case Reminder(kind=item.kind, due_at=due_at):
-            return Later(due_at, "reminder") if due_at > now else None
+            return Later(due_at, Reason.REMINDER) if due_at > now else None
         case Reminder():
-            return Never(InvitationState.SUPERSEDED, PASSED_OVER)
-        case NoReminder() as why:
-            return Never(InvitationState.SUPERSEDED, why.value)
+            return Never(InvitationState.SUPERSEDED, Reason.PASSED_OVER)
+        case Reason() as why:
+            return Never(InvitationState.SUPERSEDED, why)
 
 
 def _hours_of(hours: Hours, customer: Customer, channel: str) -> tuple[tuple[str, ...], QuietHours | None]:
-    """The zones that the customer may be in, and the hours that are quiet there; no zones where none are."""
+    """The zones that the customer may be in, and the quiet hours; no zones where the channel has no quiet hours."""
     if not hours.concern([channel]):
         return (), None
     zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
@@ -147,7 +147,8 @@ def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> 
         channel=item.channel,
         kind=reminder.kind,
         due_at=reminder.due_at,
-        # An event's, too: nobody waits for it. Of now, since the batch may have been paused while the message left.
+        # A batch's priority also for an event's reminder: no caller waits for it. The job's present priority counts,
+        # since the batch may have been paused while the message left.
         priority=BATCH if job.priority in PRIORITIES else BATCH + PAUSED,
         now=now,
     )

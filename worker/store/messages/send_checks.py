@@ -1,7 +1,7 @@
-"""Which of the messages that were taken may leave now: asked under their leases, just before they do.
+"""Checks which of the claimed messages may leave now; runs under their leases, just before they leave.
 
-The questions are asked in a fixed order, each of those that no earlier one has kept back. What each means is decided by
-pure modules; here is only who is asked about what.
+The checks run in a fixed order, each on the messages that no earlier check has kept back. Pure modules decide; this
+module only gives each check its messages.
 """
 
 import uuid
@@ -12,38 +12,34 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.send_decision import IN_REVIEW, Later, Never, NotNow
+from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
-from worker.store.messages import message_cap_check as spent_messages
-from worker.store.messages import quiet_hours_check as quiet_messages
-from worker.store.messages import reminders as reminding
-from worker.store.messages import suppression_check as suppressing
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, opened
-from worker.store.onboarding import in_review as reviewing
+from worker.store.messages import message_cap_check, quiet_hours_check, reminders, suppression_check
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted
+from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow
 
-# A verdict ends what waits for it at once; this is for a review that ends without one.
+# A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, repr=False)
 class Candidate:
-    """A message that may be about to leave, and the row of `contexts_of` that it was opened from."""
+    """A message that may be about to leave, and the row of `contexts_of` that it was decrypted from."""
 
     item: ClaimedInvitation
     context: sa.Row[Any]
 
 
-Question = Callable[
-    [sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]
-]
+Check = Callable[[sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]]
 
 
 def in_review(
@@ -53,36 +49,36 @@ def in_review(
     messages: Sequence[Candidate],
     now: datetime,
 ) -> Mapping[uuid.UUID, NotNow]:
-    """The first messages to customers who had the link elsewhere and have done their part: nobody asks them again,
-    nor buys them another link because this one has grown old.
+    """Hold the first messages to customers who have already submitted, through the app or an earlier link.
 
-    Nor those to customers who have done it by the link before this one, just as this one was asked for: until that is
-    decided, however long this one is to live.
+    The worker does not invite these customers again, and does not buy another session because this link is stale. A
+    customer who submitted through the previous link while this session was being created waits until that review is
+    decided, whatever this link's expiry.
     """
     firsts = [one for one in messages if one.item.kind == FIRST]
     before = {one.context.replaces for one in firsts if one.context.reissues and one.context.replaces is not None}
-    reviewed = reviewing.among_these(connection, before)
+    reviewed = sessions_in_review(connection, before)
     return {
-        one.item.id: Later(now + ASK_AGAIN, IN_REVIEW)
+        one.item.id: Later(now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts
         if (one.context.result == Result.REVIEW and not one.item.ended)
         or (one.context.reissues and one.context.replaces in reviewed)
     }
 
 
-# Asked of all that are not in doubt: those are looked up, not sent.
-QUESTIONS: tuple[Question, ...] = (
+# For all messages except those with an unknown outcome: these are reconciled, not sent.
+CHECKS: tuple[Check, ...] = (
     in_review,
-    suppressing.to_suppressed_addresses,
-    spent_messages.spent,
-    reminding.still_right,
-    quiet_messages.quiet,
+    suppression_check.to_suppressed_addresses,
+    message_cap_check.spent,
+    reminders.not_now,
+    quiet_hours_check.quiet,
 )
 
 
 @dataclass(frozen=True)
 class Sorted:
-    """The taken messages: those that may leave, in the order in which they were taken, and why the others do not."""
+    """The claimed messages: those that may leave, in the order of their claim, and why the rest must stay."""
 
     leave: list[ClaimedInvitation]
     stay: dict[uuid.UUID, NotNow]
@@ -98,50 +94,51 @@ def sort_out(
     *,
     now: datetime,
 ) -> Sorted:
-    """Ask of each row that is of use whether it may leave now. Changes nothing: see `keep_back`."""
+    """Check for each row whether its message may leave now. Changes nothing: `keep_back` does."""
     stay: dict[uuid.UUID, NotNow] = {}
     found = []
     for row in rows:
         context = contexts[row.id]
         try:
-            found.append(Candidate(opened(keyring, row, context, unknown_calls.get(row.id)), context))
+            found.append(Candidate(decrypted(keyring, row, context, unknown_calls.get(row.id)), context))
         except CannotDecrypt as error:
-            stay[row.id] = Never(InvitationState.HELD, "cannot_open", str(error)[:400])
+            stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
         except Erased as error:
-            stay[row.id] = Never(InvitationState.FAILED, "erased", str(error))
-    for question in QUESTIONS:
+            stay[row.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
+    for check in CHECKS:
         left = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
-        stay |= question(connection, keyring, policy, left, now) if left else {}
+        stay |= check(connection, keyring, policy, left, now) if left else {}
     return Sorted([one.item for one in found if one.item.id not in stay], stay)
 
 
 def of_no_use(rows: Sequence[sa.Row[Any]], contexts: Mapping[uuid.UUID, sa.Row[Any]]) -> dict[uuid.UUID, NotNow]:
-    """Those whose session or job has ended meanwhile, or whose job or batch was cancelled, and which of these.
+    """The messages whose session or job has ended, or whose job or batch was cancelled, with the reason.
 
-    Not where the link has ended before it reached anybody: that one is to be replaced, unless it has been.
+    A message whose link ended before it reached the customer is left out: its session is replaced, unless that has
+    happened already.
     """
     return {row.id: why for row in rows if (why := _of_no_use(contexts[row.id])) is not None}
 
 
 def _of_no_use(context: sa.Row[Any]) -> Never | None:
     if context.cancelled_at is not None:
-        return Never(InvitationState.SUPERSEDED, "cancelled")
-    of_now = context.job_session_id == context.session_id
-    replaceable = context.job_state is JobState.ISSUED and context.kind == FIRST and of_now
+        return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
+    is_current = context.job_session_id == context.session_id
+    replaceable = context.job_state is JobState.ISSUED and context.kind == FIRST and is_current
     if context.session_state is SessionState.EXPIRED and replaceable:
         return None
     if context.session_state not in LIVE_SESSIONS or context.job_state in (JobState.COMPLETED, JobState.LAPSED):
-        return Never(InvitationState.SUPERSEDED, "session_ended")
+        return Never(InvitationState.SUPERSEDED, Reason.SESSION_ENDED)
     return None
 
 
 def keep_back(
     connection: sa.Connection, rows: Sequence[sa.Row[Any]], stay: Mapping[uuid.UUID, NotNow], *, now: datetime
 ) -> None:
-    """Let go of the taken rows that do not leave; their jobs become what their messages make of them."""
+    """Release the claimed rows that do not leave; their jobs' states follow from their messages."""
     kept = [row for row in rows if row.id in stay]
     _CHANGE.run(connection, [{"invitation_id": row.id} | _values(stay[row.id]) for row in kept])
-    # A superseded message says nothing of its job: another one, or another session, takes its place.
+    # A superseded message does not change its job: another message, or another session, replaces it.
     ended = [row.job_id for row in kept if _ends(stay[row.id])]
     if ended:
         move_jobs(connection, ended, now=now)

@@ -1,4 +1,4 @@
-"""Whether messages that are about to leave go to addresses that may not be written to."""
+"""Checks whether messages that are about to leave go to suppressed addresses."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -8,9 +8,10 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from worker.domain.contact.fallback_channel import UNREACHED
-from worker.domain.contact.send_decision import SUPPRESSED, Never
-from worker.domain.contact.suppression import DETAILS, Reason
+from worker.domain.contact.send_decision import Never
+from worker.domain.contact.suppression import DETAILS, SuppressionReason
 from worker.domain.model.customers import Person
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.messages.fallback import address_of
@@ -29,9 +30,9 @@ class About(Protocol):
 
 def reachable(
     connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person], channels: Collection[str] = CHANNELS
-) -> dict[str, dict[str, Reason | None]]:
-    """Of each of these people, by customer, those of the channels of which there is an address; with the reason, where
-    it may not be written to. One statement for all of them."""
+) -> dict[str, dict[str, SuppressionReason | None]]:
+    """For each person, by customer, the channels with an address, each with the reason why the address is suppressed,
+    or None. One statement for all people."""
     addresses = {
         (customer_id, channel): address
         for customer_id, person in people.items()
@@ -39,7 +40,7 @@ def reachable(
         if (address := address_of(person, channel))
     }
     found = suppressed(connection, keyring, [(channel, address) for (_, channel), address in addresses.items()])
-    ways: dict[str, dict[str, Reason | None]] = {customer_id: {} for customer_id in people}
+    ways: dict[str, dict[str, SuppressionReason | None]] = {customer_id: {} for customer_id in people}
     for (customer_id, channel), address in addresses.items():
         ways[customer_id][channel] = found.get((channel, address))
     return ways
@@ -48,11 +49,11 @@ def reachable(
 def to_suppressed_addresses(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, Never]:
-    """Those of these messages whose addresses were suppressed, when they were written or since."""
+    """The messages whose addresses are suppressed by now."""
     to = {one.item.id: (policy.channel, address_of(one.item.customer.person, policy.channel)) for one in messages}
     found = suppressed(connection, keyring, to.values())
     return {
-        id_: Never(InvitationState.SUPPRESSED, SUPPRESSED, DETAILS[reason], unreached=reason in UNREACHED)
+        id_: Never(InvitationState.SUPPRESSED, Reason.SUPPRESSED, DETAILS[reason], unreached=reason in UNREACHED)
         for id_, address in to.items()
         if (reason := found.get(address)) is not None
     }

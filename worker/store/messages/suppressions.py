@@ -1,7 +1,7 @@
-"""Addresses that are not to be written to, as keyed hashes: nobody can read from the table who is in it.
+"""The do-not-contact list: addresses as keyed hashes, so that the table does not show which addresses it holds.
 
-A hash is known again only with the key that made it. So an address that is asked for and was hashed by an older key of
-the ring is kept by the newest from then on, and `keys_gone` tells which keys were taken out too early.
+Only the key that made a hash can find it again. So an address that a look-up finds by an older key of the ring is
+stored under the newest key from then on, and `keys_gone` counts the rows whose keys were removed too early.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,10 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.domain.contact.suppression import Reason, stronger, text_of
+from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
-from worker.store.base.database import fetch
+from worker.store.base.database import Database, fetch
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
@@ -24,7 +24,7 @@ Address = tuple[str, str]  # channel and address, as intake gives it: personal
 _AMONG = bulk.among(Suppression.digest, "digests")
 _FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
 _ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
-# In one order, so that two who keep the same address cannot lock each other out.
+# Always in the same order, so that two transactions with the same address cannot deadlock.
 _KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
 _KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
 _DELETE = sa.delete(Suppression).where(_AMONG)
@@ -35,16 +35,16 @@ def suppress(
     keyring: Keyring,
     channel: str,
     address: str,
-    reason: Reason,
+    reason: SuppressionReason,
     source: str,
     *,
     now: datetime,
-) -> Reason:
-    """Keep that this address must not be written to; returns the reason that is kept: of several, the strongest, and
-    beneath it what a person entered.
+) -> SuppressionReason:
+    """Suppress the address; returns the reason that is stored: the strongest of several. A manual entry is stored in
+    the same row beneath a stronger reason.
 
-    `source` is who said so: `sender/sms`, or a person's name. Raises ValueError, without the address in it, on what
-    `suppression.text_of` cannot read.
+    `source` is where the reason comes from: `sender/sms`, or a person's name. Raises ValueError, without the address in
+    its text, on an address that `suppression.text_of` cannot read.
     """
     digests = keyring.digests(text_of(channel, address))
     newest = {"digest": digests[0], "key_id": keyring.digest_ids[0]}
@@ -52,8 +52,8 @@ def suppress(
         if row.digest != digests[0]:
             _keep(connection, dict(row._mapping) | newest)
     connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
-    said: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
-    return _keep(connection, said | {"manual_by": None, "manual_at": None} | newest)
+    entry: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
+    return _keep(connection, entry | {"manual_by": None, "manual_at": None} | newest)
 
 
 def release(
@@ -62,51 +62,55 @@ def release(
     channel: str,
     address: str,
     *,
-    only: Collection[Reason] = frozenset(Reason),
-) -> Reason | None:
-    """Let the address be written to again, where it is kept for one of these reasons; returns the reason, or None.
+    only: Collection[SuppressionReason] = frozenset(SuppressionReason),
+) -> SuppressionReason | None:
+    """Lift the suppression of the address if its reason is in `only`; returns the reason, or None.
 
-    What a person entered beneath it is kept from then on, unless that is one of them.
+    A manual entry beneath that reason stays and applies from then on, unless `only` names MANUAL too.
 
     Raises ValueError as `suppress` does.
     """
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _KEPT, {"digests": bulk.keys(digests)})
-    reasons = [Reason(row.reason) for row in rows]
+    reasons = [SuppressionReason(row.reason) for row in rows]
     if not reasons or any(reason not in only for reason in reasons):
         return None
     connection.execute(_DELETE, {"digests": bulk.keys(digests)})
-    if Reason.MANUAL not in only:
+    if SuppressionReason.MANUAL not in only:
         for row in rows:
             if row.manual_by is not None:
-                manual = {"reason": Reason.MANUAL.value, "source": row.manual_by, "created_at": row.manual_at}
+                manual = {
+                    "reason": SuppressionReason.MANUAL.value,
+                    "source": row.manual_by,
+                    "created_at": row.manual_at,
+                }
                 _keep(connection, dict(row._mapping) | manual | {"manual_by": None, "manual_at": None})
     return reduce(stronger, reasons)
 
 
 def suppressed(
     connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address], *, renew: bool = True
-) -> dict[Address, Reason]:
-    """Those of these addresses that must not be written to, with the reason; one statement for all of them.
+) -> dict[Address, SuppressionReason]:
+    """The suppressed ones of these addresses, with the reason; one statement for all addresses.
 
-    What no address can be is never suppressed: its sender refuses it. `renew`: keep what was found by an older key of
-    the ring under the newest, which writes.
+    Text that is not an address is never suppressed: its sender refuses it. `renew`: store what an older key of the ring
+    found under the newest key; this writes.
     """
-    whose: dict[str, Address] = {}
+    by_digest: dict[str, Address] = {}
     newest: dict[Address, str] = {}
     for address in set(addresses):
         try:
             digests = keyring.digests(text_of(*address))
         except ValueError:
             continue
-        whose |= dict.fromkeys(digests, address)
+        by_digest |= dict.fromkeys(digests, address)
         newest[address] = digests[0]
-    if not whose:
+    if not by_digest:
         return {}
-    found: dict[Address, Reason] = {}
+    found: dict[Address, SuppressionReason] = {}
     old: dict[str, str] = {}
-    for row in fetch(connection, _FOUND, {"digests": bulk.keys(whose)}):
-        address, reason = whose[row.digest], Reason(row.reason)
+    for row in fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)}):
+        address, reason = by_digest[row.digest], SuppressionReason(row.reason)
         found[address] = stronger(found.get(address, reason), reason)
         if row.digest != newest[address]:
             old[row.digest] = newest[address]
@@ -117,42 +121,51 @@ def suppressed(
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of a suppressed address. `manual_by`: whose entry is beneath a stronger reason."""
+    """What is stored about a suppressed address. `manual_by`: the person whose entry lies beneath a stronger reason."""
 
-    reason: Reason
+    reason: SuppressionReason
     source: str
     since: datetime
     manual_by: str | None = None
 
 
 def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
-    """Why, since when and by whom the address is suppressed; None: it is not. Raises ValueError as `suppress` does."""
+    """Why, since when and by whose entry the address is suppressed; None: it is not.
+
+    Raises ValueError as `suppress` does.
+    """
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
-    kept = [Kept(Reason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
+    kept = [Kept(SuppressionReason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
     reasons = [one.reason for one in kept]
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
 
 
-def counts(connection: sa.Connection) -> list[tuple[str, Reason, int]]:
-    """How many addresses are suppressed, by channel and reason: which they are, nobody can tell."""
+def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]]:
+    """How many addresses are suppressed, by channel and reason. The hashes do not show which addresses."""
     query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
     rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
-    return sorted((str(row.channel.value), Reason(row.reason), row.addresses) for row in rows)
+    return sorted((str(row.channel.value), SuppressionReason(row.reason), row.addresses) for row in rows)
 
 
 def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
-    """How many suppressed addresses are known by keys of the ring that are not its newest."""
+    """How many suppressed addresses are hashed by keys of the ring other than the newest."""
     return _count(connection, Suppression.key_id.in_(keyring.digest_ids[1:]))
 
 
 def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
-    """How many suppressed addresses were hashed by keys that are not in the ring: they are never found again."""
+    """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
     return _count(connection, _is_gone(keyring))
 
 
+def count_keys_gone(database: Database, keyring: Keyring) -> int:
+    """As `keys_gone`, in a transaction of its own."""
+    with database.read() as connection:
+        return keys_gone(connection, keyring)
+
+
 def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
-    """Remove those of `keys_gone`; how many they were."""
+    """Remove the rows that `keys_gone` counts; returns their number."""
     return connection.execute(sa.delete(Suppression).where(_is_gone(keyring))).rowcount
 
 
@@ -165,33 +178,38 @@ def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
 
 
 def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> None:
-    """Keep these under the newest key, which made the digests that are given for theirs.
+    """Store these rows under the newest key. `old` maps each old digest to the newest key's digest.
 
-    One that somebody else is just changing is left for the next time: who asks holds rows that the other may wait for.
+    A row that another transaction is changing is left for the next time: the caller holds rows for which that
+    transaction may wait.
     """
     for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
         _keep(connection, dict(row._mapping) | {"digest": old[row.digest], "key_id": key_id})
         connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
 
 
-def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> Reason:
-    """Add the row; where there is one already, the one with the stronger reason stays, and beneath it what a person
-    entered, by either."""
+def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:
+    """Add the row. If the address has a row, the stronger reason stays; a manual entry of either stays beneath it."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(Suppression).values(row)
     new, old = statement.excluded, Suppression.__table__.c
     outranks = _rank(new.reason) > _rank(old.reason)
     changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}
     manual = {"manual_by": "source", "manual_at": "created_at"}
-    # The reason that stays is that very entry, where neither is stronger.
-    is_it = sa.and_(*(_rank(each.reason) <= list(Reason).index(Reason.MANUAL) for each in (new, old)))
+    # Where neither reason is stronger than a manual entry, the reason that stays is the manual entry itself.
+    is_it = sa.and_(
+        *(_rank(each.reason) <= list(SuppressionReason).index(SuppressionReason.MANUAL) for each in (new, old))
+    )
     for name, of_it in manual.items():
-        entered = [sa.case((each.reason == Reason.MANUAL.value, each[of_it]), else_=each[name]) for each in (old, new)]
+        entered = [
+            sa.case((each.reason == SuppressionReason.MANUAL.value, each[of_it]), else_=each[name])
+            for each in (old, new)
+        ]
         changed[name] = sa.case((is_it, None), else_=sa.func.coalesce(*entered))
     connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
     kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
-    return Reason(connection.execute(kept).scalar_one())
+    return SuppressionReason(connection.execute(kept).scalar_one())
 
 
 def _rank(reason: Any) -> sa.ColumnElement[int]:
-    return sa.case({each.value: rank for rank, each in enumerate(Reason)}, value=reason, else_=-1)
+    return sa.case({each.value: rank for rank, each in enumerate(SuppressionReason)}, value=reason, else_=-1)

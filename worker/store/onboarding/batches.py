@@ -1,4 +1,4 @@
-"""Batches: one for each list, and the jobs and refusals that its lines become."""
+"""Batches: one for each list. The list's lines become jobs and skipped lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from worker.store.onboarding.new_rows import CANCELLED, AcceptedLine, RefusedLin
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
 
-# Somebody else's import of the same customers may win the unique index a few times, not for ever.
+# Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
 
 
 @dataclass(frozen=True)
 class BatchFacts:
-    """A batch as it stands. `imported_at` None: its import was cut off, or is still going on."""
+    """The current values of a batch. `imported_at` None: the import was cut off or is still running."""
 
     id: int
     name: str
@@ -31,8 +31,8 @@ class BatchFacts:
     imported_at: datetime | None
     paused_at: datetime | None
     cancelled_at: datetime | None
-    purged_at: datetime | None = None  # its rows are gone, or going; its totals stay
-    pause_reason: str = ""  # why it paused itself, or is about to
+    purged_at: datetime | None = None  # when the purge of its rows began; its totals stay
+    pause_reason: str = ""  # why it has paused itself, or is about to pause itself
 
     @property
     def is_paused(self) -> bool:
@@ -45,7 +45,7 @@ class Batches:
         self._keyring = keyring
 
     def find(self, which: str) -> BatchFacts | None:
-        """The batch of an id, or `latest`."""
+        """The batch with this id, or the newest batch for `latest`."""
         query = sa.select(*_FACTS).order_by(Batch.id.desc()).limit(1)
         if which != "latest":
             if not which.isdecimal() or len(which) > 18:
@@ -56,19 +56,19 @@ class Batches:
         return BatchFacts(**row._mapping) if row else None
 
     def all(self) -> list[BatchFacts]:
-        """Newest first."""
+        """All batches, the newest first."""
         with self._database.read() as connection:
             rows = fetch(connection, sa.select(*_FACTS).order_by(Batch.id.desc()))
         return [BatchFacts(**row._mapping) for row in rows]
 
     def open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
-        """The batch of the list with this digest, and whether it is new. `again` always makes a new one."""
+        """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch."""
         for _ in range(TRIES):
             try:
                 return outlive_deadlocks(partial(self._open, name=name, digest=digest, again=again, now=now))
             except sa.exc.IntegrityError:
-                continue  # another import of the same list was first: its batch is this one's
-        raise RuntimeError("the batch could not be made: other imports of the same list keep being first")
+                continue  # another import of the same list was first: the next try returns its batch
+        raise RuntimeError("the batch could not be created: other imports of the same list were first each time")
 
     def _open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
         with self._database.write() as connection:
@@ -87,7 +87,7 @@ class Batches:
         return BatchFacts(batch_id, name[:255], now, None, None, None), True
 
     def last_row(self, batch_id: int) -> int:
-        """The last row that is in; lines come in order, so an import that was cut off goes on after it."""
+        """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""
         with self._database.read() as connection:
             last = [
                 connection.execute(sa.select(sa.func.max(table.row)).where(table.batch_id == batch_id)).scalar()
@@ -96,7 +96,7 @@ class Batches:
         return max(last[0] or 0, last[1] or 0)
 
     def imported(self, batch_id: int, *, now: datetime) -> None:
-        """Note that the last line is in."""
+        """Record that the last line is imported."""
         with self._database.write() as connection:
             connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
 
@@ -109,16 +109,17 @@ class Batches:
         priority: int,
         now: datetime,
     ) -> None:
-        """Add the next lines of a list, all or none; those that are in already are passed over.
+        """Add the next lines of a list, all or none. Lines that are imported already are skipped.
 
-        A customer whose job of another list is still open joins that one: no call and no message of its own.
-        One who has finished for this purpose is skipped; one for whom a call is in doubt is held.
+        If a customer has an open job of another list, the new job joins that job: it has no call and no message of its
+        own. If the customer has finished for this purpose, the job is completed at once. If a call for the customer has
+        an unknown outcome, the job is held.
         """
         for attempt in range(TRIES):
             try:
                 return outlive_deadlocks(partial(self._add, batch_id, accepted, refused, priority=priority, now=now))
             except sa.exc.IntegrityError:
-                # A job of the same customer came in from elsewhere since we looked: look again, and join it.
+                # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
                 if attempt == TRIES - 1:
                     raise
         return None
@@ -133,15 +134,15 @@ class Batches:
         now: datetime,
     ) -> None:
         with self._database.write() as connection:
-            # Locked against `pause` and `cancel`, since what they do not see must know of them; and against
-            # another import of the same list, which may have been faster.
+            # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
+            # change of the batch. It also blocks another import of the same list, which may have been faster.
             is_paused = sa.or_(Batch.paused_at.is_not(None), Batch.pause_reason != "")
             batch = sa.select(is_paused, Batch.cancelled_at).where(Batch.id == batch_id)
             paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
             numbers = [line.row for line in accepted] + [line.row for line in refused]
-            there = _rows_in(connection, batch_id, numbers)
-            accepted = [line for line in accepted if line.row not in there]
-            refused = [line for line in refused if line.row not in there]
+            imported = _imported_rows(connection, batch_id, numbers)
+            accepted = [line for line in accepted if line.row not in imported]
+            refused = [line for line in refused if line.row not in imported]
             if paused:
                 priority += PAUSED
             if accepted:
@@ -160,16 +161,16 @@ class Batches:
                 connection.execute(sa.insert(SkippedLine), [refusal_row(batch_id, line) for line in refused])
 
     def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> None:
-        """Add customers; the newest list's details hold for one who is known already."""
+        """Add customers. A known customer gets the details of the newest list."""
         insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(CustomerRow)
         newest = {name: statement.excluded[name] for name in _NEWEST}
-        # A list says how things are when it is imported.
+        # The details of a list count as true at the time of its import.
         rows = {
             customer.customer_id: customer_row(self._keyring, customer, details_at=now, now=now)
             for customer in customers
         }
-        # In one order everywhere, so that two imports of the same customers cannot lock each other out.
+        # The order is the same everywhere, so that two imports of the same customers cannot deadlock.
         ordered = [rows[customer_id] for customer_id in sorted(rows)]
         connection.execute(statement.on_conflict_do_update(index_elements=["customer_id"], set_=newest), ordered)
 
@@ -187,8 +188,8 @@ _FACTS = (
 _NEWEST = ("kind", "country", "locale", "timezone", "encrypted", "details_at", "changed_at")
 
 
-def _rows_in(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
-    """Those of these rows of the list that are in."""
+def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
+    """Those of these rows of the list that are imported already."""
     if not rows:
         return set()
     return {

@@ -1,4 +1,4 @@
-"""Standing batches: the one of each day (UTC) that the jobs of its events belong to."""
+"""Daily batches: the jobs of events belong to the batch of their day (UTC)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ TRIES = 10
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers for new rows of a batch, from `first` on."""
+    """Reserved row numbers of a batch, beginning with `first`."""
 
     batch_id: int
     first: int
@@ -21,12 +21,12 @@ class Rows:
 
 
 def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
-    """Number so many rows of today's batch, which is made with its first.
+    """Reserve `count` row numbers of today's batch. The first call of a day creates the batch.
 
-    One that was cancelled, or is being purged, is over: whoever signs up after that was meant by neither, and goes
-    into the next generation. The batch stays locked until the transaction ends, so call this late in it.
+    A batch that was cancelled or is being purged gets no more rows, because neither was meant for later customers: the
+    rows go into the batch's next generation. The batch stays locked until the transaction ends, so call this late.
     """
-    # No list's: theirs are of 64 digits.
+    # Cannot equal the digest of a list, which has 64 digits.
     digest = f"events-{now.astimezone(UTC):%Y-%m-%d}"
     number = (
         sa.update(Batch)
@@ -39,7 +39,7 @@ def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
         if row is not None and row.last_row is not None:
             return Rows(row.id, row.last_row - count + 1, row.paused_at is not None)
         _make(connection, digest, now=now)
-    raise RuntimeError("the day's batch could not be made: each is cancelled at once")
+    raise RuntimeError("the daily batch could not be created: each new batch was cancelled at once")
 
 
 def _make(connection: sa.Connection, digest: str, *, now: datetime) -> None:
@@ -51,8 +51,8 @@ def _make(connection: sa.Connection, digest: str, *, now: datetime) -> None:
         "digest": digest,
         "generation": generation,
         "created_at": now,
-        "imported_at": now,  # nothing of it was cut off; that more may come does not keep it from being over
+        "imported_at": now,  # no import was cut off; the batch can be over although more rows may come
         "last_row": 0,
     }
-    # Another may be making it at this moment: then it is there afterwards.
+    # Another transaction may create the same batch at this moment: its batch is used then.
     connection.execute(insert(Batch).values(values).on_conflict_do_nothing())

@@ -1,4 +1,4 @@
-"""Customers who have handed everything in, of whom the provider has not decided: they are asked for nothing more."""
+"""Customers whose verification is in review at the provider: they get no new session and no reminder."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -16,12 +16,12 @@ from worker.store.tables import InvitationRow, Job, SessionRow
 _REVIEWED = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
 )
-_TOLD = sa.select(InvitationRow.session_id).where(
+_LINK_SENT = sa.select(InvitationRow.session_id).where(
     bulk.among(InvitationRow.session_id, "sessions"),
     InvitationRow.kind == FIRST,
     InvitationRow.state.in_([InvitationState.SENT, InvitationState.DELIVERED]),
 )
-_BACK = bulk.Change(
+_RELEASE = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -37,26 +37,27 @@ _BACK = bulk.Change(
 )
 
 
-def among_these(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these sessions that are being reviewed. Asks nothing where there are none."""
+def sessions_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these sessions that are in review. Makes no query if there are no sessions."""
     return set(connection.execute(_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
 
 
-def put_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
-    """Of jobs that this transaction has taken to ask for a session in place of another, let go of those whose
-    customers are in review by that one: it decides. Which they were.
+def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
+    """Release claimed jobs whose previous session is in review: that review decides. Returns their ids.
 
-    News of a review has a job that waits go back by itself (`session_chain`); it cannot while somebody works the job,
-    who then lets it wait again. One whose last call is in doubt has that looked up first.
+    If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
+    the job at that time, the job waits again later, and its next claim calls this. A job with an unknown outcome is
+    reconciled first.
     """
-    asked = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
-    reviewed = among_these(connection, asked)
-    back = [row for row in rows if row.session_id in reviewed and row.unknown_attempt is None]
-    if not back:
+    previous = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
+    reviewed = sessions_in_review(connection, previous)
+    released = [row for row in rows if row.session_id in reviewed and row.unknown_attempt is None]
+    if not released:
         return set()
-    told = set(connection.execute(_TOLD, {"sessions": bulk.keys(reviewed)}).scalars())
-    states = [JobState.INVITED if row.session_id in told else JobState.ISSUED for row in back]
-    _BACK.run(
-        connection, [{"job_id": row.id, "new_state": state, "at": now} for row, state in zip(back, states, strict=True)]
+    sent = set(connection.execute(_LINK_SENT, {"sessions": bulk.keys(reviewed)}).scalars())
+    states = [JobState.INVITED if row.session_id in sent else JobState.ISSUED for row in released]
+    _RELEASE.run(
+        connection,
+        [{"job_id": row.id, "new_state": state, "at": now} for row, state in zip(released, states, strict=True)],
     )
-    return {row.id for row in back}
+    return {row.id for row in released}

@@ -1,4 +1,4 @@
-"""What the messages with a job's link make of the job."""
+"""The state of a job as it follows from its messages."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import Lapse
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, job_state_from_invitations
 from worker.store.base import bulk
 from worker.store.base.database import fetch
@@ -14,11 +14,11 @@ from worker.store.onboarding.sessions import OF_ITS_SESSION
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import InvitationRow, Job
 
-# An invited job's second message may still turn out to be in doubt. Not `IN`: that cannot go with a chunk of rows.
+# The second message of an invited job may still get an unknown outcome. `IN` does not work with a chunk of rows.
 FROM = (JobState.ISSUED, JobState.INVITED)
 MOVED = sa.or_(*(Job.state == state for state in FROM))
-# Without the key, here and wherever results are written: else whoever adds a call or a message of one of these jobs,
-# which only names it, would wait as well, and that while holding rows that are waited for here.
+# `key_share`, here and wherever results are written: with a stronger lock, a transaction that adds an attempt or a
+# message of a job (a foreign key) would wait too, while it holds rows that this transaction waits for.
 _LOCKED = sa.select(Job.id, Job.state).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
 _MESSAGES = (
     sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
@@ -40,10 +40,11 @@ _MOVE = bulk.Change(
 
 
 def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetime) -> None:
-    """Bring jobs to what their invitations make of them; the reason is that of the last one that explains it."""
+    """Set the jobs' states from their invitations. The last invitation that explains the state gives the reason."""
     ids = bulk.keys(sorted(set(job_ids)))
-    # Else two who write a job's email and its text at once would each see the other's message still on its way, and
-    # nobody would move the job. In a statement of its own: what waits for a lock reads what was there before.
+    # Without the lock, two transactions that write a job's email and its text at the same time would each see the other
+    # message still unfinished, and neither would change the job. The lock needs a statement of its own: a statement
+    # that waits for a lock reads the rows as they were before the wait.
     before = {row.id: row.state for row in fetch(connection, _LOCKED, {"ids": ids})}
     by_job: dict[int, list[sa.Row[Any]]] = {}
     for row in fetch(connection, _MESSAGES, {"ids": ids}):
@@ -53,12 +54,12 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
         state = job_state_from_invitations([row.state for row in rows])
         if state is None:
             continue
-        # The same words name a message's state and its job's: a held job is held for its held message's reason.
+        # Message states and job states have the same names: a held job has the reason of its held message.
         why = [row for row in rows if row.reason and row.state.value == state.value]
         if state is JobState.FAILED and not why:
             why = [row for row in rows if row.reason]
-        if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Lapse.MESSAGES_SPENT]):
-            state, why = JobState.LAPSED, spent  # to try again would come to the same
+        if state is JobState.FAILED and (spent := [row for row in rows if row.reason == Reason.MESSAGES_SPENT]):
+            state, why = JobState.LAPSED, spent  # a retry would end in the same way
         moves.append(
             {
                 "job_id": job_id,

@@ -1,4 +1,4 @@
-"""A message's row as it begins: waiting, and nobody's yet."""
+"""The row of a new message: waiting, without a lease."""
 
 import uuid
 from datetime import datetime
@@ -19,7 +19,7 @@ def waiting_message(
     priority: int,
     now: datetime,
 ) -> dict[str, Any]:
-    """The values of a new row of `invitation`, due then (aware UTC); its id is its Message-ID's left part, for ever."""
+    """The values of a new invitation, due at `due_at` (aware UTC). The id is always the left part of its Message-ID."""
     return {
         "id": new_id(now),
         "session_id": session_id,

@@ -1,13 +1,13 @@
-"""What an accepted, or refused, line becomes: the rows of its customer and of its job."""
+"""The rows that an accepted or refused line becomes: customer, job, skipped line."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.domain.contact.send_decision import QUIET
 from worker.domain.limits.failover import joined
 from worker.domain.model.customers import Customer, FieldProblem
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
 from worker.store.base.customer_keys import Key
@@ -16,10 +16,10 @@ from worker.store.base.encrypted_values import encrypt_line, encrypt_person
 
 @dataclass(frozen=True)
 class AcceptedLine:
-    """A line that becomes a job: where it goes and why, and the least life its link may leave with.
+    """A line that becomes a job: its account, the reason for this account, and the freshness floor of its link.
 
-    `fallback_accounts` could serve it too, in order of preference. `freshness_seconds` is what its route asks for,
-    where it does: the floor at any of them. `quiet_until`: its session is not asked for before then; None: at once.
+    `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
+    holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
     """
 
     row: int
@@ -34,7 +34,7 @@ class AcceptedLine:
 
 @dataclass(frozen=True)
 class RefusedLine:
-    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: rejected."""
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: it was refused."""
 
     row: int
     customer_id: str
@@ -43,7 +43,7 @@ class RefusedLine:
 
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
-    """`details_at` is of when its details are."""
+    """A new customer. `details_at` is the time that the details are from."""
     return {
         "customer_id": customer.customer_id,
         "kind": customer.kind,
@@ -67,9 +67,9 @@ def job_row(
     now: datetime,
     invite_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """A new job. `followed` has what it becomes where its customer is served already; see `admission.following`."""
+    """A new job. `followed` has its values if its customer is served already, see `admission.following`."""
     customer = line.customer
-    # Who is in the app is to have the link there, whatever the hour.
+    # A customer in the app gets the link there at any hour.
     in_app = invite_at is not None and invite_at > now
     quiet_until = None if line.quiet_until is None or in_app else line.quiet_until
     quiet = quiet_until is not None and quiet_until > now
@@ -97,7 +97,7 @@ def job_row(
         "attempts": 0,
         "waits": 0,
         "reissues": 0,
-        "reason": QUIET if quiet else "",
+        "reason": Reason.QUIET_HOURS if quiet else "",
         "detail": "",
         "result": "",
         "joins": None,
@@ -112,7 +112,7 @@ CANCELLED: dict[str, Any] = {
     "due_at": None,
     "joins": None,
     "result": "",
-    "reason": "cancelled",
+    "reason": Reason.CANCELLED,
     "detail": "",
 }
 

@@ -1,4 +1,4 @@
-"""Sessions and their invitations, as they come into being: each customer and purpose has one live session."""
+"""New sessions and their invitations. Each customer and purpose has at most one live session."""
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.send_decision import QUIET
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Session, is_stale
 from worker.domain.model.states import (
     LIVE_SESSIONS,
@@ -41,31 +41,29 @@ from worker.store.outbox.outbox import (
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
-# An invitation in one of these did not reach anybody: a later job of the same customer may send it after all.
+# An invitation in one of these states was not delivered: a later job of the same customer may send it after all.
 UNSENT = (
     InvitationState.FAILED,
     InvitationState.SUPERSEDED,
     InvitationState.BOUNCED,
     InvitationState.SUPPRESSED,
 )
-# In the very words of the partial index: SQLite uses it for no others.
+# Must have the same text as the partial index's predicate: otherwise SQLite does not use the index.
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
-# The messages that a job's state is made of: a reminder says nothing of it, nor does one with a link that was replaced.
+# A job's state follows the first messages of its current session. Reminders and superseded links do not count.
 OF_ITS_SESSION = sa.and_(
     InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
 )
-# A held job asks about its messages, unless a call of its own is in doubt, or what that found.
+# A held job is held because of its messages, unless its own call has an unknown outcome or a look-up found a session.
 ABOUT_A_MESSAGE = (Job.unknown_attempt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
-# In doubt, and what their held job asks a person about: never a reminder, nor a message of an earlier session.
+# The held first messages that a person must decide about: never a reminder or a message of an earlier session.
 HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
-CANCELLED = "cancelled"  # the reason of messages that ended with their job
-ABANDONED = "abandoned"  # the reason of a message in doubt that a person gave up
 
 
 @dataclass(frozen=True, repr=False)
 class NewSession:
-    """A session to keep, and the job it was opened for."""
+    """A session to store, and the job that it was opened for."""
 
     job_id: int
     batch_id: int
@@ -77,14 +75,14 @@ class NewSession:
     issued_at: datetime
     replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
     session: Session
-    zones: tuple[str, ...] = ()  # that the customer may be in; none where there are no quiet hours on its channels
+    zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
 
 
 @dataclass(frozen=True)
 class Added:
-    """The sessions kept, by job; the jobs that the provider has invited by itself; channels with messages due.
+    """The stored sessions by job; the jobs that the provider has invited by itself; the channels with due messages.
 
-    `cancelled` are the jobs that an event has ended while they were called for: they keep what was opened, unsent.
+    `cancelled` are jobs that an event cancelled during their call. Their sessions are stored but not sent.
     """
 
     sessions: dict[int, uuid.UUID]
@@ -94,9 +92,9 @@ class Added:
 
 
 def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
-    """The live sessions of these whose links still open, locked."""
-    # Not asked of the database: by statistics from before a list it finds few sessions that have not expired, and
-    # reads all those that the list has opened by now.
+    """The live sessions of these keys whose links have not expired. The rows are locked."""
+    # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
+    # that have not expired, and reads all sessions that the list has opened by now.
     return {key: row for key, row in _not_ended(connection, keys).items() if row.expires_at > now}
 
 
@@ -108,10 +106,10 @@ def adopt(
     reissue_at: Callable[[datetime], datetime],
     now: datetime,
 ) -> bool:
-    """Move a leased job on to the session that its customer has: no call, and no second message.
+    """Let a leased job adopt its customer's live session: no call, and no second message. Returns whether it is done.
 
-    With a link too old to send, or erased with what its customer was before, the job waits until a new session makes
-    sense; if that is now, it is not moved: returns False, and the job is the caller's to work.
+    If the link is too old to send, or was erased with the customer's earlier data, the job waits until a new session
+    may be opened. If a new session may be opened now, this returns False and the caller works the job.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
     erased = session.encrypted == ERASED
@@ -123,20 +121,20 @@ def adopt(
         moved |= {
             "state": JobState.WAITING,
             "due_at": due_at,
-            "reason": "session_ends_first",
-            "detail": f"the customer's session lives, but {why}; a new one follows its end",
+            "reason": Reason.SESSION_ENDS_FIRST,
+            "detail": f"the customer has a live session, but {why}; a new session is opened after its end",
         }
     else:
         states = _take_over(connection, job, session.id, now=now)
         if session.check_at is None and (at := check_at(job.channel, session.expires_at)) is not None:
-            # Its first list asked for no message, or had ended: now there is somebody to tell of another link.
+            # The session's first list wanted no message or had ended. This job wants one, so the session is checked.
             connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(check_at=at))
         moved |= {
             "state": job_state_from_invitations(states) or JobState.ISSUED,
             "due_at": None,
-            "unknown_attempt": None,  # whatever that call did, the customer is served
-            "reason": "joined_session",
-            "detail": "the customer had a live session; none was asked for",
+            "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
+            "reason": Reason.JOINED_SESSION,
+            "detail": "the customer had a live session; no new session was opened",
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
     add_job_events(connection, [job.id], now=now)
@@ -146,7 +144,7 @@ def adopt(
 def _take_over(
     connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
 ) -> list[InvitationState]:
-    """The states of the session's first invitations once this job owns what of them has not left."""
+    """Let this job own the session's unsent first invitations. Returns the states of all first invitations."""
     columns = (
         InvitationRow.id,
         InvitationRow.channel,
@@ -155,7 +153,7 @@ def _take_over(
         InvitationRow.unknown_attempt,
     )
     query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
-    # Locked: what comes of one that is being sent is either seen here, or is this job's already when it is written.
+    # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
     locked = query.order_by(InvitationRow.id).with_for_update()
     existing = {row.channel: row for row in connection.execute(locked)}
     states = []
@@ -167,16 +165,16 @@ def _take_over(
             )
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
-            # To be looked up, and not before its time: what comes of that is this job's.
+            # It waits to be reconciled and keeps its due time. The result belongs to this job.
             owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
             states.append(InvitationState.WAITING)
         elif (
             row.state is InvitationState.HELD
-            or row.reason == ABANDONED
+            or row.reason == Reason.ABANDONED
             or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
         ):
-            # Nobody knows whether it has arrived, given up or not: this job's list decides for itself.
+            # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
             owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
             held = owner | {"state": InvitationState.HELD}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(held))
@@ -193,7 +191,7 @@ def _take_over(
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WORKING:
-            # It is being sent for a job that has ended meanwhile: what comes of it is this job's.
+            # It is being sent for a job that has ended meanwhile. The result belongs to this job.
             owner = {"job_id": job.id, "batch_id": job.batch_id}
             connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
             states.append(InvitationState.WAITING)
@@ -204,21 +202,21 @@ def _take_over(
 
 
 def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
-    """Let the reminders of a message that is out go on for this job, where they ended with the job before it."""
+    """Continue the reminders of a sent message for this job, if they ended with the previous job."""
     ended = sa.update(InvitationRow).where(
         InvitationRow.session_id == session_id,
         InvitationRow.channel == channel,
         InvitationRow.kind != FIRST,
         InvitationRow.state == InvitationState.SUPERSEDED,
-        InvitationRow.reason == CANCELLED,
-        InvitationRow.due_at.is_not(None),  # its time had come as the list was cancelled, and is over
+        InvitationRow.reason == Reason.CANCELLED,
+        InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
     )
     owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
     connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
 
 
 def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
-    """Whether the batch was cancelled while the message waited to be looked up."""
+    """True if the batch was cancelled while the message waited to be reconciled."""
     return unknown_attempt is not None and state in UNSENT
 
 
@@ -230,10 +228,10 @@ def add(
     quiet: Mapping[str, QuietHours] = NO_QUIET_HOURS,
     now: datetime,
 ) -> Added:
-    """Keep new sessions, end those that they replace, and add their invitations.
+    """Store new sessions, end the sessions that they replace, and add their invitations.
 
-    A customer who has another session whose link still opens keeps that one: the new one is left out of
-    `Added.sessions`, and its job must be held with what was found.
+    If the customer has another session whose link has not expired, the customer keeps that session: the new session is
+    left out of `Added.sessions`, and its job must be held.
     """
     added = Added({}, set(), set(), set())
     if not new:
@@ -252,9 +250,9 @@ def add(
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
         session_id = new_id(now)
-        # One that has ended already is not among those that live, and is replaced all the same: they are a chain.
+        # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
         row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
-        # What comes of a call for somebody who was erased meanwhile must not bring them back.
+        # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         rows.append(row | {"encrypted": ERASED} if item.customer_id in erased else row)
         added.sessions[item.job_id] = session_id
         invite_at = jobs[item.job_id].invite_at
@@ -263,10 +261,10 @@ def add(
             invitation = _invitation(item, session_id, channel, invite_at, now=now)
             due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
             if due_at > invitation["due_at"]:
-                invitation |= {"due_at": due_at, "reason": QUIET}
+                invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
             if channel == Channel.SMS and item.session.sms_sent:
                 # The provider has texted the link itself: a second text would be one too many.
-                invitation |= {"state": InvitationState.SENT, "reason": "sent_by_provider", "sent_at": now}
+                invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
                 added.invited.add(item.job_id)
                 texted.append(invitation["id"])
             elif item.job_id in added.cancelled:
@@ -287,8 +285,7 @@ def add(
 
 
 def _issued(item: NewSession, row: int) -> dict[str, Any]:
-    """What others are subscriptions of a new session; as `add_session_events` does, without asking the database
-    again."""
+    """The event data of a new session, as in `add_session_events` but without a query."""
     return {
         "job_id": item.job_id,
         "batch_id": item.batch_id,
@@ -301,8 +298,8 @@ def _issued(item: NewSession, row: int) -> dict[str, Any]:
     }
 
 
-# As nearly always there is none, which is to be found out cheaply: through the unique index, row by row. A planner that
-# has seen no sessions yet reads all of them otherwise, and goes on to while they become many.
+# There is nearly always no live session, and this must be cheap to find out: through the unique index, row by row.
+# Without the sub-select, a planner that knows of no sessions yet reads all sessions, also when they become many.
 LIVE_SESSION = (
     sa.select(SessionRow.id)
     .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
@@ -311,7 +308,7 @@ LIVE_SESSION = (
 _JOBS_OF = sa.select(
     Job.id, Job.row, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
 ).where(bulk.among(Job.id, "ids"))
-# By purpose too, since to lock another purpose's session could cross with who writes that one's result.
+# By purpose too: to lock another purpose's session could deadlock with the transaction that writes its result.
 _NOT_ENDED = (
     sa.select(*SessionRow.__table__.columns)
     .where(*among_keys(SessionRow), IS_LIVE)
@@ -321,12 +318,12 @@ _NOT_ENDED = (
 
 
 def _not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
-    """The sessions of these that count as live, whether or not their links still open; locked."""
+    """The live sessions of these keys, with expired links too. The rows are locked."""
     return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
 
 
 def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
-    """Those of these customers of whom nothing is known any more."""
+    """Those of these customers whose personal data is erased."""
     if not customer_ids:
         return set()
     gone = sa.select(CustomerRow.customer_id).where(
@@ -336,18 +333,18 @@ def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
 
 
 def check_at(channel: Channel, expires_at: datetime) -> datetime | None:
-    """When to look whether a session ended unused; None where nobody could be subscriptions of another link."""
+    """When to check whether a session ended unused; None if no channel could carry another link."""
     return expires_at + SETTLES if invitation_channels(channel) else None
 
 
-def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
-    """Have the sessions of those of these jobs that are invited looked at when it is time.
+def schedule_checks(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+    """Schedule the checks of the sessions of the invited jobs among these jobs.
 
-    For whoever ends a doubt: while it lasted, the sweep may have found that nothing could be decided, and look no more.
+    Call this when an unknown outcome is settled: while it was unknown, the sweep may have stopped checking the session.
     """
     if not job_ids:
         return
-    found = fetch(connection, _LOOKED_AT_NO_MORE, {"ids": bulk.keys(job_ids)})
+    found = fetch(connection, _UNCHECKED, {"ids": bulk.keys(job_ids)})
     again = [
         {"session_id": row.id, "at": now if row.state is SessionState.EXPIRED else at}
         for row in found
@@ -358,7 +355,7 @@ def look_again(connection: sa.Connection, job_ids: Collection[int], *, now: date
         connection.execute(by_id.values(check_at=sa.bindparam("at")), again)
 
 
-_LOOKED_AT_NO_MORE = (
+_UNCHECKED = (
     sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, Job.channel)
     .join(Job, Job.session_id == SessionRow.id)
     .where(
@@ -373,7 +370,7 @@ _LOOKED_AT_NO_MORE = (
 
 
 def _invite_at(invite_at: datetime | None, *, now: datetime) -> datetime:
-    """When a first invitation is due: the customer may have the link in the app until then."""
+    """When a first invitation is due. Until `invite_at` the customer has the link in the app."""
     return now if invite_at is None else max(now, invite_at)
 
 
@@ -397,7 +394,7 @@ def _session(
         "expires_at": session.expires_at,
         "expiry_source": session.expiry_source,
         "replaces": replaces,
-        # By what later events may name it, where they name nothing else: a company's.
+        # Later events of a company's session may name it only by one of these values.
         "company_id": session.references.get("companyId", "")[:100],
         "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
         "check_at": check_at(item.channel, session.expires_at),
@@ -405,14 +402,14 @@ def _session(
 
 
 def _named_by_token(session: Session) -> bool:
-    """Whether the provider may name a session by its token: of iDenfy's, those of a company's form."""
+    """True if the provider may name a session only by its token: iDenfy does, for a company's form."""
     return not session.references.keys() & {"scanRef", "entityId", "applicantId"}
 
 
 def _invitation(
     job: Any, session_id: uuid.UUID, channel: str, invite_at: datetime | None, *, now: datetime
 ) -> dict[str, Any]:
-    """A new invitation of a NewSession, or of a job's row."""
+    """A new invitation, for a NewSession or for a job's row."""
     return waiting_message(
         session_id=session_id,
         job_id=job.job_id if isinstance(job, NewSession) else job.id,

@@ -1,7 +1,7 @@
-"""What a customer has had already, in sessions and in messages: what its caps are held against.
+"""How many sessions and messages a customer has had, for the caps.
 
-Counted from the rows each time. A counter of its own would be one more thing to keep true through late answers, calls
-in doubt, and messages that come back.
+The rows are counted each time. A separate counter would have to stay correct through late answers, unknown outcomes,
+and messages that bounce.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from worker.store.tables import InvitationRow, SessionRow
 
 @dataclass(frozen=True)
 class Messages:
-    """A customer's messages: handed over, or perhaps so; and those that are being, or are looked up."""
+    """A customer's messages. `sent`: handed over, or perhaps handed over. `sending`: in work, or being reconciled."""
 
     sent: int = 0
     sending: int = 0
@@ -35,14 +35,14 @@ _SESSIONS = (
     .where(bulk.among(SessionRow.customer_id, "customers"))
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )
-_THEIRS = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))
-# A hand-over that is to be looked up may have been carried out; until that is known it is on its way.
+_SESSIONS_OF = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))
+# A hand-over with an unknown outcome may have been carried out. Until it is reconciled, it counts as being sent.
 _RECONCILING = sa.and_(
     InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow.unknown_attempt.is_not(None)
 )
 _SENDING = sa.case((sa.or_(InvitationRow.state == bulk.fixed(InvitationState.WORKING), _RECONCILING), 1), else_=0)
-# Session by session, through the index. Joined, and by statistics from before a list, all invitations would be read;
-# and this is asked each time that messages are taken.
+# Session by session, through the index. With a join, and statistics from before a list, PostgreSQL would read all
+# invitations. This query runs at each claim of messages.
 _MESSAGES = (
     sa.select(
         sa.select(SessionRow.customer_id)
@@ -53,7 +53,7 @@ _MESSAGES = (
         sa.func.sum(_SENDING).label("sending"),
     )
     .where(
-        bulk.within(InvitationRow.session_id, _THEIRS),
+        bulk.within(InvitationRow.session_id, _SESSIONS_OF),
         sa.or_(InvitationRow.state.in_([bulk.fixed(state) for state in sorted(COUNTED)]), _RECONCILING),
     )
     .group_by(InvitationRow.session_id)
@@ -61,13 +61,13 @@ _MESSAGES = (
 
 
 def sessions_of(connection: sa.Connection, customer_ids: Iterable[str]) -> Counter[Key]:
-    """How many sessions these customers have had for each purpose, of whichever list."""
+    """How many sessions these customers have had, by customer and purpose, over all lists."""
     rows = fetch(connection, _SESSIONS, {"customers": bulk.keys(set(customer_ids))})
     return Counter({(row.customer_id, row.purpose): row.number for row in rows})
 
 
 def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[str, Messages]:
-    """What counts against these customers' cap, each of them: for all purposes, reminders included (`caps.COUNTED`)."""
+    """The messages that count against each customer's cap: of all purposes, with reminders (`caps.COUNTED`)."""
     found = dict.fromkeys(customer_ids, Messages())
     for row in fetch(connection, _MESSAGES, {"customers": bulk.keys(found)}):
         before = found[row.customer_id]

@@ -1,0 +1,1 @@
+"""What operators ask and decide: counts, report rows, a customer's sessions, decisions."""

@@ -1,4 +1,4 @@
-"""A batch in numbers, counted from its rows; of one that was purged, from the totals that were kept."""
+"""The numbers of a batch, counted from its rows. For a purged batch: the totals that were kept."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.contact.send_decision import IN_REVIEW, QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.endings import Kind
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import REACHED_JOBS, InvitationState, JobState
 from worker.store.attempts.attempt_log import DONE, LATE
 from worker.store.attempts.unknown_outcomes import MORE
@@ -22,18 +22,21 @@ from worker.store.tables import Attempt, Batch, InvitationRow, Job, SkippedLine
 
 @dataclass(frozen=True)
 class AccountFacts:
-    """What one account did for a batch. `requests` counts every call made, refused ones too."""
+    """The calls of one account for a batch. `requests` counts every call made, including refused calls."""
 
     requests: int = 0
     issued: int = 0
     rate_limited: int = 0
     errors: int = 0
-    late: int = 0  # sessions that were opened, and whose answers came when their jobs had gone on without them
+    late: int = 0  # sessions that were opened, and whose answers arrived too late for their jobs
 
 
 @dataclass
 class Waits:
-    """What of a batch waits for the same: jobs by the account that is then called, messages by channel; and when."""
+    """The rows of a batch that wait for one reason, and when they are due.
+
+    `calls` counts jobs by the account to be called, `messages` counts messages by channel.
+    """
 
     rows: int = 0
     calls: dict[str, int] = field(default_factory=dict)
@@ -44,7 +47,7 @@ class Waits:
     def add(
         self, rows: int, first: datetime | None, last: datetime | None, *, account: str, channels: Iterable[str]
     ) -> None:
-        """More jobs, or messages of jobs that have their session: then `account` is empty."""
+        """Add jobs, or messages of jobs that have their session: then `account` is empty."""
         self.rows += rows
         if account:
             self.calls[account] = self.calls.get(account, 0) + rows
@@ -56,7 +59,7 @@ class Waits:
 
 @dataclass
 class BatchCounts:
-    """A batch in numbers. `issued_only`: jobs in state issued that ask for no message."""
+    """The numbers of a batch. `issued_only`: jobs in state issued that need no message."""
 
     jobs: dict[JobState, int] = field(default_factory=dict)
     issued_only: int = 0
@@ -68,29 +71,30 @@ class BatchCounts:
     waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
-    last_due: datetime | None = None  # before then, not all of the messages may be sent
-    waits: dict[str, Waits] = field(default_factory=dict)  # by reason: quiet hours, a sender, a provider's decision
+    last_due: datetime | None = None  # when the last message is due
+    waits: dict[str, Waits] = field(default_factory=dict)  # by reason
 
     @property
     def out(self) -> int:
-        """The rows whose first invitation is out, or whose session is there where none was asked for."""
+        """The rows whose first invitation is out, or that need no message and have their session."""
         return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) + self.issued_only
 
 
-REASONS = (QUIET, WAITS_FOR_SENDER)
-# A joined job's state is that of the job that it joins: read, never copied, so that they cannot differ.
+# The reasons for which a job waits until a later hour.
+REASONS = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER)
+# A joined job has the state of the job that it joined. It is read, never copied, so that the two cannot differ.
 LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
 ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
 RESULT = sa.func.coalesce(LEAD.result, Job.result)
 LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
 REASON = sa.func.coalesce(LEAD.reason, Job.reason)
-# What a waiting job waits for, where it is neither a call's outcome nor its turn.
+# The reason for which a waiting job waits until a later hour; empty: it waits for a call, or is due.
 WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(REASONS)), REASON), else_="")
 
-# Ended since nobody could be told of a link: before a session was asked for, or as its message was about to leave.
+# Ended because no address may be written to: before a session was requested, or before its message was sent.
 _UNREACHABLE = sa.case(
-    (sa.and_(Job.joins.is_(None), Job.state == JobState.FAILED, Job.reason == SUPPRESSED), 1), else_=0
+    (sa.and_(Job.joins.is_(None), Job.state == JobState.FAILED, Job.reason == Reason.SUPPRESSED), 1), else_=0
 )
 _UNWRITTEN = (
     sa.select(Job.channel, sa.func.count().label("jobs"))
@@ -102,9 +106,12 @@ _UNWRITTEN = (
     .group_by(Job.channel)
 )
 
-_LATE = sa.case(
+_MESSAGE_WAITS_FOR = sa.case(
     (
-        sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.reason.in_((QUIET, IN_REVIEW))),
+        sa.and_(
+            InvitationRow.state == InvitationState.WAITING,
+            InvitationRow.reason.in_((Reason.QUIET_HOURS, Reason.IN_REVIEW)),
+        ),
         InvitationRow.reason,
     ),
     else_="",
@@ -112,7 +119,7 @@ _LATE = sa.case(
 
 
 def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
-    """The batch in numbers, as it stands; of one that was purged, as it stood then."""
+    """The present numbers of the batch; of a purged batch, the numbers at its purge."""
     counts = BatchCounts()
     totals = connection.execute(sa.select(Batch.totals).where(Batch.id == batch_id)).scalar()
     if totals is not None:
@@ -145,13 +152,13 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             InvitationRow.state,
             InvitationRow.channel,
             sa.func.count().label("messages"),
-            _LATE.label("waits_for"),
+            _MESSAGE_WAITS_FOR.label("waits_for"),
             sa.func.min(InvitationRow.due_at).label("first_due"),
             sa.func.max(InvitationRow.due_at).label("last_due"),
         )
-        # Not the reminders: nobody waits for them, and they may lie here for weeks.
+        # Without reminders: no batch waits for them, and they may be due weeks later.
         .where(InvitationRow.batch_id == batch_id, InvitationRow.kind == FIRST)
-        .group_by(InvitationRow.state, InvitationRow.channel, _LATE)
+        .group_by(InvitationRow.state, InvitationRow.channel, _MESSAGE_WAITS_FOR)
     )
     for row in fetch(connection, messages):
         counts.invitations[row.state] = counts.invitations.get(row.state, 0) + row.messages
@@ -182,7 +189,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
 
 
 def _count_unwritten(counts: BatchCounts, connection: sa.Connection, batch_id: int) -> None:
-    """Count as suppressed those messages that were not even written, since it was known that they would be."""
+    """Count the messages that were not even written as suppressed: no address could be written to."""
     for row in fetch(connection, _UNWRITTEN, {"batch": batch_id}):
         messages = row.jobs * len(invitation_channels(row.channel))
         suppressed = counts.invitations.get(InvitationState.SUPPRESSED, 0)
@@ -190,7 +197,7 @@ def _count_unwritten(counts: BatchCounts, connection: sa.Connection, batch_id: i
 
 
 def totals_of(counts: BatchCounts) -> dict[str, Any]:
-    """The numbers of a batch whose jobs have ended, to keep when its rows go."""
+    """The numbers of a finished batch, to be kept when its rows are purged."""
     return {
         "jobs": dict(counts.jobs),
         "issued_only": counts.issued_only,
@@ -237,7 +244,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def _count_calls(facts: AccountFacts, outcome: str | None, calls: int, *, look_up: bool) -> AccountFacts:
-    """A look-up is a call that was made; what it found was opened by another."""
+    """Add calls with this outcome. A look-up counts as a request, and never as an issued session."""
     if outcome == NOT_SENT:
         return facts
     issued = outcome in (DONE, LATE) and not look_up

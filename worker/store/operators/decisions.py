@@ -1,8 +1,9 @@
-"""What a person decides about a batch: pause, resume, cancel it; retry what failed; settle what is held.
+"""What a person decides about a batch: pause, resume or cancel it; retry failed rows; settle held rows.
 
-Pausing lifts the priority of the batch's rows out of those that are taken, so that a paused million costs the
-others nothing. Every decision is a change to each row, made in chunks, so that no transaction is long and no
-statement is wider than a database takes; one that is cut off is made for the rest by saying it again.
+A pause moves the priorities of the batch's rows out of the range that workers claim, so a paused batch of a million
+rows costs other batches nothing. A decision changes each row. The changes are made in chunks: no transaction is long,
+and no statement has more parameters than a database allows. If a command is interrupted, the same command again
+finishes the rest.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,15 +24,15 @@ from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, 
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 2000
-# An import may make a customer's leader at the moment at which a retry does: the retry looks again, and joins it.
+# An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
 TRIES = 5
-# What is being called for is ended at its next taking, once its result is known.
+# A job with a call in flight is ended at its next claim, once the result of the call is known.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
 
 
 class Verdict(StrEnum):
-    """What becomes of a held row."""
+    """The decision about a held row."""
 
     REPEAT = "repeat"  # make the call again: it may be paid for, or arrive, a second time
     ABANDON = "abandon"  # give it up
@@ -39,7 +40,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Which:
-    """Which rows of a batch a decision is about; None: all of them."""
+    """The rows of a batch that a decision is about; None: all accounts, all rows."""
 
     batch_id: int
     account: str | None = None
@@ -47,8 +48,8 @@ class Which:
 
 
 @dataclass(frozen=True)
-class Stake:
-    """What repeating held rows may cost at worst: so many sessions more by account, second messages by channel."""
+class RepeatCost:
+    """The worst cost of repeating held rows: additional sessions by account, second messages by channel."""
 
     sessions: dict[str, int]
     messages: dict[str, int]
@@ -59,21 +60,21 @@ class Decisions:
         self._database = database
 
     def pause(self, batch_id: int, *, now: datetime) -> Decided:
-        """Take nothing more of the batch; what is being called is finished. One that was cancelled is left alone."""
+        """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed."""
         if not self._mark(batch_id, Batch.cancelled_at.is_(None), paused_at=now):
             return Decided(0)
         return Decided(self._shift_priority(batch_id, PRIORITIES, +PAUSED))
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
-        """Go on with a paused batch; what comes back of its messages is counted anew."""
+        """Continue a paused batch. Messages that come back are counted from zero again."""
         self._mark(batch_id, Batch.id == batch_id, paused_at=None, pause_reason="", resumed_at=now)
         rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
         return Decided(rows, *self._due_names(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
-        """Take nothing more of batches that are to pause themselves (`store.messages.bounce_counts`); why, by batch.
+        """Pause the batches that are to pause themselves (`store.messages.bounce_counts`); returns why, by batch.
 
-        One that is cut off is finished by the next that asks. One that a person resumes meanwhile goes on.
+        If this is interrupted, the next call finishes it. A batch that a person resumes in the meantime continues.
         """
         marked = sa.select(Batch.id, Batch.pause_reason).where(
             Batch.pause_reason != "", Batch.paused_at.is_(None), Batch.cancelled_at.is_(None)
@@ -81,24 +82,24 @@ class Decisions:
         with self._database.read() as connection:
             batches = fetch(connection, marked.order_by(Batch.id))
         for batch in batches:
-            # Its messages first, and those once more that jobs have come to meanwhile: they are what harms.
+            # Messages first, because they do the harm; again at the end, for messages that jobs added in the meantime.
             for what in (_MESSAGES, _JOBS, _MESSAGES):
-                self._shift(what, batch.id, PRIORITIES, +PAUSED, only_while=Batch.pause_reason != "")
+                self._move(what, batch.id, PRIORITIES, +PAUSED, only_while=Batch.pause_reason != "")
             self._mark(batch.id, sa.and_(Batch.pause_reason != "", Batch.paused_at.is_(None)), paused_at=now)
         return {batch.id: batch.pause_reason for batch in batches}
 
     def cancel(self, batch_id: int, *, now: datetime) -> Decided:
-        """End every job of the batch that has not ended; what is being called is finished, and then ended.
+        """End every job of the batch that has not ended. A call in flight is finished, then its job ends.
 
-        Sessions that are open stay open at their providers until they expire. A customer of this batch whom
-        another list waits for is served for that one from now on.
+        Open sessions stay open at their providers until they expire. If another list waits for a customer of this
+        batch, the customer is served for that list from now on.
         """
         self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None, pause_reason="")
         rows, after = 0, 0
-        while chunk := outlive_deadlocks(partial(self._cancel_lot, batch_id, after, now=now)):
+        while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
             rows += chunk[1]
-        # What is still being called for, or sent, is ended at its next taking: of a paused batch nothing is taken.
+        # Jobs and messages in flight are ended at their next claim, and rows of a paused batch are never claimed.
         self._shift_priority(batch_id, _PAUSED, -PAUSED)
         return Decided(rows)
 
@@ -108,19 +109,19 @@ class Decisions:
     def count_held(self, which: Which) -> int:
         return self._count(which, JobState.HELD)
 
-    def at_stake(self, which: Which) -> Stake:
-        """What making the calls of these held rows again may cost."""
+    def repeat_cost(self, which: Which) -> RepeatCost:
+        """The worst cost of making the calls of these held rows again."""
         held = (Job.state == JobState.HELD, Job.joins.is_(None))
         calls = _chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
-        contexts = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
+        held_messages = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
         with self._database.read() as connection:
             sessions = fetch(connection, calls.where(*held, ~sa.exists().where(HELD_FIRST)).group_by(Job.account))
-            contexts = contexts.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
-            messages = fetch(connection, contexts)
-        return Stake({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
+            held_messages = held_messages.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
+            messages = fetch(connection, held_messages)
+        return RepeatCost({row.name: row.number for row in sessions}, {row.name: row.number for row in messages})
 
     def held_elsewhere(self, which: Which) -> dict[int, int]:
-        """How many of these rows are held because the row of another batch is that they joined, by that batch."""
+        """By batch, how many of these rows are held because they joined a held row of that other batch."""
         query = _chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
         query = query.join(LEAD, LEAD.id == Job.joins).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
         with self._database.read() as connection:
@@ -128,15 +129,15 @@ class Decisions:
         return {row.batch_id: row.rows for row in rows}
 
     def retry(self, which: Which, *, now: datetime) -> Decided:
-        """Put failed jobs back to waiting, attempts at zero.
+        """Put failed jobs back to waiting, with zero attempts.
 
-        One whose customer is being served elsewhere joins, and one whose customer has finished elsewhere is
-        completed. One that had joined a job which failed is served on its own.
+        A job joins if another job serves its customer, and is completed if its customer has finished elsewhere. A job
+        that had joined a failed job is served on its own.
         """
         return self._each_chunk(which, JobState.FAILED, lambda connection, ids: retry(connection, ids, now=now))
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
-        """Settle held jobs: make their calls again, or give them up."""
+        """Settle held jobs: repeat their calls, or give the jobs up."""
         settle = abandon if verdict is Verdict.ABANDON else repeat
         return self._each_chunk(which, JobState.HELD, lambda connection, ids: settle(connection, ids, now=now))
 
@@ -152,7 +153,7 @@ class Decisions:
     def _chunk(
         self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> tuple[int, Decided] | None:
-        """Decide about the next rows; the last of them, and what changed. None: there are no more."""
+        """Decide about the next chunk of rows. Returns the last row number and the changes; None: no rows are left."""
         query = _rows(which, state).where(Job.row > after).order_by(Job.row).limit(CHUNK)
         for attempt in range(TRIES):
             try:
@@ -170,32 +171,35 @@ class Decisions:
             return connection.execute(query).scalar_one()
 
     def _mark(self, batch_id: int, condition: sa.ColumnElement[bool], **values: datetime | str | None) -> bool:
-        """Whether the batch was one of which the condition holds."""
+        """Change the batch if the condition holds; returns whether it held."""
         mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
         with self._database.write() as connection:
             return connection.execute(mark).first() is not None
 
     def _shift_priority(self, batch_id: int, of: Iterable[int], by: int) -> int:
         of = list(of)
-        rows = self._shift(_JOBS, batch_id, of, by)
-        self._shift(_MESSAGES, batch_id, of, by)
+        rows = self._move(_JOBS, batch_id, of, by)
+        self._move(_MESSAGES, batch_id, of, by)
         return rows
 
-    def _shift(
+    def _move(
         self,
-        what: "_Shifted",
+        what: "_PriorityRows",
         batch_id: int,
         of: Iterable[int],
         by: int,
         *,
         only_while: sa.ColumnElement[bool] | None = None,
     ) -> int:
-        """Change the priority of a batch's rows; how many of them count. `only_while`: as long as this holds of it."""
+        """Change the priority of a batch's rows; returns how many, without failed rows.
+
+        `only_while`: stop when this condition on the batch no longer holds.
+        """
         rows = what.rows.where(what.table.batch_id == batch_id, what.table.priority.in_(list(of)))
         shift = sa.update(what.table).values(priority=what.table.priority + by)
         still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
-        bulk = self._in_chunks(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
-        return sum(row.state is not JobState.FAILED for chunk in bulk for row in chunk)
+        chunks = self._in_chunks(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
+        return sum(row.state is not JobState.FAILED for chunk in chunks for row in chunk)
 
     def _in_chunks(
         self,
@@ -204,18 +208,18 @@ class Decisions:
         change: Callable[[list[Any]], sa.Update],
         still: sa.Select[int] | None = None,
     ) -> Iterator[list[sa.Row[Any]]]:
-        """Change what the query finds, in the order of `key`, in transactions of their own; each chunk once changed.
+        """Change the rows of the query in the order of `key`, one transaction per chunk; yields each changed chunk.
 
-        `still`: for as long as this finds something.
+        `still`: a query; the changes stop when it finds no row.
         """
         chunk = query.order_by(key).limit(CHUNK)
         rest = chunk
-        while rows := outlive_deadlocks(partial(self._change_lot, rest, change, still)):
+        while rows := outlive_deadlocks(partial(self._change_chunk, rest, change, still)):
             yield rows
-            # Not from the start: to pass over what is changed already would cost its square.
+            # From the last key, not from the start: skipping changed rows again for each chunk costs quadratic time.
             rest = chunk.where(key > getattr(rows[-1], key.key))
 
-    def _change_lot(
+    def _change_chunk(
         self,
         query: sa.Select[*tuple[Any, ...]],
         change: Callable[[list[Any]], sa.Update],
@@ -223,23 +227,23 @@ class Decisions:
     ) -> list[sa.Row[Any]]:
         with self._database.write() as connection:
             rows = fetch(connection, query.with_for_update())
-            # Held until the chunk is changed, so that who ends it finds what was changed before. After the rows, as
-            # those who write results lock them.
+            # The batch stays locked until the chunk is changed: a resume then sees every change. It is locked after the
+            # rows, in the order in which results are written.
             if still is not None and not fetch(connection, still.with_for_update(read=True)):
                 return []
             if rows:
                 connection.execute(change([row.id for row in rows]))
         return rows
 
-    def _cancel_lot(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
-        """The last row looked at, and how many were cancelled; None: there are no more."""
+    def _cancel_chunk(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
+        """Cancel the next chunk. Returns the last row number and how many were cancelled; None: no rows are left."""
         query = sa.select(Job.id, Job.row).where(Job.batch_id == batch_id, Job.row > after, Job.state.in_(FREE))
         with self._database.write() as connection:
             chunk = fetch(connection, query.order_by(Job.row).limit(CHUNK))
             if not chunk:
                 return None
             ids = [row.id for row in chunk]
-            # Messages before their jobs, as those who send them lock them: else each could wait for the other.
+            # Messages are locked before their jobs, as in sending: otherwise two transactions could block each other.
             messages = sa.select(InvitationRow.id).where(
                 InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
             )
@@ -261,20 +265,20 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class _Shifted:
-    """A table whose rows are lifted out of those that are taken, and which of them."""
+class _PriorityRows:
+    """A table, and the rows of it whose priority a pause changes."""
 
     table: type[Job] | type[InvitationRow]
     rows: sa.Select[*tuple[Any, ...]]
     key: sa.orm.InstrumentedAttribute[Any]
 
 
-# Failed ones too, though they do not count: a retry in a paused batch must wait, and must not after it.
-_JOBS = _Shifted(
+# Failed rows too, though they are not counted: a row that is retried in a paused batch must wait until the resume.
+_JOBS = _PriorityRows(
     Job, sa.select(Job.id, Job.row, Job.state).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])), Job.row
 )
 _UNSENT = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
-_MESSAGES = _Shifted(
+_MESSAGES = _PriorityRows(
     InvitationRow,
     sa.select(InvitationRow.id, InvitationRow.state).where(InvitationRow.state.in_(_UNSENT)),
     InvitationRow.id,

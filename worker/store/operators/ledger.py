@@ -1,4 +1,4 @@
-"""A customer's sessions, one after the other: what each came to, why the next one was opened, and at what cost."""
+"""A customer's sessions in order: the result of each, why the next one was opened, and the cost."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.limits.budgets import FREE
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import SessionState
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
 from worker.store.base.database import Database, fetch
@@ -17,8 +18,6 @@ from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
-STALE = "stale_link"  # the reason of messages that were too old to send
-FIRST_SESSION = "first"
 # Outcomes of calls that cost nothing, as credits are counted.
 _COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 _LEAD = aliased(Job)
@@ -38,7 +37,7 @@ class MessageFacts:
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """A session. `because`: why it was opened, in the word for how the one before it ended."""
+    """A session. `because`: why it was opened, which is how the session before it ended."""
 
     id: uuid.UUID
     purpose: str
@@ -46,7 +45,7 @@ class SessionFacts:
     reference: str
     state: str
     result: str
-    because: str
+    because: Reason
     issued_at: datetime
     expires_at: datetime
     check_at: datetime | None
@@ -55,7 +54,7 @@ class SessionFacts:
 
 @dataclass(frozen=True)
 class JobFacts:
-    """A row of a list, or an event's, of the customer. `state` is that of the job that it joined, if it did."""
+    """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined."""
 
     batch_id: int
     row: int
@@ -71,8 +70,11 @@ class JobFacts:
 
 @dataclass(frozen=True)
 class CustomerFacts:
-    """A customer; no personal data, token or link. `lost_calls`: by account, calls that cost a credit, or may have, and
-    brought no session that is used. `messages` are those that count against the cap."""
+    """A customer, without personal data, tokens and links.
+
+    `lost_calls`: by account, calls that cost a credit, or may have, and brought no session that is used. `messages` is
+    the number of messages that count against the cap.
+    """
 
     customer_id: str
     erased: bool
@@ -87,7 +89,7 @@ class Ledger:
         self._database = database
 
     def of(self, customer_id: str) -> CustomerFacts | None:
-        """What there is of a customer; None: nobody of that id was ever imported."""
+        """The facts of a customer; None: no customer with that id was imported."""
         with self._database.read() as connection:
             query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
             customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
@@ -152,7 +154,7 @@ def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]
             row.reference,
             row.state.value,
             row.result,
-            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else FIRST_SESSION,
+            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else Reason.FIRST_SESSION,
             row.issued_at,
             row.expires_at,
             row.check_at,
@@ -162,12 +164,14 @@ def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]
     ]
 
 
-def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> str:
-    """Why a session was replaced. Kept nowhere else: it can be read from what has become of it."""
-    if any(message.reason == STALE for message in messages) and not any(message.sent_at for message in messages):
-        return STALE
+def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
+    """Why a session was replaced. Not stored: the state and the messages of the session show it."""
+    if any(message.reason == Reason.STALE_LINK for message in messages) and not any(
+        message.sent_at for message in messages
+    ):
+        return Reason.STALE_LINK
     ended = before is None or before.state is not SessionState.SUPERSEDED  # None: purged with its batch
-    return "session_expired" if ended else "session_superseded"
+    return Reason.SESSION_EXPIRED if ended else Reason.SESSION_SUPERSEDED
 
 
 def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageFacts]]:

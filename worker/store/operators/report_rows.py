@@ -1,4 +1,4 @@
-"""What people ask: how a batch stands, and what became of each of its lines. Counted from the rows themselves."""
+"""The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.contact.send_decision import QUIET, SUPPRESSED, WAITS_FOR_SENDER
 from worker.domain.model.customers import Channel
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
@@ -31,15 +31,15 @@ from worker.store.operators.counts import (
 from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 K = TypeVar("K", bound=Hashable)
-CHUNK = 1000  # report lines read at a time: a million of them must not be in memory at once
+CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """When what is left of a batch is due: by account, by channel. `under_way`: some of it is being worked.
+    """When the remaining work of a batch is due, by account and by channel.
 
-    `for_senders` are jobs that wait for their senders, by account and channels; they are in `accounts` no more.
-    `quiet_until`: when the first of what waits for the end of quiet hours is due.
+    `under_way`: a worker works on some of it now. `for_senders` has the jobs that wait for their senders, by account
+    and channel; `accounts` does not have these. `quiet_until` is when the first row that waits for quiet hours is due.
     """
 
     accounts: dict[str, datetime]
@@ -51,7 +51,7 @@ class Outlook:
 
 @dataclass(frozen=True, repr=False)
 class LineFacts:
-    """What became of one line. `link` is set only when asked for."""
+    """One line of the report. `link` is set only when the caller asks for links."""
 
     row: int
     customer_id: str
@@ -68,7 +68,7 @@ class LineFacts:
     due_at: datetime | None = None
     reason: str = ""
     detail: str = ""
-    late: str = ""  # references of sessions that the provider opened for it, and nobody holds the tokens of
+    late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
     link: str = ""
 
 
@@ -78,17 +78,17 @@ class Facts:
         self._keyring = keyring
 
     def counts(self, batch_id: int) -> BatchCounts:
-        """The batch in numbers, as it stands; of one that was purged, as it stood then."""
+        """The present numbers of the batch; of a purged batch, the numbers at its purge."""
         with self._database.read() as connection:
             return count(connection, batch_id)
 
     def unknown_outcomes(self, batch_id: int) -> UnknownOutcomes:
-        """What of a batch waits to be looked up."""
+        """The calls and messages of the batch that wait to be reconciled."""
         with self._database.read() as connection:
             return waiting_to_reconcile(connection, batch_id)
 
     def outlook(self, batch_id: int) -> Outlook:
-        """When what is left of a batch is due, by account and by channel; rows of the jobs that its own join too."""
+        """When the remaining work of the batch is due, including the jobs of other batches that its rows joined."""
         lead_due, lead_priority = (
             sa.func.coalesce(LEAD.due_at, Job.due_at),
             sa.func.coalesce(LEAD.priority, Job.priority),
@@ -107,7 +107,7 @@ class Facts:
             .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
         )
         unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
-        contexts = (
+        messages = (
             sa.select(
                 InvitationRow.channel.label("name"),
                 InvitationRow.reason.label("waits_for"),
@@ -133,18 +133,23 @@ class Facts:
             .limit(1)
         )
         with self._database.read() as connection:
-            asked, unsent_rows = fetch(connection, jobs), fetch(connection, contexts)
+            waiting_jobs, unsent_rows = fetch(connection, jobs), fetch(connection, messages)
             working = connection.execute(under_way).first() is not None
         return Outlook(
-            _first(asked, lambda row: row.name if row.waits_for != WAITS_FOR_SENDER else None),
+            _first(waiting_jobs, lambda row: row.name if row.waits_for != Reason.WAITS_FOR_SENDER else None),
             _first(unsent_rows, lambda row: row.name),
             working,
-            _first(asked, lambda row: (row.name, row.channel) if row.waits_for == WAITS_FOR_SENDER else None),
-            min((row.due_at for row in [*asked, *unsent_rows] if row.waits_for == QUIET), default=None),
+            _first(
+                waiting_jobs, lambda row: (row.name, row.channel) if row.waits_for == Reason.WAITS_FOR_SENDER else None
+            ),
+            min(
+                (row.due_at for row in [*waiting_jobs, *unsent_rows] if row.waits_for == Reason.QUIET_HOURS),
+                default=None,
+            ),
         )
 
     def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
-        """Each line of the batch in order, refused ones too, read in chunks."""
+        """Every line of the batch in order, including refused lines. They are read in chunks."""
         after = 0
         while True:
             with self._database.read() as connection:
@@ -187,10 +192,10 @@ class Facts:
             .limit(CHUNK)
         )
         rows = fetch(connection, query)
-        invitations = _invitation_words(connection, {row.session_id for row in rows if row.session_id})
+        invitations = _invitation_states(connection, {row.session_id for row in rows if row.session_id})
         late = opened_late(connection, [row.id for row in rows])
         for row in rows:
-            # One that was erased has none: what is told of it is that it was there.
+            # An erased session has no link; the line still shows the session.
             has_link = with_links and row.session_id is not None and row.encrypted != ERASED
             link = decrypt_link(self._keyring, row.session_id, row.encrypted) if has_link else ""
             yield LineFacts(
@@ -214,21 +219,21 @@ class Facts:
             )
 
     def any_encrypted(self) -> tuple[str, bytes] | None:
-        """The newest customer's id and encrypted person, to try the keys on; None while there is none."""
+        """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
         query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted).where(CustomerRow.encrypted.is_not(None))
         with self._database.read() as connection:
             row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
         return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
 
     def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
-        """Note who looked at, or changed, what is not everybody's to see."""
+        """Write a row of the audit: which operator read or changed protected data."""
         row = {"at": now, "actor": actor[:64], "action": action, "subject": subject[:200]}
         with self._database.write() as connection:
             connection.execute(sa.insert(Audit).values(row))
 
 
 def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) -> dict[K, datetime]:
-    """The earliest time of each key's rows; those without a key are left out."""
+    """The earliest due time of each key; rows without a key are left out."""
     found: dict[K, datetime] = {}
     for row in rows:
         name = key(row)
@@ -237,27 +242,37 @@ def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) 
     return found
 
 
-# Of several messages of one session the report names the one that got furthest.
-_FURTHEST = ["delivered", "sent", "held", "waiting", "working", "bounced", "suppressed", "failed", "superseded"]
+# If a session has several messages, the report shows the state that comes first here.
+_FURTHEST = [
+    InvitationState.DELIVERED,
+    InvitationState.SENT,
+    InvitationState.HELD,
+    InvitationState.WAITING,
+    InvitationState.WORKING,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+]
 
 
-def _invitation_words(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:
+def _invitation_states(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """By session, the state of its invitation as the report shows it."""
     if not sessions:
         return {}
     query = sa.select(InvitationRow.session_id, InvitationRow.state)
     query = query.where(InvitationRow.session_id.in_(sessions), InvitationRow.kind == FIRST)
     furthest: dict[uuid.UUID, str] = {}
     for row in fetch(connection, query):
-        words = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
-        furthest[row.session_id] = min(words, key=_FURTHEST.index)
-    spoken = {"working": "waiting"}
-    return {session_id: spoken.get(word, word) for session_id, word in furthest.items() if word != "superseded"}
+        states = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
+        furthest[row.session_id] = min(states, key=_FURTHEST.index)
+    shown = {"working": "waiting"}
+    return {session_id: shown.get(state, state) for session_id, state in furthest.items() if state != "superseded"}
 
 
 def _without_message(row: sa.Row[Any]) -> str:
-    """What is said of the invitation of a job that has none; it would have been suppressed, where it was not written
-    for that."""
-    return SUPPRESSED if row.state is JobState.FAILED and row.ended_for == SUPPRESSED else "none"
+    """The invitation state of a job without a message: "suppressed" if the message was not written for that reason."""
+    return Reason.SUPPRESSED if row.state is JobState.FAILED and row.ended_for == Reason.SUPPRESSED else "none"
 
 
 def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
@@ -275,7 +290,7 @@ def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iter
         yield LineFacts(
             row=row.row,
             customer_id=row.customer_id or "",
-            state="rejected" if row.duplicate_of is None else "duplicate",
-            reason="rejected" if row.duplicate_of is None else "duplicate",
+            state=LineState.REJECTED if row.duplicate_of is None else LineState.DUPLICATE,
+            reason=Reason.REJECTED if row.duplicate_of is None else Reason.DUPLICATE,
             detail=detail,
         )

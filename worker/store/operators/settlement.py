@@ -1,4 +1,4 @@
-"""Settling some rows of a batch in one transaction: retry what failed, repeat or give up what is held."""
+"""Settle some rows of a batch in one transaction: retry failed rows; repeat or abandon held rows."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,22 +7,23 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.wakeups import WakeUp
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
 from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
-from worker.store.onboarding.sessions import ABANDONED, FIRST, HELD_FIRST, OF_ITS_SESSION, look_again
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
 
-CANNOT_DECRYPT = "cannot_open"  # the reason of a row that is held because no key opens it
-LEAD = aliased(Job)  # the job that another joined
+LEAD = aliased(Job)  # the job that another job joined
 
 
 @dataclass(frozen=True)
 class Decided:
-    """How many rows a decision changed, and what may be rung for now."""
+    """How many rows a decision changed, and the accounts and channels with something due now."""
 
     rows: int
     accounts: frozenset[str] = frozenset()
@@ -31,9 +32,14 @@ class Decided:
     def __add__(self, other: "Decided") -> "Decided":
         return Decided(self.rows + other.rows, self.accounts | other.accounts, self.channels | other.channels)
 
+    @property
+    def due(self) -> list[WakeUp]:
+        """The wake-ups to send once the decision is committed."""
+        return [*map(WakeUp.issue, sorted(self.accounts)), *map(WakeUp.invite, sorted(self.channels))]
+
 
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
-    """Its jobs in this state; among the failed ones are those that joined one which failed."""
+    """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
     if state is JobState.FAILED:
         query = query.join(LEAD, LEAD.id == Job.joins, isouter=True)
         return query.where(sa.func.coalesce(LEAD.state, Job.state) == state)
@@ -41,12 +47,13 @@ def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*
 
 
 def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
-    """Those of these jobs that are still in this state; locked."""
+    """The given jobs that are still in this state; locked."""
     query = in_state(sa.select(Job.id, Job.customer_id, Job.purpose, Job.account), state)
     return fetch(connection, query.where(Job.id.in_(ids)).order_by(Job.id).with_for_update(of=Job))
 
 
 def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
+    """Put these failed jobs back to waiting. A job whose customer another job serves joins that job."""
     customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
     lock_customers(connection, set(connection.execute(customers).scalars()))
     rows = _locked(connection, ids, JobState.FAILED)
@@ -64,7 +71,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(attempts=0, changed_at=now, **values), follows)
         add_job_events(connection, [row["job_id"] for row in follows], now=now)
-        # Who had joined one that joins another now joins that one too: nobody joins one that joins another.
+        # A job that had joined one of these joins the new leader too: no job joins a job that has itself joined one.
         joined = [
             {"before": row["job_id"], "leader": row["new_joins"]} for row in follows if row["new_joins"] is not None
         ]
@@ -74,7 +81,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
     return Decided(len(rows), frozenset(row.account for row in alone))
 
 
-# What a retried row that is not served on its own becomes, but for what it follows.
+# The values of a retried row that follows another job; `following` has the rest.
 _ALONE: dict[str, Any] = {
     "state": JobState.WAITING,
     "due_at": None,
@@ -86,8 +93,8 @@ _ALONE: dict[str, Any] = {
 
 
 def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
-    """Those of these jobs that are held, and the messages that they are held for; locked."""
-    # Messages before their jobs, as those who send them lock them: else each could wait for the other.
+    """The given jobs that are held, and the messages that they are held for; locked."""
+    # Messages are locked before their jobs, as in sending. With another order, two transactions could block each other.
     held = (InvitationRow.state == InvitationState.HELD, InvitationRow.kind == FIRST)
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids), *held)
     fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
@@ -96,39 +103,44 @@ def _held(connection: sa.Connection, ids: list[int]) -> tuple[list[sa.Row[Any]],
 
 
 def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    rows, contexts = _held(connection, ids)
-    unknown = {context.job_id for context in contexts}
+    """Make the calls, or send the messages, of these held jobs again."""
+    rows, messages_held = _held(connection, ids)
+    unknown = {message.job_id for message in messages_held}
     messages = [row.id for row in rows if row.id in unknown]
     calls = [row for row in rows if row.id not in unknown]
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
     settled = {"unknown_attempt": _still_unknown(InvitationRow), "reason": "", "detail": ""}
-    _change_invitations(connection, contexts, again | settled)
+    _change_invitations(connection, messages_held, again | settled)
     change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
     change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"unknown_attempt": _still_unknown(Job)})
-    channels = frozenset(context.channel for context in contexts)
+    channels = frozenset(message.channel for message in messages_held)
     return Decided(len(rows), frozenset(row.account for row in calls), channels)
 
 
 def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
-    """A person has decided that the call is made again; but of one that no key opened only that it can be opened."""
-    return sa.case((row.reason == CANNOT_DECRYPT, row.unknown_attempt), else_=sa.null())
+    """The attempt whose outcome stays unknown: none once a person repeats the call.
+
+    But for a row that no key could decrypt, the person decided only that a key is back.
+    """
+    return sa.case((row.reason == Reason.CANNOT_DECRYPT, row.unknown_attempt), else_=sa.null())
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:
-    rows, contexts = _held(connection, ids)
-    unknown = {context.job_id for context in contexts}
+    """Give these held jobs up: they are cancelled, and their held messages have failed."""
+    rows, messages_held = _held(connection, ids)
+    unknown = {message.job_id for message in messages_held}
     messages = [row.id for row in rows if row.id in unknown]
     unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
-    gone = {"state": InvitationState.FAILED, "due_at": None, "reason": ABANDONED, "detail": ""}
-    _change_invitations(connection, contexts, gone)
-    # One whose other message is out is invited all the same.
+    given_up = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
+    _change_invitations(connection, messages_held, given_up)
+    # A job whose other message is out is invited.
     invited = _invited(connection, messages)
     ended = [row.id for row in rows if row.id not in invited]
-    end = {"state": JobState.CANCELLED, "due_at": None, "reason": ABANDONED, "changed_at": now}
+    end = {"state": JobState.CANCELLED, "due_at": None, "reason": Reason.ABANDONED, "changed_at": now}
     change_jobs(connection, ended, end)
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
-    look_again(connection, invited, now=now)
+    schedule_checks(connection, invited, now=now)
     promote(connection, ended, unknown_calls, now=now)
     return Decided(len(rows))
 
@@ -140,14 +152,14 @@ def _held_messages(connection: sa.Connection, job_ids: list[int]) -> list[sa.Row
 
 
 def _invited(connection: sa.Connection, job_ids: list[int]) -> set[int]:
-    """Those of these jobs that have a message with the link of now that is out."""
+    """The given jobs that have sent a message with their present link."""
     out = (InvitationState.SENT, InvitationState.DELIVERED)
     query = sa.select(InvitationRow.job_id).join(Job, OF_ITS_SESSION)
     query = query.where(InvitationRow.job_id.in_(job_ids), InvitationRow.state.in_(out))
     return set(connection.execute(query).scalars())
 
 
-def _change_invitations(connection: sa.Connection, contexts: list[sa.Row[Any]], values: dict[str, Any]) -> None:
-    if contexts:
+def _change_invitations(connection: sa.Connection, messages_held: list[sa.Row[Any]], values: dict[str, Any]) -> None:
+    if messages_held:
         held = sa.update(InvitationRow).where(bulk.among(InvitationRow.id, "ids"))
-        connection.execute(held.values(values), {"ids": bulk.keys(context.id for context in contexts)})
+        connection.execute(held.values(values), {"ids": bulk.keys(message.id for message in messages_held)})

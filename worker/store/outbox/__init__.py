@@ -1,0 +1,1 @@
+"""Events of ours: written with the change, read by the publisher."""

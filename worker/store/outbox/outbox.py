@@ -1,9 +1,9 @@
-"""What others are to be told, written down in the very transaction that changes it.
+"""Outgoing events, written to the outbox in the same transaction as the change of state.
 
-Who is to be told belongs to the database's connections (`Database.subscriptions`), so that whatever changes a state has
-it at hand. A change that forgets to say so fails the store's tests: there, triggers witness each change of state.
+The subscriptions belong to the database's connections (`Database.subscriptions`), so that every change of state can
+read them. A change that writes no event fails the store's tests: there, triggers record each change of state.
 
-Of rows that joined another only the one that leads is told of: it is the one that changes.
+If rows have joined another row, only the leading row's events are published: only its state changes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,26 +22,26 @@ from worker.store.tables import InvitationRow, Job, Outbox, SessionRow
 
 Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}
-# The job's states that others are told of.
+# The job states that are published.
 PUBLISHED_STATES = frozenset(_OF_JOBS)
 
 
 @dataclass(frozen=True)
 class Subscriptions:
-    """Who is told of what, by target; and the provider of each account, since an account's name says little to them."""
+    """The published events by target; and the provider by account, because targets do not know our account names."""
 
     targets: Mapping[str, frozenset[Happened]] = field(default_factory=dict)
     providers: Mapping[str, str] = field(default_factory=dict)
 
     def wants(self, *happened: Happened) -> bool:
-        return any(one in wanted for wanted in self.targets.values() for one in happened)
+        return any(kind in wanted for wanted in self.targets.values() for kind in happened)
 
     def write(self, connection: sa.Connection, happened: Happened, of: Iterable[Given], *, now: datetime) -> None:
-        """Write down that it happened to these, whose `data` is given but for the provider; a row for each target."""
+        """Write an event for each of these `data`, with one row for each target. The provider is added to the data."""
         targets = [target for target, wanted in self.targets.items() if happened in wanted]
         rows = []
         for data in of if targets else ():
-            event_id = new_id(now)  # one event, whoever is told of it
+            event_id = new_id(now)  # the same event for all targets
             rows += [
                 {
                     "event_id": event_id,
@@ -61,27 +61,27 @@ class Subscriptions:
 
 
 def subscriptions(connection: sa.Connection) -> Subscriptions:
-    """Who is to be told of what happens over this connection."""
+    """The subscriptions of this connection."""
     found: Subscriptions | None = connection.get_execution_options().get(SUBSCRIPTIONS)
-    return found or _NOBODY
+    return found or _NO_TARGETS
 
 
-_NOBODY = Subscriptions()
+_NO_TARGETS = Subscriptions()
 
 
 def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: datetime) -> None:
-    """Tell of those of these jobs, whose states were just changed, that have failed or are held now."""
-    whom, ids = subscriptions(connection), list(ids)
-    if not ids or not whom.wants(*_OF_JOBS.values()):
+    """Add events for the failed and held jobs among these jobs, whose states were just changed."""
+    targets, ids = subscriptions(connection), list(ids)
+    if not ids or not targets.wants(*_OF_JOBS.values()):
         return
     rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
     for state, happened in _OF_JOBS.items():
         found = [_job(row, row.id) | _step(row) for row in rows if row.state is state]
-        whom.write(connection, happened, found, now=now)
+        targets.write(connection, happened, found, now=now)
 
 
 def add_row_events(connection: sa.Connection, batch_id: int, rows: Sequence[int], *, now: datetime) -> None:
-    """Tell of those of these new rows of a batch that came in as failed or held."""
+    """Add events for the failed and held jobs among these new rows of a batch."""
     if rows and subscriptions(connection).wants(*_OF_JOBS.values()):
         query = sa.select(Job.id).where(Job.batch_id == batch_id, Job.row.in_(rows), Job.state.in_(PUBLISHED_STATES))
         add_job_events(connection, connection.execute(query.order_by(Job.row)).scalars(), now=now)
@@ -90,21 +90,21 @@ def add_row_events(connection: sa.Connection, batch_id: int, rows: Sequence[int]
 def add_session_events(
     connection: sa.Connection, ids: Iterable[Any], happened: Happened, *, now: datetime, result: str | None = None
 ) -> None:
-    """Tell what has become of these sessions. `result` is what the provider decided, where they are completed."""
-    whom, ids = subscriptions(connection), list(ids)
-    if not ids or not whom.wants(happened):
+    """Add events for these sessions. `result` is the provider's decision on completed sessions."""
+    targets, ids = subscriptions(connection), list(ids)
+    if not ids or not targets.wants(happened):
         return
     more = {} if result is None else {"result": result}
     rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
     found = [_job(row, row.job_id) | session_facts(row.reference, row.issued_at, row.expires_at) for row in rows]
     state = {"state": _STATES[happened]}
-    whom.write(connection, happened, [data | state | more for data in found], now=now)
+    targets.write(connection, happened, [data | state | more for data in found], now=now)
 
 
 def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now: datetime) -> None:
-    """Tell that these invitations, whose state was just changed, were sent."""
-    whom, ids = subscriptions(connection), list(ids)
-    if not ids or not whom.wants(Happened.INVITATION_SENT):
+    """Add events for these invitations, which were just sent."""
+    targets, ids = subscriptions(connection), list(ids)
+    if not ids or not targets.wants(Happened.INVITATION_SENT):
         return
     found = [
         _job(row, row.job_id)
@@ -112,7 +112,7 @@ def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now:
         | {"sent_at": moment(row.sent_at or now), "state": "sent"}
         for row in fetch(connection, _INVITATIONS, {"ids": bulk.keys(ids)})
     ]
-    whom.write(connection, Happened.INVITATION_SENT, found, now=now)
+    targets.write(connection, Happened.INVITATION_SENT, found, now=now)
 
 
 _STATES = {Happened.SESSION_ISSUED: "waiting", Happened.SESSION_COMPLETED: "completed"}
@@ -135,7 +135,7 @@ def session_facts(reference: str, issued_at: datetime, expires_at: datetime) -> 
 
 
 def _step(row: Any) -> dict[str, Any]:
-    # Not the detail: it may repeat what a provider said, in words that nobody has looked at.
+    # Without the detail: it may repeat a provider's text, which was not checked for personal data.
     return {"session": row.reference, "reason": row.reason, "attempts": row.attempts, "state": row.state.value}
 
 

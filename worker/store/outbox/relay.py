@@ -1,6 +1,7 @@
-"""The outbox's rows on their way to one target: which are next, and what came of them.
+"""Publishing of the outbox's rows to one target: which rows are next, and their results.
 
-Each customer's go one after the other, in the order of their numbers, and one target is told by one process at a time.
+The events of one customer are published one after the other, in the order of their numbers. One process at a time
+publishes to a target.
 """
 
 import zlib
@@ -16,32 +17,32 @@ from sqlalchemy.orm import aliased
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, naming_what_passes
+from worker.store.base.database import Database, fetch, naming_temporary_failures
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
 
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
-# PostgreSQL's advisory locks of those who tell a target: any number of ours, and the target's.
+# PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.
 PUBLISHES = 1_415_923_788
-# How much longer than a chunk may take its holder may be silent, before the database takes him for gone.
+# The holder of the lock may be silent for the time of a chunk and this margin. Then the database ends its session.
 MARGIN = timedelta(seconds=30)
 CHUNK = 500
 _Before = aliased(Outbox)
 
 
-class NotOurConnection(Exception):
-    """The database is behind a pooler that shares sessions between transactions. The text says what to do."""
+class SessionNotKept(Exception):
+    """The database is behind a pooler that shares sessions between transactions. The error text says what to do."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the connection to the database is not ours for longer than a transaction, as behind PgBouncer with"
-            " pool_mode = transaction: name the server itself in database.url, or a pool with pool_mode = session"
+            "the database connection does not keep its session for longer than a transaction, as behind PgBouncer with"
+            " pool_mode = transaction: set database.url to the server itself, or to a pool with pool_mode = session"
         )
 
 
 @dataclass(frozen=True)
 class Later:
-    """A row that was not taken: due again then, or given up where that is None; `since` as the column has it."""
+    """A row that the target did not accept. It is due again at `due_at`; None: given up. `since`: as the column."""
 
     number: int
     due_at: datetime | None
@@ -51,7 +52,7 @@ class Later:
 
 @dataclass(frozen=True)
 class TargetStatus:
-    """How a target stands. `oldest` is when the first of what waits happened."""
+    """The number of a target's waiting and given-up events. `oldest`: when the oldest waiting event happened."""
 
     waiting: int
     given_up: int
@@ -59,27 +60,27 @@ class TargetStatus:
 
 
 @contextmanager
-def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Transaction | None]:
-    """Be the only process that tells this target; None: another one is. On SQLite there is no other one.
+def publishing_lock(database: Database, target: str, *, silence: timedelta) -> Iterator[Transaction | None]:
+    """Hold the lock for publishing to this target. Yields None if another process holds it. SQLite has one process.
 
-    The lock is the connection's that the rows are removed on: whoever lost it cannot remove any. It ends with the
-    connection, also where that is silent for longer than `silence`: a machine that vanished must not keep the others
-    waiting for hours.
+    The lock belongs to the connection that removes the rows: a process that lost the lock cannot remove rows. The lock
+    ends with the connection, also if the connection is silent for longer than `silence`: a machine that vanished must
+    not block the other processes for hours.
 
-    A transaction raises NotOurConnection where a pooler has given the session to somebody else since the last one: the
-    lock would be theirs as well. Each looks for a mark that was left in the session.
+    A transaction raises SessionNotKept if a pooler has given the session to another client since the last
+    transaction: that client would hold the lock as well. To find out, each transaction reads a mark in the session.
     """
     if database.is_sqlite:
         yield database.write
         return
-    with naming_what_passes(), database.engine.connect() as connection:
+    with naming_temporary_failures(), database.engine.connect() as connection:
         mark = str(uuid4())
 
         @contextmanager
         def transaction() -> Iterator[sa.Connection]:
             with connection.begin():
                 if connection.execute(_MARKED).scalar_one_or_none() != mark:
-                    raise NotOurConnection
+                    raise SessionNotKept
                 yield connection
 
         try:
@@ -90,25 +91,26 @@ def alone(database: Database, target: str, *, silence: timedelta) -> Iterator[Tr
             connection.commit()
             yield transaction if mine else None
         finally:
-            connection.invalidate()  # what was set, and the lock, are for nobody else
+            connection.invalidate()  # the settings and the lock must not go back to the pool
 
 
-def sessions_are_ours(database: Database) -> bool:
-    """Whether a session is one connection's for longer than a transaction: for a look before the first use.
+def keeps_its_session(database: Database) -> bool:
+    """True if a connection keeps its session for longer than a transaction. A check before the first use.
 
-    A mark is left in one, and a transaction opened over a second connection. A pooler that shares sessions either lends
-    it the marked one, or has another one for the first connection then, unless it chooses by chance.
+    The check leaves a mark in the first connection's session and opens a transaction over a second connection. A pooler
+    that shares sessions either gives the marked session to the second connection, or another session to the first
+    connection. A pooler that chooses sessions at random can pass the check.
     """
     if database.is_sqlite:
         return True
     mark = str(uuid4())
-    with naming_what_passes(), database.engine.connect() as connection:
+    with naming_temporary_failures(), database.engine.connect() as connection:
         try:
             connection.execute(_MARK, {"mark": mark})
             connection.commit()
-            with database.read() as beside:
-                lent = beside.execute(_MARKED).scalar_one_or_none() == mark
-                return not lent and connection.execute(_MARKED).scalar_one_or_none() == mark
+            with database.read() as second:
+                shared = second.execute(_MARKED).scalar_one_or_none() == mark
+                return not shared and connection.execute(_MARKED).scalar_one_or_none() == mark
         finally:
             connection.invalidate()
 
@@ -124,7 +126,7 @@ def _key(target: str) -> int:
 
 
 def _next(target: str, now: datetime) -> list[sa.ColumnElement[bool]]:
-    """That a row is the first of its customer that the target is yet to be told, and is due."""
+    """Conditions: the row is due, and is its customer's first unpublished row for the target."""
     earlier = sa.exists().where(
         _Before.customer_id == Outbox.customer_id,
         _Before.target == Outbox.target,
@@ -135,26 +137,29 @@ def _next(target: str, now: datetime) -> list[sa.ColumnElement[bool]]:
 
 
 def due(database: Database, targets: Iterable[str], *, now: datetime) -> list[str]:
-    """Those of these targets that may be told of something now."""
-    asked = [sa.select(sa.literal(one).label("target")).where(sa.exists().where(*_next(one, now))) for one in targets]
-    if not asked:
+    """The targets that have a due event."""
+    queries = [
+        sa.select(sa.literal(target).label("target")).where(sa.exists().where(*_next(target, now)))
+        for target in targets
+    ]
+    if not queries:
         return []
     with database.read() as connection:
-        return list(connection.execute(sa.union_all(*asked)).scalars())
+        return list(connection.execute(sa.union_all(*queries)).scalars())
 
 
 def unpublished(database: Database, targets: Iterable[str], *, before: datetime) -> list[str]:
-    """Those of these targets that may be told of something since `before`, and that no process is telling.
+    """The targets that have had a due event since `before`, and that no process publishes to.
 
-    On SQLite nobody: the one process tells by itself, and while there is none all waits.
+    Empty on SQLite: its one process publishes by itself.
     """
     if database.is_sqlite or not (late := due(database, targets, now=before)):
         return []
     with database.read() as connection:
         return [
-            one
-            for one in late
-            if not connection.execute(_PUBLISHING_NOW, {"class": PUBLISHES, "target": _key(one)}).scalar()
+            target
+            for target in late
+            if not connection.execute(_PUBLISHING_NOW, {"class": PUBLISHES, "target": _key(target)}).scalar()
         ]
 
 
@@ -166,7 +171,7 @@ _PUBLISHING_NOW = sa.text(
 
 
 def next_events(connection: sa.Connection, target: str, *, most: int, now: datetime) -> list[OutgoingEvent]:
-    """The first due events, in the order of their numbers, one of each customer."""
+    """The first due events in the order of their numbers, at most one for each customer."""
     rows = fetch(connection, sa.select(*_EVENT).where(*_next(target, now)).order_by(Outbox.id).limit(most))
     return [OutgoingEvent(*tuple(row)) for row in rows]
 
@@ -188,14 +193,14 @@ def settle(
     connection: sa.Connection,
     rule: BudgetRule,
     *,
-    taken: Sequence[int],
+    accepted: Sequence[int],
     later: Sequence[Later],
     lessons: Iterable[Lesson],
     now: datetime,
 ) -> None:
-    """Remove what was taken, keep the rest for later, and remember how the target fared."""
-    if taken:
-        connection.execute(_REMOVE, {"ids": bulk.keys(taken)})
+    """Remove the accepted rows, keep the other rows for later, and apply the lessons to the target's budget."""
+    if accepted:
+        connection.execute(_REMOVE, {"ids": bulk.keys(accepted)})
     values = [
         {
             "number": item.number,
@@ -223,7 +228,7 @@ _LATER = bulk.Change(
 
 
 def status(database: Database) -> dict[str, TargetStatus]:
-    """How each target stands that anything is left for."""
+    """The status of each target that has rows."""
     waiting = sa.func.count(Outbox.due_at)
     oldest = sa.func.min(sa.case((Outbox.due_at.is_not(None), Outbox.occurred_at), else_=None))
     query = sa.select(Outbox.target, waiting.label("waiting"), sa.func.count().label("all"), oldest.label("oldest"))
@@ -233,28 +238,28 @@ def status(database: Database) -> dict[str, TargetStatus]:
 
 
 def waiting(database: Database, targets: Iterable[str]) -> int:
-    """How many events these targets are yet to be told of."""
+    """How many events wait to be published to these targets."""
     query = sa.select(sa.func.count()).where(Outbox.target.in_(list(targets)), Outbox.due_at.is_not(None))
     with database.read() as connection:
         return connection.execute(query).scalar_one()
 
 
 def given_up(database: Database, *, most: int) -> list[sa.Row[tuple[object, ...]]]:
-    """The rows that were given up, the newest first: what they are, when they were, and why."""
+    """The rows that were given up, the newest first, each with its event and its detail."""
     columns = (Outbox.target, *_EVENT, Outbox.detail)
     query = sa.select(*columns).where(Outbox.due_at.is_(None)).order_by(Outbox.since.desc(), Outbox.id.desc())
     with database.read() as connection:
         return fetch(connection, query.limit(most))
 
 
-def again(database: Database, *, target: str | None, number: int | None, now: datetime) -> int:
-    """Put rows that were given up back, to be repeated for as long as new ones; returns how many."""
+def retry(database: Database, *, target: str | None, number: int | None, now: datetime) -> int:
+    """Put given-up rows back. They are tried for as long as new rows. Returns how many."""
     which = sa.select(Outbox.id).where(Outbox.due_at.is_(None))
     which = which.where(Outbox.target == target) if target is not None else which
     which = which.where(Outbox.id == number) if number is not None else which
     back = sa.update(Outbox).values(due_at=now, since=now, attempts=0)
     total = 0
-    while True:  # in chunks: a subscriber that was away for a month has many
+    while True:  # in chunks: a subscriber that was unreachable for a month has many rows
         with database.write() as connection:
             ids = list(connection.execute(which.order_by(Outbox.id).limit(CHUNK)).scalars())
             if ids:
@@ -264,8 +269,8 @@ def again(database: Database, *, target: str | None, number: int | None, now: da
             return total
 
 
-def forget(database: Database, *, targets: Iterable[str], before: datetime) -> int:
-    """Remove a chunk of rows that were given up before then, or are for nobody that is configured; returns how many."""
+def remove_old(database: Database, *, targets: Iterable[str], before: datetime) -> int:
+    """Remove a chunk of old rows: given up before then, or for a target that is not configured. Returns how many."""
     gone = sa.or_(Outbox.due_at.is_(None), Outbox.target.not_in(list(targets)))
     with database.write() as connection:
         ids = list(connection.execute(sa.select(Outbox.id).where(gone, Outbox.since < before).limit(CHUNK)).scalars())

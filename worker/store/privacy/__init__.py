@@ -1,0 +1,1 @@
+"""Erasure of personal data, removal of old batches and events."""

@@ -1,7 +1,7 @@
-"""Erasing the personal data of customers for whom all is over: a chunk at a time, as often as one likes.
+"""Erases the personal data of customers whose jobs are all over, in chunks; safe to repeat.
 
-What goes: the person, what the lines of their jobs said of them, the links and tokens of their sessions. What stays
-names nobody: the list owner's id, states, times, and the providers' references.
+Erased are the person, the personal data in their jobs' lines, and the links and tokens of their sessions. The rest
+identifies no person: the list owner's id, states, times, and the providers' references.
 """
 
 from collections.abc import Collection
@@ -19,21 +19,21 @@ from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
-Place = tuple[datetime, str]  # a customer's place in the order in which they are looked at
+Place = tuple[datetime, str]  # a customer's place in the order of the search
 
 
 @dataclass(frozen=True)
-class ErasedLot:
-    """How many customers were erased, and where to look on; None: all were looked at."""
+class ErasedChunk:
+    """How many customers were erased, and where the next chunk starts; None: the search is complete."""
 
     customers: int
     after: Place | None
 
 
 def over(job: Any, *, since: datetime) -> sa.ColumnElement[bool]:
-    """Whether nothing has happened to a job since then, and nothing will by itself.
+    """True if nothing has happened to a job after `since`, and nothing will without a person.
 
-    It has ended. Or its link was given out, which is all that its list asked for or waits for, and has expired.
+    Either the job has ended, or its link was handed out, which is all that its list asked for, and has expired.
     """
     session = sa.exists().where(SessionRow.id == job.session_id, SessionRow.expires_at > since)
     out = sa.or_(job.state == JobState.INVITED, sa.and_(job.state == JobState.ISSUED, job.channel == Channel.NONE))
@@ -44,10 +44,10 @@ class Erasing:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def chunk(self, *, after: Place | None, since: datetime, now: datetime) -> ErasedLot:
-        """Look at the next customers who were in no list `since` then, and erase those for whom all is over.
+    def chunk(self, *, after: Place | None, since: datetime, now: datetime) -> ErasedChunk:
+        """Erase the next customers who were in no list after `since` and whose jobs are all over.
 
-        One with a job that is not over, or a session that still opens, keeps everything.
+        A customer with a job that is not over, or with a session that still opens, keeps all data.
         """
         kept = sa.select(CustomerRow.customer_id, CustomerRow.changed_at).where(
             CustomerRow.encrypted.is_not(None), CustomerRow.changed_at <= since
@@ -58,21 +58,21 @@ class Erasing:
             kept = kept.where(CustomerRow.changed_at >= at, sa.or_(CustomerRow.changed_at > at, beyond))
         kept = kept.order_by(CustomerRow.changed_at, CustomerRow.customer_id).limit(CHUNK)
         with self._database.write() as connection:
-            # Locked, as an import and a retry lock them: whoever makes a customer's job open again is either done,
-            # and seen by the next statement, or waits for this transaction and then finds the person erased.
-            looked_at = fetch(connection, kept.with_for_update(skip_locked=True))
-            if not looked_at:
-                return ErasedLot(0, None)
-            ids = self._for_whom_all_is_over(connection, [row.customer_id for row in looked_at], since=since, now=now)
+            # Locked, as an import and a retry lock customers: a transaction that reopens a customer's job has either
+            # committed, and the next statement sees it, or waits for this one and then finds the person erased.
+            rows = fetch(connection, kept.with_for_update(skip_locked=True))
+            if not rows:
+                return ErasedChunk(0, None)
+            ids = self._whose_jobs_are_over(connection, [row.customer_id for row in rows], since=since, now=now)
             erase(connection, ids, now=now)
             erase_updates(connection, ids, until=now)
-        last = looked_at[-1]
-        return ErasedLot(len(ids), (last.changed_at, last.customer_id))
+        last = rows[-1]
+        return ErasedChunk(len(ids), (last.changed_at, last.customer_id))
 
-    def _for_whom_all_is_over(
+    def _whose_jobs_are_over(
         self, connection: sa.Connection, customer_ids: Collection[str], *, since: datetime, now: datetime
     ) -> list[str]:
-        # A row that joined another is served by that one, which is a job of the same customer.
+        # Joined jobs are left out: the job that they joined belongs to the same customer.
         job = aliased(Job)
         going = sa.exists().where(
             job.customer_id == CustomerRow.customer_id, job.joins.is_(None), ~over(job, since=since)
@@ -87,7 +87,7 @@ class Erasing:
 
 
 def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> None:
-    """Erase what is personal of these customers, whatever their jobs' states; their rows must be locked."""
+    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked."""
     if not customer_ids:
         return
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
@@ -97,16 +97,16 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
 
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Erase what these jobs' lines said, and their sessions' links."""
+    """Erase the personal data of these jobs' lines, and their sessions' links."""
     sessions = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
     connection.execute(sessions.values(encrypted=ERASED))
-    # Only those that have something: a job's row is written to six indexes, or not at all.
+    # Only jobs that hold data: each updated job row costs writes to six indexes.
     lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
     connection.execute(lines.values(encrypted=ERASED))
 
 
 def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> None:
-    """Erase what is kept of updates of these customers that happened until then."""
+    """Erase the stored columns of these customers' updates that happened until `until`."""
     kept = sa.update(Inbox).where(
         Inbox.customer_id.in_(customer_ids),
         Inbox.occurred_at <= until,

@@ -1,4 +1,4 @@
-"""Letting go of events that were taken: a chunk at a time, as often as one likes."""
+"""Erases and removes old events of the inbox, in chunks; safe to repeat."""
 
 from datetime import datetime
 
@@ -16,15 +16,15 @@ class InboxRetention:
         self._database = database
 
     def erase_updates(self, *, since: datetime) -> int:
-        """Erase what is kept of updates that were received until then: the next of them; returns how many."""
-        # In the index's own words.
+        """Erase the stored columns of the next updates that were received until `since`; returns how many."""
+        # Spelled exactly as in the index.
         kept = sa.select(Inbox.id).where(sa.text("length(encrypted) > 0"), Inbox.received_at <= since)
         ids = kept.order_by(Inbox.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.update(Inbox).where(Inbox.id.in_(ids)).values(encrypted=ERASED)).rowcount
 
     def remove(self, *, since: datetime) -> int:
-        """Remove events that were received until then: the next of them; returns how many."""
+        """Remove the next events that were received until `since`; returns how many."""
         ids = sa.select(Inbox.id).where(Inbox.received_at <= since).order_by(Inbox.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.delete(Inbox).where(Inbox.id.in_(ids))).rowcount

@@ -1,7 +1,8 @@
-"""Purging a batch that is over: its rows go in chunks, its totals stay, and so does what promises rest on.
+"""Purges a batch that is over: its rows go in chunks; its totals stay, and so do the facts that other rows need.
 
-That a customer has finished is kept as a row of its own. A row of another batch that joined one of these, or was
-given its session, inherits it. Calls in doubt are as old as that no session can live of them (see `admission`).
+A row of its own records that a customer has finished. A row of another batch that joined a purged row, or got its
+session, inherits its values. Calls with an unknown outcome are so old that no session of theirs can still be live (see
+`admission`).
 """
 
 from collections.abc import Collection
@@ -30,7 +31,7 @@ class Purging:
         self._database = database
 
     def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
-        """What keeps a batch from being purged: something happened `since` then, or may still; None: nothing."""
+        """Why a batch cannot be purged: something happened after `since`, or may still happen; None: it can."""
         batch = sa.select(Batch).where(Batch.id == batch_id)
         rows = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(Job.batch_id == batch_id)
         with self._database.read() as connection:
@@ -45,7 +46,7 @@ class Purging:
             for condition, words in (
                 (~_is_over(since), "is not over"),
                 (_opens(now), "has a session that still opens"),
-                (_unknown_outcomes(now), "has a call of the last 30 days whose outcome nobody knows"),
+                (_unknown_outcomes(now), "has a call of the last 30 days whose outcome is unknown"),
             ):
                 found = connection.execute(rows.where(condition).limit(1)).scalar()
                 if found is not None:
@@ -53,14 +54,14 @@ class Purging:
         return None
 
     def candidate(self, *, after: int, since: datetime) -> int | None:
-        """The next batch, by number, that is old enough to be asked about; None: there is no other."""
+        """The next batch, by number, that is old enough; None: there is no other."""
         ended_at = sa.func.coalesce(Batch.cancelled_at, Batch.imported_at)
         query = sa.select(Batch.id).where(Batch.id > after, Batch.purged_at.is_(None), ended_at <= since)
         with self._database.read() as connection:
             return connection.execute(query.order_by(Batch.id).limit(1)).scalar()
 
     def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime) -> bool:
-        """Mark the batch as purged and keep what it came to. False: somebody else has."""
+        """Mark the batch as purged and store its totals. False: another process has done so."""
         mark = sa.update(Batch).where(Batch.id == batch_id, Batch.purged_at.is_(None)).returning(Batch.id)
         with self._database.write() as connection:
             values = {"purged_at": now, "totals": totals_of(counts)}
@@ -69,43 +70,43 @@ class Purging:
             return begun
 
     def under_way(self) -> list[int]:
-        """The batches that were begun and still have rows."""
+        """The batches whose purge has begun and that still have rows."""
         left = sa.or_(sa.exists().where(Job.batch_id == Batch.id), sa.exists().where(SkippedLine.batch_id == Batch.id))
         query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
     def chunk(self, batch_id: int, *, now: datetime) -> int:
-        """Remove the next rows of a batch whose purge has begun; returns how many. 0: none are left that may go now.
+        """Remove the next rows of a batch whose purge has begun; returns how many. 0: no row is left that may go now.
 
-        A row that was put back to waiting after the purge began, or whose leader was, stays until it is over.
+        A row that was put back to waiting after the purge began, or whose leading job was, stays until it is over.
         """
         with self._database.write() as connection:
             if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
-                raise ValueError(f"the purge of batch {batch_id} was not begun")
+                raise ValueError(f"the purge of batch {batch_id} has not begun")
             jobs = _may_go(now).where(Job.batch_id == batch_id).order_by(Job.row).limit(CHUNK)
             ids = [row.id for row in fetch(connection, jobs.with_for_update(skip_locked=True, of=Job))]
-            # Asked again once they are locked: a leader of another batch, or a call, may have come in between.
+            # Checked again under the locks: a leading job of another batch, or a call, may have come in between.
             ids = list(connection.execute(_may_go(now).where(Job.id.in_(ids))).scalars()) if ids else []
             if ids:
                 _inherit(connection, ids)
-                _keep_who_finished(connection, ids)
+                _keep_finished(connection, ids)
                 _remove(connection, ids)
                 return len(ids)
-            refusals = sa.select(SkippedLine.row).where(SkippedLine.batch_id == batch_id).limit(CHUNK)
-            rows = list(connection.execute(refusals).scalars())
+            skipped = sa.select(SkippedLine.row).where(SkippedLine.batch_id == batch_id).limit(CHUNK)
+            rows = list(connection.execute(skipped).scalars())
             gone = sa.delete(SkippedLine).where(SkippedLine.batch_id == batch_id, SkippedLine.row.in_(rows))
             return connection.execute(gone).rowcount if rows else 0
 
 
 def _may_go(now: datetime) -> sa.Select[int]:
-    """Jobs whose rows nothing needs any more."""
+    """The jobs whose rows are no longer needed."""
     query = sa.select(Job.id).join(_Lead, _Lead.id == Job.joins, isouter=True)
     return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now))
 
 
 def _is_over(since: datetime) -> sa.ColumnElement[bool]:
-    """Whether a job, or the one that it joined, has been over since then."""
+    """True if the job, or the job that it joined, has been over since then."""
     return sa.or_(
         sa.and_(Job.joins.is_(None), over(Job, since=since)),
         sa.and_(Job.joins.is_not(None), over(_Lead, since=since)),
@@ -113,14 +114,14 @@ def _is_over(since: datetime) -> sa.ColumnElement[bool]:
 
 
 def _opens(now: datetime) -> sa.ColumnElement[bool]:
-    """Whether a session of the job may still be used."""
+    """True if a session of the job may still be used."""
     return sa.exists().where(
         SessionRow.job_id == Job.id, SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now
     )
 
 
 def _unknown_outcomes(now: datetime) -> sa.ColumnElement[bool]:
-    """Whether a call for the job may have opened a session that still lives."""
+    """True if a call for the job may have opened a session that is still live."""
     return sa.exists().where(
         Attempt.job_id == Job.id,
         Attempt.invitation_id.is_(None),
@@ -129,38 +130,38 @@ def _unknown_outcomes(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-# What a row of another batch had from the one that it joined, and must have itself once that is gone.
+# The values that a row of another batch got from the row it joined, and must hold itself once that row is gone.
 _INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "attempts", "reissues", "changed_at")
 
 
 def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Let the first of those who joined one of these jobs stand in its place, and the others join that one."""
+    """Let the first job that joined one of these jobs replace it, and the rest join that first job."""
     query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
     heirs: dict[int, int] = {}
-    others: dict[int, int] = {}
+    followers: dict[int, int] = {}
     for row in fetch(connection, query.with_for_update()):
         if heirs.setdefault(row.joins, row.id) != row.id:
-            others[row.id] = heirs[row.joins]
+            followers[row.id] = heirs[row.joins]
     if heirs:
         leaders = sa.select(Job.id, *(getattr(Job, name) for name in _INHERITED)).where(Job.id.in_(heirs))
         values = {row.id: {name: getattr(row, name) for name in _INHERITED} for row in fetch(connection, leaders)}
-        # Only one of them may lead, and the leader is still there.
+        # Only one job may lead, and the purged leading job still exists.
         connection.execute(sa.update(Job).where(Job.id.in_(heirs)).values(state=JobState.CANCELLED))
         for before, heir in heirs.items():
-            told = values[before] | {"joins": None, "due_at": None}
-            connection.execute(sa.update(Job).where(Job.id == heir).values(told))
-        for job_id, heir in others.items():
+            inherited = values[before] | {"joins": None, "due_at": None}
+            connection.execute(sa.update(Job).where(Job.id == heir).values(inherited))
+        for job_id, heir in followers.items():
             connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=heir))
     _pass_sessions_on(connection, ids)
 
 
 def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Give sessions that another batch's job was given, and their messages, to that job."""
+    """Move sessions that a job of another batch uses, and their messages, to that job."""
     query = (
         sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"), Job.batch_id)
         .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
         .where(SessionRow.job_id.in_(ids), Job.id.not_in(ids))
-        .order_by(Job.id.desc())  # the first of several is written last
+        .order_by(Job.id.desc())  # the first of several jobs comes last and so gets the session
     )
     for row in fetch(connection, query):
         connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))
@@ -168,7 +169,7 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
         connection.execute(theirs.values(job_id=row.heir, batch_id=row.batch_id))
 
 
-def _keep_who_finished(connection: sa.Connection, ids: Collection[int]) -> None:
+def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
     finished = sa.select(*columns).where(Job.id.in_(ids), Job.joins.is_(None), Job.state == JobState.COMPLETED)
     rows: list[dict[str, Any]] = [dict(row._mapping) for row in fetch(connection, finished.order_by(Job.customer_id))]

@@ -1,6 +1,6 @@
-"""The tables. What must happen next, and when, is a row with `due_at`: the database is the truth and the schedule.
+"""The tables. A row with `due_at` says what must happen next and when: the database is the truth and the schedule.
 
-Three promises are held by unique indexes here, not by care elsewhere: one leading job and one live session for
+Unique indexes of these tables keep three promises, whatever the code does: one leading job and one live session for
 each customer and purpose, and one invitation for each session, channel and kind.
 """
 

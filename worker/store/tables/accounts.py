@@ -1,4 +1,4 @@
-"""What accounts and senders may still do."""
+"""The budgets of accounts and senders, the permits of dispatchers, and the count of reissues."""
 
 from datetime import date, datetime
 
@@ -9,30 +9,32 @@ from worker.store.tables.base import Base
 
 
 class Budget(Base):
-    """What an account, or a sender, may still do. One row for all accounts that the provider counts together."""
+    """What an account or a sender may still do. Accounts that the provider counts together share one row."""
 
     __tablename__ = "budget"
 
     name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    next_at: Mapped[datetime | None] = mapped_column(doc="The next free slot; NULL: none was ever reserved.")
-    blocked_until: Mapped[datetime | None] = mapped_column(doc="Paused until then: it was told to wait.")
+    next_at: Mapped[datetime | None] = mapped_column(doc="The next free slot; NULL: no slot was reserved yet.")
+    blocked_until: Mapped[datetime | None] = mapped_column(doc="End of the pause: the budget was rate-limited.")
     pause_reason: Mapped[str] = mapped_column(sa.String(400))
-    paused_at: Mapped[datetime | None] = mapped_column(doc="When the last pause began: older calls say nothing new.")
-    pauses: Mapped[int] = mapped_column(doc="Pauses in a row without a success in between; doubles the next one.")
-    probe_until: Mapped[datetime | None] = mapped_column(doc="A single call is out to find whether the pause is over.")
+    paused_at: Mapped[datetime | None] = mapped_column(doc="When the last pause began; older calls change nothing.")
+    pauses: Mapped[int] = mapped_column(doc="Pauses in a row without a success; each doubles the next pause.")
+    probe_until: Mapped[datetime | None] = mapped_column(
+        doc="Until then a single call is in flight that finds out whether the pause is over."
+    )
     stopped_at: Mapped[datetime | None]
     stop_reason: Mapped[str] = mapped_column(sa.String(400))
-    credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have.")
-    failures: Mapped[int] = mapped_column(doc="Calls in a row that failed, whatever their rows.")
+    credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have cost one.")
+    failures: Mapped[int] = mapped_column(doc="Failed calls in a row, over all rows.")
     opened_at: Mapped[datetime | None] = mapped_column(
-        doc="When its breaker opened, because so many failed in a row; NULL: it is closed."
+        doc="When the breaker opened, after too many failures in a row; NULL: the breaker is closed."
     )
     pace_rate: Mapped[float | None] = mapped_column(
-        sa.Double, doc="Calls per second that were found to be allowed; NULL: as set."
+        sa.Double, doc="Calls per second that the provider was found to allow; NULL: as configured."
     )
     pace_good: Mapped[float | None] = mapped_column(sa.Double)
     pace_refused_from: Mapped[float | None] = mapped_column(sa.Double)
-    pace_granted: Mapped[float] = mapped_column(sa.Double, doc="Calls of late, older ones fading.")
+    pace_granted: Mapped[float] = mapped_column(sa.Double, doc="Recent calls; older calls weigh less.")
     pace_refused: Mapped[float] = mapped_column(sa.Double)
     pace_counted_at: Mapped[datetime | None]
     pace_refused_at: Mapped[datetime | None]
@@ -45,18 +47,18 @@ class Budget(Base):
 
 
 class Permit(Base):
-    """How many of an account's calls one dispatcher may have in flight, and until when it may without asking again."""
+    """How many calls in flight one dispatcher may have on one budget, and until when it need not renew this."""
 
     __tablename__ = "permit"
 
     budget: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    owner: Mapped[str] = mapped_column(sa.String(160), primary_key=True, doc="The process and what it works on.")
+    owner: Mapped[str] = mapped_column(sa.String(160), primary_key=True, doc="The process and its account.")
     permits: Mapped[int]
     until: Mapped[datetime]
 
 
 class ReissueCount(Base):
-    """How many sessions an account has opened in a UTC day for customers whose last one ended unused."""
+    """How many sessions an account opened on a UTC day for customers whose previous session ended unused."""
 
     __tablename__ = "reissue_count"
 

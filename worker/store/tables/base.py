@@ -1,4 +1,4 @@
-"""What all tables have in common: how their columns' types are written."""
+"""The base class of all tables. It maps Python types to column types."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.customers import Channel, CustomerKind
 from worker.domain.model.sessions import ExpirySource
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.tables.types import NAMING, UtcDateTime, words
+from worker.store.tables.types import NAMING, UtcDateTime, enum_column
 
 
 class Base(DeclarativeBase):
@@ -22,12 +22,12 @@ class Base(DeclarativeBase):
         list[dict[str, Any]]: sa.JSON(),
         bytes: sa.LargeBinary(),
         uuid.UUID: sa.Uuid(),
-        JobState: words(JobState),
-        InvitationState: words(InvitationState),
-        SessionState: words(SessionState),
-        CustomerKind: words(CustomerKind),
-        Channel: words(Channel, 8),
-        ExpirySource: words(ExpirySource),
-        EventKind: words(EventKind, 32),
-        Outcome: words(Outcome),
+        JobState: enum_column(JobState),
+        InvitationState: enum_column(InvitationState),
+        SessionState: enum_column(SessionState),
+        CustomerKind: enum_column(CustomerKind),
+        Channel: enum_column(Channel, 8),
+        ExpirySource: enum_column(ExpirySource),
+        EventKind: enum_column(EventKind, 32),
+        Outcome: enum_column(Outcome),
     }

@@ -1,4 +1,4 @@
-"""Lists as they came in, and how their messages fare."""
+"""Imported lists, their skipped lines, and the counts of their messages."""
 
 from datetime import datetime
 from typing import Any
@@ -17,41 +17,47 @@ class Batch(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(sa.String(255))
-    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of the bytes: the same file is the same batch.")
-    generation: Mapped[int] = mapped_column(doc="Counts the batches made of the same bytes with --again, from 1.")
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), doc="SHA-256 of the file's bytes: the same file is the same batch."
+    )
+    generation: Mapped[int] = mapped_column(doc="Number of the batch among those of the same bytes (--again), from 1.")
     created_at: Mapped[datetime]
-    imported_at: Mapped[datetime | None] = mapped_column(doc="When the last line was in; NULL: the import was cut off.")
+    imported_at: Mapped[datetime | None] = mapped_column(
+        doc="When the last line was imported; NULL: the import is not complete."
+    )
     paused_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]
-    purged_at: Mapped[datetime | None] = mapped_column(doc="Since when its rows go, or are gone; the totals stay.")
+    purged_at: Mapped[datetime | None] = mapped_column(doc="When the purge of its rows began; the totals stay.")
     totals: Mapped[dict[str, Any] | None] = mapped_column(
-        sa.JSON(none_as_null=True), doc="What was counted of its rows before they went."
+        sa.JSON(none_as_null=True), doc="The counts of its rows from before the purge."
     )
     pause_reason: Mapped[str] = mapped_column(
-        sa.String(400), server_default="", doc="Why it paused itself; empty: it did not, or was resumed since."
+        sa.String(400),
+        server_default="",
+        doc="Why the batch paused itself; empty: it did not, or it was resumed since.",
     )
-    resumed_at: Mapped[datetime | None] = mapped_column(doc="When it was resumed last: its tally is counted anew.")
+    resumed_at: Mapped[datetime | None] = mapped_column(doc="When it was last resumed: bounces count from then on.")
     last_row: Mapped[int | None] = mapped_column(
-        doc="Of a standing batch, to which events add rows all day: the last row given out; NULL: it is a list's."
+        doc="The last row number that a daily batch has given out; events add rows to it all day. NULL: a list's batch."
     )
 
     __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
 
 
 class SkippedLine(Base):
-    """A line that became no job: refused with its problems, or the same customer as an earlier line."""
+    """A line that did not become a job: it was refused, or it has the same customer as an earlier line."""
 
     __tablename__ = "skipped_line"
 
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    duplicate_of: Mapped[int | None] = mapped_column(doc="The earlier row, for a duplicate; NULL: rejected.")
+    duplicate_of: Mapped[int | None] = mapped_column(doc="The earlier row of the same customer; NULL: refused.")
     customer_id: Mapped[str | None] = mapped_column(sa.String(100))
     problems: Mapped[list[dict[str, Any]]]
 
 
 class BounceCount(Base):
-    """A batch's messages, by the minute: what its pausing itself is decided from."""
+    """A batch's messages by the minute. These counts decide whether the batch pauses itself."""
 
     __tablename__ = "bounce_count"
 

@@ -1,4 +1,4 @@
-"""What operating leaves to answer for."""
+"""The audit log."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from worker.store.tables.types import BigId
 
 
 class Audit(Base):
-    """Who looked at, or changed, what is not everybody's to see."""
+    """An audit entry: a person or process that read or changed restricted data."""
 
     __tablename__ = "audit"
 

@@ -1,4 +1,4 @@
-"""How a column, a name and an index of some rows are said to both databases."""
+"""Column types, constraint names and partial indexes that work on both databases."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ NAMING = {
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware datetime, kept in UTC. A naive one is refused: it is a bug that would be hours off."""
+    """An aware datetime, stored in UTC. A naive datetime is refused: it is a bug, and would be wrong by hours."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -23,9 +23,9 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a naive datetime was to be stored; times are aware UTC")
+            raise ValueError("a naive datetime cannot be stored: times are aware UTC")
         value = value.astimezone(UTC)
-        # SQLite has no time zones: text in UTC, which sorts and compares as the times do.
+        # SQLite has no time zones. It stores text in UTC, which sorts and compares like the times.
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
@@ -34,8 +34,8 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def words(kind: type[Any], length: int = 16) -> sa.Enum:
-    """A column of an enumeration's words. No CHECK: a new state must not need the table rewritten."""
+def enum_column(kind: type[Any], length: int = 16) -> sa.Enum:
+    """The type of a column with an enumeration's values. It has no CHECK: a new value must not rewrite the table."""
     return sa.Enum(
         kind,
         native_enum=False,
@@ -46,10 +46,10 @@ def words(kind: type[Any], length: int = 16) -> sa.Enum:
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
-    """An index of some of the rows: what is due stays cheap to find, however many rows are done."""
+    """An index of some of the rows. Due rows stay cheap to find, however many rows have ended."""
     rows = sa.text(where)
     return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
-# SQLite numbers rows by itself only where the key is exactly INTEGER.
+# SQLite numbers rows by itself only if the key's type is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

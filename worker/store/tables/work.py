@@ -1,4 +1,4 @@
-"""What is done for a customer: the job, its calls, the session that they open, the messages with its link."""
+"""The work for a customer: the job, its attempts, the session that they open, and the messages with its link."""
 
 import uuid
 from datetime import datetime
@@ -31,50 +31,50 @@ class Job(Base):
     entity_id: Mapped[str] = mapped_column(sa.String(100))
     consent: Mapped[bool | None]
     encrypted: Mapped[bytes | None] = mapped_column(
-        doc="external_ref, tags and parameters, encrypted; NULL: none; empty once erased."
+        doc="external_ref, tags and parameters, encrypted; NULL: no values; empty: erased."
     )
 
     account: Mapped[str] = mapped_column(sa.String(64))
-    route: Mapped[str] = mapped_column(sa.String(200), doc="Why this account.")
-    floor_seconds: Mapped[int] = mapped_column(doc="The least life a link may leave with.")
+    route: Mapped[str] = mapped_column(sa.String(200), doc="Why this account was chosen.")
+    floor_seconds: Mapped[int] = mapped_column(doc="The freshness floor: the least life of a link when it is sent.")
 
     state: Mapped[JobState]
     due_at: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(
-        sa.SmallInteger, doc="Lower goes first: 0 an event's, 10 a batch's; 100 more: paused."
+        sa.SmallInteger, doc="The lower number goes first: 0 for events, 10 for batches; plus 100 while paused."
     )
     lease_until: Mapped[datetime | None]
-    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for the person who looks.")
-    fence: Mapped[int] = mapped_column(doc="Counts the claims; a result written under an older one is refused.")
+    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for people.")
+    fence: Mapped[int] = mapped_column(doc="Counts the claims; a result of an older claim is refused.")
     attempts: Mapped[int] = mapped_column(
-        doc="Calls that ended, waits apart, for this session; a person's retry begins anew."
+        doc="Calls for this session that ended, without waits; an operator's retry resets it to 0."
     )
-    waits: Mapped[int] = mapped_column(doc="How often it was told to wait; never counted as a failure.")
+    waits: Mapped[int] = mapped_column(doc="How often the job was snoozed; a wait is not a failure.")
     reissues: Mapped[int] = mapped_column(doc="Sessions opened after the first.")
     reason: Mapped[str] = mapped_column(sa.String(40))
     detail: Mapped[str] = mapped_column(sa.String(400))
     result: Mapped[str] = mapped_column(sa.String(16), doc="What the provider decided about the customer.")
     session_id: Mapped[uuid.UUID | None]
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(
-        doc="The attempt whose outcome nobody knows. Where such a job waits, what is due is to look that attempt up at"
-        " the provider, not to call again; it stays with one that is held, or given up, for as long as the doubt does."
+        doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
+        " called again. A held or ended job keeps the value while the outcome is unknown."
     )
     fallback_accounts: Mapped[str] = mapped_column(
         sa.String(400),
-        doc="The accounts that could serve it besides its own, in order of preference, with commas between; its own is"
-        " among them once it was taken over.",
+        doc="Other accounts that could serve the job, in order of preference, separated by commas. After a takeover the"
+        " job's own account is among them.",
     )
     freshness_seconds: Mapped[int | None] = mapped_column(
-        doc="The least life of a link that its route asks for; NULL: that of whichever account serves it."
+        doc="The freshness floor of its route; NULL: the floor of the account that serves it."
     )
     invite_at: Mapped[datetime | None] = mapped_column(
-        doc="Not to be invited before then: the customer is in the app, and has the link there. NULL: at once."
+        doc="No invitation before then: the customer is in the app and has the link there. NULL: at once."
     )
     cancelled_at: Mapped[datetime | None] = mapped_column(
-        doc="Since when it is to end, by an event: at once, or when whoever was working it then is done."
+        doc="When an event cancelled it. It ends at once, or when the dispatcher that works it is done."
     )
     joins: Mapped[int | None] = mapped_column(
-        sa.ForeignKey("job.id"), doc="The job of another list that this customer is served by; its state is this one's."
+        sa.ForeignKey("job.id"), doc="The job of another list that serves this customer; this job shares its state."
     )
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
@@ -82,8 +82,8 @@ class Job(Base):
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
         partial("ix_job_due", "account", "priority", "due_at", "id", where=_CLAIMABLE),
-        # While an account cannot work, the timer looks again and again for what others could do of it. Of a million
-        # rows that wait there, those that nobody else can serve must cost nothing then.
+        # While an account cannot work, the sweep repeatedly looks for jobs that a fallback account could serve. With a
+        # million waiting jobs, those without a fallback account must cost nothing.
         partial(
             "ix_job_backed", "account", "priority", "due_at", "id", where=f"{_CLAIMABLE} AND fallback_accounts <> ''"
         ),
@@ -101,9 +101,9 @@ class Job(Base):
 
 
 class Attempt(Base):
-    """One call to a provider or sender, written down before it is made.
+    """One call to a provider or sender, written down before the call is made.
 
-    `closed_at` NULL means that nobody knows yet what came of it; once its lease has run out, nobody will.
+    `closed_at` NULL: the outcome is not known yet. Once the lease has run out, the outcome stays unknown.
     """
 
     __tablename__ = "attempt"
@@ -111,21 +111,21 @@ class Attempt(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"))
     job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True)
-    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="NULL: the call asked for a session.")
+    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="The message of the call; NULL: a call for a session.")
     account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
     fence: Mapped[int]
-    repeatable: Mapped[bool] = mapped_column(doc="Whether it may be made again should its outcome stay unknown.")
+    repeatable: Mapped[bool] = mapped_column(doc="Whether the call may be repeated if its outcome is unknown.")
     reconcile_at: Mapped[datetime | None] = mapped_column(
-        doc="When it may be looked up at the other side should its outcome stay unknown; NULL: it cannot be."
+        doc="When an unknown outcome may be reconciled with the other side; NULL: it cannot be reconciled."
     )
     reconciles: Mapped[uuid.UUID | None] = mapped_column(
-        doc="The attempt that this one looks up, by a call that asks for nothing new; NULL: it asks for something."
+        doc="The attempt that this attempt reconciles, by a look-up; NULL: an ordinary call."
     )
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(
         sa.String(16),
-        doc="done, not_sent, unreachable, late, more (a look-up's: there is another page), or a Kind; NULL: open.",
+        doc="done, not_sent, unreachable, late, more (a look-up with another page), or a Kind; NULL: open.",
     )
     status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
     code: Mapped[str | None] = mapped_column(sa.String(64))
@@ -133,13 +133,14 @@ class Attempt(Base):
     found: Mapped[str] = mapped_column(
         sa.String(400),
         server_default="",
-        doc="References of what the other side has from us and we do not hold, with spaces between.",
+        doc="References of sessions or messages that exist only at the other side, separated by spaces.",
     )
 
-    # No index on what closing changes (closed_at, outcome, ...), not even as a predicate: the row is then changed in
-    # its own page and no index is written. A job has few attempts, so those that are open are found by it as well.
+    # No index uses a column that closing changes (closed_at, outcome, ...), not even as a predicate: PostgreSQL then
+    # updates the row in its own page and writes no index. A job has few attempts, so the index on `job_id` also finds
+    # the open ones.
     __table_args__ = (
-        # Both as small as what was ever in doubt.
+        # Both are small: they hold only attempts that had to do with an unknown outcome.
         partial("ix_attempt_reconciles", "reconciles", where="reconciles IS NOT NULL"),
         partial("ix_attempt_found", "job_id", where="found <> ''"),
     )
@@ -153,13 +154,13 @@ class SessionRow(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"))
     purpose: Mapped[str] = mapped_column(sa.String(64))
-    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True, doc="The job it was opened for.")
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True, doc="The job that it was opened for.")
     account: Mapped[str] = mapped_column(sa.String(64))
     reference: Mapped[str] = mapped_column(sa.String(100))
-    references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by its own names.")
+    references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by the provider's names.")
     vendor: Mapped[str] = mapped_column(sa.String(64))
     encrypted: Mapped[bytes] = mapped_column(
-        doc="token, link, digit string and vendor parameters, encrypted; empty once erased."
+        doc="token, link, digit string and vendor parameters, encrypted; empty: erased."
     )
     sms_sent: Mapped[bool]
     state: Mapped[SessionState]
@@ -168,25 +169,25 @@ class SessionRow(Base):
     expiry_source: Mapped[ExpirySource]
     replaces: Mapped[uuid.UUID | None]
     check_at: Mapped[datetime | None] = mapped_column(
-        doc="When to look whether it ended unused; NULL: it is over, nobody could be told of a new link, or something"
-        " else is waited for: a result, a person."
+        doc="When to check whether it ended unused. NULL: it is over, or no channel could carry a new link, or it waits"
+        " for a result or for a person."
     )
-    # What was heard of it last, from the provider, and how much that weighs (`session_updates.KnownSession`).
+    # The last update of the provider and its weight (`session_updates.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
     update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     update_at: Mapped[datetime | None]
     update_weight: Mapped[int] = mapped_column(server_default="0")
-    note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="Our own words on it, for people.")
+    note: Mapped[str] = mapped_column(sa.String(400), server_default="", doc="A note for people.")
     company_id: Mapped[str] = mapped_column(
-        sa.String(100), doc="iDenfy's id of the company, by which its later events name the session."
+        sa.String(100), doc="iDenfy's id of the company. Later events name the session by this id."
     )
     token_digest: Mapped[str | None] = mapped_column(
-        sa.String(64), doc="A keyed hash of the token, where an event may name the session by nothing else."
+        sa.String(64), doc="A keyed hash of the token, if events can name the session only by its token."
     )
 
     __table_args__ = (
         partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
-        # What is due to be looked at, and nothing else: of ten million sessions that are over none is in it.
+        # Only sessions that must be checked: of ten million ended sessions none is in this index.
         partial("ix_session_check", "check_at", "id", where="check_at IS NOT NULL"),
         sa.Index("ix_session_reference", "account", "reference"),
         sa.Index("ix_session_customer", "customer_id"),
@@ -196,7 +197,7 @@ class SessionRow(Base):
 
 
 class InvitationRow(Base):
-    """The message with a session's link on one channel. Its id is its Message-ID's left part, for ever."""
+    """The message with a session's link on one channel. The id is always the left part of its Message-ID."""
 
     __tablename__ = "invitation"
 
@@ -205,31 +206,31 @@ class InvitationRow(Base):
     job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True)
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), index=True)
     channel: Mapped[str] = mapped_column(sa.String(8))
-    kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or which reminder.")
+    kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or the name of the reminder.")
     state: Mapped[InvitationState]
     due_at: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(sa.SmallInteger)
     lease_until: Mapped[datetime | None]
-    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for the person who looks.")
+    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for people.")
     fence: Mapped[int]
     attempts: Mapped[int]
     waits: Mapped[int]
     reason: Mapped[str] = mapped_column(sa.String(40))
     detail: Mapped[str] = mapped_column(sa.String(400))
-    reference: Mapped[str] = mapped_column(sa.String(100), doc="What the sender calls it.")
-    unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As a job's: the hand-over that is to be looked up.")
+    reference: Mapped[str] = mapped_column(sa.String(100), doc="The sender's id of the message.")
+    unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As in `job`: the hand-over to reconcile.")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
-    delivery_at: Mapped[datetime | None] = mapped_column(doc="When it was delivered or returned, as the sender told.")
+    delivery_at: Mapped[datetime | None] = mapped_column(doc="When the sender reported it delivered or returned.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),
         partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
         partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
-        # Callbacks name a text by what the sender calls it; an email by its Message-ID, which is the row's own id.
+        # Callbacks name a text by the sender's id, and an email by its Message-ID, which is the row's own id.
         partial("ix_invitation_reference", "reference", where="channel = 'sms' AND reference <> ''"),
     )
 
 
-# The index's predicate is text, because SQLite and PostgreSQL must be given the same; it says what LIVE_SESSIONS says.
+# The index's predicate is text, because SQLite and PostgreSQL need the same text. It must match LIVE_SESSIONS.
 assert {state.value for state in LIVE_SESSIONS} == {"waiting", "started"}  # noqa: S101 -- a wrong edit must not start

@@ -1,0 +1,1 @@
+"""Webhooks and callbacks: kept once, then applied."""

@@ -1,7 +1,7 @@
-"""What providers tell of sessions, as it changes rows: the session, its customer's job, and their messages.
+"""Applies providers' updates to rows: the session, its customer's job, and their messages.
 
-Jobs are locked before their sessions, and both are read again then: what is heard is compared with what is known under
-the locks, so that of two that come at once one finds what the other did.
+Jobs are locked before their sessions, and both are read under the locks. So of two updates at the same time the second
+is compared with what the first has stored.
 """
 
 import uuid
@@ -14,85 +14,87 @@ import sqlalchemy as sa
 
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.session_chain import SESSION_FAILED, Chain, JobNow, Link
+from worker.domain.model.wakeups import WakeUp
+from worker.domain.verification.session_chain import Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
-from worker.store.webhooks.session_lookup import Asked, find
-from worker.store.webhooks.webhooks import ACCOUNT, Became, KeptWebhook, WebhookState
+from worker.store.webhooks.session_lookup import Lookup, find
+from worker.store.webhooks.webhooks import ACCOUNT, KeptWebhook, WebhookResult, WebhookState
 
-SESSION_ENDED = "session_ended"  # the reason of a message that has not left, and is of no use any more
 CONTRADICTED = (
-    "it says {said} where {known} is known, and not that it is the later one: after 30 days it may be a copy of an old"
-    " one; if the provider shows {said}, `onboard webhook retry ID` applies it"
+    "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"
+    " copy of an old webhook; if the provider shows {new}, run `onboard webhook retry ID` to apply it"
 )
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 
 
 class ProviderUpdates:
-    """Applies what providers say of sessions."""
+    """Applies providers' session updates."""
 
     def __init__(self, keyring: Keyring, peers: Mapping[str, frozenset[str]], *, most_reissues: int) -> None:
-        """`peers`: by account, all whose webhooks come to its address, itself among them."""
+        """`peers`: for each account, all accounts whose webhooks come to the same address, itself included."""
         self._keyring = keyring
         self._peers = peers
         self._most_reissues = most_reissues
 
     def __call__(
-        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[tuple[str, str]], now: datetime
-    ) -> dict[uuid.UUID, Became]:
-        # In the order of their coming, which counts where nothing else tells them apart.
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[WakeUp], now: datetime
+    ) -> dict[uuid.UUID, WebhookResult]:
+        # In the order of arrival, which decides where rank, time and weight are equal.
         webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))
-        update = {one.id: session_update(one.said) for one in webhooks}
-        asked = [Asked(one.id, update[one.id], self._accounts(one.source)) for one in webhooks]
-        found = find(connection, self._keyring, asked, everyone=frozenset(self._peers))
+        updates = {one.id: session_update(one.update) for one in webhooks}
+        lookups = [Lookup(one.id, updates[one.id], self._accounts(one.source)) for one in webhooks]
+        found = find(connection, self._keyring, lookups, all_accounts=frozenset(self._peers))
         chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
         before = {key: chain.copy() for key, chain in chains.items()}
-        became = {}
+        results = {}
         for one in webhooks:
+            update = updates[one.id]
             row = found.get(one.id)
             chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
             if row is None or chain is None or row.id not in chain.links:
-                became[one.id] = _unknown(update[one.id])
+                results[one.id] = _unknown(update)
                 continue
-            if chain.contradicts(row.id, update[one.id], received_at=one.received_at):
-                became[one.id] = _contradicted(update[one.id], chain.links[row.id].known, row.id)
+            if chain.contradicts(row.id, update, received_at=one.received_at):
+                results[one.id] = _contradicted(update, chain.links[row.id].known, row.id)
                 continue
             changed = chain.apply(
-                row.id, update[one.id], most_reissues=self._most_reissues, received_at=one.received_at, now=now
+                row.id, update, most_reissues=self._most_reissues, received_at=one.received_at, now=now
             )
-            became[one.id] = _became(update[one.id], row.id, changed=changed)
+            results[one.id] = _result(update, row.id, changed=changed)
         _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
-        return became
+        return results
 
     def _accounts(self, source: str) -> frozenset[str]:
         name = source.removeprefix(ACCOUNT)
         return self._peers.get(name, frozenset({name}))
 
 
-def _unknown(update: SessionUpdate) -> Became:
-    """No session of ours; what changes no session need not find one."""
+def _unknown(update: SessionUpdate) -> WebhookResult:
+    """The result where no session matches; an update that changes no session needs no match."""
     if update.state is None and not update.company_id:
-        return Became(WebhookState.ALERT if update.alert else WebhookState.IGNORED, update.note)
-    return Became(WebhookState.UNKNOWN, "it names no session that is known here")
+        return WebhookResult(WebhookState.ALERT if update.alert else WebhookState.IGNORED, update.note)
+    return WebhookResult(WebhookState.UNKNOWN, "no session here matches it")
 
 
-def _became(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> Became:
+def _result(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> WebhookResult:
     if update.alert:
-        return Became(WebhookState.ALERT, update.note, session_id)
-    return Became(WebhookState.APPLIED if changed else WebhookState.IGNORED, update.note, session_id)
+        return WebhookResult(WebhookState.ALERT, update.note, session_id)
+    return WebhookResult(WebhookState.APPLIED if changed else WebhookState.IGNORED, update.note, session_id)
 
 
-def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.UUID) -> Became:
-    """It may be a copy of an old verdict. Where it only says the same again, nobody need look."""
+def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.UUID) -> WebhookResult:
+    """The result of a verdict that may be a copy of an old one. If it only repeats what is known, it is ignored."""
     if (update.state, update.result) == (known.state, known.result):
-        return Became(WebhookState.IGNORED, session_id=session_id)
-    said, was = (one.value if one else "no result" for one in (update.result, known.result))
-    return Became(WebhookState.ALERT, CONTRADICTED.format(said=said, known=was), session_id, keeps=True)
+        return WebhookResult(WebhookState.IGNORED, session_id=session_id)
+    new, stored = (one.value if one else "no result" for one in (update.result, known.result))
+    return WebhookResult(WebhookState.ALERT, CONTRADICTED.format(new=new, known=stored), session_id, keeps=True)
 
 
 _JOBS = (
@@ -134,17 +136,17 @@ _SESSIONS = (
     .order_by(SessionRow.id)
     .with_for_update(key_share=True)
 )
-_TOLD = sa.select(InvitationRow.session_id).where(
+_MESSAGED = sa.select(InvitationRow.session_id).where(
     bulk.among(InvitationRow.session_id, "sessions"), InvitationRow.state.in_(OUT)
 )
 
 
 def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
-    """What there is of these customers and purposes; locked."""
+    """The sessions and jobs of these customers and purposes, locked."""
     chains = {key: Chain() for key in keys}
     jobs = rows_of(connection, _JOBS, keys)
     sessions = rows_of(connection, _SESSIONS, keys)
-    reached = _told(connection, jobs)
+    reached = _messaged(connection, jobs)
     had = Counter((row.customer_id, row.purpose) for row in sessions)
     for row in jobs:
         job = JobNow(
@@ -169,17 +171,17 @@ def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
     return chains
 
 
-def _told(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UUID]:
-    """The sessions of which a message is out, of jobs where that decides something."""
-    asked = [
+def _messaged(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UUID]:
+    """The sessions with a message that has left, for the jobs where that makes a difference."""
+    session_ids = [
         row.session_id
         for row in jobs
         if row.session_id is not None
-        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == SESSION_FAILED)
+        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == Reason.SESSION_FAILED)
     ]
-    if not asked:
+    if not session_ids:
         return set()
-    return set(connection.execute(_TOLD, {"sessions": bulk.keys(asked)}).scalars())
+    return set(connection.execute(_MESSAGED, {"sessions": bulk.keys(session_ids)}).scalars())
 
 
 def _link(row: sa.Row[Any]) -> Link:
@@ -195,7 +197,7 @@ def _link(row: sa.Row[Any]) -> Link:
 
 
 def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
-    """Write what has changed, from what each chain was to what it is; and have others told of it."""
+    """Write the changes of each chain, and add the events about them to the outbox. A pair is (before, after)."""
     links: list[tuple[Link, Link]] = []
     jobs: list[tuple[JobNow, JobNow]] = []
     known = []
@@ -211,16 +213,16 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             job.state is not was.state and job.state not in (JobState.ISSUED, JobState.INVITED) for was, job in moved
         ):
             over += after.links
-    _HEARD.run(connection, known)
-    _MOVED.run(connection, [_move(job, now=now) for _, job in jobs])
+    _UPDATE_SESSIONS.run(connection, known)
+    _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
     if over:
         connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
-    _tell(connection, links, now=now)
+    _add_events(connection, links, now=now)
     failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
     add_job_events(connection, failed, now=now)
 
 
-def _tell(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
+def _add_events(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
     by_result: dict[str, list[uuid.UUID]] = {}
     for was, link in links:
         decided = (link.known.state, link.known.result) != (was.known.state, was.known.result)
@@ -238,7 +240,7 @@ def _known(link: Link, company_id: str) -> dict[str, Any]:
     return {
         "id_": link.id,
         "new_state": known.state,
-        "new_look_at": link.check_at,
+        "new_check_at": link.check_at,
         "new_result": known.result.value if known.result else "",
         "new_rank": int(known.rank),
         "new_at": known.at,
@@ -257,18 +259,18 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
         "new_reason": job.reason,
         "new_detail": job.detail[:400],
         "new_due_at": job.due_at,
-        # A new session is asked for with all attempts ahead of it.
+        # A new session starts with no attempt used.
         "kept_attempts": 0 if job.state is JobState.WAITING else 1,
         "new_unknown_attempt": job.unknown_attempt,
         "at": now,
     }
 
 
-_HEARD = bulk.Change(
+_UPDATE_SESSIONS = bulk.Change(
     SessionRow.id,
     {
         "state": sa.bindparam("new_state"),
-        "check_at": sa.bindparam("new_look_at"),
+        "check_at": sa.bindparam("new_check_at"),
         "result": sa.bindparam("new_result"),
         "update_rank": sa.bindparam("new_rank"),
         "update_at": sa.bindparam("new_at"),
@@ -278,7 +280,7 @@ _HEARD = bulk.Change(
     },
     by="id_",
 )
-_MOVED = bulk.Change(
+_MOVE_JOBS = bulk.Change(
     Job.id,
     {
         "state": sa.bindparam("new_state"),
@@ -294,11 +296,11 @@ _MOVED = bulk.Change(
     },
     by="id_",
 )
-# Not in the words of the partial index: by statistics from before a list few messages wait, and all that do would be
-# read to find these.
+# Spelled so that the partial index is not used: statistics from before a list say that few messages wait, and the
+# database would read all waiting messages to find these.
 _WAITS = sa.func.lower(InvitationRow.state) == sa.literal_column(f"'{InvitationState.WAITING.value}'")
 _SUPERSEDE = (
     sa.update(InvitationRow)
     .where(bulk.among(InvitationRow.session_id, "sessions"), _WAITS)
-    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=SESSION_ENDED)
+    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=Reason.SESSION_ENDED)
 )

@@ -1,4 +1,4 @@
-"""What people see of webhooks, and have worked off again; and letting go of them after their time."""
+"""Webhooks for operators: lists them, has them processed again, and removes old ones."""
 
 import uuid
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Listed:
-    """One that a person should see. `ids` are what it names, masked; none where that is no more kept. `customer` is
-    whose session of ours it turned out to be about, if any."""
+    """A webhook that an operator should see. `ids` are the ids in it, masked; none where they are no longer stored.
+    `customer` is the customer of the session that the webhook matched, if any."""
 
     id: uuid.UUID
     source: str
@@ -42,15 +42,15 @@ class WebhookList:
         self._keyring = keyring
 
     def count(self) -> dict[WebhookState, int]:
-        """How many there are in each state that a person is shown."""
-        # In the very words of the partial index.
+        """How many webhooks are in each listed state."""
+        # Spelled exactly as in the partial index.
         query = sa.select(Webhook.state, sa.func.count().label("rows")).where(_IS_LISTED).group_by(Webhook.state)
         with self._database.read() as connection:
             found = {row.state: row.rows for row in fetch(connection, query)}
         return {state: found.get(state.value, 0) for state in LISTED}
 
     def newest(self, states: Sequence[WebhookState], *, most: int) -> list[Listed]:
-        """The newest in these states, `most` at most."""
+        """The newest webhooks in these states, at most `most`."""
         query = (
             sa.select(Webhook.__table__, SessionRow.customer_id)
             .join(SessionRow, SessionRow.id == Webhook.session_id, isouter=True)
@@ -86,9 +86,9 @@ class WebhookList:
         return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
 
     def again(self, *, id_: uuid.UUID | None, now: datetime) -> int:
-        """Have those that are nobody's, or broken, worked off again: all of them, or one; how many.
+        """Make unmatched and broken webhooks due again, all or one; returns how many.
 
-        One that was doubted only by its id: a person has looked, and vouches for it.
+        A contradicted webhook is retried only by its id: the operator has looked at the provider and vouches for it.
         """
         kept = sa.update(Webhook).where(
             _IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.encrypted.is_not(None)
@@ -107,12 +107,12 @@ class WebhookList:
         encrypted = connection.execute(contradicted.with_for_update()).scalar()
         if encrypted is None:
             return 0
-        said = self._keyring.decrypt(encrypted, context=context(id_)) | {"vouched": True}
-        kept = again | {"encrypted": self._keyring.encrypt(said, context=context(id_))}
+        update = self._keyring.decrypt(encrypted, context=context(id_)) | {"vouched": True}
+        kept = again | {"encrypted": self._keyring.encrypt(update, context=context(id_))}
         return connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(kept)).rowcount
 
     def remove(self, *, since: datetime) -> int:
-        """Remove those that were received until then: the next of them; returns how many."""
+        """Remove the next webhooks that were received until `since`; returns how many."""
         ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
@@ -122,6 +122,6 @@ _IS_LISTED = sa.text("webhook.state IN ('unknown', 'alert', 'broken')")
 
 
 def masked(value: str) -> str:
-    """The ends of an id; of a short one less than half."""
+    """The ends of an id; less than half of a short id."""
     ends = min(SHOWN, len(value) // 4)
     return f"{value[:ends]}…{value[-ends:]}" if ends else "…"

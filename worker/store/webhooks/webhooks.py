@@ -1,6 +1,7 @@
-"""What providers and senders tell us, kept once and worked off afterwards.
+"""Webhooks of providers and senders: each is stored once and processed afterwards.
 
-What is kept is what was read: ids, a state, a result, a time. It stays encrypted for as long as it may still be needed.
+Only the update that was read from a webhook is stored: ids, a state, a result, a time. It is stored encrypted, as long
+as it may be needed.
 """
 
 import logging
@@ -15,6 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.domain.model.backoff import Backoff
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -24,32 +27,32 @@ from worker.store.tables import Webhook
 log = logging.getLogger(__name__)
 
 CHUNK = 100
-# When one that names nobody is looked at again: it may have overtaken our own commit, by seconds; or the database of
-# those who open sessions was away, for longer. About a day in all.
-UNKNOWN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600))
-# After a bug of ours: a release that is put right, or a key that is put back, finds it within the hour.
-BROKEN_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 60, 10 * 60, 3600))
+# When an unmatched webhook is processed again. It may have arrived some seconds before our own commit; or the workers
+# that open sessions could not reach the database for longer. About a day in all.
+UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600)
+# After a bug in this software: a corrected release, or a key that is put back, finds the webhook within the hour.
+BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
 ACCOUNT, SENDER = "account/", "sender/"
 
 
 class WebhookState(StrEnum):
     WAITING = "waiting"
     APPLIED = "applied"
-    IGNORED = "ignored"  # it says nothing new
-    UNKNOWN = "unknown"  # nobody's
+    IGNORED = "ignored"  # it changes nothing
+    UNKNOWN = "unknown"  # unmatched
     ALERT = "alert"  # applied, and a person should look at it
     BROKEN = "broken"
 
 
-# Which a person is shown.
+# The states that an operator sees.
 LISTED = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
 RETRIED = (WebhookState.UNKNOWN, WebhookState.BROKEN)
 
 
 @dataclass(frozen=True, repr=False)
 class Arrived:
-    """One that is genuine. `digests` are those of its bytes, by each key of the ring. `update` is what was read of
-    it, as JSON has it; None: it says nothing, and `detail` may say why."""
+    """A genuine webhook. `digests` are of its bytes, by each key of the ring. `update` is what was read from it, as
+    JSON; None: it changes nothing, and `detail` may say why."""
 
     source: str
     digests: tuple[str, ...]
@@ -60,27 +63,27 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Kept:
-    """Whether each was new, in their order; and, as of events, what is due."""
+    """Whether each was new, in their order; and the wake-ups for what is due."""
 
     receipts: list[bool]
-    due: frozenset[tuple[str, str]] = frozenset()
+    due: frozenset[WakeUp] = frozenset()
 
 
 @dataclass(frozen=True, repr=False)
 class KeptWebhook:
-    """One to be worked off."""
+    """A stored webhook to process."""
 
     id: uuid.UUID
     source: str
     received_at: datetime
-    attempts: int  # how often it was too early for it
-    said: dict[str, Any]
+    attempts: int  # how often it came too early
+    update: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Became:
-    """What became of one. `again_after`: it is too early for it, and how much later to try once more. `keeps`: what it
-    says is kept, so that a person may have it applied."""
+class WebhookResult:
+    """The result of one webhook. `again_after`: the webhook came too early; try it again after this time. `keeps`: its
+    update stays stored, so that an operator can have it applied."""
 
     state: WebhookState
     detail: str = ""
@@ -91,27 +94,27 @@ class Became:
 
 
 @dataclass
-class Worked:
-    """What came of a look: how many were worked off, those that a person should hear of, and what is due now."""
+class Processed:
+    """The result of one run: how many webhooks were processed, those that an operator should see, and what is due."""
 
     count: int = 0
     listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
-    due: set[tuple[str, str]] = field(default_factory=set)
+    due: set[WakeUp] = field(default_factory=set)
 
 
-# Applies what several say, within the transaction; for each what became of it. What is due now is added to the set.
-Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[tuple[str, str]], datetime], Mapping[uuid.UUID, Became]]
+# Applies several webhooks within the transaction; returns the result of each. Adds to the set what is due now.
+Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[WakeUp], datetime], Mapping[uuid.UUID, WebhookResult]]
 
 
 class Webhooks:
     def __init__(self, database: Database, keyring: Keyring, apply: Mapping[str, Apply]) -> None:
-        """`apply` by what sources begin with: `ACCOUNT`, `SENDER`."""
+        """`apply`: by the prefix of the sources, `ACCOUNT` or `SENDER`."""
         self._database = database
         self._keyring = keyring
         self._apply = apply
 
     def keep(self, arrived: Sequence[Arrived], *, now: datetime) -> Kept:
-        """Keep those that were not kept before, in one transaction."""
+        """Store the webhooks that are new, in one transaction."""
         rows = [self._row(one, now=now) for one in arrived]
         with self._database.write() as connection:
             known = self._known(connection, arrived)
@@ -120,7 +123,7 @@ class Webhooks:
             if fresh:
                 insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(Webhook)
                 statement = insert.on_conflict_do_nothing().returning(Webhook.id)
-                # In one order everywhere, so that two who are brought the same cannot lock each other out.
+                # Always in the same order, so that two transactions with the same webhooks cannot deadlock.
                 ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
                 kept = set(connection.execute(statement, ordered).scalars())
         return Kept([row["id"] in kept for row in rows])
@@ -146,7 +149,7 @@ class Webhooks:
         }
 
     def _known(self, connection: sa.Connection, arrived: Sequence[Arrived]) -> Collection[tuple[str, str]]:
-        """Those kept by the digest of an older key; by the newest the unique index knows them."""
+        """The webhooks stored under the digest of an older key; the unique index finds those of the newest key."""
         older = [digest for one in arrived for digest in one.digests[1:]]
         if not older:
             return ()
@@ -157,19 +160,19 @@ class Webhooks:
         with self._database.read() as connection:
             return connection.execute(_ANY, {"now": now}).first() is not None
 
-    def work(self, *, now: datetime) -> Worked:
-        """Work off the next that are due, a chunk of each kind at most. Rows that somebody else is at are passed by.
+    def work(self, *, now: datetime) -> Processed:
+        """Process the next due webhooks, at most one chunk of each kind. Skips rows that another process has locked.
 
-        Each kind in a transaction of its own: what providers tell locks jobs before messages, what senders tell the
-        other way round. One that uncovers a bug keeps no other from being worked off: each is then taken alone, and
-        that one again later, until it is `broken`.
+        Each kind has its own transaction: providers' updates lock jobs before messages, senders' updates the other way
+        round. A webhook that uncovers a bug does not block the rest: then each is processed alone, and the failing one
+        again later, until it is `broken`.
         """
-        worked = Worked()
+        processed = Processed()
         for kind in (ACCOUNT, SENDER):
-            _add(worked, self._work(kind, now=now))
-        return worked
+            _add(processed, self._work(kind, now=now))
+        return processed
 
-    def _work(self, kind: str, *, now: datetime) -> Worked:
+    def _work(self, kind: str, *, now: datetime) -> Processed:
         try:
             return outlive_deadlocks(partial(self._chunk, kind, None, now=now))
         except sa.exc.OperationalError:
@@ -177,87 +180,90 @@ class Webhooks:
         except Exception:
             with self._database.read() as connection:
                 ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": CHUNK, "kind": kind})]
-        worked = Worked()
+        processed = Processed()
         for id_ in ids:
             try:
                 one = outlive_deadlocks(partial(self._chunk, kind, id_, now=now))
             except sa.exc.OperationalError:
                 raise
             except Exception as error:
-                log.exception("working off a webhook ended with a bug of ours")
+                log.exception("processing a webhook failed because of a bug; the webhook is tried again later")
                 one = outlive_deadlocks(partial(self._broke, kind, id_, type(error).__name__, now=now))
-            _add(worked, one)
-        return worked
+            _add(processed, one)
+        return processed
 
-    def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Worked:
-        worked = Worked()
+    def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Processed:
+        processed = Processed()
         with self._database.write() as connection:
             query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
             given = {"now": now, "most": CHUNK, "kind": kind}
             rows = fetch(connection, query.with_for_update(skip_locked=True), given)
-            webhooks = [KeptWebhook(row.id, row.source, row.received_at, row.attempts, self._open(row)) for row in rows]
+            webhooks = [
+                KeptWebhook(row.id, row.source, row.received_at, row.attempts, self._decrypt(row)) for row in rows
+            ]
             apply = self._apply.get(kind)
-            became = apply(connection, webhooks, worked.due, now) if webhooks and apply else {}
-            self._note(connection, rows, became, worked, now=now)
-        return worked
+            results = apply(connection, webhooks, processed.due, now) if webhooks and apply else {}
+            self._note(connection, rows, results, processed, now=now)
+        return processed
 
-    def _open(self, row: sa.Row[Any]) -> dict[str, Any]:
+    def _decrypt(self, row: sa.Row[Any]) -> dict[str, Any]:
         return self._keyring.decrypt(row.encrypted, context=context(row.id))
 
     def _note(
         self,
         connection: sa.Connection,
         rows: Sequence[sa.Row[Any]],
-        became: Mapping[uuid.UUID, Became],
-        worked: Worked,
+        results: Mapping[uuid.UUID, WebhookResult],
+        processed: Processed,
         *,
         now: datetime,
     ) -> None:
         done, later = [], []
         for row in rows:
-            # Of a kind that this release does not apply: as one that is nobody's.
-            one = became.get(row.id, Became(WebhookState.UNKNOWN, "nothing here reads it"))
+            # A kind that this release does not apply counts as unmatched.
+            one = results.get(row.id, WebhookResult(WebhookState.UNKNOWN, "this release does not apply its kind"))
             wait = one.again_after
-            if one.state is WebhookState.UNKNOWN and wait is None and row.attempts < len(UNKNOWN_WAITS):
-                wait = UNKNOWN_WAITS[row.attempts]
+            if one.state is WebhookState.UNKNOWN and wait is None:
+                wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
             values = {"id_": row.id, "new_detail": one.detail[:400], "new_session_id": one.session_id}
             values |= {"new_invitation_id": one.invitation_id}
             if wait is not None:
                 later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:400]})
             else:
-                # A person may have one that is nobody's worked off again; what a sender told may hold an address.
+                # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
                 keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
                 done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
                 if one.state in LISTED:
-                    worked.listed.append((row.source, row.event, one.state, one.detail))
+                    processed.listed.append((row.source, row.event, one.state, one.detail))
         _DONE.run(connection, done)
         _LATER.run(connection, later)
-        worked.count += len(rows)
+        processed.count += len(rows)
 
-    def _broke(self, of: str, id_: uuid.UUID, kind: str, *, now: datetime) -> Worked:
-        """Note that working one `of` these off ended with a bug, whose exception is of this kind."""
-        worked = Worked()
+    def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
+        """Record that processing this webhook of the `kind` raised an exception of type `error`."""
+        processed = Processed()
         with self._database.write() as connection:
             query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
-            for row in fetch(connection, query, {"now": now, "most": 1, "kind": of}):
-                detail = f"working it off ended with {kind}"
-                worked.count += 1
-                if row.attempts < len(BROKEN_WAITS):
-                    again = {"id_": id_, "new_due_at": now + BROKEN_WAITS[row.attempts], "new_detail": detail}
+            for row in fetch(connection, query, {"now": now, "most": 1, "kind": kind}):
+                detail = f"processing it ended with {error}"
+                processed.count += 1
+                wait = BROKEN_BACKOFF.after(row.attempts + 1)
+                if wait is not None:
+                    again = {"id_": id_, "new_due_at": now + wait, "new_detail": detail}
                     _LATER.run(connection, [again])
                     continue
                 over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
                 if not row.source.startswith(ACCOUNT):
                     over["encrypted"] = None
                 connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
-                worked.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
-        return worked
+                processed.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
+        return processed
 
 
-def _add(worked: Worked, more: Worked) -> None:
-    worked.count += more.count
-    worked.listed += more.listed
-    worked.due |= more.due
+def _add(total: Processed, more: Processed) -> None:
+    total.count += more.count
+    total.listed += more.listed
+    total.due |= more.due
 
 
 def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:

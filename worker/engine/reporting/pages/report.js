@@ -5,7 +5,7 @@
   const text = document.getElementById("filter-text");
   const count = document.getElementById("filter-count");
   const rows = Array.from(document.getElementById("lines").rows);
-  // Read once: asking thousands of cells for their text at every key is slow.
+  // Read once: reading the text of thousands of cells at every key press is slow.
   const words = rows.map((row) => row.textContent.toLowerCase());
   let waiting = 0;
 

@@ -1,4 +1,4 @@
-"""Calls whose answers were lost, and the look-ups that are to find out what became of them."""
+"""Calls whose answers were lost, and the look-ups that reconcile them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,26 +11,26 @@ AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")
 
 
-def lookable(policy):
-    """The terms as they are where calls can be looked up."""
+def reconcilable(policy):
+    """The policy, with calls that can be reconciled."""
     return replace(policy, reconcile_after=AFTER)
 
 
 def call(shelf, policy, *customers):
-    """Rows whose calls are out; the batch and what was opened."""
+    """Add rows and open their calls. Returns the batch and the opened calls."""
     batch = shelf.add(*(customers or [customer("Ona")]))
     return batch, shelf.open(shelf.claim(policy=policy), policy=policy)
 
 
 def drop(shelf, policy, *customers):
-    """Rows whose answers were lost; the batch."""
+    """Add rows whose answers are lost. Returns the batch."""
     batch, opened = call(shelf, policy, *customers)
     ends = [IssueResult(item, shelf.clock(), Reconcile(item.reconcile_at, "unknown", "lost"), LOST) for item in opened]
     shelf.finish(*ends, policy=policy)
     return batch
 
 
-def later(shelf, **step):
+def advance(shelf, **step):
     shelf.clock.advance(**(step or {"seconds": 75}))
 
 
@@ -39,7 +39,7 @@ def sweep(shelf):
 
 
 def look_up(shelf, policy):
-    """The look-up that is due, written down."""
+    """Claim the due look-up and write down its attempt."""
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     assert opened.job.unknown_call is not None
     return opened

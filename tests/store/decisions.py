@@ -1,4 +1,4 @@
-"""What a person decides about a batch, in a line each, and what it is decided about."""
+"""An operator's decisions about a batch, one line each, and rows to decide about."""
 
 from tests.store.shelf import Shelf
 from worker.domain.model.endings import Cancel, Hold, Kind
@@ -24,7 +24,7 @@ def names(jobs) -> list[str]:
 
 
 def fail(shelf: Shelf, *, ending=None, **how) -> None:
-    """Take everything that is due; each call ends so."""
+    """Claim all due jobs. Each call ends with this ending."""
     opened = shelf.open(shelf.claim(**how))
     shelf.finish(*(shelf.failed(item, Kind.BAD_INPUT, ending or Cancel("bad_input", "no")) for item in opened))
 

@@ -1,4 +1,4 @@
-"""A call that was given up with its job may have opened a session: a later row of the customer is held, not called."""
+"""A call of an ended job may have opened a session: a later row of the customer is held, and no call is made."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 
 @pytest.fixture
 def give_up(shelf, decide):
-    """Ends what is held in a batch, in one way or the other."""
+    """Ends the held jobs of a batch by a cancellation or by an abandon."""
 
     def end(batch, how="cancel"):
         shelf.clock.advance(minutes=1)
@@ -38,7 +38,7 @@ def repeat(shelf, decide, batch):
 
 
 def call(shelf, *, kind=Kind.UNKNOWN, ending=UNKNOWN, repeatable=False):
-    """The call of each due job ends so."""
+    """The call of each due job ends with this problem and ending."""
     shelf.clock.advance(minutes=1)
     opened = shelf.open(shelf.claim(), repeatable=repeatable)
     shelf.finish(*(shelf.failed(item, kind, ending) for item in opened))
@@ -56,7 +56,7 @@ def of(shelf, batch) -> sa.Row:
 
 
 @pytest.mark.parametrize("how", ["cancel", "abandon"])
-def test_a_customer_whose_call_is_in_doubt_is_held_when_imported_anew(shelf, give_up, how):
+def test_a_customer_whose_call_has_an_unknown_outcome_is_held_when_imported_again(shelf, give_up, how):
     batch = unknown_attempt(shelf, row=7)
     give_up(batch, how)
     again = shelf.add(customer("Ona"), customer("Jonas"))
@@ -67,7 +67,7 @@ def test_a_customer_whose_call_is_in_doubt_is_held_when_imported_anew(shelf, giv
     assert [job.request.customer.customer_id for job in shelf.claim()] == ["Jonas"]
 
 
-def test_a_person_may_have_the_call_made_all_the_same(shelf, decide, give_up):
+def test_an_operator_may_repeat_the_call_all_the_same(shelf, decide, give_up):
     give_up(unknown_attempt(shelf))
     again = shelf.add(customer("Ona"))
     assert repeat(shelf, decide, again) == 1
@@ -75,19 +75,19 @@ def test_a_person_may_have_the_call_made_all_the_same(shelf, decide, give_up):
     assert of(shelf, again).state is JobState.ISSUED
 
 
-def test_giving_it_up_twice_leaves_it_in_doubt(shelf, give_up):
+def test_the_outcome_stays_unknown_after_two_rows_were_abandoned(shelf, give_up):
     give_up(unknown_attempt(shelf))
     give_up(shelf.add(customer("Ona")), "abandon")
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_others_who_come_after_join_the_one_that_is_held(shelf, give_up):
+def test_later_rows_of_the_customer_join_the_held_row(shelf, give_up):
     give_up(unknown_attempt(shelf))
     held = shelf.add(customer("Ona"))
     assert of(shelf, shelf.add(customer("Ona"))).joins == of(shelf, held).id
 
 
-def test_a_failed_row_that_is_retried_is_held_for_a_call_in_doubt_of_a_later_list(shelf, decide, give_up):
+def test_a_failed_row_that_is_retried_is_held_for_an_unknown_outcome_of_a_later_list(shelf, decide, give_up):
     failed = unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
     give_up(unknown_attempt(shelf))
     decided = decide.retry(Which(failed), now=shelf.clock())
@@ -96,7 +96,7 @@ def test_a_failed_row_that_is_retried_is_held_for_a_call_in_doubt_of_a_later_lis
     assert shelf.claim() == []
 
 
-def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
+def test_a_late_result_of_an_ended_job_holds_the_next_row_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     opened = shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
@@ -107,7 +107,7 @@ def test_a_result_that_came_after_its_lease_is_in_doubt_too(shelf, give_up):
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_a_call_that_a_worker_took_to_its_end_is_in_doubt_too(shelf, give_up):
+def test_a_call_whose_worker_died_holds_the_next_row_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
@@ -116,27 +116,27 @@ def test_a_call_that_a_worker_took_to_its_end_is_in_doubt_too(shelf, give_up):
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-# What leaves nothing in doubt.
+# Known outcomes.
 
 
-def test_one_whose_call_may_be_repeated_is_called_again(shelf, give_up):
+def test_a_customer_whose_call_may_be_repeated_is_called_for_again(shelf, give_up):
     give_up(unknown_attempt(shelf, repeatable=True))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
 @pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.TRANSIENT, Kind.CONFLICT])
-def test_one_whose_call_was_refused_is_called_again(shelf, give_up, kind):
+def test_a_customer_whose_call_was_refused_is_called_for_again(shelf, give_up, kind):
     give_up(unknown_attempt(shelf, kind=kind, ending=Hold(kind.value, "no")))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_another_customer_and_another_purpose_are_not_in_doubt(shelf, give_up):
+def test_another_customer_and_another_purpose_are_not_held(shelf, give_up):
     give_up(unknown_attempt(shelf))
     shelf.add(customer("Jonas"), customer("Ona", purpose="renewal"))
     assert len(shelf.claim()) == 2
 
 
-def test_a_message_in_doubt_is_no_call_in_doubt(shelf, give_up):
+def test_a_message_with_an_unknown_outcome_does_not_hold_the_next_row(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.clock.advance(minutes=1)
@@ -145,7 +145,7 @@ def test_a_message_in_doubt_is_no_call_in_doubt(shelf, give_up):
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_after_the_longest_life_of_a_session_nothing_is_in_doubt(shelf, give_up):
+def test_after_the_longest_life_of_a_session_the_next_row_is_not_held(shelf, give_up):
     give_up(unknown_attempt(shelf))
     opened_at = shelf.row(Attempt).opened_at
     shelf.clock.now = opened_at + UNKNOWN_FOR - timedelta(seconds=1)
@@ -156,21 +156,21 @@ def test_after_the_longest_life_of_a_session_nothing_is_in_doubt(shelf, give_up)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_a_person_who_has_had_it_called_again_has_decided(shelf, decide, give_up):
+def test_a_repeat_by_an_operator_settles_the_unknown_outcome(shelf, decide, give_up):
     batch = unknown_attempt(shelf)
     repeat(shelf, decide, batch)
     call(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_a_decision_stands_when_its_row_is_cancelled_before_the_call(shelf, decide, give_up):
+def test_a_decision_holds_when_its_row_is_cancelled_before_the_call(shelf, decide, give_up):
     batch = unknown_attempt(shelf)
     repeat(shelf, decide, batch)
     give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_a_decision_about_the_later_row_stands_for_the_earlier_call(shelf, decide, give_up):
+def test_a_decision_about_the_later_row_settles_the_earlier_call(shelf, decide, give_up):
     give_up(unknown_attempt(shelf))
     again = shelf.add(customer("Ona"))
     repeat(shelf, decide, again)
@@ -178,7 +178,7 @@ def test_a_decision_about_the_later_row_stands_for_the_earlier_call(shelf, decid
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_a_call_of_a_later_list_that_came_before_the_one_in_doubt_decides_nothing(shelf, decide, give_up):
+def test_a_call_of_a_later_list_from_before_the_unknown_call_settles_nothing(shelf, decide, give_up):
     refused = Cancel("bad_input", "no")
     first = unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=refused)
     unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=refused)
@@ -188,7 +188,7 @@ def test_a_call_of_a_later_list_that_came_before_the_one_in_doubt_decides_nothin
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_a_call_that_was_made_again_and_is_in_doubt_again_is_the_one_to_decide_about(shelf, decide, give_up):
+def test_a_repeated_call_whose_outcome_is_unknown_again_must_be_decided_again(shelf, decide, give_up):
     batch = unknown_attempt(shelf)
     repeat(shelf, decide, batch)
     call(shelf)
@@ -196,7 +196,7 @@ def test_a_call_that_was_made_again_and_is_in_doubt_again_is_the_one_to_decide_a
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 
 
-def test_a_session_that_was_opened_since_ends_the_doubt(shelf, decide, give_up):
+def test_a_session_that_was_opened_since_settles_the_unknown_outcome(shelf, decide, give_up):
     failed = unknown_attempt(shelf, kind=Kind.BAD_INPUT, ending=Cancel("bad_input", "no"))
     give_up(unknown_attempt(shelf))
     decide.retry(Which(failed), now=shelf.clock())  # held
@@ -207,7 +207,7 @@ def test_a_session_that_was_opened_since_ends_the_doubt(shelf, decide, give_up):
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.WAITING
 
 
-def test_a_session_from_before_the_call_does_not_end_the_doubt(shelf, decide, give_up):
+def test_a_session_from_before_the_call_does_not_settle_the_unknown_outcome(shelf, decide, give_up):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.set(SessionRow, state=SessionState.EXPIRED)
@@ -217,7 +217,7 @@ def test_a_session_from_before_the_call_does_not_end_the_doubt(shelf, decide, gi
     assert of(shelf, batch).state is JobState.LAPSED
 
 
-def test_a_row_of_a_cancelled_batch_is_cancelled_whatever_is_in_doubt(shelf, decide, give_up):
+def test_a_row_of_a_cancelled_batch_is_cancelled_even_with_an_unknown_outcome(shelf, decide, give_up):
     give_up(unknown_attempt(shelf))
     cancelled = shelf.batch()
     decide.cancel(cancelled, now=shelf.clock())

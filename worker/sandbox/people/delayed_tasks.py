@@ -1,15 +1,15 @@
-"""What is to be done later, in the customers' time, which may run faster than ours."""
+"""Runs tasks later, in the customers' time, which may run faster than real time."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
-Errand = Callable[[], Coroutine[Any, Any, None]]
+DelayedTask = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Errands:
-    """`scale` is how many of the customers' seconds one of ours is: with 86,400 a day is over in a second."""
+class DelayedTasks:
+    """`scale`: how many seconds of the customers' time pass in one real second. With 86,400 a day takes a second."""
 
     def __init__(self, scale: float) -> None:
         self._scale = scale
@@ -18,13 +18,13 @@ class Errands:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def later(self, after: timedelta, errand: Errand) -> None:
-        """Begin it after that much of the customers' time. A timer each: a million may wait."""
+    def later(self, after: timedelta, begin_task: DelayedTask) -> None:
+        """Begin a task after that much of the customers' time. Each task has a timer: a million tasks may wait."""
         self._idle.clear()
 
         def begin() -> None:
             self._timers.discard(timer)
-            task = loop.create_task(errand())
+            task = loop.create_task(begin_task())
             self._tasks.add(task)
             task.add_done_callback(self._over)
 
@@ -33,15 +33,15 @@ class Errands:
         self._timers.add(timer)
 
     async def wait(self, time: timedelta) -> None:
-        """Let that much of the customers' time go by."""
+        """Wait for that much of the customers' time."""
         await asyncio.sleep(self._seconds(time))
 
     async def idle(self) -> None:
-        """Return once nothing is left to be done."""
+        """Return when no task waits or runs."""
         await self._idle.wait()
 
     def forget(self) -> None:
-        """Give up whatever is left."""
+        """Cancel all waiting and running tasks."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -51,10 +51,10 @@ class Errands:
             self._idle.set()
 
     async def stop(self) -> None:
-        """Give up whatever is left, and wait for its end."""
-        left = list(self._tasks)
+        """Cancel all tasks, and wait for their end."""
+        running = list(self._tasks)
         self.forget()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -1,4 +1,4 @@
-"""Two at once: one that holds a row's lock, and another that waits for it in a thread."""
+"""Two transactions at once: one holds a row's lock, and the other waits for the lock in a thread."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-# SQLite has no locks on rows: there one writes at a time.
+# SQLite has no row locks: one transaction writes at a time.
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def blocked(database) -> int:
-    """How many wait for another's lock, on PostgreSQL."""
+    """The number of PostgreSQL connections that wait for a lock."""
     waits = sa.text(
         "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
         " WHERE NOT granted AND datname = current_database()"
@@ -27,14 +27,14 @@ def wait_until_blocked(database, running: threading.Thread, number: int = 1) -> 
     for _ in range(1000):
         if blocked(database) == number:
             return
-        assert running.is_alive(), "it ended without waiting"
+        assert running.is_alive(), "the thread ended without waiting"
         tick.wait(0.01)
-    raise AssertionError("nobody waits")
+    raise AssertionError("no transaction waits")
 
 
 @contextmanager
 def waiting(database, call: Callable[[], Any]) -> Iterator[sa.Connection]:
-    """Within a transaction that holds what `call` needs: it waits in a thread, and ends after the transaction."""
+    """A transaction that holds the locks that `call` needs. `call` waits in a thread and ends after the transaction."""
     failures: list[BaseException] = []
 
     def run() -> None:

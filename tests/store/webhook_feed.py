@@ -1,4 +1,4 @@
-"""What providers say of sessions, and the ear that it comes to."""
+"""Providers' updates of sessions, and the webhooks that bring them."""
 
 from hashlib import sha256
 
@@ -11,8 +11,8 @@ STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, Sessi
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED
 
 
-class Ear:
-    """Tells the shelf what a provider says."""
+class WebhookFeed:
+    """Brings a provider's updates to the shelf as webhooks."""
 
     def __init__(self, shelf):
         self.shelf = shelf
@@ -22,19 +22,20 @@ class Ear:
         self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: provider_updates})
         self.number = 0
 
-    def arrived(self, news, *, account="kyc", body=None):
+    def arrived(self, update, *, account="kyc", body=None):
         self.number += 1
         digests = self.shelf.keyring.digests(sha256(body or str(self.number).encode()).hexdigest())
-        return Arrived(f"account/{account}", digests, news.event, news.as_json())
+        return Arrived(f"account/{account}", digests, update.event, update.as_json())
 
-    def keep(self, *news, **how):
-        return self.webhooks.keep([self.arrived(one, **how) for one in news], now=self.shelf.clock()).receipts
+    def keep(self, *updates, **how):
+        arrived = [self.arrived(update, **how) for update in updates]
+        return self.webhooks.keep(arrived, now=self.shelf.clock()).receipts
 
     def work(self):
         return self.webhooks.work(now=self.shelf.clock())
 
-    def tell(self, *news, **how):
-        self.keep(*news, **how)
+    def receive(self, *updates, **how):
+        self.keep(*updates, **how)
         return self.work()
 
 

@@ -1,4 +1,4 @@
-"""An account that cannot work, the rows that it has, and those that are to take them over."""
+"""Takeovers: an account that cannot work, its rows, and the accounts that take over the rows."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from worker.store.tables import Budget, Job
 HALF_AN_HOUR = timedelta(minutes=30)
 
 
-def what(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> Takeover:
+def takeover(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> Takeover:
     return Takeover(
         source=source,
         source_budget=source,
@@ -27,8 +27,8 @@ def what(target="au", *, source="kyc", well=("au",), sharing=(), **rule) -> Take
 def add(shelf, *customers, fallback_accounts=("au",), freshness=None, account="kyc", priority=BATCH) -> int:
     batch = shelf.batch()
     lines = [
-        AcceptedLine(row, who, account, "route 1: every customer", 12 * 3600, fallback_accounts, freshness)
-        for row, who in enumerate(customers, 2)
+        AcceptedLine(row, accepted, account, "route 1: every customer", 12 * 3600, fallback_accounts, freshness)
+        for row, accepted in enumerate(customers, 2)
     ]
     shelf.batches.add(batch, lines, [], priority=priority, now=shelf.clock())
     return batch
@@ -47,19 +47,19 @@ def open_breaker(shelf, name="kyc", *, blocked_for=timedelta(minutes=5)):
     shelf.set(Budget, Budget.name == name, **values)
 
 
-def move(shelf, failover, taking=None) -> int:
-    return failover.move(taking or what(), now=shelf.clock())
+def move(shelf, failover, which=None) -> int:
+    return failover.move(which or takeover(), now=shelf.clock())
 
 
-def left(shelf, failover, batch, taking=None):
-    """How many rows of the batch may still go, and when the first of them is due."""
-    which = (taking or what(), batch)
-    return failover.count(*which, now=shelf.clock()), failover.first_due(*which, now=shelf.clock())
+def remaining(shelf, failover, batch, which=None):
+    """How many rows of the batch may still move, and when the first of them is due."""
+    of = (which or takeover(), batch)
+    return failover.count(*of, now=shelf.clock()), failover.first_due(*of, now=shelf.clock())
 
 
 def accounts_of(shelf) -> dict[str, str]:
     return {row.customer_id: row.account for row in shelf.rows(Job)}
 
 
-def at(shelf, account="au") -> int:
+def count_at(shelf, account="au") -> int:
     return sum(row.account == account for row in shelf.rows(Job))

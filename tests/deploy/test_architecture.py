@@ -1,0 +1,48 @@
+"""The tables of docs/architecture.md name files and functions that exist."""
+
+import re
+
+import pytest
+
+from tests.deploy.compose_file import ROOT
+
+PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+ROOMS = {path.name for path in (ROOT / "worker").iterdir() if path.is_dir() and path.name != "__pycache__"}
+PLACE = re.compile(r"`((?:[a-z_\d]+/)*[a-z_\d]+\.py)`(?:: (`\w+`(?:, `\w+`(?!\.))*))?")
+
+
+def places() -> list[tuple[str, str]]:
+    """(file, name) for each place that the tables name; the name is empty where a whole file is meant."""
+    found = []
+    for path, names in PLACE.findall(PAGE):
+        found += [(path, name) for name in re.findall(r"`(\w+)`", names)] or [(path, "")]
+    return found
+
+
+def test_the_tables_name_many_places():
+    assert len(places()) > 80
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(set(places())))
+def test_each_place_that_the_page_names_exists(path, name):
+    file = ROOT / "worker" / path.removeprefix("worker/")
+    assert file.exists()
+    assert re.search(rf"^(class|def|async def) {name}\b", file.read_text(encoding="utf-8"), re.MULTILINE) or not name
+
+
+def test_the_picture_of_the_rooms_shows_each_room():
+    picture = PAGE.split("## The rooms")[1].split("## The way of a row")[0]
+    assert [room for room in sorted(ROOMS) if not re.search(rf"\b{room}\b", picture)] == []
+
+
+def test_each_room_says_what_it_holds():
+    rooms = [path.parent for path in (ROOT / "worker").rglob("__init__.py")]
+    assert [
+        str(room) for room in rooms if not (room / "__init__.py").read_text(encoding="utf-8").startswith('"""')
+    ] == []
+
+
+def test_no_room_is_too_large_for_one_look():
+    folders = [path for path in (ROOT / "worker").rglob("*") if path.is_dir() and path.name != "__pycache__"]
+    assert [str(path) for path in folders if len(list(path.glob("*.py"))) > 25] == []
+    assert len([path for path in (ROOT / "worker").iterdir() if path.name != "__pycache__"]) <= 16

@@ -1,0 +1,66 @@
+"""Every reason has its sentence, a report shows a reason that it does not know, and docs/states.md lists them all."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
+from worker.domain.model.reference import page_with_tables
+from worker.domain.model.states import InvitationState, JobState, LineState
+
+PAGE = Path(__file__).parents[3] / "docs" / "states.md"
+
+
+def test_the_page_lists_the_reasons_as_they_are():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == page_with_tables(page), "run `python -m worker.domain.model.reference`"
+
+
+def test_every_stored_reason_is_on_the_page():
+    page = PAGE.read_text(encoding="utf-8")
+    lines = {LineState.REJECTED, LineState.DUPLICATE}
+    stored = [reason for reason in Reason if reason.messages or set(reason.jobs) - lines]
+    assert [reason for reason in stored if f"| `{reason}` |" not in page] == []
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_its_sentence_and_fits_its_column(reason):
+    assert reason.meaning
+    assert reason.meaning[-1] != "."
+    assert len(reason) <= 40
+
+
+def test_no_two_reasons_share_a_sentence():
+    assert len({reason.meaning for reason in Reason}) == len(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("state", [JobState.HELD, JobState.FAILED, JobState.LAPSED, LineState.REJECTED])
+def test_a_row_that_needs_a_person_has_a_step(reason, state):
+    if state in reason.jobs:
+        assert step_for(state.value, reason.value)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_problem_is_a_reason(kind):
+    assert Problem(kind, "").reason == kind.value
+    assert Problem(kind, "", unreachable=True).reason is Reason.UNREACHABLE
+
+
+def test_a_reason_that_is_not_known_is_shown_as_it_is():
+    assert known_reason("moon_phase") is known_reason("") is None
+    assert meaning_of("moon_phase") == "moon phase"
+    assert step_for("held", "moon_phase") == STEPS[JobState.HELD]
+    assert step_for("waiting", "moon_phase") == step_for("buried", "unknown") == ""
+
+
+def test_a_step_belongs_to_the_state_as_well_as_to_the_reason():
+    assert step_for("held", "unknown") != step_for("waiting", "unknown")
+    assert step_for("failed", "suppressed") != step_for("lapsed", "suppressed")
+    assert step_for("invited", "unknown") == ""
+
+
+def test_a_refused_address_gives_the_message_a_reason_of_the_same_name():
+    assert Reason(InvitationState.BOUNCED) is Reason.BOUNCED
+    assert Reason(InvitationState.SUPPRESSED) is Reason.SUPPRESSED

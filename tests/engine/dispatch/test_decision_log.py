@@ -1,0 +1,77 @@
+"""At DEBUG a dispatcher logs why it does not claim, open or call: once for each reason."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from tests.simulated.bench import UNREACHABLE
+from worker.domain.limits.rate_limits import Limit
+from worker.engine.dispatch.decision_log import DecisionLog
+
+DISPATCHER = "worker.engine.dispatch.dispatcher"
+
+
+def reasons(caplog, what):
+    start = f"rows: no {what}: "
+    return [message.removeprefix(start) for message in caplog.messages if message.startswith(start)]
+
+
+async def test_a_reason_is_logged_again_only_after_the_thing_was_done_or_the_reason_changed(caplog):
+    caplog.set_level(logging.DEBUG)
+    decisions = DecisionLog(logging.getLogger(DISPATCHER), "rows")
+    for _ in range(3):
+        decisions.not_done("claim", "nothing is due")
+    decisions.not_done("call", "nothing is due")
+    decisions.done("claim")
+    decisions.not_done("claim", "nothing is due")
+    decisions.not_done("claim", "the database cannot be reached")
+    assert reasons(caplog, "claim") == ["nothing is due", "nothing is due", "the database cannot be reached"]
+    assert reasons(caplog, "call") == ["nothing is due"]
+
+
+async def test_above_debug_nothing_is_logged(caplog, bench):
+    caplog.set_level(logging.INFO)
+    await bench.run(bench.rows(30, limit=Limit.parse("20/second")))
+    assert not reasons(caplog, "claim")
+    assert not reasons(caplog, "attempt")
+
+
+async def test_a_dispatcher_that_waits_for_a_slow_call_logs_one_line_and_not_one_in_each_loop(caplog, bench):
+    caplog.set_level(logging.DEBUG, logger=DISPATCHER)
+    await bench.run(bench.rows(1, latency={0: 8}))
+    assert len(reasons(caplog, "claim")) < 4
+    assert reasons(caplog, "claim")[-1] == "nothing more is known to be due"
+
+
+async def test_the_next_slot_and_full_permits_are_reasons_not_to_open_an_attempt(caplog, bench):
+    caplog.set_level(logging.DEBUG, logger=DISPATCHER)
+    await bench.run(bench.rows(6, limit=Limit.parse("5/second")))
+    assert any(reason.startswith("the next slot is at 12:00:0") for reason in reasons(caplog, "attempt"))
+    await bench.run(bench.rows(6, permits=2, latency=dict.fromkeys(range(6), 0.5)))
+    assert "no permit is free" in reasons(caplog, "attempt")
+
+
+async def test_a_halt_and_an_unreachable_database_are_reasons_not_to_claim_or_call(caplog, bench):
+    caplog.set_level(logging.DEBUG, logger=DISPATCHER)
+    await bench.run(bench.rows(10, limit=Limit.parse("20/second"), answers={0: "halt"}, latency={0: 0.01}))
+    assert any("halted" in reason for reason in reasons(caplog, "call"))
+    caplog.clear()
+    rows = bench.rows(300, latency={number: 0.02 + number % 5 / 100 for number in range(300)})
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.3)
+    rows.finish_errors += [UNREACHABLE, UNREACHABLE]
+    await going
+    assert "the database cannot be reached" in reasons(caplog, "claim")
+
+
+async def test_without_permits_a_dispatcher_logs_that_other_workers_hold_them(caplog, bench):
+    caplog.set_level(logging.DEBUG, logger=DISPATCHER)
+    latency = {number: 0.7 + number % 5 / 20 for number in range(300)}
+    rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (0.7, 0)])
+    bench.database_seconds = 0.3
+    going = asyncio.create_task(bench.run(rows, longest=timedelta(seconds=5)))
+    await asyncio.sleep(1.9)
+    bench.stopping.set()
+    await going
+    assert "other workers hold all permits" in reasons(caplog, "call")
+    assert "the worker is stopping" in reasons(caplog, "claim")

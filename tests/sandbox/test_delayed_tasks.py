@@ -1,0 +1,69 @@
+"""Tasks that run later, in a time that runs faster than real time."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from worker.sandbox.people.delayed_tasks import DelayedTasks
+
+HOUR = timedelta(hours=1)
+HOUR_A_CENTISECOND = 360_000
+
+
+@pytest.fixture
+async def delayed():
+    delayed = DelayedTasks(HOUR_A_CENTISECOND)
+    yield delayed
+    await delayed.stop()
+
+
+async def test_tasks_run_in_the_order_of_their_times(delayed):
+    done = []
+
+    async def do(name):
+        done.append(name)
+
+    for after, name in ((3, "last"), (0, "first"), (1, "second")):
+        delayed.later(after * HOUR, lambda name=name: do(name))
+    await asyncio.wait_for(delayed.idle(), 30)
+    assert done == ["first", "second", "last"]
+
+
+async def test_a_task_may_add_another(delayed):
+    done = []
+
+    async def do():
+        done.append(1)
+        if len(done) < 3:
+            delayed.later(HOUR, do)
+
+    delayed.later(HOUR, do)
+    await asyncio.wait_for(delayed.idle(), 30)
+    assert len(done) == 3
+
+
+async def test_a_cancelled_task_never_runs(delayed):
+    done = []
+
+    async def do():
+        done.append(1)
+
+    delayed.later(HOUR, do)
+    delayed.forget()
+    await asyncio.wait_for(delayed.idle(), 30)
+    await delayed.wait(20 * HOUR)
+    assert done == []
+
+
+async def test_a_task_that_fails_is_reported(delayed):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+
+    async def do():
+        raise RuntimeError
+
+    delayed.later(HOUR, do)
+    await asyncio.wait_for(delayed.idle(), 30)
+    await asyncio.sleep(0)
+    assert reported == ["the sandbox failed"]

@@ -1,0 +1,320 @@
+"""Why a job or a message is in its state: one word for each reason, its sentence for people, and what to do.
+
+The word is stored with the row, and printed in reports and events. The tables of docs/states.md are made from this
+module (`worker.domain.model.reference`). Reports also show words that are not listed here, as they are: a newer release
+may have written them.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Self
+
+from worker.domain.model.states import InvitationState, JobState, LineState
+
+_OTHER_WAY = "reach the customer in another way"
+
+
+class Reason(StrEnum):
+    """A reason, with its sentence (`meaning`).
+
+    `jobs` has the job states in which a row has this reason, each with what a person does then; "" is nothing, or what
+    `STEPS` has for the state. `messages` are the states in which an invitation or a reminder has it. A reason without
+    states is never stored.
+    """
+
+    meaning: str
+    jobs: Mapping[JobState | LineState, str]
+    messages: tuple[InvitationState, ...]
+
+    def __new__(
+        cls,
+        word: str,
+        meaning: str = "",
+        jobs: Mapping[JobState | LineState, str] | None = None,
+        messages: tuple[InvitationState, ...] = (),
+    ) -> Self:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.meaning = meaning
+        member.jobs = jobs or {}
+        member.messages = messages
+        return member
+
+    # The row waits for a time or for another row.
+    QUIET_HOURS = (
+        "quiet_hours",
+        "the message may not leave during quiet hours",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    WAITS_FOR_SENDER = (
+        "waits_for_sender",
+        "the sender is paused or stopped, or its queue is so long that the link would be too old at its turn",
+        {JobState.WAITING: ""},
+    )
+    IN_REVIEW = (
+        "in_review",
+        "the customer has finished their part, and the provider has not decided yet",
+        None,
+        (InvitationState.WAITING,),
+    )
+    LAST_MESSAGE_UNDER_WAY = (
+        "last_message_on_its_way",
+        "another message to the customer is being sent, and may be the last one that the customer may get",
+        None,
+        (InvitationState.WAITING,),
+    )
+    REMINDER = ("reminder", "the time of the reminder has not come yet", None, (InvitationState.WAITING,))
+    SESSION_ENDS_FIRST = (
+        "session_ends_first",
+        "the customer has a session whose link cannot be sent; a new session follows its end",
+        {JobState.WAITING: ""},
+    )
+    STALE_LINK = (
+        "stale_link",
+        "the link was too old to be sent; a new session replaces it",
+        {JobState.WAITING: ""},
+        (InvitationState.SUPERSEDED,),
+    )
+    SESSION_EXPIRED = (
+        "session_expired",
+        "the customer's session ended unused; a new session follows",
+        {JobState.WAITING: ""},
+    )
+    TAKEN_OVER = (
+        "taken_over",
+        "another account of the route took the row over, and has not called for it yet",
+        {JobState.WAITING: ""},
+    )
+    JOINED_JOB = (
+        "joined_job",
+        "another row serves the same customer; this row has the state of that row",
+        {JobState.WAITING: ""},
+    )
+
+    # How the last call ended. Each `endings.Kind` is one of these.
+    RATE_LIMITED = (
+        "rate_limited",
+        "the provider or the sender limits the rate of calls; the account is paused",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    UNREACHABLE = (
+        "unreachable",
+        "the provider or the sender could not be reached; nothing was sent",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    TRANSIENT = (
+        "transient",
+        "the last call failed; it is repeated",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    AUTH = (
+        "auth",
+        "the credentials or the set-up of the account are refused; the account is stopped",
+        {JobState.WAITING: "correct the credentials, then `onboard account resume`"},
+        (InvitationState.WAITING,),
+    )
+    OUT_OF_CREDIT = (
+        "out_of_credit",
+        "the account has no credit left; the account is stopped",
+        {JobState.WAITING: "buy credit, or raise the account's `credits`, then `onboard account resume`"},
+        (InvitationState.WAITING,),
+    )
+    UNKNOWN = (
+        "unknown",
+        "it is not known whether the call was carried out",
+        {
+            JobState.WAITING: "nothing: the worker asks the provider what became of the call, and goes on",
+            JobState.HELD: "ask the provider whether a session was opened, and end what the error names, then"
+            " `onboard resolve` with --repeat or --abandon",
+        },
+        (InvitationState.WAITING, InvitationState.HELD),
+    )
+    CONFLICT = (
+        "conflict",
+        "the provider has a live session for the customer",
+        {
+            JobState.WAITING: "",
+            JobState.HELD: "wait until the provider's session has ended, then `onboard resolve` with --repeat",
+        },
+    )
+    BAD_INPUT = (
+        "bad_input",
+        "the data was refused",
+        {JobState.FAILED: "correct the data and import the customer in a new list"},
+        (InvitationState.FAILED,),
+    )
+    ATTEMPTS_SPENT = (
+        "attempts_spent",
+        "every attempt failed",
+        {JobState.FAILED: "`onboard retry` once the other side works again"},
+        (InvitationState.FAILED,),
+    )
+
+    # The row is stopped until a person decides.
+    SECOND_SESSION = (
+        "second_session",
+        "the provider opened a session although the customer has a live one",
+        {JobState.HELD: "let one of the two sessions expire, then `onboard resolve` with --repeat, or --abandon"},
+    )
+    CANNOT_DECRYPT = (
+        "cannot_open",
+        "no key of [encryption] keys decrypts the row",
+        {JobState.HELD: "put its key back into [encryption] keys, then `onboard resolve` with --repeat"},
+        (InvitationState.HELD,),
+    )
+    TEMPLATE = (
+        "template",
+        "the message could not be made from its template; nothing was sent",
+        {JobState.HELD: "correct the template, which `onboard check` names, then `onboard resolve` with --repeat"},
+        (InvitationState.HELD,),
+    )
+
+    # No message reaches the customer, or no session is wanted any more.
+    BOUNCED = (
+        "bounced",
+        "no message reached the customer: the addresses do not exist or refuse messages",
+        {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+        (InvitationState.BOUNCED,),
+    )
+    SUPPRESSED = (
+        "suppressed",
+        "none of the customer's addresses may be written to",
+        {
+            JobState.FAILED: f"{_OTHER_WAY}; `onboard suppress --check` shows the source of the entry, and once the"
+            " address may be written to again, `onboard retry`",
+            JobState.LAPSED: f"{_OTHER_WAY}, or import it with another address",
+        },
+        (InvitationState.SUPPRESSED,),
+    )
+    SESSION_FAILED = (
+        "session_failed",
+        "the session was cancelled or deleted at the provider, without a decision",
+        {JobState.FAILED: "see why the provider ended the session; `onboard retry` asks for another one"},
+    )
+    ERASED = (
+        "erased",
+        "the customer's personal data was erased",
+        {JobState.FAILED: "import the customer in a new list"},
+        (InvitationState.FAILED,),
+    )
+    REISSUES_SPENT = (
+        "reissues_spent",
+        "no more sessions are allowed for the customer ([reissue] most)",
+        {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+    )
+    MESSAGES_SPENT = (
+        "messages_spent",
+        "no more messages are allowed for the customer ([invitations] messages_per_customer)",
+        {JobState.LAPSED: f"{_OTHER_WAY}; a higher [invitations] messages_per_customer holds for a new list"},
+        (InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
+    )
+    REJECTED = (
+        "rejected",
+        "the line was refused at import",
+        {LineState.REJECTED: "correct the line and import it in a new list"},
+    )
+    DUPLICATE = ("duplicate", "an earlier line has the same customer; that line counts", {LineState.DUPLICATE: ""})
+
+    # The row has ended, or goes on, without a call of its own.
+    JOINED_SESSION = (
+        "joined_session",
+        "the customer had a live session; the row uses its link",
+        {JobState.ISSUED: ""},
+    )
+    ALREADY_FINISHED = (
+        "already_finished",
+        "the customer has finished for this purpose in another list",
+        {JobState.COMPLETED: ""},
+    )
+    CANCELLED = (
+        "cancelled",
+        "the batch or the job was cancelled",
+        {JobState.CANCELLED: ""},
+        (InvitationState.SUPERSEDED,),
+    )
+    ABANDONED = (
+        "abandoned",
+        "an operator gave up what was held, with `onboard resolve --abandon`",
+        {JobState.CANCELLED: ""},
+        (InvitationState.FAILED,),
+    )
+
+    # The message has no use, or needs no sending.
+    SENT_BY_PROVIDER = ("sent_by_provider", "the provider sent the link itself", None, (InvitationState.SENT,))
+    SESSION_ENDED = (
+        "session_ended",
+        "the session or the job ended before the message was sent",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    PASSED_OVER = ("passed_over", "the next reminder was due as well", None, (InvitationState.SUPERSEDED,))
+    NONE_LEFT = (
+        "none_left",
+        "the configuration has no such reminder any more",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    NOT_OPEN = (
+        "not_open",
+        "a reminder makes no sense: the customer is in review, or the job is not invited any more",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    NOT_REACHED = (
+        "not_reached",
+        "the first message did not reach the customer on this channel",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    LINK_ENDS_FIRST = (
+        "link_ends_first",
+        "the link would be too old at the time of the reminder",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+
+    # Why a session is not replaced; not stored.
+    ALIVE = ("alive", "the link still works, or its result may still come")
+    DAY_CAP = ("day_cap", "the account has opened its sessions of the day ([reissue] per_day)")
+    JOB_ENDED = ("ended", "the job is completed, lapsed, failed or cancelled")
+    SESSION_DECIDED = ("decided", "the provider has decided, or another session has replaced this one")
+    NOT_INVITED = ("not_invited", "the message is not sent yet: a link that is too old is replaced at its turn")
+
+    # Why a session was opened, besides STALE_LINK and SESSION_EXPIRED; not stored.
+    FIRST_SESSION = ("first", "the first session of the customer for this purpose")
+    SESSION_SUPERSEDED = ("session_superseded", "the session before it was replaced while its link still worked")
+
+
+# What a person does about a row in this state whose reason has no step of its own.
+STEPS: Mapping[JobState | LineState, str] = {
+    JobState.HELD: "find out what happened, then `onboard resolve` with --repeat or --abandon",
+    JobState.FAILED: "see the error; `onboard retry` once its cause is gone",
+}
+
+
+def known_reason(word: str) -> Reason | None:
+    """The reason that is stored as `word`; None for "" and for a word that this release does not have."""
+    try:
+        return Reason(word)
+    except ValueError:
+        return None
+
+
+def meaning_of(word: str) -> str:
+    """The sentence for a stored reason; of a word that this release does not have, the word itself."""
+    reason = known_reason(word)
+    return reason.meaning if reason is not None else word.replace("_", " ")
+
+
+def step_for(state: str, word: str) -> str:
+    """What a person does about a row in this state with this stored reason; "" where nothing is to be done."""
+    try:
+        of = LineState(state) if state in set(LineState) else JobState(state)
+    except ValueError:
+        return ""
+    reason = known_reason(word)
+    return (reason.jobs.get(of) if reason is not None else "") or STEPS.get(of, "")

@@ -1,0 +1,41 @@
+"""A wake-up says that something is due for an account, a channel or a target. The rows say what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+
+class Step(StrEnum):
+    """What is due."""
+
+    ISSUE = "issue"  # sessions of a provider account
+    INVITE = "invite"  # messages of a channel
+    PUBLISH = "publish"  # events to a target
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUp:
+    """Losing or repeating a wake-up changes when work is done, never what: the sweep sends another."""
+
+    step: Step
+    name: str
+
+    @classmethod
+    def issue(cls, account: str) -> Self:
+        return cls(Step.ISSUE, account)
+
+    @classmethod
+    def invite(cls, channel: str) -> Self:
+        return cls(Step.INVITE, channel)
+
+    @classmethod
+    def publish(cls, target: str) -> Self:
+        return cls(Step.PUBLISH, target)
+
+    def __str__(self) -> str:
+        return f"{self.step.value}:{self.name}"
+
+
+# Called after a commit with what the commit made due; returns at once.
+Wake = Callable[[WakeUp], object]

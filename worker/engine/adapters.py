@@ -1,0 +1,92 @@
+"""Builds the adapters that the configuration names: a provider for each account, a sender for each channel."""
+
+from email.utils import parseaddr
+
+from worker.foundation.clock import Clock
+from worker.http.client import OwnHttp
+from worker.providers.account import AccountUnusable
+from worker.providers.contract import Provider
+from worker.providers.parameters import check_parameters
+from worker.providers.registry import build_provider
+from worker.senders.contract import Sender
+from worker.senders.email import EmailSender
+from worker.senders.sms import TwilioSender
+from worker.settings import Settings, SettingsError
+
+UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
+
+
+def build_providers(settings: Settings) -> dict[str, Provider]:
+    """The providers by account. Raises SettingsError with all problems of all accounts."""
+    providers, problems = {}, []
+    for name, account in settings.accounts.items():
+        try:
+            providers[name] = build_provider(account)
+        except AccountUnusable as error:
+            problems.append(str(error))
+            continue
+        problems += [
+            f"accounts.{name}.parameters.{found.column.partition('.')[2] or found.column}: {found.problem}"
+            + (f"; {found.hint}" if found.hint else "")
+            for found in check_parameters(account.provider, account.parameters, account.dialect)
+        ]
+    if problems:
+        raise SettingsError(problems)
+    return providers
+
+
+def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
+    """The senders by channel. Build them on the loop that will use them."""
+    senders: dict[str, Sender] = {}
+    email, sms = settings.email, settings.sms
+    if email is not None:
+        senders["email"] = EmailSender(
+            host=email.host,
+            port=email.port,
+            tls=email.tls,
+            username=email.username or "",
+            password=email.password.reveal() if email.password else "",
+            from_=email.from_,
+            timeout=email.timeout,
+            connections=email.connections,
+            hold_unknown=email.on_unknown == "hold",
+            now=clock,
+        )
+    if sms is not None:
+        senders["sms"] = TwilioSender(
+            OwnHttp(),
+            base_url=sms.base_url,
+            account=sms.account,
+            token=sms.token,
+            from_=sms.from_,
+            timeout=sms.timeout,
+            callback=callback_address(settings.links.base_url, "sms"),
+            repeat_unknown=sms.on_unknown == "repeat",
+            now=clock,
+        )
+    return senders
+
+
+def configured_channels(settings: Settings) -> tuple[str, ...]:
+    """The channels that this configuration can send on."""
+    configured = {"email": settings.email, "sms": settings.sms}
+    return tuple(channel for channel, section in configured.items() if section is not None)
+
+
+def callback_address(base_url: str | None, channel: str) -> str:
+    """The address that a sender's provider reports to, as it is given to that provider; "" without a base_url."""
+    return f"{base_url.rstrip('/')}/callbacks/{channel}" if base_url else ""
+
+
+def sender_name(settings: Settings, channel: str) -> str:
+    """The sender's name in a message: for a text the name in `[sms]`, else that of the mails."""
+    email, sms = settings.email, settings.sms
+    if channel == "sms" and sms is not None and sms.sender_name:
+        return sms.sender_name
+    return display_name(email.from_) if email else UNNAMED
+
+
+def display_name(from_: str) -> str:
+    """The sender's name in a From address, or else the domain."""
+    name, address = parseaddr(from_)
+    return name or address.partition("@")[2]

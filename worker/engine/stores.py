@@ -1,0 +1,65 @@
+"""Builds the store's objects over one database."""
+
+from collections.abc import Callable
+
+from worker.foundation.keyring import Keyring
+from worker.providers.registry import webhook_peers
+from worker.settings import Settings
+from worker.store.base.database import Database
+from worker.store.inbox.inbox import Inboxes
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.issuing.record_results import Attempts
+from worker.store.limits.budgets import Budgets
+from worker.store.maintenance.due_work import Sweeps
+from worker.store.maintenance.expired_sessions import Expiring
+from worker.store.maintenance.takeover import Failover
+from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.fallback import DeliveryPolicy
+from worker.store.messages.record_results import Handovers
+from worker.store.onboarding.batches import Batches
+from worker.store.operators.decisions import Decisions
+from worker.store.operators.ledger import Ledger
+from worker.store.operators.report_rows import Facts
+from worker.store.privacy.erasure import Erasing
+from worker.store.privacy.inbox_retention import InboxRetention
+from worker.store.privacy.purge import Purging
+from worker.store.webhooks.delivery_updates import DeliveryUpdates
+from worker.store.webhooks.provider_updates import ProviderUpdates
+from worker.store.webhooks.webhook_list import WebhookList
+from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Webhooks
+
+
+class Stores:
+    """The store's objects of one process. They open no connection before they are used."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        keyring: Keyring,
+        *,
+        delivery: Callable[[], DeliveryPolicy],
+        jitter: Callable[[], float],
+    ) -> None:
+        """`delivery` returns what becomes of messages that come back; it is called for each chunk of webhooks."""
+        self.database, self.keyring = database, keyring
+        self.jobs = Jobs(database, keyring, jitter=jitter)
+        self.attempts = Attempts(database, keyring)
+        self.invitations = Invitations(database, keyring, jitter=jitter)
+        self.handovers = Handovers(database, keyring)
+        self.batches = Batches(database, keyring)
+        self.budgets = Budgets(database)
+        self.decisions = Decisions(database)
+        self.facts = Facts(database, keyring)
+        self.ledger = Ledger(database)
+        self.sweeps = Sweeps(database, jitter=jitter)
+        self.failover = Failover(database)
+        self.expiring = Expiring(database, keyring)
+        self.erasing, self.purging = Erasing(database), Purging(database)
+        self.inboxes = Inboxes(database, keyring)
+        self.inbox_retention = InboxRetention(database)
+        peers = webhook_peers(settings.accounts)
+        provider_updates = ProviderUpdates(keyring, peers, most_reissues=settings.reissue.most)
+        delivery_updates = DeliveryUpdates(keyring, delivery)
+        self.webhooks = Webhooks(database, keyring, {ACCOUNT: provider_updates, SENDER: delivery_updates})
+        self.webhook_list = WebhookList(database, keyring)
