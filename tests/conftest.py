@@ -1,4 +1,4 @@
-"""What tests of every layer share: a clock to move by hand, a key ring, and the services that a test stands on.
+"""Fixtures for all tests: a clock that tests move, a key ring, and the services that tests need.
 
 A service that cannot be reached skips the tests that need it, with the reason; with REQUIRE_SERVICES=1 it fails them.
 """
@@ -20,7 +20,7 @@ from worker.store.base import schema
 from worker.store.base.database import Database
 from worker.store.tables import Base
 
-# How long an example takes says more about the machine than about the code.
+# The duration of an example depends on the machine, so there is no deadline.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
@@ -31,9 +31,9 @@ AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
 
 class Statements(dict[Any, Any]):
-    """Statements as SQL, for every engine of one kind of database; SQLAlchemy keeps them for each engine apart.
+    """Compiled statements that all engines of one kind of database share; SQLAlchemy has one cache for each engine.
 
-    Nearly every test opens a database of its own, and would spend most of its time on making the same SQL again.
+    Nearly every test opens its own database, and would spend most of its time on compiling the same SQL again.
     """
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -57,7 +57,7 @@ def share_statements(connection: sa.Connection) -> None:
 
 
 class SetClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
@@ -71,7 +71,7 @@ class SetClock:
 
 
 def service_or_skip(name: str, reach: Callable[[], Any]) -> None:
-    """Go on when `reach` works; else skip, or fail where services are required. Addresses stay unnamed."""
+    """Return if `reach` works; else skip, or fail if services are required. Messages do not show addresses."""
     try:
         reach()
     except Exception as error:
@@ -93,7 +93,7 @@ def keyring() -> Keyring:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """A Redis database for tests; keys are the test's own to name and to remove."""
+    """A Redis database for tests. Each test removes its own keys."""
     import redis
 
     def ping() -> None:
@@ -106,7 +106,7 @@ def redis_url() -> str:
 
 @pytest.fixture(scope="session")
 def amqp_url() -> str:
-    """A RabbitMQ virtual host for tests; queues are the test's own to name and to remove."""
+    """A RabbitMQ virtual host for tests. Each test removes its own queues."""
     from kombu import Connection
 
     def connect() -> None:
@@ -142,7 +142,7 @@ def make_postgresql() -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def postgresql_url(make_postgresql: Callable[[], str]) -> str:
-    """A migrated database of this test process's own. Tests that use it without `database` empty it themselves."""
+    """A migrated database for this test process. A test that uses it without `database` empties it itself."""
     url = make_postgresql()
     migrated = Database(url)
     schema.upgrade(migrated)
@@ -156,13 +156,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("sqlite") / "template.db"
     migrated = Database(f"sqlite:///{file}")
     schema.upgrade(migrated)
-    migrated.close()  # the last connection brings the write-ahead log into the file
+    migrated.close()  # the last connection writes the write-ahead log into the file
     return file
 
 
 @pytest.fixture
 def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    """A migrated SQLite database of the test's own."""
+    """A migrated SQLite database for one test."""
     shutil.copyfile(sqlite_template, tmp_path / "onboarding.db")
     return f"sqlite:///{tmp_path / 'onboarding.db'}"
 
@@ -170,9 +170,9 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def empty_postgresql(postgresql_url: str) -> Iterator[Callable[[], None]]:
     """Removes every row of the test process's PostgreSQL database."""
-    # A connection that the server has ended meanwhile, as tests have it do, is made anew.
+    # Some tests make the server end connections: such a connection is replaced.
     engine = sa.create_engine(postgresql_url, pool_size=1, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
-    # For a few rows a tenth of TRUNCATE's time, which makes new files for every table and index. Sent as one.
+    # For a few rows DELETE needs a tenth of TRUNCATE's time, which makes new files for all tables. Sent as one.
     deletes = ";".join(str(sa.delete(table)) for table in reversed(Base.metadata.sorted_tables))
 
     def empty() -> None:
@@ -185,14 +185,14 @@ def empty_postgresql(postgresql_url: str) -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def empty_postgresql_url(postgresql_url: str, empty_postgresql: Callable[[], None]) -> str:
-    """The test process's PostgreSQL database, migrated and without a row."""
+    """The test process's PostgreSQL database, migrated and empty."""
     empty_postgresql()
     return postgresql_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated database without a row, on SQLite and on PostgreSQL."""
+    """A migrated, empty database, on SQLite and on PostgreSQL."""
     fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
     opened = Database(request.getfixturevalue(fixture))
     yield opened

@@ -1,4 +1,4 @@
-"""`.ci/run`: what it runs, in which order, and with which environment."""
+"""`.ci/run`: its commands, their order and their environment."""
 
 import os
 import re
@@ -15,7 +15,7 @@ SCRIPT = ROOT / ".ci/run"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout whose `make` only says how it was called, in a directory with a space in its name."""
+    """A checkout whose `make` only prints its arguments, in a directory with a space in its name."""
     place = tmp_path / "a place" / "checkout"
     (place / ".ci").mkdir(parents=True)
     shutil.copy(SCRIPT, place / ".ci/run")

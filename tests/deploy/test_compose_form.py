@@ -1,7 +1,7 @@
 """docker-compose.yml against the rules of the Compose specification, for the keys that it uses.
 
-Rules: https://github.com/compose-spec/compose-spec (05-services.md, 07-volumes.md). A key that is not known
-here fails, so that one with a typing error does, too.
+Rules: https://github.com/compose-spec/compose-spec (05-services.md, 07-volumes.md). An unknown key fails, so that a
+key with a typing error fails too.
 """
 
 import re
@@ -61,7 +61,7 @@ SERVICE: dict[str, Check] = {
     "build": is_text,
     "image": lambda value: is_text(value) and IMAGE.fullmatch(value) is not None,
     "command": is_texts,
-    # Strings alone: YAML would make a number or a boolean of what a program expects to be a word.
+    # Only strings: without quotes YAML would make a number or a boolean of some of them.
     "environment": lambda value: (
         isinstance(value, dict) and all(is_text(name) and isinstance(item, str) for name, item in value.items())
     ),
@@ -92,7 +92,7 @@ def test_at_the_top_there_is_only_what_compose_knows():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_service_has_only_keys_that_compose_knows_with_values_that_it_takes(name):
+def test_a_service_has_only_keys_and_values_that_compose_accepts(name):
     wrong = {key: value for key, value in services()[name].items() if key not in SERVICE or not SERVICE[key](value)}
 
     assert wrong == {}
@@ -106,7 +106,7 @@ def test_an_image_is_pinned_to_a_whole_version(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_service_says_whether_it_is_well_or_runs_once(name):
+def test_a_service_has_a_health_check_or_runs_once(name):
     service = services()[name]
 
     assert ("healthcheck" in service) != (service["restart"] == "no")
@@ -117,7 +117,7 @@ def test_a_service_waits_for_services_that_can_come_to_what_it_waits_for(name):
     everything = services()
     for other, dependency in everything[name].get("depends_on", {}).items():
         assert other in everything
-        # A service that a profile may leave out would keep this one from ever starting.
+        # This service would never start if a profile left the other one out.
         assert "profiles" not in everything[other]
         if dependency["condition"] == "service_healthy":
             assert "healthcheck" in everything[other]
@@ -144,7 +144,7 @@ def test_a_service_in_anothers_network_has_no_ports_or_name_of_its_own(name):
     kind, _, other = mode.partition(":")
     assert (kind, other in services()) == ("service", True)
     assert not {"ports", "hostname", "networks"} & set(service)
-    # The network is gone with the service that it belongs to.
+    # The network ends with the service that it belongs to.
     assert service["depends_on"][other] == {"condition": "service_healthy", "restart": True}
 
 
@@ -194,7 +194,7 @@ def test_an_unknown_form_of_variable_is_no_variable_to_this_test():
         fill_in("${A}", {})
 
 
-def test_compose_itself_takes_it(tmp_path: Path):
+def test_compose_itself_accepts_it(tmp_path: Path):
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("docker compose is not installed")

@@ -1,4 +1,4 @@
-"""docker-compose.yml against the code: its commands, ports, queues, and what its variables come to."""
+"""docker-compose.yml against the code: its commands, ports, queues and variables."""
 
 import shlex
 import stat
@@ -23,12 +23,12 @@ CONFIGURED = ["migrate", "worker", "beat", "bus", "web"]
 
 
 def ports_of_the_sandbox() -> dict[str, int]:
-    """What it listens on when it is told nothing."""
+    """The sandbox's default ports."""
     return {option.name: option.default for option in sandbox.params if option.name in ("port", "smtp_port")}
 
 
 def parsed(group: click.Command, words: list[str]) -> dict[str, object]:
-    """What Click makes of these words, down to the last command. Raises a click.UsageError."""
+    """The parameters that Click reads from these words, down to the last command. Raises click.UsageError."""
     context = group.make_context(group.name, list(words), resilient_parsing=False, ignore_unknown_options=False)
     while isinstance(context.command, click.Group):
         name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
@@ -38,7 +38,7 @@ def parsed(group: click.Command, words: list[str]) -> dict[str, object]:
 
 
 def celery_words(command: list[str]) -> tuple[click.Command, list[str]]:
-    """Celery's subcommand and its words; the application before it is ours."""
+    """Celery's subcommand and its arguments."""
     program, option, application, *rest = command
     assert (program, option, application) == ("celery", "-A", "worker.app")
     rest = [word for word in rest if word != "--quiet"]
@@ -46,7 +46,7 @@ def celery_words(command: list[str]) -> tuple[click.Command, list[str]]:
 
 
 def check_celery(command: list[str]) -> None:
-    """Every option is one of that command's. Not parsed: that would need the application, with a configuration."""
+    """Check that the command has every option. Parsing would need the application and its settings."""
     subcommand, words = celery_words(command)
     known = {option for parameter in subcommand.params for option in parameter.opts}
     assert known
@@ -58,7 +58,7 @@ def shell_words(check: list[str]) -> list[str]:
 
 
 def settings_of(name: str, tmp_path: Path, **environ: str):
-    """The configuration as this service reads it; the files lie elsewhere on this machine."""
+    """The configuration as this service reads it; on this machine the files have other paths."""
     service = services(environ)[name]
     config = service["environment"]["ONBOARDING_CONFIG"]
     (mount,) = [mount for mount in service["volumes"] if mount.split(":")[1] == config]
@@ -161,7 +161,7 @@ def test_beat_is_celerys():
     assert celery_words(command)[0].name == "beat"
 
 
-def test_the_worker_is_asked_by_its_own_name_whether_it_is_well():
+def test_the_workers_health_check_names_the_worker_itself():
     words = shell_words(services()["worker"]["healthcheck"]["test"])
     check_celery([word for word in words if word != "ping"])
 
@@ -186,11 +186,11 @@ def test_the_sandbox_listens_where_its_ports_are_published():
     assert f"http://127.0.0.1:{given['port']}/" in service["healthcheck"]["test"][-1]
 
 
-def test_web_listens_where_its_port_is_published_and_is_asked_there_whether_it_is_well(tmp_path):
+def test_web_listens_where_its_port_is_published_and_checked(tmp_path):
     service = services()["web"]
     (published,) = service["ports"]
     host, _, port = parsed(main_group, service["command"][1:])["bind"].rpartition(":")
-    assert not is_loopback(host)  # of its own network, where nothing else is
+    assert not is_loopback(host)  # only inside its own network
     assert published == f"127.0.0.1:{port}:{port}"
     assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
     (key,) = settings_of("web", tmp_path, EVENTS_KEY="a-key").web.event_keys
@@ -226,7 +226,7 @@ def test_the_first_start_makes_a_key_for_its_owner_alone_and_the_next_ones_keep_
 
 
 @pytest.mark.parametrize(("state", "code"), [("01", 0), ("0A", 1)], ids=["connected", "only listening"])
-def test_beat_is_well_while_it_has_a_connection(state, code, tmp_path):
+def test_beat_is_healthy_while_it_has_a_connection(state, code, tmp_path):
     kind, script = services()["beat"]["healthcheck"]["test"]
     table = tmp_path / "tcp"
     table.write_text(
@@ -239,7 +239,7 @@ def test_beat_is_well_while_it_has_a_connection(state, code, tmp_path):
     assert subprocess.run(["/bin/sh", "-c", script], check=False).returncode == code
 
 
-def test_the_shipped_list_is_where_the_first_lines_say_it_is():
+def test_the_shipped_list_is_at_the_path_of_the_first_lines():
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     (mount,) = [mount.split(":") for mount in services()["worker"]["volumes"] if ":/lists" in mount]
 

@@ -1,4 +1,4 @@
-"""The Dockerfile and what it may see, read line by line: no Docker engine is needed."""
+"""The Dockerfile and the files that it may read, checked line by line without a Docker engine."""
 
 import re
 
@@ -16,7 +16,7 @@ def all_of(kind: str) -> list[str]:
 
 
 def sources() -> set[str]:
-    """What is copied from the checkout."""
+    """The paths that are copied from the checkout."""
     return {word for rest in all_of("COPY") if "--from" not in rest for word in rest.split()[:-1]}
 
 

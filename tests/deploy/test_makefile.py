@@ -1,4 +1,4 @@
-"""The Makefile's promises: help for everything, clear words where something is missing, paths with spaces."""
+"""The Makefile: help for every target, clear messages if something is missing, paths with spaces."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(place: Path, *words: str, **environ: str) -> subprocess.CompletedProcess:
-    # Not what a make around these tests was told.
+    # Without the variables of a make that runs these tests.
     ours = ("CI", "REQUIRE_SERVICES", "LIST", "CONFIG", "PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     command = ["make", *words]
@@ -42,7 +42,7 @@ def stand_in(place: Path, name: str, script: str) -> Path:
 
 
 def prepared(place: Path) -> Path:
-    """As after `make test`, with programs that only say how they were called."""
+    """A checkout as after `make test`, with programs that only print their arguments."""
     for name in ("python", "onboard", "ruff", "lint-imports"):
         stand_in(place, f".venv/bin/{name}", f'echo "{name} $#:" "$@" "services=$REQUIRE_SERVICES"')
     (place / ".venv/.python").write_text(f"{place}\n")
@@ -65,7 +65,7 @@ def test_the_expected_targets_are_there():
     assert {"trial", "lock", "clean"} <= set(TARGETS)
 
 
-def test_run_without_a_list_says_how(checkout):
+def test_run_without_a_list_prints_an_example(checkout):
     ended = make(prepared(checkout), "run")
 
     assert ended.returncode != 0
@@ -73,7 +73,7 @@ def test_run_without_a_list_says_how(checkout):
     assert ended.stdout == ""
 
 
-def test_run_hands_over_paths_with_spaces_whole(checkout):
+def test_run_passes_paths_with_spaces_unchanged(checkout):
     ended = make(prepared(checkout), "run", "LIST=my list.csv", "CONFIG=my config.toml")
 
     assert ended.stdout.splitlines() == ["onboard 4: run my list.csv --config my config.toml services="]
@@ -107,15 +107,15 @@ def test_demo_and_record_start_the_modules_that_do_it(checkout):
     assert make(place, "record").stdout.startswith("python 2: -m tests.providers.record ")
 
 
-def test_chaos_hands_over_what_it_is_told(checkout):
+def test_chaos_passes_its_variables_as_options(checkout):
     place = prepared(checkout)
 
     assert make(place, "chaos").stdout.startswith("python 2: -m trials.chaos services=")
-    told = make(place, "chaos", "RUNS=10", "SEED=1", "BROKER=redis").stdout
-    assert told.startswith("python 8: -m trials.chaos --seed 1 --runs 10 --broker redis services=")
+    output = make(place, "chaos", "RUNS=10", "SEED=1", "BROKER=redis").stdout
+    assert output.startswith("python 8: -m trials.chaos --seed 1 --runs 10 --broker redis services=")
 
 
-def test_bench_says_when_there_is_nothing_to_measure(checkout):
+def test_bench_reports_a_checkout_without_benchmarks(checkout):
     place = prepared(checkout)
     assert "benchmarks" in make(place, "bench").stderr
     (place / "benchmarks").mkdir()

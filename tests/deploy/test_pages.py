@@ -1,4 +1,4 @@
-"""The pages that code, configuration and other pages point at."""
+"""The pages that code, configuration and other pages refer to."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_every_page_that_is_pointed_at_is_there():
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs/decisions").glob("*.md")), ids=lambda page: page.stem[:4])
-def test_a_decision_says_what_was_asked_chosen_paid_and_when_to_look_again(page):
+def test_a_decision_has_question_choice_cost_and_when_to_look_again(page):
     text = page.read_text(encoding="utf-8")
 
     assert re.match(rf"# {page.stem[:4]}\. \S", text)

@@ -1,4 +1,4 @@
-"""The built wheel, installed away from the checkout: everything that a command needs is inside."""
+"""The built wheel, installed outside the checkout: it has everything that a command needs."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from tests.deploy.compose_file import ROOT
 
 ENDS_WITHIN = 120.0  # seconds; reached only by what hangs
 pytestmark = pytest.mark.xdist_group("wheel")
-# Whatever a host project has under our names, reading it shows.
+# The host project's files with our names fail if they are read.
 HOSTS_OWN = 'raise SystemExit("the host\'s own file was read")\n'
 
 
@@ -30,7 +30,7 @@ def pip(*arguments: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Installed:
-    """A virtual environment with the wheel in it, and our dependencies from where the tests have them."""
+    """A virtual environment with the wheel, and with the dependencies of the tests' own environment."""
 
     wheel: Path
     folder: Path
@@ -51,14 +51,14 @@ class Installed:
 
 
 def clean(**environ: str) -> dict[str, str]:
-    """An environment that names neither the checkout nor a configuration."""
+    """An environment without the checkout and without a configuration."""
     ours = {name for name in os.environ if name.startswith(("PYTHON", "ONBOARDING", "CELERY"))}
     return {name: value for name, value in os.environ.items() if name not in ours} | environ
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Installed:
-    """Built and installed once, whichever of pytest's processes comes first."""
+    """The installed wheel. The first of pytest's processes builds and installs it."""
     shared = tmp_path_factory.getbasetemp()
     shared = shared if worker_id == "master" else shared.parent
     folder = shared / "wheel"
@@ -95,7 +95,7 @@ def sandbox(installed: Installed, tmp_path: Path) -> Iterator[tuple[str, ...]]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """A project with packages and files of its own under the names that we use."""
+    """A project with its own packages and files under the names that we use."""
     folder = tmp_path / "host"
     for name in ("worker", "migrations", "templates"):
         (folder / name).mkdir(parents=True)
@@ -106,7 +106,7 @@ def host(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_wheel_holds_the_package_and_nothing_beside_it(installed: Installed):
+def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     with zipfile.ZipFile(installed.wheel) as archive:
         names = set(archive.namelist())
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"worker", "onboarding_worker"}
@@ -120,7 +120,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(installed: Installed)
     assert any(re.match(r"worker/domain/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
 
 
-def test_it_says_what_it_is_and_what_it_needs(installed: Installed):
+def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
     with zipfile.ZipFile(installed.wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         metadata = archive.read(name).decode()
@@ -142,14 +142,14 @@ def test_what_runs_is_the_wheel_and_not_the_checkout(installed: Installed, tmp_p
     assert migrations.is_dir()
 
 
-def test_the_command_says_what_it_can_do(installed: Installed, tmp_path: Path):
+def test_the_command_prints_its_help(installed: Installed, tmp_path: Path):
     ended = installed.run(tmp_path, "onboard", "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "onboard init --sandbox" in ended.stdout
     assert installed.run(tmp_path, "onboard", "--version").returncode == 0
 
 
-def test_a_list_is_checked_run_and_reported_beside_a_host_projects_own_files(
+def test_a_list_is_checked_run_and_reported_next_to_a_host_projects_own_files(
     installed: Installed, sandbox: tuple[str, ...], host: Path
 ):
     ended = installed.run(host, "onboard", "init", "--sandbox", *sandbox)
@@ -169,7 +169,7 @@ def test_a_list_is_checked_run_and_reported_beside_a_host_projects_own_files(
 
 def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installed, host: Path):
     (host / "worker/__init__.py").unlink()
-    (host / "worker").rmdir()  # Celery looks where it is started first: there `celery -A worker.app` is theirs
+    (host / "worker").rmdir()  # Celery imports from its own directory first
     assert installed.run(host, "onboard", "init", "--sandbox").returncode == 0
     ended = installed.run(
         host, "python", "-m", "celery", "-A", "worker.app", "report", ONBOARDING_CONFIG="onboarding.toml"

@@ -1,4 +1,4 @@
-"""Accounts and requests that the provider tests share. Everybody in them is invented."""
+"""Accounts and requests that the provider tests share. All people in them are invented."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class PlainSecret:
 
 @dataclass(frozen=True)
 class PlainAccount:
-    """As the configuration would give it, with its defaults already filled in."""
+    """An account as the configuration gives it, with its defaults."""
 
     name: str
     provider: str
@@ -91,7 +91,7 @@ def kyb_account(**settings: Any) -> PlainAccount:
 
 
 def frankie_v1_account(**settings: Any) -> PlainAccount:
-    """With prefill none, where the configuration's default is all: so that what is personal is asked for."""
+    """An account with prefill none. The configuration's default is all; here a test asks for personal data itself."""
     return frankie_account(**{"name": "au-old", "provider": "frankieone-v1", **settings})
 
 
@@ -122,12 +122,12 @@ def company_request(parameters: Mapping[str, Any] | None = None, **fields: Any) 
 def request(
     parameters: Mapping[str, Any] | None = None, external_ref: str = "c0ffee00aa11", **fields: Any
 ) -> SessionRequest:
-    who = customer(**fields)
-    return SessionRequest(who, external_ref=external_ref, entity_id=who.entity_id, parameters=parameters or {})
+    person = customer(**fields)
+    return SessionRequest(person, external_ref=external_ref, entity_id=person.entity_id, parameters=parameters or {})
 
 
 def shown_of(person: Person) -> set[str]:
-    """Every form of the person's values that must be in nothing that people see."""
+    """Every form of the person's values that no message may show."""
     values = {person.email, person.phone, person.first_name, person.last_name, person.address}
     values |= {person.date_of_birth.isoformat()} if person.date_of_birth else set()
     return {form for value in values if value for form in (value, value.upper(), value.lower())}

@@ -1,4 +1,4 @@
-"""Answers as providers write them, and what those that open no session must become."""
+"""Answers of providers that open no session, and the expected problems."""
 
 import json
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ def answer(status: int, body: Any = None, **headers: str) -> HttpAnswer:
 
 @dataclass(frozen=True)
 class Bad:
-    """An answer that opens no session: its kind, and the provider's code and words that must be kept."""
+    """An answer that opens no session, with the expected kind, and the provider's code and text that must be kept."""
 
     answer: HttpAnswer
     kind: Kind
     code: str | None = None
-    says: str = ""
+    detail: str = ""

@@ -134,7 +134,7 @@ ENDPOINTS = {
         reference="7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77",
         lives=timedelta(hours=1, minutes=30),
         bad=FRANKIE_BAD,
-        broken_after_sending=Kind.TRANSIENT,  # the same token comes back: there is nothing to find out
+        broken_after_sending=Kind.TRANSIENT,  # the same call returns the same token
         repeatable=True,
     ),
     "fake": Endpoint(

@@ -1,4 +1,4 @@
-"""What FrankieOne's endpoints answer (providers.md 1.6 and 2.6, and the samples printed on its pages)."""
+"""Answers of FrankieOne's endpoints (providers.md 1.6 and 2.6, and the samples on its pages)."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 
 
-def frankie_says(status: int, code: str | None, message: str, *issues: tuple[str, str], **more: Any) -> HttpAnswer:
+def frankie_error(status: int, code: str | None, message: str, *issues: tuple[str, str], **more: Any) -> HttpAnswer:
     details = [{"issueLocation": location, "issue": issue} for location, issue in issues]
     named = {} if code is None else {"errorCode": code}
     return answer(status, {**named, "errorMsg": message, "details": details, "requestId": "01HM5XJ7VA", **more})
@@ -26,7 +26,7 @@ FRANKIE_OPENED = {
 }
 FRANKIE_BAD = {
     "bad entity": Bad(
-        frankie_says(
+        frankie_error(
             400,
             "API-0400,",
             "Multiple Errors: See Issues list",
@@ -37,39 +37,39 @@ FRANKIE_BAD = {
         "Multiple Errors: See Issues list (VALIDATE-entityId: entityId in path",
     ),
     "bad key": Bad(
-        frankie_says(401, "AUTH-0002,", "Unauthorized", ("request", "Invalid Authentication provided.")),
+        frankie_error(401, "AUTH-0002,", "Unauthorized", ("request", "Invalid Authentication provided.")),
         Kind.AUTH,
         "AUTH-0002",
         "Invalid Authentication provided.",
     ),
-    "no key": Bad(frankie_says(401, "AUTH-0401", "Unauthorized"), Kind.AUTH, "AUTH-0401", "Unauthorized"),
+    "no key": Bad(frankie_error(401, "AUTH-0401", "Unauthorized"), Kind.AUTH, "AUTH-0401", "Unauthorized"),
     "401 without a body": Bad(answer(401), Kind.AUTH),
-    "AUTH as 500": Bad(frankie_says(500, "AUTH-0500", "x"), Kind.AUTH, "AUTH-0500"),
-    "AUTH as 400": Bad(frankie_says(400, "AUTH-0001", "x"), Kind.AUTH),
-    "403 with AUTH": Bad(frankie_says(403, "AUTH-0403", "Forbidden"), Kind.AUTH),
+    "AUTH as 500": Bad(frankie_error(500, "AUTH-0500", "x"), Kind.AUTH, "AUTH-0500"),
+    "AUTH as 400": Bad(frankie_error(400, "AUTH-0001", "x"), Kind.AUTH),
+    "403 with AUTH": Bad(frankie_error(403, "AUTH-0403", "Forbidden"), Kind.AUTH),
     "403 without a code": Bad(answer(403, HTML), Kind.AUTH),
-    "403 of another kind": Bad(frankie_says(403, "VAL-0403", "http is not allowed"), Kind.BAD_INPUT, "VAL-0403"),
-    "no entity": Bad(frankie_says(404, "VAL-0404", "Not Found"), Kind.BAD_INPUT, "VAL-0404", "entity not found"),
-    "no entity as 400": Bad(frankie_says(400, "VAL-0404", "Not Found"), Kind.BAD_INPUT, None, "entity not found"),
+    "403 of another kind": Bad(frankie_error(403, "VAL-0403", "http is not allowed"), Kind.BAD_INPUT, "VAL-0403"),
+    "no entity": Bad(frankie_error(404, "VAL-0404", "Not Found"), Kind.BAD_INPUT, "VAL-0404", "entity not found"),
+    "no entity as 400": Bad(frankie_error(400, "VAL-0404", "Not Found"), Kind.BAD_INPUT, None, "entity not found"),
     "404": Bad(answer(404, HTML), Kind.BAD_INPUT, None, "entity not found"),
-    "422": Bad(frankie_says(422, "VAL-0422", "x", ("country", "bad")), Kind.BAD_INPUT, "VAL-0422", "country: bad"),
+    "422": Bad(frankie_error(422, "VAL-0422", "x", ("country", "bad")), Kind.BAD_INPUT, "VAL-0422", "country: bad"),
     "issues instead of details that are no list": Bad(answer(400, {"details": "x"}), Kind.BAD_INPUT),
-    "409": Bad(frankie_says(409, "API-0409", "Conflict."), Kind.CONFLICT, "API-0409", "Conflict."),
-    "VAL-0409": Bad(frankie_says(400, "VAL-0409", "Conflict."), Kind.CONFLICT),
-    "429": Bad(frankie_says(429, "API-0429", "Too Many Requests"), Kind.RATE_LIMITED),
+    "409": Bad(frankie_error(409, "API-0409", "Conflict."), Kind.CONFLICT, "API-0409", "Conflict."),
+    "VAL-0409": Bad(frankie_error(400, "VAL-0409", "Conflict."), Kind.CONFLICT),
+    "429": Bad(frankie_error(429, "API-0429", "Too Many Requests"), Kind.RATE_LIMITED),
     "418": Bad(answer(418), Kind.BAD_INPUT),
-    "a temporary number as 400": Bad(frankie_says(400, "API-0123", "x"), Kind.BAD_INPUT),
-    "500": Bad(frankie_says(500, "SYS-500", "Internal"), Kind.TRANSIENT, "SYS-500", "Internal"),
-    "500 with a temporary number": Bad(frankie_says(500, "CODE-0007", "x"), Kind.TRANSIENT),
+    "a temporary number as 400": Bad(frankie_error(400, "API-0123", "x"), Kind.BAD_INPUT),
+    "500": Bad(frankie_error(500, "SYS-500", "Internal"), Kind.TRANSIENT, "SYS-500", "Internal"),
+    "500 with a temporary number": Bad(frankie_error(500, "CODE-0007", "x"), Kind.TRANSIENT),
     "502": Bad(answer(502, HTML), Kind.TRANSIENT),
-    "503": Bad(frankie_says(503, "SYS-0503", "Service Unavailable"), Kind.TRANSIENT),
+    "503": Bad(frankie_error(503, "SYS-0503", "Service Unavailable"), Kind.TRANSIENT),
     "504": Bad(answer(504), Kind.TRANSIENT),
     "507": Bad(answer(507), Kind.TRANSIENT),
     "408": Bad(answer(408), Kind.TRANSIENT),
     "redirect": Bad(answer(301, location="https://frankie.one/"), Kind.AUTH),
     "html": Bad(answer(200, HTML), Kind.TRANSIENT, None, "not JSON"),
     "no token": Bad(answer(200, {**FRANKIE_OPENED, "token": ""}), Kind.TRANSIENT, None, "no token"),
-    "a code that is none": Bad(frankie_says(400, "whatever", "x"), Kind.BAD_INPUT),
+    "a code that is none": Bad(frankie_error(400, "whatever", "x"), Kind.BAD_INPUT),
     "a code that is an object": Bad(answer(400, {"errorCode": {"a": 1}, "errorMsg": ["x"]}), Kind.BAD_INPUT),
 }
 
@@ -84,8 +84,8 @@ V1_OPENED = {
 }
 
 
-def v1_says(bad: Bad) -> Bad:
-    """The same refusal in the words of the first API family, which calls details issues."""
+def v1_form(bad: Bad) -> Bad:
+    """The same refusal in the first API family, where `details` has the name `issues`."""
     found = json.loads(bad.answer.body) if bad.answer.body.startswith(b"{") else None
     if not isinstance(found, dict) or "details" not in found:
         return bad
@@ -93,13 +93,13 @@ def v1_says(bad: Bad) -> Bad:
     return replace(bad, answer=HttpAnswer(bad.answer.status, bad.answer.headers, json.dumps(found).encode()))
 
 
-V1_BAD = {name: v1_says(bad) for name, bad in FRANKIE_BAD.items()} | {
+V1_BAD = {name: v1_form(bad) for name, bad in FRANKIE_BAD.items()} | {
     "details instead of issues": FRANKIE_BAD["422"],
     "a token that is a list": Bad(
         answer(200, {**V1_OPENED, "token": ["t"]}), Kind.TRANSIENT, None, "token in the answer is not a string"
     ),
 }
-# Without an entityId a call that may have been carried out may have made an entity.
+# Without an entityId, a call with an unknown outcome may have created an entity.
 OUTCOME_UNKNOWN = (
     "500",
     "500 with a temporary number",

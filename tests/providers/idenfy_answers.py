@@ -1,4 +1,4 @@
-"""What iDenfy's endpoints answer (providers.md 3.5, 4.4 and 5.6, and the samples printed on its pages)."""
+"""Answers of iDenfy's endpoints (providers.md 3.5, 4.4 and 5.6, and the samples on its pages)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 
 
-def idenfy_says(status: int, identifier: str | None, message: Any, **more: Any) -> HttpAnswer:
+def idenfy_error(status: int, identifier: str | None, message: Any, **more: Any) -> HttpAnswer:
     named = {} if identifier is None else {"identifier": identifier}
     return answer(status, {**named, "message": message, **more})
 
@@ -27,62 +27,62 @@ IDENFY_OPENED = {
 NO_CREDIT = "Partner reached token limit. Contact sales to raise it."
 IDENFY_BAD = {
     "TOO_MANY_REQUESTS as 400": Bad(
-        idenfy_says(400, "TOO_MANY_REQUESTS", "Requests per hour limit."), Kind.RATE_LIMITED, "TOO_MANY_REQUESTS"
+        idenfy_error(400, "TOO_MANY_REQUESTS", "Requests per hour limit."), Kind.RATE_LIMITED, "TOO_MANY_REQUESTS"
     ),
     "TOO_MANY_REQUESTS as 429": Bad(
-        idenfy_says(429, "TOO_MANY_REQUESTS", "Slow down."), Kind.RATE_LIMITED, "TOO_MANY_REQUESTS", "Slow down."
+        idenfy_error(429, "TOO_MANY_REQUESTS", "Slow down."), Kind.RATE_LIMITED, "TOO_MANY_REQUESTS", "Slow down."
     ),
     "429 of a gateway": Bad(answer(429, HTML), Kind.RATE_LIMITED),
-    "401": Bad(idenfy_says(401, None, "Invalid API key or secret."), Kind.AUTH, None, "Invalid API key or secret."),
+    "401": Bad(idenfy_error(401, None, "Invalid API key or secret."), Kind.AUTH, None, "Invalid API key or secret."),
     "401 without a body": Bad(answer(401), Kind.AUTH),
-    "UNAUTHORIZED as 400": Bad(idenfy_says(400, "UNAUTHORIZED", "No."), Kind.AUTH, "UNAUTHORIZED"),
+    "UNAUTHORIZED as 400": Bad(idenfy_error(400, "UNAUTHORIZED", "No."), Kind.AUTH, "UNAUTHORIZED"),
     "AUTHENTICATION_FAILED": Bad(
-        idenfy_says(401, "AUTHENTICATION_FAILED", {"detail": "Bad key.", "completed": False}, severity="SEVERE"),
+        idenfy_error(401, "AUTHENTICATION_FAILED", {"detail": "Bad key.", "completed": False}, severity="SEVERE"),
         Kind.AUTH,
         "AUTHENTICATION_FAILED",
         "Bad key.",
     ),
-    "403": Bad(idenfy_says(403, None, "Partner inactive."), Kind.AUTH, None, "Partner inactive."),
-    "402": Bad(idenfy_says(402, None, "Insufficient funds."), Kind.OUT_OF_CREDIT, None, "Insufficient funds."),
-    "token limit": Bad(idenfy_says(400, "PERMISSIONS_ERROR", NO_CREDIT), Kind.OUT_OF_CREDIT, "PERMISSIONS_ERROR"),
-    "token limit as 403": Bad(idenfy_says(403, "PERMISSIONS_ERROR", NO_CREDIT), Kind.OUT_OF_CREDIT),
-    "token limit without identifier": Bad(idenfy_says(400, None, NO_CREDIT), Kind.OUT_OF_CREDIT),
+    "403": Bad(idenfy_error(403, None, "Partner inactive."), Kind.AUTH, None, "Partner inactive."),
+    "402": Bad(idenfy_error(402, None, "Insufficient funds."), Kind.OUT_OF_CREDIT, None, "Insufficient funds."),
+    "token limit": Bad(idenfy_error(400, "PERMISSIONS_ERROR", NO_CREDIT), Kind.OUT_OF_CREDIT, "PERMISSIONS_ERROR"),
+    "token limit as 403": Bad(idenfy_error(403, "PERMISSIONS_ERROR", NO_CREDIT), Kind.OUT_OF_CREDIT),
+    "token limit without identifier": Bad(idenfy_error(400, None, NO_CREDIT), Kind.OUT_OF_CREDIT),
     "dummyStatus": Bad(
-        idenfy_says(400, "PERMISSIONS_ERROR", "This endpoint is not available for this environment."),
+        idenfy_error(400, "PERMISSIONS_ERROR", "This endpoint is not available for this environment."),
         Kind.AUTH,
         "PERMISSIONS_ERROR",
         "not available",
     ),
-    "PERMISSIONS_ERROR": Bad(idenfy_says(400, "PERMISSIONS_ERROR", "Missing: review_failed_edit."), Kind.AUTH),
-    "PARTNER_CONTRACT_ERROR": Bad(idenfy_says(400, "PARTNER_CONTRACT_ERROR", "No AML."), Kind.AUTH),
-    "INTERNAL_ERROR": Bad(idenfy_says(500, "INTERNAL_ERROR", "Unhandled."), Kind.TRANSIENT, "INTERNAL_ERROR"),
-    "INTERNAL_ERROR as 400": Bad(idenfy_says(400, "INTERNAL_ERROR", "Unhandled."), Kind.TRANSIENT),
+    "PERMISSIONS_ERROR": Bad(idenfy_error(400, "PERMISSIONS_ERROR", "Missing: review_failed_edit."), Kind.AUTH),
+    "PARTNER_CONTRACT_ERROR": Bad(idenfy_error(400, "PARTNER_CONTRACT_ERROR", "No AML."), Kind.AUTH),
+    "INTERNAL_ERROR": Bad(idenfy_error(500, "INTERNAL_ERROR", "Unhandled."), Kind.TRANSIENT, "INTERNAL_ERROR"),
+    "INTERNAL_ERROR as 400": Bad(idenfy_error(400, "INTERNAL_ERROR", "Unhandled."), Kind.TRANSIENT),
     "500": Bad(answer(500, HTML), Kind.TRANSIENT),
     "503": Bad(answer(503, HTML), Kind.TRANSIENT),
     "BAD_VALUE": Bad(
-        idenfy_says(400, "BAD_VALUE", "Field 'sessionLength' must be an integer."),
+        idenfy_error(400, "BAD_VALUE", "Field 'sessionLength' must be an integer."),
         Kind.BAD_INPUT,
         "BAD_VALUE",
         "Field 'sessionLength' must be an integer.",
     ),
-    "MISSING_VALUE": Bad(idenfy_says(400, "MISSING_VALUE", "clientId"), Kind.BAD_INPUT, "MISSING_VALUE"),
-    "VALIDATION_ERROR": Bad(idenfy_says(400, "VALIDATION_ERROR", "x"), Kind.BAD_INPUT, "VALIDATION_ERROR"),
-    "JSON_ERROR": Bad(idenfy_says(400, "JSON_ERROR", "x"), Kind.BAD_INPUT, "JSON_ERROR"),
-    "ENCODING_ERROR": Bad(idenfy_says(400, "ENCODING_ERROR", "x"), Kind.BAD_INPUT, "ENCODING_ERROR"),
-    "METHOD_NOT_ALLOWED": Bad(idenfy_says(405, "METHOD_NOT_ALLOWED", "x"), Kind.AUTH, "METHOD_NOT_ALLOWED"),
+    "MISSING_VALUE": Bad(idenfy_error(400, "MISSING_VALUE", "clientId"), Kind.BAD_INPUT, "MISSING_VALUE"),
+    "VALIDATION_ERROR": Bad(idenfy_error(400, "VALIDATION_ERROR", "x"), Kind.BAD_INPUT, "VALIDATION_ERROR"),
+    "JSON_ERROR": Bad(idenfy_error(400, "JSON_ERROR", "x"), Kind.BAD_INPUT, "JSON_ERROR"),
+    "ENCODING_ERROR": Bad(idenfy_error(400, "ENCODING_ERROR", "x"), Kind.BAD_INPUT, "ENCODING_ERROR"),
+    "METHOD_NOT_ALLOWED": Bad(idenfy_error(405, "METHOD_NOT_ALLOWED", "x"), Kind.AUTH, "METHOD_NOT_ALLOWED"),
     "404": Bad(answer(404, HTML), Kind.AUTH),
     "405": Bad(answer(405), Kind.AUTH),
     "400 of the framework": Bad(answer(400, {"locale": ["Not a language."]}), Kind.BAD_INPUT, None, "Not a language."),
-    "400 without identifier": Bad(idenfy_says(400, None, "No."), Kind.BAD_INPUT, None, "No."),
-    "400 with an identifier of tomorrow": Bad(idenfy_says(400, "NEW_ERROR", "x"), Kind.BAD_INPUT, "NEW_ERROR"),
+    "400 without identifier": Bad(idenfy_error(400, None, "No."), Kind.BAD_INPUT, None, "No."),
+    "400 with an identifier of tomorrow": Bad(idenfy_error(400, "NEW_ERROR", "x"), Kind.BAD_INPUT, "NEW_ERROR"),
     "422": Bad(answer(422), Kind.BAD_INPUT),
-    "409": Bad(idenfy_says(409, None, "Active session."), Kind.CONFLICT),
-    "TOKEN_NOT_VALID": Bad(idenfy_says(400, "TOKEN_NOT_VALID", "Active session."), Kind.CONFLICT, "TOKEN_NOT_VALID"),
+    "409": Bad(idenfy_error(409, None, "Active session."), Kind.CONFLICT),
+    "TOKEN_NOT_VALID": Bad(idenfy_error(400, "TOKEN_NOT_VALID", "Active session."), Kind.CONFLICT, "TOKEN_NOT_VALID"),
     "redirect": Bad(answer(307, location="https://ivs.idenfy.com/other/"), Kind.AUTH),
     "408": Bad(answer(408), Kind.UNKNOWN),
     "502": Bad(answer(502, HTML), Kind.UNKNOWN),
     "504": Bad(answer(504, HTML), Kind.UNKNOWN),
-    "504 that names an error": Bad(idenfy_says(504, "INTERNAL_ERROR", "Unhandled."), Kind.UNKNOWN),
+    "504 that names an error": Bad(idenfy_error(504, "INTERNAL_ERROR", "Unhandled."), Kind.UNKNOWN),
     "520 of a gateway": Bad(answer(520, HTML), Kind.UNKNOWN),
     "html": Bad(answer(200, HTML), Kind.UNKNOWN, None, "not JSON"),
     "empty": Bad(answer(201), Kind.UNKNOWN),
@@ -97,11 +97,11 @@ IDENFY_BAD = {
     "a token of another kind": Bad(
         answer(201, {**IDENFY_OPENED, "tokenType": "DOCUMENT"}), Kind.UNKNOWN, None, "tokenType in the answer"
     ),
-    "an error as 200": Bad(idenfy_says(200, "BAD_VALUE", "x"), Kind.UNKNOWN),
+    "an error as 200": Bad(idenfy_error(200, "BAD_VALUE", "x"), Kind.UNKNOWN),
 }
 
 
-# What iDenfy's endpoints refuse they refuse alike; only what opens a session differs.
+# All of iDenfy's endpoints have the same error answers; only the answers that open a session differ.
 IDENFY_REFUSES = {name: bad for name, bad in IDENFY_BAD.items() if not 200 <= bad.answer.status < 300}
 
 OPENAPI_OPENED = {

@@ -1,4 +1,4 @@
-"""Cassettes: the bytes of a call as they were on the wire, without secrets, wherever they were recorded.
+"""Cassettes: the bytes of recorded calls, without secrets.
 
 Requests are rewritten to the provider's production host before they are recorded and before they are looked
 up, so that a cassette replays for every base_url and port.
@@ -35,7 +35,7 @@ from worker.sandbox.faults import Fault
 CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"
 SCRUBBED_HEADERS = ("authorization", "api_key", "X-Frankie-CustomerID", "X-Frankie-CustomerChildID")
-# Fields of answers that hold a secret, a code or an id of the account that was recorded from.
+# Fields of answers that have a secret, a code or an id of the recorded account.
 LINKS = ("redirectUrl", "sessionUrl")
 SCRUBBED_FIELDS = frozenset(
     ["authToken", "tokenString", "token", "digitString", "applicantId", "requestId", "scanRef", "entityId", *LINKS]
@@ -78,7 +78,7 @@ class Case:
 
     @property
     def family(self) -> str:
-        """Whose credentials it needs, and where the sandbox has it."""
+        """The provider: it decides the credentials and the path in the sandbox."""
         return self.endpoint.partition("-")[0]
 
     def provider(self, **settings: Any) -> Provider:
@@ -181,7 +181,7 @@ CASES = (
 
 
 class _Commented:
-    """YAML that begins by saying what it was recorded from."""
+    """YAML whose first comment names the source of the recording."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -229,7 +229,7 @@ def _public_response(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def scrubbed(body: Any) -> Any:
-    """An answer's body without secrets and ids, in whichever form the recorder hands it over."""
+    """An answer's body without secrets and ids, in any form of the recorder."""
     if isinstance(body, str):
         return scrubbed(body.encode()).decode()
     if isinstance(body, bytes):

@@ -1,4 +1,4 @@
-"""Adapter, transport and sandbox together: each recorded case live, and the breaks that no cassette can hold."""
+"""Adapter, transport and sandbox together: each recorded case live, and broken connections, which no cassette has."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200",
 
 
 async def results(case: Case, within: timedelta = LONG, **options):
-    """What the case's calls come to at a sandbox with its options and these."""
+    """The results of the case's calls, at a sandbox with the case's options and these."""
     async with (
         Sandbox(SandboxOptions(clock=lambda: NOW, seed=1, **{**case.sandbox, **options})) as sandbox,
         open_http_session() as session,
@@ -72,7 +72,7 @@ async def test_frankieones_first_family_gives_another_token_for_the_same_entity(
     assert first.references["entityId"] == again.references["entityId"] == ENTITY
 
 
-async def test_an_entity_that_was_made_is_told_and_is_a_new_one_each_time():
+async def test_the_answer_names_the_entity_and_it_is_a_new_one_each_time():
     case = next(case for case in CASES if case.endpoint == "frankieone-v1" and case.name == "created-200")
 
     first, again = await results(replace(case, calls=2))
@@ -97,7 +97,7 @@ async def test_a_rate_limit_of_the_sandbox_says_how_long_to_wait():
         ("frankieone-v2", Kind.TRANSIENT),
     ],
 )
-async def test_a_call_that_breaks_is_in_doubt_where_repeating_costs(endpoint, kind, fault):
+async def test_a_call_that_breaks_has_an_unknown_outcome_if_repeating_costs(endpoint, kind, fault):
     within = timedelta(milliseconds=150) if fault == "hang" else LONG
 
     result = (await results(CREATED[endpoint], within, faults=(Fault(fault, 1.0),)))[-1]

@@ -112,7 +112,7 @@ def test_retry_after_is_seconds_or_a_date_and_bounded(header, wait):
 
 
 @pytest.mark.parametrize("header", ["", "0", "-5", "soon", "NaN", "1e9", "Fri, 20 Nov 2026 07:59:59 GMT", "٣", "\x00"])
-def test_a_retry_after_that_says_nothing_is_none(header):
+def test_a_retry_after_that_cannot_be_read_is_none(header):
     assert retry_after({"retry-after": header}, NOW) is None
 
 
@@ -121,7 +121,7 @@ def test_no_retry_after_is_none():
 
 
 @given(st.text())
-def test_whatever_retry_after_says_the_wait_is_none_or_within_a_day(header):
+def test_for_every_retry_after_the_wait_is_none_or_within_a_day(header):
     wait = retry_after({"retry-after": header}, NOW)
 
     assert wait is None or timedelta(0) < wait <= LONGEST_WAIT

@@ -1,4 +1,4 @@
-"""What adapters put on the wire, and make of what comes back, pinned by recorded calls."""
+"""The adapters' requests, and their reading of the answers, checked against recorded calls."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ cases = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.endpoint
 
 
 async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
-    """The answer to the last of the case's calls. A request other than the recorded one comes back as Broken."""
+    """The answer to the last of the case's calls. A request that differs from the recorded one gives Broken."""
     provider = case.provider(**settings)
     async with open_http_session() as session:
         with tape().use_cassette(str(case.path), allow_playback_repeats=False):
@@ -107,13 +107,13 @@ def _holds_no_secret(body: str | bytes) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda b: b, json.dumps, lambda b: json.dumps(b).encode(), lambda b: [b]])
-def test_scrubbing_takes_whatever_form_a_body_has(wrap):
+def test_scrubbing_accepts_every_form_of_body(wrap):
     body = {"authToken": "tk-1", "more": [{"token": "tk-2"}], "expiryTime": 5, "digitString": None}
 
-    said = str(scrubbed(wrap(body)))
+    shown = str(scrubbed(wrap(body)))
 
-    assert "tk-" not in said
-    assert "expiryTime" in said
+    assert "tk-" not in shown
+    assert "expiryTime" in shown
 
 
 @pytest.mark.parametrize("body", [None, b"", "", b"<html>", 5])

@@ -81,7 +81,7 @@ def test_an_entity_that_is_known_is_always_named():
 
 
 @pytest.mark.parametrize("consent", [None, False])
-def test_consent_is_not_claimed_for_who_has_not_given_it(consent):
+def test_consent_is_not_sent_for_a_customer_who_has_not_given_it(consent):
     sent = body(consent=consent)
 
     assert "consent" not in sent
@@ -149,12 +149,12 @@ def test_without_any_entity_the_applicant_is_the_reference():
         ({"sms_sent": None}, False),
     ],
 )
-def test_a_text_message_that_frankieone_sent_itself_is_told_in_either_spelling(answered, sent):
+def test_a_text_message_that_frankieone_sent_itself_is_read_in_either_spelling(answered, sent):
     assert opened(**answered).sms_sent is sent
 
 
 @pytest.mark.parametrize("expiry", [None, "", "in an hour", 1795161600, "2026-11-20"])
-def test_without_a_readable_expiry_a_token_is_taken_to_live_an_hour(expiry):
+def test_without_a_readable_expiry_a_token_lives_an_hour(expiry):
     session = opened(tokenExpiry=expiry)
 
     assert (session.expires_at, session.expiry_source) == (NOW + FALLBACK_LIFETIME, ExpirySource.FALLBACK)
@@ -208,7 +208,7 @@ def test_the_link_is_the_accounts_with_the_token_quoted():
 
 
 @pytest.mark.parametrize("key", ["link", "customer_id", "api_key"])
-def test_an_account_whose_sessions_nobody_could_open_does_not_start(key):
+def test_an_account_whose_sessions_could_not_be_opened_does_not_start(key):
     with pytest.raises(AccountUnusable) as caught:
         FrankieOneV1(frankie_v1_account(**{key: None}))
 

@@ -110,7 +110,7 @@ def test_the_expiry_is_the_answers_also_when_it_has_passed(written, time):
 
 
 @pytest.mark.parametrize("written", [None, "", "soon", 1764000000, True, "2026-11-20", "9999-12-31T00:00:00Z"])
-def test_without_a_readable_expiry_a_token_is_taken_to_live_an_hour(written):
+def test_without_a_readable_expiry_a_token_lives_an_hour(written):
     session = opened(tokenExpiry=written)
 
     assert (session.expires_at, session.expiry_source) == (NOW + FALLBACK_LIFETIME, ExpirySource.FALLBACK)
@@ -143,9 +143,9 @@ def test_vendor_parameters_are_kept_as_texts():
     assert opened(vendorParameters=["a"]).vendor_parameters == {}
 
 
-@pytest.mark.parametrize(("said", "sent"), [(True, True), (False, False), (None, False), ("true", False), (1, False)])
-def test_a_text_message_that_frankieone_sent_itself_is_told(said, sent):
-    assert opened(smsSent=said).sms_sent is sent
+@pytest.mark.parametrize(("flag", "sent"), [(True, True), (False, False), (None, False), ("true", False), (1, False)])
+def test_a_text_message_that_frankieone_sent_itself_is_read(flag, sent):
+    assert opened(smsSent=flag).sms_sent is sent
 
 
 def test_the_link_is_the_accounts_with_the_token_quoted():
@@ -156,7 +156,7 @@ def test_the_link_is_the_accounts_with_the_token_quoted():
     assert session.link == f"https://verify.example.com/{ENTITY}/C-88123#token=a%2Fb%2Bc%3D"
 
 
-def test_a_vendors_long_token_is_taken():
+def test_a_vendors_long_token_is_accepted():
     token = "eyJ" + "a" * 3000
 
     assert opened(token=token).token == token
@@ -191,12 +191,12 @@ def test_an_entity_id_in_capitals_is_a_uuid():
 
 
 def test_every_secret_is_read_again():
-    key, who, child = (PlainSecret(name, ["new"]) for name in ("key", "customer", "child"))
+    key, customer, child = (PlainSecret(name, ["new"]) for name in ("key", "customer", "child"))
 
-    provider = FrankieOneV2(frankie_account(api_key=key, customer_id=who, customer_child_id=child))
+    provider = FrankieOneV2(frankie_account(api_key=key, customer_id=customer, customer_child_id=child))
 
     assert provider.reload_credentials()
-    assert {key.reveal(), who.reveal(), child.reveal()} == {"new"}
+    assert {key.reveal(), customer.reveal(), child.reveal()} == {"new"}
     assert not provider.reload_credentials()
 
 
@@ -209,7 +209,7 @@ def test_every_secret_is_read_again():
         ({"link": "https://elsewhere.example/#{token}"}, "link"),
     ],
 )
-def test_an_account_whose_sessions_nobody_could_open_does_not_start(settings, key):
+def test_an_account_whose_sessions_could_not_be_opened_does_not_start(settings, key):
     with pytest.raises(AccountUnusable) as caught:
         FrankieOneV2(frankie_account(**settings))
 

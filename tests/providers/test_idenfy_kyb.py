@@ -118,13 +118,13 @@ def test_an_answer_that_does_not_say_whether_it_is_valid_is():
 
 def test_a_message_that_is_an_object_and_errors_by_field_are_both_shown():
     provider = IdenfyKyb(kyb_account())
-    said = {"identifier": "AUTHENTICATION_FAILED", "message": {"detail": "Bad key.", "completed": False}}
+    error = {"identifier": "AUTHENTICATION_FAILED", "message": {"detail": "Bad key.", "completed": False}}
     fields = {"flow": ["Must be a valid UUID."], "tags": ["Too many."]}
 
     def read(status, body):
         return provider.read(answer(status, body), company_request(), issued_at=NOW, now=NOW)
 
-    assert (read(401, said).kind, read(401, said).detail) == (Kind.AUTH, "HTTP 401 AUTHENTICATION_FAILED: Bad key.")
+    assert (read(401, error).kind, read(401, error).detail) == (Kind.AUTH, "HTTP 401 AUTHENTICATION_FAILED: Bad key.")
     assert read(400, fields).kind is Kind.BAD_INPUT
     assert "flow: Must be a valid UUID.; tags: Too many." in read(400, fields).detail
 
@@ -167,7 +167,7 @@ def test_five_tags_in_all_are_fine():
     ("settings", "key"),
     [({"api_secret": None}, "api_secret"), ({"link_hosts": ("ivs.idenfy.com",)}, "link_hosts")],
 )
-def test_an_account_whose_forms_nobody_could_open_does_not_start(settings, key):
+def test_an_account_whose_forms_could_not_be_opened_does_not_start(settings, key):
     with pytest.raises(AccountUnusable) as caught:
         IdenfyKyb(kyb_account(**settings))
 

@@ -173,7 +173,7 @@ def test_without_any_the_providers_own_default_counts():
     assert opened(account={"lifetime": None}, expiryTime=None).expires_at == NOW + DAY
 
 
-def test_a_short_life_is_told_as_it_is():
+def test_a_short_life_is_read_as_it_is():
     session = opened(expiryTime=1)
 
     assert (session.expires_at, session.expiry_source) == (NOW + timedelta(seconds=1), ExpirySource.ANSWER)
@@ -197,7 +197,7 @@ def test_the_accounts_own_link_wins():
     assert session.link == "https://v.test/a1c3e5f7-0000-11ee-8d55-123456789abc/C-88123?t=a%2Fb"
 
 
-def test_a_token_that_no_link_can_hold_leaves_the_session_in_doubt():
+def test_a_token_that_no_link_can_hold_leaves_an_unknown_outcome():
     problem = opened(authToken="ü" * 4000, redirectUrl=None)
 
     assert problem == Problem(
@@ -293,7 +293,7 @@ def test_both_secrets_are_read_again_even_when_the_first_has_changed():
         ({"link": "https://other.example.com/{token}", "link_hosts": ("verify.example.com",)}, "link"),
     ],
 )
-def test_an_account_whose_sessions_nobody_could_open_does_not_start(settings, key):
+def test_an_account_whose_sessions_could_not_be_opened_does_not_start(settings, key):
     with pytest.raises(AccountUnusable) as caught:
         IdenfyKyc(idenfy_account(**settings))
 

@@ -1,4 +1,4 @@
-"""iDenfy KYC in the form of its OpenAPI document: how the request is nested, and answers read by what is in them."""
+"""iDenfy KYC in the form of its OpenAPI document: the nested request, and the reading of its answers."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Every endpoint lists what it has opened for a customer, or says why a lost answer cannot be looked up."""
+"""Every endpoint lists a customer's sessions, or has the reason why a lost answer cannot be reconciled."""
 
 import json
 
@@ -130,7 +130,7 @@ def test_a_status_that_is_no_word_is_not_shown(make):
         (answer(500), Kind.TRANSIENT),
         (answer(502), Kind.TRANSIENT),
         (answer(200, HTML), Kind.TRANSIENT),
-        # That this account may not list says nothing about its tokens: they must not stop for it.
+        # An account that may not list can still open sessions, so it must not stop.
         (answer(403), Kind.BAD_INPUT),
         (answer(404), Kind.BAD_INPUT),
         (answer(405), Kind.BAD_INPUT),

@@ -14,12 +14,12 @@ def test_the_providers_own_words_are_kept():
 
 
 def test_a_name_is_masked_however_it_is_written():
-    said = masked("Name AOIFE aOiFe NÍ BHRIAIN (Bhriain) of aoife is wrong", request())
+    shown = masked("Name AOIFE aOiFe NÍ BHRIAIN (Bhriain) of aoife is wrong", request())
 
-    assert said == "Name … … … (…) of … is wrong"
+    assert shown == "Name … … … (…) of … is wrong"
 
 
-def test_a_name_of_two_letters_is_masked_where_it_stands_alone():
+def test_a_name_of_two_letters_is_masked_as_a_whole_word():
     li = Person(first_name="Li", last_name="Ng")
 
     assert masked("LI Ng is over the limit", request(person=li)) == "… … is over the limit"
@@ -38,9 +38,9 @@ def test_parameters_of_the_line_are_masked_however_deep():
         "checkAml": True,
     }
 
-    said = masked("39001011234 Kaunas VISA 184 True", request(parameters))
+    shown = masked("39001011234 Kaunas VISA 184 True", request(parameters))
 
-    assert said == "… … … … True"
+    assert shown == "… … … … True"
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_parameters_of_the_line_are_masked_however_deep():
     ],
 )
 def test_what_looks_like_a_contact_number_token_or_id_is_masked(secret):
-    said = masked(f"Value '{secret}' is not valid", request())
+    shown = masked(f"Value '{secret}' is not valid", request())
 
-    assert secret not in said
-    assert said.startswith("Value '…")
-    assert said.endswith("' is not valid")
+    assert secret not in shown
+    assert shown.startswith("Value '…")
+    assert shown.endswith("' is not valid")
 
 
 def test_a_url_keeps_its_host_alone():
-    said = masked("see https://user:pw@ivs.idenfy.com/api/v2/redirect?authToken=abc for more", request())
+    shown = masked("see https://user:pw@ivs.idenfy.com/api/v2/redirect?authToken=abc for more", request())
 
-    assert said == "see https://ivs.idenfy.com/… for more"
+    assert shown == "see https://ivs.idenfy.com/… for more"
 
 
 def test_a_secret_of_the_account_is_masked():
@@ -76,9 +76,9 @@ def test_a_secret_of_the_account_is_masked():
 
 
 def test_invisible_characters_hide_nothing():
-    said = masked("Ao\u200bife \u202eis\u2066 wrong\r\nX-Injected: 1\x1b[31m", request())
+    shown = masked("Ao\u200bife \u202eis\u2066 wrong\r\nX-Injected: 1\x1b[31m", request())
 
-    assert said == "… is wrong X-Injected: 1 [31m"
+    assert shown == "… is wrong X-Injected: 1 [31m"
 
 
 def test_a_decomposed_name_is_masked():
@@ -95,14 +95,14 @@ def test_a_long_message_is_cut():
 
 
 def test_a_value_that_the_cut_goes_through_does_not_stay_as_a_half():
-    # Each whole name shrinks to one character, which brings the end of what is read of the message into view.
+    # Each name shrinks to one character, so the end of the part that is read becomes visible.
     name = "Wolfeschlegelsteinhausenbergerdorffvoralternwarengewissenhaf"
     message = f"{name} " * 200
 
-    said = masked(message, request(person=Person(last_name=name)))
+    shown = masked(message, request(person=Person(last_name=name)))
 
     assert LONGEST_READ % len(name + " ") in range(5, 40)
-    assert set(said) == {"…", " "}
+    assert set(shown) == {"…", " "}
 
 
 @pytest.mark.parametrize("message", [None, 5, ["Aoife"], {"detail": "Aoife"}, b"Aoife"])
@@ -115,16 +115,16 @@ NAMES = st.text(st.characters(categories=["L"], max_codepoint=0x24F), min_size=3
 
 @given(before=st.text(max_size=50), name=NAMES, after=st.text(max_size=50))
 def test_whatever_stands_around_it_a_name_is_not_shown(before, name, after):
-    who = request(person=Person(first_name=name))
+    asked = request(person=Person(first_name=name))
 
     for form in (name, name.upper(), name.lower()):
-        said = masked(f"{before}{form}{after}", who)
-        assert form not in said
-        assert len(said) <= LONGEST_MESSAGE
+        shown = masked(f"{before}{form}{after}", asked)
+        assert form not in shown
+        assert len(shown) <= LONGEST_MESSAGE
 
 
 @given(st.lists(st.sampled_from([*sorted(shown_of(AOIFE)), " ", "x", "\n", "'", "\u200b"]), max_size=30))
 def test_no_order_of_personal_values_shows_one(parts):
-    said = masked("".join(parts), request())
+    shown = masked("".join(parts), request())
 
-    assert not [value for value in shown_of(AOIFE) if value in said]
+    assert not [value for value in shown_of(AOIFE) if value in shown]

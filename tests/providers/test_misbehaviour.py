@@ -1,4 +1,4 @@
-"""What providers do that no page documents, over a real connection: down, HTML, half a body, 10 MB, a redirect,
+"""Undocumented behaviour of providers, over a real connection: down, HTML, half a body, 10 MB, a redirect,
 a link to a strange host, an expiry in the past, a token of the wrong type. Each is classified, and bounded.
 """
 
@@ -32,19 +32,19 @@ CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200",
 
 
 @dataclass
-class Door:
-    """A server that answers as it is told, and counts who came."""
+class FarSide:
+    """A server with given answers. It counts its requests."""
 
     url: str
     calls: int = 0
     followed: int = 0
-    written: int = 0  # bytes of the last answer that the caller took
+    written: int = 0  # bytes of the last answer that the caller read
 
 
 @asynccontextmanager
-async def door(answer):
-    """`answer` is given the door and the request."""
-    opened = Door("")
+async def far_side(answer):
+    """A running server. `answer` gets the server and the request."""
+    opened = FarSide("")
 
     async def handle(request):
         opened.calls += 1
@@ -97,11 +97,11 @@ async def test_a_provider_that_is_down_has_surely_done_nothing(endpoint):
 
 @endpoints
 @pytest.mark.parametrize("status", [200, 201])
-async def test_a_page_of_html_is_in_doubt_where_repeating_costs(endpoint, status):
+async def test_a_page_of_html_is_an_unknown_outcome_if_repeating_costs(endpoint, status):
     async def page(_, request):
         return web.Response(status=status, body=HTML, content_type="text/html")
 
-    async with door(page) as server:
+    async with far_side(page) as server:
         problem = as_problem(await asked(endpoint, server.url), endpoint.broken_after_sending)
 
     assert "not JSON" in problem.detail
@@ -109,7 +109,7 @@ async def test_a_page_of_html_is_in_doubt_where_repeating_costs(endpoint, status
 
 
 @endpoints
-async def test_half_a_body_is_in_doubt_where_repeating_costs(endpoint):
+async def test_half_a_body_is_an_unknown_outcome_if_repeating_costs(endpoint):
     async def half(_, request):
         whole = endpoint.opened.body
         answer = web.StreamResponse(status=endpoint.opened.status, headers={"Content-Length": str(len(whole))})
@@ -118,7 +118,7 @@ async def test_half_a_body_is_in_doubt_where_repeating_costs(endpoint):
         request.transport.close()
         return answer
 
-    async with door(half) as server:
+    async with far_side(half) as server:
         as_problem(await asked(endpoint, server.url), endpoint.broken_after_sending)
 
 
@@ -135,7 +135,7 @@ async def test_ten_megabytes_are_not_read_to_their_end(endpoint):
             answer.force_close()
         return answer
 
-    async with door(huge) as server:
+    async with far_side(huge) as server:
         problem = as_problem(await asked(endpoint, server.url), endpoint.broken_after_sending)
 
     assert str(LARGEST_ANSWER) in problem.detail
@@ -148,14 +148,14 @@ async def test_a_redirect_stops_the_account_and_is_not_followed(endpoint, status
     async def moved(_, request):
         return web.Response(status=status, headers={"Location": "/elsewhere"})
 
-    async with door(moved) as server:
+    async with far_side(moved) as server:
         as_problem(await asked(endpoint, server.url), Kind.AUTH)
 
     assert (server.calls, server.followed) == (1, 0)
 
 
 def spoilt(endpoint: Endpoint, **fields) -> Session | Problem:
-    """What the adapter makes of its opening answer with these fields, where it has them."""
+    """The adapter's reading of its opening answer with these fields changed, if the answer has them."""
     body = json.loads(endpoint.opened.body)
     body |= {name: value for name, value in fields.items() if name in body}
     got = replace(endpoint.opened, body=json.dumps(body).encode())
@@ -178,7 +178,7 @@ PAST = {"expiration": "2020-01-01T00:00:00Z", "tokenExpiry": "2020-01-01T00:00:0
 
 @endpoints
 def test_a_session_that_has_expired_already_is_not_one_whose_link_is_sent(endpoint):
-    """Where a session costs it is held; where it does not, its expiry says that it is stale."""
+    """If sessions cost money, the row is held. If not, the session's expiry shows that it is stale."""
     result = spoilt(endpoint, **PAST)
 
     if isinstance(result, Problem):

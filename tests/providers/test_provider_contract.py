@@ -1,4 +1,4 @@
-"""What every adapter promises (worker/providers/contract.py), over every endpoint, the shipped fake among them."""
+"""The contract of every adapter (worker/providers/contract.py), over every endpoint and the shipped fake."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -72,7 +72,7 @@ def test_a_bad_answer_becomes_a_problem_of_its_kind(name, case):
 
 
 @pytest.mark.parametrize(
-    ("name", "case"), [(n, c) for n, c in ANSWERS if ENDPOINTS[n].bad[c].code or ENDPOINTS[n].bad[c].says]
+    ("name", "case"), [(n, c) for n, c in ANSWERS if ENDPOINTS[n].bad[c].code or ENDPOINTS[n].bad[c].detail]
 )
 def test_the_providers_code_and_words_are_kept(name, case):
     bad = ENDPOINTS[name].bad[case]
@@ -81,7 +81,7 @@ def test_the_providers_code_and_words_are_kept(name, case):
 
     assert problem.code == bad.code or bad.code is None
     assert (bad.code or "") in problem.detail
-    assert bad.says in problem.detail
+    assert bad.detail in problem.detail
 
 
 @pytest.mark.parametrize("identifier", [*idenfy.IDENTIFIERS])
@@ -113,7 +113,7 @@ def test_an_endpoint_says_whether_its_request_may_be_repeated(endpoint):
 
 @endpoints
 def test_a_new_session_is_asked_for_when_that_makes_sense(endpoint):
-    """Once the old one has ended, or at any time: then at one that is past whatever now is."""
+    """After the old session has ended, or at any time; "any time" is a time in the past."""
     earliest = endpoint.make().reissue_at(NOW + timedelta(days=7))
 
     assert earliest == (EPOCH if endpoint.reissued_early else NOW + timedelta(days=7))

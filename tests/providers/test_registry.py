@@ -18,15 +18,15 @@ from worker.providers.registry import build_provider, shared_webhook_keys
 FRANKIE = "frankieone-v2"
 
 
-class Taking:
-    """An account of which only what it and its webhooks are known by is looked at. Secrets are a letter each."""
+class Settings:
+    """An account with only its credentials and the keys of its webhooks. Each secret is one letter."""
 
     def __init__(self, provider, *, api_key="", base_url="", webhook_keys="", webhook_secret="", jwt_key=""):
         self.provider, self.base_url, self.customer_id = provider, base_url, None
-        # Where none is given, one of its own.
+        # Without a given key, each account has its own.
         self.api_key = PlainSecret(api_key or str(id(self)))
         self.webhook_keys, self.webhook_secret, self.jwt_key = (
-            tuple(map(PlainSecret, letters)) for letters in (webhook_keys, webhook_secret, jwt_key)
+            tuple(map(PlainSecret, keys)) for keys in (webhook_keys, webhook_secret, jwt_key)
         )
 
 
@@ -42,7 +42,7 @@ def test_a_dialect_means_nothing_where_there_is_but_one():
     assert isinstance(build_provider(frankie_account(dialect="openapi")), FrankieOneV2)
 
 
-def test_a_provider_that_there_is_not_is_said_with_those_there_are():
+def test_an_unknown_provider_is_named_with_the_supported_ones():
     with pytest.raises(AccountUnusable) as caught:
         build_provider(idenfy_account(provider="idenfy"))
 
@@ -52,8 +52,8 @@ def test_a_provider_that_there_is_not_is_said_with_those_there_are():
     )
 
 
-def accounts_with(*given: dict) -> dict[str, Taking]:
-    return {f"a{place}": Taking(**{"provider": "idenfy-kyb", **one}) for place, one in enumerate(given)}
+def accounts_with(*given: dict) -> dict[str, Settings]:
+    return {f"a{number}": Settings(**{"provider": "idenfy-kyb", **one}) for number, one in enumerate(given)}
 
 
 SHARED = {
@@ -81,7 +81,7 @@ SHARED = {
 
 
 @pytest.mark.parametrize(("given", "warned"), SHARED.values(), ids=SHARED)
-def test_accounts_that_would_believe_what_another_was_told_are_warned_of(given, warned):
+def test_accounts_that_share_a_webhook_key_are_warned_of(given, warned):
     lines = shared_webhook_keys(accounts_with(*given))
     assert [line.removeprefix("accounts.").partition(":")[0] for line in lines] == warned
     assert all("accounts.a0 has the same" in line for line in lines)

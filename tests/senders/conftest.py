@@ -1,4 +1,4 @@
-"""A relay that says what a test tells it to, on the test's own loop and a free port."""
+"""A relay with the answers of the test, on the test's own loop and a free port."""
 
 import asyncio
 import ssl
@@ -49,7 +49,7 @@ class Relay:
     most_open: int = 0
     commands: list[str] = field(default_factory=list)
     written: list[bytes] = field(default_factory=list)  # every message to its final dot, whatever was answered
-    messages: list[bytes] = field(default_factory=list)  # those that were taken
+    messages: list[bytes] = field(default_factory=list)  # the accepted messages
     envelopes: list[tuple[str, str]] = field(default_factory=list)
     reached: asyncio.Event = field(default_factory=asyncio.Event)  # set where a HANG begins
     gone: asyncio.Event = field(default_factory=asyncio.Event)  # set when a connection ended
@@ -165,7 +165,7 @@ def message() -> Callable[..., Message]:
 
 @pytest.fixture
 def works(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[..., Works]]:
-    """Makes the test's worker from what its configuration says of the senders."""
+    """Makes the test's worker from the sections of the senders."""
     with ExitStack() as opened:
 
         def make(sections: str, **how: object) -> Works:
@@ -178,7 +178,7 @@ def works(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[..., Works]]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that only a context told of it trusts."""
+    """A certificate for 127.0.0.1 that only a context with this certificate trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.test")])
     built = (
@@ -221,7 +221,7 @@ class Mailbox:
 
 @pytest.fixture
 async def start_smtp() -> AsyncIterator[Callable[..., Awaitable[tuple[Mailbox, int]]]]:
-    """Starts SMTP servers of other people's making; each comes with its mailbox and its port."""
+    """Starts SMTP servers that are not ours (aiosmtpd); each comes with its mailbox and its port."""
     servers = []
 
     async def start(*, wrapped: ssl.SSLContext | None = None, **arguments: Any) -> tuple[Mailbox, int]:

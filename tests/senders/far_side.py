@@ -1,4 +1,4 @@
-"""What is on the other end of an SMS sender in tests: a caller that answers as it is told, and a token to reload."""
+"""The far side of an SMS sender in tests: a caller with given answers, and a token to reload."""
 
 import json
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ SERVICE = "MG00000000000000000000000000000001"
 TAKEN = HttpAnswer(201, {}, b'{"sid": "SM0123", "status": "queued"}')
 
 
-def said(status: int, code: int | None = None, message: str = "no", **headers: str) -> HttpAnswer:
+def error(status: int, code: int | None = None, message: str = "no", **headers: str) -> HttpAnswer:
     """An error in Twilio's form."""
     body = {"code": code, "message": message, "status": status}
     return HttpAnswer(status, headers, json.dumps(body).encode())
 
 
 class FakeCaller:
-    """Answers with `answers` in turn, then as one who takes everything. `requests` is what it was asked."""
+    """Returns `answers` in order, then accepts everything. `requests` has the received requests."""
 
     def __init__(self, answers: Iterable[HttpAnswer | Broken] = ()) -> None:
         self.answers = list(answers)
@@ -45,7 +45,7 @@ class FakeCaller:
 
 
 class Token:
-    """A secret. `next` is what its file holds by now."""
+    """A secret. `next` is the value that its file has now."""
 
     def __init__(self, value: str = "sandbox-token", next_: str | None = None) -> None:
         self.value, self.next = value, next_

@@ -1,4 +1,4 @@
-"""Recording and replaying calls to Twilio. What a cassette keeps is fit to be published."""
+"""Records and replays calls to Twilio. A cassette has no secrets."""
 
 import re
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ TEXT = f"Example Bank: please confirm your identity: {LINK}"
 
 @dataclass(frozen=True)
 class Case:
-    """One recorded call. `kind` None: taken. `real`: Twilio's test credentials answer the same, by magic numbers."""
+    """One recorded call. `kind` None: accepted. `real`: Twilio's test credentials give the same for magic numbers."""
 
     name: str
     kind: Kind | None = None
@@ -63,7 +63,7 @@ CASES = (
 
 
 class _Commented:
-    """YAML that begins with what it was recorded from."""
+    """YAML whose first comment names the source of the recording."""
 
     def __init__(self, source: str) -> None:
         self.source = source

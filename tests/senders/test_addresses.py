@@ -1,4 +1,4 @@
-"""What a refusal says of the address: that it is gone is said of few, for it is believed for ever."""
+"""The status of an address after a refusal. Few refusals mean "gone", because a gone address gets no more messages."""
 
 import json
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ GONE, REFUSED, OPTED_OUT = AddressIs.GONE, AddressIs.REFUSED, AddressIs.OPTED_OU
         (Phase.RCPT, 452, "4.2.2 mailbox full", None),
     ],
 )
-def test_an_smtp_server_says_that_nobody_is_there(phase, status, text, says):
+def test_an_smtp_server_reports_an_unknown_mailbox(phase, status, text, says):
     problem = refused(phase, status, text)
     assert problem.address is says
     assert says is None or problem.kind is Kind.BAD_INPUT
@@ -48,6 +48,6 @@ def test_an_smtp_server_says_that_nobody_is_there(phase, status, text, says):
     ("code", "says"),
     [(21211, GONE), (21614, GONE), (30005, GONE), (21610, OPTED_OUT), (21408, None), (21612, None), (30007, None)],
 )
-def test_twilio_says_that_a_number_cannot_be_texted(code, says):
+def test_twilio_reports_a_number_that_cannot_be_texted(code, says):
     answer = HttpAnswer(400, {}, json.dumps({"code": code, "message": "no", "status": 400}).encode())
     assert read(answer, to="+37060000001", now=NOON).address is says

@@ -1,4 +1,4 @@
-"""Mail and text through the whole engine: both, either, the provider's own, and neither in the other's way."""
+"""Email and SMS through the whole engine: both, one of them, the provider's own; neither channel slows the other."""
 
 import asyncio
 from datetime import timedelta
@@ -26,7 +26,7 @@ limits = ["1000/second"]
 
 
 class SlowSender(FakeSender):
-    """Hands over nothing until it is let go. `begun` is set with its first message."""
+    """Hands over nothing until it is released. `begun` is set with its first message."""
 
     def __init__(self):
         super().__init__()
@@ -40,11 +40,11 @@ class SlowSender(FakeSender):
 
 @pytest.fixture
 async def played(works):
-    """A sandbox with a worker that sends to it; faults and the sections' ends as the test gives them."""
+    """A sandbox with a worker that sends to it; the test gives the faults and the ends of the sections."""
     sandboxes = []
 
     async def play(*, faults=(), more="", sections=EMAIL + SMS):
-        # The same faults each time: with others a text may fail as often as it is tried.
+        # The same faults each time: with other faults a text may fail at every try.
         sandbox = Sandbox(SandboxOptions(faults=faults, seed=7))
         await sandbox.start()
         sandboxes.append(sandbox)
@@ -55,7 +55,7 @@ async def played(works):
         await sandbox.stop()
 
 
-async def test_who_asked_for_both_gets_a_mail_and_a_text_with_the_same_link(played):
+async def test_a_customer_with_both_channels_gets_an_email_and_a_text_with_the_same_link(played):
     sandbox, worker = await played()
 
     await worker.work(customer("Ona", Channel.BOTH))
@@ -113,7 +113,7 @@ async def test_a_text_that_the_provider_has_sent_itself_is_not_sent_again(played
 
 
 @pytest.mark.parametrize(("fault", "arrived"), [("drop-after", 1), ("500", 0)])
-async def test_a_text_that_nobody_answered_for_is_held_and_never_sent_twice(played, fault, arrived):
+async def test_a_text_without_an_answer_is_held_and_never_sent_twice(played, fault, arrived):
     sandbox, worker = await played(faults=(Fault(fault, 1.0, "twilio"),), more='on_unknown = "hold"\n')
 
     await worker.work(customer("Ona", Channel.BOTH))
@@ -123,11 +123,11 @@ async def test_a_text_that_nobody_answered_for_is_held_and_never_sent_twice(play
     assert (len(sandbox.texts), len([one for one in sandbox.log if one["endpoint"] == "twilio"])) == (arrived, 1)
     assert len(sandbox.mailbox) == 1
     assert worker.message("sms").state is InvitationState.HELD
-    assert worker.job("Ona").state is JobState.HELD  # though the mail is out: whether the text is, nobody knows
+    assert worker.job("Ona").state is JobState.HELD  # though the email is sent: the outcome of the text is unknown
     assert "Twilio" in worker.job("Ona").detail
 
 
-async def test_a_text_in_doubt_holds_the_job_that_has_no_other_message(played):
+async def test_a_text_with_an_unknown_outcome_holds_the_job_that_has_no_other_message(played):
     _, worker = await played(faults=(Fault("drop-after", 1.0, "twilio"),), more='on_unknown = "hold"\n')
 
     await worker.work(customer("Ona", Channel.SMS))
@@ -247,14 +247,14 @@ async def test_the_channels_are_those_that_are_configured(played, sections, chan
         (EMAIL + SMS.replace("+15005550006", "MG" + "0" * 32), "Example Bank"),
     ],
 )
-async def test_a_text_says_who_it_is_from(played, sections, name):
+async def test_a_text_names_its_sender(played, sections, name):
     _, worker = await played(sections=sections)
 
     assert worker.parts.invite_work("sms").sender_name == name
 
 
 @pytest.mark.parametrize(("slow", "fast"), [("sms", "email"), ("email", "sms")])
-async def test_a_slow_sender_takes_nothing_from_the_other(works, slow, fast):
+async def test_a_slow_sender_does_not_slow_the_other(works, slow, fast):
     senders = {slow: SlowSender(), fast: FakeSender()}
     worker = works(EMAIL.format(smtp=1) + SMS.format(url="http://127.0.0.1:1"), senders=senders)
     worker.add(*(customer(f"C{number}", Channel.BOTH) for number in range(30)))
@@ -269,7 +269,7 @@ async def test_a_slow_sender_takes_nothing_from_the_other(works, slow, fast):
     assert not stuck.done()
     senders[slow].released.set()
     await stuck
-    for _ in range(5):  # what waited past its slot was given back; the sweep would wake it
+    for _ in range(5):  # rows that waited past their slots were released; the sweep would wake them
         await runner.serve(WakeUp.invite(slow))
     await runner.close()
     assert len(senders[slow].messages) == 30

@@ -1,4 +1,4 @@
-"""What a mail system tells of emails: genuine or not, and what it means."""
+"""Callbacks about emails: the check that they are genuine, and their meaning."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ BOUNCED = {"type": "bounced", "message_id": "<4f0e9a55-1c1b@example.com>"}
 
 
 def headers_for(body, *, key=b"mail-key", at=NOW, message_id="msg_1"):
-    """Written out from the specification, not with the module that reads it."""
+    """Headers written from the specification, without the module that reads them."""
     sent = str(int(at.timestamp()))
     digest = hmac.new(key, f"{message_id}.{sent}.".encode() + body, hashlib.sha256).digest()
     signature = f"v1,{base64.b64encode(digest).decode()}"
@@ -31,8 +31,8 @@ def refused(body, headers, *, keys=(KEY,), now=NOW):
     return email_callbacks.refusal(headers, body, keys=keys, now=now)
 
 
-def read(said):
-    return email_callbacks.read(said if isinstance(said, bytes) else json.dumps(said).encode())
+def read(content):
+    return email_callbacks.read(content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 # Genuine or not
@@ -50,11 +50,11 @@ def test_the_specifications_own_example_is_genuine():
     assert refused(b'{"test": 2432232315}', headers, keys=keys, now=then) != ""
 
 
-def test_one_signed_as_the_specification_says_is_genuine():
+def test_a_callback_signed_by_the_specification_is_genuine():
     assert refused(b"{}", headers_for(b"{}")) == ""
 
 
-def test_a_key_that_only_looks_like_base64_is_taken_as_text():
+def test_a_key_that_only_looks_like_base64_is_used_as_text():
     assert refused(b"{}", headers_for(b"{}", key=b"whsec_not base64"), keys=["whsec_not base64"]) == ""
 
 
@@ -91,11 +91,11 @@ def test_no_header_raises(message_id, timestamp, signature):
     assert isinstance(standard_webhooks.signing_key(headers, b"{}", [KEY], now=NOW), str)
 
 
-# What it says
+# The content
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "stop"),
+    ("content", "status", "stop"),
     [
         ({"type": "delivered"}, DeliveryStatus.DELIVERED, None),
         ({"type": "bounced"}, DeliveryStatus.BOUNCED, Stop.BOUNCED),
@@ -104,9 +104,9 @@ def test_no_header_raises(message_id, timestamp, signature):
         ({"type": "complained"}, None, Stop.COMPLAINED),
     ],
 )
-def test_each_type_means_what_the_page_says(said, status, stop):
-    news = read({**BOUNCED, **said})
-    assert (news.status, news.stop, news.reference) == (status, stop, "4f0e9a55-1c1b")
+def test_each_type_means_what_the_page_says(content, status, stop):
+    update = read({**BOUNCED, **content})
+    assert (update.status, update.stop, update.reference) == (status, stop, "4f0e9a55-1c1b")
 
 
 @pytest.mark.parametrize("written", ["<4f0e9a55-1c1b@example.com>", "4f0e9a55-1c1b@example.com", "4f0e9a55-1c1b"])
@@ -115,14 +115,14 @@ def test_the_message_is_named_by_its_message_id_or_our_part_of_it(written):
 
 
 def test_an_address_alone_will_do():
-    news = read({"type": "complained", "email": "vita@example.com", "at": "2026-11-20T13:59:00+02:00"})
-    assert (news.reference, news.address, news.stop) == ("", "vita@example.com", Stop.COMPLAINED)
-    assert news.happened_at == datetime(2026, 11, 20, 11, 59, tzinfo=UTC)
-    assert "vita" not in repr(news)
+    update = read({"type": "complained", "email": "vita@example.com", "at": "2026-11-20T13:59:00+02:00"})
+    assert (update.reference, update.address, update.stop) == ("", "vita@example.com", Stop.COMPLAINED)
+    assert update.happened_at == datetime(2026, 11, 20, 11, 59, tzinfo=UTC)
+    assert "vita" not in repr(update)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "content",
     [
         b"",
         b"[]",
@@ -143,10 +143,10 @@ def test_an_address_alone_will_do():
         {"type": "bounced", "message_id": "\ud800"},
     ],
 )
-def test_what_cannot_be_read_says_so_without_a_value(said):
-    news = read(said)
-    assert isinstance(news, NotUnderstood)
-    assert "vita" not in news.reason
+def test_a_callback_that_cannot_be_read_has_a_reason_without_a_value(content):
+    update = read(content)
+    assert isinstance(update, NotUnderstood)
+    assert "vita" not in update.reason
 
 
 @settings(max_examples=60)
@@ -156,5 +156,5 @@ def test_what_cannot_be_read_says_so_without_a_value(said):
         st.sampled_from(["bounced", "delivered", "a@b", "x"]) | st.text() | st.integers() | st.none() | st.booleans(),
     )
 )
-def test_no_body_raises(said):
-    assert isinstance(read(json.dumps(said).encode()), DeliveryUpdate | NotUnderstood)
+def test_no_body_raises(content):
+    assert isinstance(read(json.dumps(content).encode()), DeliveryUpdate | NotUnderstood)

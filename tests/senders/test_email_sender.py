@@ -9,7 +9,7 @@ from worker.domain.model.endings import Kind, Problem
 from worker.senders.contract import Receipt
 
 MINUTES = timedelta(minutes=5)
-DROP, HANG = "DROP", "HANG"  # the relay's: end the connection; say nothing more
+DROP, HANG = "DROP", "HANG"  # the relay ends the connection; the relay sends no more replies
 CREDENTIALS = {"username": "worker", "password": "hunter2"}
 
 
@@ -251,7 +251,7 @@ async def test_closing_says_quit_on_every_kept_connection(relay, email, message)
     assert relay.heard("QUIT") == relay.connections
 
 
-async def test_closing_does_not_wait_for_a_server_that_says_no_goodbye(relay, email, message, monkeypatch):
+async def test_closing_does_not_wait_for_a_server_that_does_not_answer_quit(relay, email, message, monkeypatch):
     monkeypatch.setattr("worker.senders.email.QUIT_SECONDS", 0.05)
     relay.script["QUIT"].append(HANG)
     sender = email()
@@ -319,7 +319,7 @@ async def test_an_international_domain_goes_out_as_punycode(relay, email, messag
     assert b"\r\nTo: maria@xn--bcher-kva.example\r\n" in relay.messages[0]
 
 
-async def test_an_international_local_part_goes_out_where_the_relay_can_take_it(relay, email, message):
+async def test_an_international_local_part_is_sent_if_the_relay_accepts_it(relay, email, message):
     relay.extensions.append("SMTPUTF8")
 
     answer = await email().send(message(to="josé@bücher.example"))

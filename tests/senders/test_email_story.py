@@ -1,4 +1,4 @@
-"""What SMTP servers do to a batch, through the whole engine: who waits, who fails, what is sent again."""
+"""SMTP servers' answers to a batch, through the whole engine: which rows wait, which fail, which are sent again."""
 
 from datetime import timedelta
 
@@ -25,12 +25,12 @@ def mailing(works, relay):
 
 
 def message_ids(relay) -> list[bytes]:
-    """Of every message that was written whole, answered or not."""
+    """The Message-ID of every message that was written completely, answered or not."""
     lines = b"\r\n".join(relay.written).split(b"\r\n")
     return [line for line in lines if line.startswith(b"Message-ID:")]
 
 
-async def test_a_greylisted_message_waits_five_minutes_and_its_row_says_so(relay, mailing):
+async def test_a_greylisted_message_waits_five_minutes_and_its_row_has_the_reason(relay, mailing):
     relay.script["RCPT"].append("450 4.2.0 greylisted, come back later")
     worker = mailing()
 
@@ -49,7 +49,7 @@ async def test_a_greylisted_message_waits_five_minutes_and_its_row_says_so(relay
     assert worker.message().attempts == 2
 
 
-async def test_a_greylisted_recipient_keeps_nobody_else_waiting(relay, mailing):
+async def test_a_greylisted_recipient_does_not_delay_other_rows(relay, mailing):
     relay.script["RCPT"].append("451 4.7.1 greylisted")
     worker = mailing()
 
@@ -113,7 +113,7 @@ async def test_with_on_unknown_hold_it_is_held_and_not_repeated(relay, mailing):
 
 
 def waits_for_the_server(worker, words: str) -> None:
-    """All rows wait, at no cost of theirs, behind one pause that says why."""
+    """All rows wait without a failed attempt, behind one pause with the reason."""
     messages, state = worker.rows(InvitationRow), worker.budget("email")
     assert {(row.state, row.attempts) for row in messages} == {(InvitationState.WAITING, 0)}
     assert state.blocked_until is not None
@@ -134,9 +134,7 @@ async def test_tls_where_the_server_speaks_none_pauses_the_channel_and_its_rows_
 
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
-async def test_a_certificate_that_nobody_vouches_for_pauses_the_channel_and_its_rows_wait(
-    start_smtp, works, server_side, scheme
-):
+async def test_an_untrusted_certificate_pauses_the_channel_and_its_rows_wait(start_smtp, works, server_side, scheme):
     wrapped = server_side if scheme == "smtps" else None
     mailbox, port = await start_smtp(wrapped=wrapped, tls_context=None if wrapped else server_side)
     worker = works(SECTION.replace("smtp://", f"{scheme}://").format(port=port, more=""))

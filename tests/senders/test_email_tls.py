@@ -1,4 +1,4 @@
-"""The email sender against aiosmtpd, an SMTP server of other people's making, with TLS and a log-in."""
+"""The email sender against aiosmtpd, an SMTP server that is not ours, with TLS and a log-in."""
 
 import ssl
 from datetime import timedelta
@@ -56,7 +56,7 @@ async def test_a_message_goes_out_over_tls_from_the_first_byte(start_smtp, email
 
 
 @pytest.mark.parametrize("tls", ["tls", "starttls"])
-async def test_a_certificate_that_nobody_vouches_for_ends_before_the_log_in(
+async def test_an_untrusted_certificate_ends_the_connection_before_the_log_in(
     start_smtp, email, message, server_side, tls
 ):
     wrapped = server_side if tls == "tls" else None

@@ -23,7 +23,7 @@ def parsed(message, **arguments):
     return mail
 
 
-def test_the_headers_say_who_to_whom_when_and_in_which_language(message):
+def test_the_headers_have_sender_recipient_time_and_language(message):
     mail = parsed(message())
 
     assert mail["From"] == "Example Bank <verify@bank.example>"

@@ -1,17 +1,17 @@
-"""What every sender keeps to, whatever its channel. A new sender is one more line in SIDES."""
+"""The contract of every sender. A new sender is one more line in SIDES."""
 
 import asyncio
 
 import pytest
 
-from tests.senders.far_side import FakeCaller, said, sms_sender
+from tests.senders.far_side import FakeCaller, error, sms_sender
 from worker.domain.model.endings import Kind, Problem
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 
 
 class FakeSide:
-    """The far side of a fake: told what to answer next, asked for what arrived."""
+    """The far side of a fake sender: the test sets its answers and reads its messages."""
 
     def __init__(self):
         self.answers = []
@@ -51,7 +51,7 @@ class SmsSide:
 
     def refuse_next(self):
         self.refused += 1
-        self.http.answers.append(said(400, 21211, "The 'To' number maria.lopez@customer.example is not valid"))
+        self.http.answers.append(error(400, 21211, "The 'To' number maria.lopez@customer.example is not valid"))
 
     def arrived(self):
         return [form["Body"] for form in self.http.forms[self.refused :]]
@@ -67,11 +67,11 @@ def side(request, relay, email):
 
 @pytest.fixture
 def message(message):
-    """As everywhere, with the key as its text."""
+    """The shared message, with its key as the text."""
     return lambda **fields: message(text=fields.get("key", "0197f3-invitation-email"), **fields)
 
 
-async def test_a_message_taken_is_a_receipt_and_arrives_once(side, message):
+async def test_an_accepted_message_has_a_receipt_and_arrives_once(side, message):
     answer = await side.sender().send(message())
 
     assert isinstance(answer, Receipt)

@@ -1,4 +1,4 @@
-"""What the SMS sender puts on the wire, and makes of what comes back, pinned by recorded calls."""
+"""The SMS sender's requests, and its reading of the answers, checked against recorded calls."""
 
 import base64
 

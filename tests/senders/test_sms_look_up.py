@@ -1,4 +1,4 @@
-"""Looking for a text whose answer was lost: by number, sender, time and the link in its words."""
+"""Looking for a text whose answer was lost: by number, sender, time and the link in its body."""
 
 import json
 from datetime import timedelta
@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, said, sms_sender
+from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, error, sms_sender
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer
@@ -49,7 +49,7 @@ async def test_the_text_with_the_link_is_the_one():
 
 
 @pytest.mark.parametrize("body", ["Your code is 5", f"{LINK[:-1]}x"])
-async def test_a_text_with_other_words_is_not_it(body):
+async def test_a_text_with_another_body_is_not_a_match(body):
     assert (await found(listed(text(body=body))))[0] == Nothing()
 
 
@@ -71,7 +71,7 @@ async def test_an_answer_of_the_customers_is_not_it():
     assert (await found(listed(text(direction="inbound"))))[0] == Nothing()
 
 
-async def test_a_messaging_service_is_told_from_others():
+async def test_texts_of_another_messaging_service_are_left_out():
     other, service = text("SM2", messaging_service_sid="MG2"), text("SM1", messaging_service_sid=SERVICE)
     answer, http = await found(listed(other, service), from_=SERVICE)
     assert answer == Receipt("SM1")
@@ -80,7 +80,7 @@ async def test_a_messaging_service_is_told_from_others():
 
 
 @pytest.mark.parametrize("body", [None, ""])
-async def test_texts_without_their_words_are_a_question_for_a_person(body):
+async def test_texts_without_their_bodies_are_a_question_for_a_person(body):
     answer, _ = await found(listed(text(body=body)))
     assert isinstance(answer, Unmatched)
     assert answer.references == ("SM1",)
@@ -88,7 +88,7 @@ async def test_texts_without_their_words_are_a_question_for_a_person(body):
     assert (await found(listed(text(body=body), text("SM2"))))[0] == Receipt("SM2")
 
 
-async def test_a_list_that_does_not_end_says_nothing():
+async def test_a_list_of_several_pages_decides_nothing():
     answer, _ = await found(listed(text(body="other"), next_page_uri="/2010-04-01/…"))
     assert answer.kind is Kind.BAD_INPUT
 
@@ -96,35 +96,35 @@ async def test_a_list_that_does_not_end_says_nothing():
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (said(401, 20003), Kind.AUTH),
-        (said(403), Kind.BAD_INPUT),
-        (said(404, 20404), Kind.BAD_INPUT),
-        (said(429, 20429), Kind.RATE_LIMITED),
-        (said(500), Kind.TRANSIENT),
+        (error(401, 20003), Kind.AUTH),
+        (error(403), Kind.BAD_INPUT),
+        (error(404, 20404), Kind.BAD_INPUT),
+        (error(429, 20429), Kind.RATE_LIMITED),
+        (error(500), Kind.TRANSIENT),
         (HttpAnswer(200, {}, b"<html>"), Kind.TRANSIENT),
         (HttpAnswer(200, {}, b'{"messages": [{"sid": 5}]}'), Kind.TRANSIENT),
         (HttpAnswer(200, {}, b"{}"), Kind.TRANSIENT),
         (Broken(sent=True, detail="connection reset"), Kind.TRANSIENT),
     ],
 )
-async def test_a_list_that_cannot_be_read_is_a_problem_and_never_in_doubt_itself(answer, kind):
+async def test_a_list_that_cannot_be_read_is_a_problem_and_never_an_unknown_outcome(answer, kind):
     problem, _ = await found(answer)
     assert isinstance(problem, Problem)
     assert problem.kind is kind
 
 
 async def test_a_replaced_token_is_used_at_once():
-    answer, http = await found(said(401, 20003), listed(text()), token=Token("old", next_="new"))
+    answer, http = await found(error(401, 20003), listed(text()), token=Token("old", next_="new"))
     assert answer == Receipt("SM1")
     assert len(http.requests) == 2
 
 
 async def test_nothing_personal_is_in_what_is_shown():
-    answer, _ = await found(said(400, 21211, f"The 'To' number {TO} is not valid: {LINK}"))
+    answer, _ = await found(error(400, 21211, f"The 'To' number {TO} is not valid: {LINK}"))
     assert not [secret for secret in (TO, TO[1:], LINK) if secret in repr(answer)]
 
 
-def test_every_sender_looks_up_or_says_why_not(email):
+def test_every_sender_reconciles_or_has_a_reason_not_to(email):
     assert sms_sender(FakeCaller()).no_look_up == ""
     assert email().no_look_up
     assert FakeSender().no_look_up

@@ -1,4 +1,4 @@
-"""A token that is replaced in its file while messages are being handed over."""
+"""A token that is replaced in its file while messages are handed over."""
 
 import asyncio
 import base64
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.senders.far_side import ACCOUNT, TAKEN, Token, said, sms_sender
+from tests.senders.far_side import ACCOUNT, TAKEN, Token, error, sms_sender
 from worker.domain.model.endings import Kind
 from worker.senders.contract import Receipt
 
@@ -30,7 +30,7 @@ class Rotated:
             return TAKEN
         await self.all_here.wait()
         await asyncio.sleep(self.late)
-        return said(401, 20003)
+        return error(401, 20003)
 
     async def close(self):
         pass

@@ -1,11 +1,11 @@
-"""The SMS sender: what it sends to Twilio, and one test for each row of providers.md 8.2."""
+"""The SMS sender: its requests to Twilio, and one test for each row of providers.md 8.2."""
 
 import base64
 from datetime import timedelta
 
 import pytest
 
-from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, said, sms_sender
+from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, error, sms_sender
 from worker.domain.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
 from worker.http.client import OwnHttp
 from worker.http.messages import Broken, HttpAnswer
@@ -24,7 +24,7 @@ def text(message):
 
 
 async def answered(text, *answers, **settings):
-    """What the sender makes of these answers to its first message."""
+    """The sender's result after these answers to its first message."""
     return await sms_sender(FakeCaller(answers), **settings).send(text())
 
 
@@ -70,7 +70,7 @@ async def test_another_base_url_keeps_its_path(text):
     assert http.requests[0].url.startswith("http://127.0.0.1:9200/twilio/2010-04-01/Accounts/AC")
 
 
-async def test_deliveries_are_told_to_the_callback(text):
+async def test_the_request_names_the_callback_for_deliveries(text):
     http = FakeCaller()
 
     await sms_sender(http, callback="https://onboard.example.com/callbacks/sms").send(text())
@@ -121,7 +121,7 @@ LATER = [30003, 30001, 30036]
 )
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
 async def test_a_code_has_its_kind_whatever_the_status(text, code, kind, status):
-    problem = await answered(text, said(status, code, "some words"))
+    problem = await answered(text, error(status, code, "some words"))
 
     assert (problem.kind, problem.code, problem.status) == (kind, str(code), status)
     assert "some words" in problem.detail
@@ -149,7 +149,7 @@ def test_no_code_of_the_table_is_without_a_test():
     ],
 )
 async def test_without_a_known_code_the_status_decides(text, status, kind):
-    for answer in (said(status, 99999), said(status)):
+    for answer in (error(status, 99999), error(status)):
         assert (await answered(text, answer)).kind is kind
 
 
@@ -175,13 +175,13 @@ async def test_an_answer_of_another_form_is_classified_too(text, answer, kind):
 @pytest.mark.parametrize(
     ("answer", "wait"),
     [
-        (said(429, 20429, **{"retry-after": "7"}), timedelta(seconds=7)),
-        (said(429, 20429, **{"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}), timedelta(seconds=30)),
-        (said(429, 20429, **{"retry-after": "99999999"}), timedelta(days=1)),
-        (said(429, 20429, **{"retry-after": "soon"}), None),
-        (said(429), None),
-        (said(429, 63038, **{"retry-after": "7"}), timedelta(seconds=7)),
-        (said(400, 21211, **{"retry-after": "7"}), None),
+        (error(429, 20429, **{"retry-after": "7"}), timedelta(seconds=7)),
+        (error(429, 20429, **{"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}), timedelta(seconds=30)),
+        (error(429, 20429, **{"retry-after": "99999999"}), timedelta(days=1)),
+        (error(429, 20429, **{"retry-after": "soon"}), None),
+        (error(429), None),
+        (error(429, 63038, **{"retry-after": "7"}), timedelta(seconds=7)),
+        (error(400, 21211, **{"retry-after": "7"}), None),
     ],
 )
 async def test_a_rate_limit_waits_as_long_as_it_says(text, answer, wait):
@@ -189,11 +189,11 @@ async def test_a_rate_limit_waits_as_long_as_it_says(text, answer, wait):
 
 
 async def test_the_daily_cap_is_asked_again_after_hours_not_seconds(text):
-    assert HOURS <= (await answered(text, said(400, 63038))).retry_after <= 24 * HOURS
+    assert HOURS <= (await answered(text, error(400, 63038))).retry_after <= 24 * HOURS
 
 
 async def test_a_number_that_has_opted_out_ends_with_that_reason_and_its_code(text):
-    problem = await answered(text, said(400, 21610, "Attempt to send to unsubscribed recipient +37060000001"))
+    problem = await answered(text, error(400, 21610, "Attempt to send to unsubscribed recipient +37060000001"))
 
     ending = ending_for(problem, attempt=1, repeatable=True, policy=RetryPolicy(), resume_at=NOW, now=NOW, jitter=0.5)
     assert isinstance(ending, Cancel)
@@ -215,12 +215,12 @@ async def test_what_broke_after_it_was_sent_is_unknown(text):
 
 
 @pytest.mark.parametrize("repeat", [True, False])
-def test_what_is_unknown_is_repeated_only_where_the_configuration_says_so(repeat):
+def test_an_unknown_outcome_is_repeated_only_if_the_configuration_allows_it(repeat):
     assert sms_sender(FakeCaller(), repeat_unknown=repeat).repeatable() is repeat
 
 
 async def test_a_token_replaced_in_its_file_is_tried_once_before_the_channel_stops(text):
-    http = FakeCaller([said(401, 20003), TAKEN])
+    http = FakeCaller([error(401, 20003), TAKEN])
 
     answer = await sms_sender(http, token=Token("old", next_="new")).send(text())
 
@@ -230,7 +230,7 @@ async def test_a_token_replaced_in_its_file_is_tried_once_before_the_channel_sto
 
 
 @pytest.mark.parametrize(
-    ("answer", "token"), [(said(401, 20003), Token()), (said(400, 21606), Token("old", next_="new"))]
+    ("answer", "token"), [(error(401, 20003), Token()), (error(400, 21606), Token("old", next_="new"))]
 )
 async def test_no_second_call_is_made_with_the_same_token_or_for_another_reason(text, answer, token):
     http = FakeCaller([answer])
@@ -243,7 +243,7 @@ async def test_no_second_call_is_made_with_the_same_token_or_for_another_reason(
 async def test_neither_number_link_nor_token_shows_in_a_problem(text):
     quoted = f"The 'To' number +37060000001 (37060000001) is not valid, body {LINK}, user +370 600 00001 " + "x " * 400
 
-    problem = await answered(text, said(400, 21211, quoted))
+    problem = await answered(text, error(400, 21211, quoted))
 
     for secret in ("37060000001", "370 600", "t0k3n", "verify.example.com", "sandbox-token"):
         assert secret not in repr(problem)
@@ -324,7 +324,7 @@ async def test_faults_on_the_way_are_classified_and_bounded(text, fault, kind, t
     assert (problem.kind, len(sandbox.texts), received) == (kind, taken, 1)
 
 
-async def test_a_port_where_nobody_listens_is_unreachable(text):
+async def test_a_port_without_a_listener_is_unreachable(text):
     sender = sms_sender(OwnHttp(), base_url="http://127.0.0.1:1")
 
     problem = await sender.send(text())

@@ -1,4 +1,4 @@
-"""What Twilio tells of texts, and what people answer: genuine or not, and what it means."""
+"""Twilio's callbacks about deliveries and answers: the check that they are genuine, and their meaning."""
 
 from urllib.parse import urlencode
 
@@ -132,8 +132,8 @@ HOSTILE = [
 @pytest.mark.parametrize("body", HOSTILE)
 def test_hostile_bytes_are_neither_genuine_nor_delivered(body):
     assert refused(body, own_signature(DELIVERED)) != ""
-    said = read(body)
-    assert isinstance(said, NotUnderstood) or said.status is not DeliveryStatus.DELIVERED
+    update = read(body)
+    assert isinstance(update, NotUnderstood) or update.status is not DeliveryStatus.DELIVERED
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_hostile_bytes_are_neither_genuine_nor_delivered(body):
         b"MessageSid=SM1&MessageStatus=delivered&a=" + b"a" * 70_000,
     ],
 )
-def test_what_says_a_field_twice_or_too_much_is_not_read(body):
+def test_a_callback_with_a_field_twice_or_too_many_is_not_read(body):
     assert isinstance(read(body), NotUnderstood)
 
 
@@ -158,7 +158,7 @@ def test_no_body_raises(body):
     assert isinstance(read(body), DeliveryUpdate | NotUnderstood)
 
 
-# What it says
+# The content
 
 
 @pytest.mark.parametrize(
@@ -183,15 +183,15 @@ def test_no_body_raises(body):
     ],
 )
 def test_each_status_means_what_the_table_says(status, code, delivery, stop):
-    news = read({**DELIVERED, "MessageStatus": status, "SmsStatus": status, **({"ErrorCode": code} if code else {})})
-    assert (news.reference, news.status, news.stop) == (SID, delivery, stop)
-    assert not news.resume
+    update = read({**DELIVERED, "MessageStatus": status, "SmsStatus": status, **({"ErrorCode": code} if code else {})})
+    assert (update.reference, update.status, update.stop) == (SID, delivery, stop)
+    assert not update.resume
 
 
-def test_the_number_is_said_where_it_is_not_to_be_written_to_again():
-    news = read({**DELIVERED, "MessageStatus": "undelivered", "ErrorCode": "30005"})
-    assert news.address == "+37060000001"
-    assert "+37060000001" not in repr(news)
+def test_the_update_names_a_number_that_must_not_be_written_to_again():
+    update = read({**DELIVERED, "MessageStatus": "undelivered", "ErrorCode": "30005"})
+    assert update.address == "+37060000001"
+    assert "+37060000001" not in repr(update)
 
 
 @pytest.mark.parametrize(
@@ -199,19 +199,19 @@ def test_the_number_is_said_where_it_is_not_to_be_written_to_again():
     [" Stop. ", "Stop  all", "quit!", *STOP_WORDS, *(word.upper() for word in STOP_WORDS)],
 )
 def test_an_answer_that_says_stop_stops(words):
-    news = read({**ANSWER, "Body": words})
-    assert (news.stop, news.resume, news.address) == (Stop.STOPPED, False, "+37060000001")
-    assert (news.reference, news.status) == ("", None)
+    update = read({**ANSWER, "Body": words})
+    assert (update.stop, update.resume, update.address) == (Stop.STOPPED, False, "+37060000001")
+    assert (update.reference, update.status) == ("", None)
 
 
 @pytest.mark.parametrize("words", ["Please don't stop", "stop it some time", "", "ok", "HELP", "\x00", "stop" * 50])
 def test_any_other_answer_changes_nothing(words):
-    news = read({**ANSWER, "Body": words})
-    assert (news.stop, news.resume) == (None, False)
+    update = read({**ANSWER, "Body": words})
+    assert (update.stop, update.resume) == (None, False)
 
 
 @pytest.mark.parametrize("words", ["START", "unstop"])
-def test_who_said_stop_may_say_start(words):
+def test_a_customer_who_answered_stop_may_answer_start(words):
     assert read({**ANSWER, "Body": words}).resume
 
 
@@ -219,23 +219,23 @@ def test_who_said_stop_may_say_start(words):
     ("meant", "stop", "resume"), [("STOP", Stop.STOPPED, False), ("START", None, True), ("HELP", None, False)]
 )
 def test_twilio_knows_what_the_accounts_own_words_mean(meant, stop, resume):
-    news = read({**ANSWER, "Body": "nustok", "OptOutType": meant})
-    assert (news.stop, news.resume) == (stop, resume)
+    update = read({**ANSWER, "Body": "nustok", "OptOutType": meant})
+    assert (update.stop, update.resume) == (stop, resume)
 
 
-def test_a_stop_is_never_taken_for_a_start():
-    news = read({**ANSWER, "Body": "STOP", "OptOutType": "START"})
-    assert (news.stop, news.resume) == (Stop.STOPPED, False)
+def test_a_stop_is_never_mistaken_for_a_start():
+    update = read({**ANSWER, "Body": "STOP", "OptOutType": "START"})
+    assert (update.stop, update.resume) == (Stop.STOPPED, False)
 
 
 def test_what_a_person_answered_is_not_kept():
-    news = read({**ANSWER, "Body": "I am Vita Sample"})
-    kept = repr([getattr(news, name) for name in DeliveryUpdate.__dataclass_fields__])
+    update = read({**ANSWER, "Body": "I am Vita Sample"})
+    kept = repr([getattr(update, name) for name in DeliveryUpdate.__dataclass_fields__])
     assert "Vita" not in kept
-    assert "+37060000001" not in repr(news)
+    assert "+37060000001" not in repr(update)
 
 
-# What becomes of the invitation
+# The effect on the invitation
 
 SENT, ARRIVED, BOUNCED = InvitationState.SENT, InvitationState.DELIVERED, InvitationState.BOUNCED
 
@@ -257,15 +257,15 @@ SENT, ARRIVED, BOUNCED = InvitationState.SENT, InvitationState.DELIVERED, Invita
         (InvitationState.WAITING, DeliveryStatus.DELIVERED, None),
     ],
 )
-def test_a_message_is_what_was_told_of_it(present, status, following):
+def test_a_message_has_the_state_of_its_callbacks(present, status, following):
     assert invitation_state_after(present, DeliveryUpdate("any", status=status)) is following
 
 
 @given(st.lists(st.sampled_from([None, *DeliveryStatus]), max_size=6), st.data())
 def test_callbacks_in_any_order_and_repetition_end_in_the_same(fates, data):
-    def after(told):
+    def after(statuses):
         state = SENT
-        for status in told:
+        for status in statuses:
             state = invitation_state_after(state, DeliveryUpdate("any", status=status)) or state
         return state
 

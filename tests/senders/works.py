@@ -37,7 +37,7 @@ first = "10 s"
 
 
 class MovableClock:
-    """Real time, from a day of the test's own, that can be moved ahead: nobody waits five minutes."""
+    """Real time that starts on the test's own day and can be moved ahead, so that no test waits five minutes."""
 
     def __init__(self) -> None:
         self._zero = datetime(2026, 11, 20, 10, 0, tzinfo=UTC) - timedelta(seconds=time.monotonic())
@@ -55,7 +55,7 @@ def customer(name: str, channel: Channel = Channel.EMAIL, **changes: Any) -> Cus
 
 
 class Works:
-    """`sections` is what the configuration says of the senders; `senders` replaces some of them."""
+    """`sections` are the senders' sections of the configuration; `senders` replaces some senders."""
 
     def __init__(self, url: str, directory: Path, sections: str, senders: Any = None) -> None:
         config = directory / "onboarding.toml"
@@ -76,13 +76,13 @@ class Works:
         self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
 
     def runner(self) -> Runner:
-        """On the loop that is running now."""
+        """The runner of the running event loop."""
         return Runner(
             self.parts, self.http, AsyncExitStack(), wake_invite=lambda *_: None, longest=timedelta(minutes=1)
         )
 
     async def work(self, *customers: Customer) -> None:
-        """Add the customers, then do what is due now, as the timer and its dispatchers would, until nothing is."""
+        """Add the customers, then do all due work, as the timer and its dispatchers would."""
         if customers:
             self.add(*customers)
         runner = self.runner()
@@ -105,7 +105,7 @@ class Works:
         return only
 
     def messages(self) -> dict[str, sa.Row[Any]]:
-        """By customer."""
+        """The messages by customer."""
         jobs = {job.id: job.customer_id for job in self.rows(Job)}
         return {jobs[row.job_id]: row for row in self.rows(InvitationRow)}
 

@@ -98,7 +98,7 @@ def test_a_misspelt_section_is_one_line_that_names_the_right_one(section: str, t
 
 
 @pytest.mark.parametrize("section", list(keys_of(Settings)))
-def test_a_section_that_is_no_table_is_one_line_that_says_so(section: str, tmp_path: Path) -> None:
+def test_a_section_that_is_not_a_table_is_one_line(section: str, tmp_path: Path) -> None:
     lines = problems(tmp_path, tree(**{section: 5}))
 
     assert [line.partition(":")[0] for line in lines] == [section]
@@ -131,7 +131,7 @@ def test_the_documentation_is_in_step_with_the_model() -> None:
     assert page == page_with_tables(page), "run `python -m worker.settings.reference`"
 
 
-def test_the_shipped_example_says_something_in_every_section_and_loads_whole(tmp_path: Path) -> None:
+def test_the_shipped_example_has_every_section_and_loads(tmp_path: Path) -> None:
 
     shutil.copy(ROOT / "examples/onboarding.toml", tmp_path)
     (tmp_path / "users.toml").write_text('anna = "not-a-real-password"\n')

@@ -40,7 +40,7 @@ def test_the_sandbox_configuration_loads_as_it_is(tmp_path: Path) -> None:
     assert (settings.email.host, settings.email.port) == ("127.0.0.1", 9225)
 
 
-def test_the_sandbox_configuration_takes_other_ports(tmp_path: Path) -> None:
+def test_the_sandbox_configuration_accepts_other_ports(tmp_path: Path) -> None:
     result = run("--sandbox", "--port", "40001", "--smtp-port", "40002", str(tmp_path))
 
     settings = load(tmp_path / "onboarding.toml", environ={})
@@ -149,7 +149,7 @@ def test_keys_new_prints_one_key_alone_and_another_each_time() -> None:
     assert len(base64.urlsafe_b64decode(first)) == 32
 
 
-def test_a_printed_key_is_one_that_the_configuration_takes(tmp_path: Path) -> None:
+def test_the_configuration_accepts_a_printed_key(tmp_path: Path) -> None:
     run("--sandbox", str(tmp_path))
     (tmp_path / "onboarding.key").write_text(CliRunner().invoke(keys, ["new"]).stdout)
 

@@ -106,7 +106,7 @@ def test_the_error_as_text_is_its_problems_a_line_each(tmp_path: Path) -> None:
     ]
 
 
-def test_without_an_account_or_a_route_it_says_how_to_add_one(tmp_path: Path) -> None:
+def test_without_an_account_or_a_route_the_message_has_an_example(tmp_path: Path) -> None:
     (no_route,) = problems(tmp_path, tree(routes=[]))
     (no_account,) = problems(tmp_path, tree(accounts={}))
 
@@ -114,7 +114,7 @@ def test_without_an_account_or_a_route_it_says_how_to_add_one(tmp_path: Path) ->
     assert no_account.startswith("accounts: at least one account is needed: [accounts.NAME]")
 
 
-def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such file; `onboard init` writes one"):
         load(tmp_path / "nowhere.toml", environ={})
 

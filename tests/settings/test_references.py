@@ -17,7 +17,7 @@ SECRETS = st.text("abcdefghijkmnpqrstuvwxyz%:/@{}[]\"'\\\n 0123456789", min_size
 SAME_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 
 
-def test_any_string_may_come_from_a_variable_or_a_file_beside_the_configuration(tmp_path: Path) -> None:
+def test_any_string_may_come_from_a_variable_or_a_file_next_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "from").write_text("Bank <bank@example.com>\r\n")
     configuration = with_value(("email", "from"), {"file": "from"})
     configuration["accounts"]["kyc"] |= {
@@ -110,7 +110,7 @@ def test_one_line_end_of_a_file_is_dropped_and_nothing_else(tmp_path: Path) -> N
         ),
     ],
 )
-def test_a_secret_that_cannot_be_had_says_why(reference: Any, line: str, tmp_path: Path) -> None:
+def test_a_secret_that_cannot_be_read_is_reported_with_the_reason(reference: Any, line: str, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xff")
 
@@ -174,7 +174,7 @@ def test_a_secret_from_a_file_is_read_again(tmp_path: Path) -> None:
     assert not secret.reload()
 
 
-def test_a_file_that_went_away_or_is_half_written_leaves_the_secret_as_it_was(tmp_path: Path) -> None:
+def test_a_missing_or_half_written_file_leaves_the_secret_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("old\n")
     secret = loaded(tmp_path, with_value(("accounts", "kyc", "api_key"), {"file": "key"})).accounts["kyc"].api_key
@@ -253,7 +253,7 @@ def test_no_error_repeats_a_value_wherever_it_stood(tmp_path: Path, secret: str,
 
 
 @pytest.mark.parametrize("text", ["", "short", "=" * 44, "k" * 44, "!" * 43])
-def test_a_key_that_is_not_32_bytes_says_what_prints_one(text: str, tmp_path: Path) -> None:
+def test_a_key_that_is_not_32_bytes_is_refused_with_the_command_for_one(text: str, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, tree(), ONBOARDING_KEY=text)
 
     assert line.startswith("encryption.keys[1]: ")

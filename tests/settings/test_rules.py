@@ -28,9 +28,9 @@ def test_accounts_with_the_same_host_and_credential_share_the_first_ones_budget(
     assert {name: account.budget for name, account in accounts.items()} == {"kyc": "kyc", "au": "au", "kyb": "kyc"}
 
 
-def test_what_is_said_on_one_account_of_a_budget_holds_for_all(tmp_path: Path) -> None:
-    said = {"limits": ["7/second"], "credits": 10}
-    for configuration in (with_kyb(kyc=said), with_kyb(kyb=said)):
+def test_a_value_set_for_one_account_of_a_budget_holds_for_all(tmp_path: Path) -> None:
+    shared = {"limits": ["7/second"], "credits": 10}
+    for configuration in (with_kyb(kyc=shared), with_kyb(kyb=shared)):
         accounts = loaded(tmp_path, configuration).accounts
 
         for name in ("kyc", "kyb"):
@@ -198,7 +198,7 @@ LET_IN = {
 
 
 @pytest.mark.parametrize("somebody", LET_IN)
-def test_a_web_server_that_others_can_reach_needs_credentials_of_anybody_at_all(somebody: str, tmp_path: Path) -> None:
+def test_a_web_server_beyond_loopback_needs_credentials(somebody: str, tmp_path: Path) -> None:
     others = tree(web={"bind": "0.0.0.0:8080"})
     (line,) = problems(tmp_path, others)
     assert line.startswith("web.bind: an address other than loopback needs credentials")
@@ -206,7 +206,7 @@ def test_a_web_server_that_others_can_reach_needs_credentials_of_anybody_at_all(
     assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
 
 
-def test_what_is_typed_is_held_to_the_same_rule(tmp_path: Path) -> None:
+def test_the_same_rule_holds_for_the_option_of_the_command(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="--bind: an address other than loopback needs credentials"):
         address(loaded(tmp_path, tree()), "192.0.2.1:8080")
     settings = loaded(tmp_path, with_value(*LET_IN["webhooks"]))
@@ -300,7 +300,7 @@ def test_a_line_break_in_an_override_adds_no_key(tmp_path: Path) -> None:
     assert line.startswith("web.event_keys: expected a list")
 
 
-def test_a_batch_is_kept_as_long_as_a_call_in_doubt_may_have_left_a_session(tmp_path: Path) -> None:
+def test_a_batch_is_kept_as_long_as_an_unknown_outcome_may_have_left_a_session(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_value(("retention", "batches"), "29 days"))
     assert line.startswith("retention.batches:")
     assert "30 days" in line
@@ -331,6 +331,6 @@ def test_quiet_hours_of_two_channels_that_no_short_link_outlives_are_warned_of(t
     assert loaded(tmp_path, with_hours("6 hours", sms="21:00-08:00", email="22:00-07:00")).warnings == ()
 
 
-def test_a_reminder_sooner_than_a_minute_is_refused_in_the_words_of_the_file(tmp_path: Path) -> None:
+def test_a_reminder_sooner_than_a_minute_is_refused_with_the_files_own_units(tmp_path: Path) -> None:
     configuration = tree(invitations={"reminders": ["30 s", "1 minute"]})
     assert problems(tmp_path, configuration) == ['invitations.reminders[1]: expected at least "1 minute"']

@@ -33,7 +33,7 @@ def test_durations_read_as_people_write_them(text: str, span: timedelta) -> None
 @pytest.mark.parametrize(
     "text", ["", "7", "days", "-1 day", "7 fortnights", "1e9 s", "7 days 2 hours", "٧ days", "1 m", 7, None]
 )
-def test_what_is_no_duration_says_what_is(text: Any) -> None:
+def test_a_text_that_is_not_a_duration_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(ValueError, match="expected a duration such as") as caught:
         parse_duration(text)
 
@@ -51,7 +51,7 @@ def test_quiet_hours_may_pass_midnight() -> None:
 
 
 @pytest.mark.parametrize("text", ["21-8", "24:00-08:00", "08:00-08:00", "21:00", ""])
-def test_what_are_no_quiet_hours_says_what_are(text: str, tmp_path: Path) -> None:
+def test_texts_that_are_not_quiet_hours_are_refused_with_an_example(text: str, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, tree(invitations={"quiet_hours": {"sms": text}}))
 
     assert line.startswith("invitations.quiet_hours.sms: expected ")
@@ -78,7 +78,7 @@ def test_quiet_hours_are_for_channels_that_there_are(tmp_path: Path) -> None:
         ("postgresql+psycopg://[::1/db", "expected sqlite:///FILE or postgresql+psycopg://"),
     ],
 )
-def test_another_database_says_what_to_write(url: str, expected: str, tmp_path: Path) -> None:
+def test_another_database_is_refused_with_the_expected_url(url: str, expected: str, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, tree(database={"url": url}))
 
     assert line.startswith("database.url: ")
@@ -94,7 +94,7 @@ def test_another_database_says_what_to_write(url: str, expected: str, tmp_path: 
         ("postgresql+psycopg://u@127.0.0.1:5432/db", "postgresql+psycopg://u@127.0.0.1:5432/db"),
     ],
 )
-def test_a_sqlite_file_lies_beside_the_configuration(url: str, resolved: str, tmp_path: Path) -> None:
+def test_a_sqlite_file_is_next_to_the_configuration(url: str, resolved: str, tmp_path: Path) -> None:
     assert loaded(tmp_path, tree(database={"url": url})).database.url == resolved.format(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The providers' own pages, read from the folder named by PROVIDER_SPECS, so that nobody checks a misreading."""
+"""The providers' own pages, read from the folder named by PROVIDER_SPECS, so that tests do not check a misreading."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""FrankieOne v2 against the OpenAPI document on the provider's page: what we send, and what the sandbox answers."""
+"""FrankieOne v2 against the OpenAPI document on the provider's page: our requests, and the sandbox's answers."""
 
 import json
 import re
@@ -97,7 +97,7 @@ def test_a_field_of_the_wrong_type_would_be_noticed(operation):
 
 
 async def asked(options: dict[str, Any], **settings: Any) -> HttpAnswer:
-    """What a sandbox with these options answers to an account with these settings."""
+    """The answer of a sandbox with these options to an account with these settings."""
     async with Sandbox(SandboxOptions(clock=lambda: NOW, **options)) as sandbox, open_http_session() as session:
         account = {"api_key": PlainSecret("sandbox-key"), "base_url": f"{sandbox.url}/frankieone", **settings}
         built = FrankieOneV2(frankie_account(**account)).build(MUCH)

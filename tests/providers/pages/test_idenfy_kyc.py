@@ -65,7 +65,7 @@ def test_each_parameter_has_the_pages_bounds(text):
 
 
 def bounds(printed: Printed) -> dict[str, object]:
-    """What the page's constraints say, as far as they are bounds."""
+    """The bounds among the page's constraints."""
     found: dict[str, object] = {}
     for line in printed.constraints:
         if match := re.match(r"Min(?: length)? (\d+)", line):
@@ -115,7 +115,7 @@ def test_the_pages_sample_request_passes_our_checks(text):
     assert check_parameters("idenfy-kyc", sample) == []
 
 
-async def test_the_pages_sample_request_comes_out_of_the_adapter_and_the_sandbox_takes_it(text):
+async def test_the_adapter_builds_the_pages_sample_request_and_the_sandbox_accepts_it(text):
     sample = printed_json(text, "Request example")
     parameters = {name: value for name, value in sample.items() if name != "clientId"}
 
@@ -142,7 +142,7 @@ def test_the_pages_sample_answer_opens_a_session(text):
     assert session.reference == "ec6a7108-8c26-11e9-9758-309c231b1bac"
     assert session.link == "https://ivs.idenfy.com/api/v2/redirect?authToken=pgYQX0z2T8mtcpNj9I20uWVCLKNuG0vgr12f0wAC"
     assert (session.expires_at, session.expiry_source) == (NOW + timedelta(seconds=600), ExpirySource.ANSWER)
-    # Seven characters, where the page's own text says eight.
+    # Seven characters; the page's own text has eight.
     assert session.digit_string == "4823657"
 
 

@@ -172,7 +172,7 @@ NUMBERS = (-1, 0, 59, 60, 3600, 3601, 86400, 2592000, 2592001)
 PROBES = [*("x" * length for length in LENGTHS), *NUMBERS, True, None, [], ["PASSPORT"], [5], {}, "M", "DOCUMENT"]
 
 
-def test_the_sandbox_takes_and_refuses_the_same_values_as_the_documents_schema(asks):
+def test_the_sandbox_accepts_and_refuses_the_same_values_as_the_documents_schema(asks):
     least = {"clientId": "c", "tokenType": "IDENTIFICATION"}
     differing = []
     for path, given in flattened(asks).items():

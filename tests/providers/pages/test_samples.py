@@ -119,7 +119,7 @@ def differing(kind: str, words: str, ours: Parameter) -> list[str]:
     return [name for name, same in found.items() if not same]
 
 
-async def test_the_kyb_pages_sample_request_is_taken_by_the_sandbox(kyb):
+async def test_the_sandbox_accepts_the_kyb_pages_sample_request(kyb):
     """As it is printed, with the one placeholder that has a type of its own filled in."""
     sample = printed(kyb, 0)
     given = {name: value for name, value in sample.items() if name not in ("tokenType", "clientId")}
@@ -213,7 +213,7 @@ def test_the_sandbox_has_the_pages_shape_of_v1(v1):
     assert loose(frankieone_v1_shape.REQUEST) == shape(printed(v1, 0))
 
 
-async def test_the_v1_pages_sample_request_is_taken_by_the_sandbox(v1):
+async def test_the_sandbox_accepts_the_v1_pages_sample_request(v1):
     sample = printed(v1, 0)
     del sample["consent"], sample["entity"]["entityId"]
     dated = {**sample["entity"]["dateOfBirth"], "dateOfBirth": "1987-11-02"}

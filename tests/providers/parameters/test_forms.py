@@ -1,4 +1,4 @@
-"""The parameters of the endpoints beside iDenfy's narrative form and FrankieOne v2: names, types, bounds."""
+"""The parameters of the other endpoints (not iDenfy's narrative form, not FrankieOne v2): names, types, bounds."""
 
 import pytest
 

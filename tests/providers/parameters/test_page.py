@@ -1,4 +1,4 @@
-"""docs/providers/parameters.md says what the tables say."""
+"""docs/providers/parameters.md matches the tables."""
 
 from pathlib import Path
 
@@ -42,5 +42,5 @@ def test_each_parameter_of_each_form_has_a_line(provider):
         ),
     ],
 )
-def test_bounds_are_said_in_words(parameter, words):
+def test_bounds_are_shown_as_text(parameter, words):
     assert bounds(parameter) == words

@@ -9,7 +9,7 @@ from worker.providers.parameters import (
     unknown_parameter,
 )
 
-# One cell that is right for each parameter, and what it becomes.
+# One valid cell for each parameter, and its value.
 CELLS = {
     "firstName": ("John Tom", "John Tom"),
     "lastName": ("O'Neill-Ní", "O'Neill-Ní"),
@@ -97,14 +97,14 @@ def test_a_cell_out_of_bounds_is_refused_without_being_shown(name, cell):
 
 
 @pytest.mark.parametrize(("name", "value"), [("address", "a" * 256), ("externalRef", "é")])
-def test_what_only_one_form_takes_is_taken_from_a_list_and_judged_by_the_accounts_form(name, value):
+def test_a_value_of_one_form_is_read_from_a_list_and_checked_by_the_accounts_form(name, value):
     assert check_parameter("idenfy-kyc", name, value) == (value, None)
     assert check_parameters("idenfy-kyc", {name: value}, "openapi") == []
     assert check_parameters("idenfy-kyc", {name: value}, "narrative")
 
 
 @pytest.mark.parametrize("name", ["questionnaire", "additionalSteps", "additionalData"])
-def test_null_can_be_said_where_it_means_something(name):
+def test_null_is_accepted_where_it_has_a_meaning(name):
     assert check_parameter("idenfy-kyc", name, "null") == (None, None)
     assert check_parameters("idenfy-kyc", {name: None}) == []
 
@@ -233,7 +233,7 @@ def test_parameters_that_exclude_each_other_are_refused(values, column):
 @pytest.mark.parametrize(
     "values",
     [
-        {"verifyBankAccounts": True},  # the account's own setting may say yes
+        {"verifyBankAccounts": True},  # the account's own setting may be true
         {"verifyBankAccounts": True, "verifyBank": True},
         {"verifyBankAccounts": False, "verifyBank": False},
         {"autoFaceMatching": False, "checkLiveness": False, "checkDuplicatePersonalData": True},

@@ -1,4 +1,4 @@
-"""Accounts that take webhooks, and deliveries as the providers would make them. Everything in them is invented."""
+"""Accounts that receive webhooks, and deliveries as the providers would send them. All data is invented."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ Several = str | tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class Webhooks:
-    """As the configuration would give it."""
+    """An account as the configuration gives it."""
 
     provider: str
     name: str = "kyc-eu"
@@ -48,7 +48,7 @@ def _all_of(values: Several) -> tuple[PlainSecret, ...]:
 
 
 def hex_hmac(key: str, body: bytes) -> str:
-    """Written out from the definition of HMAC (RFC 2104), and not with the module that the worker uses."""
+    """HMAC-SHA256 in hex, written from its definition (RFC 2104) without the module that the worker uses."""
     block = key.encode().ljust(64, b"\0")
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + body).digest()
     return hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).hexdigest()
@@ -59,9 +59,9 @@ def signed(body: bytes, *, key: str = KEY, event: str | None = None) -> Delivery
     return Delivery(body, headers if event is None else {**headers, "idenfy-event-type": event})
 
 
-def read(reader: Any, said: Any, event: str | None = None):
-    """What the reader makes of a genuine delivery."""
-    delivery = signed(json.dumps(said).encode(), event=event)
+def read(reader: Any, content: Any, event: str | None = None):
+    """The reader's update for a genuine delivery."""
+    delivery = signed(json.dumps(content).encode(), event=event)
     assert reader.refuses(delivery, now=NOW) == ""
     return reader.read(delivery)
 
@@ -76,12 +76,12 @@ HOSTILE_BODIES = {
     "huge number": b'{"finishTime": ' + b"9" * 5000 + b"}",
     "deep": b'{"a":' * 100_000,
     "deep list": b'{"data":' + b"[" * 100_000,
-    "said twice": b'{"final": false, "final": true}',
+    "a field twice": b'{"final": false, "final": true}',
     "twice within": b'{"status": {"overall": "DENIED", "overall": "APPROVED"}}',
     "half a pair": b'{"scanRef": "\\ud800", "entityId": "\\udfff", "externalRef": "\\ud800"}',
     "control characters": b'{"scanRef": "a\\u0000b", "clientId": "\\u202e", "function": "\\n"}',
     "too long": b'{"scanRef": "' + b"a" * 5000 + b'"}',
     "too large": b'{"data": "' + b"a" * (1024 * 1024) + b'"}',
 }
-# Each where a text, a number, a truth or an object is documented.
+# Each is used where a text, a number, a boolean or an object is documented.
 WRONG = [None, True, False, 0, -1, 1e308, "", "x", [], {}, [[]], {"overall": ["APPROVED"]}]

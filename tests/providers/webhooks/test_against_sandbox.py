@@ -1,4 +1,4 @@
-"""What the sandbox's providers send, read by our readers: two readings of the providers' pages that must agree."""
+"""Our readers read the sandbox's webhooks: both were written from the providers' pages, and must agree."""
 
 import asyncio
 import base64
@@ -93,7 +93,7 @@ class Clock:
 
 
 async def played(endpoint, does, *times):
-    """What the sandbox answers and the deliveries that it makes of a customer who does so, each time in another way."""
+    """The sandbox's answers and deliveries for a customer with this behaviour, once for each of `times`."""
     path, headers, body = PROVIDERS[endpoint]
     options = {"time_scale": 1e9, "webhook_jwt_key": PEM.decode(), "clock": Clock()}
     ends = []
@@ -106,8 +106,8 @@ async def played(endpoint, does, *times):
                 async with http.post(sandbox.url + path, json=body, headers=headers) as answer:
                     assert answer.status in (200, 201)
                     opened = await answer.json()
-                told = {"session": ENTITY if endpoint.startswith("frankie") else "c-1", "does": does, **more}
-                async with http.post(f"{sandbox.url}/_sandbox/customers", json=told) as answer:
+                order = {"session": ENTITY if endpoint.startswith("frankie") else "c-1", "does": does, **more}
+                async with http.post(f"{sandbox.url}/_sandbox/customers", json=order) as answer:
                     assert answer.status == 202
                 await asyncio.wait_for(sandbox.idle(), 30)
                 taken = [Delivery(one.body, one.headers, tuple(one.path.split("/")[3:])) for one in receiver.received]
@@ -121,17 +121,17 @@ async def test_each_behaviour_ends_as_it_should_whatever_happens_to_its_webhooks
     reader, now = READERS[endpoint], NOW + timedelta(minutes=2)
     for trouble, (_, deliveries) in zip(TROUBLES, await played(endpoint, does, *TROUBLES), strict=True):
         if endpoint == "idenfy-kyb" and "swapped" in trouble and end[0] is STARTED:
-            continue  # a review without a decision has no time, and is of the same rank as what it is about
+            continue  # a review without a decision has no time, and the same rank as the submission
         genuine = [delivery for delivery in deliveries if not reader.refuses(delivery, now=now)]
         if trouble.get("forged"):
             assert len(genuine) * 3 == len(deliveries) * 2
         else:
             assert genuine == deliveries
-        # What was taken is not taken again: a copy is the same to the last byte.
+        # A webhook is stored once: a copy has the same bytes.
         once = list({delivery.body: delivery for delivery in genuine}.values())
-        news = [reader.read(delivery) for delivery in once]
-        heard = known_after_all(KnownSession(), [(one, now + timedelta(seconds=n)) for n, one in enumerate(news)])
-        assert (heard.state, heard.result) == end, trouble
+        updates = [reader.read(delivery) for delivery in once]
+        known = known_after_all(KnownSession(), [(one, now + timedelta(seconds=n)) for n, one in enumerate(updates)])
+        assert (known.state, known.result) == end, trouble
 
 
 @pytest.mark.parametrize("endpoint", PROVIDERS)
@@ -160,7 +160,7 @@ async def test_each_edition_of_frankieones_names_is_read_alike(edition):
         assert READERS["frankieone-v2"].read(deliveries[-1]).state is state
 
 
-async def test_texts_are_told_of_as_we_read_it():
+async def test_callbacks_about_texts_are_read():
     account = "AC00000000000000000000000000000001"
     login = base64.b64encode(f"{account}:sandbox-token".encode()).decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
@@ -181,7 +181,7 @@ async def test_texts_are_told_of_as_we_read_it():
     assert answer.address == "+37060000001"
 
 
-async def test_mails_are_told_of_as_we_read_it():
+async def test_callbacks_about_emails_are_read():
     async with receiving() as receiver:
         options = SandboxOptions(
             time_scale=1e9,
@@ -201,6 +201,6 @@ async def test_mails_are_told_of_as_we_read_it():
             await asyncio.wait_for(sandbox.idle(), 30)
     (one,) = receiver.received
     assert email_callbacks.refusal(one.headers, one.body, keys=["sandbox-mail-key"], now=NOW) == ""
-    news = email_callbacks.read(one.body)
-    assert (news.reference, news.status, news.stop) == ("k-1", DeliveryStatus.BOUNCED, Stop.BOUNCED)
-    assert json.loads(one.body)["email"] == news.address
+    update = email_callbacks.read(one.body)
+    assert (update.reference, update.status, update.stop) == ("k-1", DeliveryStatus.BOUNCED, Stop.BOUNCED)
+    assert json.loads(one.body)["email"] == update.address

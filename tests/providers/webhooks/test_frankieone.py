@@ -1,4 +1,4 @@
-"""FrankieOne's webhooks: whether they are genuine, and what each function says, in all three editions."""
+"""FrankieOne's webhooks: the check that they are genuine, and the meaning of each function in all three editions."""
 
 import base64
 import hashlib
@@ -38,8 +38,8 @@ def body(function="RESULTS_RETRIEVED", result="SUCCESS", **more):
     }
 
 
-def read(said, reader=None):
-    return (reader or frankie()).read(Delivery(json.dumps(said).encode(), path=PATH))
+def read(content, reader=None):
+    return (reader or frankie()).read(Delivery(json.dumps(content).encode(), path=PATH))
 
 
 # The secret in the address
@@ -65,7 +65,7 @@ def test_each_of_the_secrets_is_the_address_while_they_are_changed():
         assert both.refuses(Delivery(b"{}", path=path), now=NOW) != ""
 
 
-def test_without_secret_and_key_no_webhook_is_taken():
+def test_without_secret_and_key_no_webhook_is_accepted():
     with pytest.raises(AccountUnusable) as raised:
         build_webhook_reader(Webhooks("frankieone-v1", name="au"))
     assert raised.value.key == "webhook_secret"
@@ -116,7 +116,7 @@ def test_the_header_may_have_any_name_since_only_the_signer_can_sign():
     assert refused(token(), header="x-frankie-signature") == ""
 
 
-def test_a_token_beside_one_of_somebody_else_is_found():
+def test_a_token_next_to_a_foreign_one_is_found():
     reader = frankie(secret=None, jwt_key=PUBLIC)
     headers = {"x-proxy-token": token(key=OTHER), "authorization": f"Bearer {token()}"}
     assert reader.refuses(Delivery(b"{}", headers), now=NOW) == ""
@@ -133,7 +133,7 @@ def test_each_of_the_keys_makes_good_tokens_while_they_are_changed():
         frankie(secret=None, jwt_key=(PUBLIC, "no key"))
 
 
-def test_what_proxies_add_is_not_taken_for_tokens():
+def test_headers_of_proxies_are_not_mistaken_for_tokens():
     reader = frankie(secret=None, jwt_key=PUBLIC)
     hosts = {"host": "hooks.example.com", "x-forwarded-host": "hooks.example.org", "x-forwarded-server": "a.b.c"}
     copies = {f"x-copy-{number}": token(key=OTHER) for number in range(3)}
@@ -142,7 +142,7 @@ def test_what_proxies_add_is_not_taken_for_tokens():
 
 
 def hmac_token(alg="HS256"):
-    """The known confusion: the public key, which everybody may have, taken for a secret."""
+    """A token of the known attack: an HMAC with the public key, which is no secret."""
     key = PUBLIC.encode()
     signed = f"{part({'alg': alg})}.{part({'exp': NOW.timestamp() + 60})}"
     return f"{signed}.{part(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
@@ -157,7 +157,7 @@ FORGED = {
     "another algorithm": token(head={"alg": "PS256"}),
     "no algorithm": token(head={"typ": "JWT"}),
     "an algorithm that is a list": token(head={"alg": ["RS256"]}),
-    "another hash than said": token(head={"alg": "RS512"}, alg="RS256"),
+    "another hash than the header": token(head={"alg": "RS512"}, alg="RS256"),
     "another key": token(key=OTHER),
     "a key it brings along": token(head={"alg": "RS256", "jwk": {"kty": "RSA"}}, key=OTHER),
     "something it must be understood": token(head={"alg": "RS256", "crit": ["b64"], "b64": False}),
@@ -194,7 +194,7 @@ def test_a_forged_token_is_refused(value):
         ({}, True),
     ],
 )
-def test_a_token_counts_while_it_says_so(claims, good):
+def test_a_token_counts_during_its_own_time(claims, good):
     seconds = {name: NOW.timestamp() + value for name, value in claims.items()}
     assert (refused(token(seconds)) == "") is good
 
@@ -243,7 +243,7 @@ def test_no_token_raises(value, claims):
     refused(f"{signed}.{part(PRIVATE.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}")
 
 
-# What the functions say
+# The functions
 
 NO_CHANGE = (None, None, False, False)
 RESULTS_THERE = (COMPLETED, Result.UNKNOWN, True, False)
@@ -282,11 +282,11 @@ MEANINGS = {
 }
 
 
-@pytest.mark.parametrize(("said", "meaning"), MEANINGS.items(), ids=lambda value: "-".join(map(str, value)))
+@pytest.mark.parametrize(("event", "meaning"), MEANINGS.items(), ids=lambda value: "-".join(map(str, value)))
 @pytest.mark.parametrize("provider", ["frankieone-v1", "frankieone-v2"])
-def test_each_function_means_what_the_table_says(said, meaning, provider):
-    news = read(body(*said), frankie(provider))
-    assert (news.state, news.result, news.final, news.alert) == meaning
+def test_each_function_means_what_the_table_says(event, meaning, provider):
+    update = read(body(*event), frankie(provider))
+    assert (update.state, update.result, update.final, update.alert) == meaning
 
 
 @pytest.mark.parametrize("result", ["", None, "success!", "OK", 1, True])
@@ -313,39 +313,39 @@ def test_it_happened_no_earlier_than_its_request_was_made():
 
 
 @pytest.mark.parametrize("value", [*WRONG, "Z" * 26, "0" * 26, REQUEST.lower(), "ILOU" * 6 + "00", REQUEST + "0"])
-def test_a_request_id_of_another_kind_tells_no_time(value):
+def test_a_request_id_of_another_kind_has_no_time(value):
     assert read(body(requestId=value)).happened_at is None
 
 
 def test_its_message_is_not_kept():
-    news = read(body("RESULTS_ERROR", "FAILED", extraData=[{"kvpKey": "name", "kvpValue": "Vita"}]))
-    kept = repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__])
+    update = read(body("RESULTS_ERROR", "FAILED", extraData=[{"kvpKey": "name", "kvpValue": "Vita"}]))
+    kept = repr([getattr(update, name) for name in SessionUpdate.__dataclass_fields__])
     assert "Vita" not in kept
-    assert ENTITY not in repr(news)
+    assert ENTITY not in repr(update)
 
 
-# Whatever is sent
+# Hostile bodies
 
 
 @pytest.mark.parametrize("raw", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES)
 def test_what_cannot_be_read_is_answered_400_so_that_it_is_not_repeated(raw):
-    said = frankie().read(Delivery(raw, path=PATH))
-    assert isinstance(said, SessionUpdate | Unreadable)
-    if isinstance(said, Unreadable):
-        assert said.status == 400
+    update = frankie().read(Delivery(raw, path=PATH))
+    assert isinstance(update, SessionUpdate | Unreadable)
+    if isinstance(update, Unreadable):
+        assert update.status == 400
     else:
-        assert (said.state, said.match) == (None, ())
+        assert (update.state, update.match) == (None, ())
 
 
-def test_the_hostile_ones_are_told_apart():
+def test_unreadable_bodies_are_told_from_readable_ones():
     unreadable = {name for name, raw in HOSTILE_BODIES.items() if isinstance(frankie().read(Delivery(raw)), Unreadable)}
-    assert {"empty", "no object", "html", "no UTF-8", "nan", "deep", "said twice", "too large"} <= unreadable
+    assert {"empty", "no object", "html", "no UTF-8", "nan", "deep", "a field twice", "too large"} <= unreadable
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 def test_wrong_types_anywhere_are_no_result(wrong):
     for name in body():
-        said = read(body(**{name: wrong}))
-        assert isinstance(said, SessionUpdate)
+        update = read(body(**{name: wrong}))
+        assert isinstance(update, SessionUpdate)
         if name in ("function", "functionResult"):
-            assert said.state is not COMPLETED
+            assert update.state is not COMPLETED

@@ -1,4 +1,4 @@
-"""iDenfy's webhooks: whether they are genuine, and what each event and status says of the session."""
+"""iDenfy's webhooks: the check that they are genuine, and the meaning of each event and status."""
 
 import json
 import shutil
@@ -105,13 +105,13 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_hashed():
 
 
 @pytest.mark.parametrize("provider", ["idenfy-kyc", "idenfy-kyb"])
-def test_without_a_key_no_webhook_is_taken(provider):
+def test_without_a_key_no_webhook_is_accepted(provider):
     with pytest.raises(AccountUnusable) as raised:
         build_webhook_reader(Webhooks(provider))
     assert raised.value.key == "webhook_keys"
 
 
-# What a verification's events say
+# Events of a verification
 
 VERDICTS = {
     "APPROVED": (COMPLETED, Result.APPROVED),
@@ -130,20 +130,20 @@ VERDICTS = {
 @pytest.mark.parametrize("event", [AUTO, MANUAL, "IDENTIFICATION_RESUBMITTED", LEGACY, None])
 @pytest.mark.parametrize(("overall", "meaning"), VERDICTS.items())
 def test_a_final_event_means_what_its_status_says(event, overall, meaning):
-    news = read(KYC, body(overall), event)
-    assert (news.state, news.result) == meaning
-    assert news.final
-    assert news.alert == (overall == "SOMETHING_NEW")
+    update = read(KYC, body(overall), event)
+    assert (update.state, update.result) == meaning
+    assert update.final
+    assert update.alert == (overall == "SOMETHING_NEW")
 
 
 @pytest.mark.parametrize("event", [AUTO, MANUAL, "IDENTIFICATION_RESUBMITTED", LEGACY, None])
 @pytest.mark.parametrize("overall", ["APPROVED", "DENIED", "SUSPECTED", "REVIEWING", "NEW"])
 def test_an_event_that_is_not_final_is_in_review_whatever_its_status(event, overall):
-    news = read(KYC, body(overall, final=False), event)
-    assert (news.state, news.result, news.final) == (STARTED, Result.REVIEW, False)
+    update = read(KYC, body(overall, final=False), event)
+    assert (update.state, update.result, update.final) == (STARTED, Result.REVIEW, False)
 
 
-def test_the_legacy_event_tells_expiry_without_being_final():
+def test_the_legacy_event_reports_expiry_without_being_final():
     assert read(KYC, body("EXPIRED", final=False), LEGACY).state is EXPIRED
     assert read(KYC, body("EXPIRED", final=False), AUTO).state is STARTED
 
@@ -151,19 +151,19 @@ def test_the_legacy_event_tells_expiry_without_being_final():
 @pytest.mark.parametrize("final", [True, False, None])
 @pytest.mark.parametrize("overall", VERDICTS)
 def test_an_expiry_uses_a_verdict_where_there_is_one(overall, final):
-    said = body(overall)
-    said["final"] = final
-    news = read(KYC, said, "IDENTIFICATION_EXPIRED")
+    content = body(overall)
+    content["final"] = final
+    update = read(KYC, content, "IDENTIFICATION_EXPIRED")
     decided = overall in ("APPROVED", "SUSPECTED", "DENIED")
-    assert (news.state, news.result) == (VERDICTS[overall] if decided else (EXPIRED, None))
-    assert news.final is decided
+    assert (update.state, update.result) == (VERDICTS[overall] if decided else (EXPIRED, None))
+    assert update.final is decided
 
 
 @pytest.mark.parametrize("final", [True, False])
 def test_a_cancelled_one_has_failed_and_says_why(final):
-    news = read(KYC, body("ACTIVE", final=final), "IDENTIFICATION_CANCELLED")
-    assert (news.state, news.result, news.final) == (FAILED, None, final)
-    assert "cancelled" in news.note
+    update = read(KYC, body("ACTIVE", final=final), "IDENTIFICATION_CANCELLED")
+    assert (update.state, update.result, update.final) == (FAILED, None, final)
+    assert "cancelled" in update.note
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_a_cancelled_one_has_failed_and_says_why(final):
     ],
 )
 def test_other_events_change_nothing(event):
-    news = read(KYC, body("DENIED"), event)
-    assert (news.state, news.result, news.match) == (None, None, ())
+    update = read(KYC, body("DENIED"), event)
+    assert (update.state, update.result, update.match) == (None, None, ())
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,9 @@ def test_it_names_the_session_three_ways_in_their_order():
     assert read(KYC, body(externalRef=None, scanRef=7), AUTO).match == ((Key.CLIENT_ID, "c-0001"),)
 
 
-def test_an_owner_of_a_company_is_not_taken_for_the_customer():
-    news = read(KYC, body(companyId="k1", beneficiaryId="b1"), AUTO)
-    assert [key for key, _ in news.match] == [Key.SCAN_REF]
+def test_an_owner_of_a_company_is_not_mistaken_for_the_customer():
+    update = read(KYC, body(companyId="k1", beneficiaryId="b1"), AUTO)
+    assert [key for key, _ in update.match] == [Key.SCAN_REF]
 
 
 def test_it_happened_when_the_customer_finished():
@@ -234,15 +234,15 @@ def test_a_manual_verdict_weighs_more_than_an_automatic_one_of_the_same_time():
 
 
 def test_nothing_personal_of_it_is_kept_or_shown():
-    news = read(KYC, body(), AUTO)
-    kept = repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__])
+    update = read(KYC, body(), AUTO)
+    kept = repr([getattr(update, name) for name in SessionUpdate.__dataclass_fields__])
     for value in ("VITA", "Vita", "SAMPLE", "X0001", "files.example.com", "192.0.2.7"):
         assert value not in kept
-    assert "c-0001" not in repr(news)
-    assert "5f8a0d0e" not in repr(news)
+    assert "c-0001" not in repr(update)
+    assert "5f8a0d0e" not in repr(update)
 
 
-# What a company's events say
+# Events of a company
 
 SUBMIT = {
     "id": "66d07d0c9f1b",
@@ -270,12 +270,12 @@ INFO = {
 }
 
 
-def test_a_form_that_was_handed_in_is_in_review_and_tells_the_company():
-    news = read(KYB, SUBMIT, "COMPANY_SUBMIT")
-    assert (news.state, news.result, news.final) == (STARTED, Result.REVIEW, False)
-    assert news.company_id == "66d07d0c9f1b"
-    assert news.happened_at == datetime(2026, 11, 20, 7, 59, tzinfo=UTC)
-    assert news.match == (
+def test_a_submitted_form_is_in_review_and_names_the_company():
+    update = read(KYB, SUBMIT, "COMPANY_SUBMIT")
+    assert (update.state, update.result, update.final) == (STARTED, Result.REVIEW, False)
+    assert update.company_id == "66d07d0c9f1b"
+    assert update.happened_at == datetime(2026, 11, 20, 7, 59, tzinfo=UTC)
+    assert update.match == (
         (Key.EXTERNAL_REF, "job-77"),
         (Key.COMPANY_ID, "66d07d0c9f1b"),
         (Key.CLIENT_ID, "c-77"),
@@ -283,8 +283,8 @@ def test_a_form_that_was_handed_in_is_in_review_and_tells_the_company():
 
 
 def test_the_edition_without_the_companys_id_is_read_as_well():
-    news = read(KYB, {name: value for name, value in SUBMIT.items() if name != "id"}, "COMPANY_SUBMIT")
-    assert (news.state, news.company_id) == (STARTED, "")
+    update = read(KYB, {name: value for name, value in SUBMIT.items() if name != "id"}, "COMPANY_SUBMIT")
+    assert (update.state, update.company_id) == (STARTED, "")
 
 
 @pytest.mark.parametrize(
@@ -298,20 +298,20 @@ def test_the_edition_without_the_companys_id_is_read_as_well():
     ],
 )
 def test_a_review_means_what_its_status_says(status, meaning):
-    news = read(KYB, {**REVIEW, "approvalStatus": status}, "COMPANY_REVIEW")
-    assert (news.state, news.result, news.final, news.alert) == meaning
-    assert "Sample" not in repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__])
+    update = read(KYB, {**REVIEW, "approvalStatus": status}, "COMPANY_REVIEW")
+    assert (update.state, update.result, update.final, update.alert) == meaning
+    assert "Sample" not in repr([getattr(update, name) for name in SessionUpdate.__dataclass_fields__])
 
 
-def test_another_body_under_a_name_that_is_not_signed_says_nothing():
+def test_another_events_body_under_a_name_that_is_not_signed_changes_nothing():
     """Both endpoints may have one key, and the header that names the event is not signed."""
     verified = {"final": True, "status": {"overall": "APPROVED"}, "scanRef": "s-1", "clientId": "c-77"}
-    news = read(KYB, verified, "COMPANY_REVIEW")
-    assert (news.state, news.company_id, news.alert) == (None, "", False)
+    update = read(KYB, verified, "COMPANY_REVIEW")
+    assert (update.state, update.company_id, update.alert) == (None, "", False)
     for event in (None, AUTO, "IDENTIFICATION_EXPIRED", "IDENTIFICATION_CANCELLED"):
         for body in (REVIEW, SUBMIT, INFO):
-            news = read(KYC, body, event)
-            assert (news.state, news.alert) == (None, False)
+            update = read(KYC, body, event)
+            assert (update.state, update.alert) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -324,17 +324,17 @@ def test_another_body_under_a_name_that_is_not_signed_says_nothing():
     ],
 )
 def test_a_request_for_more_is_found_by_its_token_or_company(status, meaning):
-    news = read(KYB, {**INFO, "status": status}, "COMPANY_INFO_REQUEST")
-    assert (news.state, news.alert) == meaning
-    assert news.match == ((Key.TOKEN, INFO["token"]), (Key.COMPANY_ID, INFO["companyId"]))
-    kept = repr([getattr(news, name) for name in SessionUpdate.__dataclass_fields__ if name != "match"])
+    update = read(KYB, {**INFO, "status": status}, "COMPANY_INFO_REQUEST")
+    assert (update.state, update.alert) == meaning
+    assert update.match == ((Key.TOKEN, INFO["token"]), (Key.COMPANY_ID, INFO["companyId"]))
+    kept = repr([getattr(update, name) for name in SessionUpdate.__dataclass_fields__ if name != "match"])
     assert "example.com" not in kept
-    assert INFO["token"] not in repr(news)
+    assert INFO["token"] not in repr(update)
 
 
-def test_that_an_approved_company_is_due_again_is_no_news_of_its_link():
-    news = read(KYB, {"id": "66d07d0c9f1b", "expirationStatus": "EXPIRED"}, "COMPANY_EXPIRATION")
-    assert (news.state, news.alert) == (None, True)
+def test_an_approved_company_that_is_due_again_changes_nothing_about_its_link():
+    update = read(KYB, {"id": "66d07d0c9f1b", "expirationStatus": "EXPIRED"}, "COMPANY_EXPIRATION")
+    assert (update.state, update.alert) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -344,30 +344,30 @@ def test_other_events_of_a_company_change_nothing(event):
     assert read(KYB, {**REVIEW, "companyId": "66d07d0c9f1b"}, event).state is None
 
 
-# Whatever is sent
+# Hostile bodies
 
 
 @pytest.mark.parametrize("raw", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES)
 @pytest.mark.parametrize("event", [AUTO, "COMPANY_REVIEW", "COMPANY_INFO_REQUEST", None])
-def test_hostile_bytes_are_read_without_a_word_of_them(raw, event):
+def test_hostile_bytes_are_read_and_never_repeated(raw, event):
     for reader in (KYC, KYB):
-        said = reader.read(signed(raw, event=event))
-        assert isinstance(said, SessionUpdate | Unreadable)
-        if isinstance(said, Unreadable):
-            assert said.status == 200
-            assert len(said.reason) < 80
+        update = reader.read(signed(raw, event=event))
+        assert isinstance(update, SessionUpdate | Unreadable)
+        if isinstance(update, Unreadable):
+            assert update.status == 200
+            assert len(update.reason) < 80
 
 
-@pytest.mark.parametrize("raw", [HOSTILE_BODIES["said twice"], HOSTILE_BODIES["twice within"]])
-def test_a_field_that_is_said_twice_decides_nothing(raw):
+@pytest.mark.parametrize("raw", [HOSTILE_BODIES["a field twice"], HOSTILE_BODIES["twice within"]])
+def test_a_field_that_appears_twice_decides_nothing(raw):
     assert isinstance(KYC.read(signed(raw, event=AUTO)), Unreadable)
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 def test_wrong_types_anywhere_are_no_verdict(wrong):
     for name in body():
-        said = read(KYC, {**body(), name: wrong}, AUTO)
-        assert isinstance(said, SessionUpdate)
+        update = read(KYC, {**body(), name: wrong}, AUTO)
+        assert isinstance(update, SessionUpdate)
     assert read(KYC, {**body(), "final": wrong}, AUTO).final is (wrong is True)
     assert read(KYC, {**body(), "status": wrong}, AUTO).state is None
     assert read(KYC, {**body(), "status": {"overall": wrong}}, AUTO).state is None
@@ -389,8 +389,8 @@ JSON = st.recursive(
     st.fixed_dictionaries({}, optional={name: JSON for name in {**body(), **REVIEW, **INFO}}),
     st.text(max_size=80),
 )
-def test_no_body_raises(event, said, name):
-    raw = json.dumps(said).encode("utf-8", "surrogatepass")
+def test_no_body_raises(event, content, name):
+    raw = json.dumps(content).encode("utf-8", "surrogatepass")
     for reader in (KYC, KYB):
         assert isinstance(reader.read(signed(raw, event=event)), SessionUpdate | Unreadable)
         assert isinstance(reader.read(signed(raw, event=name)), SessionUpdate | Unreadable)

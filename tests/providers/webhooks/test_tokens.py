@@ -1,4 +1,4 @@
-"""Tokens that JWT libraries do not agree on: which of them are good here, and for what reason the others are refused.
+"""Tokens that JWT libraries disagree on: the accepted ones, and the reasons for refusing the others.
 
 FrankieOne's header and claims are not documented. So a token that its key signed is refused only for what is written
 in `jwt`, and not because of a claim or a header field that the worker does not read.
@@ -66,7 +66,7 @@ def public_key_forms() -> dict[str, bytes]:
 
 HEAD, CLAIMS, SIGNATURE = token().split(".")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-# 2,048 bits are 341 letters and two bits of the last one, whose other bits are zero as it is written.
+# 2,048 bits are 341 characters and two bits of the last one, whose other bits are zero.
 SPARE_BITS = f"{HEAD}.{CLAIMS}.{SIGNATURE[:-1]}{LETTERS[LETTERS.index(SIGNATURE[-1]) + 1]}"
 GOOD = {
     "a key id that is a number": token({"alg": "RS256", "kid": 7}),
@@ -89,7 +89,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("value", GOOD.values(), ids=GOOD)
-def test_what_the_key_signed_is_good_whatever_else_it_says(value):
+def test_a_token_that_the_key_signed_is_good_with_any_other_header(value):
     assert refusal(value) == ""
 
 
@@ -160,7 +160,7 @@ def test_without_a_key_no_token_is_good():
     assert refusal(token(), keys=[]) == NO_KEY
 
 
-def test_the_longest_token_is_good_and_one_letter_more_is_none():
+def test_the_longest_token_is_good_and_one_character_more_is_not():
     room = jwt.LONGEST - len(token(claims={"a": ""}))
     longest = next(
         made for size in range(room // 4 * 3 + 3, 0, -1) if len(made := token(claims={"a": "a" * size})) <= jwt.LONGEST
@@ -196,7 +196,7 @@ def test_whatever_is_signed_ends_in_one_of_the_reasons_and_names_no_value(head, 
 @given(st.data())
 def test_no_changed_token_is_good(data):
     good = token(claims={"exp": int(SECONDS) + 60})
-    where = data.draw(st.integers(0, len(good) - 2))  # the last letter has bits that are no part of the signature
+    where = data.draw(st.integers(0, len(good) - 2))  # the last character has bits outside the signature
     letter = data.draw(st.characters().filter(lambda letter: letter != good[where]))
     changed = good[:where] + letter + good[where + 1 :]
 

@@ -71,7 +71,7 @@ def _received(inbox: Inbox, events: Sequence[Event]) -> Received:
     except sa.exc.OperationalError:
         raise
     except Exception as error:
-        log.error("a bug: %d events taken in together ended with %s", len(events), type(error).__name__)
+        log.error("a bug: storing %d events together ended with %s", len(events), type(error).__name__)
         if len(events) == 1:
             return Received([Receipt(Outcome.REFUSED, reason=f"a bug of ours ({type(error).__name__}): report it")])
     alone = [_received(inbox, [event]) for event in events]
