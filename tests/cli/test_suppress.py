@@ -36,7 +36,7 @@ def test_an_address_is_suppressed_checked_and_removed_again(desk, kept, monkeypa
     assert desk.onboard("suppress", "--remove", "+370 600 00000").out == "1 address may get messages again\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     refused = desk.onboard("suppress", "--remove", "vita@example.com")
-    assert (refused.code, "1 address asked not to be written to, or complained" in refused.err) == (1, True)
+    assert (refused.code, "1 address asked for no more messages, or complained" in refused.err) == (1, True)
     assert kept() == {("email", "complaint"): 2}
     assert desk.onboard("suppress", "--remove", "vita@example.com", "--yes").code == 0
     assert kept() == {("email", "complaint"): 1}
