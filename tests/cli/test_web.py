@@ -131,7 +131,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_an_unmatched_webhook_i
     assert (
         desk.onboard("webhook", "list").out == "there is no such webhook\n"
     )  # it may be about a session that is just being opened
-    assert desk.onboard("webhook", "retry").out == "0 webhooks are worked off again\n"
+    assert desk.onboard("webhook", "retry").out == "0 webhooks are processed again\n"
     assert desk.onboard("webhook", "retry", "7").code == 2
     ended = desk.end(web, signal.SIGTERM)
     assert ended.code == 0
