@@ -77,7 +77,7 @@ class Month:
 
     def work(self) -> None:
         shelf = self.shelf
-        self.scan.look(self.policy, now=shelf.clock())
+        self.scan.check(self.policy, now=shelf.clock())
         opened = shelf.open(shelf.claim())
         names = [item.job.request.customer.customer_id for item in opened]
         lifetimes = [self.customers[name].endpoint.lifetime for name in names]

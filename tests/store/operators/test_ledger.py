@@ -28,7 +28,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.clock.advance(seconds=1)
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
-    scan.look(ExpiryPolicy(Caps(3, 6), timedelta(0), None), now=shelf.clock())
+    scan.check(ExpiryPolicy(Caps(3, 6), timedelta(0), None), now=shelf.clock())
     opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
