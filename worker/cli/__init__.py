@@ -1,6 +1,7 @@
 """The start and the end of `onboard`. Its commands are in `commands`."""
 
 import logging
+import os
 import sys
 from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 
@@ -25,6 +26,7 @@ def main() -> None:
     try:
         # Not standalone: Click would exit with 1 on Ctrl-C, and 1 means that a person is needed.
         code = main_group(obj=invocation, prog_name="onboard", standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that has gone is an exit code; at the very end it is a message
         sys.exit(code if isinstance(code, int) else DONE)
     except click.ClickException as error:
         error.show()
@@ -33,7 +35,9 @@ def main() -> None:
         click.echo("interrupted; safe to run again", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        sys.exit(COULD_NOT_START)  # the reader of our output has gone
+        # The reader of our output has gone. Python flushes once more as it ends, and must not fail at that too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(COULD_NOT_START)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
             click.echo(f"the output is incomplete: {error.strerror}", err=True)
