@@ -16,7 +16,7 @@ _LIBRARY = ("EventRefused", "request_onboarding", "take_event")
 
 
 def __getattr__(name: str) -> Any:
-    # Only whoever asks for it loads it: every command and task imports this package.
+    # Loaded only when it is asked for: every command and task imports this package.
     if name in _LIBRARY:
         from worker.runtime import python_api as library
 

@@ -20,7 +20,6 @@ from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.engine.reporting.batch_report import Reporting
-from worker.engine.steps.common import WakeInvite
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
@@ -34,6 +33,7 @@ from worker.engine.steps.policies import (
     job_policy,
     sender_timeout,
 )
+from worker.engine.steps.step_endings import WakeInvite
 from worker.engine.stores import Stores
 from worker.foundation.clock import Clock, SharedClock, system_clock
 from worker.foundation.keyring import Keyring

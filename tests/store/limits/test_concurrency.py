@@ -10,7 +10,7 @@ import pytest
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from worker.engine.steps.common import FLUSH_MARGIN
+from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits import concurrency as permits
 from worker.store.limits.concurrency import Permits

@@ -17,7 +17,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unknown_claim_of
+from worker.engine.steps.step_endings import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unknown_claim_of
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender

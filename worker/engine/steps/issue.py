@@ -19,7 +19,14 @@ from worker.domain.model.endings import Done, Ending, Kind, Problem
 from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
 from worker.domain.model.sessions import Session
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.common import FLUSH_MARGIN, Transaction, WakeInvite, ending_of, log_chunk, unknown_claim_of
+from worker.engine.steps.step_endings import (
+    FLUSH_MARGIN,
+    Transaction,
+    WakeInvite,
+    ending_of,
+    log_chunk,
+    unknown_claim_of,
+)
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider

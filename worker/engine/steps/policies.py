@@ -16,7 +16,7 @@ from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import floor_of, max_age_of
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
-from worker.engine.steps.common import FLUSH_MARGIN
+from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings import Settings, SettingsError
