@@ -100,7 +100,8 @@ def global_options() -> list[click.Option]:
             type=click.Choice(logs.LEVELS, case_sensitive=False),
             expose_value=False,
             callback=_keep("log_level"),
-            help="The lowest level that is logged.  [default: warning; worker, beat, bus and web: info]",
+            help="The lowest level that is logged; worker, beat, bus and web log info instead of warning."
+            "  [default: warning]",
         ),
         click.Option(
             ["--log-file"],

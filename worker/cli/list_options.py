@@ -58,7 +58,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "mapped",
         multiple=True,
         metavar="THEIRS=OURS",
-        help="Read LIST's column THEIRS as our column OURS. Repeatable.",
+        help="Read LIST's column THEIRS as our column OURS, such as Mail=email. Repeatable.",
     )
     @click.option(
         "--ignore-column", "ignored", multiple=True, metavar="NAME", help="A column of LIST to ignore. Repeatable."
@@ -68,9 +68,9 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Replace each customer_id that looks like an email address or phone number by a hash.",
     )
-    @click.option("--encoding", help="LIST's encoding, if it is not UTF-8.")
-    @click.option("--delimiter", help="The character between cells.  [default: detected]")
-    @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is refused.")
+    @click.option("--encoding", help="LIST's encoding, if it is not UTF-8, such as cp1252.")
+    @click.option("--delimiter", help="The character between cells, such as ; or tab.  [default: detected]")
+    @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
     @wraps(command)
     def wrapped(
         path: str,

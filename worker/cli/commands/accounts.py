@@ -61,7 +61,10 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
-    """Try the stopped account or sender NAME again: with a single call first."""
+    """Try the stopped account or sender NAME again: with a single call first.
+
+    First remove the cause, which `onboard account list` shows. If the call succeeds, the account works again.
+    """
     with invocation.parts() as parts:
         rules = parts.budget_rules.all()
         if name not in rules:

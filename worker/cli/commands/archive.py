@@ -30,8 +30,8 @@ from worker.store.onboarding.batches import BatchFacts
 def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: bool, as_json: bool) -> None:
     """Write the result of each row of BATCH (a number, or `latest`) as JSON lines, without links and tokens.
 
-    With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. All rows must be over:
-    each row has ended, or its link has expired. The totals stay. Customers who have finished stay known, and later
+    With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. This is refused until
+    each row has ended or its link has expired. The totals stay. Customers who have finished stay known, and later
     lists skip them as before. `[retention] batches` purges old batches automatically.
     """
     with invocation.parts(migrate=True) as parts:

@@ -117,7 +117,8 @@ def dead() -> None:
     """Show refused events, and put them back.
 
     Refused events of the bus are in its queue NAME.dead. Refused events that came as the Celery task
-    `onboarding.request` are in the queue requests.refused of the workers' broker. Each has an ID.
+    `onboarding.request` are in the queue requests.refused of the workers' broker. Each has an ID. `onboard bus dead
+    show ID` shows why an event was refused.
     """
 
 
@@ -159,7 +160,10 @@ def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
-    """Show why the event ID was refused, and its keys. Of a value only the kind and the length are shown."""
+    """Show why the event ID was refused, and the event's keys.
+
+    Personal data is not shown: of each value you see only its kind and its length.
+    """
     from worker.inbound.bus.dead_letters import MOST_SEARCHED, dead_from, id_of, shown
 
     facts = None
@@ -185,7 +189,10 @@ def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes: bool, as_json: bool) -> None:
-    """Put the event ID, or all refused events, back: into the bus's queue, or as a task into the workers' queue.
+    """Put refused events back into the queue that they came from.
+
+    Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
+    queue; an event that came as a Celery task goes back into the workers' queue.
 
     No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once.
     """

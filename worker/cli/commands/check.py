@@ -29,8 +29,13 @@ SHOWN_PROBLEMS = 10
 
 @click.command(
     help=f"Check LIST and forecast its cost and time. Sends nothing and imports nothing.\n{LIST_HELP}"
-    "Shows which rows would be refused and why, which accounts would serve the others, what they would cost at worst,"
-    " and how long it would take."
+    "Shows which rows would be rejected and why, which account would serve each other row, the highest possible cost,"
+    " and how long the list would take.\n\n"
+    "Exit codes: 0 all rows are good; 1 rows would be rejected, or a template has a problem; 2 could not start, or"
+    " --strict refuses the list.\n\n"
+    "\b\n"
+    "onboard check customers.csv --errors problems.csv\n"
+    "onboard check customers.csv --map Mail=email --ignore-column Notes\n"
 )
 @list_options
 @click.option(

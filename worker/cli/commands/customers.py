@@ -25,8 +25,10 @@ def customer() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
 def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
-    """Show the rows and sessions of the customer ID: the result of each session, why the next one was opened, and the
-    cost. Shows no address, name, link or token.
+    """Show the rows, sessions, messages and cost of one customer.
+
+    ID is the customer_id of your list. Each session is shown with its result and with the reason why it was opened,
+    each message with its state. Shows no address, name, link or token.
     """
     with invocation.parts(migrate=True) as parts:
         found = parts.ledger.of(customer_id)

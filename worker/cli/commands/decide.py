@@ -21,7 +21,7 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; cha
 @click.command()
 @click.argument("batch")
 @click.option("--account", help="Only the rows of this account.")
-@click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
+@click.option("--row", type=click.IntRange(2), help="Only this row, by its number in `onboard report`.")
 @DRY_RUN
 @JSON
 @click.pass_obj
@@ -32,6 +32,10 @@ def retry(
 
     A row that failed because of its data fails again, unless a newer list has corrected the data. Held rows stay held,
     because one of their calls may have happened; see `onboard resolve`.
+
+    \b
+    onboard retry 3 --dry-run          how many rows failed?
+    onboard retry 3 --account kyc      only the rows of this account
     """
     with invocation.parts() as parts:
         found = _find_going(parts, batch)
@@ -51,7 +55,7 @@ def retry(
     "--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give the held rows up: they are cancelled."
 )
 @click.option("--account", help="Only the rows of this account.")
-@click.option("--row", type=click.IntRange(2), help="Only this row of the list.")
+@click.option("--row", type=click.IntRange(2), help="Only this row, by its number in `onboard report`.")
 @YES
 @DRY_RUN
 @JSON
@@ -68,8 +72,14 @@ def resolve(
 ) -> None:
     """Decide the held rows of BATCH (a number, or `latest`): make their calls again, or give the rows up.
 
-    A row is held if the outcome of its call is unknown, and repeating the call may cost a second session or send the
-    customer a second text. `onboard report` shows what is known about each row.
+    Most rows are held because the outcome of a call is unknown: if that call is made again, you may pay for a second
+    session, or the customer may get a second message. Other reasons are a conflict at the provider, a broken template
+    and a missing encryption key. `onboard report` shows the reason of each row; docs/states.md explains it.
+
+    \b
+    onboard resolve 3 --repeat --dry-run     how many rows are held?
+    onboard resolve 3 --repeat --row 17      make the call of one row again
+    onboard resolve 3 --abandon              give all held rows up
     """
     if verdict is None:
         raise click.UsageError("give --repeat or --abandon")

@@ -19,14 +19,21 @@ SHOWN = 100  # events that were given up
 
 @click.group()
 def outbox() -> None:
-    """Outgoing events (to `[bus]` and `[subscribers]`): waiting, and given up."""
+    """Show outgoing events that are not published yet, and retry those that were given up.
+
+    Outgoing events are the worker's own events for other systems: a TARGET is the bus of `[bus]`, or a name of
+    `[subscribers]`. docs/outgoing.md describes them.
+    """
 
 
 @outbox.command("list")
 @JSON
 @click.pass_obj
 def list_outbox(invocation: Invocation, as_json: bool) -> None:
-    """How many events wait for each target, why, and the events that were given up (the newest 100)."""
+    """Show how many events wait for each target, and why.
+
+    Also lists the newest 100 events that were given up, with their numbers.
+    """
     with invocation.parts(migrate=True) as parts:
         targets, given_up = _targets(parts), _given_up(parts)
     if as_json:
@@ -47,7 +54,10 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def retry_outbox(invocation: Invocation, target: str | None, number: int | None, as_json: bool) -> None:
-    """Publish given-up events again: of TARGET, or of all targets. They are retried for as long as new events."""
+    """Publish given-up events again: of TARGET, or of all targets.
+
+    They are then retried for as long as a new event is. `onboard outbox list` shows the targets.
+    """
     with invocation.parts(migrate=True) as parts:
         known = sorted(parts.subscriptions.targets)
         if target is not None and target not in known:

@@ -41,7 +41,12 @@ def report(
     """Write the result of each row of BATCH (a number, or `latest`), with rejected rows.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
-    waits, error, action. Times are ISO 8601 UTC. Safe to open in a spreadsheet.
+    waits, error, action. docs/states.md explains states and reasons. Times are ISO 8601 UTC. Safe to open in a
+    spreadsheet.
+
+    \b
+    onboard report latest --out report.html
+    onboard report 3 --format jsonl
     """
     form = form or (out.suffix[1:] if out and out.suffix in (".csv", ".jsonl", ".html") else "csv")
     with invocation.parts(migrate=True) as parts:

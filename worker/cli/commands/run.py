@@ -60,15 +60,15 @@ class Duration(click.ParamType[timedelta]):
     type=click.Choice(["sent", "finished"]),
     default="sent",
     show_default=True,
-    help="sent: work until each row's first invitation is sent. finished: work until each customer has finished or"
-    " each row has ended.",
+    help="sent: work until each row's first invitation is sent. finished: work until each row has ended. Both end"
+    " earlier if no row can go on within --patience.",
 )
 @click.option(
     "--patience",
     type=Duration(),
     default="10 minutes",
     show_default=True,
-    help="How long to wait for retries, pauses and greylisting before ending with code 3.",
+    help="How long to wait for rows that cannot go on now, before ending with code 3: 90s, 10 minutes, 2h.",
 )
 @AGAIN
 @JSON
@@ -159,7 +159,8 @@ def _exit_code(
 @click.command(
     "import",
     help=f"Import LIST only; running workers (`onboard worker`, `onboard up`) send its invitations.\n{LIST_HELP}"
-    "The same list again is the same batch: the import continues where it was cut off, or changes nothing.",
+    "The same list again is the same batch: the import continues where it was cut off, or changes nothing.\n\n"
+    "Exit codes: 0 all rows were accepted; 1 rows were rejected, the others are imported; 2 could not start.",
 )
 @list_options
 @AGAIN

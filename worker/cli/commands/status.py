@@ -37,7 +37,8 @@ AT_REST = ("sent", "finished", "cancelled")
 def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool) -> None:
     """Show the state of BATCH (a number, or `latest`); without BATCH, of all batches.
 
-    How many rows wait, are sent or need a person, when the batch will be done, and what limits it.
+    Shows how many rows wait, are sent or need a person, when the batch will be done, and what limits its speed.
+    A rejected row needs a person too. docs/states.md explains each state.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people; a script calls `status --json` again")

@@ -21,12 +21,20 @@ def template() -> None:
 @template.command()
 @click.argument("name", default="default")
 @click.option("--locale", default="en", show_default=True, help="The customer's language: de, pt-BR.")
-@click.option("--channel", type=click.Choice(["email", "sms"]), default="email", show_default=True)
+@click.option(
+    "--channel",
+    type=click.Choice(["email", "sms"]),
+    default="email",
+    show_default=True,
+    help="Which message to show.",
+)
 @click.option("--html", "as_html", is_flag=True, help="Show the HTML part instead of the text.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.pass_obj
 def preview(invocation: Invocation, name: str, locale: str, channel: str, as_html: bool, out: Path | None) -> None:
-    """Show the message of the template NAME, for an invented customer. Sends nothing; needs no database.
+    """Show the message of a template, for an invented customer. Sends nothing; needs no database.
+
+    NAME is the template's name. Without NAME the template `default` is shown: it serves rows without a `template`.
 
     Your own templates are in the directory of `templates` in [invitations]; docs/templates.md explains how to write
     them.

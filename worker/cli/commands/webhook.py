@@ -18,7 +18,7 @@ MOST_LISTED = 10_000
 
 @click.group()
 def webhook() -> None:
-    """Webhooks of providers and senders that match no session, or that a person should check."""
+    """Show webhooks that match no session or that a person should check, and process them again."""
 
 
 @webhook.command("list")
@@ -35,7 +35,10 @@ def webhook() -> None:
 @JSON
 @click.pass_obj
 def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """List the webhooks, newest first: why each is listed, and its customer. Webhooks are deleted after 30 days.
+    """List webhooks that need a person, newest first: why each is listed, and its customer.
+
+    States: waiting (not processed yet), applied, ignored (it changes nothing), unknown (no session matches), alert
+    (a person should check it), broken (it cannot be processed). Webhooks are deleted after 30 days.
 
     The customer is the customer_id of the matching session (`onboard customer show ID`). Without a matching session
     the list shows the ids in the webhook, shortened.
@@ -65,9 +68,9 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
 def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> None:
     """Process unknown and broken webhooks again: the webhook ID, or all of them.
 
-    Use it after the missing list was imported, a key was put back, or the release was fixed. A webhook changes nothing
-    if something newer is known. With an ID it also applies a verdict that may be a copy of an old one (`alert`): first
-    check at the provider that the verdict is right.
+    `onboard webhook list` shows the IDs. Use this command after the missing list was imported, a key was put back, or
+    the release was fixed. A webhook changes nothing if something newer is known. With an ID the command also applies a
+    verdict that may be a copy of an old one (`alert`): first check at the provider that the verdict is right.
     """
     try:
         chosen = uuid.UUID(id_) if id_ is not None else None

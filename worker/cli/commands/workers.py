@@ -35,14 +35,19 @@ from worker.settings import Settings
 def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: int | None) -> None:
     """Run a worker, until ended. Start one per core, on as many machines as you need.
 
-    The same as `celery -A worker.app worker` with ONBOARDING_CONFIG. Needs one running `onboard beat`. Waits for a
-    broker or database that cannot be reached, and for `onboard db upgrade`.
+    Needs PostgreSQL, a broker (RabbitMQ or Redis: url in [broker]) and one running `onboard beat`. Without a broker use
+    `onboard run` or `onboard up`. The command is the same as `celery -A worker.app worker` with the variable
+    ONBOARDING_CONFIG. It waits for a broker or database that cannot be reached, and for `onboard db upgrade`.
 
-    Some worker must consume each queue: `issue` (opens sessions), `invite` (sends messages), `tell` (publishes events),
-    `sweep` (finds work that is due and returns leases), `requests` (events that other projects send as tasks).
+    At least one worker must consume each queue: `issue` (opens sessions), `invite` (sends messages), `tell` (publishes
+    events), `sweep` (finds work that is due and returns leases), `requests` (events that other projects send as tasks).
 
-    SIGTERM ends a worker warmly: calls in flight are finished, other rows are released. SIGQUIT does the same with
-    threads, which cannot be ended by force; with prefork it waits for the longest time-out, and then kills.
+    SIGTERM ends a worker after its calls in flight are finished; its other rows are released. With --pool threads
+    SIGQUIT does the same. With --pool prefork SIGQUIT waits for the longest time-out, and then kills the processes.
+
+    \b
+    onboard worker                       consumes all queues
+    onboard worker --queues issue,sweep  opens sessions and sends no messages; other workers consume the rest
     """
     settings = _with_broker(invocation)
     unknown = set(queues.split(",")) - set(QUEUES) if queues else set()
@@ -64,9 +69,10 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
 @click.command()
 @click.pass_obj
 def beat(invocation: Invocation) -> None:
-    """Run the scheduler, until ended: each second it has a worker look for work that is due.
+    """Run the scheduler, until ended: each second it makes a worker look for work that is due.
 
-    Run it once; a second one by mistake does no harm. The same as `celery -A worker.app beat` with ONBOARDING_CONFIG.
+    Run one scheduler for all workers; a second one does no harm. Needs the same broker as the workers. The command is
+    the same as `celery -A worker.app beat` with the variable ONBOARDING_CONFIG.
     """
     _celery(_with_broker(invocation), invocation, ["beat", "--loglevel", _level(invocation)])
 
