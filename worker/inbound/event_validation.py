@@ -20,7 +20,6 @@ from worker.store.inbox.incoming_events import Arrival
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
 INVITE_AFTER = "invite_after"
-DEFAULT_PURPOSE = "onboarding"
 # No invitation waits longer than this, not even where the vendor decides how long links live.
 LONGEST_WAIT = timedelta(days=30)
 _ALLOWED = {
