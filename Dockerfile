@@ -8,6 +8,7 @@ COPY requirements.lock ./
 RUN /opt/onboarding/bin/pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY migrations migrations
+COPY celeryconfig.py ./
 COPY worker worker
 # The lock file has the build's own tools too, so every download has a hash.
 RUN /opt/onboarding/bin/pip install --no-deps --no-build-isolation .

@@ -37,10 +37,10 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 		echo "make run: LIST is missing: make run LIST=customers.csv CONFIG=onboarding.toml" >&2; exit 2; fi
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
-# 1.5 test processes for each core, because many tests wait for processes that they have started. Bytecode is kept, even
+# Two test processes for each core, because many tests wait for processes that they have started. Bytecode is kept, even
 # if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of worker/.
 test: .venv/.dev ## Run all tests; tests of a service that is not running are skipped with the reason.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadgroup
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check

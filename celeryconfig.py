@@ -1,9 +1,57 @@
-"""Celery's settings, for operators to read: `python -c 'import celeryconfig'` with ONBOARDING_CONFIG set.
+"""Celery's settings, as far as they are the same in every installation. Edit them here.
 
-No process reads this file. The settings are in the package (worker/runtime/celery_settings.py), so that an installed
-wheel has them too.
+Every process of this project loads this file, or the file that the variable ONBOARDING_CELERYCONFIG names instead. An
+installed package has its own copy. What follows from onboarding.toml is computed (worker/runtime/celery_settings.py):
+the broker's URL and transport options, the queues, the pool, and how many threads or processes. A setting of this file
+wins over a computed one, except for `broker_url` and `task_queues`, which belong in onboarding.toml.
 """
 
-from worker.app import app
+# A worker that starts before its broker waits for it, and no outage ends it. A channel that the broker closes is an
+# outage too.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_channel_error_retry = True
 
-globals().update({name: app.conf[name] for name in sorted(app.conf.changes) if not name.startswith("_")})
+# Quorum queues need a topic exchange for Celery's delayed delivery.
+task_default_queue = "sweep"
+task_default_exchange_type = "topic"
+task_create_missing_queues = False
+
+# Wake-ups are JSON. Messages that are not the wake-ups of this project are dropped (worker/runtime/celery_consumer.py).
+task_serializer = "json"
+accept_content = ["json"]
+
+# No results: the database's rows have them.
+result_backend = None
+task_ignore_result = True
+task_store_errors_even_if_ignored = False
+
+# A wake-up is acknowledged when its task begins: it holds nothing, and the sweep replaces it. A message that is held
+# while results wait for the database would make RabbitMQ close the channel (`consumer_timeout`).
+task_acks_late = False
+worker_prefetch_multiplier = 1
+
+# Survives the loss of the broker, and ends in order on SIGQUIT.
+worker_consumer = "worker.runtime.celery_consumer:Consumer"
+# Time limits are neither set nor needed: a dispatcher claims rows for a bounded time, and each of its calls has a
+# time-out. The threads pool would not keep them.
+
+# The project owns the log: Celery's own lines carry arguments and the texts of exceptions.
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+
+timezone = "UTC"
+enable_utc = True
+
+# One tick a second, which may be late, early or double: no file needs to keep the schedule. Without `expires`, because
+# a worker compares it with its own clock, which may be wrong. The seconds of `confirm_timeout` are for a broker that
+# hangs.
+beat_scheduler = "worker.runtime.celery_beat:Scheduler"
+beat_max_loop_interval = 1
+beat_schedule = {
+    "sweep": {
+        "task": "sweep",
+        "schedule": 1.0,
+        "options": {"queue": "sweep", "retry": False, "confirm_timeout": 5.0},
+    }
+}

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from trials.processes import Process, kill_group
 from trials.servers import Postgres, Server
 from trials.stage import Stage
-from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, celery_settings
+from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, configure
 from worker.settings import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
@@ -119,7 +119,8 @@ class Target:
 
     def wake_ups(self) -> Celery:
         app = Celery(set_as_current=False)
-        app.conf.update(celery_settings(self.settings), broker_connection_timeout=2)
+        configure(app, lambda: self.settings)
+        app.conf.update(broker_connection_timeout=2)
         return app
 
 

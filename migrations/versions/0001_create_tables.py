@@ -32,6 +32,7 @@ TABLES = (
     "customer",
     "finished",
     "suppression",
+    "address_place",
     "job",
     "attempt",
     "session",
@@ -43,6 +44,8 @@ TABLES = (
     "outbox",
     "webhook",
     "audit",
+    "process",
+    "timer",
 )
 
 
@@ -63,6 +66,24 @@ def upgrade() -> None:
         _column("actor", sa.String(64)),
         _column("action", sa.String(40)),
         _column("subject", sa.String(200)),
+    )
+    op.create_table(
+        "process",
+        _key("id", sa.String(64)),
+        _column("kind", sa.String(16)),
+        _column("host", sa.String(64)),
+        _column("pid", sa.Integer()),
+        _column("release", sa.String(32)),
+        _optional("batch_id", BigId),
+        _column("started_at", TIME),
+        _column("seen_at", TIME),
+        postgresql_with=SHORT_LIVED,
+    )
+    op.create_table(
+        "timer",
+        _key("name", sa.String(16)),
+        _column("at", TIME),
+        postgresql_with=SHORT_LIVED,
     )
 
 
@@ -104,6 +125,7 @@ def _create_lists() -> None:
         _optional("cancelled_at", TIME),
         _optional("purged_at", TIME),
         _optional("totals", sa.JSON()),
+        _column("pause_cause", sa.String(16), default=""),
         _column("pause_reason", sa.String(400), default=""),
         _optional("resumed_at", TIME),
         _optional("last_row", sa.Integer()),
@@ -161,6 +183,17 @@ def _create_customers() -> None:
         _optional("manual_by", sa.String(80)),
         _optional("manual_at", TIME),
     )
+    op.create_table(
+        "address_place",
+        _key("digest", sa.String(64)),
+        _key("number", sa.SmallInteger()),
+        _column("job_id", BigId),
+        _optional("invitation_id", sa.Uuid()),
+        _column("taken_at", TIME),
+        _column("version", sa.Integer()),
+        postgresql_with=SHORT_LIVED,
+    )
+    _index("ix_address_place_taken", "address_place", "taken_at")
 
 
 def _create_jobs() -> None:
@@ -193,6 +226,7 @@ def _create_jobs() -> None:
         _column("result", sa.String(16)),
         _optional("session_id", sa.Uuid()),
         _optional("unknown_attempt", sa.Uuid()),
+        sa.Column("asks", sa.Boolean(), nullable=False, server_default=sa.false()),
         _column("fallback_accounts", sa.String(400)),
         _optional("freshness_seconds", sa.Integer()),
         _optional("invite_at", TIME),
@@ -204,11 +238,11 @@ def _create_jobs() -> None:
         postgresql_with=VACUUMED | ANALYZED,
     )
     waiting = "state = 'waiting' AND joins IS NULL"
-    _index("ix_job_due", "job", "account", "priority", "due_at", "id", where=waiting)
+    _index("ix_job_due", "job", "account", "priority", "due_at", "id", "batch_id", where=waiting)
     _index(
         "ix_job_backed", "job", "account", "priority", "due_at", "id", where=f"{waiting} AND fallback_accounts <> ''"
     )
-    _index("ix_job_lease", "job", "lease_until", where="state = 'working'")
+    _index("ix_job_lease", "job", "lease_until", where="lease_until IS NOT NULL")
     open_states = "state IN ('waiting', 'working', 'issued', 'invited', 'held')"
     _index("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}", unique=True)
     _index("ix_job_customer", "job", "customer_id")
@@ -262,6 +296,7 @@ def _create_sessions() -> None:
         _column("expiry_source", sa.String(16)),
         _optional("replaces", sa.Uuid()),
         _optional("check_at", TIME),
+        _optional("asked_at", TIME),
         _column("result", sa.String(16), default=""),
         _column("update_rank", sa.SmallInteger(), default="0"),
         _optional("update_at", TIME),
@@ -304,13 +339,15 @@ def _create_invitations() -> None:
         _optional("unknown_attempt", sa.Uuid()),
         _column("created_at", TIME),
         _optional("sent_at", TIME),
+        sa.Column("new_link", sa.Boolean(), nullable=False, server_default=sa.false()),
         _optional("delivery_at", TIME),
         sa.UniqueConstraint("session_id", "channel", "kind"),
         postgresql_with=VACUUMED | ANALYZED,
     )
     _index("ix_invitation_batch_id", "invitation", "batch_id")
     _index("ix_invitation_job_id", "invitation", "job_id")
-    _index("ix_invitation_due", "invitation", "channel", "priority", "due_at", "id", where="state = 'waiting'")
+    due = ("channel", "priority", "due_at", "id", "batch_id")
+    _index("ix_invitation_due", "invitation", *due, where="state = 'waiting'")
     _index("ix_invitation_lease", "invitation", "lease_until", where="state = 'working'")
     _index("ix_invitation_reference", "invitation", "reference", where="channel = 'sms' AND reference <> ''")
 
@@ -327,9 +364,11 @@ def _create_accounts() -> None:
         _optional("probe_until", TIME),
         _optional("stopped_at", TIME),
         _column("stop_reason", sa.String(400)),
+        _optional("asks_again_at", TIME),
         _column("credits_used", sa.Integer()),
         _column("failures", sa.Integer()),
         _optional("opened_at", TIME),
+        _column("unproven", sa.Boolean()),
         _optional("pace_rate", sa.Double()),
         _optional("pace_good", sa.Double()),
         _optional("pace_refused_from", sa.Double()),
@@ -343,6 +382,9 @@ def _create_accounts() -> None:
         _column("pace_trial_share", sa.Double()),
         _column("pace_habit", sa.Double()),
         _optional("pace_habit_at", TIME),
+        _column("measured_calls", sa.Double()),
+        _column("measured_seconds", sa.Double()),
+        _optional("measured_until", TIME),
         # A few rows that change many times a second: each gets pages of its own, and is vacuumed after few changes.
         postgresql_with={"fillfactor": 10, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 500},
     )

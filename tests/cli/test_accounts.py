@@ -21,6 +21,7 @@ FACTS = [
     "pause_reason",
     "stopped_at",
     "stop_reason",
+    "asks_again_at",
     "failures",
     "breaker_opened_at",
     "taken_over_by",
@@ -90,12 +91,23 @@ def test_for_people_a_line_says_of_each_that_it_works(desk: Desk):
     assert "idenfy-kyc " in shown.out
 
 
-def test_credits_are_shown_as_what_is_left_of_the_cap(desk: Desk):
-    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 5')
-    desk.onboard("run", desk.list_of(customers(3)))
+def test_credits_are_counted_without_a_cap_and_a_cap_set_later_covers_them(desk: Desk, played: Played):
+    assert desk.onboard("run", desk.list_of(customers(3))).code == 0
     kyc = of(desk, "kyc")
-    assert (kyc["credits_used"], kyc["credits_left"]) == (3, 2)
-    assert "2 left" in desk.onboard("account", "list").out
+    assert (kyc["credits_used"], kyc["credits_left"], of(desk, "email")["credits_used"]) == (3, None, None)
+    assert "3 used" in desk.onboard("account", "list").out
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 5')
+    more = desk.list_of(customers(6), "more.csv")
+    assert desk.onboard("run", more).code == 1
+    assert sum(played.opened.values()) == 5
+    kyc = of(desk, "kyc")
+    assert (kyc["credits_used"], kyc["credits_left"]) == (5, 0)
+    assert kyc["stop_reason"] == "its cap of 5 credits is used up"
+    assert "5 used, 0 left" in desk.onboard("account", "list").out
+    # A cap that is raised, or taken out, ends the stop: for every command alike.
+    desk.change("credits = 5", "credits = 90")
+    assert desk.onboard("check", more, "--json").facts["forecast"]["finishes_at"]
+    assert of(desk, "kyc")["stopped_at"] is None
 
 
 def test_a_pause_is_shown_with_its_end_and_reason_while_it_lasts(desk: Desk):
@@ -160,7 +172,29 @@ limits = ["7/second"]
 def test_an_account_that_was_not_stopped_stays_as_it_is(desk: Desk):
     assert of(desk, "kyc")["stopped_at"] is None
     resumed = desk.onboard("account", "resume", "kyc")
-    assert (resumed.code, resumed.out) == (0, "kyc was not stopped\n")
+    assert (resumed.code, resumed.out) == (0, "kyc was neither stopped nor paused\n")
+
+
+def test_a_pause_is_ended_by_name_for_all_accounts_that_share_it_and_their_rows_go_on(desk: Desk, played: Played):
+    listed = desk.list_of(customers(3))
+    paused = {"blocked_until": "2999-01-01 00:00:00.000000", "next_at": "2999-01-01 00:00:00.000000"}
+    change_budget(desk, "kyc", **paused, pause_reason="HTTP 429", pauses=1)
+    assert desk.onboard("run", listed).code == 3
+    assert played.opened == {}
+    resumed = desk.onboard("account", "resume", "kyc")
+    assert (resumed.code, resumed.out) == (
+        0,
+        "kyc (and kyc-lt, kyb, which share its budget) is tried again with a single call: its pause ended\n"
+        "running workers go on; without workers: `onboard run LIST`, or `onboard up`\n",
+    )
+    assert desk.onboard("run", listed).code == 0
+    assert len(played.sandbox.mailbox) == 3
+
+
+def test_a_stop_that_is_asked_again_says_when(desk: Desk):
+    stop = {"stopped_at": "2026-01-01 00:00:00.000000", "asks_again_at": "2999-01-01 00:05:00.000000"}
+    change_budget(desk, "kyc", **stop, stop_reason="HTTP 401")
+    assert "\nkyc is stopped: HTTP 401; asked again at 2999-01-01T00:05:00Z\n" in desk.onboard("account", "list").out
 
 
 def test_a_resumed_account_is_printed_as_json(desk: Desk):
@@ -168,7 +202,7 @@ def test_a_resumed_account_is_printed_as_json(desk: Desk):
     resumed = desk.onboard("account", "resume", "kyc", "--json").facts
     assert (resumed["account"], resumed["resumed"]) == ("kyc", True)
     assert all(of(desk, other)["budget"] == of(desk, "kyc")["budget"] for other in resumed["shared"])
-    assert desk.onboard("account", "resume", "kyc", "--json").facts == resumed | {"resumed": False}
+    assert desk.onboard("account", "resume", "kyc", "--json").facts == resumed | {"resumed": False, "ended": []}
 
 
 @pytest.mark.parametrize("name", ["kyk", ""])

@@ -51,7 +51,7 @@ def test_a_purged_batch_keeps_its_totals_and_every_command_says_that_its_rows_ar
     before = desk.onboard("status", "1", "--json").facts
     ended = desk.onboard("archive", "1", "--out", "batch.jsonl", "--purge", "--yes")
     assert ended.code == 0, ended.err
-    assert "4 rows were removed" in ended.out
+    assert "4 rows removed" in ended.out
     assert rows_left(desk) == 0
     after = desk.onboard("status", "1", "--json").facts
     assert after.pop("purged_at").endswith("Z")

@@ -49,8 +49,8 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     listed = ended.facts
     assert (listed["total"], listed["queues"]) == (2, {f"{broker.bus.queue}.dead": 2})
     # The workers' broker cannot be reached: its queue was not read, and the command reports that.
-    assert (ended.code, listed["unreachable"]) == (1, ["requests.refused"])
-    assert "requests.refused was not read" in ended.err
+    assert (ended.code, listed["unreachable"]) == (1, ["requests.dead"])
+    assert "requests.dead was not read" in ended.err
     assert "check broker.url" in ended.err
     untyped, unfit = sorted(listed["events"], key=lambda event: event["type"])
     assert "type is missing: neither" in untyped["reason"]
@@ -69,7 +69,7 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("", "[bus] is missing"),
+        ("", "the bus needs postgresql+psycopg"),
         ('[bus]\nurl = "memory://"\n', "no other process can reach memory://"),
         ('[bus]\nurl = "redis://127.0.0.1:1/0"\n', "the bus needs postgresql+psycopg"),
     ],

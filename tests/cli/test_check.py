@@ -1,5 +1,6 @@
 """`onboard check`, and what every command that reads a list refuses."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,14 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
     ended = desk.onboard("check", desk.write("mixed.csv", MIXED), "--json")
     facts = ended.facts
     assert ended.code == 1
-    assert list(facts) == ["rows", "problems", "routes", "credits", "messages", "forecast"]
+    assert list(facts) == [
+        *("rows", "problems", "warnings", "routes", "served", "now", "credits", "messages", "forecast")
+    ]
     assert facts["rows"] == {"total": 6, "accepted": 3, "rejected": 2, "duplicate": 1}
     assert facts["routes"] == {"au": 1, "kyc": 2}
     assert set(facts["credits"]) == {"au", "kyc"}
     assert set(facts["messages"]) == {"email", "sms"}
-    assert set(facts["forecast"]) == {"finishes_at", "limited_by"}
+    assert set(facts["forecast"]) == {"finishes_at", "limited_by", "assumed"}
     assert facts["forecast"]["finishes_at"].endswith("Z")
     for problem in facts["problems"]:
         assert list(problem) == ["row", "column", "problem", "hint"]
@@ -38,11 +41,115 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
     assert played.sandbox.log == []
 
 
+def test_a_row_whose_own_lifetime_leaves_no_time_to_send_its_link_is_refused_with_its_column(desk: Desk):
+    desk.change('accounts = ["kyb"]', 'accounts = ["kyb"]\nfreshness = "12 hours"')
+    rows = "customer_id,kind,company_name,email,idenfy-kyb.lifetime\n"
+    rows += "K-1,company,Ostrander,a@example.com,3600\nK-2,company,Ostrander,b@example.com,86400\n"
+    rows += "K-3,company,Ostrander,c@example.com,\n"
+    facts = desk.onboard("check", desk.write("companies.csv", rows), "--json").facts
+    assert facts["rows"]["accepted"] == 2
+    (problem,) = facts["problems"]
+    assert (problem["row"], problem["column"]) == (2, "idenfy-kyb.lifetime")
+    assert problem["problem"] == 'its link would live "1 hour", and must leave with "12 hours" or more'
+    assert problem["hint"] == "give more than 43200 seconds, or lower the route's `freshness`"
+
+
+def test_a_number_that_gets_no_texts_is_named_with_its_column_and_never_repeated(desk: Desk):
+    desk.change("[sms]", '[sms]\ncountries = ["LT"]')
+    rows = "customer_id,phone,email,channel,country\n"
+    rows += "P-1,+37090012345,,sms,LT\nP-2,+4915112345678,,sms,LT\nP-3,+37060000001,,sms,LT\n"
+    rows += "P-4,+37090012345,four@example.com,email,LT\n"
+    ended = desk.onboard("check", desk.write("numbers.csv", rows), "--json")
+    assert ended.facts["rows"]["accepted"] == 2
+    found = [(one["row"], one["column"], one["problem"]) for one in ended.facts["problems"]]
+    assert found == [
+        (2, "phone", "a premium-rate number"),
+        (3, "phone", "a number of DE, which [sms] countries does not have"),
+    ]
+    assert "90012345" not in ended.out + ended.err
+
+
+def test_doubtful_parameters_of_rows_and_accounts_are_warned_of(desk: Desk):
+    desk.add("[accounts.kyc.parameters]\nexpiryTime = 30\n")
+    rows = "customer_id,email,country,idenfy-kyc.documents\nA-1,a@example.com,DE,PASPORT\n"
+    rows += "A-2,b@example.com,DE,PASSPORT\n"
+    ended = desk.onboard("check", desk.write("list.csv", rows), "--errors", "errors.csv", "--json")
+    assert (ended.code, ended.facts["rows"]["accepted"]) == (0, 2)
+    (warning,) = ended.facts["warnings"]
+    assert (warning["row"], warning["column"]) == (2, "idenfy-kyc.documents")
+    assert warning["problem"] == "is not a documented name"
+    assert "2,idenfy-kyc.documents,is not a documented name,,warning" in (desk.path / "errors.csv").read_text("utf-8")
+    assert "warning: accounts.kyc.parameters.expiryTime: is below 60" in ended.lines
+    assert "PASPORT" not in ended.err
+
+
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
     desk.add("[reissue]\nmost = 2\n[invitations]\nmessages_per_customer = 5\nreminders = []\n")
     facts = desk.onboard("check", desk.list_of(customers(10, au=4)), "--json").facts
     assert facts["credits"] == {"au": 12, "kyc": 18}
     assert facts["messages"] == {"email": 30, "sms": 0}
+
+
+def test_customers_who_are_served_already_cost_no_call(desk: Desk):
+    assert desk.onboard("run", desk.list_of(customers(3))).code == 0
+    more = desk.list_of(customers(5), "more.csv")
+    shown = desk.onboard("check", more)
+    assert "\nnow: 2 calls (3 of 5 rows already served); at most, with 3 reissues each: 8\n" in shown.out
+    facts = desk.onboard("check", more, "--json").facts
+    assert (facts["now"], facts["served"], facts["credits"], facts["messages"]["email"]) == (
+        {"kyc": 2},
+        3,
+        {"kyc": 8},
+        8,
+    )
+    again = desk.onboard("check", "customers.csv")
+    assert (again.code, "\nnow: no calls (3 of 3 rows already served)\n" in again.out) == (0, True)
+    assert "would be sent" not in again.out
+
+
+def test_a_list_that_waits_for_its_calls_is_not_served(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    assert desk.onboard("check", "customers.csv", "--json").facts["now"] == {"kyc": 3}
+    # In another list they are served by the first one.
+    other = desk.list_of(customers(4), "other.csv")
+    assert desk.onboard("check", other, "--json").facts["now"] == {"kyc": 1}
+
+
+def test_prices_give_amounts_by_currency_and_exactly(desk: Desk):
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\nprice = "0.90 EUR"')
+    desk.change('provider = "frankieone-v2"', 'provider = "frankieone-v2"\nprice = "1.1 AUD"')
+    desk.change("[email]", '[email]\nprice = "0.001 EUR"')
+    desk.add("[reissue]\nmost = 2\n[invitations]\nreminders = []\n")
+    listed = desk.list_of(customers(5, au=1))
+    facts = desk.onboard("check", listed, "--json").facts
+    assert facts["cost"] == {
+        "now": {"AUD": "1.1", "EUR": "3.605"},
+        "at_most": {"AUD": "3.3", "EUR": "10.815"},
+    }
+    shown = desk.onboard("check", listed).out
+    assert "\ncost now: 1.1 AUD, 3.605 EUR\ncost at most: 3.3 AUD, 10.815 EUR\n" in shown
+    desk.change('"0.90 EUR"', '"cheap"')
+    refused = desk.onboard("check", listed)
+    assert (refused.code, "0.90 EUR" in refused.err) == (2, True)
+
+
+def test_rows_that_share_an_address_are_warned_of(desk: Desk):
+    rows = customers(4)
+    rows[3]["email"] = rows[1]["email"].upper()
+    ended = desk.onboard("check", desk.list_of(rows), "--json")
+    (warning,) = ended.facts["warnings"]
+    assert (ended.code, warning["row"], warning["column"]) == (0, 5, "email")
+    assert warning["problem"] == "the same address as row 3"
+    assert rows[1]["email"] not in ended.out + ended.err
+
+
+def test_a_list_that_cannot_finish_ends_with_1(desk: Desk):
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 2')
+    ended = desk.onboard("check", desk.list_of(customers(3)))
+    assert ended.code == 1
+    assert "cannot finish: kyc and kyc-lt has 2 credits left for 3 calls" in ended.out.replace(
+        "kyc has", "kyc and kyc-lt has"
+    )
 
 
 def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(desk: Desk):
@@ -74,9 +181,81 @@ def test_check_writes_every_problem_as_csv(desk: Desk):
     ended = desk.onboard("check", desk.write("bad.csv", text), "--errors", "errors.csv")
     lines = (desk.path / "errors.csv").read_text().splitlines()
     assert ended.code == 1
-    assert lines[0] == "row,column,problem,hint"
+    assert lines[0] == "row,column,problem,hint,severity"
+    assert lines[1].endswith(",error")
     assert len(lines) == 41
     assert "30 more problems; see errors.csv" in ended.out
+
+
+UNUSED = "customer_id,email,date_of_birth\nA-1,one@example.com,25/03/1980\nA-2,two@example.com,1980-03-12\n"
+
+
+def test_a_bad_value_in_a_column_that_nothing_uses_is_a_warning(desk: Desk, played: Played):
+    listed = desk.write("dates.csv", UNUSED)
+
+    ended = desk.onboard("check", listed, "--errors", "errors.csv")
+    facts = desk.onboard("check", listed, "--json").facts
+    sent = desk.onboard("run", listed)
+
+    assert "warning: date_of_birth: 1 date is in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)" in sent.err
+    assert ended.code == 0
+    assert "warning: row 2, date_of_birth: 10 characters that are not YYYY-MM-DD; left out" in ended.out
+    assert (desk.path / "errors.csv").read_text().splitlines()[2].endswith(",warning")
+    assert facts["problems"] == []
+    assert [(one["row"], one["column"]) for one in facts["warnings"]] == [
+        (None, "date_of_birth"),
+        (2, "date_of_birth"),
+    ]
+    assert (sent.code, len(played.calls())) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\nprefill = "all"'),
+        ("when = { country =", "when = { date_of_birth = true, country ="),
+    ],
+)
+def test_a_bad_value_in_a_column_that_an_account_or_a_route_uses_rejects_its_row(desk: Desk, old: str, new: str):
+    text = desk.config.read_text()
+    desk.config.write_text(text.replace(old, new, 1))
+
+    facts = desk.onboard("check", desk.write("dates.csv", UNUSED), "--json").facts
+
+    assert [(one["row"], one["column"]) for one in facts["problems"]] == [(2, "date_of_birth")]
+    assert [one["row"] for one in facts["warnings"]] == [None]  # the form of the dates
+
+
+THEIRS = "Customer No.,Mail,DOB,Title\nA-1,one@example.com,25/03/1980,Ms\nA-2,two@example.com,25/03/1980,Mr\n"
+
+
+def test_check_ends_with_the_block_that_reads_the_list_without_options(desk: Desk, played: Played):
+    listed = desk.write("theirs.csv", THEIRS)
+
+    unknown = desk.onboard("check", listed)
+    suggested = unknown.err.partition("for onboarding.toml:\n")[2]
+    desk.add(suggested)
+    hinted = desk.onboard("check", listed)
+    dated = desk.onboard("check", listed, "--dates", "dd/mm/yyyy")
+    desk.change(suggested, dated.out.partition("in place of these options:\n")[2])
+    read = desk.onboard("check", listed)
+
+    assert (unknown.code, unknown.out) == (2, "")
+    assert tomllib.loads(suggested) == {
+        "import": {
+            "ignore": ["Title"],
+            "columns": {"Customer No.": "customer_id", "Mail": "email", "DOB": "date_of_birth"},
+        }
+    }
+    assert "warning: date_of_birth: 2 dates are in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)" in hinted.out
+    assert (read.code, "warning" in read.out, "onboarding.toml" in read.out) == (0, False, False)
+
+
+def test_a_list_that_is_not_utf8_is_read_with_a_warning(desk: Desk):
+    listed = desk.write("latin.csv", "customer_id,email,first_name\nA-1,one@example.com,Jürgen\n".encode("cp1252"))
+
+    for command, said in (("check", "out"), ("import", "err")):
+        assert "read as cp1252 (Windows-1252)" in getattr(desk.onboard(command, listed), said)
 
 
 def test_duplicates_alone_are_no_problem(desk: Desk):
@@ -92,7 +271,7 @@ def test_strict_refuses_a_list_with_a_refused_row_and_imports_nothing(desk: Desk
         ended = desk.onboard(command, listed, "--strict")
         assert ended.code == 2
         assert "2 of 6 rows" in ended.err
-    assert desk.onboard("status", "--json").facts == {"batches": []}
+    assert desk.onboard("status", "--json").facts["batches"] == []
     assert played.calls() == []
     assert desk.onboard("check", desk.list_of(customers(2)), "--strict").code == 0
 
@@ -115,7 +294,7 @@ def test_a_list_that_cannot_be_used_is_exit_2_with_the_reason(desk: Desk, played
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
     assert ended.lines
-    assert desk.onboard("status", "--json").facts == {"batches": []}
+    assert desk.onboard("status", "--json").facts["batches"] == []
     assert played.calls() == []
 
 

@@ -6,7 +6,8 @@ import sys
 import click
 import pytest
 
-from worker.cli.invocation import global_options
+from tests.desk.desk import own_logging
+from worker.cli.invocation import Invocation, global_options, log_info
 from worker.cli.registry import COMMANDS, main_group
 
 HEAVY = {"aiohttp", "alembic", "celery", "cryptography", "kombu", "pydantic", "redis", "rich", "sqlalchemy"}
@@ -25,11 +26,33 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: 
     assert [names.count(option.name) for option in global_options()] == [1, 1, 1]
 
 
-def test_a_command_that_there_is_not_is_refused_and_like_ones_are_named(desk):
-    ended = desk.onboard("chek", "customers.csv")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("chek customers.csv", "did you mean `onboard check`?"),
+        ("stauts", "did you mean `onboard status`?"),
+        ("start", "did you mean `onboard up`?"),
+        ("migrate", "did you mean `onboard db upgrade`?"),
+        ("zzz", "`onboard --help` lists them"),
+        ("run customers.csv --dry-run", "`onboard check LIST` is the dry run"),
+        ("run nowhere.csv", "nowhere.csv cannot be opened: No such file or directory"),
+    ],
+)
+def test_what_there_is_not_is_refused_and_what_was_meant_is_named(desk, typed: str, meant: str):
+    ended = desk.onboard(*typed.split())
 
     assert ended.code == 2
-    assert "No such command 'chek'" in ended.err
+    assert meant in ended.err
+
+
+@pytest.mark.parametrize(("given", "level"), [(None, "info"), ("warning", "warning"), ("error", "error")])
+def test_a_process_that_runs_until_it_is_ended_logs_info_unless_a_level_is_given(given: str | None, level: str):
+    invocation = Invocation(log_level=given)
+
+    with own_logging():
+        log_info(invocation)
+
+    assert invocation.log_level == level
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,9 @@ def test_failed_rows_are_retried(desk: Desk, played: Played, listed: str):
     decided(desk.onboard("retry", "latest", "--row", "3", "--json"), "retry", 1)
     decided(desk.onboard("retry", "latest", "--account", "au", "--json"), "retry", 1)
     assert rows(desk) == {"failed": 1, "waiting": 2}
-    assert "1 rows went back to waiting" in desk.onboard("retry", "latest").out
+    told = desk.onboard("retry", "latest").out
+    assert "1 row went back to waiting" in told
+    assert f"without workers: `onboard run {listed}`" in told
     assert desk.onboard("run", listed).code == 0
     assert rows(desk) == {"invited": 3}
 
@@ -110,7 +112,7 @@ def test_held_rows_are_given_up(desk: Desk, played: Played, listed: str):
     put(desk, "held")
     decided(desk.onboard("resolve", "latest", "--abandon", "--dry-run", "--json"), "abandon", 3)
     assert rows(desk) == {"held": 3}
-    assert "3 rows were given up" in desk.onboard("resolve", "latest", "--abandon", "--yes").out
+    assert "3 rows given up" in desk.onboard("resolve", "latest", "--abandon", "--yes").out
     assert rows(desk) == {"cancelled": 3}
     assert desk.onboard("run", listed).code == 0
     assert played.calls() == []
@@ -124,7 +126,7 @@ def test_rows_that_another_batch_holds_are_printed_with_that_batch(desk: Desk, l
         ended = desk.onboard("resolve", "2", "--repeat", "--json", *dry)
         assert ended.facts == {"batch": 2, "action": "repeat", "rows": 0, "joined": {"1": 3}}
     told = desk.onboard("resolve", "2", "--abandon").out
-    assert "batch 2: 0 rows were given up" in told
+    assert "batch 2: 0 rows given up" in told
     assert "3 rows are held by batch 1: `onboard resolve 1 --abandon`" in told
     decided(desk.onboard("resolve", "1", "--repeat", "--yes", "--json"), "repeat", 3)
     assert desk.onboard("resolve", "2", "--repeat", "--json").facts["joined"] == {}
@@ -219,8 +221,11 @@ def test_rows_of_an_account_that_was_taken_out_of_the_configuration_can_be_settl
     assert rows(desk) == {"cancelled": 3}
 
 
-def test_the_header_is_no_row_to_decide_about(desk: Desk, listed: str):
-    assert desk.onboard("retry", "latest", "--row", "1").code == 2
+def test_the_first_line_of_json_lines_is_row_1_and_can_be_decided_about(desk: Desk):
+    desk.onboard("import", desk.write("list.jsonl", '{"customer_id": "A-1", "email": "one@example.com"}\n'))
+    put(desk, "failed")
+
+    decided(desk.onboard("retry", "latest", "--row", "1", "--json"), "retry", 1)
 
 
 def test_commands_end_with_2_before_there_is_a_database(desk: Desk):
@@ -266,7 +271,8 @@ def test_why_each_account_was_chosen_is_in_the_report_when_asked_for(desk: Desk,
     assert "route" not in plain[0]
     assert all(line["route"] for line in with_routes)
     assert with_routes[0]["route"] != with_routes[1]["route"]  # the Australian's and the others'
-    assert list(desk.onboard("report", "1", "--with-routes", "--with-links").table[0])[-2:] == ["route", "link"]
+    with_both = desk.onboard("report", "1", "--with-routes", "--with-links").table[0]
+    assert list(with_both)[-6:] == ["route", "link", "digits", "vendor", "vendor_parameters", "next_at"]
 
 
 def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk, played: Played, listed: str):
@@ -292,4 +298,4 @@ def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, 
     assert (ended.facts["rows"]["held"], ended.facts["rows"]["invited"]) == (1, 2)
     line = desk.onboard("report", "1").table[1]
     assert line["error"].startswith("cannot_open: ")
-    assert "onboard resolve" in line["action"]
+    assert "`onboard resolve 1` with --repeat" in line["action"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.test_accounts import change_budget
+from tests.cli.test_status import running
 from tests.desk.desk import Desk, Played, customers
 from worker.sandbox import Fault
 
@@ -114,6 +115,7 @@ def test_a_row_whose_list_names_its_account_waits_for_that_one(two: Desk, played
 
 def test_the_forecast_counts_on_the_account_that_takes_over(two: Desk):
     two.onboard("import", two.list_of(customers(4)))
+    running(two, "up")
     change_budget(two, "kyc", stopped_at="2026-01-01 00:00:00.000000", stop_reason="HTTP 401")
     forecast = two.onboard("status", "1", "--json").facts["forecast"]
     assert forecast["finishes_at"]

@@ -73,7 +73,7 @@ def test_what_is_no_list_is_exit_2(send: Send, desk: Desk, command: str, content
     ended = send(content, command, "-")
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.lines) == 1
-    assert desk.onboard("status", "--json").facts == {"batches": []}
+    assert desk.onboard("status", "--json").facts["batches"] == []
 
 
 def test_a_wrong_configuration_is_reported_before_anything_is_read(send: Send, desk: Desk):
@@ -98,6 +98,16 @@ def test_a_list_that_cannot_be_kept_is_exit_2_with_the_reason(send: Send, monkey
     ended = send(CSV, "check", "-")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "standard input cannot be kept for reading: Not a directory\n"
+
+
+def test_check_without_a_database_and_without_a_place_for_an_empty_one_is_exit_2(
+    desk: Desk, send: Send, monkeypatch: pytest.MonkeyPatch
+):
+    desk.without_database()
+    monkeypatch.setattr(tempfile, "tempdir", os.devnull)
+    ended = send(CSV, "check", "-")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "an empty database cannot be made for reading: Not a directory; set TMPDIR\n"
 
 
 def test_a_closed_standard_input_is_exit_2(desk: Desk, monkeypatch: pytest.MonkeyPatch):

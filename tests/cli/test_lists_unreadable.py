@@ -37,7 +37,7 @@ def test_a_file_that_is_no_text_is_exit_2(desk: Desk, played: Played, name, comm
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.lines) == 1
     assert said in ended.err
-    assert desk.onboard("status", "--json").facts == {"batches": []}
+    assert desk.onboard("status", "--json").facts["batches"] == []
     assert played.calls() == []
 
 

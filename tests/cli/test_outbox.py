@@ -100,7 +100,7 @@ def test_given_up_events_are_listed_and_published_again_by_hand(publishing_desk:
     crm.got.clear()
     number = facts["given_up"][0]["number"]
     assert publishing_desk.onboard("outbox", "retry", "--number", str(number), "--json").facts == {"events": 1}
-    assert publishing_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 events will be published again\n"
+    assert publishing_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 event will be published again\n"
     assert publishing_desk.onboard("run", listed).code == 0
     assert kinds(crm) == {"session.issued": 1, "invitation.sent": 1}
     assert "nothing waits" in publishing_desk.onboard("outbox", "list").out

@@ -24,6 +24,10 @@ def later(desk: Desk) -> None:
         connection.execute("UPDATE job SET due_at = '2026-01-01 00:00:00.000000' WHERE unknown_attempt IS NOT NULL")
 
 
+def hold(desk: Desk) -> None:
+    desk.environ["ONBOARDING__ACCOUNTS__KYC__ON_ORPHAN"] = "hold"
+
+
 def dropped(played: Played) -> list[str]:
     return [entry["client"] for entry in played.calls(IDENFY) if entry["fault"]]
 
@@ -47,6 +51,7 @@ def faulty(play, desk_at):
 
 def test_a_session_whose_answer_was_lost_is_found_and_held_with_its_reference(faulty):
     desk, played = faulty(f"drop-after:0.4,endpoint={IDENFY}")
+    hold(desk)
     ended = first_run(desk)
     lost = dropped(played)
     assert lost
@@ -89,6 +94,7 @@ def test_a_call_that_never_arrived_is_looked_up_and_made_again(faulty):
 def test_a_conflict_with_an_unknown_session_is_held_with_it(play, desk_at):
     played = play(conflict=True)
     desk = desk_at(played)
+    hold(desk)
     desk.list_of(customers(2))
     assert desk.onboard("run", "customers.csv").code == 0
     # Another database knows nothing of these sessions, as after a restore from a backup.
@@ -103,6 +109,7 @@ def test_a_conflict_with_an_unknown_session_is_held_with_it(play, desk_at):
 
 def test_repeating_says_what_it_may_cost_and_the_sessions_that_were_found(faulty, says_no):
     desk, played = faulty(f"drop-after:1,endpoint={IDENFY}")
+    hold(desk)
     first_run(desk)
     later(desk)
     desk.onboard("run", "customers.csv")

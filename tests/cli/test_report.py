@@ -1,5 +1,6 @@
 """`onboard report`: a line a row of the list, in three forms."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -28,6 +29,7 @@ COLUMNS = [
     "waits",
     "error",
     "action",
+    "next_at",
 ]
 LIST = (
     "customer_id,email,channel\n"
@@ -112,7 +114,7 @@ def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, played
         shown = ran.onboard("report", "latest", "--format", form).out
         assert not any(token in shown for token in played.tokens)
     asked = ran.onboard("report", "latest", "--with-links")
-    assert list(asked.table[0]) == [*COLUMNS, "link"]
+    assert list(asked.table[0]) == [*COLUMNS[:-1], "link", "digits", "vendor", "vendor_parameters", "next_at"]
     assert any(token in asked.table[0]["link"] for token in played.tokens)
     with sqlite3.connect(ran.path / "onboarding.db") as connection:
         noted = connection.execute("SELECT action, subject FROM audit").fetchall()
@@ -165,3 +167,58 @@ class Page(HTMLParser):
 
     def section(self, name: str) -> str:
         return " ".join("".join(self.sections[name]).split())
+
+
+def test_a_report_for_excel_has_its_mark_and_semicolons(ran: Desk):
+    told = ran.onboard("report", "latest", "--excel", "--out", "report.csv")
+
+    raw = (ran.path / "report.csv").read_bytes()
+    assert told.code == 0
+    assert raw.startswith(b"\xef\xbb\xbfrow;customer_id;state;")
+    assert len(raw.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--out", "report.xlsx"), "no report is written as .xlsx; use .csv (--excel for Excel)"),
+        (("--out", "report.html", "--excel"), "--excel is for CSV"),
+    ],
+)
+def test_a_report_that_would_not_be_what_its_name_says_is_refused(ran: Desk, options, said: str):
+    ended = ran.onboard("report", "latest", *options)
+
+    assert ended.code == 2
+    assert said in ended.err
+    assert not list(ran.path.glob("report.*"))
+
+
+def change(desk: Desk, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
+        database.execute(statement, values)
+
+
+def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_nothing(desk: Desk, played: Played):
+    desk.onboard("import", desk.list_of(customers(1), "first.csv"))
+    desk.onboard("import", desk.list_of(customers(2), "second.csv"))
+
+    def line(batch: int) -> tuple[str, str, str]:
+        found = desk.onboard("report", str(batch)).table[0]
+        return found["error"], found["next_at"], found["action"]
+
+    assert line(1) == ("", "", "")
+    assert line(2)[0] == "joined_job: the customer is being served by batch 1, row 2"
+    at = "2999-01-01 00:00:00.000000"
+    change(desk, "UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'", at)
+    assert line(1) == line(2) == ("account_paused: kyc: HTTP 429", "2999-01-01T00:00:00Z", "")
+    change(desk, "UPDATE budget SET stopped_at = '2026-01-01', stop_reason = 'HTTP 401' WHERE name = 'kyc'")
+    assert line(1)[:2] == ("account_stopped: kyc: HTTP 401", "")
+    assert "`onboard account resume kyc`" in line(1)[2]
+    desk.onboard("pause", "1")
+    error, next_at, action = line(2)
+    assert error.startswith("batch_paused: batch 1: paused by ")
+    assert (next_at, action) == ("", "`onboard resume 1`")
+    desk.onboard("resume", "1")
+    change(desk, "UPDATE budget SET stopped_at = NULL, stop_reason = '', blocked_until = NULL")
+    assert desk.onboard("run", "first.csv").code == 0
+    assert line(1) == line(2) == ("", "", "")

@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import sqlite3
+import stat
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_a_bad_configuration_is_one_line_for_each_problem_with_its_key(desk: Des
 
 def test_a_missing_secret_is_named_without_a_traceback(desk: Desk):
     (desk.path / "secrets" / "idenfy_secret").unlink()
-    ended = desk.onboard("status")
+    ended = desk.onboard("run", desk.list_of(customers(1)))
     assert ended.code == 2
     named = [line.partition(":")[0] for line in ended.lines]
     assert named == [f"accounts.{account}.api_secret" for account in ("kyc", "kyc-lt", "kyb")]
@@ -189,7 +190,7 @@ def test_upgrading_a_database_twice_does_nothing_the_second_time(desk: Desk):
     assert "was" not in second.out
 
 
-@pytest.mark.parametrize("command", ["status", "import customers.csv", "check customers.csv"])
+@pytest.mark.parametrize("command", ["status", "import customers.csv"])
 def test_the_first_command_that_needs_the_database_makes_it(desk: Desk, command: str):
     desk.without_database()
     desk.list_of(customers(1))
@@ -226,8 +227,38 @@ def test_init_in_json_names_what_it_wrote(bare: Desk):
     assert (bare.path / facts["config"]).exists()
 
 
-def test_what_this_release_does_not_apply_yet_is_said_each_time(desk: Desk):
+def test_a_link_that_this_release_cannot_send_is_refused_by_name(desk: Desk):
     desk.add('[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"\n')
     ended = desk.onboard("check", desk.list_of(customers(1)))
-    assert ended.code == 0
-    assert "links.mode: this release does not apply it yet" in ended.err
+    assert ended.code == 2
+    assert ended.lines == [
+        'links.mode: not in this release: "stable"; leave it out, and the provider\'s links are sent'
+    ]
+
+
+@pytest.mark.parametrize("command", ["web", "up"])
+def test_users_of_a_dashboard_that_is_not_there_are_refused_by_what_would_have_them(desk: Desk, command: str):
+    desk.add('[web]\nbind = "127.0.0.1:0"\nusers = { anna = { env = "ANNA" } }\n')
+    desk.environ["ANNA"] = "not-a-real-password"
+    said = "web.users: not in this release: there is no dashboard, and users can do nothing; leave it out"
+    checked = desk.onboard("check", desk.list_of(customers(1)))
+    assert (checked.code, f"warning: {said}" in checked.err) == (0, True)
+    ended = desk.onboard(command)
+    assert (ended.code, ended.lines[-1]) == (2, said)
+
+
+def test_what_init_and_the_first_command_make_is_private_and_not_committed(bare: Desk):
+    bare.onboard("init", "--sandbox")
+    bare.onboard("status")
+
+    made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in bare.path.iterdir()}
+    ignored = (bare.path / ".gitignore").read_text().split()
+    assert made["onboarding.db"] == made["onboarding.key"] == 0o600
+    assert ignored == ["onboarding.key", "secrets/", "onboarding.db*"]
+
+
+def test_init_keeps_a_gitignore_that_is_there(bare: Desk):
+    bare.write(".gitignore", "*.log\n")
+
+    assert bare.onboard("init").code == 0
+    assert (bare.path / ".gitignore").read_text() == "*.log\n"

@@ -1,8 +1,15 @@
 """`template preview` and `completion`: what needs no database."""
 
-import pytest
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-from tests.desk.desk import Desk
+import pytest
+from click.shell_completion import ShellComplete
+
+from tests.desk.desk import Desk, customers
+from worker.cli.registry import main_group
 
 LINK = "https://verify.example.com/sample"
 LOCALES = ("en", "de", "es", "fr", "lt")
@@ -131,3 +138,205 @@ def test_what_a_shell_is_given_completes_the_commands(bare: Desk):
 def test_another_shell_is_refused(bare: Desk):
     ended = bare.onboard("completion", "tcsh")
     assert (ended.code, ended.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("onboard rep", ["report"]),
+        ("onboard report ", ["latest", "1"]),
+        ("onboard resolve l", ["latest"]),
+        ("onboard retry 1 --account ky", ["kyc", "kyc-lt", "kyb"]),
+        ("onboard account resume e", ["email"]),
+        ("onboard status --j", ["--json"]),
+    ],
+)
+def test_a_shell_completes_commands_batches_and_accounts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]
+):
+    desk.onboard("import", desk.list_of(customers(1)))
+    monkeypatch.chdir(desk.path)
+
+    assert completed(typed) == offered
+
+
+def test_what_cannot_be_read_completes_nothing(bare: Desk, monkeypatch: pytest.MonkeyPatch):
+    bare.write("onboarding.toml", "not TOML")
+    monkeypatch.chdir(bare.path)
+
+    assert completed("onboard report ") == ["latest"]
+
+
+def completed(typed: str) -> list[str]:
+    """What the shell is given for the last word."""
+    _, *words, incomplete = typed.split(" ")
+    shell = ShellComplete(main_group, {}, "onboard", "_ONBOARD_COMPLETE")
+    return [item.value for item in shell.get_completions(words, incomplete)]
+
+
+def test_completing_a_command_s_name_loads_no_command(bare: Desk):
+    bare.environ |= {"_ONBOARD_COMPLETE": "bash_complete", "COMP_WORDS": "onboard sta", "COMP_CWORD": "1"}
+    call = (
+        "import sys; from worker.cli import main\ntry:\n  main()\nfinally:\n"
+        "  print([name for name in sys.modules if name.startswith('worker.cli.commands')], file=sys.stderr)"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", call], env={**os.environ, **bare.environ}, capture_output=True, text=True, check=True
+    )
+
+    assert (ended.stdout, ended.stderr) == ("plain,status\n", "[]\n")
+
+
+KINDS = {"invitation": "Please confirm", "reminder": "friendly reminder", "new_link": "Your earlier link has ended"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_message_is_shown(desk: Desk, kind: str):
+    shown = {one: desk.onboard("template", "preview", "--html", "--kind", one).out for one in KINDS}
+    assert KINDS[kind] in shown[kind]
+    assert len(set(shown.values())) == 3
+
+
+ROWS = (
+    "customer_id,first_name,email,phone,channel,locale,country,template\n"
+    "C-2,Ona,ona@example.com,,,lt,LT,\n"
+    "C-3,Jürgen,,+4915112345678,sms,de,DE,\n"
+    "C-4,Ann,nobody,,,en,LT,\n"
+)
+
+
+def test_a_row_of_a_list_is_shown_in_its_language_on_its_channel_with_an_example_link(desk: Desk):
+    rows = desk.write("rows.csv", ROWS)
+    mail = desk.onboard("template", "preview", "--row", "2", rows)
+    assert mail.code == 0
+    assert "Laba diena, Ona!" in mail.out
+    assert "(EET)" in mail.out  # by the clock of Lithuania
+    assert LINK in mail.out
+    text = desk.onboard("template", "preview", "--row", "3", rows)
+    assert text.out.startswith("Example Bank: Bitte")
+    assert "(CET)" in text.out
+    other = desk.onboard("template", "preview", "--row", "3", rows, "--channel", "email", "--locale", "fr")
+    assert "Bonjour Jürgen," in other.out
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [("4", "row 4 would be rejected: email: 6 characters without an @"), ("5", "there is no row 5 in rows.csv")],
+)
+def test_a_row_that_gets_no_message_is_exit_2_and_says_why(desk: Desk, row: str, why: str):
+    ended = desk.onboard("template", "preview", "--row", row, desk.write("rows.csv", ROWS))
+    assert (ended.code, ended.out) == (2, "")
+    assert why in ended.err
+    assert "nobody" not in ended.err
+
+
+def test_open_shows_the_message_in_the_browser_and_keeps_it_from_others(desk: Desk):
+    browser = desk.path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{desk.path}/opened"\n')
+    browser.chmod(0o700)
+    desk.environ["BROWSER"] = str(browser)
+    ended = desk.run_process("template", "preview", "--open", "--row", "2", desk.write("rows.csv", ROWS))
+    assert (ended.code, ended.out) == (0, "")
+    page = Path((desk.path / "opened").read_text().removeprefix("file://"))
+    assert page.stat().st_mode & 0o077 == 0
+    assert "Patvirtinti tapatybę" in page.read_text("utf-8")
+    page.unlink()
+
+
+def test_export_writes_the_built_in_texts_and_they_are_used_as_they_were(desk: Desk):
+    desk.change('# templates = "templates/"', 'templates = "templates/"')
+    desk.change("# [invitations]", "[invitations]")
+    (desk.path / "templates").mkdir()
+    before = desk.onboard("template", "preview", "--html").out
+    ended = desk.onboard("template", "export", "--locale", "en", "--layout")
+    assert ended.code == 0
+    root = desk.path / "templates"
+    assert {str(path.relative_to(root)) for path in root.rglob("*.*")} == {
+        "layout.html",
+        *(f"default/en/{part}" for part in ("subject.txt", "body.txt", "body.html", "sms.txt")),
+    }
+    assert desk.onboard("template", "preview", "--html").out == before
+    body = root / "default/en/body.html"
+    body.write_text(body.read_text("utf-8").replace("Confirm my identity", "Go on"), encoding="utf-8")
+    assert ">Go on</a>" in desk.onboard("template", "preview", "--html").out
+    assert desk.onboard("check", desk.write("rows.csv", ROWS.replace("nobody", "ann@example.com"))).code == 0
+
+
+def test_export_overwrites_nothing_unless_it_is_told_to(desk: Desk):
+    root = desk.path / "templates"
+    (root / "vip/de").mkdir(parents=True)
+    mine = root / "vip/de/sms.txt"
+    mine.write_text("mine")
+    refused = desk.onboard("template", "export", "vip")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--force" in refused.err
+    assert [path for path in root.rglob("*.*")] == [mine]
+    assert mine.read_text() == "mine"
+    forced = desk.onboard("template", "export", "vip", "--force")
+    assert forced.code == 0
+    assert len(forced.out.splitlines()) == 20
+    assert '[invitations] templates = "templates/"' in forced.err
+    assert mine.read_text() != "mine"
+
+
+@pytest.mark.parametrize("name", ["../vip", "builtin", "a/b", ".", "x" * 65])
+def test_export_writes_nowhere_else(desk: Desk, name: str):
+    ended = desk.onboard("template", "export", name)
+    assert (ended.code, ended.out) == (2, "")
+    assert not (desk.path / "templates").exists()
+
+
+def test_the_brand_is_in_the_message_without_any_template(desk: Desk):
+    desk.add(
+        '[brand]\nname = "Bank of Vilnius"\nlogo = "https://cdn.example.com/logo.png"\ncolour = "#FFD400"\n'
+        'footer = "Bank AB\\nGedimino 1"\nsupport = "help@example.com"\n'
+    )
+    html = desk.onboard("template", "preview", "--html").out
+    assert 'src="https://cdn.example.com/logo.png"' in html
+    assert "mailto:help@example.com" in html
+    assert "#ffd400" in html
+    text = desk.onboard("template", "preview").out
+    assert text.startswith("Subject: Bank of Vilnius: ")
+    assert text.endswith("Bank of Vilnius\n\nBank AB\nGedimino 1\n")
+    assert desk.onboard("template", "preview", "--channel", "sms").out.startswith("Bank of Vilnius: ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'logo = "http://cdn.example.com/logo.png"',
+        'logo = "https://cdn.example.com/a b.png"',
+        "logo = 'https://cdn.example.com/\"onload=x'",
+        'logo = "https://user:secret@cdn.example.com/logo.png"',
+        'colour = "red"',
+        'colour = "#12345"',
+        'colour = "#123456;x:y"',
+        'name = "Bank\\nX"',
+        'footer = "1\\n2\\n3\\n4\\n5\\n6\\n7"',
+        'motto = "x"',
+    ],
+)
+def test_a_brand_that_could_break_a_message_stops_the_start(desk: Desk, line: str):
+    desk.add(f"[brand]\n{line}\n")
+    ended = desk.onboard("template", "preview")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("brand." + line.partition(" ")[0])
+
+
+def test_check_refuses_a_mail_with_an_empty_button_and_says_what_to_write(desk: Desk):
+    desk.change('# templates = "templates/"', 'templates = "templates/"')
+    desk.change("# [invitations]", "[invitations]")
+    folder = desk.path / "templates" / "default" / "en"
+    folder.mkdir(parents=True)
+    rows = desk.write("rows.csv", ROWS.replace("nobody", "ann@example.com"))
+    body = folder / "body.html"
+    body.write_text('{% extends "layout.html" %}{% block heading %}Hello{% endblock %}')
+    assert desk.onboard("check", rows).code == 0  # the other blocks keep the built-in words
+    body.write_text(
+        '{% extends "layout.html" %}{% block button %}{% if kind != "reminder" %}Go{% endif %}{% endblock %}'
+    )
+    ended = desk.onboard("check", rows)
+    assert ended.code == 1
+    assert "default/en/body.html: the block button is empty in the reminder" in ended.err
+    assert "{% block button %}" in ended.err

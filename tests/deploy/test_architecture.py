@@ -1,5 +1,6 @@
 """The tables of docs/architecture.md name files and functions that exist."""
 
+import ast
 import re
 
 import pytest
@@ -46,3 +47,17 @@ def test_no_room_is_too_large_for_one_look():
     folders = [path for path in (ROOT / "worker").rglob("*") if path.is_dir() and path.name != "__pycache__"]
     assert [str(path) for path in folders if len(list(path.glob("*.py"))) > 25] == []
     assert len([path for path in (ROOT / "worker").iterdir() if path.name != "__pycache__"]) <= 16
+
+
+CLOCKS = {ROOT / "worker/foundation/clock.py", ROOT / "worker/sandbox/clock.py"}  # the sandbox imports no other room
+READS_A_CLOCK = re.compile(
+    r"\b(datetime\.(now|utcnow|today)|date\.today|time\.(time|time_ns|clock_gettime\w*|gmtime|localtime)|system_clock)\b"
+)
+
+
+def test_no_code_but_the_clocks_own_reads_the_machines_clock():
+    """A step of a machine's clock must change nothing after the start: see docs/decisions/0026."""
+    files = [file for file in (ROOT / "worker").rglob("*.py") if file not in CLOCKS]
+    code = {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+    assert [str(file) for file, text in code.items() if READS_A_CLOCK.search(text)] == []
+    assert all(READS_A_CLOCK.search(file.read_text(encoding="utf-8")) for file in CLOCKS)

@@ -13,7 +13,7 @@ from celery.bin.celery import celery
 from tests.deploy.compose_file import ROOT, ours, services
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
-from worker.runtime.celery_settings import QUEUES, celery_settings
+from worker.runtime.celery_settings import QUEUES, computed
 from worker.settings import load
 from worker.settings.addresses import is_loopback
 from worker.store.base.database import Database
@@ -109,7 +109,7 @@ def test_the_broker_may_be_the_redis_service_instead(tmp_path):
     assert "redis" in services()
     settings = settings_of("worker", tmp_path, BROKER_URL="redis://redis:6379/0")
 
-    assert celery_settings(settings)["broker_url"] == "redis://redis:6379/0"
+    assert computed(settings)["broker_url"] == "redis://redis:6379/0"
 
 
 def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_loopback(tmp_path):

@@ -112,6 +112,7 @@ def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"worker", "onboarding_worker"}
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "worker").rglob("*") if path.is_file()}
     expected |= {f"worker/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
+    expected.add("worker/celeryconfig.py")
     inside = {name for name in names if name.startswith("worker/")}
     assert {name for name in expected if "__pycache__" not in name} == inside
     for name in ("py.typed", "sandbox/demo/customers.csv", "engine/reporting/pages/report.html", "migrations/env.py"):
@@ -134,11 +135,15 @@ def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
 
 
 def test_what_runs_is_the_wheel_and_not_the_checkout(installed: Installed, tmp_path: Path):
-    asked = "import worker, worker.store.base.schema as schema; print(worker.__file__); print(schema.MIGRATIONS)"
+    asked = (
+        "import worker, worker.store.base.schema as schema, worker.runtime.celery_settings as celery;"
+        "print(worker.__file__); print(schema.MIGRATIONS); print(celery.CELERYCONFIG)"
+    )
     ended = installed.run(tmp_path, "python", "-c", asked)
-    package, migrations = map(Path, ended.stdout.splitlines())
+    package, migrations, celeryconfig = map(Path, ended.stdout.splitlines())
     assert package.is_relative_to(installed.folder)
     assert migrations == package.parent / "migrations"
+    assert celeryconfig == package.parent / "celeryconfig.py"
     assert migrations.is_dir()
 
 

@@ -2,16 +2,15 @@
 nothing."""
 
 import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import LIMITED, REFUSED, customer
-from worker.domain.model.states import JobState
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.dispatch.contract import Room
-from worker.foundation.clock import SharedClock, system_clock
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
 from worker.store.issuing.record_results import Attempts
@@ -70,6 +69,26 @@ async def test_a_superfluous_wake_up_finds_nothing_and_ends(make):
     await world.serve(WakeUp.issue("kyc"), WakeUp.issue("au"), WakeUp.invite("email"), WakeUp.invite("sms"))
     assert world.asked == []
     assert world.clock.elapsed < 1
+
+
+async def test_a_process_that_ends_names_the_dispatchers_that_it_waits_for_and_again_while_it_waits(make, caplog):
+    async def answer(_):
+        await asyncio.sleep(25)
+        return world.session()
+
+    world = make(answer, more='timeout = "30 s"')
+    world.add_many(2)
+    runner = world.start()
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
+    await world.http.received(2)
+    caplog.set_level("INFO", logger="worker.engine.runner")
+    runner.stop()
+    runner.stop()
+    await going
+    await runner.close()
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records if "waits for" in record.msg]
+    said = "ending: waits for issue:kyc (2 calls in flight)"
+    assert lines == [("INFO", said), ("WARNING", said), ("WARNING", said)]
 
 
 async def test_a_dispatcher_that_ends_by_time_returns_that_more_is_due(make):
@@ -263,10 +282,10 @@ async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):
     world.add_many(1)
     going = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(1)
-    assert world.parts.sweep.return_leases(all_of_them=True) == Returned(held=1)
+    assert world.parts.sweep.return_leases(all_of_them=True) == Returned(unknown=1)
     world.http.release()
     await going
-    assert world.job("C000").state is JobState.HELD
+    assert world.job("C000").unknown_attempt is not None
 
 
 async def test_a_slow_relay_does_not_delay_the_opening_of_sessions(make):
@@ -291,18 +310,18 @@ async def test_a_slow_relay_does_not_delay_the_opening_of_sessions(make):
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
-async def test_a_runner_sets_the_clock_by_the_databases_at_intervals(make_on_both):
-    world = make_on_both()
-    wrong = [timedelta(minutes=5)]
-    clock = SharedClock(lambda: system_clock() + wrong[-1])
-    world.parts.clock = clock
+async def test_accounts_that_wait_for_one_locked_budget_leave_database_threads_to_the_others(make_on_both):
+    world = make_on_both(more='budget = "shared"', more_of_au='budget = "shared"')
     runner = world.start()
-    for off in (timedelta(minutes=5), timedelta(minutes=-7)):
-        wrong.append(off)
-        for _ in range(10):  # a slow answer, as on a busy machine, is rightly ignored
-            await asyncio.sleep(11)
-            if abs(clock() - system_clock()) < timedelta(seconds=1):
-                break
-        else:
-            pytest.fail("the clock was not set")
+    released = threading.Event()
+    waiting = [
+        asyncio.create_task(runner.in_turn(WakeUp.issue(name), released.wait))
+        for name in ("kyc", "au")
+        for _ in range(world.parts.database_threads)
+    ]
+    await runner.in_turn(WakeUp.invite("email"), lambda: None)
+    await runner.in_thread(lambda: None)
+    assert not any(task.done() for task in waiting)
+    released.set()
+    await asyncio.gather(*waiting)
     await runner.close()

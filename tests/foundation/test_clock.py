@@ -1,55 +1,111 @@
-"""A machine's clock, set by the database's: the newest good sample counts, for all parts that share the clock."""
+"""A process's time: an anchor and the seconds since. Steps of the machine's clock do not count, the database's does."""
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
-from worker.foundation.clock import SharedClock
+import pytest
+
+from worker.foundation.clock import ProcessClock, elapsed
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 MINUTE = timedelta(minutes=1)
 
 
-def sample(clock, behind, took=2 * MS):
+class Machine:
+    """A machine whose clock is `NOW` at its start; `step` sets this clock, and `seconds` go on all the same."""
+
+    def __init__(self):
+        self.seconds, self.step = 5000.0, timedelta(0)
+
+    def own(self):
+        return NOW + timedelta(seconds=self.seconds - 5000) + self.step
+
+    def elapsed(self):
+        return self.seconds
+
+    def clock(self):
+        return ProcessClock(self.own, self.elapsed)
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def sample(clock, machine, behind, took=2 * MS):
     """Measure a database whose time is `behind` ahead of this machine, with half of `took` for each way."""
-    clock.measured(before=NOW, theirs=NOW + took / 2 + behind, after=NOW + took)
+    before, theirs = machine.seconds, NOW + timedelta(seconds=machine.seconds - 5000) + took / 2 + behind
+    machine.seconds += took.total_seconds()
+    clock.measured(before=before, theirs=theirs, after=machine.seconds)
 
 
-def test_it_is_exact_to_half_the_time_that_the_query_took():
-    clock = SharedClock(lambda: NOW)
-    sample(clock, 5 * MINUTE)
-    assert clock() == NOW + 5 * MINUTE
+def off(clock, machine):
+    """How far the process's time is from the time that went on since the start, to the microsecond."""
+    return round((clock() - NOW).total_seconds() - (machine.seconds - 5000), 6)
 
 
-def test_the_newest_sample_counts():
-    clock = SharedClock(lambda: NOW)
-    sample(clock, 5 * MINUTE)
-    sample(clock, timedelta(0))
-    assert clock() == NOW
+@pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1), timedelta(days=8)])
+def test_a_step_of_the_machines_clock_changes_nothing_after_the_start(machine, step):
+    clock = machine.clock()
+    machine.seconds += 10
+    machine.step = step
+    assert off(clock, machine) == 0
+    sample(clock, machine, timedelta(0))
+    machine.seconds += 10
+    assert off(clock, machine) == 0
 
 
-def test_a_sample_that_took_long_is_ignored():
-    clock = SharedClock(lambda: NOW)
-    sample(clock, MINUTE)
-    sample(clock, 2 * MINUTE, took=500 * MS)
-    assert clock() == NOW + MINUTE
+def test_it_begins_with_the_machines_clock(machine):
+    machine.step = 3 * MINUTE
+    assert off(machine.clock(), machine) == 180
 
 
-def test_when_all_samples_take_long_they_count_after_a_while():
-    clock = SharedClock(lambda: NOW)
-    sample(clock, MINUTE)
+def test_a_measurement_is_exact_to_half_the_time_that_the_query_took(machine):
+    clock = machine.clock()
+    sample(clock, machine, 5 * MINUTE)
+    assert off(clock, machine) == 300
+
+
+def test_the_newest_measurement_counts(machine):
+    clock = machine.clock()
+    sample(clock, machine, 5 * MINUTE)
+    sample(clock, machine, timedelta(0))
+    assert off(clock, machine) == 0
+
+
+def test_a_measurement_that_took_long_is_ignored(machine):
+    clock = machine.clock()
+    sample(clock, machine, MINUTE)
+    sample(clock, machine, 2 * MINUTE, took=500 * MS)
+    assert off(clock, machine) == 60
+
+
+def test_when_all_measurements_take_long_they_count_after_a_while(machine):
+    clock = machine.clock()
+    sample(clock, machine, MINUTE)
     for _ in range(40):
-        sample(clock, 2 * MINUTE, took=500 * MS)
-    assert clock() == NOW + 2 * MINUTE
+        sample(clock, machine, 2 * MINUTE, took=500 * MS)
+    assert off(clock, machine) == 120
 
 
-def test_a_clock_that_is_wrong_by_more_than_a_second_is_logged_once(caplog):
+def test_a_difference_of_more_than_a_second_is_logged_once(machine, caplog):
     caplog.set_level(logging.WARNING)
-    clock = SharedClock(lambda: NOW)
-    sample(clock, 300 * MS)
+    clock = machine.clock()
+    sample(clock, machine, 300 * MS)
     assert caplog.messages == []
-    sample(clock, 5 * MINUTE)
-    sample(clock, 5 * MINUTE + 20 * MS)
+    clock = machine.clock()
+    sample(clock, machine, 5 * MINUTE)
+    sample(clock, machine, 5 * MINUTE + 20 * MS)
     assert caplog.messages == ["this machine's clock is 300.0 s behind the database's; the database's time counts"]
-    sample(clock, -2 * MINUTE)
-    assert "ahead of the database's" in caplog.messages[-1]
+    sample(clock, machine, -2 * MINUTE)
+    assert caplog.messages[1:] == [
+        "this process's time was 420.0 s ahead of the database's; the database's time counts"
+    ]
+
+
+def test_the_seconds_go_on_while_the_machine_sleeps():
+    sleeps_too = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    before = time.clock_gettime(sleeps_too)
+    assert before <= elapsed() <= time.clock_gettime(sleeps_too)

@@ -1,11 +1,16 @@
-"""The log line of a failed Celery task: its name and the exception's type, never its text."""
+"""Of what libraries and Python itself would write, only what is known to hold nothing personal reaches the log."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from celery.worker.consumer import consumer as celerys
+from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from worker.foundation import log_setup as logs
+from worker.foundation.foreign_lines import KNOWN
 
 # Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"
@@ -36,3 +41,89 @@ def test_a_task_that_failed_is_named_without_the_text_of_its_exception(written):
     assert line.endswith("celery.app.trace: task issue ended with ValueError")
     assert where.startswith("ValueError in test_a_task")
     assert "quirin" not in written()
+
+
+NAME = "quirin@example.com"
+UNKNOWN = {
+    "an unknown task": ("celery.worker.consumer.consumer", celerys.UNKNOWN_TASK_ERROR, (NAME, NAME, {}, {})),
+    "an unknown message": ("celery.worker.consumer.consumer", celerys.UNKNOWN_FORMAT, (NAME,)),
+    "a body that cannot be decoded": ("celery.worker.consumer.consumer", celerys.MESSAGE_DECODE_ERROR, (NAME,) * 5),
+    "a text made beforehand": ("celery.worker.pidbox", f"Control command error: {NAME}", ()),
+    "a mapping": ("celery.worker.strategy", "Task %(name)s received", ({"name": NAME},)),
+    "kombu": ("kombu.transport.redis", "Cannot process event on channel %r: %s", (NAME, NAME)),
+    "a known template of another logger": ("kombu", "%s (%r)", (NAME, NAME)),
+    "asyncio": ("asyncio", f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{NAME}')>", ()),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+@pytest.mark.parametrize("level", [logging.INFO, logging.ERROR])
+def test_of_a_line_that_is_not_known_its_place_is_left(written, what: str, level: int):
+    name, template, arguments = UNKNOWN[what]
+    logging.getLogger(name).log(level, template, *arguments, stack_info=True)
+    text = written()
+    assert "quirin" not in text
+    assert (f"{name}: a line of test_log_setup, line " in text) == (level == logging.ERROR)
+
+
+def test_a_known_line_is_written_with_the_kind_of_its_exception(written):
+    lost = "consumer: Connection to broker lost."
+    logging.getLogger("celery.worker.consumer.consumer").warning("%s (%r)", lost, ConnectionResetError(NAME))
+    logging.getLogger("celery.apps.worker").info("%s ready.", "onboarding-1@host")
+    lines = written().splitlines()
+    assert lines[0].endswith(f"{lost} ('ConnectionResetError')")
+    assert lines[1].endswith("onboarding-1@host ready.")
+
+
+def test_the_libraries_lines_that_are_known_are_those_of_this_release():
+    assert ("celery.worker.consumer.consumer", celerys.CONNECTION_ERROR) in KNOWN
+    assert ("kombu.transport.virtual.base", W_NO_CONSUMERS.strip()) in KNOWN
+
+
+UNCAUGHT = f"""
+import asyncio, threading, warnings
+from worker.foundation.log_setup import set_up
+
+set_up("debug")
+
+
+def fails():
+    raise ValueError("{NAME}")
+
+
+thread = threading.Thread(target=fails, name="{NAME}")
+thread.start()
+thread.join()
+
+
+class Ignored:
+    def __del__(self):
+        fails()
+
+
+Ignored()
+warnings.warn("{NAME}", RuntimeWarning)
+
+
+async def loop():
+    asyncio.get_running_loop().call_soon(fails)
+    lost = asyncio.ensure_future(asyncio.to_thread(fails))
+    await asyncio.sleep(0)
+    await asyncio.wait([lost])
+
+
+asyncio.run(loop())
+fails()
+"""
+
+
+def test_what_python_itself_would_print_reaches_the_log_without_texts():
+    ended = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == 1
+    assert "quirin" not in ended.stdout + ended.stderr
+    assert "a thread ended with ValueError in fails, line " in ended.stderr
+    assert "an exception was ignored: ValueError in fails, line " in ended.stderr
+    assert "RuntimeWarning at <string>:" in ended.stderr
+    assert "asyncio: a line of base_events, line " in ended.stderr
+    assert "the process ends with ValueError in fails, line " in ended.stderr

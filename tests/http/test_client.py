@@ -57,6 +57,10 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(length)
 
 
+def place_of(url: str) -> str:
+    return url.partition("//")[2].rstrip("/")
+
+
 def post(url: str) -> HttpRequest:
     return HttpRequest("POST", url, {"Content-Type": "application/json"}, b"{}")
 
@@ -129,9 +133,10 @@ async def test_cookies_of_one_answer_do_not_travel_with_the_next_request(http):
 
 
 async def test_a_closed_port_is_not_sent(http):
-    got = await http.call(post(f"http://127.0.0.1:{unused_port()}/"), timeout=LONG)
+    port = unused_port()
+    got = await http.call(post(f"http://127.0.0.1:{port}/a/secret/path"), timeout=LONG)
 
-    assert got == Broken(sent=False, detail="connection refused or not possible")
+    assert got == Broken(sent=False, detail=f"127.0.0.1:{port}: connection refused or not possible")
 
 
 async def test_a_host_that_does_not_exist_is_not_sent(http):
@@ -143,7 +148,7 @@ async def test_a_host_that_does_not_exist_is_not_sent(http):
         session.connector._resolver.resolve = nowhere
         got = await Http(session).call(post("http://provider.invalid/"), timeout=LONG)
 
-    assert got == Broken(sent=False, detail="host name not found")
+    assert got == Broken(sent=False, detail="provider.invalid:80: host name not found")
 
 
 async def test_a_failed_tls_handshake_is_not_sent(http):
@@ -155,7 +160,7 @@ async def test_a_failed_tls_handshake_is_not_sent(http):
     async with listening(plain) as url:
         got = await http.call(post(url.replace("http:", "https:")), timeout=LONG)
 
-    assert got == Broken(sent=False, detail="TLS handshake failed")
+    assert got == Broken(sent=False, detail=f"{place_of(url)}: TLS handshake failed")
 
 
 async def test_a_tls_handshake_that_never_ends_is_not_sent(http):
@@ -165,7 +170,7 @@ async def test_a_tls_handshake_that_never_ends_is_not_sent(http):
     async with listening(silent) as url:
         got = await http.call(post(url.replace("http:", "https:")), timeout=SHORT)
 
-    assert got == Broken(sent=False, detail="time-out before there was a connection")
+    assert got == Broken(sent=False, detail=f"{place_of(url)}: time-out before there was a connection")
 
 
 async def test_a_request_to_an_invalid_address_is_not_sent(http):
@@ -311,7 +316,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent_to(http, self_signe
     async with listening(answer, tls=self_signed) as url:
         got = await http.call(post(url.replace("http:", "https:")), timeout=LONG)
 
-    assert got == Broken(sent=False, detail="TLS handshake failed")
+    assert got == Broken(sent=False, detail=f"{place_of(url)}: TLS handshake failed")
     assert b"".join(requests) == b""
 
 

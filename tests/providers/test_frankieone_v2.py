@@ -156,6 +156,14 @@ def test_the_link_is_the_accounts_with_the_token_quoted():
     assert session.link == f"https://verify.example.com/{ENTITY}/C-88123#token=a%2Fb%2Bc%3D"
 
 
+def test_the_link_may_name_the_vendor_and_its_values():
+    account = {"link": "https://verify.example.com/{provider}#token={token}&config={vendor.configId}"}
+
+    session = opened(account, token="t", provider="OCRLabs", vendorParameters={"configId": "a b"})
+
+    assert session.link == "https://verify.example.com/OCRLabs#token=t&config=a%20b"
+
+
 def test_a_vendors_long_token_is_accepted():
     token = "eyJ" + "a" * 3000
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -53,6 +54,15 @@ def test_the_lifetime_is_always_sent(account, parameters, seconds):
 )
 def test_the_locale_is_sent_where_the_form_has_the_language(locale, sent):
     assert body(locale=locale).get("locale") == sent
+
+
+def test_each_form_of_a_customer_has_a_reference_of_its_own():
+    """The answer has no id of the form: only ours tells the forms apart, in the provider's list and in ours."""
+    provider = IdenfyKyb(kyb_account())
+    requests = [replace(company_request(), external_ref="x" * 40, serial=one) for one in ("", ".2", "-2", "-2.3")]
+    sent = [json.loads(provider.build(request).body)["externalRef"] for request in requests]
+    assert sent[0] == "x" * 40
+    assert (len(set(sent)), {len(one) for one in sent}) == (4, {40})
 
 
 def test_tags_are_the_lines_and_the_accounts_each_once():

@@ -93,3 +93,14 @@ def test_no_token_leads_a_template_to_another_host(token):
     link = filled("https://v.test/start?t={token}", {"token": token.encode("utf-8", "replace").decode()})
 
     assert https_link(link, ["v.test"]) == link
+
+
+def test_a_link_may_name_what_the_answer_has_besides_the_token():
+    template = "https://v.example.com/{provider}#token={token}&sdk={vendor.sdkToken}&code={digits}&x={vendor.none}"
+    values = {"token": "t t", "provider": "OCR Labs", "vendor.sdkToken": "a/b", "digits": "0123"}
+    assert template_problem(template, ["v.example.com"]) is None
+    assert filled(template, values) == "https://v.example.com/OCR%20Labs#token=t%20t&sdk=a%2Fb&code=0123&x="
+
+
+def test_a_link_that_only_names_the_vendor_is_every_customers():
+    assert template_problem("https://v.example.com/{provider}", ["v.example.com"])

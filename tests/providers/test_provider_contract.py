@@ -131,6 +131,14 @@ def test_a_rate_limit_says_how_long_to_wait(endpoint, header, wait):
 
 
 @endpoints
+@pytest.mark.parametrize("header", ["3600000", "Fri, 20 Nov 2099 08:01:01 GMT"])
+def test_no_longer_wait_is_kept_than_the_provider_documents(endpoint, header):
+    problem = read(endpoint, answer(429, {}, retry_after=header))
+
+    assert timedelta(0) < problem.retry_after <= timedelta(hours=1)
+
+
+@endpoints
 def test_a_customer_that_can_be_served_is_not_refused(endpoint):
     assert endpoint.make().refuses(endpoint.asked.customer) == []
 

@@ -20,12 +20,21 @@ class Beat(Scheduler):
         self.channel = channel
         self.sent = 0
         self.unreachable = False
+        self.told_to_end = False
 
     @property
     def producer(self):
         return SimpleNamespace(channel=self.channel)
 
     def apply_async(self, entry, producer=None, advance=True, **options):
+        if self.told_to_end:
+            try:
+                try:
+                    raise SystemExit
+                finally:
+                    raise ValueError("the clean-up of a client that was cut off in a read")
+            except ValueError as error:
+                raise SchedulingError("Couldn't apply") from error
         if self.unreachable:
             raise SchedulingError("Couldn't apply") from ConnectionRefusedError("a page")
         self.sent += 1
@@ -84,3 +93,10 @@ def test_a_connection_that_lost_a_wake_up_is_left_for_a_new_one():
     beat.apply_entry(SWEEP)
     assert len(left) == 1
     assert beat.connection is not lost
+
+
+def test_a_signal_to_end_that_an_error_of_the_brokers_client_hides_ends_it():
+    beat = Beat(queue_of(0))
+    beat.told_to_end = True
+    with pytest.raises(SystemExit):
+        beat.apply_entry(SWEEP)

@@ -88,10 +88,16 @@ def test_a_broker_that_refuses_is_waited_for_with_one_line(desk: Desk, amqp_url:
     assert len([line for line in log.read_text().splitlines() if "refuse" in line.lower()]) == 1
 
 
-def test_a_worker_that_ends_because_it_cannot_go_on_says_so_with_its_exit_code(office: Desk, own_redis: OwnRedis):
+def test_a_worker_whose_channel_the_broker_closes_says_so_and_waits(office: Desk, own_redis: OwnRedis):
     with own_redis.client() as client:
         client.set("_kombu.binding.onboarding", "somebody else's")
-    assert office.run_process("worker").code == 1
+        worker = office.start("worker", "--log-file", "worker.log")
+        log = office.path / "worker.log"
+        log.touch()
+        wait_until(lambda: "the broker closed the channel (ResponseError); trying again" in log.read_text(), "it says")
+        client.delete("_kombu.binding.onboarding")
+    wait_until(lambda: " ready." in log.read_text(), "it works once that is mended")
+    assert office.end(worker, signal.SIGTERM).code == 0
 
 
 def test_wake_ups_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRedis):

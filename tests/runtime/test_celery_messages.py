@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, REQUESTS, SWEEP, left_to_others
+from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, QUEUES, SWEEP, left_to_others
 
 
 @pytest.fixture(scope="module")
@@ -43,5 +43,5 @@ def test_threads_that_get_two_sweeps_at_once_begin_one(tasks):
 def test_a_worker_that_consumes_some_queues_knows_which_are_left_to_other_workers():
     assert left_to_others(QUEUES) == ""
     left = left_to_others([ISSUE, INVITE])
-    assert [part.partition(" ")[0] for part in left.split("; ")] == [PUBLISH, SWEEP, REQUESTS]
+    assert [part.partition(" ")[0] for part in left.split("; ")] == [PUBLISH, SWEEP]
     assert "no events are published" in left

@@ -37,7 +37,8 @@ def busy(slow: Played, desk_at: Callable[[Played], Desk]) -> Desk:
     return desk
 
 
-def everybody_once(played: Played, facts: Any) -> None:
+def everybody_once(played: Played, facts: Any, *, others: int = 0) -> None:
+    """`others`: customers of other lists, who were invited too."""
     assert facts["rows"]["total"] == NUMBER == facts["rows"]["invited"] + facts["rows"]["held"]
     idenfy = [entry["client"] for entry in played.calls("idenfy-kyc") if entry["processed"]]
     assert len(idenfy) == len(set(idenfy))
@@ -45,12 +46,32 @@ def everybody_once(played: Played, facts: Any) -> None:
     for entry in played.calls("frankieone-v2"):
         frankieone.setdefault(entry["client"], set()).add(entry["token"])
     assert all(len(tokens - {None}) == 1 for tokens in frankieone.values())
-    assert len(played.message_ids) == facts["rows"]["invited"]
+    assert len(played.message_ids) == facts["rows"]["invited"] + others
     assert all(len(ids) == 1 for ids in played.message_ids.values())
 
 
 def in_the_middle(played: Played) -> bool:
     return len(played.calls()) >= 40 and len(played.sandbox.mailbox) >= 5
+
+
+def other_list_leaves_it_alone(desk: Desk, played: Played, out: int) -> None:
+    """Another list is sent alone, names what is left, and has a customer in common with the stopped list."""
+    mails = len(played.message_ids)
+    left = NUMBER - out - 1  # the row of the customer in common is served by this list from now on
+    shared = customers(NUMBER)[-1]  # its row was not reached
+    ended = desk.onboard("run", desk.list_of([new("Z-1"), new("Z-2"), shared], "other.csv"), "--json")
+    assert (ended.code, ended.facts["rows"]["invited"]) == (0, 3)
+    assert ended.facts["left_alone"] == [{"batch": 1, "name": "customers.csv", "waiting": left}]
+    assert f"left alone: batch 1 (customers.csv): {left} rows not sent, stopped with Ctrl-C by " in ended.err
+    assert "`onboard resume 1`" in ended.err
+    assert len(played.message_ids) == mails + 3
+    every = desk.onboard("run", "other.csv", "--all")
+    assert (every.code, "--yes" in every.err) == (2, True)
+    assert len(played.message_ids) == mails + 3
+
+
+def new(customer_id: str) -> dict[str, str]:
+    return {"customer_id": customer_id, "email": f"{customer_id.lower()}@example.com", "country": "DE"}
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -59,12 +80,22 @@ def test_interrupted_in_the_middle_it_ends_with_130_and_running_again_finishes(b
     wait_until(lambda: in_the_middle(slow), "in the middle of the batch")
     ended = busy.end(process, by)
     assert ended.code == 130
-    assert "run the same command again" in ended.err
+    out = ended.facts["rows"]["invited"]
+    if by is signal.SIGINT:  # a person ended it
+        assert f"stopped at {out} of {NUMBER}; {NUMBER - out} will not be sent until `onboard run" in ended.err
+        assert ended.facts["state"] == "paused"
+        assert ended.facts["pause_reason"].startswith("stopped with Ctrl-C by ")
+        assert "resume 1`" in busy.onboard("status", "--check").out
+        other_list_leaves_it_alone(busy, slow, out)
+    else:
+        assert f"ended at {out} of {NUMBER}" in ended.err
+        assert "run the same command again" in ended.err
+        assert ended.facts["state"] == "running"
     assert ended.facts["rows"]["working"] == 0  # claimed rows were finished or released
     assert 0 < ended.facts["rows"]["invited"] < NUMBER
     again = busy.onboard("run", "customers.csv", "--json")
     assert (again.code, again.facts["rows"]["invited"]) == (0, NUMBER)
-    everybody_once(slow, again.facts)
+    everybody_once(slow, again.facts, others=2 if by is signal.SIGINT else 0)
     assert all(sum(ids.values()) == 1 for ids in slow.message_ids.values())
     assert set(slow.opened.values()) == {1}
 
@@ -89,7 +120,7 @@ def test_beside_a_working_process_a_second_one_is_refused_and_status_is_not(busy
     wait_until(lambda: len(slow.calls()) > 0, "the first call")
     second = busy.onboard("run", "customers.csv", "--json")
     assert (second.code, second.out) == (2, "")
-    assert "another process is working" in second.err
+    assert f"`onboard run` (process {process.pid}) is working on this database: wait" in second.err
     facts = busy.onboard("status", "latest", "--json").facts
     assert facts["rows"]["total"] == NUMBER
     assert busy.onboard("import", busy.list_of(customers(3), "more.csv")).code == 0

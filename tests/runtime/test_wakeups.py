@@ -98,6 +98,7 @@ def configured(tmp_path):
             on_unknown="hold",
             templates="",
             more="",
+            more_of_au="",
             sender="",
             route='["kyc"]',
         )

@@ -16,11 +16,12 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from tests.desk.desk import Desk, Played, customers, wait_until
-from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, REFUSED_REQUESTS, celery_settings
+from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
 from worker.settings import load
 
 pytestmark = pytest.mark.xdist_group("broker")
 NUMBER = 60
+DEAD_REQUESTS = "requests.dead"
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def broker(request: pytest.FixtureRequest, alone: None) -> Iterator[str]:
 
 
 def purge(url: str) -> None:
-    names = (*QUEUES, REFUSED_REQUESTS)
+    names = (*QUEUES, "requests", "requests.taken", "requests.taken.since", "requests.returned", DEAD_REQUESTS)
     if url.startswith("redis"):
         import redis
 
@@ -57,14 +58,19 @@ def purge(url: str) -> None:
 
 def request(broker: str, *events: Any) -> None:
     """As docs/library.md has it, without any code of ours."""
-    arguments = {"x-queue-type": "quorum"} if broker.startswith("amqp") else None
-    queue = Queue("requests", Exchange("onboarding", type="topic"), routing_key="requests", queue_arguments=arguments)
-    with Connection(broker) as connection:
-        # kombu remembers what it has declared, also where an earlier test has deleted it since.
-        queue(connection.channel()).declare()
+    queue = Queue("requests", Exchange("requests", type="topic"), routing_key="requests", no_declare=True)
     with Celery("theirs", broker=broker, set_as_current=False) as theirs:
         for event in events:
-            theirs.send_task("onboarding.request", args=[event], queue=queue, declare=[queue], argsrepr="(…)")
+            theirs.send_task("onboarding.request", args=[event], queue=queue, argsrepr="(…)")
+
+
+def start_bus(office: Desk) -> Any:
+    """`onboard bus`, once it consumes the requests."""
+    log = office.path / "bus.log"
+    log.unlink(missing_ok=True)
+    bus = office.start("bus", "--log-file", str(log))
+    wait_until(lambda: log.exists() and "takes events from the queue requests," in log.read_text(), "it takes requests")
+    return bus
 
 
 def children(pid: int) -> int:
@@ -116,7 +122,7 @@ def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(office: De
 
 
 def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(office: Desk, played: Played, broker: str):
-    worker = office.start("worker")
+    worker, bus = office.start("worker"), start_bus(office)
     data = {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE"}
     event = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "s-1", "data": data}
     wrong = {**event, "id": "s-2", "data": {"customer_id": "C-0002", "email": "box2@nowhere"}}
@@ -125,65 +131,64 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
 
     def refused() -> dict[str, Any]:
         events = office.onboard("bus", "dead", "list", "--json").facts["events"]
-        return {event["reason"]: event for event in events}
+        return {event["problems"] or event["reason"]: event for event in events}
 
     wait_until(lambda: len(refused()) == 2, "what was refused is kept")
-    unfit = next(event for reason, event in refused().items() if "email" in reason)
-    assert (unfit["queue"], unfit["type"], unfit["refused_at"][-1]) == (REFUSED_REQUESTS, "onboarding.requested", "Z")
+    unfit = next(event for problems, event in refused().items() if "email" in problems)
+    assert (unfit["queue"], unfit["type"], unfit["refused_at"][-1]) == (DEAD_REQUESTS, "onboarding.requested", "Z")
     shown = office.onboard("bus", "dead", "show", unfit["id"], "--json")
     assert shown.facts["body"]["data"] == {"customer_id": "a text of 6", "email": "a text of 12"}
     listed = office.onboard("bus", "dead", "list").out
     assert unfit["id"] in listed
-    assert f"{REFUSED_REQUESTS}: 2" in listed
+    assert f"{DEAD_REQUESTS}: 2" in listed
     assert not any(word in shown.out + listed for word in ("C-0002", "nowhere", "no object"))
-    # Put back as a task, it is looked at again, and refused again under the same id.
+    # Put back as it came, it is looked at again, and refused again under the same id.
     ended = office.onboard("bus", "dead", "requeue", unfit["id"], "--json")
-    assert (ended.code, ended.facts["queues"]) == (0, {REFUSED_REQUESTS: 1})
+    assert (ended.code, ended.facts["queues"]) == (0, {DEAD_REQUESTS: 1})
     wait_until(lambda: any(event["id"] == unfit["id"] for event in refused().values()), "it was refused again")
-    with Connection(broker) as connection:
-        kept = Queue(REFUSED_REQUESTS)(connection.channel())
-        found = [kept.get(no_ack=True) for _ in range(2)]
-    assert {message.headers["x-reason"] for message in found} > {unfit["reason"]}
-    assert sorted((message.payload for message in found), key=str) == sorted([wrong, "no object"], key=str)
-    ended = office.end(worker, by=signal.SIGTERM)
-    assert ended.code == 0
-    assert "requests.refused" in ended.err
-    assert not any(word in ended.err for word in ("box1@", "box2@", "nowhere"))
+    assert [office.end(process, by=signal.SIGTERM).code for process in (worker, bus)] == [0, 0]
+    log = (office.path / "bus.log").read_text()
+    assert "; 5 in all" in log
+    assert not any(word in log for word in ("box1@", "box2@", "nowhere"))
     assert played.opened == {"C-0001": 1}
 
 
 def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fixed(
     office: Desk, played: Played, broker: str
 ):
-    with Connection(broker) as connection:  # as an operator may have made it
-        quorum = {"x-queue-type": "quorum"} if broker.startswith("amqp") else None
-        exchange = Exchange("onboarding", type="topic")
-        Queue(REFUSED_REQUESTS, exchange, routing_key=REFUSED_REQUESTS, queue_arguments=quorum)(
-            connection.channel()
-        ).declare()
     # It names an account that there is not yet.
     data = {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE", "account": "kyc-new"}
     event = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "s-1", "data": data}
-    worker = office.start("worker")
+    bus = start_bus(office)
     request(broker, event)
     wait_until(lambda: office.onboard("bus", "dead", "list", "--json").facts["total"] == 1, "it is refused")
     for _ in range(3):  # as somebody does who looks again and again: it stays
         assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 1
-    office.end(worker, by=signal.SIGTERM)
+    office.end(bus, by=signal.SIGTERM)
     kyc = office.config.read_text("utf-8").partition("[accounts.kyc]")[2].partition("[accounts.")[0]
     office.add(f"[accounts.kyc-new]{kyc}")
-    worker = office.start("worker")
+    processes = [office.start("worker"), start_bus(office)]
     ended = office.onboard("bus", "dead", "requeue", "--all", "--yes")
-    assert ended.out == f"1 events were put back ({REFUSED_REQUESTS} 1)\n", ended.err
+    assert ended.out == f"1 events were put back ({DEAD_REQUESTS} 1)\n", ended.err
     wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
     assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 0
+    assert [office.end(process, by=signal.SIGTERM).code for process in processes] == [0, 0]
+
+
+def test_up_with_a_broker_takes_requests_too(office: Desk, played: Played, broker: str):
+    log = office.path / "up.log"
+    up = office.start("up", "--bind", "127.0.0.1:0", "--log-level", "info", "--log-file", str(log))
+    wait_until(lambda: log.exists() and "takes events from the queue requests," in log.read_text(), "it takes requests")
+    request(broker, {"customer_id": "C-0001", "email": "box1@example.com", "country": "DE"})
+    wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
+    assert office.end(up, by=signal.SIGTERM).code == 0
 
 
 def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk, alone: None, amqp_url: str):
     purge(amqp_url)
     desk.secret("broker", amqp_url)
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
-    queue = next(queue for queue in celery_settings(load(desk.config))["task_queues"] if queue.name == ISSUE)
+    queue = next(queue for queue in computed(load(desk.config))["task_queues"] if queue.name == ISSUE)
     with Connection(amqp_url) as connection:
         channel = connection.channel()
         bound = queue(channel)
@@ -199,7 +204,7 @@ def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk,
 @pytest.mark.parametrize("url", ["amqp://127.0.0.1", "redis://127.0.0.1"])
 def test_nothing_waits_for_a_broker_without_a_bound(desk: Desk, url: str):
     desk.add(f'[broker]\nurl = "{url}"\n')
-    settings = celery_settings(load(desk.config))
+    settings = {**vars(celeryconfig()), **computed(load(desk.config))}
     transport = settings["broker_transport_options"]
     bounds = ("read_timeout", "write_timeout") if url.startswith("amqp") else ("socket_timeout",)
     assert all(0 < transport[bound] <= 10 for bound in bounds)
@@ -207,3 +212,5 @@ def test_nothing_waits_for_a_broker_without_a_bound(desk: Desk, url: str):
     options = settings["beat_schedule"]["sweep"]["options"]
     assert options["retry"] is False
     assert 0 < options["confirm_timeout"] <= 10
+    # RabbitMQ closes the channel of a worker that holds a wake-up for too long.
+    assert (settings["task_acks_late"], settings["broker_channel_error_retry"]) == (False, True)

@@ -32,6 +32,7 @@ REPLIES = {
     "DATA": "354 go ahead",
     "END": "250 2.0.0 ok: queued as 4F8xY2",
     "RSET": "250 2.0.0 ok",
+    "NOOP": "250 2.0.0 ok",
     "QUIT": "221 2.0.0 bye",
     "AUTH": "235 2.7.0 ok",
 }

@@ -109,10 +109,45 @@ async def test_a_time_out_is_classified_by_the_phase_that_it_came_in(relay, emai
     assert "timed out" in problem.detail
 
 
-async def test_a_refused_connection_is_transient_and_names_no_host(email, message):
+async def test_a_refused_connection_is_transient_and_names_the_server(email, message):
     problem = await email(port=1).send(message())
 
-    assert problem == Problem(Kind.TRANSIENT, "SMTP connection refused at connect", unreachable=True)
+    assert problem == Problem(Kind.TRANSIENT, "127.0.0.1:1: SMTP connection refused at connect", unreachable=True)
+
+
+async def test_a_refused_log_in_says_what_to_correct_and_not_the_log_in(relay, email, message):
+    relay.extensions.append("AUTH PLAIN")
+    relay.script["AUTH"] += ["535 5.7.8 bad password of maria"] * 2
+    sender = email(username="maria", password="hemlig", login_from="email.url (the environment variable SMTP_URL)")
+
+    problems = [await sender.preflight(), await sender.send(message())]
+
+    assert {problem.detail for problem in problems} == {
+        f"127.0.0.1:{relay.port}: SMTP 535 5.7.8 at AUTH: bad password of […]; correct the user or the password in"
+        " email.url (the environment variable SMTP_URL)"
+    }
+
+
+async def test_the_connection_of_a_preflight_carries_the_first_message(relay, email, message):
+    sender = email()
+
+    assert await sender.preflight() is None
+    assert isinstance(await sender.send(message()), Receipt)
+    assert (relay.connections, relay.heard("NOOP"), relay.heard("EHLO")) == (1, 1, 1)
+
+
+async def test_a_relay_that_has_no_noop_has_accepted_the_log_in(relay, email):
+    relay.script["NOOP"].append("502 5.5.1 no such command")
+
+    assert await email().preflight() is None
+
+
+async def test_a_preflight_waits_no_longer_than_the_time_out(relay, email):
+    relay.script["CONNECT"].append(HANG)
+
+    problem = await email(timeout=timedelta(milliseconds=100)).preflight()
+
+    assert (problem.unreachable, problem.detail) == (True, f"127.0.0.1:{relay.port}: SMTP timed out at connect")
 
 
 async def test_waiting_for_a_connection_counts_against_the_time_out(relay, email, message):

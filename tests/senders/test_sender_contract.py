@@ -6,6 +6,7 @@ import pytest
 
 from tests.senders.far_side import FakeCaller, error, sms_sender
 from worker.domain.model.endings import Kind, Problem
+from worker.http.messages import Broken
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 
@@ -23,6 +24,11 @@ class FakeSide:
     def refuse_next(self):
         self.answers.append(Problem(Kind.BAD_INPUT, "no such mailbox"))
 
+    def make(self, *, log_in=True, connection=True):
+        problem = Problem(Kind.TRANSIENT, "refused", unreachable=True) if log_in else Problem(Kind.AUTH, "HTTP 401")
+        self.made = FakeSender(preflights=[problem])
+        return self.made
+
     def arrived(self):
         return [message.key for message in self.made.messages]
 
@@ -33,6 +39,12 @@ class EmailSide:
 
     def refuse_next(self):
         self.relay.script["RCPT"].append("550 5.1.1 no such mailbox")
+
+    def make(self, *, log_in=True, connection=True):
+        if not log_in:
+            self.relay.extensions.append("AUTH PLAIN")
+            self.relay.script["AUTH"].append("535 5.7.8 no")
+        return self.sender(**({} if connection else {"port": 1}), username="maria", password="hemlig")
 
     def arrived(self):
         lines = b"\r\n".join(self.relay.messages).decode().splitlines()
@@ -53,8 +65,16 @@ class SmsSide:
         self.refused += 1
         self.http.answers.append(error(400, 21211, "The 'To' number maria.lopez@customer.example is not valid"))
 
+    def make(self, *, log_in=True, connection=True):
+        if not log_in:
+            self.http.answers.append(error(401, 20003, "Authenticate"))
+        if not connection:
+            self.http.answers.append(Broken(sent=False, detail="connection refused"))
+        return sms_sender(self.http)
+
     def arrived(self):
-        return [form["Body"] for form in self.http.forms[self.refused :]]
+        posted = [form for form in self.http.forms if "Body" in form]
+        return [form["Body"] for form in posted[self.refused :]]
 
 
 SIDES = {"fake": lambda relay, email: FakeSide(), "email": EmailSide, "sms": lambda relay, email: SmsSide()}
@@ -120,6 +140,25 @@ async def test_nothing_personal_shows_in_a_receipt_a_problem_or_a_repr(side, mes
 @pytest.mark.parametrize("hold", [True, False])
 async def test_repeating_what_broke_is_the_configurations_choice(side, hold):
     assert side.sender(hold_unknown=hold).repeatable() is not hold
+
+
+async def test_a_preflight_hands_nothing_over_and_finds_a_sender_that_works(side):
+    assert await side.sender().preflight() is None
+    assert side.arrived() == []
+
+
+async def test_a_refused_log_in_stops_the_sender_before_any_message(side):
+    problem = await side.make(log_in=False).preflight()
+
+    assert (problem.kind, problem.concerns_account, problem.unreachable) == (Kind.AUTH, True, False)
+    assert "hemlig" not in problem.detail
+    assert "maria" not in problem.detail
+
+
+async def test_a_server_that_cannot_be_reached_pauses_the_sender_before_any_message(side):
+    problem = await side.make(connection=False).preflight()
+
+    assert (problem.kind, problem.unreachable) == (Kind.TRANSIENT, True)
 
 
 async def test_closing_twice_is_as_good_as_once(side, message):

@@ -177,7 +177,7 @@ async def test_an_answer_of_another_form_is_classified_too(text, answer, kind):
     [
         (error(429, 20429, **{"retry-after": "7"}), timedelta(seconds=7)),
         (error(429, 20429, **{"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}), timedelta(seconds=30)),
-        (error(429, 20429, **{"retry-after": "99999999"}), timedelta(days=1)),
+        (error(429, 20429, **{"retry-after": "99999999"}), timedelta(hours=2)),
         (error(429, 20429, **{"retry-after": "soon"}), None),
         (error(429), None),
         (error(429, 63038, **{"retry-after": "7"}), timedelta(seconds=7)),

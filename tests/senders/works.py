@@ -49,8 +49,9 @@ class MovableClock:
         self._zero += step
 
 
-def customer(name: str, channel: Channel = Channel.EMAIL, **changes: Any) -> Customer:
-    person = Person(email=f"{name.lower()}@customer.example", phone="+37060000001", first_name=name)
+def customer(name: str, channel: Channel = Channel.EMAIL, *, number: int = 1, **changes: Any) -> Customer:
+    """`number`: of the customer's own telephone, below 10,000."""
+    person = Person(email=f"{name.lower()}@customer.example", phone=f"+3706000{number:04}", first_name=name)
     return replace(Customer(name, person=person, country="LT", locale="en", channel=channel), **changes)
 
 

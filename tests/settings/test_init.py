@@ -127,7 +127,7 @@ def test_the_facts_come_as_json(tmp_path: Path) -> None:
 
     assert facts["config"] == str(tmp_path / "onboarding.toml")
     assert facts["kept"] == []
-    assert len(facts["written"]) == 9
+    assert len(facts["written"]) == 10
     assert facts["next"][0].startswith("onboard sandbox")
 
 

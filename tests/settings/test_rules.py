@@ -122,6 +122,16 @@ def test_a_floor_that_is_not_below_the_lifetime_stops_the_start(tmp_path: Path) 
     assert problems(tmp_path, with_floor("8 days", "au")) == []
 
 
+@pytest.mark.parametrize("where", ["parameters", "unchecked"])
+def test_a_floor_is_compared_with_the_lifetime_that_a_parameter_asks_for(where: str, tmp_path: Path) -> None:
+    configuration = tree(routes=[{"accounts": ["kyc"], "freshness": "1 hour"}])
+    configuration["accounts"]["kyc"][where] = {"expiryTime": 3600}
+
+    (line,) = problems(tmp_path, configuration)
+
+    assert line.startswith('routes[1].freshness: expected less than "1 hour", the lifetime of accounts.kyc')
+
+
 @pytest.mark.parametrize(("lifetime", "bound"), [("0 s", "at least"), ("500 ms", "at least"), ("31 days", "at most")])
 def test_a_lifetime_is_within_what_the_provider_accepts(lifetime: str, bound: str, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_value(("accounts", "kyc", "lifetime"), lifetime))
@@ -140,7 +150,6 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
     [
         (("accounts", "kyc", "lifetime"), "59 s", "accounts.kyc.lifetime: below"),
         (("accounts", "au", "lifetime"), "7 days", "accounts.au.lifetime: not used"),
-        (("accounts", "kyc", "timeout"), "60 s", "accounts.kyc.timeout: not below worker.lease"),
         (
             ("routes",),
             [{"accounts": ["kyc"]}, {"accounts": ["au"]}],
@@ -189,7 +198,6 @@ def test_a_key_that_the_provider_needs_is_missed(account: str, key: str, tmp_pat
 EVENTS, HOOK = [{"env": "EVENTS_KEY"}], {"env": "IDENFY_WEBHOOK_KEY"}
 LET_IN = {
     "events": (("web", "event_keys"), EVENTS),
-    "users": (("web", "users"), {"ona": HOOK}),
     "webhooks": (("accounts", "kyc", "webhook_keys"), [HOOK]),
     "webhooks in a secret's place": (("accounts", "au", "webhook_secret"), {"env": "FRANKIE_CUSTOMER"}),
     "bounces": (("email", "callback_keys"), [HOOK]),
@@ -202,6 +210,8 @@ def test_a_web_server_beyond_loopback_needs_credentials(somebody: str, tmp_path:
     others = tree(web={"bind": "0.0.0.0:8080"})
     (line,) = problems(tmp_path, others)
     assert line.startswith("web.bind: an address other than loopback needs credentials")
+    users = with_value(("web", "users"), {"ona": HOOK}, others)  # of a dashboard that is not there
+    assert problems(tmp_path, users) == [line]
     assert problems(tmp_path, with_value(*LET_IN[somebody], others)) == []
     assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
 

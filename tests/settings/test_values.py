@@ -150,7 +150,10 @@ def test_a_base_url_that_is_no_such_thing(url: str, tmp_path: Path) -> None:
     ("link", "part"),
     [
         ("https://verify.example.com/", "without {token} all customers would get the same link"),
-        ("https://verify.example.com/{tokn}", "the only placeholders are {token}, {customer_id} and {reference}"),
+        (
+            "https://verify.example.com/{tokn}",
+            "the only placeholders are {token}, {customer_id}, {reference}",
+        ),
         ("https://verify.example.com/{token!r}", "the only placeholders are"),
         ("https://verify.example.com/{token:>9}", "the only placeholders are"),
         ("https://verify.example.com/{token.__class__}", "the only placeholders are"),

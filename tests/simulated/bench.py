@@ -55,7 +55,9 @@ class Rows:
     answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; "done" for all other rows
     finish_errors: list[Exception] = field(default_factory=list)
     lost_answers: list[type[UnknownClaim]] = field(default_factory=list)  # of claims that opened rows
-    bad_rows: set[int] = field(default_factory=set)  # whose results the database refuses
+    bad_rows: set[int] = field(default_factory=set)  # whose results cannot be written
+    bad_row: Exception = BAD_ROW  # what writing such a result raises
+    unopenable: set[int] = field(default_factory=set)  # rows for which no attempt can be written
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     delays: list[timedelta] = field(default_factory=list)  # of calls after their slots
@@ -115,6 +117,8 @@ class Rows:
         return some
 
     def open(self, items, now):
+        if self.unopenable & {item.number for item in items}:
+            raise ZeroDivisionError
         self.log += [("open", item.number) for item in items]
         self.chunks.append(len(items))
         if self.halted:
@@ -158,13 +162,19 @@ class Rows:
     def crashed(self, opened, error):
         return Result(opened.row.number, type(error).__name__)
 
+    def kept_nothing(self, result, kind):
+        return Result(result.number, "kept nothing")
+
+    def hold(self, items, kind, now):
+        self.log += [(f"hold {kind}", item.number) for item in items]
+
     def halts(self, result):
         return result.what == "halt"
 
     def release_permits(self):
         self.permits_released += 1
 
-    def flush(self, results, items, now, shared_claims=None):
+    def flush(self, results, items, now, shared_claims=None, stretch=None):
         self.shared_claims.append(shared_claims)
         if results:
             self.finish(results, now)
@@ -174,8 +184,8 @@ class Rows:
         if self.finish_errors:
             self.log.append(("unreachable", -1))
             raise self.finish_errors.pop(0)
-        if self.bad_rows & {result.number for result in results}:
-            raise BAD_ROW
+        if self.bad_rows & {result.number for result in results if result.what != "kept nothing"}:
+            raise self.bad_row
         for result in results:
             self.log.append((result.what, result.number))
             self.written[result.number] = now

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from worker.foundation.keyring import new_key
 from worker.inbound.event_receiver import Receiver
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp, FakeProvider
+from worker.runtime.embedded import Embedded
 from worker.senders.fake import FakeSender
 from worker.settings import load
 from worker.store.base.priorities import BATCH
@@ -45,6 +47,7 @@ api_key = {{ env = "SECRET" }}
 customer_id = {{ env = "SECRET" }}
 link = "https://verify.example.com/start#token={{token}}"
 limits = {limits}
+{more_of_au}
 [[routes]]
 accounts = {route}
 [email]
@@ -57,6 +60,7 @@ connections = 4
 [reissue]
 most = 2
 """
+KEY = new_key()  # the same in each world: several may share a database
 LIMITED = HttpAnswer(429, {"retry-after": "30"})
 REFUSED = HttpAnswer(401, {})
 FAILED = HttpAnswer(500, {})
@@ -77,6 +81,7 @@ class World:
                 "on_unknown": settings.pop("on_unknown", "reconcile"),
                 "templates": settings.pop("templates", ""),
                 "more": settings.pop("more", ""),
+                "more_of_au": settings.pop("more_of_au", ""),
                 "sender": settings.pop("sender", ""),
                 "route": json.dumps(settings.pop("route", ["kyc"])),
             }
@@ -84,11 +89,15 @@ class World:
         (directory / "onboarding.toml").write_text(text)
         loaded = load(
             directory / "onboarding.toml",
-            environ={"KEY": new_key(), "SECRET": "0" * 8 + "-0000-4000-8000-" + "0" * 12},
+            environ={"KEY": KEY, "SECRET": "0" * 8 + "-0000-4000-8000-" + "0" * 12},
         )
         self.clock = clock
         self.senders = settings.pop("senders", {"email": FakeSender(), "sms": FakeSender()})
-        self.parts = Parts(loaded, clock=clock, jitter=lambda: 0.5, senders=self.senders)
+        process_clock = settings.pop("process_clock", clock)  # of a machine whose clock is wrong
+        self.parts = Parts(loaded, clock=process_clock, database_clock=clock, jitter=lambda: 0.5, senders=self.senders)
+        if not settings.pop("first_links", False):  # else the first calls are made one at a time
+            for links in self.parts.first_links.values():
+                links.lived()
         self.provider, self.au = FakeProvider(), FakeProvider(safe_to_repeat=True)
         self.parts.providers = {"kyc": self.provider, "au": self.au}
         self._opened = itertools.count(1)
@@ -169,6 +178,19 @@ class World:
         """Tick until nothing is due now."""
         while await self.tick():
             pass
+
+    async def live(self, until: Callable[[], bool]) -> timedelta:
+        """Work as `onboard up` does until this is so; returns how long that took."""
+
+        async def open_runner(parts: Parts, *, wake_invite: Any) -> Runner:
+            return Runner(parts, self.http, AsyncExitStack(), wake_invite=wake_invite, longest=self.longest)
+
+        began_at = self.clock()
+        async with Embedded(self.parts, open_runner=open_runner) as embedded:
+            while not until():
+                await embedded.tick()
+                await embedded.rest()
+        return self.clock() - began_at
 
     # What the provider was asked, and what the tables have.
 

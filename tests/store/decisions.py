@@ -8,7 +8,7 @@ OUTCOME_UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 
 
 def pause(shelf: Shelf, decide: Decisions, batch: int) -> Decided:
-    return decide.pause(batch, now=shelf.clock())
+    return decide.pause(batch, by="ann", now=shelf.clock())
 
 
 def retry(shelf: Shelf, decide: Decisions, batch: int, **which) -> Decided:

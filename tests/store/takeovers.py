@@ -39,7 +39,7 @@ def add_many(shelf, count, prefix="C", **how) -> int:
 
 
 def stop(shelf, name="kyc"):
-    shelf.set(Budget, Budget.name == name, stopped_at=shelf.clock(), stop_reason="HTTP 401")
+    shelf.set(Budget, Budget.name == name, stopped_at=shelf.clock(), stop_reason="HTTP 401", asks_again_at=None)
 
 
 def open_breaker(shelf, name="kyc", *, blocked_for=timedelta(minutes=5)):

@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 from worker.domain.model.states import SessionState
+from worker.domain.verification.session_chain import Again
 from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.store.webhooks.provider_updates import ProviderUpdates
 from worker.store.webhooks.webhooks import ACCOUNT, Arrived, Webhooks
@@ -17,7 +18,7 @@ class WebhookFeed:
     def __init__(self, shelf):
         self.shelf = shelf
         provider_updates = ProviderUpdates(
-            shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, most_reissues=3
+            shelf.keyring, {"kyc": frozenset({"kyc", "kyc-narrow"}), "au": frozenset({"au"})}, again=Again(3)
         )
         self.webhooks = Webhooks(shelf.database, shelf.keyring, {ACCOUNT: provider_updates})
         self.number = 0

@@ -39,6 +39,8 @@ base_url = "{base_url}"
 [invitations]
 reminders = {reminders}
 messages_per_customer = {messages}
+# The model of a month does not know addresses.
+messages_per_address = "off"
 {quiet}
 {fallback}
 # One in nine messages bounces here, which would make a batch pause itself.
@@ -55,6 +57,7 @@ provider = "{provider}"
 base_url = "https://{name}.example.com"
 api_key = {{ env = "API_KEY" }}
 limits = ["200/second"]
+on_unknown = "hold"  # no answer is lost here, and the model asks no provider what became of a session
 {more}
 """
 _IDENFY = """api_secret = { env = "API_SECRET" }

@@ -12,9 +12,11 @@ try:
     from worker.cli.invocation import Invocation, start_logging
     from worker.cli.registry import main_group
 except KeyboardInterrupt:  # Ctrl-C while the modules load; as below
-    sys.stderr.write("interrupted; safe to run again\n")
+    if "_ONBOARD_COMPLETE" not in os.environ:
+        sys.stderr.write("interrupted; safe to run again\n")
     sys.exit(130)
 
+COMPLETING = "_ONBOARD_COMPLETE"  # the shell's call for completions, by Click
 # A file or standard output cannot be written any more: not a bug, and no retry helps.
 FULL = frozenset({ENOSPC, EDQUOT, EFBIG, EROFS})
 
@@ -32,7 +34,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; safe to run again", err=True)
+        if COMPLETING not in os.environ:  # else the line would stand in the prompt, where the operator is typing
+            click.echo("interrupted; safe to run again", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone. Python flushes once more as it ends, and must not fail at that too.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.exits import CannotStart
+from worker.domain.model.needs import EVERYTHING, NOTHING, Needs
 from worker.foundation import log_setup as logs
 
 if TYPE_CHECKING:
@@ -25,25 +27,36 @@ class Invocation:
     """The global options, given before or after the command's name."""
 
     config: Path | None = None
-    log_level: str = "warning"
+    log_level: str | None = None  # None: not given
     log_file: Path | None = None
 
-    def settings(self) -> Settings:
-        """The configuration. Raises CannotStart with a line for each problem."""
+    def settings(self, needs: Needs = EVERYTHING) -> Settings:
+        """The configuration, with a value for each reference that the command needs.
+
+        Raises CannotStart with a line for each problem.
+        """
         from worker.cli.opening import (
             settings_of,
         )  # imported here: takes half a second, which the sandbox and --help do not need
 
-        return settings_of(self.config)
+        return settings_of(self.config, needs)
 
-    def parts(self, *, migrate: bool = False) -> AbstractContextManager[Parts]:
+    def parts(self, needs: Needs = EVERYTHING, *, migrate: bool = False) -> AbstractContextManager[Parts]:
         """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first.
 
         Raises CannotStart if the configuration, the templates or the database do not allow a start.
         """
         from worker.cli.opening import parts_of
 
-        return parts_of(self.settings(), migrate=migrate)
+        return parts_of(self.settings(needs), migrate=migrate)
+
+    @contextmanager
+    def parts_to_read(self, needs: Needs = NOTHING) -> Iterator[Parts]:
+        """The worker's parts for a command that may lack a database: with an empty one where there is none."""
+        from worker.cli.opening import parts_of, with_what_is_there
+
+        with with_what_is_there(self.settings(needs)) as settings, parts_of(settings, migrate=True) as parts:
+            yield parts
 
 
 def operator() -> str:
@@ -122,8 +135,15 @@ def with_global_options(command: click.Command) -> click.Command:
     return command
 
 
+def log_info(invocation: Invocation) -> None:
+    """For processes that run until they are ended: log info, unless the operator gave a level."""
+    if invocation.log_level is None:
+        invocation.log_level = "info"
+        start_logging(invocation)
+
+
 def start_logging(invocation: Invocation) -> None:
     try:
-        logs.set_up(invocation.log_level, invocation.log_file)
+        logs.set_up(invocation.log_level or "warning", invocation.log_file)
     except OSError as error:
         raise CannotStart(f"--log-file: {error.strerror or 'cannot be written'}") from None

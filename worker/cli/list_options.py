@@ -12,9 +12,11 @@ from typing import Any, BinaryIO
 import click
 
 from worker.cli.exits import CannotStart
+from worker.cli.option_types import Read
 from worker.domain.intake import Form, ListOptions, ListRefused
+from worker.domain.intake.dates import DateForm
 from worker.engine.container import Parts
-from worker.inbound.list_import import TooManyRefused, options_of
+from worker.inbound.list_import import PREFILLED, TooManyRefused, options_of
 
 LIST_HELP = """
 LIST is a CSV file with a header row, or has one JSON object per line (.jsonl, .ndjson); - is standard input.
@@ -68,6 +70,11 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Replace each customer_id that looks like an email address or phone number by a hash.",
     )
+    @click.option(
+        "--dates",
+        type=Read("form", DateForm.parse),
+        help="The form of LIST's dates, such as DD/MM/YYYY. YYYY-MM-DD is always read.",
+    )
     @click.option("--encoding", help="LIST's encoding, if it is not UTF-8, such as cp1252.")
     @click.option("--delimiter", help="The character between cells, such as ; or tab.  [default: detected]")
     @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
@@ -78,6 +85,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         mapped: tuple[str, ...],
         ignored: tuple[str, ...],
         hash_ids: bool,
+        dates: DateForm | None,
         encoding: str | None,
         delimiter: str | None,
         **more: Any,
@@ -86,7 +94,9 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
             return options_of(
                 parts.intake,
                 mapping=dict(map(_pair, mapped)),
-                ignore=frozenset(ignored),
+                ignore=frozenset(ignored).union(parts.settings.import_.ignore),
+                dates=dates or parts.settings.import_.dates,
+                if_used=PREFILLED,
                 hash_ids=hash_ids,
                 form=form,
                 encoding=encoding,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -10,35 +11,32 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
+from worker.domain.model.needs import Needs
 from worker.engine.container import Parts
-from worker.foundation.keyring import CannotDecrypt
-from worker.providers.registry import shared_webhook_keys
-from worker.settings import Settings, SettingsError, load
+from worker.foundation.keyring import CannotDecrypt, new_key
+from worker.providers.registry import doubtful_parameters, shared_webhook_keys
+from worker.settings import Secret, Settings, SettingsError, load
+from worker.settings.model import Database as SettingsDatabase
+from worker.settings.model import Encryption
 from worker.store.base import schema
-from worker.store.base.database import reason
+from worker.store.base.database import is_there, reason
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
 
 
-def settings_of(config: Path | None) -> Settings:
+def settings_of(config: Path | None, needs: Needs) -> Settings:
     """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error."""
     try:
-        settings = load(config)
+        settings = load(config, needs=needs)
     except SettingsError as error:
         raise CannotStart(str(error)) from None
-    odd = [*settings.warnings, *shared_webhook_keys(settings.accounts), *_not_applied(settings)]
+    odd = [*settings.warnings, *doubtful_parameters(settings.accounts)]
+    with suppress(SettingsError):  # a key is missing: the command does not need it
+        odd += shared_webhook_keys(settings.accounts)
     for warning in odd:
         click.echo(f"warning: {warning}", err=True)
     return settings
-
-
-def _not_applied(settings: Settings) -> list[str]:
-    """A warning for each setting that this release does not apply."""
-    asked = {
-        "links.mode": settings.links.mode != "provider",
-    }
-    return [f"{key}: this release does not apply it yet" for key, is_asked in asked.items() if is_asked]
 
 
 def wake_ups_of(settings: Settings) -> "WakeUps":
@@ -65,6 +63,27 @@ def does_not_answer(error: sa.exc.DatabaseError) -> str:
 
 
 @contextmanager
+def with_what_is_there(settings: Settings) -> Iterator[Settings]:
+    """The settings for a command that reads what is stored, and does as well without it.
+
+    An empty database replaces one that is not there, and a new key one that is missing. Nothing is written beside the
+    configuration.
+    """
+    if settings.encryption.keys[0].is_missing:
+        settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
+    if not settings.database.lacks("url") and is_there(settings.database.url):
+        yield settings
+        return
+    try:
+        kept = TemporaryDirectory()
+    except OSError as error:
+        raise CannotStart(f"an empty database cannot be made for reading: {error.strerror}; set TMPDIR") from None
+    with kept as directory:
+        empty = SettingsDatabase(url=f"sqlite:///{directory}/empty.db")
+        yield settings.model_copy(update={"database": empty})
+
+
+@contextmanager
 def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says."""
     try:
@@ -81,6 +100,8 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
             raise CannotStart(not_ready)
         parts.ready()
         yield parts
+    except SettingsError as error:  # a value that the command did not declare as needed
+        raise CannotStart(str(error)) from None
     except CannotDecrypt:
         raise CannotStart(
             "encryption.keys: none of them decrypts the data in this database; add the key that encrypted it"

@@ -1,18 +1,20 @@
 """The progress of a batch on standard error: a display on a terminal, else a plain line every few seconds."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from worker.domain.model.states import JobState
 from worker.store.operators.counts import BatchCounts
 
 PLAIN_EVERY = 5.0  # seconds between lines without a terminal
+PACE_OF = 30.0  # the pace is that of the last seconds: it changes with pauses and limits
 
 
 class Progress(Protocol):
@@ -29,26 +31,56 @@ def open_progress() -> Iterator[Progress]:
         return
     columns = (
         TextColumn("{task.description:<9}"),
-        BarColumn(bar_width=40),
+        BarColumn(bar_width=24),  # a line fits into 80 columns
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
+        TextColumn("[dim]elapsed"),
+        TimeElapsedColumn(),
     )
     with Bars(*columns, console=console, transient=False) as bars:
         yield _Display(bars)
 
 
+class Pace:
+    """How fast rows go out, from what was seen in the last seconds, and how long the rest takes at that pace."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def see(self, out: int, now: float) -> None:
+        """`out` rows were out at `now`, in seconds of a clock that only goes forward."""
+        self._seen.append((now, out))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - PACE_OF:
+            self._seen.popleft()
+
+    def words(self, left: int) -> str:
+        """`24/s, 10 min left`; "" before a row has gone out, and when none is left."""
+        (began, first), (ended, last) = self._seen[0], self._seen[-1]
+        if last <= first or ended <= began or left <= 0:
+            return ""
+        rate = (last - first) / (ended - began)
+        seconds = round(left / rate)
+        minutes = -(-seconds // 60)
+        time_left = f"{seconds} s" if seconds < 60 else f"{minutes} min" if minutes < 120 else f"{-(-minutes // 60)} h"
+        return f"{f'{rate:.0f}/s' if rate >= 1 else f'{rate * 60:.0f}/min'}, {time_left} left"
+
+
 class _Display:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._issued = bars.add_task("sessions", total=None, note="")
-        self._sent = bars.add_task("out", total=None, note="")
+        self._pace = Pace()
+        self._tasks: list[TaskID] = []
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
+        if not self._tasks:  # a bar without its total would be drawn as if it were full
+            self._tasks = [self._bars.add_task(name, total=total, note="") for name in ("sessions", "sent")]
+        self._pace.see(counts.out, time.monotonic())
         # Counted from the rows each time: a second run of the same list shows where the batch is.
-        self._bars.update(self._issued, total=total, completed=total - _unissued(counts), note=_note(counts))
-        self._bars.update(self._sent, total=total, completed=counts.out, note=waits_for)
+        issued, sent = self._tasks
+        self._bars.update(issued, total=total, completed=counts.sessions, note=_note(counts))
+        note = waits_for or self._pace.words(counts.left)
+        self._bars.update(sent, total=total, completed=counts.out, note=note)
 
 
 class _Lines:
@@ -56,18 +88,20 @@ class _Lines:
         self._console = console
         self._printed_at = 0.0
         self._line = self._last = ""
+        self._pace = Pace()
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
-        self._line = line_of(counts, waits_for)
-        if time.monotonic() - self._printed_at >= PLAIN_EVERY:
-            self._printed_at = time.monotonic()
-            self._print()
+        now = time.monotonic()
+        self._pace.see(counts.out, now)
+        self._line = line_of(counts, waits_for or self._pace.words(counts.left))
+        if now - self._printed_at >= PLAIN_EVERY:
+            self._printed_at = now
+            self.last()
 
     def last(self) -> None:
-        if self._line != self._last:
-            self._print()
-
-    def _print(self) -> None:
+        """Print the newest line, unless it was printed: the same line again would only fill a log."""
+        if self._line == self._last:
+            return
         # Never wrapped, however narrow the terminal: scripts read the line, and logs keep it.
         self._console.print(self._line, markup=False, highlight=False, soft_wrap=True)
         self._last = self._line
@@ -76,13 +110,8 @@ class _Lines:
 def line_of(counts: BatchCounts, waits_for: str = "") -> str:
     """The progress of a batch, in one line."""
     total = sum(counts.jobs.values())
-    issued = total - _unissued(counts)
-    found = (f"{counts.out:,} of {total:,} out, {issued:,} sessions", _note(counts), waits_for)
+    found = (f"{counts.out:,} of {total:,} out, {counts.sessions:,} sessions", _note(counts), waits_for)
     return " · ".join(part for part in found if part)
-
-
-def _unissued(counts: BatchCounts) -> int:
-    return counts.jobs.get(JobState.WAITING, 0) + counts.jobs.get(JobState.WORKING, 0)
 
 
 def _note(counts: BatchCounts) -> str:

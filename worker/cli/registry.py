@@ -4,9 +4,11 @@ Loading all of them takes a second, and the shell runs `onboard` at every word t
 """
 
 import gc
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from worker.cli.invocation import Invocation, with_global_options
 from worker.foundation.version import __version__
@@ -43,7 +45,7 @@ COMMANDS = {
     "account": ("accounts", "Show accounts, resume stopped ones."),
     "outbox": ("outbox", "Show outgoing events not yet published."),
     "webhook": ("webhook", "Show webhooks that match no session."),
-    "template": ("template", "Preview messages to customers."),
+    "template": ("template", "Preview messages, and export their built-in texts."),
     "worker": ("workers", "Run a worker (needs a broker)."),
     "beat": ("workers", "Run the scheduler of the workers."),
     "bus": ("bus", "Receive events from the message bus."),
@@ -52,6 +54,24 @@ COMMANDS = {
     "db": ("database", "Upgrade the database's schema."),
     "keys": ("init", "Make encryption keys."),
     "completion": ("completion", "Set up completion in your shell."),
+}
+
+
+# What people type for a command of ours.
+OTHER_NAMES = {
+    "start": "up",
+    "serve": "up",
+    "send": "run",
+    "stop": "pause",
+    "dry-run": "check",
+    "validate": "check",
+    "list": "status",
+    "migrate": "db upgrade",
+    "upgrade": "db upgrade",
+    "customers": "customer",
+    "accounts": "account",
+    "webhooks": "webhook",
+    "templates": "template",
 }
 
 
@@ -65,6 +85,21 @@ class Commands(click.Group):
         if name in COMMANDS and name not in self.commands:
             self.add_command(_loaded(name))
         return self.commands.get(name)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, [*COMMANDS, *OTHER_NAMES], n=1)
+            meant = OTHER_NAMES.get(near[0], near[0]) if near else None
+            hint = f"did you mean `onboard {meant}`?" if meant else "`onboard --help` lists them"
+            raise click.UsageError(f"there is no command {name[:40]!r}; {hint}", context)
+        return super().resolve_command(context, args)
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(name, help=COMMANDS[name][1]) for name in COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, context, incomplete)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -9,6 +9,9 @@ from worker.domain.model import countries
 from worker.domain.model.customers import Customer, FieldProblem
 
 Wanted = str | bool | tuple[str, ...]
+# able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the
+# customer, if any.
+Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
 
 # The columns that a route may use, each with the customer's values as texts for the comparison.
 _READ: dict[str, Callable[[Customer], Sequence[str]]] = {
@@ -97,13 +100,10 @@ def choose_account(
     customer: Customer,
     rules: Sequence[Rule],
     *,
-    able: Callable[[str, Customer], list[FieldProblem]],
+    able: Able,
     known: Collection[str],
 ) -> Chosen | Unroutable:
-    """The account for the customer. The first rule that fits decides; later rules are not used.
-
-    `able(account, customer)` returns the problems that keep the account from serving the customer, if any.
-    """
+    """The account for the customer. The first rule that fits decides; later rules are not used."""
     if customer.account:
         return _forced(customer, rules, able, known)
     for number, rule in enumerate(rules, start=1):
@@ -117,32 +117,35 @@ def choose_account(
 def _forced(
     customer: Customer,
     rules: Sequence[Rule],
-    able: Callable[[str, Customer], list[FieldProblem]],
+    able: Able,
     known: Collection[str],
 ) -> Chosen | Unroutable:
     account = customer.account
     if account not in known:
         hint = f"use one of {', '.join(sorted(known))}, or leave it empty"
         return Unroutable((FieldProblem("account", "no account of that name is configured", hint),))
-    problems = able(account, customer)
+    freshness = freshness_for(customer, rules, account)
+    problems = able(account, customer, freshness)
     if problems:
         return Unroutable(tuple(problems))
-    # A route sets the freshness floor: a forced account uses the floor of the route that would have chosen it.
+    return Chosen(account, "account column", freshness)
+
+
+def freshness_for(customer: Customer, rules: Sequence[Rule], account: str) -> timedelta | None:
+    """The freshness floor of the route that would choose this account for the customer; None: it sets none."""
     rule = next((rule for rule in rules if account in rule.accounts and rule.fits(customer) is not None), None)
-    return Chosen(account, "account column", rule.freshness if rule else None)
+    return rule.freshness if rule else None
 
 
-def _preferred(
-    customer: Customer, rule: Rule, reason: str, able: Callable[[str, Customer], list[FieldProblem]]
-) -> Chosen | Unroutable:
+def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chosen | Unroutable:
     passed_over: list[str] = []
     problems: list[FieldProblem] = []
     for place, account in enumerate(rule.accounts, start=1):
-        lacks = able(account, customer)
+        lacks = able(account, customer, rule.freshness)
         if not lacks:
             note = f"; {' and '.join(passed_over)} cannot serve the customer" if passed_over else ""
             fallback_accounts = tuple(
-                dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer))
+                dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer, rule.freshness))
             )
             return Chosen(account, reason + note, rule.freshness, fallback_accounts)
         passed_over.append(account)

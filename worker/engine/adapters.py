@@ -2,6 +2,7 @@
 
 from email.utils import parseaddr
 
+from worker.domain.invitations import Brand, Templates
 from worker.foundation.clock import Clock
 from worker.http.client import OwnHttp
 from worker.providers.account import AccountUnusable
@@ -51,6 +52,7 @@ def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
             connections=email.connections,
             hold_unknown=email.on_unknown == "hold",
             now=clock,
+            login_from=_source(settings, "email.url"),
         )
     if sms is not None:
         senders["sms"] = TwilioSender(
@@ -63,8 +65,15 @@ def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
             callback=callback_address(settings.links.base_url, "sms"),
             repeat_unknown=sms.on_unknown == "repeat",
             now=clock,
+            login_from=f"sms.account or {_source(settings, 'sms.token')}",
         )
     return senders
+
+
+def _source(settings: Settings, key: str) -> str:
+    """A key of the configuration, and where its value comes from, for people."""
+    source = settings.sources.get(key)
+    return f"{key} ({source})" if source else key
 
 
 def configured_channels(settings: Settings) -> tuple[str, ...]:
@@ -79,11 +88,23 @@ def callback_address(base_url: str | None, channel: str) -> str:
 
 
 def sender_name(settings: Settings, channel: str) -> str:
-    """The sender's name in a message: for a text the name in `[sms]`, else that of the mails."""
+    """The sender's name in a message: for a text the name in `[sms]`; else that of `[brand]`, else of the mails."""
     email, sms = settings.email, settings.sms
-    if channel == "sms" and sms is not None and sms.sender_name:
+    brand = brand_of(settings).name
+    if channel == "sms" and sms is not None and (sms.name or (sms.sender_name and not brand)):
         return sms.sender_name
-    return display_name(email.from_) if email else UNNAMED
+    return brand or (display_name(email.from_) if email else UNNAMED)
+
+
+def brand_of(settings: Settings) -> Brand:
+    """The look of the messages."""
+    return settings.brand.look if settings.brand else Brand()
+
+
+def templates_of(settings: Settings) -> Templates:
+    """The built-in templates and the operator's own. Reads the files."""
+    invitations = settings.invitations
+    return Templates(invitations.templates, locale=invitations.locale, brand=brand_of(settings))
 
 
 def display_name(from_: str) -> str:

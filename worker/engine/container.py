@@ -7,19 +7,24 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
 from functools import cached_property
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.invitations import Templates
-from worker.domain.routing import Rule
-from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name
+from worker.domain.model.sessions import SessionRequest, floor_of
+from worker.domain.routing import Rule, freshness_for
+from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name, templates_of
+from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
 from worker.engine.maintenance.retention import Retention
 from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.engine.reporting.batch_report import Reporting
+from worker.engine.reporting.operation_report import Operation
+from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
@@ -35,7 +40,8 @@ from worker.engine.steps.policies import (
 )
 from worker.engine.steps.step_endings import WakeInvite
 from worker.engine.stores import Stores
-from worker.foundation.clock import Clock, SharedClock, system_clock
+from worker.engine.timekeeper import Timekeeper
+from worker.foundation.clock import Clock, ProcessClock
 from worker.foundation.keyring import Keyring
 from worker.http.client import Http
 from worker.senders.contract import Sender
@@ -55,26 +61,37 @@ class Parts(Stores):
         self,
         settings: Settings,
         *,
-        clock: Clock = system_clock,
+        clock: Clock | None = None,
+        database_clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
         senders: Mapping[str, Sender] | None = None,
     ) -> None:
-        """Raises SettingsError when the configuration names what cannot work. Opens no connection yet."""
+        """Raises SettingsError when the configuration names what cannot work. Opens no connection yet.
+
+        `clock` is the process's time, and `database_clock` the database's own time, for tests.
+        """
         self.settings = settings
-        self.clock = clock
         self._jitter = jitter
         self.accounts: Mapping[str, Account] = settings.accounts
         self.providers = build_providers(settings)
         check_leases(settings)
         keyring = Keyring([key.reveal() for key in settings.encryption.keys])
         self.subscriptions = subscriptions_of(settings)
-        # A publisher holds a connection for each target while it publishes.
-        connections = DATABASE_THREADS + len(self.subscriptions.targets)
+        # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
+        connections = DATABASE_THREADS + len(self.subscriptions.targets) + 1
         database = Database(settings.database.url, connections=connections, subscriptions=self.subscriptions)
-        if clock is system_clock and not database.is_sqlite:
-            self.clock = SharedClock()
+        self.clock: Clock = clock or ProcessClock()
+        # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
+        self.database_clock: Clock = database_clock or self.clock
+        self._timekeeper: Timekeeper | None = None
+        if isinstance(self.clock, ProcessClock) and not database.is_sqlite:
+            self.database_clock = database_clock or database.now
+            self._timekeeper = Timekeeper(database, self.clock)
+            if database_clock is None:
+                database.trust_its_time()
         super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
         self._senders = senders
+        self.first_links = {account: FirstLinks() for account in settings.accounts}
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
@@ -90,8 +107,7 @@ class Parts(Stores):
 
     @cached_property
     def templates(self) -> Templates:
-        invitations = self.settings.invitations
-        return Templates(invitations.templates, locale=invitations.locale)
+        return templates_of(self.settings)
 
     @cached_property
     def routes(self) -> list[Rule]:
@@ -119,10 +135,13 @@ class Parts(Stores):
             clock=self.clock,
             columns=self.settings.import_.columns,
             routes=self.routes,
+            accounts=self.accounts,
             providers=self.providers,
             channels=self.channels,
             templates=lambda: self.templates.names,
             hours=self.hours,
+            texted=self.delivery_policy.countries,
+            prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
         )
 
     @property
@@ -142,6 +161,7 @@ class Parts(Stores):
         """The timer's work."""
         return Sweep(
             clock=self.clock,
+            database_clock=self.database_clock,
             database=self.database,
             leases=self.sweeps,
             retry=self.settings.retry.policy,
@@ -151,13 +171,19 @@ class Parts(Stores):
             decisions=self.decisions,
             webhooks=self.webhooks,
             sessions=self.expiring,
-            expiry=expiry_policy(self.settings, self.providers, channels=self.channels),
+            expiry=expiry_policy(self.settings, self.providers, channels=self.channels, can_ask=self._can_call),
         )
+
+    def _can_call(self, accounts: Iterable[str]) -> list[str]:
+        """Those of these accounts that are not stopped."""
+        states = self.budgets.all()
+        return [name for name in accounts if states[self.budget_rules.accounts[name].name].stopped_at is None]
 
     def retention(self) -> Retention:
         """Make the process's retention, which remembers how far it has looked."""
         return Retention(
             self.clock,
+            database_clock=self.database_clock,
             personal=self.settings.retention.personal,
             batches=self.settings.retention.batches,
             erasing=self.erasing,
@@ -166,6 +192,8 @@ class Parts(Stores):
             inbox=self.inbox_retention,
             webhooks=self.webhook_list,
             outbox=self.outbox_targets,
+            places=self.address_places,
+            address_cap=self.settings.invitations.messages_per_address,
         )
 
     @property
@@ -185,47 +213,89 @@ class Parts(Stores):
             takeovers=self.takeovers,
         )
 
+    @property
+    def operation(self) -> Operation:
+        """Which processes run, and what needs a person."""
+        return Operation(
+            clock=self.clock,
+            database=self.database,
+            processes=self.processes,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            leases=self.sweeps,
+        )
+
+    def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
+        """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
+        return Heartbeat(self.processes, self.owner, self.clock, kind, batch_id=batch_id)
+
     def ready(self) -> None:
-        """Make the budgets' rows, and set the clock by the database's. The schema must be up to date."""
+        """Make the budgets' rows, and keep the database's time. The schema must be up to date.
+
+        Ends the stop of an account whose cap on credits was raised or taken out.
+        """
         rules = self.budget_rules.all().values()
         # A target's row keeps how publishing to it goes: see `outbox_publisher`.
         self.budgets.ensure([rule.name for rule in rules] + list(self.subscriptions.targets))
-        self.set_clock()
+        self.budgets.lift_stops_at_caps(rules)
+        self.keep_time()
 
-    def resume(self) -> None:
-        """Let stopped accounts and senders be tried again, each with a single call first."""
+    def resume(self, channels: Collection[str] | None = None) -> None:
+        """Let stopped accounts and senders be tried again, each with a single call first.
+
+        Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
+        (None: of all) must answer once before sessions are opened for their messages.
+        """
         for rule in self.budget_rules.accounts.values():
             self.budgets.resume(rule.name)
         senders = [self.budgets.resume(rule.name) for rule in self.budget_rules.channels.values()]
+        used = self.budget_rules.channels if channels is None else channels
+        self.budgets.doubt(rule.name for name, rule in self.budget_rules.channels.items() if name in used)
         if any(senders):
             self.jobs.make_waiting_jobs_due(now=self.clock())
 
-    def set_clock(self) -> None:
-        """Set the clock by the database's, where there are several machines."""
-        if isinstance(self.clock, SharedClock):
-            self.database.set_clock(self.clock)
+    def keep_time(self) -> None:
+        """Set the clock by the database's, now and from now on, where there may be several machines."""
+        if self._timekeeper is not None:
+            self._timekeeper.start()
 
-    def issue_work(self, account: str, http: Http, *, wake_invite: WakeInvite) -> IssueWork:
+    def issue_work(
+        self, account: str, http: Http, *, wake_invite: WakeInvite, only_batch: int | None = None
+    ) -> IssueWork:
+        """`only_batch`: no row of another batch is worked."""
         settings = self.accounts[account]
         provider = self.providers[account]
         return IssueWork(
-            policy=job_policy(self.settings, account, provider, channels=self.channels, owner=self.owner),
+            policy=job_policy(
+                self.settings, account, provider, channels=self.channels, owner=self.owner, only_batch=only_batch
+            ),
             provider=provider,
             http=http,
             timeout=settings.timeout,
             repeat_unknown=settings.on_unknown == "repeat",
+            wait_for_orphans=settings.on_orphan == "wait",
             jobs=self.jobs,
             attempts=self.attempts,
             wake_invite=wake_invite,
             transaction=self.database.write,
             clock=self.clock,
+            floor=lambda request: self._floor(account, request),
+            first_links=self.first_links[account],
+            keep_news=self.webhooks.keep_news,
             jitter=self._jitter,
         )
 
-    def invite_work(self, channel: str) -> InviteWork:
+    def _floor(self, account: str, request: SessionRequest) -> timedelta:
+        """The freshness floor of a new link, by the routes as they are now."""
+        freshness = freshness_for(request.customer, self.routes, account)
+        return floor_of(freshness, lifetime=self.providers[account].lifetime_with(request.parameters))
+
+    def invite_work(self, channel: str, *, only_batch: int | None = None) -> InviteWork:
         sender = self.senders[channel]
         return InviteWork(
-            policy=invitation_policy(self.settings, channel, sender, channels=self.channels, owner=self.owner),
+            policy=invitation_policy(
+                self.settings, channel, sender, channels=self.channels, owner=self.owner, only_batch=only_batch
+            ),
             sender=sender,
             sender_name=sender_name(self.settings, channel),
             timeout=sender_timeout(self.settings, channel),
@@ -239,4 +309,6 @@ class Parts(Stores):
         )
 
     def close(self) -> None:
+        if self._timekeeper is not None:
+            self._timekeeper.close()
         self.database.close()

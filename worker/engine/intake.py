@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
+from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels
+from worker.domain.model.lifetimes import lifetime_parameter
+from worker.domain.model.sessions import floor_of, never_fresh
 from worker.domain.routing import Rule
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
+from worker.providers.parameters import parameter_warnings
+from worker.settings import Account
+from worker.settings.durations import show_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,18 +24,49 @@ class Intake:
     clock: Clock
     columns: Mapping[str, str]  # the list's own column names, by the configuration
     routes: Sequence[Rule]  # in their order
+    accounts: Mapping[str, Account]
     providers: Mapping[str, Provider]  # by account
     channels: Collection[str]  # those that have a sender
     templates: Callable[[], Collection[str]]  # their names; a call, because it reads files the first time
     hours: Hours  # when customers may be written to
+    texted: Collection[str] | None = None  # the countries that texts may go to; None: all
+    prefilled: Collection[str] = ()  # the accounts that send all personal columns to their provider
 
-    def lifetime(self, account: str) -> timedelta | None:
-        """How long a link of the account lives; None where the provider does not say so."""
-        return self.providers[account].lifetime
+    def lifetime(self, account: str, customer: Customer) -> timedelta | None:
+        """How long the customer's link of the account lives; None where the vendor decides."""
+        given = customer.parameters.get(self.accounts[account].provider, {})
+        return self.providers[account].lifetime_with(given)
 
-    def able(self, account: str, customer: Customer) -> list[FieldProblem]:
-        """Why the account cannot serve the customer; empty when it can."""
-        return self.providers[account].refuses(customer)
+    def able(self, account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
+        """Why the account cannot serve the customer with a route of this freshness floor; empty when it can."""
+        return self.providers[account].refuses(customer) + self._never_fresh(account, customer, freshness)
+
+    def _never_fresh(self, account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
+        """The problem of a row whose own lifetime leaves no time to send its link. An account's own lifetime is
+        checked at the start (`settings.rules`)."""
+        lifetime = self.lifetime(account, customer)
+        if lifetime is None or not never_fresh(freshness, lifetime=lifetime):
+            return []
+        settings = self.accounts[account]
+        name = lifetime_parameter(settings)
+        floor = floor_of(freshness, lifetime=lifetime)
+        lives, needs = show_duration(lifetime), show_duration(floor)
+        problem = f'its link would live "{lives}", and must leave with "{needs}" or more'
+        lower = "or lower the route's `freshness`"
+        if name in customer.parameters.get(settings.provider, {}):
+            hint = f"give more than {floor.total_seconds():g} seconds, {lower}"
+            return [FieldProblem(f"{settings.provider}.{name}", problem, hint)]
+        return [FieldProblem("account", problem, f"raise the lifetime of accounts.{account}, {lower}")]
+
+    def doubtful(self, account: str, customer: Customer) -> list[FieldProblem]:
+        """Warnings about the row's own parameters that the account would send: accepted, and perhaps mistakes."""
+        settings = self.accounts[account]
+        given = customer.parameters.get(settings.provider, {})
+        return parameter_warnings(settings.provider, given, settings.dialect) if given else []
+
+    def uses(self, column: str, accounts: Collection[str]) -> bool:
+        """True if a route tests the personal column, or one of the accounts sends it."""
+        return any(column in route.when for route in self.routes) or not set(self.prefilled).isdisjoint(accounts)
 
     def unsendable(self, customer: Customer) -> list[FieldProblem]:
         """Why the customer's invitation could not be written or sent; empty when it could."""
@@ -38,6 +75,12 @@ class Intake:
             for channel in invitation_channels(customer.channel)
             if channel not in self.channels
         ]
+        if Channel.SMS in invitation_channels(customer.channel):
+            why = why_not_texted(customer.person.phone, self.texted)
+            if why:
+                problems.append(
+                    FieldProblem("phone", why, "text messages do not go there: give another number or channel")
+                )
         if customer.template and customer.template not in self.templates():
             known = ", ".join(sorted(self.templates()))
             problems.append(FieldProblem("template", "there is no template of that name", f"use one of {known}"))

@@ -24,6 +24,7 @@ class Outdated(NotReady):
 def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready) -> Iterator[Parts]:
     """Open the parts on a database that can be used, and close them at the end. Raises NotReady, SettingsError."""
     parts = Parts(settings)
+    parts.database.give_up_after(settings.worker.lease / 2)
     try:
         try:
             not_ready = schema.why_not_ready(parts.database)

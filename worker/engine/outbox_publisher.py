@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import Lesson, grant
-from worker.domain.model.endings import Kind
+from worker.domain.model.endings import Kind, Problem
 from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.publishers.contract import Reply, Target
+from worker.publishers.contract import GoesOn, Reply, Target
 from worker.store.limits import budgets
 from worker.store.outbox.relay import (
     Later,
@@ -102,15 +102,39 @@ class OutboxPublisher:
             # A process that was suspended for so long that the database ended its session must publish nothing more of
             # this chunk: another process may be publishing it.
             chunk_until = monotonic() + target.longest.total_seconds()
-            replies = target.publish(
+            replies = self._published(
+                name,
+                target,
                 events,
-                clock=self._clock,
-                goes_on=lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
+                lambda chunk_until=chunk_until: not self._stopping() and monotonic() < chunk_until,  # type: ignore[misc]
             )
             if not replies:
                 return False  # the process is stopping
             self._settle(name, events, replies, transaction)
         return False
+
+    def _published(self, name: str, target: Target, events: Sequence[OutgoingEvent], goes_on: GoesOn) -> list[Reply]:
+        """Publish these events. An event that raises by itself is given up, and the others are published.
+
+        Some events may be published twice then. If each of several events raises, none of them is to blame: raises.
+        """
+        try:
+            return target.publish(events, clock=self._clock, goes_on=goes_on)
+        except Exception as error:
+            failed: Exception = error
+        replies: list[Reply] = []
+        bad = 0
+        for event in events:
+            try:
+                replies += target.publish([event], clock=self._clock, goes_on=goes_on)
+            except Exception as error:
+                bad += 1
+                why = Problem(Kind.BAD_INPUT, f"publishing it ended with {type(error).__name__}")
+                replies.append(Reply(event.number, self._clock(), why))
+        if 1 < bad == len(events):
+            raise failed
+        log.error("%s: %d events cannot be published, each raises: %s", name, bad, type(failed).__name__)
+        return replies
 
     def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
         rule, now = self._policies[name].rule, self._clock()

@@ -9,32 +9,34 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
-
-from worker.domain.model.wakeups import WakeUp
+from worker.domain.model.wakeups import Step, WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.dispatch.shared_claim import SharedClaim
-from worker.foundation.clock import SharedClock
+from worker.engine.preflight import Preflight
 from worker.http.client import Http, open_http_session
 from worker.store.base.database import outlive_deadlocks
 
 log = logging.getLogger(__name__)
 
-# Long enough that a slow account's calls overlap from one chunk to the next; far shorter than a broker waits for
-# an acknowledgement (RabbitMQ 30 minutes, Redis the five of `celery_settings`).
+# Long enough that a slow account's calls overlap from one chunk to the next; short enough that other accounts get
+# their turn where there are few threads.
 LONGEST_DISPATCH = timedelta(seconds=60)
-SET_CLOCK_EVERY = timedelta(seconds=10)
+# How often a process that is asked to end says what it waits for.
+SAY_AGAIN = timedelta(seconds=10)
 # Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
 # the chunk is written, so looking for garbage among them takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
+# At most so many database threads wait for one budget's row, however many accounts share it: a worker that stands still
+# may keep the row locked for seconds, and the other accounts go on. A dispatcher has one claim and one flush at a time.
+THREADS_OF_A_BUDGET = 2
 _tuned: set[int] = set()
 
 
@@ -44,6 +46,27 @@ def tune_gc() -> None:
         _tuned.add(os.getpid())
         gc.freeze()
         gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
+
+
+async def prove_senders(parts: Parts) -> None:
+    """Log in to the senders that have not answered, in a process that works nothing yet, and close them again."""
+    preflight = _preflight(parts, asyncio.to_thread)
+    try:
+        await asyncio.gather(*(preflight.prove(channel) for channel in parts.channels))
+    finally:
+        for sender in parts.senders.values():
+            await sender.close()
+
+
+def _preflight(parts: Parts, in_thread: Callable[..., Awaitable[Any]]) -> Preflight:
+    return Preflight(
+        lambda: parts.senders,
+        parts.budget_rules.channels,
+        budgets=parts.budgets,
+        jobs=parts.jobs,
+        clock=parts.clock,
+        in_thread=in_thread,
+    )
 
 
 class Runner:
@@ -57,6 +80,7 @@ class Runner:
         *,
         wake_invite: Callable[[str, bool], None],
         longest: timedelta,
+        only_batch: int | None = None,
     ) -> None:
         self._parts = parts
         self._exits = exits
@@ -64,28 +88,45 @@ class Runner:
         # SQLite has one writer: a single thread queues here instead of at the file's lock.
         threads = 1 if parts.database.is_sqlite else parts.database_threads
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
+        rules = parts.budget_rules
+        self._budgets = {WakeUp.issue(name): rule.name for name, rule in rules.accounts.items()}
+        self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
+        self._turns = {name: asyncio.Semaphore(THREADS_OF_A_BUDGET) for name in self._budgets.values()}
         self._stopping = asyncio.Event()
         self._dispatchers: dict[WakeUp, Dispatcher[Any, Any, Any]] = {}
+        self._ending: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._clock: asyncio.Task[None] | None = None
-        if isinstance(parts.clock, SharedClock):
-            self._clock = asyncio.create_task(self._keep_time())
-        self._invites = {channel: (WakeUp.invite(channel), parts.invite_work(channel)) for channel in parts.channels}
+        self._preflight = _preflight(parts, self.in_thread)
+        self._invites = {
+            channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
+            for channel in parts.channels
+        }
         self._work: Mapping[WakeUp, Any] = {
-            WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite) for name in parts.accounts
+            WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite, only_batch=only_batch)
+            for name in parts.accounts
         } | dict(self._invites.values())
 
     @classmethod
     async def open(
-        cls, parts: Parts, *, wake_invite: Callable[[str, bool], None], longest: timedelta = LONGEST_DISPATCH
+        cls,
+        parts: Parts,
+        *,
+        wake_invite: Callable[[str, bool], None],
+        longest: timedelta = LONGEST_DISPATCH,
+        only_batch: int | None = None,
     ) -> "Runner":
-        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from other threads."""
+        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from other threads.
+
+        `only_batch`: rows of other batches are not worked.
+        """
         tune_gc()
+        # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
+        parts.database.give_up_after(parts.settings.worker.lease / 2)
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()))
         try:
-            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest)
+            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest, only_batch=only_batch)
         except BaseException:
             await exits.aclose()
             raise
@@ -115,7 +156,7 @@ class Runner:
         dispatcher = Dispatcher(
             work,
             clock=self._parts.clock,
-            in_thread=self.in_thread,
+            in_thread=partial(self.in_turn, wake_up),
             stopping=self._stopping,
             longest=self._longest,
             claims_to_share=self._shared_claims,
@@ -123,11 +164,17 @@ class Runner:
         self._dispatchers[wake_up] = dispatcher
         self._idle.clear()
         try:
+            if wake_up.step is Step.INVITE:
+                await self._preflight.prove(wake_up.name)
             return await dispatcher.run()
         finally:
             del self._dispatchers[wake_up]
             if not self._dispatchers:
                 self._idle.set()
+
+    async def prove_senders(self) -> None:
+        """Log in to the senders that have not answered, before sessions are opened for their messages."""
+        await asyncio.gather(*(self._preflight.prove(channel) for channel in self._parts.channels))
 
     def _shared_claims(self) -> dict[str, SharedClaim]:
         """The claims of messages, by channel, that dispatchers of this process can share now."""
@@ -144,6 +191,11 @@ class Runner:
         """Wait until no dispatcher is running."""
         await self._idle.wait()
 
+    async def in_turn(self, wake_up: WakeUp, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The same as `in_thread`, when it is the turn of the budget of this account or channel."""
+        async with self._turns[self._budgets[wake_up]]:
+            return await self.in_thread(function, *arguments)
+
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Await a blocking call, made in one of the database threads.
 
@@ -152,21 +204,24 @@ class Runner:
         call = partial(outlive_deadlocks, partial(function, *arguments))
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def _keep_time(self) -> None:
-        """Set the clock by the database's at intervals: the machine's clock drifts, or is corrected meanwhile."""
-        while True:
-            await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
-            try:
-                await self.in_thread(self._parts.set_clock)
-            except sa.exc.SQLAlchemyError:
-                log.debug(
-                    "the clock was not set: the database cannot be reached; trying again in %d s",
-                    SET_CLOCK_EVERY.seconds,
-                )
-
     def stop(self) -> None:
         """Claim no more rows: calls in flight are finished, all other claimed rows are released."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
+        if self._dispatchers:
+            self._ending = asyncio.ensure_future(self._log_what_is_waited_for())
+
+    async def _log_what_is_waited_for(self) -> None:
+        """Name the dispatchers that keep the process from ending: at once, and again and again while they do."""
+        level = logging.INFO
+        while self._dispatchers:
+            doing = [f"{wake_up} ({dispatcher.unfinished})" for wake_up, dispatcher in self._dispatchers.items()]
+            log.log(level, "ending: waits for %s", ", ".join(doing))
+            level = logging.WARNING
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAY_AGAIN.total_seconds()):
+                    await self._idle.wait()
 
     @property
     def stopping(self) -> bool:
@@ -185,9 +240,8 @@ class Runner:
         """End the dispatchers, which takes at most their calls' time-outs, and then close the connections."""
         self.stop()
         await self._idle.wait()
-        if self._clock is not None:
-            self._clock.cancel()
-            await asyncio.wait([self._clock])
+        if self._ending is not None:
+            await self._ending
         for sender in self._parts.senders.values():
             await sender.close()
         await self._exits.aclose()

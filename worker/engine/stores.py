@@ -1,7 +1,9 @@
 """Builds the store's objects over one database."""
 
 from collections.abc import Callable
+from functools import cached_property
 
+from worker.domain.verification.session_chain import Again
 from worker.foundation.keyring import Keyring
 from worker.providers.registry import webhook_peers
 from worker.settings import Settings
@@ -13,12 +15,14 @@ from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.maintenance.takeover import Failover
+from worker.store.messages.address_places import AddressPlaces
 from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.record_results import Handovers
 from worker.store.onboarding.batches import Batches
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.ledger import Ledger
+from worker.store.operators.processes import Processes
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing
 from worker.store.privacy.inbox_retention import InboxRetention
@@ -51,6 +55,7 @@ class Stores:
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)
         self.facts = Facts(database, keyring)
+        self.processes = Processes(database)
         self.ledger = Ledger(database)
         self.sweeps = Sweeps(database, jitter=jitter)
         self.failover = Failover(database)
@@ -58,8 +63,15 @@ class Stores:
         self.erasing, self.purging = Erasing(database), Purging(database)
         self.inboxes = Inboxes(database, keyring)
         self.inbox_retention = InboxRetention(database)
-        peers = webhook_peers(settings.accounts)
-        provider_updates = ProviderUpdates(keyring, peers, most_reissues=settings.reissue.most)
-        delivery_updates = DeliveryUpdates(keyring, delivery)
-        self.webhooks = Webhooks(database, keyring, {ACCOUNT: provider_updates, SENDER: delivery_updates})
+        self.address_places = AddressPlaces(database)
         self.webhook_list = WebhookList(database, keyring)
+        self._accounts, self._delivery = settings.accounts, delivery
+        self._again = Again(settings.reissue.most, settings.reissue.spacing)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Built when first used: which accounts are one at the provider is known by their credentials."""
+        peers = webhook_peers(self._accounts)
+        provider_updates = ProviderUpdates(self.keyring, peers, again=self._again)
+        delivery_updates = DeliveryUpdates(self.keyring, self._delivery)
+        return Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivery_updates})

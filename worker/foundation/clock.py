@@ -14,44 +14,60 @@ SLOW = 3
 SLACK = timedelta(milliseconds=1)
 BEST_GROWS = 1.2  # the best time grows with each sample, so that samples count again when the network becomes slower
 WORTH_LOGGING = timedelta(seconds=1)
+# Linux's CLOCK_MONOTONIC stands still while the machine sleeps, CLOCK_BOOTTIME does not. macOS has only
+# CLOCK_MONOTONIC, which goes on there.
+_GROWS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 def system_clock() -> datetime:
-    """The machine's own time, aware UTC."""
+    """The machine's own time, aware UTC. A step of this clock is seen at once: processes use a `ProcessClock`."""
     return datetime.now(UTC)  # noqa: TID251 -- the only place
 
 
-class SharedClock:
-    """This machine's clock plus `offset`: how far it was behind the database's (negative: ahead) when last measured.
-
-    Machines whose clocks differ agree on leases and slots, because all of them use the database's time. All parts of a
-    process share this object: a new measurement counts for all of them at once.
-    """
-
-    def __init__(self, own: Clock = system_clock) -> None:
-        self.own = own
-        self.offset = timedelta(0)
-        self._best: timedelta | None = None
-        self._logged = timedelta(0)
-
-    def __call__(self) -> datetime:
-        return self.own() + self.offset
-
-    def measured(self, *, before: datetime, theirs: datetime, after: datetime) -> None:
-        """Set the offset by the database's time `theirs`, read between two readings of `own`: exact to half of that."""
-        took = max(after - before, timedelta(0))
-        slow = self._best is not None and took > self._best * SLOW + SLACK
-        self._best = took if self._best is None else min(took, self._best * BEST_GROWS)
-        if slow:
-            return
-        self.offset = theirs - (before + took / 2)
-        if abs(self.offset - self._logged) > WORTH_LOGGING:
-            self._logged = self.offset
-            ahead = "behind" if self.offset > timedelta(0) else "ahead of"
-            seconds = abs(self.offset).total_seconds()
-            log.warning("this machine's clock is %.1f s %s the database's; the database's time counts", seconds, ahead)
+def elapsed() -> float:
+    """Seconds that only grow, also while the machine sleeps, whatever its clock is set to. Since when is not said."""
+    return time.monotonic() if _GROWS is None else time.clock_gettime(_GROWS)
 
 
 def monotonic() -> float:
     """Seconds that only ever grow, for measuring how long something took."""
     return time.monotonic()
+
+
+class ProcessClock:
+    """The time of one process: an anchor, and the seconds that have elapsed since.
+
+    The first anchor is the machine's clock. It is read once, when this object is made, so that a later step of that
+    clock changes nothing. Each measurement of the database's clock is a new anchor: machines whose clocks differ agree
+    on leases and slots. All parts of a process share this object. Safe for threads.
+    """
+
+    def __init__(self, own: Clock = system_clock, elapsed: Callable[[], float] = elapsed) -> None:
+        """`own` is read once, here. `elapsed` returns seconds that only grow."""
+        self.elapsed = elapsed
+        self._anchor = (own(), elapsed())  # replaced as a whole: other threads read it
+        self._best: float | None = None
+
+    def __call__(self) -> datetime:
+        return self._at(self.elapsed())
+
+    def _at(self, seconds: float) -> datetime:
+        time_then, then = self._anchor
+        return time_then + timedelta(seconds=seconds - then)
+
+    def measured(self, *, before: float, theirs: datetime, after: float) -> None:
+        """Anchor to the database's time `theirs`, read between two readings of `elapsed`: exact to half of that."""
+        took = max(after - before, 0.0)
+        first, slow = self._best is None, self._best is not None and took > self._best * SLOW + SLACK.total_seconds()
+        self._best = took if self._best is None else min(took, self._best * BEST_GROWS)
+        if slow:
+            return
+        read_at = before + took / 2
+        moved = theirs - self._at(read_at)
+        self._anchor = (theirs, read_at)
+        if abs(moved) > WORTH_LOGGING:
+            whose = "this machine's clock is" if first else "this process's time was"
+            ahead = "behind" if moved > timedelta(0) else "ahead of"
+            log.warning(
+                "%s %.1f s %s the database's; the database's time counts", whose, abs(moved).total_seconds(), ahead
+            )

@@ -1,4 +1,4 @@
-"""A JSON object from untrusted bytes: ambiguous content is refused, not guessed at.
+"""A JSON object or list from untrusted bytes: ambiguous content is refused, not guessed at.
 
 The standard library's decoder accepts NaN, numbers that become infinite, and a key that an object has twice. It raises
 RecursionError where objects are nested too deep.
@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+T = TypeVar("T")
 MOST_LEVELS = 32  # objects and lists inside each other; the decoder itself fails at about 1,000
 
 
@@ -43,6 +44,15 @@ class _Twice(ValueError):
 
 def read_object(raw: bytes) -> dict[str, Any] | NoObject:
     """The object that is all of `raw`, which is UTF-8 without a byte order mark."""
+    return _read(raw, dict)
+
+
+def read_list(raw: bytes) -> list[Any] | NoObject:
+    """The list that is all of `raw`, as `read_object` reads an object."""
+    return _read(raw, list)
+
+
+def _read(raw: bytes, kind: type[T]) -> T | NoObject:
     try:
         text = raw.decode("utf-8")
         value = _DECODER.decode(text)
@@ -55,7 +65,7 @@ def read_object(raw: bytes) -> dict[str, Any] | NoObject:
         return NoObject(Flaw.NOT_JSON, at=error.pos + 1 if isinstance(error, json.JSONDecodeError) else None)
     except RecursionError:
         return NoObject(Flaw.TOO_DEEP)
-    if type(value) is not dict:
+    if type(value) is not kind:
         return NoObject(Flaw.NO_OBJECT)
     if text.count("{") + text.count("[") > MOST_LEVELS and _is_too_deep(value):
         return NoObject(Flaw.TOO_DEEP)

@@ -9,7 +9,7 @@ If unsure, `sent` is True: a call that counts as not made is made again, and may
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -111,9 +111,10 @@ class Http:
             async with asyncio.timeout(timeout.total_seconds()):
                 return await self._exchange(request, reads_body)
         except NEVER_CONNECTED as error:
-            return Broken(sent=False, detail=_name(error, phase))
+            return Broken(sent=False, detail=_place(request.url) + _name(error, phase))
         except Exception as error:
-            return Broken(sent=phase.connected or not phase.traced, detail=_name(error, phase))
+            sent = phase.connected or not phase.traced
+            return Broken(sent=sent, detail=("" if sent else _place(request.url)) + _name(error, phase))
 
     async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
         async with self._session.request(
@@ -153,8 +154,17 @@ class OwnHttp:
             await session.close()
 
 
+def _place(url: str) -> str:
+    """`HOST:PORT: `, for a failure to connect; "" for a URL without a host. Its path may hold a secret."""
+    with suppress(ValueError):
+        parts = URL(url, encoded=True)
+        if parts.host:
+            return f"{parts.host}:{parts.port}: "
+    return ""
+
+
 def _name(error: Exception, phase: _Phase) -> str:
-    """What failed, in words without an address: exception texts of aiohttp contain hosts and URLs."""
+    """What failed, in words without an address: exception texts of aiohttp contain URLs."""
     match error:
         case aiohttp.ClientConnectorDNSError():
             return "host name not found"

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from worker.foundation.strict_json import has_unstorable_text
+
 
 @dataclass(frozen=True, repr=False)
 class HttpRequest:
@@ -45,9 +47,7 @@ class Broken:
     detail: str  # names the failure ("connect timeout"), never an address or value
 
 
-# No documented wait of any provider is longer than an hour (iDenfy's quota). A wait of more than a day is a mistake of
-# the provider (a year in seconds, milliseconds for seconds), and must not stop an account for so long.
-LONGEST_WAIT = timedelta(days=1)
+_FOREVER = timedelta(days=3650)  # what a larger number in `Retry-After` is read as
 
 
 class BadAnswer(Exception):
@@ -55,13 +55,18 @@ class BadAnswer(Exception):
 
 
 def json_object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in `body`. Raises BadAnswer for anything else: HTML, an array, NaN, too deep nesting."""
+    """The JSON object in `body`. Raises BadAnswer for anything else: HTML, an array, NaN, too deep nesting.
+
+    Also for text that no database stores, because parts of the answer are kept.
+    """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        if not isinstance(value, dict):
+            raise BadAnswer("the answer is not a JSON object")
+        if has_unstorable_text(value):
+            raise BadAnswer("the answer holds a NUL or half of a character")
     except (ValueError, RecursionError):
         raise BadAnswer("the answer is not JSON") from None
-    if not isinstance(value, dict):
-        raise BadAnswer("the answer is not a JSON object")
     return value
 
 
@@ -69,14 +74,14 @@ def _no_constant(_: str) -> None:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """The wait that `Retry-After` asks for, at most LONGEST_WAIT; None where it is not usable.
+def asked_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """The wait that `Retry-After` asks for, however long; None where it is not usable.
 
     Seconds or an HTTP date (RFC 9110, 10.2.3). A negative wait, a date in the past and garbage are not usable.
     """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):  # fractions are not in the standard, but some servers send them
-        wait = timedelta(seconds=min(float(value), LONGEST_WAIT.total_seconds()))
+        wait = timedelta(seconds=min(float(value), _FOREVER.total_seconds()))
     else:
         try:
             date = parsedate_to_datetime(value)
@@ -84,4 +89,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
             wait = (date.replace(tzinfo=UTC) if date.tzinfo is None else date) - now
         except (ValueError, TypeError, OverflowError, IndexError):
             return None
-    return min(wait, LONGEST_WAIT) if wait > timedelta(0) else None
+    return min(wait, _FOREVER) if wait > timedelta(0) else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime, *, longest: timedelta) -> timedelta | None:
+    """The wait to keep: the one that `Retry-After` asks for, at most `longest`; None where it asks for none.
+
+    `longest` is the longest wait that the other side documents. A longer one is a mistake (milliseconds for seconds),
+    and must not keep an account waiting: after `longest` one call finds out.
+    """
+    asked = asked_wait(headers, now)
+    return None if asked is None else min(asked, longest)

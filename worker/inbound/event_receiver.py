@@ -29,7 +29,7 @@ class Receiver:
         """Take events in one transaction, and commit it. Returns a receipt for each event, in their order.
 
         An event that the database cannot store is refused, and does not stop the other events: then each event gets
-        a transaction of its own. Raises sqlalchemy.exc.OperationalError when the database cannot be reached: then no
+        a transaction of its own. Raises sqlalchemy.exc.OperationalError during an outage of the database: then no
         event was taken, or the events were taken and are duplicates, with the same receipts, when they come again.
         """
         judged = self._judge(events)
@@ -37,7 +37,7 @@ class Receiver:
             return self._take(judged)
         except sa.exc.OperationalError:
             raise
-        except (sa.exc.SQLAlchemyError, CannotDecrypt):
+        except (sa.exc.StatementError, CannotDecrypt):
             log.warning("a chunk of %d events was not taken: trying each event alone", len(events))
         alone = [self._alone(one) for one in judged]
         due = frozenset(name for one in alone for name in one.due)
@@ -59,7 +59,7 @@ class Receiver:
             return self._take([one])
         except sa.exc.OperationalError:
             raise
-        except (sa.exc.SQLAlchemyError, CannotDecrypt) as error:
+        except (sa.exc.StatementError, CannotDecrypt) as error:
             # The error's text is not logged: a database's message about a value may hold the value.
             log.error("an event is refused because it cannot be stored: %s", type(error).__name__)
             return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])

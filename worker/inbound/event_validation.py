@@ -115,9 +115,7 @@ class Judging:
     ) -> Arrival | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
         judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().options))
-        account = judged.account if isinstance(judged, AcceptedLine) else None
-        floor = timedelta(seconds=judged.floor_seconds) if isinstance(judged, AcceptedLine) else timedelta()
-        wait = self._wait(asked, account, floor)
+        wait = self._wait(asked, judged if isinstance(judged, AcceptedLine) else None)
         problems = [wait] if isinstance(wait, FieldProblem) else []
         if isinstance(judged, RefusedLine):
             return [*judged.problems, *problems]
@@ -136,7 +134,7 @@ class Judging:
             invite_after=wait,
         )
 
-    def _wait(self, asked: Any, account: str | None, floor: timedelta) -> timedelta | FieldProblem | None:
+    def _wait(self, asked: Any, line: AcceptedLine | None) -> timedelta | FieldProblem | None:
         """How long the invitation waits for the app; None: not at all."""
         if asked is None:
             return None
@@ -144,8 +142,10 @@ class Judging:
             wait = parse_duration(asked)
         except ValueError as error:
             return FieldProblem(INVITE_AFTER, "not a duration", str(error))
-        lifetime = self._intake.lifetime(account) if account is not None else None
-        longest = min(LONGEST_WAIT, lifetime - floor) if lifetime is not None else LONGEST_WAIT
+        lifetime = self._intake.lifetime(line.account, line.customer) if line is not None else None
+        longest = LONGEST_WAIT
+        if line is not None and lifetime is not None:
+            longest = min(LONGEST_WAIT, lifetime - timedelta(seconds=line.floor_seconds))
         if wait > longest:
             return FieldProblem(
                 INVITE_AFTER,

@@ -3,8 +3,8 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,9 +22,10 @@ from worker.domain.intake import (
     content_digest,
     open_list,
 )
+from worker.domain.intake.refusals import Refusals
 from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
 from worker.domain.model.sessions import floor_of, max_age_of
-from worker.domain.routing import Unroutable, choose_account
+from worker.domain.routing import Chosen, Unroutable, choose_account
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
@@ -67,6 +68,10 @@ class CutOff(Exception):
     """The database could not be reached in the middle of a list. Imported rows stay; the same list again goes on."""
 
 
+# No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
+PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
+
+
 def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
     """How rows of lists and events are read by this configuration. `how` and `mapping`: a command's options."""
     return ListOptions(
@@ -82,16 +87,20 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     match line:
         case Rejected():
-            return RefusedLine(line.row, line.customer_id, line.problems)
+            problems, warnings = _by_use(intake, line, intake.providers.keys())
+            return RefusedLine(line.row, line.customer_id, (*line.problems, *problems), warnings=warnings)
         case Duplicate():
             return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
         case Accepted():
             chosen = choose_account(line.customer, intake.routes, able=intake.able, known=intake.providers.keys())
-            problems = list(chosen.problems) if isinstance(chosen, Unroutable) else []
-            problems += intake.unsendable(line.customer)
+            accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
+            problems, warnings = _by_use(intake, line, accounts)
+            problems += chosen.problems if isinstance(chosen, Unroutable) else ()
+            problems += tuple(intake.unsendable(line.customer))
             if problems or isinstance(chosen, Unroutable):
-                return RefusedLine(line.row, line.customer.customer_id, tuple(problems))
-            lifetime = intake.lifetime(chosen.account)
+                return RefusedLine(line.row, line.customer.customer_id, problems, warnings=warnings)
+            warnings += tuple(intake.doubtful(chosen.account, line.customer))
+            lifetime = intake.lifetime(chosen.account, line.customer)
             floor = floor_of(chosen.freshness, lifetime=lifetime)
             asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
             channels = invitation_channels(line.customer.channel)
@@ -107,7 +116,25 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
                 quiet_until=_quiet_until(intake, line.customer, channels, max_age_of(lifetime, floor=floor))
                 if quiet
                 else None,
+                warnings=warnings,
             )
+
+
+def _accounts_of(chosen: Chosen) -> Collection[str]:
+    return (chosen.account, *chosen.fallback_accounts)
+
+
+def _by_use(
+    intake: Intake, line: Accepted | Rejected, accounts: Collection[str]
+) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
+    """The problems of columns that one of these accounts uses, and warnings for those that none of them uses."""
+    used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
+    unused = tuple(
+        replace(problem, problem=f"{problem.problem}; left out: nothing here uses this column")
+        for problem in line.if_used
+        if problem not in used
+    )
+    return used, unused
 
 
 def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
@@ -116,12 +143,6 @@ def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], ma
     now = intake.clock()
     at = issue_at(channels, zones, intake.hours.quiet, invite_at=None, max_age=max_age, now=now)
     return at if at > now else None
-
-
-def judge_list(intake: Intake, content: Content, options: ListOptions) -> Iterator[AcceptedLine | RefusedLine]:
-    """Each line of the list, judged. Raises intake.ListRefused when the content cannot be read as a list."""
-    for line in open_list(content, options):
-        yield judge(intake, line)
 
 
 def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
@@ -161,10 +182,15 @@ def problems_of(line: RefusedLine) -> list[FieldProblem]:
 
 @dataclass(frozen=True)
 class Imported:
-    """The list's batch. `new` is False when an import of the same list was begun before."""
+    """The list's batch. `new` is False when an import of the same list was begun before.
+
+    `warnings` are what a person should check about the file, `refusals` the rows that this import refused.
+    """
 
     batch: BatchFacts
     new: bool
+    warnings: tuple[str, ...] = ()
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 def import_list(
@@ -192,10 +218,11 @@ def import_list(
         _nothing_refused(intake, reading)
     batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock())
     if batch.imported_at is not None or batch.cancelled_at is not None:
-        return Imported(batch, new)
+        return Imported(batch, new, reading.warnings)
     after = batches.last_row(batch.id)
     accepted: list[AcceptedLine] = []
     refused: list[RefusedLine] = []
+    refusals = Refusals()
     done = 0
 
     def write() -> None:
@@ -215,13 +242,17 @@ def import_list(
                 accepted.append(judged)
             else:
                 refused.append(judged)
+                if judged.duplicate_of is None:
+                    refusals.add(judged.problems)
         if len(accepted) + len(refused) >= CHUNK:
             write()
             progress(done)
     write()
     progress(done)
     patiently(lambda: batches.imported(batch.id, now=intake.clock()))
-    return Imported(batch, new)
+    hint = reading.hint
+    hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
+    return Imported(batch, new, (*reading.warnings, *hints), refusals)
 
 
 def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None]) -> None:

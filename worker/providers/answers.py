@@ -5,16 +5,15 @@ A field that cannot be read raises BadAnswer, which names the field and never sh
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.domain.model.endings import Kind, Problem
-from worker.http.messages import LONGEST_WAIT, BadAnswer, HttpAnswer, json_object, retry_after
+from worker.http.messages import BadAnswer, HttpAnswer, asked_wait, json_object, retry_after
 
 __all__ = [
     "LONGEST_REFERENCE",
     "LONGEST_TOKEN",
-    "LONGEST_WAIT",
     "BadAnswer",
     "json_object",
     "optional_text",
@@ -51,19 +50,26 @@ def optional_text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_
         return ""
 
 
-def refusal(answer: HttpAnswer, kind: Kind, *, code: str | None, details: Sequence[str], now: datetime) -> Problem:
+def refusal(
+    answer: HttpAnswer, kind: Kind, *, code: str | None, details: Sequence[str], longest_wait: timedelta, now: datetime
+) -> Problem:
     """The Problem for an answer without a usable session. `details` must not hold personal or secret values.
 
-    The Problem has the wait that the answer asks for if the call is to be made again.
+    The Problem has the wait that the answer asks for if the call is to be made again, at most `longest_wait`: the
+    longest that the provider documents.
     """
+    waits = kind in (Kind.RATE_LIMITED, Kind.TRANSIENT)
+    asked = asked_wait(answer.headers, now) if waits else None
+    too_long = asked is not None and asked > longest_wait
     status = f"HTTP {answer.status}" + (f" {code}" if code else "")
-    joined = "; ".join(part for part in details if part)
+    longer = "it asks for a longer wait than is documented, so one call goes ahead sooner" if too_long else ""
+    joined = "; ".join(part.rstrip(".") if longer else part for part in (*details, longer) if part)
     return Problem(
         kind,
         f"{status}: {joined}" if joined else status,
         code=code,
         status=answer.status,
-        retry_after=retry_after(answer.headers, now) if kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else None,
+        retry_after=retry_after(answer.headers, now, longest=longest_wait) if waits else None,
     )
 
 

@@ -4,8 +4,9 @@
 module with these functions and a table of answers (docs/adding-a-provider.md).
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.endings import Kind, Problem
@@ -22,7 +23,14 @@ class Provider(Protocol):
 
     @property
     def lifetime(self) -> timedelta | None:
-        """The link lifetime that requests ask for; None if the vendor decides."""
+        """The link lifetime that the account's requests ask for; None if the vendor decides."""
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        """The same for a row with these parameters of its own (`domain.model.lifetimes`)."""
+
+    @property
+    def may_return_earlier(self) -> bool:
+        """True if a call may return a token that an earlier call has opened: its link has aged then."""
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         """Why this endpoint cannot serve the customer; empty if it can. The check sends nothing."""

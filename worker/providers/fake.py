@@ -9,17 +9,20 @@ Both keep the contract: the same tests run over them and over the real adapters.
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.model.states import SessionState
 from worker.providers.answers import BadAnswer, json_object, retry_after, text
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 
+LONGEST_WAIT = timedelta(hours=1)
 KINDS = {
     400: Kind.BAD_INPUT,
     401: Kind.AUTH,
@@ -27,6 +30,15 @@ KINDS = {
     409: Kind.CONFLICT,
     429: Kind.RATE_LIMITED,
     500: Kind.TRANSIENT,
+}
+
+
+# What the statuses in its list mean, as at iDenfy; others say nothing new.
+STATUSES = {
+    "EXPIRED": (SessionState.EXPIRED, ""),
+    "DELETED": (SessionState.FAILED, ""),
+    "APPROVED": (SessionState.COMPLETED, "approved"),
+    "REVIEWING": (SessionState.STARTED, "review"),
 }
 
 
@@ -52,7 +64,14 @@ class FakeProvider:
     reloads: list[bool] = field(default_factory=list)  # the results of the next reloads of the credentials
     # True: it lists a customer's sessions. The answer to a GET is then {"sessions": [[reference, status], …]}.
     lists: bool = False
+    gives: timedelta | None = None  # how long its links live; None: as long as was asked for
+    may_return_earlier: bool = False
     key: int = 1  # the credential that is sent; a reload that returns True moves to the next
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        """A row asks for a lifetime as one for iDenfy KYC does, in seconds."""
+        seconds = parameters.get("expiryTime")
+        return timedelta(seconds=seconds) if isinstance(seconds, int) else self.lifetime
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         return self.refused(customer)
@@ -68,7 +87,7 @@ class FakeProvider:
             return self.answers.pop(0)
         if not 200 <= answer.status < 300:
             kind = KINDS.get(answer.status, Kind.UNKNOWN)
-            wait = retry_after(answer.headers, now)
+            wait = retry_after(answer.headers, now, longest=LONGEST_WAIT)
             return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait)
         try:
             found = json_object(answer.body)
@@ -76,7 +95,7 @@ class FakeProvider:
                 token=text(found, "token"),
                 link=text(found, "link"),
                 reference=text(found, "reference"),
-                expires_at=issued_at + (self.lifetime or timedelta(hours=1)),
+                expires_at=issued_at + (self.gives or self.lifetime_with(request.parameters) or timedelta(hours=1)),
                 expiry_source=ExpirySource.ANSWER,
             )
         except BadAnswer as error:
@@ -104,12 +123,14 @@ class FakeProvider:
         if not self.lists:
             return Problem(Kind.BAD_INPUT, self.no_look_up)
         if answer.status != 200:
-            wait = retry_after(answer.headers, now)
+            wait = retry_after(answer.headers, now, longest=LONGEST_WAIT)
             kind = KINDS.get(answer.status, Kind.TRANSIENT)
             return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait)
         try:
             found = json_object(answer.body)
-            listed = tuple(Listed(reference, status) for reference, status in found["sessions"])
+            listed = tuple(
+                Listed(reference, status, *STATUSES.get(status, (None, ""))) for reference, status in found["sessions"]
+            )
             return Listing(listed, more=bool(found.get("more")))
         except (BadAnswer, KeyError, TypeError, ValueError):
             return Problem(Kind.TRANSIENT, "the answer has no sessions", status=answer.status)

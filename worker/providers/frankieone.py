@@ -21,6 +21,9 @@ ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
 FALLBACK_LIFETIME = timedelta(hours=1)
 # A later expiry is a mistake, or a vendor's way of writing "never".
 LONGEST_LIFETIME = timedelta(days=366)
+# FrankieOne documents limits of a second and no wait (providers.md 9). A longer wait than our own longest pause after a
+# 429 without a time is not believed.
+LONGEST_WAIT = timedelta(minutes=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_VENDOR_VALUE = 4096
 
@@ -72,7 +75,10 @@ class Frankie:
         expires_at, source = utc_time(found.get("tokenExpiry")), ExpirySource.ANSWER
         if expires_at is None or expires_at - issued_at > LONGEST_LIFETIME:
             expires_at, source = issued_at + FALLBACK_LIFETIME, ExpirySource.FALLBACK
+        vendor = optional_text(found, "provider")
+        vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
         values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
+        values |= {"provider": vendor, **{f"vendor.{name}": value for name, value in vendor_parameters.items()}}
         link = https_link(filled(self._link, values), self._account.link_hosts)
         if link is None:  # the token is too long for a link
             raise BadAnswer("the token in the answer does not fit into a link")
@@ -84,8 +90,8 @@ class Frankie:
             expires_at=max(expires_at, EPOCH),  # a date of the year 1 has expired too, and breaks arithmetic
             expiry_source=source,
             references={**references, **{name: value for name, value in ids.items() if value}},
-            vendor=optional_text(found, "provider"),
-            vendor_parameters=_vendor_parameters(found.get("vendorParameters")),
+            vendor=vendor,
+            vendor_parameters=vendor_parameters,
             # The two API families spell the name differently.
             sms_sent=found.get("smsSent") is True or found.get("sms_sent") is True,
         )
@@ -110,7 +116,7 @@ class Frankie:
         if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
             reason = "entity not found"
         details = (reason, masked(_message(found), request, secrets=secrets))
-        return refusal(answer, kind, code=code, details=details, now=now)
+        return refusal(answer, kind, code=code, details=details, longest_wait=LONGEST_WAIT, now=now)
 
 
 def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:

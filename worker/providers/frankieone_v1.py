@@ -41,6 +41,13 @@ class FrankieOneV1(NoLookUp):
     def lifetime(self) -> timedelta | None:
         return None
 
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return None
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return False
+
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:
             return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]

@@ -5,7 +5,9 @@ that token. So a call with an unknown outcome is simply made again, and no Probl
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
@@ -35,6 +37,13 @@ class FrankieOneV2(NoLookUp):
     @property
     def lifetime(self) -> timedelta | None:
         return None
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return None
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return True
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:

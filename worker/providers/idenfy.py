@@ -7,7 +7,7 @@ again. So a call that may have been carried out and gave no session is UNKNOWN.
 import base64
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from worker.domain.model.endings import Kind, Problem
@@ -34,6 +34,8 @@ IDENTIFIERS = {
     "ENCODING_ERROR": Kind.BAD_INPUT,
     "TOKEN_NOT_VALID": Kind.CONFLICT,
 }
+# The longest wait that iDenfy documents is that for its hourly quota (providers.md 9).
+LONGEST_WAIT = timedelta(hours=1)
 # These statuses come from a gateway, not from iDenfy: iDenfy may have carried out the request.
 GATEWAY = frozenset({408, 502, 504})
 STATUSES = {
@@ -122,7 +124,7 @@ class Partner:
         secrets = (self._key.reveal(), self._secret.reveal())
         code = _code(identifier, masked(identifier, request, secrets=secrets))
         details = (reason, masked(message, request, secrets=secrets))
-        return refusal(answer, kind, code=code, details=details, now=now)
+        return refusal(answer, kind, code=code, details=details, longest_wait=LONGEST_WAIT, now=now)
 
 
 def broken(failure: Broken) -> Problem:

@@ -10,6 +10,7 @@ from typing import Any
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Problem
+from worker.domain.model.lifetimes import lifetime_of
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text, utc_time
@@ -25,8 +26,8 @@ PATH = "/kyb/tokens/"  # without the slash at its end, iDenfy redirects
 # The form's address. It is not in the seed; the provider's own plugin for shops uses it.
 WELCOME = "https://kyb.ui.idenfy.com/welcome?authToken={token}"
 TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
-# The lifetime is always sent: the provider's default of one hour is too short for a link in an email.
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
+LONGEST_REFERENCE = 40  # of externalRef
 DAY = timedelta(days=1)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,7 +47,14 @@ class IdenfyKyb(NoLookUp):
 
     @property
     def lifetime(self) -> timedelta | None:
-        return timedelta(seconds=self._lifetime(self._account.parameters))
+        return lifetime_of(self._account)
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return lifetime_of(self._account, parameters)
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return False
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is not CustomerKind.COMPANY:
@@ -67,13 +75,13 @@ class IdenfyKyb(NoLookUp):
     def build(self, request: SessionRequest) -> HttpRequest:
         given = merged(self._account.parameters, request.parameters)
         ours: dict[str, Any] = {
-            "externalRef": request.external_ref,
+            "externalRef": _own_reference(request),
             "locale": language_of(request.customer.locale, LOCALES),
         }
         fields = merged({name: value for name, value in ours.items() if value}, given)
         if tags := self._tags(given, request.customer):
             fields["tags"] = tags
-        fields["lifetime"] = self._lifetime(given)
+        fields["lifetime"] = self._lifetime(request)
         fields = merged(fields, self._account.unchecked)
         # Not overridable: the kind of form, and the customer that it belongs to.
         fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
@@ -102,11 +110,10 @@ class IdenfyKyb(NoLookUp):
         named = given.get("tags")
         return list(dict.fromkeys([*(named if isinstance(named, list | tuple) else ()), *customer.tags]))
 
-    def _lifetime(self, given: Mapping[str, Any]) -> int:
-        """Seconds to ask for."""
-        if isinstance(given.get("lifetime"), int):
-            return int(given["lifetime"])
-        return int(self._account.lifetime.total_seconds()) if self._account.lifetime else DEFAULT_LIFETIME
+    def _lifetime(self, request: SessionRequest) -> int:
+        """Seconds to ask for. Always sent: the provider's default of one hour is too short for a link in an email."""
+        asked = lifetime_of(self._account, request.parameters)
+        return DEFAULT_LIFETIME if asked is None else int(asked.total_seconds())
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         token = text(found, "tokenString", most=LONGEST_TOKEN)
@@ -117,14 +124,14 @@ class IdenfyKyb(NoLookUp):
         expires_at, source = utc_time(found.get("expiration")), ExpirySource.ANSWER
         # No token lives longer than MOST_LIFETIME. A later time is a mistake; one day allows for clocks that differ.
         if expires_at is None or expires_at - issued_at > timedelta(seconds=MOST_LIFETIME) + DAY:
-            asked = self._lifetime(merged(self._account.parameters, request.parameters))
-            expires_at, source = issued_at + timedelta(seconds=asked or DEFAULT_LIFETIME), ExpirySource.FALLBACK
+            asked = self._lifetime(request) or DEFAULT_LIFETIME
+            expires_at, source = issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
         if expires_at <= issued_at:
             raise BadAnswer("the session in the answer has already expired")
         references = {name: optional_text(found, name) for name in ("externalRef", "companyId", "clientId")}
         customer_id = request.customer.customer_id
         # The answer has no id of the form. Webhooks return our own reference.
-        reference = references["externalRef"] or request.external_ref or references["companyId"] or customer_id
+        reference = references["externalRef"] or _own_reference(request) or references["companyId"] or customer_id
         values = {"token": token, "customer_id": customer_id, "reference": reference}
         link = https_link(filled(self._link, values), self._account.link_hosts)
         if link is None:  # the token is too long for a link
@@ -137,3 +144,9 @@ class IdenfyKyb(NoLookUp):
             expiry_source=source,
             references={name: value for name, value in references.items() if value},
         )
+
+
+def _own_reference(request: SessionRequest) -> str:
+    """Our reference of the form, the only one that it has: it must differ from that of the customer's other forms."""
+    room = LONGEST_REFERENCE - len(request.serial)
+    return request.external_ref[:room] + request.serial if request.external_ref else ""

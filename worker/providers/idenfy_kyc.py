@@ -13,12 +13,14 @@ from urllib.parse import urlencode
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem, Person
 from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, text, utc_time
 from worker.providers.bodies import holds, json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
+from worker.providers.idenfy_statuses import meaning
 from worker.providers.links import filled, https_link, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem, unknown_parameter
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
@@ -39,7 +41,6 @@ class Form:
     """The names that one of the two forms has for our values. `prefill`: the column for each documented parameter."""
 
     dialect: str
-    lifetime: str
     names: Mapping[str, str]
     personal: Mapping[str, str]
 
@@ -50,7 +51,6 @@ class Form:
 
 NARRATIVE = Form(
     "narrative",
-    lifetime="expiryTime",
     names={"firstName": "first_name", "lastName": "last_name"},
     personal={
         "dateOfBirth": "date_of_birth",
@@ -61,7 +61,6 @@ NARRATIVE = Form(
 )
 OPENAPI = Form(
     "openapi",
-    lifetime="lifetime",
     names={"client.name": "first_name", "client.surname": "last_name"},
     personal={
         "client.dateOfBirth": "date_of_birth",
@@ -89,7 +88,14 @@ class IdenfyKyc:
 
     @property
     def lifetime(self) -> timedelta | None:
-        return timedelta(seconds=self._lifetime(self._account.parameters) or DEFAULT_LIFETIME)
+        return lifetime_of(self._account)
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return lifetime_of(self._account, parameters)
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return False
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         if customer.kind is CustomerKind.COMPANY:
@@ -175,7 +181,7 @@ class IdenfyKyc:
             "externalRef": request.external_ref,
             # Without a known language iDenfy shows English.
             "locale": language_of(customer.locale, LOCALES),
-            self._form.lifetime: self._lifetime(given),
+            lifetime_parameter(self._account): _seconds(asked_lifetime(self._account, request.parameters)),
             **self._prefill(customer.person),
         }
         fields = merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
@@ -197,16 +203,6 @@ class IdenfyKyc:
         wanted = {"none": {}, "name": self._form.names, "all": self._form.prefill}[self._account.prefill]
         return {name: values[column] for name, column in wanted.items() if values[column]}
 
-    def _lifetime(self, given: Mapping[str, Any]) -> int | None:
-        """The lifetime to ask for, in seconds; None leaves it to the provider's default."""
-        if isinstance(given.get(self._form.lifetime), int):
-            return int(given[self._form.lifetime])
-        asked = self._account.lifetime
-        seconds = int(asked.total_seconds()) if asked else None
-        if given.get("generateDigitString") is True:
-            return min(seconds or DEFAULT_LIFETIME, DEFAULT_LIFETIME)
-        return seconds
-
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         # authToken first: an answer with both fields comes from the current edition, the narrative form.
         field = "authToken" if found.get("authToken") or not found.get("tokenString") else "tokenString"
@@ -220,7 +216,8 @@ class IdenfyKyc:
         expires_at, source = self._expiry(found, request, issued_at)
         if expires_at <= issued_at:
             raise BadAnswer("the session in the answer has already expired")
-        values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
+        digits = optional_text(found, "digitString", most=16)
+        values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference, "digits": digits}
         hosts = self._account.link_hosts
         given = [found.get(name) for name in ("sessionUrl", "redirectUrl")]
         offered = [] if self._account.link else [https_link(link, hosts) for link in given]
@@ -234,7 +231,7 @@ class IdenfyKyc:
             expires_at=expires_at,
             expiry_source=source,
             references={"scanRef": reference},
-            digit_string=optional_text(found, "digitString", most=16),
+            digit_string=digits,
         )
 
     def _expiry(
@@ -249,13 +246,18 @@ class IdenfyKyc:
         seconds = found.get("expiryTime")
         if isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_LIFETIME:
             return issued_at + timedelta(seconds=seconds), ExpirySource.ANSWER
-        asked = self._lifetime(merged(self._account.parameters, request.parameters))
-        return issued_at + timedelta(seconds=asked or DEFAULT_LIFETIME), ExpirySource.FALLBACK
+        asked = _seconds(lifetime_of(self._account, request.parameters)) or DEFAULT_LIFETIME
+        return issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
 
     def _hint(self, name: str) -> str:
         if name in self._form.names:
             return 'correct the name, or leave it out: with prefill = "none" no name is sent'
         return "correct it, or leave it out"
+
+
+def _seconds(asked: timedelta | None) -> int | None:
+    """None leaves the lifetime to the provider's default."""
+    return None if asked is None else int(asked.total_seconds())
 
 
 def _listing(found: Mapping[str, Any]) -> Listing:
@@ -268,8 +270,10 @@ def _listing(found: Mapping[str, Any]) -> Listing:
     entries = []
     for entry in results:
         status = entry.get("status")
-        known = isinstance(status, str) and re.fullmatch(r"[A-Z][A-Z_]{0,31}", status)
-        entries.append(Listed(text(entry, "scanRef", most=100), str(status) if known else "status not readable"))
+        known = isinstance(status, str) and re.fullmatch(r"[A-Z][A-Z_-]{0,31}", status)
+        shown = str(status) if known else "status not readable"
+        state, result = meaning(shown)
+        entries.append(Listed(text(entry, "scanRef", most=100), shown, state, result.value if result else ""))
     return Listing(tuple(entries), more=found["next"] is not None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.answers import BadAnswer
+from worker.providers.idenfy_statuses import EXPIRIES, GONE, REVIEWING, VERDICTS
 from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing_new, unreadable
 from worker.providers.webhooks import (
     Delivery,
@@ -26,15 +27,6 @@ RESUBMITTED, EXPIRED = "IDENTIFICATION_RESUBMITTED", "IDENTIFICATION_EXPIRED"
 CANCELLED = "IDENTIFICATION_CANCELLED"
 # Both finished events carry the time at which the customer finished. The weight makes the manual one the later.
 WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
-
-# `status.overall` of a final event.
-VERDICTS = {
-    "APPROVED": (SessionState.COMPLETED, Result.APPROVED),
-    "SUSPECTED": (SessionState.COMPLETED, Result.SUSPECTED),
-    "DENIED": (SessionState.FAILED, Result.DENIED),
-}
-EXPIRIES = ("EXPIRED", "EXPIRED-DELETED")
-GONE = ("DELETED", "ARCHIVED")
 
 
 class IdenfyKycWebhooks:
@@ -95,7 +87,7 @@ def _final_status(update: SessionUpdate, overall: str) -> SessionUpdate:
     if overall in VERDICTS:
         state, result = VERDICTS[overall]
         return replace(update, state=state, result=result)
-    if overall == "REVIEWING":
+    if overall == REVIEWING:
         return replace(update, state=SessionState.STARTED, result=Result.REVIEW)
     if overall in EXPIRIES:
         return replace(update, state=SessionState.EXPIRED)

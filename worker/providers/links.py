@@ -14,7 +14,8 @@ LONGEST_LINK = 8192
 # Only the characters that RFC 3986 allows in a URL: no space, control character, quote, backslash or non-ASCII letter
 # that looks like an ASCII one.
 URL_TEXT = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&()*+,;=%']+")
-PLACEHOLDERS = re.compile(r"\{(token|customer_id|reference)\}")
+OWN = re.compile(r"\{(token|customer_id|reference)\}")
+PLACEHOLDERS = re.compile(r"\{(token|customer_id|reference|provider|digits|vendor\.[A-Za-z0-9_-]+)\}")
 
 
 def https_link(text: object, hosts: Iterable[str]) -> str | None:
@@ -48,14 +49,15 @@ def is_loopback(host: str) -> bool:
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
-    """`template` with {token}, {customer_id} and {reference} replaced by their quoted values; other braces stay."""
+    """`template` with the values of its placeholders, quoted: {token}, {customer_id}, {reference}, {provider}, {digits}
+    and {vendor.NAME}. What the answer does not have is empty; other braces stay."""
     return PLACEHOLDERS.sub(lambda match: quote(values.get(match[1], ""), safe=""), template)
 
 
 def template_problem(template: str, hosts: Iterable[str]) -> str | None:
     """Why links made from `template` could not be sent; None if they can. Called at the start, before any paid call."""
     authority = re.match(r"[^/?#]*//[^/?#]*", template)
-    if not PLACEHOLDERS.search(template):
+    if not OWN.search(template):
         return "has none of {token}, {customer_id} and {reference}: every customer would get the same link"
     if authority and PLACEHOLDERS.search(authority[0]):
         return "has a placeholder in its host"

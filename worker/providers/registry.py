@@ -13,6 +13,7 @@ from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
+from worker.providers.parameters import parameter_warnings
 from worker.providers.webhooks import WebhookReader, WebhookSettings
 
 # The keys are the configuration's values of `provider`.
@@ -51,6 +52,15 @@ def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozense
     for name, account in accounts.items():
         by_provider.setdefault(identity(account), set()).add(name)
     return {name: frozenset(by_provider[identity(account)]) for name, account in accounts.items()}
+
+
+def doubtful_parameters(accounts: Mapping[str, AccountSettings]) -> list[str]:
+    """A warning for each parameter of an account that is accepted, and perhaps a mistake."""
+    return [
+        f"accounts.{name}.parameters.{found.column.partition('.')[2]}: {found.problem}"
+        for name, account in accounts.items()
+        for found in parameter_warnings(account.provider, account.parameters, account.dialect)
+    ]
 
 
 class WebhookAccount(AccountSettings, WebhookSettings, Protocol):

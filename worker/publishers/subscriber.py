@@ -29,15 +29,14 @@ def read(answer: HttpAnswer | Broken, *, clock: Clock) -> Problem | None:
     """The problem that an answer means; None: the event was accepted."""
     if isinstance(answer, Broken):
         return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
-    status, wait = answer.status, retry_after(answer.headers, clock())
+    status, wait = answer.status, retry_after(answer.headers, clock(), longest=LONGEST_WAIT)
     if 200 <= status < 300:
         return None
     detail = f"HTTP {status}"
     if status == 410:
         return Problem(Kind.BAD_INPUT, f"{detail}: the subscriber wants no events", status=status)
     if status == 429 or (status == 503 and wait is not None):
-        bounded = min(wait, LONGEST_WAIT) if wait is not None else None
-        return Problem(Kind.RATE_LIMITED, detail, status=status, retry_after=bounded)
+        return Problem(Kind.RATE_LIMITED, detail, status=status, retry_after=wait)
     if 300 <= status < 400:
         detail = f"{detail}, a redirect: redirects are not followed"
     return Problem(Kind.TRANSIENT, detail, status=status)

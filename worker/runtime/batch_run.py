@@ -1,8 +1,10 @@
 """Works one batch until it is done, for `onboard run`, and says why the work ended."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
+from math import inf
 
 import sqlalchemy as sa
 
@@ -18,7 +20,7 @@ from worker.store.operators.report_rows import Facts, Outlook
 
 # Counting a batch costs its rows (a million: about a second): at most this often, and for at most a share of the time.
 # The display, and the end of the run, are late by as much.
-COUNT_EVERY = timedelta(seconds=1)
+COUNT_SECONDS = 1.0
 COUNT_SHARE = 0.1
 
 
@@ -28,7 +30,8 @@ class Stand(Enum):
     DONE = "done"
     LATER = "later"  # the rest waits longer than the patience, or for a paused batch, or for customers
     STOPPED = "stopped"  # the rest waits for a person: its accounts are stopped
-    INTERRUPTED = "interrupted"
+    INTERRUPTED = "interrupted"  # by Ctrl-C
+    TERMINATED = "terminated"  # by another signal
     OUTDATED = "outdated"  # the database was upgraded to a newer release's schema
 
 
@@ -46,18 +49,27 @@ class OneBatch:
         clock: Clock,
         is_done: Callable[[BatchCounts], bool],
         patience: timedelta,
+        alone: bool,
+        take_leads: Callable[[], int],
         show: Callable[[BatchCounts, str], None],
     ) -> None:
-        """`show` gets the counts, and what the batch waits for."""
+        """`show` gets the counts, and what the batch waits for.
+
+        `alone`: `embedded` works this batch only. `take_leads` lets rows of the batch lead that would wait for rows of
+        other batches; it returns how many.
+        """
         self._facts, self._rules, self._takeovers, self._clock = facts, rules, takeovers, clock
         self._embedded = embedded
         self._batch_id = batch_id
         self._is_done = is_done
         self._patience = patience
+        self._alone = alone
+        self._take_leads = take_leads
         self._show = show
-        self._counted_at = clock() - COUNT_EVERY
-        self._took = self._rest = timedelta()
-        self._progress = _Progress(clock())
+        # In the loop's seconds, which no clock changes.
+        self._counted_at = -inf
+        self._took = self._rest = 0.0
+        self._progress = _Progress()
         self.unpublished = 0  # events that were left when the work ended
 
     async def work(self) -> Stand:
@@ -84,28 +96,35 @@ class OneBatch:
     async def _look(self, embedded: Embedded) -> Stand | None:
         """Count the batch, if it is time; why the work is over, None while it goes on."""
         runner, batch_id = embedded.runner, self._batch_id
-        now = self._clock()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         # With no dispatcher running, the batch is counted as soon as allowed, to end at once.
-        if now - self._counted_at < (max(COUNT_EVERY, self._rest) if runner.busy else self._rest):
+        if began - self._counted_at < (max(COUNT_SECONDS, self._rest) if runner.busy else self._rest):
             return None
         counts = await runner.in_thread(self._facts.counts, batch_id)
-        self._progress.see(counts, now)
+        self._progress.see(counts, began)
         stand: Stand | None = Stand.DONE if await runner.in_thread(self._is_done, counts) else None
         waits_for = ""
         if stand is None and not runner.busy:
-            stand, waits_for = await runner.in_thread(self._stand, now)
+            stand, waits_for = await runner.in_thread(self._stand, began)
             if stand is not None:  # another worker may have done the rest since it was counted
                 counts = await runner.in_thread(self._facts.counts, batch_id)
                 stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
         # The shorter of the last two: one slow count says nothing about the batch's size.
-        self._counted_at, before, self._took = now, self._took, self._clock() - now
+        self._counted_at, before, self._took = began, self._took, loop.time() - began
         self._rest = min(before, self._took) / COUNT_SHARE
         self._show(counts, waits_for)
         return stand
 
-    def _stand(self, now: datetime) -> tuple[Stand | None, str]:
-        """Why nothing more will happen soon, None if something will; and what the batch waits for, for people."""
-        outlook = self._facts.outlook(self._batch_id)
+    def _stand(self, seconds: float) -> tuple[Stand | None, str]:
+        """Why nothing more will happen soon, None if something will; and what the batch waits for, for people.
+
+        `seconds` is the loop's time.
+        """
+        now = self._clock()
+        if self._take_leads():
+            return None, ""
+        outlook = self._facts.outlook(self._batch_id, alone=self._alone)
         if outlook.under_way:
             return None, ""
         found = next_move(self._rules, self._takeovers, outlook, self._batch_id, now=now)
@@ -118,7 +137,8 @@ class OneBatch:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
         waits_for = f"waits until {soonest:%H:%M:%S} UTC: {self._why(state, soonest)}" if soonest > now else ""
         # In an outage one pause follows another: a run does not wait longer than that for a batch without progress.
-        too_long = soonest > now + self._patience or (soonest > now and now - self._progress.at > self._patience)
+        resting = seconds - self._progress.at > self._patience.total_seconds()
+        too_long = soonest > now + self._patience or (soonest > now and resting)
         return (Stand.LATER if too_long else None), waits_for
 
     def _why(self, state: BudgetState, soonest: datetime) -> str:
@@ -162,11 +182,12 @@ def next_move(
 class _Progress:
     """When the batch last made progress: rows done or sessions opened, not refused calls."""
 
-    def __init__(self, now: datetime) -> None:
-        self.at = now
+    def __init__(self) -> None:
+        self.at = 0.0
         self._seen: object = None
 
-    def see(self, counts: BatchCounts, now: datetime) -> None:
+    def see(self, counts: BatchCounts, now: float) -> None:
+        """`now` in the loop's seconds."""
         issued = sum(facts.issued for facts in counts.accounts.values())
         seen = (dict(counts.jobs), dict(counts.invitations), issued)
         if seen != self._seen:

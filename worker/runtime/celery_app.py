@@ -1,20 +1,22 @@
 """The Celery application: `celery -A worker.app worker` and `celery -A worker.app beat`, with ONBOARDING_CONFIG.
 
-Its settings come from onboarding.toml through `celery_settings`. It does not read a host project's celeryconfig.py.
+Its settings come from celeryconfig.py and from onboarding.toml, through `celery_settings`. It does not read a host
+project's celeryconfig.py.
 """
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
 from worker.foundation.log_setup import set_up
-from worker.runtime.celery_settings import celery_settings, why_not_with_workers
-from worker.settings import SettingsError, load
+from worker.runtime.celery_connection import Amqp
+from worker.runtime.celery_settings import configure, why_not_with_workers
+from worker.settings import Settings, SettingsError, load
 
 
 def pool_typed(arguments: Sequence[str]) -> str | None:
@@ -27,17 +29,29 @@ def pool_typed(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _configuration() -> dict[str, Any]:
+def _settings() -> Settings:
     try:
-        return celery_settings(load(), pool=pool_typed(sys.argv) or "threads")
+        return load()
     except SettingsError as error:
-        # Celery would show a traceback.
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from None
+        _end(str(error))
 
 
-app = Celery("onboarding", include=["worker.runtime.celery_tasks"], set_as_current=False)
-app.add_defaults(_configuration)
+def _end(reason: str) -> NoReturn:
+    """End with the reason alone: Celery would show a traceback."""
+    sys.stderr.write(f"{reason}\n")
+    raise SystemExit(2) from None
+
+
+app = Celery(
+    "onboarding",
+    amqp=Amqp,
+    include=["worker.runtime.celery_tasks", "worker.runtime.celery_signals"],
+    set_as_current=False,
+)
+try:
+    configure(app, _settings, pool=pool_typed(sys.argv) or "threads")
+except SettingsError as error:
+    _end(str(error))
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]
@@ -45,8 +59,7 @@ app.add_defaults(_configuration)
 def _refuse_what_cannot_work(**_signal: Any) -> None:
     # On SQLite a worker would not respect the file lock of `onboard run`.
     if reason := why_not_with_workers(load()):
-        sys.stderr.write(f"{reason}\n")
-        raise SystemExit(2)
+        _end(reason)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

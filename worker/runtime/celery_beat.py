@@ -38,6 +38,8 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
                 self._queue_full.over(f"a worker consumes the queue {SWEEP} again")
                 self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # beat must not end: the next tick tries again
+            if _is_told_to_end(error):
+                raise SystemExit from None
             cause = error.__cause__ or error.__context__ or error
             self._broker.lasts(
                 f"the broker cannot be reached ({type(cause).__name__}): the sweep does not run; trying again",
@@ -73,3 +75,13 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
     def _is_queue_full(self) -> bool:
         size = getattr(self.producer.channel, "_size", None)  # kombu's own channels, such as Redis's, have it
         return size is not None and size(SWEEP) >= MOST_WAITING
+
+
+def _is_told_to_end(error: BaseException | None) -> bool:
+    """Whether the error hides the SystemExit that beat's handler of SIGTERM raised.
+
+    A signal in the middle of a read leaves the client half done: its clean-up may raise an error of its own.
+    """
+    while error is not None and not isinstance(error, SystemExit):
+        error = error.__cause__ or error.__context__
+    return error is not None

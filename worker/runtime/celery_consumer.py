@@ -1,4 +1,8 @@
-"""Celery's consumer, changed so that it survives the loss of its broker and ends in order on SIGQUIT.
+"""Celery's consumer, changed so that it survives the loss of its broker and any message, and ends in order on SIGQUIT.
+
+Celery 5.7 ends the worker at a message that it does not expect, and the message goes back to the queue for the next
+worker; it logs the whole body of a message that it cannot use. Here a message is read before Celery sees it
+(`wake_up_messages`): Celery gets nothing but the parts that a wake-up has.
 
 Over Redis, Celery 5.7 with kombu 5.7 ends the worker when the connection is lost while a dispatcher runs. There are two
 ways; both are an AttributeError of kombu's `Channel._connparams`, which reads the host name of a closed transport:
@@ -11,7 +15,9 @@ Neither is needed: the broker redelivers the wake-up, and the sweep sends wake-u
 On SIGQUIT Celery ends the tasks by force. Its threads pool cannot: the worker would die of NotImplementedError with
 calls in flight and leases not released. Here the dispatchers end as on SIGTERM, and the worker waits for them.
 
-If RabbitMQ refuses the login, Celery's worker ends; if the virtual host is missing, it tries five times a second.
+If RabbitMQ refuses the login, Celery's worker ends; if the virtual host is missing, it tries five times a second. If
+the broker closes the channel (a queue differs, or a message was held for longer than RabbitMQ's `consumer_timeout`), it
+ends too, unless the setting `broker_channel_error_retry` makes that an outage: then it tries five times a second.
 """
 
 import logging
@@ -20,18 +26,23 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import AMQPError, RecoverableConnectionError
 from celery.concurrency.thread import TaskPool as Threads
 from celery.exceptions import CPendingDeprecationWarning
+from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
 from celery.worker.state import maybe_shutdown
 
-from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
+from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.runtime import process
+from worker.runtime.celery_connection import log_dropped
+from worker.runtime.wake_up_messages import WakeUpMessage, wake_up_in
 
 log = logging.getLogger(__name__)
 _broker = Outage(log)
+MOST_WORDS = 300
 
 # A page about another setting at each lost connection. Rows have leases: a message that another worker gets meanwhile
 # does no harm.
@@ -55,7 +66,41 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
                 _broker.over("the broker accepts this worker")
                 return connected
 
+    def loop(self, *arguments: Any) -> None:
+        """Celery's event loop. A message that cannot be read off the wire ends the connection, not the worker.
+
+        RabbitMQ delivers the message again, until its delivery limit.
+        """
+        try:
+            (loops.asynloop if self.hub else loops.synloop)(*arguments)
+        except UNREADABLE as error:
+            log_dropped(type(error).__name__)
+            raise RecoverableConnectionError("a message could not be read off the wire") from None
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*arguments, **options)
+
+        def on_message(message: Any) -> None:
+            try:
+                found = wake_up_in(message.headers, message.body, message.content_type, message.content_encoding)
+                if isinstance(found, WakeUpMessage):
+                    message.headers, message.body, message.properties = found.headers, found.body, {}
+                    handle(message)
+                else:
+                    _drop(message, found)
+            except UNREADABLE as error:
+                _drop(message, type(error).__name__)
+
+        return on_message
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        # Of remote control: all other messages are decoded in `on_message`. Celery's own logs the body.
+        _drop(message, type(exc).__name__)
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
+        if isinstance(exc, self.channel_errors):
+            _broker.lasts(f"the broker closed the channel ({_why(exc)}); trying again", monotonic())
+            _wait(REFUSED_SECONDS)
         channel: Any = getattr(self.task_consumer, "channel", None)
         if hasattr(channel, "do_restore"):  # kombu's own channels: of all brokers but RabbitMQ
             channel.do_restore = False
@@ -71,6 +116,17 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return super().call_soon_ack(_over_its_own_connection, p, *args, **kwargs)
+
+
+def _drop(message: Any, why: str) -> None:
+    log_dropped(why)
+    if not message.acknowledged:
+        message.ack()
+
+
+def _why(error: Exception) -> str:
+    """RabbitMQ's own words name a queue and an argument of it; other brokers' words may repeat a message."""
+    return str(error.reply_text)[:MOST_WORDS] if isinstance(error, AMQPError) else type(error).__name__
 
 
 def _wait(seconds: float) -> None:

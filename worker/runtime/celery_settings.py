@@ -1,26 +1,38 @@
-"""Celery's settings, translated from onboarding.toml: the only place that spells them.
+"""Celery's settings: celeryconfig.py, and what follows from onboarding.toml.
 
 Queues: `issue` (wake-ups for provider accounts), `invite` (for channels), `tell` (for the targets of outgoing events)
 and `sweep` (for the timer). Such a message carries the name of an account, a channel or a target, and may be lost. The
-claim of rows decides what goes first, not the broker. `requests` holds events that other projects send as tasks
-(docs/library.md): those messages must not be lost.
+claim of rows decides what goes first, not the broker. Celery consumes nothing else: requests that other projects send
+as tasks are read by `onboard bus` (`inbound/bus/sources.py`).
 """
 
+import difflib
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import Any
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Exchange, Queue
 
 from worker.domain.model.wakeups import Step
-from worker.foundation.broker_faults import NEVER
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 
-ISSUE, INVITE, PUBLISH, SWEEP, REQUESTS = "issue", "invite", "tell", "sweep", "requests"
-WAKE_UP_QUEUES = (ISSUE, INVITE, PUBLISH, SWEEP)
-QUEUES = (*WAKE_UP_QUEUES, REQUESTS)
+if TYPE_CHECKING:
+    from celery import Celery
+
+# A wheel has the file inside the package, a checkout has it next to the package.
+_PACKAGED = Path(__file__).parents[1] / "celeryconfig.py"
+CELERYCONFIG = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parents[1] / "celeryconfig.py"
+OTHER_CELERYCONFIG = "ONBOARDING_CELERYCONFIG"  # names another file
+# Settings that other processes take from onboarding.toml, and where.
+NOT_CELERYCONFIGS = {"broker_url": "url of [broker]", "task_queues": "nothing: the queues are fixed"}
+
+ISSUE, INVITE, PUBLISH, SWEEP = "issue", "invite", "tell", "sweep"
+QUEUES = (ISSUE, INVITE, PUBLISH, SWEEP)
 # The tasks have the names of their queues.
 QUEUE_OF = {Step.ISSUE: ISSUE, Step.INVITE: INVITE, Step.PUBLISH: PUBLISH}
 # What does not happen while no worker consumes the queue, for people.
@@ -29,18 +41,15 @@ WITHOUT = {
     INVITE: "no messages are sent",
     PUBLISH: "no events are published",
     SWEEP: "work that becomes due later does not start, and no lease is returned",
-    REQUESTS: "requests sent as tasks are not accepted",
 }
-# The one task that is not a wake-up: other projects send it by this name.
-REQUEST = "onboarding.request"
-# Keeps refused requests, each with its reason. No worker consumes it.
-REFUSED_REQUESTS = "requests.refused"
 SWEEP_SECONDS = 1.0
 # Wake-ups wait while no worker runs. The bound is far above the number of accounts and channels, and the sweep sends a
 # dropped wake-up again.
 MOST_WAKE_UPS = 1000
-# Redis hands a message to another worker after this long without an acknowledgement. Longer than the longest
-# dispatcher with its calls; short enough that a dead worker's wake-ups soon come back (the sweep sends others anyway).
+# RabbitMQ drops a message that was delivered so often and never acknowledged: it may be what ends connections.
+DELIVERY_LIMIT = 5
+# Redis hands a message to another worker after this long without an acknowledgement. Longer than a task may take, for
+# whose thread a message may wait; short enough that a dead worker's wake-ups soon come back.
 VISIBILITY_SECONDS = 300
 # How long RabbitMQ may take to confirm a wake-up. Without a bound the sender hangs with a broker that hangs.
 CONFIRM_SECONDS = 5.0
@@ -62,57 +71,66 @@ def left_to_others(consumed: Collection[str]) -> str:
     return "; ".join(f"{queue} (else {without})" for queue, without in WITHOUT.items() if queue not in consumed)
 
 
-def celery_settings(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
-    """Celery's configuration. Pure: makes no connection and reads no file."""
+def configure(app: "Celery", settings: Callable[[], Settings], *, pool: str = "threads") -> None:
+    """Give an app its configuration. `settings` is called when the app first needs it. Raises SettingsError."""
+    written = celeryconfig()
+
+    def others() -> dict[str, Any]:  # Celery prefers defaults that are added to the file
+        return {name: value for name, value in computed(settings(), pool=pool).items() if not hasattr(written, name)}
+
+    app.config_from_object(written)
+    app.add_defaults(others)
+
+
+def celeryconfig() -> ModuleType:
+    """The module celeryconfig.py. Read from its file, not by its name: a host project may have one of its own.
+
+    Raises SettingsError.
+    """
+    path = Path(os.environ.get(OTHER_CELERYCONFIG) or CELERYCONFIG)
+    spec = spec_from_file_location("onboarding_celeryconfig", path)
+    if spec is None or spec.loader is None:
+        raise SettingsError([f"{path}: Celery's settings are a Python file"])
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever an operator's file raises
+        raise SettingsError([f"{path}: it cannot be loaded ({type(error).__name__}): see celeryconfig.py"]) from None
+    problems = [f"{path}: {problem}" for problem in _problems(vars(module))]
+    if problems:
+        raise SettingsError(problems)
+    return module
+
+
+def _problems(given: Collection[str]) -> list[str]:
+    from celery.app.defaults import NAMESPACES, flatten
+
+    known = {name for name, _ in flatten(NAMESPACES)}
+    problems = [f"{name}: set {where} instead" for name, where in NOT_CELERYCONFIGS.items() if name in given]
+    for name in given:
+        # A name without a letter in common with a setting may be a variable of the file.
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8) if name.islower() and "_" in name[1:] else []
+        if name not in known and not name.startswith("_") and near:
+            problems.append(f"{name}: Celery has no such setting; did you mean {near[0]}?")
+    return problems
+
+
+def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
+    """What of Celery's configuration follows from onboarding.toml. Pure: makes no connection and reads no file."""
     url = settings.broker.url
     targets = len(settings.subscribers) + (settings.bus is not None)
     # A dispatcher for each account and channel, a publisher for each target, wake-ups, and the sweep.
     threads = 2 * (len(settings.accounts) + 2 + targets) + 2
     return {
         "broker_url": url,
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,  # a worker that starts before its broker waits for it
         "broker_transport_options": _transport_options(url),
-        "task_queues": _queues(url),
-        "task_default_queue": SWEEP,
-        "task_default_exchange_type": "topic",
-        "task_create_missing_queues": False,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        # No results: the database's rows have them.
-        "result_backend": None,
-        "task_ignore_result": True,
-        "task_store_errors_even_if_ignored": False,
-        # A wake-up is acknowledged when its dispatcher has ended, and redelivered if the worker was lost in between.
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "worker_prefetch_multiplier": 1,
-        "worker_consumer": "worker.runtime.celery_consumer:Consumer",
+        "task_queues": [_queue(name, url) for name in QUEUES],
         # All accounts and channels of a process work in parallel on its loop; `--pool prefork` works too.
         "worker_pool": pool,
         "worker_concurrency": max(threads, 10) if pool == "threads" else os.cpu_count() or 1,
-        # Time limits are neither set nor needed: a dispatcher claims rows no longer than `runner.LONGEST_DISPATCH`, and
-        # each of its calls has a time-out. The threads pool would not keep them.
-        #
         # After SIGQUIT on prefork the children have this long to write their results, and the worker always waits for
         # all of it. The threads pool cannot end a task by force: it waits for its calls (see `celery_consumer`).
         "worker_soft_shutdown_timeout": _longest_end(settings) if pool == "prefork" else 0.0,
-        # Own the log (see `log_setup`): Celery's own lines carry arguments and the texts of exceptions.
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        "timezone": "UTC",
-        "enable_utc": True,
-        # Without `expires`: a worker compares it with its own clock, which may be wrong.
-        "beat_schedule": {
-            "sweep": {
-                "task": "sweep",
-                "schedule": SWEEP_SECONDS,
-                "options": {"queue": SWEEP, "retry": False, "confirm_timeout": CONFIRM_SECONDS},
-            }
-        },
-        # The schedule is one tick that may be late, early or double: no file needs to keep it.
-        "beat_scheduler": "worker.runtime.celery_beat:Scheduler",
-        "beat_max_loop_interval": 1,
     }
 
 
@@ -124,19 +142,11 @@ def _longest_end(settings: Settings) -> float:
     return max((timeout.total_seconds() for timeout in timeouts), default=0.0) + 5.0
 
 
-def _queues(url: str) -> list[Queue]:
-    bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head"}
-    return [*(_queue(name, url, bounds) for name in WAKE_UP_QUEUES), _queue(REQUESTS, url)]
-
-
-def refused_requests(url: str) -> Queue:
-    return _queue(REFUSED_REQUESTS, url, {"x-delivery-limit": NEVER})
-
-
-def _queue(name: str, url: str, bounds: dict[str, Any] | None = None) -> Queue:
+def _queue(name: str, url: str) -> Queue:
     # Quorum queues survive a broker's node; they must be quorum from the start, for a queue's kind cannot be
     # changed. A topic exchange, because Celery's delayed delivery, which quorum queues need, uses one.
-    arguments = {"x-queue-type": "quorum", **(bounds or {})} if url.startswith("amqp") else None
+    bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head", "x-delivery-limit": DELIVERY_LIMIT}
+    arguments = {"x-queue-type": "quorum", **bounds} if url.startswith("amqp") else None
     return Queue(name, Exchange("onboarding", type="topic"), routing_key=name, queue_arguments=arguments)
 
 

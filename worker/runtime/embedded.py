@@ -7,17 +7,20 @@ the command ends is decided by `batch_run` and `all_in_one`.
 import asyncio
 import fcntl
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TextIO
 
 import sqlalchemy as sa
 
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
+from worker.engine.maintenance.sweep import each_alone
 from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -29,7 +32,7 @@ from worker.store.base.database import reason
 log = logging.getLogger(__name__)
 
 TICK = timedelta(milliseconds=250)
-CHECK_EVERY = timedelta(seconds=2)  # how often the schema is checked, which may be upgraded meanwhile
+CHECK_SECONDS = 2.0  # how often the schema is checked, which may be upgraded meanwhile
 
 
 class AlreadyWorking(Exception):
@@ -41,21 +44,36 @@ class Outdated(Exception):
 
 
 @contextmanager
-def sole_worker(parts: Parts) -> Iterator[None]:
-    """On SQLite, keep a second process from working. Raises AlreadyWorking. After a kill the system frees the lock."""
+def sole_worker(parts: Parts, command: Literal["run", "up"]) -> Iterator[None]:
+    """On SQLite, keep a second process from working. Raises AlreadyWorking. After a kill the system frees the lock.
+
+    The lock's file names the command that holds it, for the message to the second one.
+    """
     path = parts.database.engine.url.database if parts.database.is_sqlite else None
     if not path or path == ":memory:":
         yield
         return
-    with Path(f"{path}.lock").open("a") as lock:
+    with Path(f"{path}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise AlreadyWorking(
-                "another process is working on this database: `onboard import` gives it a list;"
-                " or wait for it, or use PostgreSQL for several workers"
-            ) from None
+            raise AlreadyWorking(_what_works(lock)) from None
+        lock.truncate(0)
+        lock.write(f"{command} {os.getpid()}")
+        lock.flush()
         yield
+
+
+def _what_works(lock: TextIO) -> str:
+    """That another process works, and what to do, by what the lock's file says."""
+    lock.seek(0)
+    command, _, pid = lock.read(100).partition(" ")
+    named = (
+        f"`onboard {command}` (process {pid})" if command in ("run", "up") and pid.isdecimal() else "another process"
+    )
+    # `run` ends when its own list is out, and leaves other lists.
+    step = "wait until it ends" if command == "run" else "`onboard import` gives it a list; or end it"
+    return f"{named} is working on this database: {step}; PostgreSQL has room for several workers"
 
 
 class Embedded:
@@ -66,22 +84,26 @@ class Embedded:
         parts: Parts,
         targets: Mapping[str, Target] | None = None,
         *,
+        only_batch: int | None = None,
         open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
     ) -> None:
         """`targets` get the outgoing events; without targets the events wait for another process.
+        `only_batch`: rows of other batches are not worked.
 
         `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
         """
         self._parts = parts
         self._targets = targets or {}
-        self._open_runner = open_runner
+        self._only_batch = only_batch
+        self._open_runner = partial(open_runner, only_batch=only_batch) if only_batch is not None else open_runner
         self._retention = parts.retention()
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
+        self._asked = False  # whether the senders were asked if they work; no session is opened before
         # On SQLite no other process works: at the first tick all leases belong to processes that are gone.
         self._all_of_them = parts.database.is_sqlite
-        self._checked_at = parts.clock()
+        self._check_at: float | None = None  # in the loop's seconds
         self._database = Outage(log, logging.WARNING)
         self._exits = AsyncExitStack()
 
@@ -119,9 +141,11 @@ class Embedded:
         try:
             await self._tick()
             await self.outbox.tick()
-            now = self._parts.clock()
-            if now - self._checked_at >= CHECK_EVERY:
-                self._checked_at = now
+            now = asyncio.get_running_loop().time()
+            if self._check_at is None:
+                self._check_at = now + CHECK_SECONDS
+            elif now >= self._check_at:
+                self._check_at = now + CHECK_SECONDS
                 if outdated := await self.runner.in_thread(schema.outdated, self._parts.database):
                     raise Outdated(outdated)
         except sa.exc.OperationalError as error:
@@ -145,12 +169,20 @@ class Embedded:
 
     async def _tick(self) -> None:
         in_thread, sweep = self.runner.in_thread, self._parts.sweep
-        await in_thread(lambda: sweep.return_leases(all_of_them=self._all_of_them))
-        self._all_of_them = False
-        await in_thread(sweep.look_after)
-        for wake_up in await in_thread(sweep.due_wake_ups):
+        if not self._asked:
+            await self.runner.prove_senders()
+            self._asked = True
+        due: list[WakeUp] = []
+
+        def find_due() -> None:
+            due.extend(sweep.due_wake_ups(only_batch=self._only_batch))
+
+        await in_thread(each_alone, find_due)  # first: customers wait for it
+        for wake_up in due:
             self.wake(wake_up)
-        await in_thread(self._retention.step)
+        return_leases = partial(sweep.return_leases, all_of_them=self._all_of_them)
+        await in_thread(each_alone, return_leases, *sweep.steps, self._retention.step)
+        self._all_of_them = False
 
     def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:
         """Start the dispatcher of an account or channel, or have it look again. On the loop; returns at once.

@@ -10,8 +10,11 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -32,6 +35,8 @@ T = TypeVar("T")
 CANCEL_SECONDS = 10.0
 # How often a process checks whether the database was upgraded: one small query.
 CHECK_SECONDS = 5.0
+# A sweep is due each second. A worker sweeps by itself once the last one began so long ago.
+SWEEP_IS_LATE = timedelta(seconds=10)
 # How soon a child of the prefork pool, which gets no signal, notices that its worker ends.
 NOTICE_SECONDS = 0.25
 # One byte, shared with the children forked from this process: whether the worker ends.
@@ -53,15 +58,18 @@ class Process:
         longest: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
+        sweep: Callable[["Process"], None] = lambda _process: None,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
         """Raises NotReady, SettingsError. The next wake-up tries again: an error leaves nothing open.
 
         `on_outdated(reason)` is called once, from another thread, after the database was upgraded to a newer release's
-        schema: by then the process claims no more rows, and finishes its calls.
+        schema: by then the process claims no more rows, and finishes its calls. `sweep(process)` is called, also from
+        another thread, while no wake-up of the scheduler makes any worker sweep.
         """
         with ExitStack() as exits:
             self.parts = exits.enter_context(opened(load()))
+            exits.enter_context(self.parts.heartbeat("worker"))
             self.retention = self.parts.retention()
             self.receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
             self.publisher = OutboxPublisher(
@@ -74,23 +82,33 @@ class Process:
             exits.callback(self._end_loop)
             opening = Runner.open(self.parts, wake_invite=wake_invite, longest=longest)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+            self._sweep = sweep
             watching = self._watch(on_outdated, check_seconds)
             self._watching = asyncio.run_coroutine_threadsafe(watching, self._loop)
             self._exits = exits.pop_all()
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for it in this thread.
+        """Run a coroutine on the loop and wait for it in this thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-        If the thread is interrupted meanwhile (Celery's soft time limit), the coroutine is cancelled, and this waits a
-        bounded time for its end.
+    def serve(self, wake_up: WakeUp, *, at_most: timedelta) -> bool:
+        """Work what is due for a wake-up; whether there was more. Occupies this thread for `at_most`.
+
+        A dispatcher that needs longer goes on without the thread: it keeps results until the database is back, and
+        the sweep sends the next wake-up. If the thread is interrupted (Celery ends a child of prefork), the dispatcher
+        is cancelled, and this waits a bounded time for its end.
         """
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = asyncio.run_coroutine_threadsafe(self.runner.serve(wake_up), self._loop)
         try:
-            return future.result()
+            ended, _ = wait_for_futures([future], at_most.total_seconds())
+            if ended:
+                return future.result()
         except BaseException:
             if future.cancel():
                 self._settle()
             raise
+        future.add_done_callback(partial(_log_late_failure, wake_up))
+        return False
 
     def _settle(self) -> None:
         idle = asyncio.run_coroutine_threadsafe(self.runner.wait_until_idle(), self._loop)
@@ -124,6 +142,16 @@ class Process:
             elif monotonic() >= check_at:
                 check_at = monotonic() + check_seconds
                 await self._check_schema(on_outdated)
+                await self._sweep_if_late()
+
+    async def _sweep_if_late(self) -> None:
+        """Sweep if no process has swept for a while: without the scheduler's wake-ups, workers look by themselves."""
+        late = partial(self.parts.processes.claim_sweep, older_than=SWEEP_IS_LATE, now=self.parts.clock())
+        try:
+            if not self.runner.stopping and await self.runner.in_thread(late):
+                await self.runner.in_thread(self._sweep, self)
+        except sa.exc.SQLAlchemyError:
+            return  # the work logs it
 
     async def _check_schema(self, on_outdated: Callable[[str], None]) -> None:
         try:
@@ -138,6 +166,13 @@ class Process:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _log_late_failure(wake_up: WakeUp, ended: "Future[bool]") -> None:
+    """Log why a dispatcher failed that no thread waits for. An outage of the database is logged elsewhere."""
+    error = None if ended.cancelled() else ended.exception()
+    if error is not None and not isinstance(error, sa.exc.OperationalError):
+        log.error("%s ended with %s; the sweep tries again", wake_up, type(error).__name__)
 
 
 _processes: dict[int, Process] = {}

@@ -17,27 +17,29 @@ from sqlalchemy.orm import Session
 
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.needs import WAKING
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.opening import NotReady, opened
-from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
 from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, SettingsError, load
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
 
-SET_CLOCK_EVERY = 60.0  # seconds
-
 
 class EventRefused(Exception):
-    """An event that is refused. `reason` and `problems` say why, and hold none of its values."""
+    """An event that is refused. `reason` and `problems` say why, and hold none of its values.
+
+    There is at least one problem; one of the whole event has no column, and its text is the reason.
+    """
 
     def __init__(self, reason: str, problems: Iterable[FieldProblem] = ()) -> None:
         self.reason = reason
-        self.problems = tuple(problems)
-        found = "; ".join(f"{one.column}: {one.problem}" if one.column else one.problem for one in self.problems)
-        super().__init__(f"{reason}: {found}" if found else reason)
+        found = tuple(problems)
+        self.problems = found or (FieldProblem("", reason),)
+        texts = "; ".join(f"{one.column}: {one.problem}" if one.column else one.problem for one in found)
+        super().__init__(f"{reason}: {texts}" if texts else reason)
 
 
 def request_onboarding(
@@ -103,17 +105,9 @@ class _Here:
         self._wake_ups = WakeUps(settings)
         with ExitStack() as exits:
             # Opening writes nothing: on SQLite a write would wait for the caller's own transaction.
-            parts = exits.enter_context(opened(settings, prepare=Parts.set_clock))
-            self._set_clock = parts.set_clock
+            parts = exits.enter_context(opened(settings, prepare=Parts.keep_time))
             self.receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
             self._exits = exits.pop_all()
-        self._clock_set_at = monotonic()
-
-    def keep_time(self) -> None:
-        """Set the clock by the database's once a minute, as workers do."""
-        if monotonic() - self._clock_set_at > SET_CLOCK_EVERY:
-            self._clock_set_at = monotonic()
-            self._set_clock()
 
     def wake(self, due: Iterable[WakeUp]) -> None:
         """Wake the workers, without waiting for the broker."""
@@ -133,8 +127,7 @@ def _here() -> _Here:
     with _making:
         here = _processes.get(os.getpid())
         if here is None:
-            here = _processes[os.getpid()] = _Here(load())
-        here.keep_time()
+            here = _processes[os.getpid()] = _Here(load(needs=WAKING))
     return here
 
 

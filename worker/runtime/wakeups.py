@@ -15,7 +15,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.foundation.broker_faults import REFUSED
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, celery_settings
+from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class WakeUps:
         from celery import Celery
 
         app = Celery("onboarding", set_as_current=False)
-        app.add_defaults(lambda: celery_settings(self._settings))
+        configure(app, lambda: self._settings)
         return app
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:

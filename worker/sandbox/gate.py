@@ -59,7 +59,7 @@ class Gate:
     async def _handle(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         now = self._options.clock()
-        entry = self._log.open(endpoint.name, now)
+        entry = self._log.open(endpoint.name, now, body)
         call = Call(now, str(request.url), request.headers, request.match_info, request.query, body)
         if request.method != endpoint.method:
             answer = endpoint.refusal(405)

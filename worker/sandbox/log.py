@@ -9,12 +9,27 @@ from typing import Any, TextIO
 
 # A plain dict: one is made for every call, and becomes JSON only when the log is requested.
 Entry = dict[str, Any]
+BODIES = 10_000
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(entry, default=_body) + "\n"
+
+
+def _body(body: bytes) -> Any:
+    """A request's body: the JSON in it, or else its text."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
 
 
 class Log:
     """Entries in order of arrival. An entry whose `status` is None is still being answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bodies: int = BODIES) -> None:
+        """`bodies`: how many entries, the newest, keep the request's body. A long log would fill the memory."""
+        self._bodies = bodies
         self.entries: list[Entry] = []
         self._file: TextIO | None = None
 
@@ -22,8 +37,10 @@ class Log:
         """Write finished entries there as well. Only its owner may read the file: it holds tokens."""
         self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", 1, "utf-8")  # noqa: SIM115
 
-    def open(self, endpoint: str, at: datetime) -> Entry:
+    def open(self, endpoint: str, at: datetime, body: bytes = b"") -> Entry:
         """Add an entry for a call to a provider, before it is answered. `at` is aware UTC."""
+        if len(self.entries) >= self._bodies:
+            self.entries[-self._bodies]["request"] = None
         entry = {
             "n": len(self.entries) + 1,
             "at": at.isoformat(),
@@ -34,6 +51,7 @@ class Log:
             "client": None,
             "reference": None,
             "token": None,
+            "request": body or None,
         }
         self.entries.append(entry)
         return entry
@@ -47,14 +65,14 @@ class Log:
     def done(self, entry: Entry) -> None:
         """The entry is complete."""
         if self._file is not None:
-            self._file.write(json.dumps(entry) + "\n")
+            self._file.write(_line(entry))
 
     def lines(self, endpoint: str | None = None) -> Iterator[str]:
         """JSON lines, of one endpoint or of all."""
         # A copy, because more calls arrive while a long log is sent.
         for entry in list(self.entries):
             if endpoint is None or entry["endpoint"] == endpoint:
-                yield json.dumps(entry) + "\n"
+                yield _line(entry)
 
     def reset(self) -> None:
         self.entries.clear()

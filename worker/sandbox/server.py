@@ -9,7 +9,7 @@ from worker.sandbox.endpoints.frankieone import IndividualToken
 from worker.sandbox.endpoints.frankieone_v1 import IdvalidateToken
 from worker.sandbox.endpoints.idenfy import KycListing, KycToken, Partner
 from worker.sandbox.endpoints.idenfy_kyb import KybToken
-from worker.sandbox.endpoints.twilio import ListTexts, SendText
+from worker.sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
 from worker.sandbox.gate import Gate
 from worker.sandbox.log import Entry, Log
 from worker.sandbox.mailbox import Mailbox
@@ -49,7 +49,7 @@ class Sandbox:
             IndividualToken(self.options),
         ]
         self.texts = Texts()
-        self._endpoints += [SendText(self.options, self.texts), ListTexts(self.options, self.texts)]
+        self._endpoints += [kind(self.options, self.texts) for kind in (SendText, ListTexts, FetchAccount)]
         self._pages = Pages(
             self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
         )

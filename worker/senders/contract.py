@@ -40,6 +40,13 @@ class Sender(Protocol):
     def repeatable(self) -> bool:
         """True if a message with an unknown outcome may be sent again (email: under the same Message-ID)."""
 
+    async def preflight(self) -> Problem | None:
+        """Log in and hand nothing over, within the sender's own time-out. Costs nothing.
+
+        Returns the Problem that each message would have: refused credentials, or a server that cannot be reached. None:
+        the sender answers, or its answer says nothing about messages.
+        """
+
     async def send(self, message: Message) -> Receipt | Problem:
         """Hand the message over within the sender's own time-out. A refusal gives a Problem, never an exception."""
 

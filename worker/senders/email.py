@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,12 +18,13 @@ from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDis
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
-from worker.senders.smtp_answers import Phase, broken, refused
+from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
 
 Tls = Literal["plain", "starttls", "tls"]
 # Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
 IDLE_SECONDS = 30.0
 QUIT_SECONDS = 2.0
+PREFLIGHT_SECONDS = 10.0  # the work of a whole process waits for it
 QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
 
 
@@ -50,7 +51,8 @@ class EmailSender(NoLookUp):
 
     `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
     whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
-    `hold_unknown`: do not repeat a message with an unknown outcome. `now` dates the messages.
+    `hold_unknown`: do not repeat a message with an unknown outcome. `now` dates the messages. `login_from` says where
+    the log-in comes from, for people: a key of the configuration, an environment variable.
     Raises ValueError if `from_` is not an address.
     """
 
@@ -70,6 +72,7 @@ class EmailSender(NoLookUp):
         connections: int = 4,
         hold_unknown: bool = False,
         tls_context: ssl.SSLContext | None = None,
+        login_from: str = "",
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._username, self._password = username, password
@@ -79,12 +82,35 @@ class EmailSender(NoLookUp):
         self._places = asyncio.Semaphore(connections)
         self._hold_unknown = hold_unknown
         self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
+        self._login_from = login_from
         self._idle: list[_Connection] = []
         self._closed = False
 
     def repeatable(self) -> bool:
         """Every repeat carries the same Message-ID, by which mailboxes and mail programs recognise a repeat."""
         return not self._hold_unknown
+
+    async def preflight(self) -> Problem | None:
+        """Connect, log in, and keep the connection for the first message."""
+        progress, client = _Progress(), self._client()
+        try:
+            async with asyncio.timeout(min(self._timeout, PREFLIGHT_SECONDS)):
+                await self._open(client, progress)
+                code, text = await client.execute_command(b"NOOP")
+                if 400 <= code < 500:  # a server without NOOP has accepted the log-in all the same
+                    raise SMTPResponseException(code, text)
+        except TimeoutError:
+            problem = self._placed(broken(progress.phase, "timed out"), progress.phase)
+        except (SMTPException, OSError) as error:
+            problem = self._problem(error, progress.phase, (self._username,))
+        else:
+            if self._closed:
+                client.close()
+            else:
+                self._idle.append(_Connection(client, asyncio.get_running_loop().time()))
+            return None
+        client.close()
+        return problem
 
     async def send(self, message: Message) -> Receipt | Problem:
         """Hand the message over. The receipt's reference is the relay's queue id, if the relay names one."""
@@ -97,7 +123,7 @@ class EmailSender(NoLookUp):
             async with asyncio.timeout(self._timeout), self._places:
                 return await self._hand_over(to, body, progress)
         except TimeoutError:
-            return broken(progress.phase, "timed out")
+            return self._placed(broken(progress.phase, "timed out"), progress.phase)
 
     async def close(self) -> None:
         """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""
@@ -138,18 +164,35 @@ class EmailSender(NoLookUp):
             spoken = 400 <= error.code <= 599 and error.code != 421
             keep = spoken and progress.phase in (Phase.RCPT, Phase.DATA, Phase.END)
             reset = progress.phase is not Phase.END
-            personal = (to.address, self._username)
-            return refused(progress.phase, error.code, error.message, personal=personal, utf8=to.utf8)
-        except _NotOffered as error:
-            return Problem(Kind.AUTH, f"SMTP {error.message} at {progress.phase.value}")
+            return self._problem(error, progress.phase, (to.address, self._username), utf8=to.utf8)
         except (SMTPException, OSError) as error:
-            return broken(progress.phase, _failure(error))
+            return self._problem(error, progress.phase, (to.address, self._username))
         finally:  # also if cancelled: a late reply must not be read as the reply to the next message
             if keep and client.is_connected and not self._closed:
                 self._idle.append(_Connection(client, asyncio.get_running_loop().time(), reset))
             else:
                 client.close()
         return receipt
+
+    def _problem(
+        self, error: SMTPException | OSError, phase: Phase, personal: tuple[str, ...], *, utf8: bool = False
+    ) -> Problem:
+        """The Problem of a failure in this phase. Its detail shows none of the `personal` values."""
+        if isinstance(error, SMTPResponseException):
+            problem = refused(phase, error.code, error.message, personal=personal, utf8=utf8)
+        elif isinstance(error, _NotOffered):
+            problem = Problem(Kind.AUTH, f"SMTP {error.message} at {phase.value}")
+        else:
+            problem = broken(phase, _failure(error))
+        return self._placed(problem, phase)
+
+    def _placed(self, problem: Problem, phase: Phase) -> Problem:
+        """The Problem with the server, and with what to correct, if it is about the server and not about a message."""
+        if phase not in CONNECTING:
+            return problem
+        login = phase is Phase.AUTH and problem.kind is Kind.AUTH and self._login_from
+        correct = f"; correct the user or the password in {self._login_from}" if login else ""
+        return replace(problem, detail=f"{self._host}:{self._port}: {problem.detail}{correct}")
 
     async def _open(self, client: SMTP, progress: _Progress) -> None:
         progress.phase = Phase.CONNECT

@@ -13,7 +13,7 @@ class FakeSender:
 
     `messages` has the accepted messages; a message that got a Problem is in `refused`. `found` has the results of the
     look-ups in order, and after them they find nothing; None: it has no look-up. `asked` has the links that look-ups
-    were made for.
+    were made for. `preflights` are the results of log-ins, and then all are accepted; `logins` counts them.
     """
 
     def __init__(
@@ -22,6 +22,7 @@ class FakeSender:
         *,
         hold_unknown: bool = False,
         found: Iterable[Receipt | Nothing | Unmatched | Problem] | None = None,
+        preflights: Iterable[Problem | None] = (),
     ) -> None:
         self.messages: list[Message] = []
         self.refused: list[Message] = []
@@ -30,9 +31,15 @@ class FakeSender:
         self._hold_unknown = hold_unknown
         self._found = None if found is None else iter(found)
         self.asked: list[str] = []
+        self._preflights = iter(preflights)
+        self.logins = 0
 
     def repeatable(self) -> bool:
         return not self._hold_unknown
+
+    async def preflight(self) -> Problem | None:
+        self.logins += 1
+        return next(self._preflights, None)
 
     async def send(self, message: Message) -> Receipt | Problem:
         answer = next(self._answers, None) or Receipt(f"fake-{len(self.messages) + 1}")

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.senders.contract import Message, Receipt
-from worker.senders.twilio_answers import Sought, broken, read, read_list
+from worker.senders.twilio_answers import Sought, broken, read, read_account, read_list
 
 Read = TypeVar("Read")
 SERVICE = "MG"  # a messaging service's sid begins with it
@@ -41,7 +41,8 @@ class TwilioSender:
 
     `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is the address for Twilio's
     delivery callbacks, "" for none. `now` is the time of reading answers. Twilio has no idempotency key, so a message
-    with an unknown outcome is repeated only with `repeat_unknown`, and the customer may get it twice.
+    with an unknown outcome is repeated only with `repeat_unknown`, and the customer may get it twice. `login_from` says
+    where the log-in comes from, for people.
     """
 
     def __init__(
@@ -56,10 +57,13 @@ class TwilioSender:
         timeout: timedelta = timedelta(seconds=10),
         callback: str = "",
         repeat_unknown: bool = False,
+        login_from: str = "",
     ) -> None:
         self._http = http
         self._account, self._token = account, token
-        self._url = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json"
+        self._account_url = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}"
+        self._url = f"{self._account_url}/Messages.json"
+        self._login_from = login_from
         self._from = {"MessagingServiceSid" if _is_service(from_) else "From": from_}
         self._callback = {"StatusCallback": callback} if callback else {}
         self._now = now
@@ -69,6 +73,17 @@ class TwilioSender:
     def repeatable(self) -> bool:
         """True only if the configuration prefers two messages to none: Twilio accepts the same message twice."""
         return self._repeat_unknown
+
+    async def preflight(self) -> Problem | None:
+        """Fetch the account: it needs the same log-in as a text, and is free."""
+        url = f"{self._account_url}.json"
+
+        def read_it(answer: HttpAnswer) -> Problem | None:
+            return read_account(answer, now=self._now())
+
+        found: Problem | None = await self._ask(lambda token: HttpRequest("GET", url, self._headers(token)), read_it)
+        # Without an answer the account may still be well: only a server that cannot be reached keeps texts back.
+        return found if found is None or found.unreachable or found.kind is Kind.AUTH else None
 
     async def send(self, message: Message) -> Receipt | Problem:
         """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
@@ -121,7 +136,16 @@ class TwilioSender:
         self, request: HttpRequest, read: Callable[[HttpAnswer], Read | Problem], within: timedelta
     ) -> Read | Problem:
         answer = await self._http.call(request, timeout=within)
-        return broken(answer) if isinstance(answer, Broken) else read(answer)
+        result = broken(answer) if isinstance(answer, Broken) else read(answer)
+        return self._placed(result) if isinstance(result, Problem) else result
+
+    def _placed(self, problem: Problem) -> Problem:
+        """The Problem with the server, and with what to correct, if it is not about one message."""
+        if problem.unreachable:
+            return replace(problem, detail=f"{urlsplit(self._account_url).netloc}: {problem.detail}")
+        if problem.status == 401 and self._login_from:
+            return replace(problem, detail=f"{problem.detail}; correct {self._login_from}")
+        return problem
 
     def _request(self, message: Message, token: str) -> HttpRequest:
         fields = {"To": message.to, **self._from, "Body": message.text, **self._callback}

@@ -34,6 +34,7 @@ CREDENTIALS = frozenset({530, 534, 535, 538})
 OURS = frozenset({Phase.GREETING, Phase.TLS, Phase.AUTH, Phase.MAIL})
 # A failure in these phases is not about the message.
 BEFORE_MESSAGE = frozenset({Phase.WAIT, Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH})
+CONNECTING = BEFORE_MESSAGE - {Phase.WAIT}  # the server's address and the log-in are what to look at
 THEIRS = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END})
 # RFC 3463's codes about the recipient and its mailbox. 5.1.7 and 5.1.8 are about the sender; 5.7.x about permissions.
 GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})

@@ -72,6 +72,21 @@ def read(answer: HttpAnswer, *, to: str, now: datetime) -> Receipt | Problem:
     return Receipt(sid)
 
 
+def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
+    """The Problem if Twilio refuses the log-in (401, 403) or has no such account (404). Never raises on its bytes.
+
+    Any other answer says nothing about texts: the page of the account may be overloaded while texts go out.
+    """
+    if answer.status not in (401, 403, 404):
+        return None
+    try:
+        body = json_object(answer.body)
+    except BadAnswer:
+        body = {}
+    text = body.get("message")
+    return replace(_problem(answer, body, text if isinstance(text, str) else "", to="", now=now), kind=Kind.AUTH)
+
+
 @dataclass(frozen=True, repr=False)
 class Sought:
     """The message that Twilio may have accepted. `service` is the messaging service of its sender, "" for a number."""
@@ -146,7 +161,7 @@ def _problem(answer: HttpAnswer, body: Any, text: str, *, to: str, now: datetime
     number = body.get("code")
     code = number if isinstance(number, int) and not isinstance(number, bool) else None
     kind = KINDS[code] if code in KINDS else _kind_of_status(answer.status)
-    wait = retry_after(answer.headers, now) if kind is Kind.RATE_LIMITED else None
+    wait = retry_after(answer.headers, now, longest=DAILY_CAP_WAIT) if kind is Kind.RATE_LIMITED else None
     if code == DAILY_CAP:
         wait = wait or DAILY_CAP_WAIT
     masked = mask(text, (to, to.removeprefix("+")))

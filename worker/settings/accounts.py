@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from worker.settings.addresses import base_url, is_host, web_url
 from worker.settings.durations import parse_duration
 from worker.settings.values import (
+    Cost,
     Credential,
     Duration,
     Host,
@@ -29,7 +30,9 @@ from worker.settings.values import (
 
 IDENFY = ("idenfy-kyc", "idenfy-kyb")
 FRANKIEONE = ("frankieone-v1", "frankieone-v2")
-PLACEHOLDERS = ("token", "customer_id", "reference")
+PLACEHOLDERS = ("token", "customer_id", "reference", "provider", "digits")
+OWN = {"token", "customer_id", "reference"}  # a link with one of these is the customer's own
+VENDOR_PLACEHOLDER = re.compile(r"vendor\.[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,12 @@ def _link(value: str) -> str:
     except ValueError:
         raise ValueError(f"{expected}: a brace is not closed") from None
     names = [name for _, name, _, _ in pieces if name is not None]
-    if any(name not in PLACEHOLDERS for name in names) or any(form or turn for _, _, form, turn in pieces):
-        raise ValueError("the only placeholders are {token}, {customer_id} and {reference}")
-    if not names:
+    known = all(name in PLACEHOLDERS or VENDOR_PLACEHOLDER.fullmatch(name) for name in names)
+    if not known or any(form or turn for _, _, form, turn in pieces):
+        raise ValueError(
+            "the only placeholders are {token}, {customer_id}, {reference}, {provider}, {digits} and {vendor.NAME}"
+        )
+    if OWN.isdisjoint(names):
         raise ValueError(f"{expected}: without {{token}} all customers would get the same link")
     parts = web_url(value.replace("{{", "").replace("}}", ""), expected)
     if "{" in parts.netloc:
@@ -117,7 +123,16 @@ class Account(Section):
         50, ge=1, le=10_000, description="The most calls in flight at once, over all workers together."
     )
     credits: Whole | None = Field(
-        None, ge=0, description="The most calls that cost a credit.", json_schema_extra={"default": "no cap"}
+        None,
+        ge=0,
+        description="The most calls that cost a credit. Calls are counted without a cap too: a cap that you set later"
+        " covers them.",
+        json_schema_extra={"default": "no cap"},
+    )
+    price: Cost | None = Field(
+        None,
+        description='What one session costs, such as "0.90 EUR": `check` then gives amounts.',
+        json_schema_extra={"default": "not given"},
     )
     budget: Text = Field(
         "",
@@ -128,6 +143,11 @@ class Account(Section):
         "reconcile",
         description="What to do about a call with an unknown outcome: ask the provider (reconcile), hold the row for a"
         " person (hold), or call again (repeat).",
+    )
+    on_orphan: Literal["wait", "hold"] = Field(
+        "wait",
+        description="What to do about a session whose token was lost with its answer: wait until it has ended, and ask"
+        " for another (wait), or hold the row for a person (hold).",
     )
     lifetime: Duration | None = Field(
         None,
@@ -161,8 +181,10 @@ class Account(Section):
     )
     link: Link | None = Field(
         None,
-        description="The link to send, with the placeholders {token}, {customer_id} and {reference}; their values are"
-        " quoted. Used instead of the provider's own link; needed for FrankieOne, which documents none.",
+        description="The link to send, with the placeholders {token}, {customer_id} and {reference}, and what the"
+        " answer has of {provider} (FrankieOne's vendor), {vendor.NAME} (one of its vendorParameters) and {digits}"
+        " (iDenfy's digit string); their values are quoted. Used instead of the provider's own link; needed for"
+        " FrankieOne, which documents none.",
         json_schema_extra={"default": "the provider's own"},
     )
     link_hosts: tuple[Host, ...] = Field(

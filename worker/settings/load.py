@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from worker.domain.model.needs import EVERYTHING, Needs
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
@@ -36,17 +37,18 @@ STAND_INS: dict[tuple[type[Section], str], Any] = {
 Model = TypeVar("Model", bound=Section)
 
 
-def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, needs: Needs = EVERYTHING) -> Settings:
     """Read the configuration: `path`, else $ONBOARDING_CONFIG, else ./onboarding.toml.
 
-    Raises SettingsError with one line for each problem, with its key and without its value.
+    A reference that is not of `needs` may have no value; it is a problem only where its value is used. Raises
+    SettingsError with one line for each problem, with its key and without its value.
     """
     file = Path(path or environ.get(VARIABLE) or FILE).absolute()
     tree = _parse(file)
     findings = Findings(apply_overrides(tree, Settings, environ))
     if tree.get("encryption", {}) == {}:
         tree["encryption"] = {"keys": [DEFAULT_KEY]}
-    tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings))
+    tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings, needs))
     return _check(tree, file, findings)
 
 
@@ -81,9 +83,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     routes = _routes(tree, list(given), context, findings)
     subscribers = _subscribers(tree, context, findings)
 
-    lease = parts["worker"].lease if parts["worker"] else None
     for account in accounts.values():
-        rules.check_account(account, lease, findings)
+        rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), findings)
     if parts["web"]:
         rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
@@ -107,6 +108,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             **parts,
             "path": file,
             "warnings": findings.warnings,
+            "sources": {".".join(map(str, path)): source for path, source in findings.references.items()}
+            | {".".join(map(str, path)): variable for path, variable in findings.origins.items()},
             "accounts": accounts,
             "routes": tuple(routes.values()),
             "subscribers": subscribers,

@@ -1,13 +1,16 @@
 """The whole configuration, section by section. A test checks that docs/configuration.md has the same keys."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from worker.domain.contact.address_cap import AddressCap
 from worker.domain.model.endings import RetryPolicy
 from worker.settings.accounts import Account
+from worker.settings.brand import BrandSection
 from worker.settings.outside import Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column
 from worker.settings.secrets import Secret
@@ -16,13 +19,16 @@ from worker.settings.values import (
     BaseUrl,
     BrokerUrl,
     DatabaseUrl,
+    DatesForm,
     Directory,
     Duration,
     EncryptionKey,
     Locale,
+    PerAddress,
     Quiet,
     Section,
     Shown,
+    Text,
     Whole,
     ZoneName,
 )
@@ -104,8 +110,16 @@ class Invitations(Section):
     messages_per_customer: Whole = Field(
         6, ge=1, le=100, description="The most messages to one customer, over all channels together."
     )
+    messages_per_address: PerAddress = Field(
+        AddressCap(6, timedelta(days=7)),
+        description='The most messages to one address in any such time, over all customers, lists and events; "off".'
+        " No session is opened for a row whose addresses have had theirs; the row waits.",
+    )
     timezone: ZoneName = Field(
-        "UTC", description="The time zone of customers without a known time zone, phone or country, for quiet hours."
+        "UTC",
+        description="The time zone of customers without a known time zone, phone or country: for quiet hours, and for"
+        " the times in messages. The times in messages are in this zone too if a customer's country has several"
+        " clocks.",
     )
     pause_over: Whole = Field(
         10,
@@ -139,11 +153,12 @@ class Links(Section):
 
     mode: Literal["provider", "stable"] = Field(
         "provider",
-        description="The provider's link, or our own link, which survives reissues (not in this release yet).",
+        description='The provider\'s link. "stable", our own link that survives reissues, is refused: not in this'
+        " release.",
     )
     base_url: BaseUrl | None = Field(
         None,
-        description="The public address of `onboard web`: for stable links, and for Twilio's delivery callbacks.",
+        description="The public address of `onboard web`, for Twilio's delivery callbacks.",
     )
 
 
@@ -207,6 +222,12 @@ class Import(Section):
     columns: Annotated[dict[str, str], BeforeValidator(_columns), Shown("table")] = Field(
         default_factory=dict, description="The list's column names and ours: THEIRS = OURS."
     )
+    ignore: tuple[Text, ...] = Field((), description="Columns of the list to leave out.")
+    dates: DatesForm | None = Field(
+        None,
+        description="The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
+        json_schema_extra={"default": "YYYY-MM-DD"},
+    )
 
 
 class Settings(Section):
@@ -214,6 +235,8 @@ class Settings(Section):
 
     path: Path = Field(json_schema_extra={"resolved": True})
     warnings: tuple[str, ...] = Field((), json_schema_extra={"resolved": True})
+    # The keys whose values came from elsewhere, each with where from: "the environment variable SMTP_URL".
+    sources: Mapping[str, str] = Field({}, json_schema_extra={"resolved": True})
     database: Database
     broker: Broker
     encryption: Encryption
@@ -223,6 +246,7 @@ class Settings(Section):
     email: Email | None = None
     sms: Sms | None = None
     invitations: Invitations
+    brand: BrandSection | None = None
     reissue: Reissue
     links: Links
     bus: Bus | None = None

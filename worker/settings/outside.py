@@ -78,12 +78,12 @@ class Web(Section):
     bind: Bind = Field(
         "127.0.0.1:8080",
         description="Where to listen. An address other than loopback needs credentials that requests are checked with:"
-        " `users`, `event_keys`, or the keys of webhooks and callbacks.",
+        " `event_keys`, or the keys of webhooks and callbacks.",
     )
     users: Users = Field(
         default_factory=dict,
-        description='Users of a dashboard, which this release does not have yet: { file = "users.toml" } with a line'
-        ' `name = "password"` for each user, or a table of secrets.',
+        description="Users of a dashboard, which is not in this release: `web` and `up` refuse it, and other commands"
+        ' warn. { file = "users.toml" } with a line `name = "password"` for each user, or a table of secrets.',
         json_schema_extra={"default": "none"},
     )
     event_keys: tuple[Credential, ...] = Field(

@@ -30,6 +30,7 @@ class Findings:
     origins: Mapping[Path, str] = field(
         default_factory=dict
     )  # the keys that the environment has set, each with its variable
+    references: dict[Path, str] = field(default_factory=dict)  # the keys that were resolved, each with where from
     problems: list[tuple[Path, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     explained: set[Path] = field(default_factory=set)
@@ -44,13 +45,13 @@ class Findings:
             self.problem(path, message)
 
     def warn(self, path: Path, message: str) -> None:
-        self.warnings.append(self._line(path, message))
+        self.warnings.append(self.line_of(path, message))
 
     @property
     def lines(self) -> list[str]:
-        return [self._line(path, message) for path, message in self.problems]
+        return [self.line_of(path, message) for path, message in self.problems]
 
-    def _line(self, path: Path, message: str) -> str:
+    def line_of(self, path: Path, message: str) -> str:
         variable = next((name for set_path, name in self.origins.items() if path[: len(set_path)] == set_path), None)
         line = f"{show_path(path)}: {message}" + (f" (set by {variable})" if variable else "")
         # Keys are foreign text: a line break or an escape code in a key must not reach a terminal.

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from worker.domain.model.needs import Needs, is_needed
 from worker.settings.problems import Findings, Path, nearest
-from worker.settings.secrets import Referenced
-from worker.settings.shape import Tables, is_mapping, keys_of, tables_of
+from worker.settings.secrets import Missing, Referenced
+from worker.settings.shape import Tables, is_lazy, is_mapping, keys_of, tables_of
 from worker.settings.users import WholeValue
 from worker.settings.values import Section
 
@@ -33,12 +34,12 @@ def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader"
             # A parameter may have the name `file`: only its values are references, not the table itself.
             whole = any(isinstance(mark, WholeValue) for mark in keys[name].metadata)
             table[name] = (
-                reader.read(value, here)
+                reader.read(value, here, may_be_missing=is_lazy(keys[name]))
                 if whole
                 else {key: reader.read(item, (*here, key)) for key, item in value.items()}
             )
         else:
-            table[name] = reader.read(value, here)
+            table[name] = reader.read(value, here, may_be_missing=is_lazy(keys[name]))
     return table
 
 
@@ -53,12 +54,13 @@ def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> An
 
 
 class Reader:
-    """Resolves references. Relative file paths start from `directory`."""
+    """Resolves references. Relative file paths start from `directory`. `needs`: what must have a value."""
 
-    def __init__(self, environ: Mapping[str, str], directory: FilePath, findings: Findings) -> None:
+    def __init__(self, environ: Mapping[str, str], directory: FilePath, findings: Findings, needs: Needs) -> None:
         self._environ = environ
         self._directory = directory
         self._findings = findings
+        self._needs = needs
 
     def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
         meant = nearest(name, keys)
@@ -69,43 +71,55 @@ class Reader:
         if meant not in given:  # the missing key and the unknown key are one mistake
             self._findings.explained.add((*path, meant))
 
-    def read(self, value: Any, path: Path) -> Any:
-        """The value with every reference in it resolved."""
+    def read(self, value: Any, path: Path, *, may_be_missing: bool = False) -> Any:
+        """The value with every reference in it resolved. `may_be_missing`: its type takes `Missing`."""
         match value:
             case {"env": str(name)} if len(value) == 1:
-                return self._from_environment(name, path)
+                return self._resolved(self._from_environment(name, path), value, path, may_be_missing)
             case {"file": str(name)} if len(value) == 1:
-                return self._from_file(name, path)
+                return self._resolved(self._from_file(name), value, path, may_be_missing)
             case dict():
-                return {key: self.read(item, (*path, key)) for key, item in value.items()}
+                return {
+                    key: self.read(item, (*path, key), may_be_missing=may_be_missing) for key, item in value.items()
+                }
             case list():
-                return [self.read(item, (*path, index)) for index, item in enumerate(value)]
+                return [
+                    self.read(item, (*path, index), may_be_missing=may_be_missing) for index, item in enumerate(value)
+                ]
         return value
 
-    def _from_environment(self, name: str, path: Path) -> Any:
+    def _resolved(
+        self, found: Referenced | str, value: dict[str, str], path: Path, may_be_missing: bool
+    ) -> Referenced | Missing | Unresolved:
+        """The value, or what replaces it. `found`: the value, or the problem as a plain text."""
+        for kind, name in value.items():
+            self._findings.references[path] = f"the {'environment variable' if kind == 'env' else kind} {_name(name)}"
+        if isinstance(found, Referenced):
+            return found
+        if may_be_missing and not is_needed(path, self._needs):
+            return Missing(repr(value), self._findings.line_of(path, found))
+        self._findings.problem(path, found)
+        return Unresolved()
+
+    def _from_environment(self, name: str, path: Path) -> Referenced | str:
         text = self._environ.get(name)
         if text:
             return Referenced(text)
         state = "is empty" if text is not None else "is not set"
         hint = "; `onboard keys new` prints a new key" if path[0] == "encryption" else ""
-        self._findings.problem(path, f"the environment variable {_name(name)} {state}{hint}")
-        return Unresolved()
+        return f"the environment variable {_name(name)} {state}{hint}"
 
-    def _from_file(self, name: str, path: Path) -> Any:
+    def _from_file(self, name: str) -> Referenced | str:
         shown = _name(name)
         try:
             value = Referenced.from_file(self._directory / name)
         except FileNotFoundError:
-            self._findings.problem(path, f"no file {shown} (a relative path starts from the configuration's directory)")
+            return f"no file {shown} (a relative path starts from the configuration's directory)"
         except OSError as error:
-            self._findings.problem(path, f"the file {shown} cannot be read: {error.strerror or 'unknown reason'}")
+            return f"the file {shown} cannot be read: {error.strerror or 'unknown reason'}"
         except ValueError as error:
-            self._findings.problem(path, f"the file {shown} {error}" if "\0" not in name else f"no file {shown}")
-        else:
-            if value:
-                return value
-            self._findings.problem(path, f"the file {shown} is empty")
-        return Unresolved()
+            return f"the file {shown} {error}" if "\0" not in name else f"no file {shown}"
+        return value or f"the file {shown} is empty"
 
 
 def _expected(keys: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from worker.domain.contact.address_cap import AddressCap
 from worker.domain.limits.rate_limits import Limit
 from worker.settings.durations import show_duration
 from worker.settings.model import Settings
@@ -89,6 +90,8 @@ def _value(value: Any) -> str:
             return f'`"{show_duration(value)}"`'
         case tuple():
             return "`[" + ", ".join(_value(item).strip("`") for item in value) + "]`"
+        case AddressCap():
+            return f'`"{value.messages} / {show_duration(value.period)}"`'
         case Limit() | str():
             return f'`"{value}"`'
     return f"`{value}`"

@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from worker.domain.contact.quiet_hours import apart
-from worker.domain.model.sessions import default_floor
+from worker.domain.model.lifetimes import lifetime_of
+from worker.domain.model.sessions import default_floor, never_fresh
 from worker.settings.accounts import FRANKIEONE, IDENFY, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.durations import show_duration
@@ -40,10 +41,12 @@ SHORT = timedelta(seconds=60)
 LONGEST_QUIET = timedelta(hours=20)
 CHANNELS = ("email", "sms")
 NO_CREDENTIALS = (
-    "an address other than loopback needs credentials to check requests with: `users` or `event_keys` in [web], an"
-    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in"
-    " [links]"
+    "an address other than loopback needs credentials to check requests with: `event_keys` in [web], an account's"
+    " `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in [links]"
 )
+# What the configuration may ask for and this release cannot do.
+NO_USERS = "not in this release: there is no dashboard, and users can do nothing; leave it out"
+NO_STABLE_LINKS = 'not in this release: "stable"; leave it out, and the provider\'s links are sent'
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
@@ -61,15 +64,13 @@ def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings)
         findings.warn(("accounts", name, "lifetime"), "not used: FrankieOne's vendor decides how long a session lives")
 
 
-def check_account(account: Account, lease: timedelta | None, findings: Findings) -> None:
+def check_account(account: Account, findings: Findings) -> None:
     path = ("accounts", account.name)
     if account.lifetime is not None:
         if account.lifetime % timedelta(seconds=1):
             findings.consequence((*path, "lifetime"), "expected whole seconds")
         if account.lifetime < SHORT:
             findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire before they arrive')
-    if lease is not None and account.timeout >= lease:
-        findings.warn((*path, "timeout"), "not below worker.lease: the lease of a row may end during its call")
 
 
 def check_routes(
@@ -82,8 +83,8 @@ def check_routes(
         for position, name in enumerate(route.accounts):
             if names and name not in names:  # with no account at all, only that mistake is reported
                 findings.consequence((*path, "accounts", position), f"no such account{suggestion(name, names)}")
-            lifetime = accounts[name].lifetime if name in accounts else None
-            if route.freshness is not None and lifetime is not None and route.freshness >= lifetime:
+            lifetime = lifetime_of(accounts[name]) if name in accounts else None
+            if route.freshness is not None and lifetime is not None and never_fresh(route.freshness, lifetime=lifetime):
                 findings.consequence(
                     (*path, "freshness"),
                     f'expected less than "{show_duration(lifetime)}", the lifetime of accounts.{name}:'
@@ -103,6 +104,8 @@ def check_web(
     sms: Sms | None,
     findings: Findings,
 ) -> None:
+    if web.users:
+        findings.warn(("web", "users"), NO_USERS)  # refused where it would count: by `web` and `up`
     if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, sms):
         findings.consequence(("web", "bind"), NO_CREDENTIALS)
 
@@ -113,8 +116,7 @@ def has_credentials(
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake."""
     return bool(
-        web.users
-        or web.event_keys
+        web.event_keys
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and email.callback_keys)
         or (sms and links and links.base_url)
@@ -122,13 +124,13 @@ def has_credentials(
 
 
 def check_links(links: Links, findings: Findings) -> None:
-    if links.mode == "stable" and links.base_url is None:
-        findings.consequence(
-            ("links", "base_url"), "missing, and needed for stable links: the public address of `onboard web`"
-        )
+    if links.mode == "stable":
+        findings.consequence(("links", "mode"), NO_STABLE_LINKS)
 
 
 def check_email(email: Email, findings: Findings) -> None:
+    if email.lacks("url"):
+        return
     server = email.server
     if server.password is not None and server.tls == "plain" and not is_loopback(server.host):
         findings.warn(("email", "url"), "the password is sent unencrypted: use smtp+starttls:// or smtps://")
@@ -149,7 +151,7 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
         return
     gap = apart(*invitations.quiet_hours.values())
     for account in accounts.values():
-        lifetime = account.lifetime
+        lifetime = lifetime_of(account)
         if lifetime is not None and lifetime - default_floor(lifetime) < gap:
             findings.warn(
                 ("invitations", "quiet_hours"),

@@ -1,11 +1,14 @@
 """Secrets: their sources, and the type that never shows them."""
 
 import hmac
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+from worker.settings.problems import SettingsError
 
 HOW = 'write { env = "NAME" } or { file = "PATH" }'
 MOST_BYTES = 1_000_000
@@ -32,17 +35,37 @@ class Referenced(str):
         return value
 
 
+@dataclass(frozen=True)
+class Missing:
+    """Replaces a reference that has no value here and that the command does not need. `line` is its problem.
+
+    Two are equal if they name the same variable or file, whatever key they are at.
+    """
+
+    reference: str
+    line: str = field(compare=False)
+
+
 class Secret:
     """A value that no repr, log or error shows. Only `reveal` returns it."""
 
-    __slots__ = ("_file", "_value")
+    __slots__ = ("_file", "_missing", "_value")
     __hash__ = None  # type: ignore[assignment]  # its value may change with `reload`
 
-    def __init__(self, value: str, *, file: Path | None = None) -> None:
+    def __init__(self, value: str, *, file: Path | None = None, missing: Missing | None = None) -> None:
         self._value = value
         self._file = file
+        self._missing = missing
+
+    @property
+    def is_missing(self) -> bool:
+        """True if its reference has no value here: `reveal` raises."""
+        return self._missing is not None
 
     def reveal(self) -> str:
+        """The value. Raises SettingsError for a value that is missing, because the command did not ask for it."""
+        if self._missing is not None:
+            raise SettingsError([self._missing.line])
         return self._value
 
     def reload(self) -> bool:
@@ -65,6 +88,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
+        if self._missing or other._missing:
+            return self._missing == other._missing  # the same variable or file has the same value
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
     def __repr__(self) -> str:
@@ -88,6 +113,8 @@ class Secret:
         """The secret in a resolved value of the configuration. Raises ValueError, which shows no part of the value."""
         if isinstance(given, Secret):
             return given
+        if isinstance(given, Missing):
+            return cls("", missing=given)
         if isinstance(given, Referenced):
             return cls(str(given), file=given.file)
         if isinstance(given, str):

@@ -11,6 +11,8 @@ from worker.settings.addresses import SmtpServer
 from worker.settings.secrets import Secret
 from worker.settings.values import (
     BaseUrl,
+    Cost,
+    Country,
     Credential,
     Credentials,
     Duration,
@@ -43,6 +45,11 @@ class Email(Section):
     from_: Sender = Field(alias="from", description="The sender of the invitations.")
     limits: tuple[Rate, ...] = Field(
         (), description="Messages are spaced so that none of these limits is ever exceeded."
+    )
+    price: Cost | None = Field(
+        None,
+        description='What one email costs, such as "0.05 EUR": `check` then gives amounts.',
+        json_schema_extra={"default": "not given"},
     )
     on_unknown: Literal["repeat", "hold"] = Field(
         "repeat",
@@ -104,6 +111,16 @@ class Sms(Section):
     limits: tuple[Rate, ...] = Field(
         (Limit.parse("1/second"),),
         description="Messages are spaced so that none of these limits is ever exceeded, for each `from`.",
+    )
+    countries: Annotated[tuple[Country, ...], Field(min_length=1)] | None = Field(
+        None,
+        description='The countries that text messages may go to, such as ["LT", "LV"].',
+        json_schema_extra={"default": "all"},
+    )
+    price: Cost | None = Field(
+        None,
+        description='What one text costs, such as "0.05 EUR": `check` then gives amounts.',
+        json_schema_extra={"default": "not given"},
     )
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
         "reconcile",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from worker.settings.values import Section
+from worker.settings.values import Lazy, Section, holds_secrets
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ def is_mapping(annotation: Any) -> bool:
 
 def is_list(annotation: Any) -> bool:
     return get_origin(bare(annotation)) is tuple
+
+
+def is_lazy(key: FieldInfo) -> bool:
+    """True if the key's value may be missing until it is used: a secret, or a URL that may hold one."""
+    return any(isinstance(mark, Lazy) for mark in key.metadata) or holds_secrets(key.annotation)
 
 
 def is_text(annotation: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from worker.settings.secrets import HOW, Referenced, Secret
+from worker.settings.secrets import HOW, Missing, Referenced, Secret
 from worker.settings.values import Shown
 
 EXPECTED = 'expected { file = "PATH" } of a TOML file with a line `name = "password"` for each user'
@@ -16,6 +16,8 @@ class WholeValue:
 
 
 def _users(given: Any) -> dict[str, Secret]:
+    if isinstance(given, Missing):
+        return {"": Secret.accept(given)}
     table = _parse(given) if isinstance(given, Referenced) else given
     if not isinstance(table, dict):
         raise ValueError(EXPECTED)
@@ -23,8 +25,8 @@ def _users(given: Any) -> dict[str, Secret]:
     for name, password in table.items():
         if isinstance(given, Referenced) and isinstance(password, str):
             password = Referenced(password)
-        if isinstance(password, Secret):
-            users[name] = password
+        if isinstance(password, Secret | Missing):
+            users[name] = Secret.accept(password)
         elif isinstance(password, Referenced) and password:
             users[name] = Secret(str(password))
         elif isinstance(given, Referenced):

@@ -9,16 +9,32 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    Strict,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from worker.domain.contact import time_zones as zones
+from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.intake.dates import DateForm
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.countries import alpha2, usual_mistake
+from worker.domain.model.money import Price
 from worker.settings import addresses
 from worker.settings.durations import parse_duration
-from worker.settings.secrets import Secret
+from worker.settings.problems import SettingsError
+from worker.settings.secrets import Missing, Secret
 
 SECRETS = "secret, or a list of secrets"
 
@@ -30,11 +46,51 @@ class Shown:
     text: str
 
 
+class Lazy:
+    """Marks a text that may hold a secret, such as a URL: a missing value is a problem only when it is used."""
+
+
+def holds_secrets(annotation: Any) -> bool:
+    """True for the type Secret, and for types that are made of it."""
+    return annotation is Secret or any(map(holds_secrets, get_args(annotation)))
+
+
 class Section(BaseModel):
-    """A table of the configuration: frozen, and without unknown keys."""
+    """A table of the configuration: frozen, and without unknown keys.
+
+    A missing value that the command does not need (`Missing`) raises SettingsError where it is used: a secret when it
+    is revealed, a URL when it is read.
+    """
 
     # hide_input: pydantic's own text would repeat values, which may be secrets.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    _missing: dict[str, Missing] = PrivateAttr(default_factory=dict)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _keep_missing(cls, given: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Let a URL that is missing pass; the types of secrets take `Missing` themselves."""
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(given, Missing) and field is not None and not holds_secrets(field.annotation):
+            return given
+        return check(given)
+
+    @model_validator(mode="after")
+    def _without_missing(self) -> Self:
+        for name in [name for name, value in self.__dict__.items() if isinstance(value, Missing)]:
+            self._missing[name] = self.__dict__.pop(name)
+        return self
+
+    def lacks(self, name: str) -> bool:
+        """True if the value of this field is missing: reading the field raises SettingsError."""
+        return name in self._missing
+
+    if not TYPE_CHECKING:  # with it, a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and name in self._missing:
+                raise SettingsError([self._missing[name].line])
+            return super().__getattr__(name)
 
 
 def directory_of(info: ValidationInfo) -> Path | None:
@@ -52,9 +108,13 @@ def _limit(given: Any) -> Limit:
     return given if isinstance(given, Limit) else Limit.parse(given if isinstance(given, str) else "")
 
 
+def _price(given: Any) -> Price:
+    return given if isinstance(given, Price) else Price.parse(given if isinstance(given, str) else "")
+
+
 def _credential(secret: Secret) -> Secret:
     # The value becomes a header: a line break in it would start another header.
-    if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
+    if not secret.is_missing and not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
         raise ValueError("expected one line of ASCII, not empty and without spaces around it")
     return secret
 
@@ -65,6 +125,8 @@ def _identifier(given: Any) -> Any:
 
 
 def _encryption_key(secret: Secret) -> Secret:
+    if secret.is_missing:
+        return secret
     text = secret.reveal().strip().replace("-", "+").replace("_", "/")
     try:
         length = len(base64.b64decode(text, validate=True))
@@ -76,7 +138,7 @@ def _encryption_key(secret: Secret) -> Secret:
 
 
 def _path_secret(secret: Secret) -> Secret:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", secret.reveal()):
+    if not secret.is_missing and not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", secret.reveal()):
         raise ValueError("expected 16 to 128 letters, digits, - or _: it is a segment of a URL's path")
     return secret
 
@@ -115,6 +177,10 @@ def _zone(value: str) -> str:
     if not zones.is_known(value):
         raise ValueError('expected a time zone such as "Europe/Vilnius" or "UTC"')
     return value
+
+
+def _dates(given: Any) -> DateForm:
+    return given if isinstance(given, DateForm) else DateForm.parse(given if isinstance(given, str) else "")
 
 
 def _directory(given: Any, info: ValidationInfo) -> Path:
@@ -162,6 +228,30 @@ def _smtp(given: Any) -> str:
     return str(given)
 
 
+def _per_address(given: Any) -> AddressCap | None:
+    if given is None or isinstance(given, AddressCap):
+        return given
+    if isinstance(given, str) and given.strip() == "off":
+        return None
+    count, _, period = given.partition("/") if isinstance(given, str) else ("", "", "")
+    expected = 'expected a number of messages and a time, such as "6 / 7 days", at most 1000 / 365 days; or "off"'
+    try:
+        cap = AddressCap(int(count), parse_duration(period))
+    except ValueError:
+        raise ValueError(expected) from None
+    if not (1 <= cap.messages <= 1000 and timedelta(minutes=1) <= cap.period <= timedelta(days=365)):
+        raise ValueError(expected)
+    return cap
+
+
+def _country(given: str) -> str:
+    found = alpha2(given)
+    if found is None:
+        meant = usual_mistake(given)
+        raise ValueError('expected a country by ISO 3166, such as "LT"' + (f"; did you mean {meant}?" if meant else ""))
+    return found
+
+
 def _bind(given: Any) -> str:
     addresses.bind_address(given)
     return str(given)
@@ -170,10 +260,13 @@ def _bind(given: Any) -> str:
 Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[str, AfterValidator(_text), Shown("string")]
+PerAddress = Annotated[AddressCap | None, BeforeValidator(_per_address), Shown("messages and a time")]
+Country = Annotated[str, AfterValidator(_country), Shown("ISO 3166 code")]
 Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
 ZoneName = Annotated[str, AfterValidator(_zone), Shown("time zone")]
 Host = Annotated[str, AfterValidator(_host), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
+Cost = Annotated[Price, BeforeValidator(_price), Shown("amount and currency")]
 Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
@@ -188,10 +281,11 @@ Credentials = Annotated[
 Secrets = Annotated[tuple[Secret, ...], _one_or_more(Secret.accept), Shown(SECRETS)]
 EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret")]
 Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
+DatesForm = Annotated[DateForm, BeforeValidator(_dates), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]
 Parameters = Annotated[dict[str, Any], BeforeValidator(_json_table), Shown("table")]
 BaseUrl = Annotated[str, BeforeValidator(addresses.base_url), Shown("URL")]
-DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL")]
-BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL")]
-SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL")]
+DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
+BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
+SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
 Bind = Annotated[str, BeforeValidator(_bind), Shown("HOST:PORT")]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.contact_times import issue_at, message_at
+from worker.domain.contact.contact_times import Hours, issue_at, message_at
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
@@ -98,3 +98,21 @@ def test_on_one_channel_the_message_may_leave_the_moment_that_the_session_is_the
     quiet = {"email": NIGHT, "sms": QuietHours.parse("12:00-14:00")}
     at = ask(channel, quiet=quiet, max_age=timedelta(0))
     assert message_at(channel, RIGA, quiet, invite_at=None, now=at) == at
+
+
+@pytest.mark.parametrize(
+    ("timezone", "phone", "country", "clock"),
+    [
+        ("Europe/Vilnius", "", "BR", "Europe/Vilnius"),  # the row's own zone outranks everything else
+        ("", "", "LT", "Europe/Vilnius"),
+        ("", "", "DE", "Europe/Berlin"),  # two zones with one clock
+        ("", "+4915112345678", "", "Europe/Berlin"),
+        ("", "", "ES", "Asia/Tokyo"),  # the Canary Islands have another clock
+        ("", "+14155552671", "US", "America/Los_Angeles"),  # the number says where
+        ("", "+4915112345678", "LT", "Asia/Tokyo"),  # the customer may be in either country
+        ("", "", "", "Asia/Tokyo"),
+        ("Nowhere/At_All", "", "", "Asia/Tokyo"),
+    ],
+)
+def test_times_are_written_in_the_customers_own_zone_where_its_country_has_one_clock(timezone, phone, country, clock):
+    assert Hours(zone="Asia/Tokyo").clock_of(timezone=timezone, phone=phone, country=country) == clock

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from worker.domain.intake import Accepted, Line, ListOptions, ListRefused, Rejected, accept, open_list
+from worker.domain.intake import Accepted, CustomerList, Line, ListOptions, ListRefused, Rejected, accept, open_list
 from worker.domain.model.customers import Customer
 
 TODAY = date(2026, 11, 20)
@@ -58,3 +58,9 @@ def problems() -> Callable[..., dict[str, str]]:
         return {problem.column: problem.problem for problem in line.problems}
 
     return problems
+
+
+@pytest.fixture
+def dated() -> Callable[[str], CustomerList]:
+    """A list that was opened, to be read."""
+    return lambda content: open_list(io.BytesIO(content.encode()), ListOptions(today=TODAY))

@@ -86,7 +86,7 @@ def test_no_payload_stays_a_formula():
     payloads = (FOLDER / "csv-injection" / "Intruder" / "csv-payload.txt").read_text(encoding="utf-8").splitlines()
     assert len(payloads) > 5
     out = io.StringIO(newline="")
-    problems_csv(out, [(2, FieldProblem(payload, payload, payload)) for payload in payloads])
+    problems_csv(out, [(2, FieldProblem(payload, payload, payload), "error") for payload in payloads])
     for row in list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]:
         assert not any(cell[:1] in ("=", "+", "-", "@", "\t", "\r") for cell in row)
     assert all(spreadsheet_safe(payload).lstrip("'") == payload.lstrip("'") for payload in payloads)

@@ -1,5 +1,6 @@
 import pytest
 
+from worker.domain.contact import time_zones
 from worker.domain.model import countries
 
 
@@ -17,6 +18,12 @@ def test_there_are_249_countries_and_each_code_leads_to_the_other():
 )
 def test_the_codes_are_those_of_iso_3166(two, three):
     assert countries.alpha3(f" {two.lower()} ") == three
+
+
+def test_kosovo_has_the_code_that_banks_use_though_iso_3166_has_none():
+    assert [countries.alpha2(code) for code in ("xk", "XKX")] == ["XK", "XK"]
+    assert countries.alpha3("XK") == "XKX"
+    assert time_zones.of_country("XK") == ("Europe/Belgrade",)
 
 
 @pytest.mark.parametrize("code", ["", "UK", "XX", "ZZZ", "Germany", "D", "İT"])

@@ -322,3 +322,8 @@ KEYS = st.sampled_from(
 def test_no_object_crashes_the_check(found):
     (line,) = open_list(io.BytesIO(json.dumps(found).encode()), ListOptions(today=date(2026, 11, 20), form="jsonl"))
     assert line.row == 1
+
+
+@pytest.mark.parametrize("content", ['[{"customer_id": "A1"}]', '\ufeff [\n{"customer_id": "A1"}\n]\n'])
+def test_a_json_array_is_refused_with_the_command_that_makes_lines_of_it(refusal, content: str):
+    assert "jq -c '.[]'" in refusal(content)

@@ -15,16 +15,16 @@ RULES = (
 KNOWN = ("kyb", "au", "kyc-eu")
 
 
-def anyone(account: str, customer: Customer) -> list[FieldProblem]:
+def anyone(account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
     return []
 
 
-def not_able(account: str, customer: Customer) -> list[FieldProblem]:
+def not_able(account: str, customer: Customer, freshness: timedelta | None = None) -> list[FieldProblem]:
     return [FieldProblem("email", f"{account} needs one", "fill it in")]
 
 
 def all_but(refused: str):
-    return lambda account, customer: not_able(account, customer) if account == refused else []
+    return lambda account, customer, freshness: not_able(account, customer) if account == refused else []
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_choice_is_the_first_able_account_of_the_first_fitting_rule(table, c
     answer = choose_account(
         Customer("A1", country=country),
         rules,
-        able=lambda account, customer: not_able(account, customer) if account in stopped else [],
+        able=lambda account, customer, freshness: not_able(account, customer) if account in stopped else [],
         known=("a", "b", "c"),
     )
     fitting = next((sorted(accounts) for wanted, accounts in table if wanted in (None, country)), [])

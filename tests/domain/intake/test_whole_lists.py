@@ -61,11 +61,14 @@ def test_problems_are_written_for_a_spreadsheet():
     out = io.StringIO(newline="")
     count = problems_csv(
         out,
-        [(3, FieldProblem("email", "11 characters without an @", "check, please")), (5, FieldProblem("", "=1", ""))],
+        [
+            (3, FieldProblem("email", "11 characters without an @", "check, please"), "error"),
+            (5, FieldProblem("", "=1", ""), "warning"),
+        ],
     )
     assert count == 2
     assert list(csv.reader(io.StringIO(out.getvalue(), newline=""))) == [
-        ["row", "column", "problem", "hint"],
-        ["3", "email", "11 characters without an @", "check, please"],
-        ["5", "", "'=1", ""],
+        ["row", "column", "problem", "hint", "severity"],
+        ["3", "email", "11 characters without an @", "check, please", "error"],
+        ["5", "", "'=1", "", "warning"],
     ]

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
+from worker.domain.invitations.values import VARIABLES
 from worker.domain.model.customers import Customer, Person
+from worker.domain.model.sessions import Opening
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "templates.md"
@@ -55,11 +57,64 @@ def test_one_own_file_shadows_its_built_in_one_and_no_other(own):
 
 
 def test_an_own_layout_shadows_the_built_in_one_in_every_language(own):
-    templates = own({"layout.html": "<b>{% block request %}{% endblock %}</b><a href='{{ link }}'></a>"})
+    templates = own({"layout.html": "<b>{% block request %}{% endblock %}</b><a href='{{ link }}'>Go</a>"})
 
     assert rendered(templates, "de").html.startswith("<b>")
     assert "Ausweisdokument" in rendered(templates, "de").html
     assert templates.problems() == []
+
+
+WORDS = "It only takes a few minutes."
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["layout.html", "default/en/body.html", "builtin/default/en/body.html"],
+)
+@pytest.mark.parametrize("name", ["default", "vip"])
+def test_a_file_that_fills_one_block_keeps_the_built_in_words_of_the_others(own, name, layout):
+    """The recipe of the page: one block of one file. It once sent an empty button."""
+    heading = "{% block heading %}Your account waits{% endblock %}"
+    files = {f"{name}/en/body.html": f'{{% extends "{layout}" %}}{heading}'}
+    if name == "vip":
+        files |= {"vip/en/subject.txt": "Ours", "vip/en/body.txt": '{% extends "builtin/default/en/body.txt" %}'}
+    templates = own(files)
+    made = rendered(templates, template=name)
+    assert "Your account waits" in made.html
+    assert ">Confirm my identity</a>" in made.html
+    assert "The link is valid until <strong>" in made.html
+    assert WORDS in made.html
+    assert WORDS in made.text
+    assert templates.problems() == []
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["<p>{{ link }}</p>", "<a href='{{ link }}'><b>Go</b></a>", "<a href='{{ link }}'><img alt='Go' src='cid:go'></a>"],
+)
+def test_a_link_that_can_be_seen_is_no_problem(own, shown):
+    assert own({"default/en/body.html": shown}).problems() == []
+
+
+def test_an_own_layout_may_extend_the_built_in_one(own):
+    templates = own({"layout.html": '{% extends "builtin/layout.html" %}{% block header %}<b>Ours</b>{% endblock %}'})
+    assert "<b>Ours</b>" in rendered(templates, "de").html
+    assert ">Identität bestätigen</a>" in rendered(templates, "de").html
+    assert templates.problems() == []
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "es", "fr", "lt"])
+@pytest.mark.parametrize("block", ["greeting", "request", "button", "expiry", "reason", "unexpected"])
+def test_each_block_of_a_text_can_be_replaced_alone(own, locale, block):
+    file = f"default/{locale}/body.txt"
+    plain = rendered(Templates(None), locale).text
+    made = rendered(
+        own({file: f'{{% extends "builtin/{file}" %}}{{% block {block} %}}Ours.{{% endblock %}}'}), locale
+    ).text
+    assert "Ours." in made
+    assert made != plain
+    assert LINK in made
+    assert len(set(plain.splitlines()) - set(made.splitlines())) <= 2
 
 
 @pytest.mark.parametrize(
@@ -111,13 +166,15 @@ def test_right_to_left_languages_have_their_direction(own):
 
 
 def test_every_documented_variable_is_there(own):
-    documented = re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    section = DOCUMENT.read_text(encoding="utf-8").partition("## Variables")[2].partition("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert set(documented) == set(VARIABLES)
     templates = own({"default/en/body.txt": "|".join(f"{{{{ {name} }}}}" for name in documented)})
 
     assert templates.problems() == []
     assert rendered(templates).text == (
         f"Maria|López|Maria López||individual|onboarding|invitation|{LINK}|27 November 2026, 11:00 (UTC)|"
-        "27 Nov 2026, 11:00 (UTC)|7|169|Example Bank|en|ltr"
+        "27 Nov 2026, 11:00 (UTC)|7|169|||Example Bank|||||#1a5fc8|#ffffff|#154ca0|#1a5fc8|#5f8fd8|en|ltr"
     )
 
 
@@ -132,6 +189,26 @@ def test_every_documented_variable_is_there(own):
             "default/en/body.txt: lacks {{ link }}",
         ),
         ({"layout.html": "<p>{% block request %}{% endblock %}</p>"}, "default/de/body.html: lacks {{ link }}"),
+        ({"layout.html": "<a href='{{ link }}'> </a>"}, "layout.html: a link to {{ link }} has no text"),
+        (
+            {"default/en/body.html": "{% extends 'layout.html' %}{% block button %} {% endblock %}"},
+            "default/en/body.html: the block button is empty in the invitation to a person; fill it with"
+            " {% block button %}…{% endblock %}, or begin the file with"
+            ' {% extends "builtin/default/en/body.html" %} and leave the block out',
+        ),
+        (
+            {
+                "default/en/body.txt": "{% extends 'builtin/default/en/body.txt' %}{% block expiry %}"
+                "{% if kind != 'new_link' %}{{ expires }}{% endif %}{% endblock %}"
+            },
+            "default/en/body.txt: the block expiry is empty in the new_link to a person",
+        ),
+        (
+            {**email("default/pt"), "default/pt/body.html": "{% extends 'layout.html' %}{{ link }}"},
+            "default/pt/body.html: the block heading is empty in the invitation to a person; fill it with"
+            " {% block heading %}…{% endblock %}",
+        ),
+        ({"builtin/default/en/sms.txt": "{{ link }}"}, "builtin/: not used; the name always means"),
         (
             {"default/en/subject.txt": "{{ link }}"},
             "default/en/subject.txt: {{ link }} is a secret and must not be in a subject",
@@ -208,7 +285,6 @@ BOMBS = {
     "doubling by blocks": "{% set a %}aa{% endset %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60 + "{{ a }}",
     "a macro of itself": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
     "including itself": "{% include 'default/en/body.txt' %}",
-    "extending itself": "{% extends 'default/en/body.txt' %}",
     "a generator of words": "{{ lipsum(n=1000000) }}",
     "deep nesting": "{{ " + "(" * 5000 + "link" + ")" * 5000 + " }}",
     "many filters": "{{ link" + "|upper" * 9000 + " }}",
@@ -280,3 +356,12 @@ def test_conditions_comparisons_and_the_allowed_filters_work(own):
     )
 
     assert rendered(own({"default/en/body.txt": source})).text == f"MARIA - x Ló. {LINK}"
+
+
+def test_a_template_may_show_the_digits_and_the_vendor(own):
+    text = "{{ link }} {{ digits }} {{ provider }}"
+    templates = own({"default/en/body.txt": text})
+    assert templates.problems() == []
+    opening = Opening(LINK, "0123456", "OCRLabs")
+    sent = templates.render(replace(INVITATION, opening=opening), channel="email", now=NOW)
+    assert "0123456 OCRLabs" in sent.text

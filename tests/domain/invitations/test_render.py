@@ -17,7 +17,7 @@ INVITATION = Invitation(
     Customer("c-1", person=MARIA), link=LINK, expires_at=NOW + timedelta(days=7, hours=4), sender_name="Example Bank"
 )
 LOCALES = ("en", "de", "es", "fr", "lt")
-KINDS = ("invitation", "reminder")
+KINDS = ("invitation", "reminder", "new_link")
 # GSM 03.38, basic set; a text of other letters costs a segment for each 70 characters.
 GSM = set(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -157,6 +157,32 @@ def test_a_reminder_says_that_it_is_one(templates, locale):
     assert reminder.subject.endswith(first.subject)
     assert reminder.subject != first.subject
     assert len(reminder.text) > len(first.text)
+
+
+NEW_LINKS = {
+    "en": ("Example Bank: your new link to confirm your identity", "Your earlier link has ended."),
+    "de": ("Example Bank: Ihr neuer Link zur Bestätigung Ihrer Identität", "Ihr früherer Link ist abgelaufen."),
+    "es": ("Example Bank: su nuevo enlace para confirmar su identidad", "Su enlace anterior ha caducado."),
+    "fr": ("Example Bank : votre nouveau lien pour confirmer votre identité", "Votre lien précédent a expiré."),
+    "lt": ("Example Bank: nauja nuoroda Jūsų tapatybei patvirtinti", "Ankstesnė Jūsų nuoroda nebegalioja."),
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("customer_kind", CustomerKind)
+def test_a_new_link_says_that_the_earlier_one_has_ended(templates, locale, customer_kind):
+    to_whom = to(locale, customer_kind)
+    mail = templates.render(replace(to_whom, kind="new_link"), channel="email", now=NOW)
+    text = templates.render(replace(to_whom, kind="new_link"), channel="sms", now=NOW)
+    others = [templates.render(replace(to_whom, kind=kind), channel="email", now=NOW) for kind in KINDS[:2]]
+    subject, ended = NEW_LINKS[locale]
+
+    assert (mail.subject == subject) == (customer_kind is CustomerKind.INDIVIDUAL)
+    assert mail.subject not in {other.subject for other in others}
+    assert ended in mail.text
+    assert ended in mail.html
+    assert not any(ended in other.text + other.html for other in others)
+    assert text.text != templates.render(to_whom, channel="sms", now=NOW).text
 
 
 @pytest.mark.parametrize(

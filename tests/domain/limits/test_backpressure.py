@@ -13,8 +13,9 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
-def left(max_age=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False):
-    return room(max_age=max_age, lane=Lane(interval, paused_until, stopped), waiting=waiting, now=NOW)
+def left(max_age=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False, unproven=False):
+    lane = Lane(interval, paused_until, stopped, unproven)
+    return room(max_age=max_age, lane=lane, waiting=waiting, now=NOW)
 
 
 def test_there_is_room_for_the_messages_of_half_a_links_usable_time():
@@ -30,6 +31,7 @@ def test_a_channel_without_a_limit_has_room_for_any_number():
 @pytest.mark.parametrize("interval", [timedelta(0), SECOND])
 def test_a_channel_that_sends_nothing_has_no_room(interval):
     assert left(interval=interval, stopped=True) == 0
+    assert left(interval=interval, unproven=True) == 0
     assert left(interval=interval, paused_until=NOW + 2 * MINUTE) == 0
     assert left(interval=interval, paused_until=NOW) != 0
 
@@ -46,6 +48,8 @@ def test_without_room_it_is_asked_again_before_the_sender_has_nothing_to_do():
     assert again() == 225 * SECOND  # the queue is fifteen minutes long then
     assert again(paused_until=NOW + 2 * HOUR) == 2 * HOUR
     assert again(stopped=True) == 5 * MINUTE
+    assert again(unproven=True) == again(unproven=True, paused_until=NOW - HOUR) == SECOND
+    assert again(unproven=True, paused_until=NOW + 8 * SECOND) == 8 * SECOND
 
 
 def test_a_channel_slower_than_a_links_life_has_room_for_one_at_a_time():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from worker.domain.limits.budgets import (
+    ASK_AGAIN_AFTER,
     FREE,
     STOPS,
     BudgetRule,
@@ -16,11 +17,15 @@ from worker.domain.limits.budgets import (
     Lesson,
     after_claim,
     at_cap,
+    believable,
     given_back,
     grant,
+    is_stopped,
     learned,
+    proved,
     refunded,
     resumed,
+    stop_in_words,
 )
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind, RetryPolicy
@@ -42,6 +47,28 @@ def learn(state, *lessons, now=NOW):
 
 def granted(state, *, most=10, now=NOW, rule=RULE):
     return grant(state, rule, most=most, now=now, horizon=SECOND, probe_for=MINUTE)
+
+
+LIMITED = replace(RULE, limits=(Limit(20, SECOND),))
+
+
+@pytest.mark.parametrize("limit", [Limit(20, SECOND), Limit(1, MINUTE), Limit(1, timedelta(days=1))])
+@pytest.mark.parametrize("waited", [timedelta(0), 15 * SECOND])
+def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_the_lock(limit, waited):
+    rule = replace(RULE, limits=(limit,))
+    theirs = NOW + waited
+    grant = granted(WELL, now=theirs, most=1000, rule=rule)
+    state = after_claim(WELL, rule, grant, grant.slots.count, now=theirs, probe_for=MINUTE)
+    assert believable(state, rule, now=NOW, reach=SECOND, probe_for=MINUTE) == state
+
+
+@pytest.mark.parametrize("field", ["next_at", "probe_until"])
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(hours=1), timedelta(days=8)])
+def test_a_time_that_only_a_wrong_clock_can_have_written_makes_nobody_wait(field, ahead):
+    poisoned = replace(WELL, pauses=1, **{field: NOW + ahead})
+    state = believable(poisoned, LIMITED, now=NOW, reach=SECOND, probe_for=MINUTE)
+    assert granted(poisoned, rule=LIMITED).slots.count == 0
+    assert granted(state, rule=LIMITED).slots.count == 1
 
 
 def test_a_429_with_a_time_pauses_until_then():
@@ -147,6 +174,30 @@ def test_an_account_that_cannot_be_reached_is_paused_like_a_rate_limited_one():
     assert (state.blocked_until, state.pauses, state.pause_reason) == (NOW + SECOND, 1, "connection refused")
 
 
+UNREACHABLE = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+LESSONS = [Lesson(NOW, kind, "") for kind in Kind] + [Lesson(NOW), UNREACHABLE]
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: f"{lesson.kind} {lesson.detail}")
+def test_a_sender_is_proven_by_any_answer_but_a_refusal_of_us(lesson, before):
+    after = learn(replace(WELL, unproven=before), lesson)
+    assert after.unproven is (lesson.unreachable or lesson.kind in STOPS)
+
+
+def test_an_answer_from_before_the_pause_proves_nothing():
+    state = learn(WELL, UNREACHABLE)
+    assert learn(state, Lesson(NOW - SECOND)).unproven
+
+
+def test_a_log_in_ends_the_pause_and_the_stop_of_a_sender_that_refused_one():
+    assert proved(learn(WELL, UNREACHABLE)) == replace(WELL, paused_at=NOW)
+    assert proved(learn(WELL, Lesson(NOW, Kind.AUTH, "SMTP 535"))) == WELL
+    assert proved(learn(WELL, Lesson(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))).stopped_at == NOW
+    limited = learn(WELL, Lesson(NOW, Kind.RATE_LIMITED, "HTTP 429"))
+    assert proved(limited) == limited  # a log-in says nothing of the rate
+
+
 def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():
     rule = replace(RULE, credits=3)
     state = at_cap(BudgetState(credits_used=3), rule, now=NOW)
@@ -166,8 +217,42 @@ def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
 def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(kind):
     state = learn(WELL, Lesson(NOW, kind, "HTTP 401: key revoked"))
     assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked")
-    stopped = granted(state, now=NOW + timedelta(days=30))
+    stopped = granted(state, now=NOW + ASK_AGAIN_AFTER - SECOND)
     assert (stopped.slots.count, stopped.again_at) == (0, None)
+
+
+def test_without_credit_a_person_must_act():
+    state = learn(WELL, Lesson(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
+    assert granted(state, now=NOW + timedelta(days=30)).slots.count == 0
+    assert stop_in_words(state) == "HTTP 402"
+
+
+def asked_again(kind):
+    """A stop for refused credentials, and what its one call after a while was answered with, a second later."""
+    stopped = learn(WELL, Lesson(NOW, Kind.AUTH, "HTTP 401"))
+    later = NOW + ASK_AGAIN_AFTER
+    given = granted(stopped, now=later)
+    assert (given.slots.count, given.probe) == (1, True)
+    probing = after_claim(stopped, RULE, given, 1, now=later, probe_for=MINUTE)
+    assert granted(probing, now=later).slots.count == 0  # one call, however many workers ask
+    return learn(probing, Lesson(later, kind, "the answer"), now=later + SECOND), later + SECOND
+
+
+@pytest.mark.parametrize("kind", [None, Kind.BAD_INPUT, Kind.CONFLICT])
+def test_refused_credentials_are_tried_again_with_one_call_and_an_answer_ends_the_stop(kind):
+    state, now = asked_again(kind)
+    assert (state.stopped_at, state.stop_reason, state.asks_again_at) == (None, "", None)
+    assert granted(state, now=now).slots.count == 10
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.TRANSIENT, Kind.UNKNOWN, Kind.RATE_LIMITED])
+def test_without_an_answer_the_stop_stays_and_the_next_call_is_again_minutes_later(kind):
+    state, now = asked_again(kind)
+    assert state.stopped_at == NOW
+    assert NOW + 2 * ASK_AGAIN_AFTER <= state.asks_again_at <= now + ASK_AGAIN_AFTER
+    assert granted(state, now=now).slots.count == 0
+    assert granted(state, now=now + 2 * ASK_AGAIN_AFTER).slots.count == 1
+    assert stop_in_words(state).endswith(f"; asked again at {state.asks_again_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():
@@ -182,9 +267,16 @@ def test_a_resumed_account_tries_with_one_call():
     assert granted(learn(state, Lesson(NOW))).slots.count == 10
 
 
-def test_resuming_an_account_that_is_not_stopped_changes_nothing():
+def test_a_starting_worker_that_resumes_a_paused_account_changes_nothing():
     state = learn(WELL, rate_limited())
     assert resumed(state) == state
+
+
+def test_an_operator_ends_a_pause_too_and_one_call_goes_first():
+    state = replace(learn(WELL, rate_limited(MINUTE)), next_at=NOW + MINUTE)
+    state = resumed(state, pauses_too=True)
+    assert (state.blocked_until, state.next_at) == (None, None)
+    assert granted(state, rule=LIMITED).slots.count == 1
 
 
 def test_no_more_is_granted_than_the_credits_allow():
@@ -319,7 +411,8 @@ class Account(RuleBasedStateMachine):
     def claim(self, most, found):
         given = grant(self.state, self.rule, most=most, now=self.now, horizon=SECOND, probe_for=MINUTE)
         if given.slots.count:
-            assert self.state.stopped_at is None
+            assert not is_stopped(self.state, now=self.now)
+            assert self.state.stopped_at is None or given.slots.count == 1
             assert self.state.blocked_until is None or self.state.blocked_until <= self.now
             assert given.slots.count <= (1 if self.state.pauses else most)
         else:
@@ -339,7 +432,7 @@ class Account(RuleBasedStateMachine):
         assert self.state.pauses <= before.pauses + 1
         if kind in STOPS:
             assert self.state.stopped_at is not None
-        if before.stopped_at is not None:
+        if before.stopped_at is not None and (before.asks_again_at is None or began <= before.stopped_at):
             assert self.state.stopped_at == before.stopped_at
 
     @rule()

@@ -11,7 +11,7 @@ from worker.domain.model.endings import Cancel, Hold, Kind, Problem, Reconcile, 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seconds=10))
-WAITS = (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
+WAITS = (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED)
 
 
 def ending(kind, *, attempt=1, repeatable=False, jitter=0.5, policy=POLICY, at=None, **fields):

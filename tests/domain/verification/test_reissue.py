@@ -20,6 +20,7 @@ from worker.domain.verification.reissue import (
     SessionFacts,
     Wait,
     decide,
+    replace_at,
 )
 from worker.providers.fake import FakeProvider
 
@@ -93,7 +94,7 @@ def test_after_the_provider_has_reported_the_expiry_no_result_comes():
     assert decision(session=SessionState.EXPIRED, now=NOW - HOUR) == Reissue(NOW - HOUR)
 
 
-@pytest.mark.parametrize("session", sorted(LIVE_SESSIONS | {SessionState.EXPIRED}))
+@pytest.mark.parametrize("session", sorted(LIVE_SESSIONS))
 @pytest.mark.parametrize("ahead", [timedelta(0), DAY])
 def test_a_session_is_never_requested_before_the_providers_time(session, ahead):
     later = NOW + 5 * HOUR
@@ -104,10 +105,40 @@ def test_a_session_is_never_requested_before_the_providers_time(session, ahead):
     assert found.until >= later
 
 
-def test_a_provider_that_ended_the_session_early_is_asked_again_at_once_where_it_may_be():
-    ended = replace(FACTS, session=SessionState.EXPIRED, expires_at=NOW + 3 * DAY, allowed_from=LONG_AGO)
+@pytest.mark.parametrize("allowed_from", [LONG_AGO, NOW + 3 * DAY])
+def test_the_first_session_that_the_provider_ends_early_is_replaced_at_once_and_further_ones_are_spaced(allowed_from):
+    issued_at = NOW - HOUR
+    ended = replace(
+        FACTS, session=SessionState.EXPIRED, issued_at=issued_at, expires_at=NOW + 3 * DAY, allowed_from=allowed_from
+    )
     for ahead in (timedelta(0), HOUR):
-        assert decision(ended, rule=replace(RULE, ahead=ahead)) == Reissue(NOW)
+        rule = replace(RULE, ahead=ahead)
+        assert decision(ended, rule=rule) == Reissue(NOW)
+        assert decision(ended, rule=rule, reissues=1) == Reissue(issued_at + DAY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({}, NOW + 5 * HOUR),  # it aged: not before the provider's time
+        ({"allowed_from": LONG_AGO}, NOW - HOUR + DAY),  # nor within the spacing
+        ({"allowed_from": LONG_AGO, "issued_at": NOW - 2 * DAY}, NOW),
+        ({"reported_over": True}, NOW),
+        ({"reported_over": True, "reissues": 1}, NOW - HOUR + DAY),
+        ({"reported_over": True, "expires_at": NOW - MINUTE}, NOW - HOUR + DAY),  # not early: it had its whole life
+    ],
+)
+def test_a_link_that_aged_before_it_was_sent_is_replaced_under_the_spacing(changes, at):
+    facts = {
+        "allowed_from": NOW + 5 * HOUR,
+        "issued_at": NOW - HOUR,
+        "expires_at": NOW + 5 * HOUR,
+        "spacing": DAY if changes else 4 * HOUR,
+        "reported_over": False,
+        "reissues": 0,
+        "now": NOW,
+    } | changes
+    assert replace_at(**facts) == at
 
 
 def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from worker.domain.verification.session_chain import Chain, JobNow, Link
+from worker.domain.verification.session_chain import Again, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ def update_of(state, result=None, *, minute=None, final=None, **more):
 
 def apply(of, *update, session=FIRST, now=NOON + timedelta(days=1)):
     for one in update:
-        of.apply(session, one, most_reissues=3, received_at=now, now=now)
+        of.apply(session, one, again=Again(3), received_at=now, now=now)
     return of
 
 

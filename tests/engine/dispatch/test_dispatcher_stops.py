@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.simulated.bench import UNREACHABLE
+from tests.simulated.bench import BAD_ROW, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.contract import ClaimedRows
 from worker.engine.dispatch.dispatcher import CLAIM_EVERY, HORIZON, LINGER
@@ -217,11 +217,21 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(bench):
     assert sorted(rows.numbers("done")) == [0, 1, 2, 3, 10, 11]
 
 
-async def test_a_result_that_cannot_be_written_does_not_cost_the_other_results(bench, caplog):
-    rows = bench.rows(30, bad_rows={4, 5})
+@pytest.mark.parametrize("error", [BAD_ROW, UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates")])
+async def test_a_result_that_cannot_be_written_holds_its_row_and_costs_no_other_result(bench, caplog, error):
+    rows = bench.rows(30, bad_rows={4, 5}, bad_row=error)
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == sorted(set(range(30)) - {4, 5})
-    assert "IntegrityError" in caplog.text
+    assert sorted(rows.numbers("kept nothing")) == [4, 5]
+    assert sorted(rows.numbers("call")) == list(range(30))
+    assert type(error).__name__ in caplog.text
+
+
+async def test_a_row_whose_attempt_cannot_be_written_is_held_and_stops_no_other_row(bench):
+    rows = bench.rows(30, unopenable={4, 5})
+    await bench.run(rows)
+    assert sorted(rows.numbers("hold ZeroDivisionError")) == [4, 5]
+    assert sorted(rows.numbers("done")) == sorted(set(range(30)) - {4, 5})
 
 
 async def test_a_dispatcher_whose_claim_fails_still_writes_the_results_of_its_calls(bench):

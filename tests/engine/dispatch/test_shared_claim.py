@@ -163,7 +163,7 @@ async def test_a_bug_in_a_shared_claim_does_not_cost_the_results_of_calls(bench)
     rows.waiting = [0, EVENTS]
     flush = rows.flush
 
-    def flush_and_claim(results, items, now, shared_claims=None):
+    def flush_and_claim(results, items, now, shared_claims=None, _stretch=None):
         for shared in (shared_claims or {}).values():
             shared.claim(None, now)
         return flush(results, items, now, shared_claims)

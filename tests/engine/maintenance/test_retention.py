@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.simulated.virtual_time import START
 from tests.simulated.world import customer
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.states import JobState
@@ -13,6 +14,7 @@ from worker.engine.maintenance.retention import LOOK_EVERY
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
 from worker.store.limits import budgets
+from worker.store.privacy.erasure import ErasedChunk
 from worker.store.privacy.purge import CHUNK
 from worker.store.tables import Batch, CustomerRow, Job
 
@@ -116,6 +118,27 @@ async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended,
     assert world.rows(Job) == []
 
 
+async def test_webhooks_and_outgoing_events_have_their_turn_while_erasing_walks_through_millions(ended):
+    world, _ = ended()
+
+    class Endless:
+        def chunk(self, **_how):
+            return ErasedChunk(customers=0, after=("C", START))
+
+    removed = []
+
+    class Old:
+        def remove(self, **_how):
+            removed.append("webhooks")
+            return 0
+
+    world.parts.erasing, world.parts.webhook_list = Endless(), Old()
+    retention = world.parts.retention()
+    for _ in range(4):
+        retention.step()
+    assert removed
+
+
 async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
     world, _ = ended()
     clock.advance(days=91)
@@ -145,6 +168,8 @@ async def test_a_run_erases_customers_that_are_over(ended, clock):
         facts=world.parts.facts,
         rules=world.parts.budget_rules,
         takeovers=world.parts.takeovers,
+        alone=False,
+        take_leads=lambda: 0,
         clock=clock,
         is_done=lambda counts: True,
         patience=timedelta(),
@@ -180,6 +205,8 @@ async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the
         facts=world.parts.facts,
         rules=world.parts.budget_rules,
         takeovers=world.parts.takeovers,
+        alone=False,
+        take_leads=lambda: 0,
         clock=clock,
         is_done=lambda _: clock() >= until,
         patience=timedelta(days=1),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from worker.domain.model.sessions import Opening
 from worker.domain.model.states import JobState
 from worker.engine.reporting.html_report import SHOWN, STATES, write_html
 from worker.store.operators.report_rows import LineFacts
@@ -107,8 +108,8 @@ def test_hostile_text_is_shown_as_text_everywhere():
 
 def test_a_link_that_is_no_https_address_is_only_text():
     lines = [
-        LineFacts(row=2, customer_id="A-1", state="issued", link="javascript:alert(1)"),
-        LineFacts(row=3, customer_id="A-2", state="issued", link='https://x.example/"onclick="alert(1)'),
+        LineFacts(row=2, customer_id="A-1", state="issued", opening=Opening("javascript:alert(1)")),
+        LineFacts(row=3, customer_id="A-2", state="issued", opening=Opening('https://x.example/"onclick="alert(1)')),
     ]
     page = page_of(lines, with_link=True)
     (link,) = [one for one in page.all("a") if (one.get("href") or "").startswith(("http", "java"))]

@@ -117,7 +117,8 @@ async def test_an_event_is_not_kept_waiting_by_the_queue_of_a_list(make):
 
 
 async def test_a_link_that_grows_too_old_while_its_message_waits_for_its_slot_is_not_sent(make):
-    world = make(sender='limits = ["5/second"]')
+    route = '[[routes]]\naccounts = ["kyc"]\nfreshness = "604799 s"'
+    world = make(sender='limits = ["5/second"]', more=route)
     world.add(customer("Ona"), customer("Jonas"), floor=timedelta(days=7) - timedelta(seconds=1))
     await world.issue()
     world.clock.advance(seconds=0.75)

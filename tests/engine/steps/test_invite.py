@@ -253,3 +253,24 @@ async def test_an_inactive_customer_is_reminded_gets_another_link_and_then_no_mo
     job = world.job("Ona")
     assert (job.state, job.reason) == (JobState.LAPSED, "reissues_spent")
     assert len(world.asked) == 3
+
+
+async def test_the_message_names_the_end_of_the_link_by_the_customers_own_clock(make):
+    world = make()
+    await issued(world, customer("Ona", locale="en", country="LT", timezone=""))
+    await world.invite()
+    (message,) = world.senders["email"].messages
+    assert "(EET)" in message.text or "(EEST)" in message.text
+    assert "(UTC)" not in message.text
+
+
+async def test_a_customer_whose_link_has_ended_is_told_so_with_the_next_one(make):
+    world = make()
+    await issued(world, customer("Ona", locale="en"))
+    await world.invite()
+    world.clock.advance(days=8)
+    await world.work()
+    first, second = world.senders["email"].messages
+    assert "Your earlier link has ended" not in first.text
+    assert "Your earlier link has ended" in second.text
+    assert second.subject != first.subject

@@ -3,17 +3,27 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
+from worker.domain.model.sessions import ExpirySource, Session
 from worker.domain.model.states import JobState
 from worker.domain.model.wakeups import WakeUp
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import HANG
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+WEEK = timedelta(days=7)
+ANSWER = ExpirySource.ANSWER
+HOLD = 'on_orphan = "hold"'  # what else becomes of a session whose token is lost: test_orphans.py
+
+
+HOLD = 'on_orphan = "hold"'  # the fake provider has no list; what "wait" does there: test_orphans.py
 
 
 async def test_every_due_session_is_opened_once_and_then_its_customer_invited(make_on_both):
@@ -184,12 +194,61 @@ async def test_refused_credentials_stop_the_account_and_leave_everything_waiting
     assert world.states() == {"waiting": 25}
     assert {row.attempts for row in world.rows(Job)} == {0}
     assert (world.budget().stop_reason, world.budget().stopped_at is not None) == ("HTTP 401", True)
-    world.clock.advance(days=2)
+    world.clock.advance(minutes=4)
     asked = len(world.asked)
     assert not await world.tick()
     await world.issue()
     assert len(world.asked) == asked
     assert sum(world.parts.facts.counts(batch).waiting.values()) == 25
+
+
+async def test_a_wait_of_weeks_is_a_mistake_and_one_call_goes_ahead_after_the_longest_documented_one(make_on_both):
+    weeks = HttpAnswer(429, {"retry-after": "3600000"})
+    world = make_on_both([weeks, weeks], concurrency=1)
+    world.add_many(9)
+    await world.work()
+    asked = [len(world.asked)]
+    for _ in range(2):
+        world.clock.advance(minutes=61)
+        await world.work()
+        asked.append(len(world.asked))
+    assert asked == [1, 2, 11]
+    assert world.states() == {"invited": 9}
+
+
+@pytest.mark.parametrize("limits", [[], ["20/second"]])
+async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_until_it_is_accepted(make_on_both, limits):
+    accepted = []
+    world = make_on_both(lambda _: world.session() if accepted else REFUSED, concurrency=1, limits=limits)
+    world.add_many(9)
+    await world.issue()
+    asked = [len(world.asked)]
+    for _ in range(3):
+        world.clock.advance(minutes=5)
+        await world.work()
+        asked.append(len(world.asked))
+    assert [later - earlier for earlier, later in pairwise(asked)] == [1, 1, 1]
+    accepted.append(True)
+    world.clock.advance(minutes=5)
+    await world.work()
+    assert world.states() == {"invited": 9}
+    assert (world.budget().stopped_at, world.budget().asks_again_at) == (None, None)
+
+
+async def test_a_key_that_is_refused_keeps_one_row_to_try_it_with_while_another_account_takes_over(make_on_both):
+    accepted = []
+    world = make_on_both(
+        lambda request: world.session() if accepted or b"au" in request.body else REFUSED, route=["kyc", "au"]
+    )
+    world.add_many(9, others=("au",))
+    await world.issue()
+    await world.work()
+    assert set(world.states()) <= {"invited", "waiting"}
+    accepted.append(True)
+    world.add(customer("Ona"), others=("au",))
+    world.clock.advance(minutes=5)
+    await world.work()
+    assert world.budget().stopped_at is None
 
 
 async def test_a_resumed_account_is_tried_with_one_call(make):
@@ -280,7 +339,7 @@ async def test_after_the_last_attempt_a_row_has_failed_with_the_providers_reason
     ids=["refused", "conflict", "strange status", "no session", "broken after sending"],
 )
 async def test_every_bad_answer_has_its_ending(make, answer, state, reason):
-    world = make([answer])
+    world = make([answer], more=HOLD)
     world.add_many(3)
     await world.issue()
     row = world.job(world.asked[0])
@@ -309,7 +368,7 @@ async def test_rows_wait_for_an_account_that_cannot_be_reached_and_spend_no_atte
 
 
 async def test_an_unknown_outcome_is_held_where_repeating_costs_and_repeated_where_it_does_not(make):
-    world = make([Broken(sent=True, detail="connection reset")] * 2)
+    world = make([Broken(sent=True, detail="connection reset")] * 2, more=HOLD)
     world.add_many(1, "K")
     await world.issue("kyc")
     world.add_many(1, "A", account="au")
@@ -335,7 +394,7 @@ async def test_a_bug_in_the_adapter_holds_the_row_and_loses_nothing(make, caplog
             raise KeyError("maria@example.org")
         return world.session()
 
-    world = make(answer)
+    world = make(answer, more=HOLD)
     world.add_many(8)
     await world.issue()
     row = world.job("C003")
@@ -346,7 +405,7 @@ async def test_a_bug_in_the_adapter_holds_the_row_and_loses_nothing(make, caplog
 
 
 async def test_a_worker_that_died_in_the_middle_leaves_an_unknown_outcome_only_for_its_calls(make):
-    world = make([HANG] * 3, concurrency=3)
+    world = make([HANG] * 3, concurrency=3, more=HOLD)
     world.add_many(10)
     task = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(3)
@@ -403,3 +462,26 @@ async def test_a_session_that_was_texted_by_the_provider_itself_is_not_texted_ag
     assert len(world.senders["email"].messages) == 1
     assert world.states() == {"invited": 2}
     assert {row.sms_sent for row in world.rows(SessionRow)} == {True}
+
+
+async def test_an_answer_that_cannot_be_stored_holds_its_customer_and_costs_no_other_session(make_on_both):
+    world = make_on_both(concurrency=10)
+    batch = world.add_many(12)
+    sessions = [
+        Session(f"token-{number}", f"https://verify.test/{number}", f"scan-{number}", world.clock() + WEEK, ANSWER)
+        for number in range(12)
+    ]
+    sessions[4] = replace(sessions[4], vendor_parameters={"note": "half of a character: \ud800"})
+    world.provider.answers = sessions
+
+    await world.issue()
+
+    assert world.states() == {"issued": 11, "held": 1}
+    (row,) = [row for row in world.rows(Job) if row.state is JobState.HELD]
+    assert (row.reason, row.due_at) == (Reason.CANNOT_KEEP, None)
+    assert "scan-4" in row.detail
+    assert "UnicodeEncodeError" in row.detail
+    attempt = world.row(Attempt, job_id=row.id)
+    assert (attempt.outcome, row.unknown_attempt) == ("unknown", attempt.id)
+    assert len(world.asked) == 12
+    assert [line.reason for line in world.parts.facts.lines(batch) if line.state == "held"] == ["cannot_keep"]

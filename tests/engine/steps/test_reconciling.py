@@ -22,6 +22,7 @@ DROPPED = Broken(sent=True, detail="connection closed without an answer")
 # The lease, the call's own time-out, and the margin.
 WAIT = timedelta(seconds=60 + 10 + 5)
 CONFLICT = HttpAnswer(409, {})
+HOLD = 'on_orphan = "hold"'  # what else becomes of a session whose token is lost: test_orphans.py
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ async def test_if_nothing_is_found_the_call_is_repeated_and_there_is_one_session
 
 
 async def test_a_session_whose_token_is_lost_holds_the_row_and_is_named(played):
-    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
+    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))], more=HOLD)
     world.add(customer("Ona"))
     await world.work()
     await wait_and_work(world)
@@ -167,7 +168,7 @@ async def test_refused_credentials_stop_the_account_and_the_outcome_stays_unknow
 
 async def test_more_pages_are_read_one_call_of_the_budget_each(played):
     first, second = FakeHttp.listing(more=True), FakeHttp.listing(("scan-lost", "ACTIVE"))
-    world = played([DROPPED], [first, second])
+    world = played([DROPPED], [first, second], more=HOLD)
     world.add(customer("Ona"))
     await world.work()
     await wait_and_work(world)
@@ -187,7 +188,7 @@ async def test_a_conflict_is_reconciled_at_once_and_retried_while_only_known_ses
 
 
 async def test_a_conflict_with_an_unmatched_session_is_held_and_names_it(played):
-    world = played([CONFLICT], [FakeHttp.listing(("scan-theirs", "ACTIVE"))])
+    world = played([CONFLICT], [FakeHttp.listing(("scan-theirs", "ACTIVE"))], more=HOLD)
     world.add(customer("Ona"))
     await world.work()
     row = world.job("Ona")
@@ -197,7 +198,7 @@ async def test_a_conflict_with_an_unmatched_session_is_held_and_names_it(played)
 
 @pytest.mark.parametrize("on_unknown", ["hold", "reconcile"])
 async def test_a_call_that_may_not_or_cannot_be_reconciled_is_held(played, on_unknown):
-    world = played([DROPPED], on_unknown=on_unknown)
+    world = played([DROPPED], on_unknown=on_unknown, more=HOLD)
     world.provider.lists = on_unknown == "hold"
     world.add(customer("Ona"))
     await world.work()
@@ -207,7 +208,7 @@ async def test_a_call_that_may_not_or_cannot_be_reconciled_is_held(played, on_un
 
 
 async def test_rows_without_an_unknown_outcome_are_called_in_parallel_to_a_reconciliation(played):
-    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
+    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))], more=HOLD)
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())

@@ -59,13 +59,13 @@ class Broker:
 
     def dead(self) -> list[Any]:
         """What lies in the dead queue, the oldest first; it stays there."""
-        with connection_to(self.bus) as connection:
+        with connection_to(self.bus.url, self.bus.queue) as connection:
             connection.connect()
             with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
                 return list(queue.look(1000))
 
     def put_back(self, which: str | None = None) -> int:
-        with connection_to(self.bus) as connection:
+        with connection_to(self.bus.url, self.bus.queue) as connection:
             connection.connect()
             with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
                 return queue.put_back(which, 1000)

@@ -35,7 +35,7 @@ def make_broker(caplog: Any) -> Iterator[Callable[..., Any]]:
             broker = broker_of(a_bus(url, **more))
             stack.callback(broker.clean)
             if declared:
-                with connection_to(broker.bus) as connection:
+                with connection_to(broker.bus.url, broker.bus.queue) as connection:
                     connection.connect()
                     prepare(connection, topology_of(broker.bus), declare=True, warn=pytest.fail)
             return broker

@@ -15,6 +15,7 @@ from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
+from worker.inbound.bus.sources import Source, events_of
 from worker.settings.outside import Bus
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -72,13 +73,14 @@ class Running:
 
 
 @contextmanager
-def consuming(bus: Bus, inbox: Any, connect: Callable[[], Any] | None = None) -> Iterator[Running]:
+def consuming(bus: Bus | Source, inbox: Any, connect: Callable[[], Any] | None = None) -> Iterator[Running]:
     """Consumes until the end of the block. The queues are there when it begins."""
     woken: list[WakeUp] = []
+    source = bus if isinstance(bus, Source) else events_of(bus)
     consumer = BusConsumer(
-        bus,
+        source,
         inbox,
-        connect=connect or (lambda: connection_to(bus)),
+        connect=connect or (lambda: connection_to(source.url, source.topology.queue)),
         wake=woken.append,
         clock=lambda: NOON,
         idle=IDLE,

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
-from worker.foundation.clock import system_clock
+from worker.foundation.clock import ProcessClock
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
+from worker.inbound.bus.sources import events_of
 from worker.settings.outside import Bus
 
 
@@ -43,9 +44,9 @@ if __name__ == "__main__":
     bus = Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20)
     inbox = FileInbox(Path(file), once=len(sys.argv) > 4)
     BusConsumer(
-        bus,
+        events_of(bus),
         inbox,
-        connect=lambda: connection_to(bus, taken_seconds=1),
+        connect=lambda: connection_to(url, queue, taken_seconds=1),
         wake=lambda _wake_up: None,
-        clock=system_clock,
+        clock=ProcessClock(),
     ).run()

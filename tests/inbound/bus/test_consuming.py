@@ -12,6 +12,8 @@ from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.dead_lettering import PROBLEMS, REASON, REFUSED_AT
+from worker.inbound.bus.redis_channel import TAKEN_SECONDS
+from worker.store.base.database import CONNECT_SECONDS, LOCK_SECONDS
 
 
 def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeInbox):
@@ -61,9 +63,12 @@ def test_nothing_is_acknowledged_before_the_commit(broker: Any, inbox: FakeInbox
     broker.publish(requested())
     slow = Slow()
     slow.go_on.set()
-    with pytest.raises(SystemExit), consuming(broker.bus, slow, lambda: connection_to(broker.bus, taken_seconds=1)):
+    with (
+        pytest.raises(SystemExit),
+        consuming(broker.bus, slow, lambda: connection_to(broker.bus.url, broker.bus.queue, taken_seconds=1)),
+    ):
         assert slow.begun.wait(60)
-    with consuming(broker.bus, inbox, lambda: connection_to(broker.bus, taken_seconds=1)):
+    with consuming(broker.bus, inbox, lambda: connection_to(broker.bus.url, broker.bus.queue, taken_seconds=1)):
         wait_until(lambda: inbox.seen == 1, "it comes again")
 
 
@@ -144,3 +149,8 @@ def test_the_same_event_twice_counts_as_known(broker: Any, inbox: FakeInbox, cap
         wait_until(lambda: inbox.seen == 2, "both are taken")
     assert len(inbox.taken) == 1
     assert "1 known already" in caplog.text
+
+
+def test_on_redis_a_consumer_that_waits_for_the_database_keeps_its_entries():
+    """They are renewed three times as often as they go back, but not while the database is waited for."""
+    assert TAKEN_SECONDS * 2 / 3 > CONNECT_SECONDS + LOCK_SECONDS

@@ -10,10 +10,7 @@ from tests.inbound.bus.consuming import FakeInbox, consuming
 from trials.servers import until as wait_until
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.dead_letters import dead_from, dead_queue, id_of, place_of, shown
-from worker.inbound.bus.redis_entry import Entry
 from worker.inbound.bus.topology import topology_of
-from worker.runtime.celery_settings import refused_requests
-from worker.runtime.refused_tasks import task_again
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 
@@ -30,7 +27,7 @@ def refused(broker: Any, caplog: Any) -> Any:
 
 def test_what_is_looked_at_stays_in_its_order(refused: Any):
     for _ in range(25):  # more often than a message may be handed out elsewhere
-        with connection_to(refused.bus) as connection:
+        with connection_to(refused.bus.url, refused.bus.queue) as connection:
             connection.connect()
             with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
                 assert [message.body for message in queue.look(3)] == BAD[:3]
@@ -38,7 +35,7 @@ def test_what_is_looked_at_stays_in_its_order(refused: Any):
 
 
 def test_who_looks_and_is_killed_takes_nothing_along(refused: Any):
-    connection = connection_to(refused.bus)
+    connection = connection_to(refused.bus.url, refused.bus.queue)
     connection.connect()
     with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
         looking = queue.look(5)
@@ -118,15 +115,3 @@ def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: 
     assert form["headers"]["traceparent"] == "a text of 12"
     for value in ("C-77", "example.com", "+370", "vip", "secret"):
         assert value not in json.dumps(form) + repr(facts)
-
-
-def test_a_request_goes_back_as_the_task_that_it_came_as_and_shows_nothing_to_those_that_watch_tasks():
-    event = b'{"customer_id": "C-77", "email": "quirin@example.com"}'
-    task = task_again(Entry(event, "application/json", "utf-8", {"x-reason": "refused"}))
-    assert json.loads(task.body) == [[json.loads(event)], {}, {}]
-    assert (task.headers["task"], task.headers["id"]) == ("onboarding.request", task.properties["correlation_id"])
-    assert "C-77" not in json.dumps(task.headers) + json.dumps(task.properties)
-
-
-def test_refused_requests_may_be_looked_at_as_often_as_one_likes():
-    assert refused_requests("amqp://127.0.0.1").queue_arguments["x-delivery-limit"] > 1_000_000

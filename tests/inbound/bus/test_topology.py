@@ -12,7 +12,7 @@ from worker.inbound.bus.topology import Unfit, prepare, topology_of
 
 def prepared(broker: Any, *, declare: bool) -> list[str]:
     warnings: list[str] = []
-    with connection_to(broker.bus) as connection:
+    with connection_to(broker.bus.url, broker.bus.queue) as connection:
         connection.connect()
         prepare(connection, topology_of(broker.bus), declare=declare, warn=warnings.append)
     return warnings

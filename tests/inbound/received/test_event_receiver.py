@@ -181,12 +181,23 @@ async def test_requests_wait_while_the_days_batch_is_paused(inlet):
     world, receiver = inlet()
     receiver.receive([requested("C-1")])
     batch = world.row(Batch).id
-    world.parts.decisions.pause(batch, now=world.clock())
+    world.parts.decisions.pause(batch, by="ann", now=world.clock())
     received = receiver.receive([requested("C-2")])
     assert received.due == set()
     assert world.job("C-2").priority == EVENT + PAUSED
     world.parts.decisions.resume(batch, now=world.clock())
     assert world.job("C-2").priority == EVENT
+
+
+async def test_a_request_for_a_customer_of_a_stopped_list_is_served(inlet):
+    world, receiver = inlet()
+    stopped = world.add(customer("C-1"))
+    world.parts.decisions.stop(stopped, by="ann", now=world.clock())
+    receiver.receive([requested("C-1")])
+    listed, own = world.rows(Job)
+    assert (own.joins, listed.joins) == (None, own.id)
+    await world.work()
+    assert len(world.senders["email"].messages) == 1
 
 
 async def test_a_request_for_a_customer_of_a_list_joins_its_row(inlet):

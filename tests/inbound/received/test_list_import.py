@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.domain.intake import ListOptions, ListRefused, content_digest
-from worker.inbound.list_import import CHUNK, CutOff, TooManyRefused, import_list, list_age
+from worker.inbound.list_import import CHUNK, CutOff, TooManyRefused, import_list, list_age, options_of
 from worker.store.onboarding.batches import Batches
 from worker.store.tables import CustomerRow, Job, SkippedLine
 
@@ -54,6 +54,13 @@ async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_t
     bring_in(fresh, written(header + "C-3,rasa@example.org,LT,\n"))
     row = fresh.job("C-3")
     assert (row.account, row.fallback_accounts, row.freshness_seconds, row.floor_seconds) == ("au", "kyc", 7200, 7200)
+
+
+async def test_a_floor_that_no_route_sets_follows_the_lifetime_that_the_row_asks_for(make, written):
+    world = make()
+    file = written("customer_id,email,idenfy-kyc.expiryTime\nC-1,ona@example.org,3600\n")
+    import_list(world.parts.intake, world.parts.batches, file, options_of(world.parts.intake), name=file.name)
+    assert world.job("C-1").floor_seconds == 30 * 60
 
 
 async def test_the_same_list_again_is_the_same_batch_and_adds_nothing(make, written):

@@ -7,10 +7,12 @@ import hmac
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -23,6 +25,7 @@ from worker.inbound.web import app
 from worker.inbound.web.application import CHUNKS, READINESS
 from worker.inbound.web.server import AccessLog
 from worker.settings import load
+from worker.store.base.database import Database
 
 SETTINGS = """
 [database]
@@ -80,6 +83,21 @@ CLOUD = "application/cloudevents+json"
 
 def bytes_of(value: Any) -> bytes:
     return json.dumps(value).encode()
+
+
+@contextmanager
+def renamed(database: Database, table: str, column: str) -> Iterator[None]:
+    """A column has another name meanwhile, so that statements fail."""
+
+    def rename(old: str, new: str) -> None:
+        with database.write() as connection:
+            connection.execute(sa.text(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}"))
+
+    rename(column, "hidden")
+    try:
+        yield
+    finally:
+        rename("hidden", column)
 
 
 class Script:

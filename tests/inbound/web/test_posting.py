@@ -1,10 +1,12 @@
 import asyncio
 import json
 import uuid
+from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
-from tests.inbound.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, SECOND, Site, until
+from tests.inbound.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, SECOND, Site, renamed, until
 from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
@@ -67,6 +69,14 @@ async def test_other_media_types_and_compressed_bodies_are_refused(site):
     assert answer.status in (400, 415)  # aiohttp itself refuses what it cannot unpack
 
 
+@pytest.mark.parametrize(("shown", "path"), [("/", "/"), ("/s/ID", "/s/5f0c"), ("/metrics", "/metrics")])
+async def test_a_page_that_the_readme_says_is_not_in_this_release_is_not_found(site, shown, path):
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    assert f"`GET {shown}`" in readme.partition("Not in this release")[2]
+    async with site.client.get(path) as response:
+        assert response.status == 404
+
+
 async def test_a_body_is_bounded_with_or_without_a_content_length(site):
     large = EVENT | {"padding": "x" * LARGEST}
     assert (await site.post(large)).problem(413)
@@ -123,6 +133,16 @@ async def test_a_database_that_is_away_refuses_events_until_it_is_back(site):
     assert answer.problem(503) == "the database cannot be reached; send the same event again"
     assert answer.headers["Retry-After"] == "2"
     site.script.answer = taking
+    assert (await site.post()).status == 202
+
+
+async def test_what_is_wrong_with_the_database_is_never_the_events_fault(start, empty_postgresql_url):
+    """A column has another name for a moment, as while somebody repairs something by hand."""
+    site = await start(empty_postgresql_url, scripted=False)
+    with renamed(site.parts.database, "inbox", "digest"):
+        answer = await site.post()
+    assert answer.problem(503)
+    assert answer.headers["Retry-After"] == "2"
     assert (await site.post()).status == 202
 
 

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
-from tests.inbound.web.site import HOOKS, Answer, until
+from tests.inbound.web.site import HOOKS, Answer, renamed, until
 from worker.inbound.web.refusal_log import Refusals
 from worker.inbound.web.request_body import Room, Unacceptable
 from worker.providers.webhooks import LARGEST
@@ -147,6 +147,14 @@ async def test_a_body_that_one_of_several_headers_calls_compressed_is_refused_un
         data = io.BytesIO(gzip.compress(b" " * (LARGEST + 1)))
         async with site.client.post("/webhooks/kyc", data=data, headers=headers) as response:
             assert response.status == 415
+
+
+async def test_what_is_wrong_with_the_database_is_never_the_webhooks_fault(start, empty_postgresql_url):
+    site = await start(empty_postgresql_url)
+    with renamed(site.parts.database, "webhook", "event"):
+        answer = await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert (await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])).body == {"state": "taken"}
 
 
 async def test_while_the_database_is_away_the_provider_is_to_send_it_again(site, monkeypatch):

@@ -185,6 +185,12 @@ def test_what_the_narrative_form_excludes_the_other_excludes_too(values, column)
     assert [problem.column for problem in check_parameters("idenfy-kyc", values, "openapi")] == [f"idenfy-kyc.{column}"]
 
 
+@pytest.mark.parametrize("provider", ["frankieone-v1", "frankieone-v2"])
+@pytest.mark.parametrize(("country", "good"), [("NZL", True), ("XXX", False), ("NZ", False), ("nzl", False)])
+def test_a_country_is_one_that_there_is(provider: str, country: str, good: bool):
+    assert (check_parameters(provider, {"country": country}) == []) is good
+
+
 @pytest.mark.parametrize(
     ("provider", "values", "column"),
     [

@@ -253,6 +253,7 @@ def test_parameters_that_go_together_are_accepted(values):
         ({"expiryTime": 59}, "expiryTime"),
         ({"documents": ["PASSPORT", "LIBRARY_CARD"]}, "documents"),
         ({"additionalData": {"utility": {"town": "x"}}}, "additionalData"),
+        ({"verifyBankAccounts": True}, "verifyBankAccounts"),
     ],
 )
 def test_what_is_probably_not_meant_is_warned_of_and_sent(values, column):
@@ -261,7 +262,14 @@ def test_what_is_probably_not_meant_is_warned_of_and_sent(values, column):
 
 
 def test_what_is_meant_is_not_warned_of():
-    values = {"expiryTime": 60, "documents": ["PASSPORT"], "additionalData": {"a": {}}, "additionalSteps": {"ALL": {}}}
+    values = {
+        "verifyBank": True,
+        "verifyBankAccounts": True,
+        "expiryTime": 60,
+        "documents": ["PASSPORT"],
+        "additionalData": {"a": {}},
+        "additionalSteps": {"ALL": {}},
+    }
 
     assert parameter_warnings("idenfy-kyc", values) == []
 

@@ -92,6 +92,16 @@ def test_a_forged_one_is_refused(headers):
     assert KYC.refuses(Delivery(b"{}", headers), now=NOW) != ""
 
 
+@pytest.mark.parametrize("reader", [KYC, KYB], ids=["kyc", "kyb"])
+def test_every_digit_of_the_signature_counts(reader):
+    right = hex_hmac(KEY, b"{}")
+    forged = [right[:at] + ("1" if right[at] == "0" else "0") + right[at + 1 :] for at in range(len(right))]
+
+    refused = [reader.refuses(Delivery(b"{}", {"idenfy-signature": one}), now=NOW) != "" for one in [right, *forged]]
+
+    assert refused == [False] + [True] * 64
+
+
 def test_one_changed_byte_is_refused():
     raw = json.dumps(body("DENIED")).encode()
     delivery = signed(raw)

@@ -12,16 +12,25 @@ from tests.simulated.world import SETTINGS
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated
 from worker.foundation.keyring import new_key
-from worker.runtime.celery_tasks import TRY_SECONDS, Tries
 from worker.runtime.process import Process, current, existing, forget
+from worker.runtime.worker_process import TRY_SECONDS, Tries
 from worker.store.base.database import Database
+from worker.store.operators.processes import Processes
 
 
 @pytest.fixture
 def configured(monkeypatch, tmp_path):
     def configure(url):
         text = SETTINGS.format(
-            url=url, limits=[], concurrency=2, on_unknown="hold", templates="", more="", sender="", route='["kyc"]'
+            url=url,
+            limits=[],
+            concurrency=2,
+            on_unknown="hold",
+            templates="",
+            more="",
+            more_of_au="",
+            sender="",
+            route='["kyc"]',
         )
         (tmp_path / "onboarding.toml").write_text(text)
         monkeypatch.setenv("ONBOARDING_CONFIG", str(tmp_path / "onboarding.toml"))
@@ -56,6 +65,21 @@ def test_a_database_that_was_not_migrated_is_not_worked_on(configured, tmp_path)
     with pytest.raises(NotReady, match="onboard db upgrade"):
         make()
     assert threading.active_count() == before
+
+
+def test_a_process_that_no_wake_up_reaches_sweeps_by_itself_and_says_that_it_runs(configured, sqlite_url):
+    configured(sqlite_url)
+    swept = threading.Event()
+    process = make(sweep=lambda _process: swept.set(), check_seconds=0.01)
+    try:
+        assert swept.wait(30)
+        (running,) = process.parts.processes.running(now=process.parts.clock())
+        assert running.kind == "worker"
+    finally:
+        process.close()
+    database = Database(sqlite_url)
+    assert Processes(database).running(now=process.parts.clock()) == []
+    database.close()
 
 
 def test_a_process_that_starts_on_a_newer_schema_will_never_be_ready(configured, sqlite_url):
@@ -108,8 +132,26 @@ def test_a_thread_gets_what_its_coroutine_came_to(process):
 
 
 def test_a_dispatcher_runs_on_the_loop_and_a_later_wake_up_finds_it_ended(process):
-    assert process.wait_for(process.runner.serve(WakeUp.issue("kyc"))) is False
+    assert process.serve(WakeUp.issue("kyc"), at_most=timedelta(minutes=1)) is False
     assert not process.wake_here(WakeUp.issue("kyc"))
+
+
+def test_a_thread_leaves_a_dispatcher_that_the_database_keeps_waiting_and_the_dispatcher_goes_on(process):
+    async def begun():
+        return process.runner.is_working(WakeUp.issue("kyc"))
+
+    answers = threading.Event()
+    # On SQLite one thread makes all calls of the database, so this keeps the dispatcher's first claim waiting.
+    kept = process.runner.in_thread(answers.wait)
+    waiting = threading.Thread(target=process.wait_for, args=[kept])
+    waiting.start()
+    try:
+        assert process.serve(WakeUp.issue("kyc"), at_most=timedelta(milliseconds=1)) is False
+        assert process.wait_for(begun())
+    finally:
+        answers.set()
+        waiting.join()
+    process.wait_for(process.runner.wait_until_idle())
 
 
 def test_closing_leaves_no_thread_behind(configured, sqlite_url):

@@ -9,7 +9,7 @@ from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
 from worker.domain.model.reconciliation import Nothing
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.issuing.record_results import IssueResult
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.record_results import InviteResult
@@ -127,6 +127,28 @@ def test_a_late_session_of_a_cancelled_row_is_recorded_and_changes_nothing(shelf
     assert shelf.job("Ona").state is JobState.CANCELLED
     assert shelf.row(Attempt).found == "scan-late"
     assert shelf.rows(SessionRow) == []
+
+
+def test_a_late_session_of_a_call_from_before_the_jobs_session_is_recorded_and_changes_nothing(shelf, policy):
+    """The job has had a session since, which has ended: it waits for its next one as if no call were open."""
+    _, (opened,) = call(shelf, policy)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    shelf.add(customer("Ona", purpose="other"))
+    shelf.issue()
+    shelf.set(SessionRow, purpose="onboarding")
+    advance(shelf)
+    assert shelf.claim(policy=policy) == []  # it adopted the session that appeared meanwhile
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    shelf.set(Job, Job.purpose == "onboarding", state=JobState.WAITING, due_at=shelf.clock())
+    before = shelf.job("Ona", purpose="onboarding")
+    assert (before.session_id is not None, before.unknown_attempt) == (True, None)
+
+    shelf.finish(shelf.got(opened, shelf.session(reference="scan-late")), policy=policy)
+
+    assert shelf.job("Ona", purpose="onboarding") == before
+    assert len(shelf.rows(SessionRow)) == 1
+    assert shelf.row(Attempt, id=opened.attempt_id).found == "scan-late"
 
 
 @pytest.mark.parametrize("reconcilable", [True, False])

@@ -8,8 +8,9 @@ from worker.store.base import schema
 
 @pytest.fixture
 def next_release(tmp_path: Path) -> Path:
-    """The migrations of the next release: the existing migrations and one more."""
+    """The migrations of the next release: the existing migrations and two more."""
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).with_name("next_migration.py"), migrations / "versions")
+    for name in ("next_migration.py", "next_index_migration.py"):
+        shutil.copy(Path(__file__).with_name(name), migrations / "versions")
     return migrations

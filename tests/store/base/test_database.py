@@ -67,6 +67,16 @@ def test_a_worker_that_stands_still_holds_a_lock_for_less_time_than_other_transa
     assert setting(database, "statement_timeout") == "0"  # a report or a migration may take long
 
 
+def test_sqlite_has_written_a_commit_to_the_disk_before_the_call_is_made(sqlite_url):
+    """A power cut must not lose the attempt of a call that was made: the call would be made again."""
+    database = Database(sqlite_url)
+    for transaction in (database.read, database.write):
+        with transaction() as connection:
+            assert run(connection, "PRAGMA journal_mode").scalar_one() == "wal"
+            assert run(connection, "PRAGMA synchronous").scalar_one() == 2  # FULL
+    database.close()
+
+
 def test_a_silent_host_is_given_up_within_half_a_minute(open_database):
     with open_database().read() as connection:
         given = connection.connection.driver_connection.info.get_parameters()
@@ -145,6 +155,28 @@ def test_bad_data_is_no_temporary_failure_and_the_errors_text_does_not_repeat_it
         connection.execute(sa.text("INSERT INTO thing VALUES (:id, :secret)"), {"id": 1, "secret": "Quirin"})
     assert not isinstance(caught.value, TEMPORARY)
     assert "Quirin" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT no_such_column FROM thing",
+        "SELECT 1 FROM no_such_table",
+        "SET LOCAL ROLE pg_monitor; SELECT secret FROM thing",  # a right that was taken away
+        "SELECT no_such_function()",
+    ],
+)
+def test_a_right_or_a_table_that_is_missing_is_an_outage(open_database, statement):
+    with pytest.raises(TEMPORARY), open_database().write() as connection:
+        run(connection, statement)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_value_that_no_column_can_hold_is_no_outage(open_database, in_memory):
+    database = Database("sqlite://") if in_memory else open_database()
+    with pytest.raises(sa.exc.StatementError) as caught, database.write() as connection:
+        connection.execute(sa.text("SELECT :value"), {"value": object()})
+    assert not isinstance(caught.value, TEMPORARY)
 
 
 def test_two_transactions_in_a_deadlock_both_succeed(open_database):

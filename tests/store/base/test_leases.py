@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import POLICY, customer
 from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
 from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.clock import system_clock
 from worker.store.maintenance.due_work import Returned
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
@@ -53,6 +58,52 @@ def test_a_dispatcher_whose_claim_was_lost_does_not_release_a_row_that_another_d
     row = shelf.row(Job if what == "job" else InvitationRow)
     assert (row.state.value, row.lease_until) == ("working", theirs.lease_until)
     assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None
+
+
+def claim_and_open(shelf, what):
+    """Functions that claim rows, and that write down the attempts of what was claimed."""
+    if what == "job":
+        return shelf.claim, shelf.open
+    shelf.issue()
+    write = partial(shelf.handovers.open, shelf.message_policy, repeatable=False)
+    return shelf.claim_messages, lambda claimed: write(claimed, now=shelf.clock())
+
+
+@pytest.mark.parametrize("what", ["job", "message"])
+def test_no_attempt_is_written_for_a_row_that_another_worker_has_claimed(shelf, what):
+    """A machine that stood still together with its clock passes every check of its own."""
+    shelf.add(customer("Ona"), customer("Jonas"))
+    claim, write = claim_and_open(shelf, what)
+    before = len(shelf.rows(Attempt))
+    lost, ours = claim()
+    row = Job if what == "job" else InvitationRow
+    ours = replace(ours, lease_until=ours.lease_until + timedelta(hours=1))
+    shelf.set(row, row.id == ours.id, lease_until=ours.lease_until)
+    shelf.clock.advance(seconds=61)
+    assert sweep(shelf) == Returned(free=1)
+    assert [theirs.id for theirs in claim()] == [lost.id]
+
+    shelf.clock.advance(seconds=-60)
+    opened = write([lost, ours])
+
+    assert [getattr(item, "job" if what == "job" else "invitation") for item in opened] == [ours]
+    assert len(shelf.rows(Attempt)) == before + 1
+
+
+@on_postgresql
+@pytest.mark.parametrize("what", ["job", "message"])
+def test_a_lease_that_is_over_by_the_databases_clock_lets_no_call_go_out(shelf, what):
+    shelf.clock.now = system_clock() - timedelta(seconds=61)  # this machine's clock is behind
+    shelf.add(customer("Ona"))
+    claim, write = claim_and_open(shelf, what)
+    before = len(shelf.rows(Attempt))
+    shelf.database.trust_its_time()
+
+    claimed = claim()
+
+    assert len(claimed) == 1
+    assert write(claimed) == []
+    assert len(shelf.rows(Attempt)) == before
 
 
 def test_a_row_that_was_only_claimed_goes_back_free(shelf):
@@ -131,6 +182,26 @@ def test_an_attempt_of_an_earlier_claim_does_not_hold_a_row_that_was_claimed_aga
     shelf.claim()
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned(free=1)
+
+
+@pytest.mark.parametrize("theirs", ["first", "last"])
+def test_the_attempt_of_the_lease_that_ended_decides_and_not_one_of_an_earlier_lease(shelf, theirs):
+    """A worker that stood still may have written an attempt under a lease that it had lost."""
+    shelf.add(customer("Ona"))
+    shelf.open(shelf.claim(), repeatable=True)
+    row = shelf.row(Attempt)
+    number = 0 if theirs == "first" else 2**128 - 1  # the order of the ids is the order of an index
+    earlier = {**row._mapping, "id": UUID(int=number), "fence": row.fence - 1, "repeatable": False}
+    with shelf.database.write() as connection:
+        if theirs == "first":
+            connection.execute(sa.delete(Attempt))
+        connection.execute(sa.insert(Attempt), earlier)
+        if theirs == "first":
+            connection.execute(sa.insert(Attempt), dict(row._mapping))
+    shelf.clock.advance(seconds=61)
+
+    assert sweep(shelf) == Returned(repeated=1)
+    assert shelf.job("Ona").state is JobState.WAITING
 
 
 # A worker that was only slow comes back after its lease.

@@ -46,13 +46,13 @@ def test_a_session_comes_with_its_invitation_and_the_job_moves_on(shelf):
     assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("done", shelf.clock())
 
 
-def break_at(shelf, table):
+def break_at(shelf, table, error=RuntimeError):
     """The database refuses the next rows of one table."""
 
     @sa.event.listens_for(shelf.database.engine, "before_cursor_execute")
     def refuse(_connection, _cursor, statement, *_):
         if statement.startswith((f"INSERT INTO {table}", f"UPDATE {table} SET")):
-            raise RuntimeError(f"no {table} now")
+            raise error(f"no {table} now")
 
     return lambda: sa.event.remove(shelf.database.engine, "before_cursor_execute", refuse)
 
@@ -75,8 +75,8 @@ def test_a_failure_in_the_middle_leaves_nothing_of_the_result(shelf, table):
 
 def test_a_failed_claim_leaves_no_lease_and_no_reservation(shelf):
     shelf.add(customer("Ona"))
-    repair = break_at(shelf, "budget")
-    with pytest.raises(RuntimeError, match="budget"):
+    repair = break_at(shelf, "budget", lambda text: sa.exc.OperationalError(text, None, Exception()))
+    with pytest.raises(sa.exc.OperationalError, match="budget"):
         shelf.claim(policy=shelf.ruled(limits=(Limit.parse("1/second"),)))
     repair()
     assert (shelf.job("Ona").state, shelf.job("Ona").fence) == (JobState.WAITING, 0)
@@ -270,6 +270,30 @@ def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     assert len(shelf.rows(Attempt)) == 3
 
 
+def test_a_cap_that_is_set_later_covers_what_was_bought_before(shelf):
+    shelf.add(*(customer(f"C{number}") for number in range(5)))
+    shelf.open(shelf.claim(most=3))
+    assert used(shelf) == (3, None, "")
+    capped = shelf.ruled(credits=4)
+    assert len(shelf.open(shelf.claim(), policy=capped)) == 1
+
+
+@pytest.mark.parametrize(("cap", "stopped"), [(None, False), (3, False), (2, True), (1, True)])
+def test_a_stop_at_the_cap_ends_when_the_cap_is_raised_or_taken_out(shelf, cap, stopped):
+    capped = shelf.ruled(credits=2)
+    shelf.add(customer("Ona"), customer("Jonas"), customer("Rūta"))
+    shelf.issue(policy=capped)
+    assert shelf.claim(policy=capped) == []
+    shelf.budgets.lift_stops_at_caps([shelf.ruled(credits=cap).rule])
+    assert (used(shelf)[1] is not None) is stopped
+
+
+def test_raising_the_cap_ends_no_stop_for_another_reason(shelf):
+    shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock(), stop_reason="HTTP 401")
+    shelf.budgets.lift_stops_at_caps([shelf.ruled(credits=9).rule])
+    assert used(shelf)[2] == "HTTP 401"
+
+
 def test_an_account_whose_cap_ends_with_its_rows_is_not_stopped(shelf):
     capped = shelf.ruled(credits=2)
     shelf.add(customer("Ona"), customer("Jonas"))
@@ -290,9 +314,10 @@ def test_an_account_whose_cap_ends_before_its_rows_stops_with_the_reason(shelf):
 FREE = [Kind.RATE_LIMITED, Kind.BAD_INPUT, Kind.CONFLICT, Kind.AUTH, Kind.OUT_OF_CREDIT]
 
 
+@pytest.mark.parametrize("cap", [5, None])
 @pytest.mark.parametrize("kind", Kind)
-def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind):
-    capped = shelf.ruled(credits=5)
+def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind, cap):
+    capped = shelf.ruled(credits=cap)
     shelf.add(customer("Ona"), customer("Jonas"))
     opened = shelf.open(shelf.claim(), policy=capped)
     shelf.finish(*(shelf.failed(item, kind, Hold("unknown", "")) for item in opened), policy=capped)

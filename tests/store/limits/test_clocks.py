@@ -4,24 +4,20 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
-import sqlalchemy as sa
+import pytest
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from worker.domain.limits.rate_limits import Limit
-from worker.foundation.clock import SharedClock, system_clock
+from worker.foundation.clock import ProcessClock, system_clock
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.tables import Job
 
 
 def machine(shelf, off):
     """The clock of a machine that is off by this much, once the clock was measured against the database's clock."""
-    clock = SharedClock(lambda: system_clock() + off)
-    with shelf.database.read() as connection:
-        connection.execute(sa.text("SELECT 1"))
-        before = clock.own()
-        theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-        clock.measured(before=before, theirs=theirs, after=clock.own())
+    clock = ProcessClock(lambda: system_clock() + off)
+    shelf.database.set_clock(clock)
     return clock
 
 
@@ -40,3 +36,25 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     returned = shelf.sweeps.return_leases(shelf.policy.rule.retry, now=ahead())
     assert returned.free == 0
     assert {row.state for row in shelf.rows(Job)} == {"working"}
+
+
+@pytest.mark.parametrize("what", ["jobs", "messages"])
+def test_calls_that_a_worker_with_a_wrong_clock_reserved_are_cut_back_by_the_next_worker_and_logged(
+    shelf, caplog, what
+):
+    limits = (Limit.parse("10/second"),)
+    shelf.add(*(customer(f"C{number}") for number in range(6)))
+    if what == "messages":
+        shelf.issue()
+        rule = replace(shelf.message_policy.rule, limits=limits)
+        policy, table = replace(shelf.message_policy, rule=rule), shelf.invitations
+    else:
+        policy, table = shelf.ruled(limits=limits), shelf.jobs
+    right = shelf.clock()
+    table.claim(policy, most=1, now=right + timedelta(hours=1))
+
+    claimed = table.claim(policy, most=10, now=right)
+
+    assert len(getattr(claimed, "jobs", None) or claimed.invitations) > 0
+    assert "which cannot be true" in caplog.text
+    assert shelf.budgets.all()[policy.rule.name].next_at < right + timedelta(seconds=2)

@@ -11,16 +11,17 @@ from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.contact.wording import Wording
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.states import JobState, SessionState
+from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.maintenance import expired_sessions as expiring
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.messages.suppressions import suppress
 from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.tables import CustomerRow, Job, Outbox, ReissueCount, SessionRow
+from worker.store.tables import CustomerRow, InvitationRow, Job, Outbox, ReissueCount, SessionRow
 
 DAY = timedelta(days=1)
 TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
@@ -68,8 +69,28 @@ def test_a_session_that_ended_unused_is_replaced_and_the_customer_invited_again(
     assert (new.replaces, new.check_at) == (old.id, new.expires_at + SETTLES)
     (message,) = shelf.send()
     assert message.link != "https://verify.test/token-0001"
+    assert message.wording is Wording.NEW_LINK
+    sent = [row.data for row in shelf.rows(Outbox) if row.kind == "invitation.sent"]
+    assert [data["kind"] for data in sent] == ["invitation", "new_link"]
     assert (shelf.job("Ona").state, shelf.job("Ona").reissues) == (JobState.INVITED, 1)
     assert scan() == ExpiryCounts()
+
+
+@pytest.mark.parametrize("ending", [InvitationState.BOUNCED, InvitationState.HELD, InvitationState.FAILED])
+def test_a_customer_whom_no_earlier_link_reached_is_invited_as_if_for_the_first_time(shelf, scan, ending):
+    invited(shelf)
+    shelf.set(InvitationRow, state=ending)
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
+    shelf.issue()
+    (message,) = shelf.send()
+    assert message.wording is Wording.INVITATION
+
+
+def test_another_purpose_has_links_of_its_own(shelf):
+    invited(shelf)
+    invited(shelf, customer("Ona", purpose="renewal"))
+    assert [row.new_link for row in shelf.rows(InvitationRow)] == [False, False]
 
 
 def test_no_session_is_checked_before_its_time(shelf, scan):
@@ -86,12 +107,13 @@ def test_a_session_that_its_provider_calls_expired_is_replaced_at_once(shelf, sc
     assert scan() == ExpiryCounts(reissued=1)
 
 
-def test_where_the_same_token_would_come_back_the_session_is_kept_until_its_end(shelf, scan):
+def test_a_session_that_its_provider_ends_days_early_is_replaced_at_once_the_first_time(shelf, scan):
+    """Until its end the account is not asked for another: but this one has ended."""
     invited(shelf)
-    let_expire(shelf, DAY)
+    let_expire(shelf, timedelta(hours=1))
     shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=shelf.clock())
-    assert scan() == ExpiryCounts(unchanged=1)
-    assert shelf.row(SessionRow).check_at == shelf.row(SessionRow).expires_at
+    assert scan() == ExpiryCounts(reissued=1)
+    assert shelf.job("Ona").due_at == shelf.clock()
 
 
 def test_with_an_account_that_is_configured_no_more_its_sessions_end_is_waited_for(shelf, scan):
@@ -261,7 +283,7 @@ def test_an_events_second_link_does_not_go_before_new_sign_ups(shelf, scan):
 
 def test_what_a_paused_batch_is_due_waits_with_it(shelf, scan):
     batch = invited(shelf)
-    Decisions(shelf.database).pause(batch, now=shelf.clock())
+    Decisions(shelf.database).pause(batch, by="ann", now=shelf.clock())
     let_expire(shelf)
     assert scan() == ExpiryCounts(reissued=1)
     assert shelf.claim() == []

@@ -30,7 +30,7 @@ def test_a_row_that_is_due_later_stays_until_it_is_soon(shelf, failover):
 
 def test_rows_of_a_paused_batch_stay(shelf, failover, database):
     batch = add(shelf, customer("Ona"))
-    Decisions(database).pause(batch, now=shelf.clock())
+    Decisions(database).pause(batch, by="ann", now=shelf.clock())
     stop(shelf)
     assert move(shelf, failover) == 0
     Decisions(database).resume(batch, now=shelf.clock())

@@ -60,7 +60,7 @@ def test_a_batch_too_slow_for_the_hour_is_paused_by_all_of_its_time(shelf, count
     assert reason(shelf, batch).startswith("10 of 50 messages")
 
 
-@pytest.mark.parametrize("kept", [{"cancelled_at": True}, {"paused_at": True}, {"last_row": 9}])
+@pytest.mark.parametrize("kept", [{"cancelled_at": True}, {"pause_cause": "person"}, {"last_row": 9}])
 def test_neither_a_stopped_batch_nor_the_daily_batch_is_paused_automatically(shelf, count, kept):
     batch = shelf.batch()
     shelf.set(Batch, **{name: shelf.clock() if value is True else value for name, value in kept.items()})

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
+from worker.domain.contact.wording import Wording
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
@@ -206,6 +207,7 @@ def test_the_new_session_brings_an_invitation_of_its_own(shelf):
     (new,) = shelf.claim_messages()
     assert new.id != old.id
     assert new.link != old.link
+    assert new.wording is Wording.INVITATION  # the old link never left
     assert shelf.job("Ona").reissues == 1
 
 

@@ -69,6 +69,25 @@ def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_wri
     assert (job.state, job.reason, job.detail) == (JobState.FAILED, row.reason, row.detail)
 
 
+def test_a_number_that_no_text_may_go_to_since_its_message_was_written_is_not_written_to(desk, shelf):
+    texts = replace(shelf.message_policy.delivery, fallback="email", countries=frozenset({"LV"}))
+    shelf.message_policy = replace(shelf.message_policy, delivery=texts)
+    desk.issue(customer("Ona", channel=Channel.SMS))
+    assert shelf.send(channel="sms") == []
+    (row,) = shelf.rows(InvitationRow, channel="sms")
+    assert (row.state, row.reason) == (InvitationState.FAILED, "number_refused")
+    assert row.detail == "a number of LT, which [sms] countries does not have"
+    assert [message.customer.customer_id for message in shelf.send()] == ["Ona"]  # by email instead
+
+
+def test_the_fallback_writes_to_no_number_that_gets_no_texts(desk, shelf):
+    delivery = replace(shelf.message_policy.delivery, countries=frozenset({"LV"}))
+    shelf.message_policy = replace(shelf.message_policy, delivery=delivery)
+    desk.issue(customer("Ona"))
+    desk.refused(AddressIs.GONE)
+    assert desk.messages() == {"email": InvitationState.BOUNCED}
+
+
 def test_a_customer_who_is_not_reached_there_is_written_to_on_the_other_channel_at_once(desk, shelf):
     desk.issue(customer("Ona"))
     desk.suppress(EMAIL, SuppressionReason.BOUNCE)

@@ -152,7 +152,7 @@ def test_a_paused_batch_sends_no_reminder_and_an_events_reminder_does_not_overta
     batch = shelf.add(customer("Ona"), priority=EVENT)
     shelf.issue()
     messages = shelf.claim_messages()
-    Decisions(shelf.database).pause(batch, now=shelf.clock())
+    Decisions(shelf.database).pause(batch, by="ann", now=shelf.clock())
     shelf.hand_over(messages)
     assert after(shelf, 2 * DAY) == []
     Decisions(shelf.database).resume(batch, now=shelf.clock())

@@ -131,7 +131,7 @@ def test_a_row_that_ended_meanwhile_is_not_ended_again_with_its_message(shelf, c
 def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(shelf, decide, cancel):
     batch = shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"))
     (ona, jonas) = shelf.open(shelf.claim(most=2))
-    decide.pause(batch, now=shelf.clock())
+    decide.pause(batch, by="ann", now=shelf.clock())
     assert cancel(batch) == Decided(1)
     assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
     shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
@@ -144,7 +144,7 @@ def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shel
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     claimed = shelf.claim(most=1)
     cancel(batch)
-    assert decide.pause(batch, now=shelf.clock()) == Decided(0)
+    assert decide.pause(batch, by="ann", now=shelf.clock()) == Decided(0)
     assert shelf.row(Batch).paused_at is None
     assert decide.resume(batch, now=shelf.clock()).rows == 0
     shelf.jobs.release(shelf.policy.rule, claimed, now=shelf.clock())
@@ -252,7 +252,7 @@ def test_a_row_that_joined_a_row_in_flight_is_served_once_that_row_has_ended(she
 def test_a_joined_row_of_a_paused_batch_leads_and_waits_for_the_resume(shelf, decide, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
-    decide.pause(other, now=shelf.clock())
+    decide.pause(other, by="ann", now=shelf.clock())
     cancel(batch)
     assert shelf.claim() == []
     decide.resume(other, now=shelf.clock())

@@ -63,7 +63,7 @@ class Month:
         shelf.message_policy = replace(shelf.message_policy, hours=quiet, caps=caps, reminders=RULES.reminders)
         self.scan = Expiring(shelf.database, shelf.keyring)
         # As with providers that open another session at any time: the job waits only for the end of the old session.
-        self.policy = ExpiryPolicy(caps, RULES.spacing, None, {}, {}, quiet)
+        self.policy = ExpiryPolicy(caps, RULES.spacing, None, {}, {}, hours=quiet)
 
     def live(self) -> None:
         shelf = self.shelf

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.shelf import customer, line
+from worker.cli.progress import line_of
 from worker.domain.model.customers import Channel, FieldProblem
 from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState
@@ -79,6 +80,17 @@ def test_one_batchs_numbers_hold_nothing_of_anothers(shelf):
     assert shelf.facts.counts(other).invitations == {}
     assert shelf.facts.counts(one).invitations == {InvitationState.SENT: 1}
     assert [line.customer_id for line in shelf.facts.lines(one)] == ["Ona", "x"]
+
+
+def test_sessions_count_those_that_were_opened_and_no_held_or_failed_calls(shelf):
+    batch = shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rūta", "Ieva")))
+    done, first, second = shelf.open(shelf.claim(most=3))
+    shelf.finish(shelf.got(done))
+    shelf.finish(shelf.failed(first, Kind.UNKNOWN, Hold("unknown", "")))
+    shelf.finish(shelf.failed(second, Kind.BAD_INPUT, Cancel("refused", "")))
+    counts = shelf.facts.counts(batch)
+    assert counts.sessions == 1
+    assert line_of(counts) == "0 of 4 out, 1 sessions · 1 held, 1 failed"
 
 
 def test_requests_count_every_call_made_refused_ones_too(shelf):
@@ -225,7 +237,7 @@ def test_the_outlook_of_a_list_that_joined_another_is_that_of_the_other(shelf):
 
 def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shelf):
     first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
-    Decisions(shelf.database).pause(first, now=shelf.clock())
+    Decisions(shelf.database).pause(first, by="ann", now=shelf.clock())
     assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
 
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, waiting
-from tests.store.shelf import customer
+from tests.store.shelf import POLICY, customer
 from tests.store.webhook_feed import (
     APPROVED,
     COMPLETED,
@@ -26,8 +26,9 @@ from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Key, Result
 from worker.foundation.ids import new_id
+from worker.store.maintenance.due_work import Returned
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.tables import InvitationRow, Job, Outbox, SessionRow, Webhook
+from worker.store.tables import Attempt, InvitationRow, Job, Outbox, SessionRow, Webhook
 
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),
@@ -135,7 +136,7 @@ def test_a_verdict_ends_the_job_with_a_call_in_flight_and_the_new_session_serves
     feed.receive(APPROVED)
     ona.finish(ona.got(opened))
     job = ona.job("Ona")
-    assert (job.state, job.result, job.lease_until) == (JobState.COMPLETED, "approved", None)
+    assert (job.state, job.result) == (JobState.COMPLETED, "approved")
     assert len(ona.rows(SessionRow)) == 1
     assert ona.facts.counts(job.batch_id).accounts["kyc"].late == 1  # which the report names
 
@@ -204,6 +205,19 @@ def test_a_customer_who_submits_during_the_next_call_is_not_sent_the_new_link_un
     assert (ona.job("Ona").state, ona.job("Ona").result) == (JobState.COMPLETED, "approved")
     assert an_hour(ona) == []
     assert [row.state for row in ona.rows(InvitationRow)] == [InvitationState.SENT, InvitationState.SUPERSEDED]
+
+
+def test_the_call_of_a_job_that_a_verdict_has_ended_is_closed_when_its_worker_died(ona, feed, called):
+    feed.receive(APPROVED)
+    assert ona.row(Attempt, id=called.attempt_id).closed_at is None
+    ona.clock.advance(seconds=61)
+
+    assert ona.sweeps.return_leases(POLICY, now=ona.clock()) == Returned(ended=1)
+
+    row, attempt = ona.job("Ona"), ona.row(Attempt, id=called.attempt_id)
+    assert (attempt.closed_at, attempt.outcome) == (ona.clock(), "unknown")
+    assert (row.state, row.lease_until, row.unknown_attempt) == (JobState.COMPLETED, None, attempt.id)
+    assert ona.sweeps.return_leases(POLICY, now=ona.clock()) == Returned()
 
 
 def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, feed, called):

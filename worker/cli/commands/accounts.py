@@ -8,9 +8,11 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written_if_any
 from worker.store.limits import concurrency
@@ -29,7 +31,7 @@ def account() -> None:
 @click.pass_obj
 def list_accounts(invocation: Invocation, as_json: bool) -> None:
     """Show the limits, credits and state of each account and sender."""
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         facts = _facts(parts)
     if as_json:
         click.echo(json.dumps({"accounts": facts}))
@@ -37,13 +39,12 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
     names = ("account", "provider", "limits", "in flight", "credits", "now")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, padding=(0, 2, 0, 0))
     for item in facts:
-        spent = f"{item['credits_used']:,} used" if item["credits_left"] is None else f"{item['credits_left']:,} left"
         row = (
             item["account"],
             item["provider"],
             _limits(item),
             _permits(item),
-            spent,
+            _credits(item),
             _status(item).partition(" ")[0],
         )
         table.add_row(*(cell.rstrip(":") for cell in row))
@@ -57,30 +58,35 @@ def list_accounts(invocation: Invocation, as_json: bool) -> None:
 
 
 @account.command("resume")
-@click.argument("name")
+@click.argument("name", type=AccountName(senders=True))
 @JSON
 @click.pass_obj
 def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
-    """Try the stopped account or sender NAME again: with a single call first.
+    """Try the stopped or paused account or sender NAME again: with a single call first.
 
-    First remove the cause, which `onboard account list` shows. If the call succeeds, the account works again.
+    First remove the cause, which `onboard account list` shows. If the call succeeds, the account works again. Accounts
+    that share its key share its stop and its pause: they go on as well.
     """
-    with invocation.parts() as parts:
+    with invocation.parts(WAKING) as parts:
         rules = parts.budget_rules.all()
         if name not in rules:
             raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
-        was_stopped = parts.budgets.resume(rules[name].name)
-        if was_stopped and name in parts.channels:
-            parts.jobs.make_waiting_jobs_due(now=parts.clock())
+        now = parts.clock()
         shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
+        ended = parts.budgets.resume(rules[name].name, by_person_at=now)
+        if ended:
+            parts.jobs.make_snoozed_due([name, *shared], now=now)
+        if ended and name in parts.channels:
+            parts.jobs.make_waiting_jobs_due(now=now)
     if as_json:
-        click.echo(json.dumps({"account": name, "resumed": was_stopped, "shared": shared}))
+        click.echo(json.dumps({"account": name, "resumed": bool(ended), "ended": ended, "shared": shared}))
         return
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
-    if was_stopped:
-        click.echo(f"{name}{also} is tried again with a single call")
+    if ended:
+        click.echo(f"{name}{also} is tried again with a single call: its {' and its '.join(ended)} ended")
+        click.echo("running workers go on; without workers: `onboard run LIST`, or `onboard up`")
     else:
-        click.echo(f"{name} was not stopped")
+        click.echo(f"{name} was neither stopped nor paused")
 
 
 def _facts(parts: Parts) -> list[dict[str, Any]]:
@@ -101,6 +107,7 @@ def _facts(parts: Parts) -> list[dict[str, Any]]:
             # Unknown for a sender whose connections are counted in each process.
             "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
             **_state(states.get(rule.name, BudgetState()), rule, now=now),
+            **({} if name in parts.accounts else {"credits_used": None}),  # a sender's messages are not counted
             "taken_over_by": takers.get(name, []),
         }
         for name, rule in parts.budget_rules.all().items()
@@ -116,9 +123,17 @@ def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, 
         "pause_reason": state.pause_reason if paused else None,
         "stopped_at": written_if_any(state.stopped_at),
         "stop_reason": state.stop_reason or None,
+        "asks_again_at": written_if_any(state.asks_again_at),
         "failures": state.failures,
         "breaker_opened_at": written_if_any(state.opened_at),
     }
+
+
+def _credits(item: dict[str, Any]) -> str:
+    if item["credits_used"] is None:
+        return ""
+    left = "" if item["credits_left"] is None else f", {item['credits_left']:,} left"
+    return f"{item['credits_used']:,} used{left}"
 
 
 def _limits(item: dict[str, Any]) -> str:
@@ -141,7 +156,8 @@ def _now(item: dict[str, Any]) -> str:
 
 def _status(item: dict[str, Any]) -> str:
     if item["stopped_at"]:
-        return f"stopped: {item['stop_reason']}"
+        again = f"; asked again at {item['asks_again_at']}" if item["asks_again_at"] else ""
+        return f"stopped: {item['stop_reason']}{again}"
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     return WORKING

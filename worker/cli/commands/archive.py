@@ -8,15 +8,18 @@ import click
 
 from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.commands.report import opened
+from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import Columns, write_jsonl
+from worker.engine.reporting.batch_report import write_jsonl
+from worker.foundation.plural import counted
 from worker.store.onboarding.batches import BatchFacts
 
 
 @click.command()
-@click.argument("batch")
+@click.argument("batch", type=Batch())
 @click.option(
     "--out",
     required=True,
@@ -34,22 +37,22 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
     each row has ended or its link has expired. The totals stay. Customers who have finished stay known, and later
     lists skip them as before. `[retention] batches` purges old batches automatically.
     """
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         found = find_kept(parts, batch)
         if purge:
             _refuse_what_is_not_over(parts, found)
         if out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
         with opened(out) as stream:
-            rows = write_jsonl(stream, parts.facts.lines(found.id), Columns(routes=True))
+            rows = write_jsonl(stream, parts.facts.lines(found.id), parts.reporting.columns(found, routes=True))
             stream.flush()
             os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
-        click.echo(f"{rows:,} rows written to {out}", err=True)
+        click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
         removed = _purge(parts, found, yes=yes) if purge else 0
     if as_json:
         click.echo(json.dumps({"batch": found.id, "rows": rows, "purged": purge, "removed": removed}))
     elif purge:
-        click.echo(f"batch {found.id}: {removed:,} rows were removed; `onboard status {found.id}` keeps its totals")
+        click.echo(f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals")
 
 
 def _refuse_what_is_not_over(parts: Parts, batch: BatchFacts) -> None:

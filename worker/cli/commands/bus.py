@@ -5,29 +5,25 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import CannotStart, Stopped
-from worker.cli.invocation import Invocation, start_logging
+from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import wake_ups_of
+from worker.domain.model.needs import WAKING, Need
 from worker.domain.model.wakeups import Wake
-from worker.foundation.clock import system_clock
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
-from worker.settings.outside import Bus
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
-    from worker.inbound.bus.consumer import BusConsumer
     from worker.inbound.bus.dead_letters import Dead, DeadQueue, Place
-    from worker.inbound.bus.event_sink import DatabaseInbox
+    from worker.inbound.bus.sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -37,79 +33,70 @@ MOST_LISTED = 10_000
 @click.group(invoke_without_command=True)
 @click.pass_context
 def bus(context: click.Context) -> None:
-    """Receive events from the message bus, until ended. Any number of bus processes can run.
+    """Receive events from message queues, until ended. Any number of bus processes can run.
 
-    Needs [bus], PostgreSQL and running workers. Waits for a broker or database that cannot be reached: events stay in
-    the broker meanwhile. SIGTERM ends it: messages that it has received are stored and acknowledged first.
+    It consumes the queue of [bus], if there is a [bus], and the queue `requests` of the workers' broker, which other
+    projects send Celery tasks to.
+
+    Needs PostgreSQL, a broker and running workers. Waits for a broker or database that cannot be reached: events stay
+    in the broker meanwhile. SIGTERM ends it: messages that it has received are stored and acknowledged first.
     """
     if context.invoked_subcommand is not None:
         return
     invocation = context.ensure_object(Invocation)
-    if invocation.log_level == "warning":
-        invocation.log_level = "info"
-        start_logging(invocation)
-    settings = invocation.settings()
-    configured = _configured(settings)
+    log_info(invocation)
+    settings = invocation.settings(WAKING | {Need.BUS})
+    if settings.bus is not None and settings.bus.url.startswith("memory"):
+        raise CannotStart("bus.url: no other process can reach memory://; write amqp://… or redis://…")
     if settings.database.url.startswith("sqlite"):
         raise CannotStart(
             "database.url: the bus needs postgresql+psycopg://…; SQLite is for one process, `onboard run` or `up`"
         )
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
-    consumer = consuming(settings, configured, wake_ups_of(settings).send_soon)
+    from worker.inbound.bus.sources import sources_of
+
+    receiving = Receiving(settings, sources_of(settings), wake_ups_of(settings).send_soon)
     ended = threading.Event()
 
     def end(*_signal: object) -> None:
         ended.set()
-        consumer.stop()
+        receiving.stop()
 
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, end)
-    consumer.run()
-    if consumer.outdated:
+    receiving.run()
+    if receiving.outdated and not ended.is_set():
         # If the process ended, it would be started again and again.
-        log.error("idle: processes of the newer release receive the events: %s", consumer.outdated)
+        log.error("idle: processes of the newer release receive the events: %s", receiving.outdated)
         ended.wait()
 
 
-def consuming(settings: Settings, configured: Bus, wake: Wake) -> "Consuming":
-    """What receives events from the bus. `wake` is called after a commit, and must not wait."""
-    from worker.inbound.bus.connection import connection_to
-    from worker.inbound.bus.consumer import BusConsumer
-    from worker.inbound.bus.event_sink import DatabaseInbox
+class Receiving:
+    """Receives events from queues. `wake` is called after a commit, and must not wait."""
 
-    inbox = DatabaseInbox(settings)
-    return Consuming(
-        BusConsumer(configured, inbox, connect=lambda: connection_to(configured), wake=wake, clock=system_clock), inbox
-    )
+    def __init__(self, settings: Settings, sources: "Sequence[Source]", wake: Wake) -> None:
+        from worker.inbound.bus.consumers import Consumers
 
-
-class Consuming:
-    """A consumer with the database that it stores events in."""
-
-    def __init__(self, consumer: "BusConsumer", inbox: "DatabaseInbox") -> None:
-        self._consumer = consumer
-        self._inbox = inbox
+        self._consumers = Consumers(settings, sources, wake)
 
     @property
     def outdated(self) -> str:
         """Why this release may not continue; "" while it may."""
-        return self._consumer.outdated
+        return self._consumers.outdated
 
     def run(self) -> None:
-        """Receive events until `stop`, or until outdated. Raises CannotStart if the bus or the keys do not fit."""
+        """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit."""
         from worker.inbound.bus.topology import Unfit
 
         try:
-            self._consumer.run()
+            self._consumers.run()
         except (Unfit, SettingsError) as error:
             raise CannotStart(str(error)) from None
-        finally:
-            self._inbox.close()
 
     def stop(self) -> None:
-        """Finish the current chunk, and end. Safe from any thread and in a signal handler."""
-        self._consumer.stop()
+        """Finish the current chunks, and end. Safe from any thread and in a signal handler."""
+        self._consumers.stop()
 
 
 @bus.group()
@@ -117,7 +104,7 @@ def dead() -> None:
     """Show refused events, and put them back.
 
     Refused events of the bus are in its queue NAME.dead. Refused events that came as the Celery task
-    `onboarding.request` are in the queue requests.refused of the workers' broker. Each has an ID. `onboard bus dead
+    `onboarding.request` are in the queue requests.dead of the workers' broker. Each has an ID. `onboard bus dead
     show ID` shows why an event was refused.
     """
 
@@ -192,7 +179,7 @@ def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes:
     """Put refused events back into the queue that they came from.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
-    queue; an event that came as a Celery task goes back into the workers' queue.
+    queue; an event that came as a Celery task goes back into the queue `requests`.
 
     No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once.
     """
@@ -219,14 +206,6 @@ def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes:
     else:
         click.echo(f"{total:,} events were put back" + (f" ({_each(went)})" if went else ""))
     dead_queues.end()
-
-
-def _configured(settings: Settings) -> Bus:
-    if settings.bus is None:
-        raise CannotStart("[bus] is missing: `onboard bus` needs at least `url`; see docs/bus.md")
-    if settings.bus.url.startswith("memory"):
-        raise CannotStart("bus.url: no other process can reach memory://; write amqp://… or redis://…")
-    return settings.bus
 
 
 @dataclass(frozen=True)
@@ -263,7 +242,7 @@ def _opened(invocation: Invocation) -> Iterator[DeadQueues]:
     dead_queues, reached = DeadQueues({}, {}), []
     errors: tuple[type[Exception], ...] = (MessageNacked,)
     with ExitStack() as exits:
-        for place, url, key in _places(invocation.settings()):
+        for place, url, key in _places(invocation.settings(frozenset({Need.BUS, Need.BROKER}))):
             connection = exits.enter_context(connection_for_looking(url))
             errors += (*connection.connection_errors, *connection.channel_errors)
             try:
@@ -284,14 +263,13 @@ def _opened(invocation: Invocation) -> Iterator[DeadQueues]:
 def _places(settings: Settings) -> "list[tuple[Place, str, str]]":
     """The queues of refused events, each with its broker's URL and that URL's setting. Raises CannotStart."""
     from worker.inbound.bus.dead_letters import place_of
-    from worker.inbound.bus.topology import topology_of
-    from worker.runtime.refused_tasks import refused_requests_at
+    from worker.inbound.bus.sources import sources_of
 
-    found = []
-    if settings.bus is not None and not settings.bus.url.startswith("memory"):
-        found.append((place_of(topology_of(settings.bus)), settings.bus.url, "bus.url"))
-    if not settings.broker.url.startswith("memory"):
-        found.append((refused_requests_at(settings.broker.url), settings.broker.url, "broker.url"))
+    found = [
+        (place_of(source.topology), source.url, source.setting)
+        for source in sources_of(settings)
+        if not source.url.startswith("memory")
+    ]
     if not found:
         raise CannotStart(
             "this configuration has no queue of refused events: neither [bus] (events of other systems) nor a [broker]"
@@ -309,12 +287,10 @@ def _show_queue(name: str, number: int, found: "list[Dead]") -> None:
         return
     rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
     click.echo(f"{name}: {number:,}{rest}")
-    # An ID is never wrapped: operators copy it.
-    whole = [Column(name, no_wrap=True) for name in ("id", "refused at")]
-    table = Table(*whole, *(Column(name, overflow="fold") for name in ("type", "reason")), box=None, padding=(0, 2))
+    # Two lines each, never wrapped: operators copy the id, and a column of a narrow table would break every word.
     for one in found:
-        table.add_row(one.id, one.refused_at, one.type, _why(one))
-    Console(highlight=False, markup=False).print(table)
+        click.echo(f"{one.id}  {one.refused_at}  {one.type}".rstrip())
+        click.echo(f"    {_why(one)}")
 
 
 def _why(one: "Dead") -> str:

@@ -1,8 +1,10 @@
 """`onboard check`: checks a list, and forecasts its cost and time."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,36 +14,50 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
+from worker.cli.import_block import block_for
 from worker.cli.invocation import Invocation
+from worker.cli.list_cost import ListCost, cost_of, in_json
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.domain.contact.quiet_hours import allowed_at
-from worker.domain.intake import ListOptions, problems_csv
+from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
+from worker.domain.intake.problems import Severity
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.needs import NOTHING, Need
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import loads_of
+from worker.foundation.plural import counted
 from worker.foundation.timestamps import written_if_any
-from worker.inbound.list_import import Judged, count, judge_list, problems_of
-from worker.store.onboarding.new_rows import RefusedLine
+from worker.inbound.list_import import Judged, count, judge, problems_of
+from worker.store.onboarding.calls_now import CallsNow
+from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
 SHOWN_PROBLEMS = 10
+Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; None: the whole list
 
 
 @click.command(
     help=f"Check LIST and forecast its cost and time. Sends nothing and imports nothing.\n{LIST_HELP}"
     "Shows which rows would be rejected and why, which account would serve each other row, the highest possible cost,"
     " and how long the list would take.\n\n"
-    "Exit codes: 0 all rows are good; 1 rows would be rejected, or a template has a problem; 2 could not start, or"
-    " --strict refuses the list.\n\n"
+    "A warning does not reject its row: a bad value in a column that nothing uses, for example.\n\n"
+    "Exit codes: 0 all rows are good; 1 rows would be rejected, the list cannot finish, a template has a problem, or"
+    " with --online a sender or provider does not work; 2 could not start, or --strict refuses the list.\n\n"
     "\b\n"
     "onboard check customers.csv --errors problems.csv\n"
-    "onboard check customers.csv --map Mail=email --ignore-column Notes\n"
+    "onboard check customers.csv --map Mail=email --ignore-column Notes --dates DD.MM.YYYY\n"
 )
 @list_options
 @click.option(
     "--errors",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the problems to this CSV file: row,column,problem,hint.",
+    help="Write the problems and warnings to this CSV file: row,column,problem,hint,severity.",
+)
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also log in to the senders and providers that the list uses, with calls that send and cost nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
@@ -51,33 +67,74 @@ def check(
     options: Callable[[Parts], ListOptions],
     strict: bool,
     errors: Path | None,
+    online: bool,
     as_json: bool,
 ) -> None:
-    with invocation.parts(migrate=True) as parts, refusing_lists():
+    needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
+    with invocation.parts_to_read(needs) as parts, refusing_lists():
         template_problems = parts.templates.problems()
         judged = Judged()
-        problems: list[tuple[int, FieldProblem]] = []
-        for line in judge_list(parts.intake, listed.content, options(parts)):
+        problems: list[Found] = []
+        warnings: list[Found] = []
+        asked = options(parts)
+        reading = _opened(parts, listed, asked)
+        cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content)))
+        for line in (judge(parts.intake, line) for line in reading):
             count(judged, line, parts.hours)
+            if isinstance(line, AcceptedLine):
+                cost.add(line)
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]
-        facts = _facts(parts, judged, problems)
-        in_all = _messages_in_all(parts, judged)
+            warnings += [(line.row, warning) for warning in line.warnings]
+        cost.finish()
+        warnings += cost.shared
+        of_all = [*(FieldProblem("", text) for text in reading.warnings), *filter(None, [reading.hint])]
+        warnings[:0] = [(None, warning) for warning in of_all]
+        facts = _facts(parts, judged, cost.due, problems, warnings)
+        in_all = _messages_in_all(parts, cost.due)
+        answers = asyncio.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
     if errors:
-        _write_errors(errors, problems)
+        _write_errors(errors, problems, warnings)
+    if online:
+        facts["online"] = answers
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
-        _show(facts, problems, errors, in_all)
+        most = parts.settings.reissue.most
+        _show(facts, problems, warnings, errors, in_all=in_all, reissues=most)
+        for text in block_for(asked, parts.settings.import_):
+            click.echo(text)
+        for name, answer in answers.items():
+            click.echo(f"{name}: {answer}")
     for problem in template_problems:
         click.echo(f"template: {problem}", err=True)
     if strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)
-    raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems else DONE)
+    silent = any(answer not in (WORKS, NOT_ASKED) for answer in answers.values())
+    stuck = facts["forecast"]["limited_by"] is not None and facts["forecast"]["finishes_at"] is None
+    raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems or silent or stuck else DONE)
 
 
-def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]]) -> dict[str, Any]:
+def _channels(parts: Parts, judged: Judged) -> list[str]:
+    """The channels that messages of the list may be sent on."""
+    used = {*judged.messages, *({parts.delivery_policy.fallback} if judged.messages else ())}
+    return [channel for channel in parts.channels if channel in used]
+
+
+def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
+    """The list. Raises CannotStart, which ends with the configuration that would read it."""
+    try:
+        return open_list(listed.content, asked)
+    except ListRefused as error:
+        lines = list(error.reasons)
+        if error.renames or error.unknown:
+            lines += block_for(asked, parts.settings.import_, renames=error.renames, ignore=error.unknown)
+        raise CannotStart("\n".join(lines)) from None
+
+
+def _facts(parts: Parts, judged: Judged, due: Judged, problems: list[Found], warnings: list[Found]) -> dict[str, Any]:
+    """`due`: the rows for which a session is asked for now."""
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
@@ -85,11 +142,16 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
 
     def reached_on(channel: str) -> int:
         """The rows that may get a message on this channel, as the fallback too."""
-        spare = judged.spare.get(channel, 0) if channel == fallback else 0
-        return judged.messages.get(channel, 0) + spare
+        spare = due.spare.get(channel, 0) if channel == fallback else 0
+        return due.messages.get(channel, 0) + spare
 
-    loads = loads_of(parts.budgets, parts.budget_rules, judged.routes, judged.messages)
-    ends = _by_day(parts, judged, forecast(loads, now=parts.clock()))
+    loads = loads_of(parts.budgets, parts.budget_rules, due.routes, due.messages)
+    ends = _by_day(parts, due, forecast(loads, now=parts.clock()))
+    now = dict(sorted(due.routes.items()))
+    at_most = {account: rows * sessions for account, rows in now.items()}
+    most_messages = {channel: reached_on(channel) * messages for channel in ("email", "sms")}
+    cost_now = cost_of(settings, now, due.messages)
+    cost_at_most = cost_of(settings, at_most, most_messages)
     return {
         "rows": {
             "total": judged.total,
@@ -97,18 +159,24 @@ def _facts(parts: Parts, judged: Judged, problems: list[tuple[int, FieldProblem]
             "rejected": judged.rejected,
             "duplicate": judged.duplicate,
         },
-        "problems": [
-            {"row": row, "column": found.column, "problem": found.problem, "hint": found.hint}
-            for row, found in problems
-        ],
+        "problems": [_as_facts(row, found) for row, found in problems],
+        "warnings": [_as_facts(row, found) for row, found in warnings],
         "routes": dict(sorted(judged.routes.items())),
-        "credits": {account: rows * sessions for account, rows in sorted(judged.routes.items())},
-        "messages": {channel: reached_on(channel) * messages for channel in ("email", "sms")},
+        "served": judged.accepted - due.accepted,
+        "now": now,
+        "credits": at_most,
+        "messages": most_messages,
+        **({"cost": {"now": in_json(cost_now), "at_most": in_json(cost_at_most)}} if cost_at_most else {}),
         "forecast": {
             "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
+            "assumed": ends.assumed,
         },
     }
+
+
+def _as_facts(row: int | None, found: FieldProblem) -> dict[str, Any]:
+    return {"row": row, "column": found.column, "problem": found.problem, "hint": found.hint}
 
 
 def _on_a_channel(parts: Parts) -> int:
@@ -137,30 +205,45 @@ def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
         awake = partial(allowed_at, zones, parts.hours.quiet[channel])
         finishes_at = through_nights(ends.finishes_at - now, awake, now=now)
         if finishes_at > ends.finishes_at:
-            ends = Forecast(finishes_at, f"{ends.limited_by}; quiet hours on {channel}")
+            ends = replace(ends, finishes_at=finishes_at, limited_by=f"{ends.limited_by}; quiet hours on {channel}")
     return ends
 
 
-def _write_errors(path: Path, problems: list[tuple[int, FieldProblem]]) -> None:
+def _write_errors(path: Path, problems: list[Found], warnings: list[Found]) -> None:
+    errors: list[tuple[int | None, FieldProblem, Severity]] = [(row, found, "error") for row, found in problems]
+    errors += [(row, found, "warning") for row, found in warnings]
     try:
         with path.open("w", encoding="utf-8", newline="") as out:
-            problems_csv(out, problems)
+            problems_csv(out, sorted(errors, key=lambda one: one[0] or 0))
     except OSError as error:
         raise CannotStart(f"--errors: {error.strerror or 'cannot be written'}") from None
 
 
-def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], errors: Path | None, in_all: int) -> None:
+def _show(
+    facts: dict[str, Any],
+    problems: list[Found],
+    warnings: list[Found],
+    errors: Path | None,
+    *,
+    in_all: int,
+    reissues: int,
+) -> None:
     console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
     console.print(
-        f"[bold]{rows['total']:,}[/] rows: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
+        f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
         f" {rows['duplicate']:,} duplicate"
     )
     if facts["routes"]:
-        table = Table("account", "rows", "credits at worst", box=None, pad_edge=False, padding=(0, 2))
+        table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
         for account, count_ in facts["routes"].items():
-            table.add_row(account, f"{count_:,}", f"{facts['credits'][account]:,}")
+            calls = facts["now"].get(account, 0), facts["credits"].get(account, 0)
+            table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
         console.print(table)
+        console.print(_calls_in_words(facts, reissues))
+    for words, amounts in facts.get("cost", {}).items():
+        prices = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
+        console.print(f"cost {words.replace('_', ' ')}: {prices}")
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     # Each channel's own worst case; their sum is more than the cap allows.
     capped = (
@@ -171,13 +254,30 @@ def _show(facts: dict[str, Any], problems: list[tuple[int, FieldProblem]], error
     console.print(f"messages at worst: {messages or 'none'}{capped}")
     ends = facts["forecast"]
     if ends["finishes_at"]:
-        console.print(f"would be sent by {ends['finishes_at']} (limited by {ends['limited_by']})", markup=False)
+        roughly = "roughly " if ends["assumed"] else ""
+        console.print(
+            f"would be sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})", markup=False
+        )
     elif ends["limited_by"]:
         console.print(f"cannot finish: {ends['limited_by']}", markup=False)
-    for row, found in problems[:SHOWN_PROBLEMS]:
-        hint = f" ({found.hint})" if found.hint else ""
-        where = f"row {row}, {found.column}" if found.column else f"row {row}"
-        console.print(f"{where}: {found.problem}{hint}", markup=False)
-    if len(problems) > SHOWN_PROBLEMS:
+    _show_found(console, problems, "", "problems", errors)
+    _show_found(console, warnings, "warning: ", "warnings", errors)
+
+
+def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
+    calls, rows = sum(facts["now"].values()), facts["rows"]["accepted"]
+    served = f" ({facts['served']:,} of {counted(rows, 'row')} already served)" if facts["served"] else ""
+    if not calls:
+        return f"now: no calls{served}"
+    again = f", with {counted(reissues, 'reissue')} each" if reissues else ""
+    return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
+
+
+def _show_found(console: Console, found: list[Found], prefix: str, plural: str, errors: Path | None) -> None:
+    for row, one in found[:SHOWN_PROBLEMS]:
+        hint = f" ({one.hint})" if one.hint else ""
+        where = ", ".join(filter(None, (f"row {row}" if row else "", one.column))) or "the list"
+        console.print(f"{prefix}{where}: {one.problem}{hint}", markup=False)
+    if len(found) > SHOWN_PROBLEMS:
         where = f"see {errors}" if errors else "--errors FILE writes them all"
-        console.print(f"… and {len(problems) - SHOWN_PROBLEMS:,} more problems; {where}", markup=False)
+        console.print(f"… and {len(found) - SHOWN_PROBLEMS:,} more {plural}; {where}", markup=False)

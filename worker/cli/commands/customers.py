@@ -10,6 +10,7 @@ from rich.console import Console
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.contact.caps import Caps
+from worker.domain.model.needs import STORED
 from worker.engine.steps.policies import caps_of
 from worker.foundation.timestamps import written_if_any
 from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
@@ -30,7 +31,7 @@ def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
     ID is the customer_id of your list. Each session is shown with its result and with the reason why it was opened,
     each message with its state. Shows no address, name, link or token.
     """
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         found = parts.ledger.of(customer_id)
         if found is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")

@@ -6,6 +6,7 @@ from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.domain.model.needs import Need
 from worker.store.base import schema
 from worker.store.base.database import Database, reason
 
@@ -23,7 +24,7 @@ def upgrade(invocation: Invocation) -> None:
     Workers of an earlier release write the results of their calls in flight, claim no more rows, and wait to be
     replaced.
     """
-    database = Database(invocation.settings().database.url)
+    database = Database(invocation.settings(frozenset({Need.DATABASE})).database.url)
     try:
         before = schema.current(database)
         schema.upgrade(database)

@@ -5,23 +5,28 @@ from typing import Any
 
 import click
 
+from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, find_kept
+from worker.cli.invocation import Invocation, find_kept, operator
 from worker.cli.opening import wake_ups_of
+from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts
+from worker.foundation.plural import counted
 from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.daily_batch import DAILY
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 NOTHING_CHANGED = "nothing was changed"
+GOES_ON = ("retry", "repeat", "resume")  # decisions after which there is work to do
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; change nothing.")
 
 
 @click.command()
-@click.argument("batch")
-@click.option("--account", help="Only the rows of this account.")
-@click.option("--row", type=click.IntRange(2), help="Only this row, by its number in `onboard report`.")
+@click.argument("batch", type=Batch())
+@click.option("--account", type=AccountName(), help="Only the rows of this account.")
+@click.option("--row", type=click.IntRange(1), help="Only this row, by its number in `onboard report`.")
 @DRY_RUN
 @JSON
 @click.pass_obj
@@ -37,11 +42,13 @@ def retry(
     onboard retry 3 --dry-run          how many rows failed?
     onboard retry 3 --account kyc      only the rows of this account
     """
-    with invocation.parts() as parts:
+    with invocation.parts(WAKING) as parts:
         found = _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), row)
         if dry_run:
-            _print(found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json)
+            _print(
+                found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json, dry_run=True
+            )
             return
         decided = parts.decisions.retry(which, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
@@ -49,13 +56,13 @@ def retry(
 
 
 @click.command()
-@click.argument("batch")
+@click.argument("batch", type=Batch())
 @click.option("--repeat", "verdict", flag_value=Verdict.REPEAT.value, help="Make the calls of the held rows again.")
 @click.option(
     "--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give the held rows up: they are cancelled."
 )
-@click.option("--account", help="Only the rows of this account.")
-@click.option("--row", type=click.IntRange(2), help="Only this row, by its number in `onboard report`.")
+@click.option("--account", type=AccountName(), help="Only the rows of this account.")
+@click.option("--row", type=click.IntRange(1), help="Only this row, by its number in `onboard report`.")
 @YES
 @DRY_RUN
 @JSON
@@ -83,14 +90,14 @@ def resolve(
     """
     if verdict is None:
         raise click.UsageError("give --repeat or --abandon")
-    with invocation.parts() as parts:
+    with invocation.parts(WAKING) as parts:
         # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), row)
         held = parts.decisions.count_held(which)
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
-            _print(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere)
+            _print(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere, dry_run=True)
             return
         if held and not yes:
             costs = {
@@ -103,41 +110,43 @@ def resolve(
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
         wake_ups_of(parts.settings).send(decided.due)
-    words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "were given up"}
+    words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "given up"}
     _print(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
 
 
 @click.command()
-@click.argument("batch")
+@click.argument("batch", type=Batch())
 @JSON
 @click.pass_obj
 def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
     """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished."""
-    with invocation.parts() as parts:
+    with invocation.parts(STORED) as parts:
         found = _find_going(parts, batch)
-        decided = parts.decisions.pause(found.id, now=parts.clock())
-    _print(found, "pause", decided.rows, "wait until `onboard resume`", as_json)
+        decided = parts.decisions.pause(found.id, by=operator(), now=parts.clock())
+    _print(found, "pause", decided.rows, "paused until `onboard resume`", as_json)
 
 
 @click.command()
-@click.argument("batch")
+@click.argument("batch", type=Batch())
 @JSON
 @click.pass_obj
 def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
-    """Resume BATCH (a number, or `latest`) after `onboard pause`, or after it paused itself.
+    """Resume BATCH (a number, or `latest`) after `onboard pause`, after Ctrl-C, or after it paused itself.
+
+    Running workers then go on with it; if none runs, start `onboard up`, or `onboard run` with its list.
 
     A batch pauses itself when too many of its messages are refused or bounce (`onboard status` shows how many). After a
     resume they are counted from zero.
     """
-    with invocation.parts() as parts:
+    with invocation.parts(WAKING) as parts:
         found = _find_going(parts, batch)
         decided = parts.decisions.resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
-    _print(found, "resume", decided.rows, "go on", as_json)
+    _print(found, "resume", decided.rows, "resumed", as_json)
 
 
 @click.command()
-@click.argument("batch")
+@click.argument("batch", type=Batch())
 @YES
 @JSON
 @click.pass_obj
@@ -147,12 +156,12 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
     Messages that have not been sent are not sent. Open sessions stay open at the provider until they expire. Calls in
     flight are finished first.
     """
-    with invocation.parts() as parts:
+    with invocation.parts(STORED) as parts:
         found = find_kept(parts, batch)
         if not yes:
             confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
-    _print(found, "cancel", decided.rows, "were cancelled", as_json)
+    _print(found, "cancel", decided.rows, "cancelled", as_json)
 
 
 def _worst(cost: RepeatCost) -> str:
@@ -202,6 +211,11 @@ def _find_going(parts: Parts, which: str) -> BatchFacts:
     return batch
 
 
+def _goes_on(batch: BatchFacts) -> str:
+    """What an operator without workers types next. Events have no list that could be run again."""
+    return "`onboard up`" if batch.name.startswith(DAILY) else f"`onboard run {batch.name}`, or `onboard up`"
+
+
 def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:
     """The account that a decision is about. Raises CannotStart if neither the configuration nor the batch has it."""
     if account is not None and account not in parts.accounts:
@@ -218,6 +232,8 @@ def _print(
     words: str,
     as_json: bool,
     elsewhere: dict[int, int] | None = None,
+    *,
+    dry_run: bool = False,
 ) -> None:
     """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch."""
     if as_json:
@@ -226,6 +242,9 @@ def _print(
             facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
         click.echo(json.dumps(facts))
         return
-    click.echo(f"batch {batch.id}: {rows:,} rows {words}")
+    click.echo(f"batch {batch.id}: {counted(rows, 'row')} {words}")
     for leads, number in (elsewhere or {}).items():
-        click.echo(f"{number:,} rows are held by batch {leads}: `onboard resolve {leads} --{action}`")
+        held = f"{counted(number, 'row')} {'is' if number == 1 else 'are'} held by batch {leads}"
+        click.echo(f"{held}: `onboard resolve {leads} --{action}`")
+    if rows and action in GOES_ON and dry_run is False:
+        click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {_goes_on(batch)}")

@@ -15,6 +15,9 @@ CONFIG = "onboarding.toml"
 KEY = "onboarding.key"
 SECRETS = "secrets"
 PRIVATE = 0o600
+GITIGNORE = ".gitignore"
+# The database too: who is verified is personal, although contacts and tokens in it are encrypted.
+GITIGNORED = f"{KEY}\n{SECRETS}/\nonboarding.db*\n"
 PORT = click.IntRange(1, 65_535)
 
 
@@ -45,11 +48,14 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
     if os.path.lexists(config) and not force:
         raise CannotStart(f"{config} exists; --force replaces it (and keeps {KEY})")
     written, kept = [str(config)], list[str]()
+    ignored = directory / GITIGNORE
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if sandbox:
             written += _write_sandbox_secrets(directory / SECRETS)
         (written if _write_new(key, new_key() + "\n") else kept).append(str(key))
+        if _write_new(ignored, GITIGNORED, mode=0o644):
+            written.append(str(ignored))
         # Last: a directory with a configuration also has all files that the configuration names.
         text = sandbox_starter(port=port, smtp_port=smtp_port) if sandbox else starter()
         _replace(config, text, mode=0o644)
@@ -81,10 +87,10 @@ def keys_new() -> None:
     click.echo(new_key())
 
 
-def _write_new(path: Path, text: str) -> bool:
-    """Write a file that only its owner can read; False, without a change, if the file exists."""
+def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:
+    """Write a file that only its owner can read, by default; False, without a change, if the file exists."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         return False
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -118,6 +124,6 @@ def _next_steps(directory: Path, *, sandbox: bool, port: int, smtp_port: int) ->
         return [f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)", *run]
     return [
         f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and adapt {directory / CONFIG} to your accounts",
-        f"back up {directory / KEY}; keep it out of version control",
+        f"back up {directory / KEY}; {GITIGNORE} keeps it out of version control",
         *run,
     ]

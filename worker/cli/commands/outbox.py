@@ -9,7 +9,9 @@ from rich.table import Column, Table
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
+from worker.foundation.plural import counted
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.outbox import relay
 
@@ -34,7 +36,7 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
 
     Also lists the newest 100 events that were given up, with their numbers.
     """
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         targets, given_up = _targets(parts), _given_up(parts)
     if as_json:
         click.echo(json.dumps({"targets": targets, "given_up": given_up}))
@@ -58,12 +60,12 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
 
     They are then retried for as long as a new event is. `onboard outbox list` shows the targets.
     """
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         known = sorted(parts.subscriptions.targets)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
         rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())
-    click.echo(json.dumps({"events": rows}) if as_json else f"{rows:,} events will be published again")
+    click.echo(json.dumps({"events": rows}) if as_json else f"{counted(rows, 'event')} will be published again")
 
 
 def _targets(parts: Parts) -> list[dict[str, Any]]:

@@ -10,17 +10,21 @@ from typing import Any
 
 import click
 
-from worker.cli.commands.status import show_status, waiting_in_words
+from worker.cli.commands.status import paused_in_words, show_status, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
-from worker.cli.invocation import Invocation
+from worker.cli.invocation import Invocation, operator
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.other_batches import as_facts, how_to_go_on, in_words, left_alone, lift_stopped
 from worker.cli.progress import Progress, open_progress
+from worker.cli.run_summary import channels_of, paused_senders, show_refusals, stopped_in_words
 from worker.domain.intake import ListOptions
 from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.needs import STORED, Need
 from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.reporting.batch_report import needs_a_person, state_of
+from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
 from worker.inbound.list_import import CutOff, Imported, import_list, list_age
 from worker.publishers.build import build_targets
@@ -33,6 +37,11 @@ from worker.store.operators.counts import BatchCounts
 
 AGAIN = click.option("--again", is_flag=True, help="Make a new batch, even if this list was imported before.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+
+
+def _check_instead(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        raise click.UsageError("`onboard check LIST` is the dry run: it sends nothing and imports nothing")
 
 
 class Duration(click.ParamType[timedelta]):
@@ -49,8 +58,9 @@ class Duration(click.ParamType[timedelta]):
 
 @click.command(
     help=f"Import LIST and send its invitations, in this process.\n{LIST_HELP}"
-    "Safe to interrupt and to run again: the same list continues where it stopped. On SQLite only one such process"
-    " can work at a time; on PostgreSQL it works in parallel with other workers.\n\n"
+    "Works this list alone: names other batches with rows that were not sent, and skips them. Safe to interrupt:"
+    " after Ctrl-C no worker sends the rest until you run the same list again, or `onboard resume` it. On SQLite only"
+    " one such process can work at a time; on PostgreSQL it works in parallel with other workers.\n\n"
     "Exit codes: 0 all done; 1 rows were rejected, failed or are held, or an account is stopped; 2 could not start;"
     " 3 rows wait until later; 130 interrupted."
 )
@@ -71,7 +81,12 @@ class Duration(click.ParamType[timedelta]):
     help="How long to wait for rows that cannot go on now, before ending with code 3: 90s, 10 minutes, 2h.",
 )
 @AGAIN
+@click.option("--all", "every", is_flag=True, help="Until this list is done, also work the other batches and events.")
+@click.option(
+    "--yes", is_flag=True, help="With --all: do not ask before sending batches that were stopped with Ctrl-C."
+)
 @JSON
+@click.option("--dry-run", is_flag=True, hidden=True, expose_value=False, is_eager=True, callback=_check_instead)
 @click.pass_obj
 def run(
     invocation: Invocation,
@@ -81,71 +96,101 @@ def run(
     until: str,
     patience: timedelta,
     again: bool,
+    every: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     with invocation.parts(migrate=True) as parts:
         refuse_what_cannot_work(parts)
         try:
-            with sole_worker(parts), refusing_lists():
-                imported = _import(parts, listed, options(parts), again=again, strict=strict)
-                parts.resume()
-                stand, unpublished = _work(parts, imported.batch, until=until, patience=patience)
+            with sole_worker(parts, "run"), refusing_lists():
+                if every:
+                    lift_stopped(parts, yes=yes)
+                imported = _import(parts, listed, options(parts), again=again, strict=strict, lift=True)
+                others = [] if every else left_alone(parts, imported.batch.id)
+                for one in others:
+                    click.echo(f"left alone: {in_words(one)}", err=True)
+                parts.resume(None if every else channels_of(parts, imported.batch))
+                alone = None if every else imported.batch.id
+                with parts.heartbeat("run", batch_id=alone):
+                    stand, unpublished = _work(parts, imported.batch, until=until, patience=patience, alone=not every)
+                ended = _stopped_at(parts, imported.batch, stand)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.reporting.status(batch)
         if as_json:
-            click.echo(json.dumps(facts, ensure_ascii=False))
+            click.echo(json.dumps(facts | {"left_alone": as_facts(others)}, ensure_ascii=False))
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        move = _next_move(parts, batch) if stand is Stand.LATER else None
+        move = _next_move(parts, batch, alone=not every) if stand is Stand.LATER else None
         next_due = move[0] if move is not None else None
-        stopped = _stopped(parts)
+        stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
+        silent = paused_senders(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
     if unpublished:
         click.echo(
             f"{unpublished:,} outgoing events have not been delivered yet; `onboard outbox list` says why", err=True
         )
+    if ended:
+        click.echo(ended, err=True)
+    if stand is Stand.LATER:
+        for name, reason in sorted(silent.items()):
+            click.echo(f"{name} does not work: {reason.rstrip('.')}", err=True)
     raise SystemExit(_exit_code(stand, facts, next_due, stopped, outdated))
 
 
-def _stopped(parts: Parts) -> dict[str, str]:
-    """Why accounts and senders are stopped, by name."""
-    states = parts.budgets.all()
-    rules = parts.budget_rules.all()
-    return {name: states[rule.name].stop_reason for name, rule in rules.items() if states[rule.name].stopped_at}
+def _stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
+    """What an interrupted run leaves behind, for people; "" if it was not interrupted. Ctrl-C also stops the batch."""
+    if stand not in (Stand.INTERRUPTED, Stand.TERMINATED):
+        return ""
+    counts = parts.facts.counts(batch.id)
+    total, left = sum(counts.jobs.values()), counts.left
+    if not left:
+        return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
+    if stand is Stand.TERMINATED:
+        return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
+    parts.decisions.stop(batch.id, by=operator(), now=parts.clock())
+    return (
+        f"stopped at {counts.out:,} of {total:,}; {left:,} will not be sent until {how_to_go_on(batch)};"
+        f" `onboard cancel {batch.id}` ends them"
+    )
 
 
-def _next_move(parts: Parts, batch: BatchFacts) -> tuple[datetime, BudgetState] | None:
-    outlook = parts.facts.outlook(batch.id)
+def _next_move(parts: Parts, batch: BatchFacts, *, alone: bool) -> tuple[datetime, BudgetState] | None:
+    outlook = parts.facts.outlook(batch.id, alone=alone)
     return next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
 
 
 def _exit_code(
     stand: Stand, facts: dict[str, Any], next_due: datetime | None, stopped: dict[str, str], outdated: str | None
 ) -> int:
-    if stand is Stand.INTERRUPTED:
-        click.echo("interrupted; run the same command again to continue", err=True)
+    if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:
         click.echo(f"{outdated}; the same command then continues with this list", err=True)
         return NEEDS_A_PERSON
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
-        for name, reason in sorted(stopped.items()):
-            click.echo(f"{name} is stopped: {reason.rstrip('.')}; fix it and run again", err=True)
+        for names, reason in sorted(stopped.items()):
+            click.echo(f"{names} stopped: {reason}", err=True)
     if stand is Stand.LATER:
         left = facts["rows"]["waiting"] + facts["rows"]["issued"]
         if facts["state"] == BatchState.PAUSED:
-            why = f"the batch paused itself: {facts['pause_reason']}\n" if "pause_reason" in facts else ""
+            why = f"{paused_in_words(facts)}\n"
             resumes = f"`onboard resume {facts['batch']}` resumes it"
-            click.echo(f"{why}paused with {left:,} rows left; {resumes}", err=True)
+            click.echo(f"{why}paused with {counted(left, 'row')} left; {resumes}", err=True)
         elif next_due is not None:
-            click.echo(f"{left:,} rows wait until {written(next_due)}; run again then", err=True)
+            rows = "1 row waits" if left == 1 else f"{left:,} rows wait"
+            click.echo(f"{rows} until {written(next_due)}; run again then", err=True)
             for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left:
-            click.echo(f"{left:,} rows wait for a paused batch that has the same customers", err=True)
+            click.echo(
+                f"{left:,} rows wait for another batch that has the same customers;"
+                f" `onboard report {facts['batch']}` names it",
+                err=True,
+            )
         else:
             click.echo(
                 f"{facts['rows']['invited']:,} customers have not finished; this command has nothing left to do",
@@ -174,11 +219,11 @@ def import_(
     again: bool,
     as_json: bool,
 ) -> None:
-    with invocation.parts(migrate=True) as parts, refusing_lists():
+    with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists():
         refuse_what_cannot_work(parts)
         imported = _import(parts, listed, options(parts), again=again, strict=strict)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = parts.reporting.status(batch)
+        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
@@ -199,7 +244,10 @@ def refuse_what_cannot_work(parts: Parts) -> None:
         raise CannotStart("\n".join(problems))
 
 
-def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, strict: bool) -> Imported:
+def _import(
+    parts: Parts, listed: Listed, options: ListOptions, *, again: bool, strict: bool, lift: bool = False
+) -> Imported:
+    """Import the list. `lift`: go on with its batch if a person stopped it with Ctrl-C."""
     began = time.monotonic()
     shown_at = began
 
@@ -226,17 +274,25 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
             f"the database could not be reached for too long, the import is cut off: {error}\n"
             f"the imported rows stay; the same command{without} imports the rest"
         ) from None
+    for warning in imported.warnings:
+        click.echo(f"warning: {warning}", err=True)
     batch = imported.batch
     if batch.cancelled_at is not None:
         raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")
     if batch.purged_at is not None:
         purged = f"batch {batch.id} of this list was purged on {batch.purged_at:%Y-%m-%d}"
         raise CannotStart(f"{purged}; --again imports it anew, without customers who have finished")
-    if batch.is_paused:
-        why = f"has paused itself: {batch.pause_reason}" if batch.pause_reason else "is paused"
-        raise CannotStart(f"batch {batch.id} of this list {why}; `onboard resume {batch.id}` resumes it")
+    if lift and batch.is_stopped:
+        parts.decisions.lift(batch.id, now=parts.clock())
+        click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
+    elif batch.is_paused:
+        why = "has paused itself: " if batch.paused_itself else "is "
+        raise CannotStart(
+            f"batch {batch.id} of this list {why}{batch.pause_reason}; `onboard resume {batch.id}` resumes it"
+        )
     if imported.new:
         click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
+        show_refusals(imported.refusals, batch)
     else:
         age = list_age(batch, now=parts.clock())
         continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
@@ -244,7 +300,7 @@ def _import(parts: Parts, listed: Listed, options: ListOptions, *, again: bool, 
     return imported
 
 
-def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -> tuple[Stand, int]:
+def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, alone: bool) -> tuple[Stand, int]:
     """Why the work ended, and how many events were not published."""
     targets = build_targets(parts.settings)
 
@@ -254,10 +310,16 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -
         return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
 
     async def work(progress: Progress) -> tuple[Stand, int]:
-        embedded = Embedded(parts, targets)
+        embedded = Embedded(parts, targets, only_batch=batch.id if alone else None)
         loop = asyncio.get_running_loop()
+        by_signal: list[signal.Signals] = []
+
+        def end(number: signal.Signals) -> None:
+            by_signal.append(number)
+            embedded.interrupt()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, embedded.interrupt)
+            loop.add_signal_handler(number, end, number)
         one = OneBatch(
             embedded,
             batch.id,
@@ -267,9 +329,15 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta) -
             clock=parts.clock,
             is_done=is_done,
             patience=patience,
+            alone=alone,
+            take_leads=lambda: parts.decisions.take_leads(batch.id, stopped_only=not alone, now=parts.clock()),
             show=progress.show,
         )
-        return await one.work(), one.unpublished
+        stand = await one.work()
+        # Only Ctrl-C is a person's decision: a service manager ends a process with SIGTERM and starts it again.
+        if stand is Stand.INTERRUPTED and signal.SIGINT not in by_signal:
+            stand = Stand.TERMINATED
+        return stand, one.unpublished
 
     with open_progress() as progress:
         return asyncio.run(work(progress))

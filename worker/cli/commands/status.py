@@ -10,58 +10,79 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
+from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, find_batch
+from worker.domain.model.needs import STORED
+from worker.domain.model.operation import NO_PROCESS, WORK, Attention, Level, level_of
+from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers
 from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
+from worker.engine.reporting.operation_report import OperationReport
 from worker.foundation.clock import monotonic
+from worker.foundation.plural import counted
+from worker.foundation.timestamps import written
 from worker.runtime.batch_run import COUNT_SHARE
 from worker.store.onboarding.batches import BatchFacts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
 ROWS = (*JobState, *LineState)
-CALLS = {"requests": "requests", "issued": "issued", "rate_limited": "rate-limited", "errors": "errors"}
 
 
 WATCH_SECONDS = 1.0
 AT_REST = ("sent", "finished", "cancelled")
+LEVELS = {Level.WELL: "OK", Level.NEEDS_A_PERSON: "WARNING", Level.CRITICAL: "CRITICAL"}
 
 
 @click.command()
-@click.argument("batch", required=False)
+@click.argument("batch", type=Batch(), required=False)
 @click.option("--watch", is_flag=True, help="Refresh each second, until the batch's invitations are sent, or Ctrl-C.")
+@click.option("--check", is_flag=True, help="Print one line for a monitoring system, without the batches.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
-def status(invocation: Invocation, batch: str | None, watch: bool, as_json: bool) -> None:
-    """Show the state of BATCH (a number, or `latest`); without BATCH, of all batches.
+def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, as_json: bool) -> None:
+    """Show which processes work and what needs a person, and the state of BATCH (a number, or `latest`) or all batches.
 
     Shows how many rows wait, are sent or need a person, when the batch will be done, and what limits its speed.
     A rejected row needs a person too. docs/states.md explains each state.
+
+    Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due, or
+    the status cannot be read. Without --check: 0, or 2 if it cannot start.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people; a script calls `status --json` again")
-    with invocation.parts(migrate=True) as parts:
+    if check and (watch or batch is not None):
+        raise click.UsageError("--check is about all batches")
+    with invocation.parts(STORED, migrate=True) as parts:
+        if check:
+            raise SystemExit(_check(parts.operation.report(), as_json=as_json))
         if watch:
             _watch(parts, find_batch(parts, batch or "latest"))
             return
+        whole = parts.operation.report()
         if batch is not None:
-            facts = parts.reporting.status(find_batch(parts, batch))
+            facts = whole.with_what_is_worked(parts.reporting.status(find_batch(parts, batch)))
             if as_json:
-                click.echo(json.dumps(facts, ensure_ascii=False))
+                click.echo(json.dumps(facts | whole.facts(), ensure_ascii=False))
             else:
+                _show_processes(whole)
                 show_status(facts)
+                _show_needs(whole)
             return
         counted = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        every = [parts.reporting.status(one, counts) for one, counts in counted]
+        every = [whole.with_what_is_worked(parts.reporting.status(one, counts)) for one, counts in counted]
         not_publishing = parts.outbox_targets.unpublished()
     if as_json:
-        click.echo(json.dumps({"batches": every}, ensure_ascii=False))
-    elif not every:
-        click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
+        click.echo(json.dumps({"batches": every, "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))
     else:
-        _show_all(every, [counts.out for _, counts in counted])
+        _show_processes(whole)
+        if every:
+            _show_all(every, [counts.out for _, counts in counted])
+        else:
+            click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
+        _show_needs(whole)
     if not_publishing:
         click.echo(f"warning: {unpublished_in_words(not_publishing)}: see `onboard outbox list`", err=True)
 
@@ -72,12 +93,48 @@ def show_status(facts: dict[str, Any]) -> None:
     Console(highlight=False).print(_lines(facts), soft_wrap=True)
 
 
+def _check(whole: OperationReport, *, as_json: bool) -> Level:
+    """Print one line; returns the exit code."""
+    level = level_of(whole.attention)
+    if as_json:
+        click.echo(json.dumps({"level": LEVELS[level]} | whole.facts(), ensure_ascii=False))
+        return level
+    working = sum(one.kind in WORK for one in whole.running)
+    words = [_in_words(one) for one in whole.attention] or [
+        f"{counted(working, 'process', 'processes')} at work, nothing needs a person"
+    ]
+    click.echo(f"{LEVELS[level]}: {' | '.join(words)}")
+    return level
+
+
+def _show_processes(whole: OperationReport) -> None:
+    for one in whole.running:
+        verb = "working" if one.kind in WORK else "running"
+        of = "" if one.batch_id is None else f" of batch {one.batch_id}"
+        click.echo(f"{verb}: {one.kind}{of}, process {one.pid} on {one.host}, since {written(one.started_at)}")
+    if not any(one.kind in WORK for one in whole.running):
+        click.echo(NO_PROCESS if whole.due else "no process is working; nothing is due now")
+
+
+def _show_needs(whole: OperationReport) -> None:
+    for name, account in whole.accounts.items():
+        if account["paused_until"] and not account["stopped"]:
+            click.echo(f"{name} is paused until {account['paused_until']}: {account['pause_reason']}")
+    for one in whole.attention:
+        click.echo(f"needs a person: {_in_words(one)}")
+
+
+def _in_words(one: Attention) -> str:
+    about = " ".join(word for word in ("batch" if one.what == "batch" else "", one.name) if word)
+    return f"{about}: {one.reason}; `{one.command}`" if about else f"{one.reason}; `{one.command}`"
+
+
 def _watch(parts: Parts, batch: BatchFacts) -> None:
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         while True:
             current = parts.batches.find(str(batch.id)) or batch
             began = monotonic()
-            facts = parts.reporting.status(current)
+            facts = parts.operation.report().with_what_is_worked(parts.reporting.status(current))
             live.update(_lines(facts), refresh=True)
             if facts["state"] in AT_REST:
                 return
@@ -97,10 +154,12 @@ def _lines(facts: dict[str, Any]) -> Text:
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
     line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
     line("invitations", ", ".join(messages) or "none")
+    if "lapsed_unsent" in facts:
+        line("unsent", f"{facts['lapsed_unsent']:,} lapsed without any message; `onboard report` says why", "red")
     if "pause_reason" in facts:
-        line("paused", facts["pause_reason"], "red")
+        line("paused", paused_in_words(facts), "red")
     for name, account in facts["accounts"].items():
-        line(name, ", ".join(f"{account[key]:,} {word}" for key, word in CALLS.items()))
+        line(name, _calls(account))
         if account["in_doubt"]:
             line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
         if account["late"]:
@@ -113,10 +172,22 @@ def _lines(facts: dict[str, Any]) -> Text:
         line("waits", waiting_in_words(reason, waits))
     ends = facts["forecast"]
     if ends["finishes_at"]:
-        line("done by", f"{ends['finishes_at']} ({ends['limited_by']})")
+        roughly = "roughly " if ends["assumed"] else ""
+        line("done by", f"{roughly}{ends['finishes_at']} ({ends['limited_by']})")
     elif ends["limited_by"]:
         line("waits for", ends["limited_by"], "red")
     return text
+
+
+def paused_in_words(facts: dict[str, Any]) -> str:
+    """Who paused the batch and when, or why it paused itself."""
+    itself = "the batch paused itself: " if facts["pause_cause"] == PauseCause.ITSELF else ""
+    return f"{itself}{facts['pause_reason']}"
+
+
+def _calls(account: dict[str, Any]) -> str:
+    made, failed = counted(account["requests"], "request"), counted(account["errors"], "error")
+    return f"{made}, {account['issued']:,} issued, {account['rate_limited']:,} rate-limited, {failed}"
 
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
@@ -133,7 +204,7 @@ def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:
     table = Table("batch", Column("list", overflow="fold"), *whole, box=None, padding=(0, 2, 0, 0))
     for facts, out in zip(every, outs, strict=True):
         rows = facts["rows"]
-        attention = rows["held"] + rows["failed"] + rows["rejected"]
+        attention = rows["held"] + rows["failed"] + rows["rejected"] + facts.get("lapsed_unsent", 0)
         table.add_row(
             str(facts["batch"]),
             facts["name"],

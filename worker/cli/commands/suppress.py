@@ -14,6 +14,7 @@ from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.countries import alpha2
+from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written
 from worker.store.messages import suppressions
@@ -103,7 +104,7 @@ def suppress(
     elif bool(addresses) == (file is not None):
         raise click.UsageError("give addresses, or a --file of them")
     lines = file if file is not None else addresses
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         if what == "list":
             _show_counts(parts, as_json=as_json)
             return

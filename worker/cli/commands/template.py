@@ -1,5 +1,11 @@
-"""`onboard template preview`: a message as a customer would get it."""
+"""`onboard template`: a message as a customer would get it, and the built-in texts to start from."""
 
+import html
+import os
+import re
+import tempfile
+import webbrowser
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,60 +13,203 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.domain.invitations import Invitation, TemplateProblem, Templates
-from worker.domain.model.customers import Customer, Person
-from worker.engine.adapters import display_name
-from worker.foundation.clock import system_clock
+from worker.cli.list_options import refusing_lists
+from worker.domain.contact.wording import Wording
+from worker.domain.intake import open_list
+from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
+from worker.domain.model.customers import Customer, Person, invitation_channels
+from worker.domain.model.needs import NOTHING
+from worker.engine.adapters import sender_name, templates_of
+from worker.engine.steps.policies import hours_of
+from worker.foundation.clock import ProcessClock
+from worker.inbound.list_import import PREFILLED, judge, options_of, problems_of
+from worker.settings import Settings
+from worker.store.onboarding.new_rows import AcceptedLine
+
+LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+FOLDER = "templates"
 
 
 @click.group()
 def template() -> None:
-    """Preview messages to customers."""
+    """Preview messages to customers, and write the built-in texts to start from."""
+
+
+@template.command()
+@click.argument("name", required=False)
+@click.option("--locale", help="The customer's language: de, pt-BR.  [default: the row's, else en]")
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="Which message.  [default: the row's, else email]")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in Wording]),
+    default=Wording.INVITATION.value,
+    show_default=True,
+    help="The first message, a reminder, or the link that replaces an earlier one.",
+)
+@click.option(
+    "--row",
+    nargs=2,
+    type=(click.IntRange(min=1), click.Path(dir_okay=False, path_type=Path)),
+    metavar="N LIST",
+    help="For the customer in row N of LIST, as in a spreadsheet: the header is row 1.",
+)
+@click.option("--html", "as_html", is_flag=True, help="Show the HTML part instead of the text.")
+@click.option("--open", "in_browser", is_flag=True, help="Open the message in the browser.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.pass_obj
+def preview(
+    invocation: Invocation,
+    name: str | None,
+    locale: str | None,
+    channel: str | None,
+    kind: str,
+    row: tuple[int, Path] | None,
+    as_html: bool,
+    in_browser: bool,
+    out: Path | None,
+) -> None:
+    """Show the message of a template, for an invented customer or a row of a list. Sends nothing; needs no database.
+
+    NAME is the template's name. Without NAME it is the row's template, or `default`, which serves rows without a
+    template. The link is always an example: no session is opened for a preview.
+
+    Your own templates are in the directory of `templates` in [invitations]; docs/templates.md explains how to write
+    them.
+
+    \b
+    onboard template preview --locale de --kind reminder
+    onboard template preview --row 2 customers.csv --open
+    """
+    settings = invocation.settings(NOTHING)
+    templates = templates_of(settings)
+    customer = (
+        _of_row(invocation, *row) if row else Customer("sample", person=Person(first_name="Maria", last_name="Example"))
+    )
+    customer = replace(
+        customer, locale=customer.locale if locale is None else locale, template=name or customer.template or "default"
+    )
+    if customer.template not in templates.names:
+        raise CannotStart(f"there is no template {customer.template!r}; they are {', '.join(sorted(templates.names))}")
+    channel = channel or next(iter(invitation_channels(customer.channel)), "email")
+    words = _rendered(settings, templates, customer, channel, kind)
+    if as_html and not words.html:
+        raise CannotStart(f"--html: {customer.template} has no HTML part for {channel} in {words.language}")
+    text = words.html if as_html else words.text
+    if channel == "email" and not as_html:
+        text = f"Subject: {words.subject}\n\n{text}"
+    if in_browser:
+        _open(_page(words), out)
+    elif out is None:
+        click.echo(text)
+    else:
+        _write(out, text)
+        click.echo(f"written to {out} ({words.language})", err=True)
 
 
 @template.command()
 @click.argument("name", default="default")
-@click.option("--locale", default="en", show_default=True, help="The customer's language: de, pt-BR.")
-@click.option(
-    "--channel",
-    type=click.Choice(["email", "sms"]),
-    default="email",
-    show_default=True,
-    help="Which message to show.",
-)
-@click.option("--html", "as_html", is_flag=True, help="Show the HTML part instead of the text.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--locale", help="Only the texts of this language: de.  [default: all languages]")
+@click.option("--layout", is_flag=True, help="Write the frame of the emails, layout.html, as well.")
+@click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="The directory to write to.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj
-def preview(invocation: Invocation, name: str, locale: str, channel: str, as_html: bool, out: Path | None) -> None:
-    """Show the message of a template, for an invented customer. Sends nothing; needs no database.
+def export(invocation: Invocation, name: str, locale: str | None, layout: bool, to: Path | None, force: bool) -> None:
+    """Write the built-in texts as files of the template NAME, to start from. Overwrites nothing without --force.
 
-    NAME is the template's name. Without NAME the template `default` is shown: it serves rows without a `template`.
+    Without NAME it is `default`, which serves rows without a template. The files go to the directory of `templates` in
+    [invitations], or else to `templates` next to the configuration. Delete the files that you do not change: then the
+    built-in ones of each release are used.
 
-    Your own templates are in the directory of `templates` in [invitations]; docs/templates.md explains how to write
-    them.
+    \b
+    onboard template export --locale de
+    onboard template export vip
     """
-    settings = invocation.settings()
-    templates = Templates(settings.invitations.templates, locale=settings.invitations.locale)
-    if name not in templates.names:
-        raise CannotStart(f"there is no template {name!r}; they are {', '.join(sorted(templates.names))}")
-    now = system_clock()
-    customer = Customer("sample", person=Person(first_name="Maria", last_name="Example"), locale=locale, template=name)
-    sender = display_name(settings.email.from_) if settings.email else "Example Bank"
-    invitation = Invitation(customer, "https://verify.example.com/sample", now + timedelta(days=7), sender)
+    if not re.fullmatch(NAME, name) or name == "builtin":
+        raise CannotStart(f"{name!r}: a template's name has at most 64 letters, digits, - and _, and is not builtin")
+    settings = invocation.settings(NOTHING)
+    root = to or settings.invitations.templates or settings.directory / FOLDER
+    built_in = Templates(None).built_in()
+    languages = sorted({file.split("/")[1] for file in built_in if "/" in file})
+    if locale is not None and locale not in languages:
+        raise CannotStart(f"--locale: there are no built-in texts in {locale!r}; they are in {', '.join(languages)}")
+    files = {
+        root / file.replace("default/", f"{name}/", 1): text
+        for file, text in sorted(built_in.items())
+        if (layout if "/" not in file else locale in (None, file.split("/")[1]))
+    }
+    there = [path for path in files if path.exists()]
+    if there and not force:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise CannotStart(f"{there[0]}{more}: already there, so nothing was written; --force overwrites")
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotStart(f"{path.parent}: {error.strerror or 'cannot be written'}") from None
+        _write(path, text, what=str(path))
+        click.echo(path)
+    if settings.invitations.templates is None and to is None:
+        click.echo(f'to use them, write in {settings.path.name}: [invitations] templates = "{FOLDER}/"', err=True)
+
+
+def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
+    """The customer in a row of a list. Raises CannotStart if there is no such row, or it is refused."""
+    with invocation.parts_to_read() as parts, refusing_lists():
+        own = parts.settings.import_
+        options = options_of(parts.intake, ignore=frozenset(own.ignore), dates=own.dates, if_used=PREFILLED)
+        for line in (judge(parts.intake, line) for line in open_list(path, options)):
+            if line.row < number:
+                continue
+            if line.row > number:
+                break
+            if isinstance(line, AcceptedLine):
+                return line.customer
+            problems = "; ".join(f"{one.column}: {one.problem}" for one in problems_of(line))
+            raise CannotStart(f"--row: row {number} would be rejected: {problems}")
+    raise CannotStart(f"--row: there is no row {number} in {path.name}; rows are numbered as in a spreadsheet")
+
+
+def _rendered(settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str) -> Rendered:
+    now = ProcessClock()()
+    clock = hours_of(settings).clock_of(
+        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
+    )
+    sender = sender_name(settings, channel)
     try:
-        words = templates.render(invitation, channel=channel, now=now)
+        return templates.render(
+            Invitation(customer, LINK, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
+        )
     except TemplateProblem as error:
         raise CannotStart(str(error)) from None
-    if as_html and not words.html:
-        raise CannotStart(f"--html: {name} has no HTML part for {channel} in {words.language}")
-    text = words.html if as_html else words.text
-    if channel == "email" and not as_html:
-        text = f"Subject: {words.subject}\n\n{text}"
+
+
+def _page(words: Rendered) -> str:
+    """A page with the message as a mail program or a phone shows it. No script and no form of the message runs."""
+    shown = words.html or f"<pre style='white-space:pre-wrap;font:16px sans-serif'>{html.escape(words.text)}</pre>"
+    title = html.escape(words.subject or "Text message")
+    return (
+        f'<!DOCTYPE html><html lang="{html.escape(words.language)}"><head><meta charset="utf-8"><title>{title}</title>'
+        "</head><body style='margin:0;font:16px sans-serif'>"
+        f"<p style='margin:0;padding:12px 16px;border-bottom:1px solid #ccc'><b>{title}</b></p>"
+        f'<iframe sandbox title="{title}" srcdoc="{html.escape(shown)}"'
+        " style='border:0;width:100%;height:calc(100vh - 50px)'></iframe></body></html>\n"
+    )
+
+
+def _open(page: str, out: Path | None) -> None:
     if out is None:
-        click.echo(text)
-        return
+        # Only its owner may read it: it may hold a customer's name.
+        handle, file = tempfile.mkstemp(prefix="onboard-preview-", suffix=".html")
+        os.close(handle)
+        out = Path(file)
+    _write(out, page)
+    opened = webbrowser.open(out.absolute().as_uri())
+    click.echo(f"{'opened' if opened else 'no browser was found; open'} {out}", err=True)
+
+
+def _write(path: Path, text: str, *, what: str = "--out") -> None:
     try:
-        out.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CannotStart(f"--out: {error.strerror or 'cannot be written'}") from None
-    click.echo(f"written to {out} ({words.language})", err=True)
+        raise CannotStart(f"{what}: {error.strerror or 'cannot be written'}") from None

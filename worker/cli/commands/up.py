@@ -11,17 +11,20 @@ from worker.cli.commands.run import refuse_what_cannot_work
 from worker.cli.commands.web import address
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
+from worker.cli.other_batches import lift_stopped
 from worker.cli.progress import line_of
 from worker.domain.model.states import BatchState
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import state_of
 from worker.foundation.clock import monotonic
+from worker.foundation.plural import counted
 from worker.publishers.build import build_targets
 from worker.runtime.all_in_one import AllInOne, Intake
 from worker.runtime.embedded import AlreadyWorking, Outdated, sole_worker
 from worker.settings import Settings
 from worker.store.onboarding.batches import BatchFacts
+from worker.store.operators.counts import BatchCounts
 
 LOOK_SECONDS = 10.0  # between two looks at the batches' progress
 LOOK_SHARE = 0.1  # the looks take at most this share of the time
@@ -32,13 +35,15 @@ OVER = (BatchState.FINISHED, BatchState.CANCELLED)
 
 @click.command()
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
+@click.option("--yes", is_flag=True, help="Also work batches that were stopped with Ctrl-C, without asking.")
 @click.pass_obj
-def up(invocation: Invocation, bind: str | None) -> None:
-    """Run everything in one process, until ended: worker, scheduler, web, and bus if configured.
+def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
+    """Run everything in one process, until ended: worker, scheduler, web, and bus if there is a [bus] or a broker.
 
     For one machine without a broker. Import lists with `onboard import LIST` in another terminal, or send events over
-    HTTP. The process handles webhooks, expired sessions, reissues and reminders all the time. `onboard status --watch`
-    shows the progress. On SQLite no other process can work on the database; on PostgreSQL other workers can.
+    HTTP. The process handles webhooks, expired sessions, reissues and reminders all the time. Batches that were stopped
+    with Ctrl-C stay stopped, unless you agree. `onboard status --watch` shows the progress. On SQLite no other process
+    can work on the database; on PostgreSQL other workers can.
 
     SIGTERM or Ctrl-C ends it: it claims no more work, and finishes calls in flight. Exit codes: 0 ended by a signal,
     1 the database was upgraded to a newer release, 2 could not start.
@@ -49,12 +54,14 @@ def up(invocation: Invocation, bind: str | None) -> None:
         refuse_what_cannot_work(parts)
         web_parts = Parts(settings)
         try:
-            with sole_worker(parts):
+            with sole_worker(parts, "up"):
+                _lift_stopped(parts, yes=yes)
                 parts.resume()
                 everything = AllInOne(
                     parts, web_parts, build_targets(settings), intake=_intake(settings), look=_Watch(parts).look
                 )
-                asyncio.run(_work(everything, host, port))
+                with parts.heartbeat("up"):
+                    asyncio.run(_work(everything, host, port))
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except OSError as error:
@@ -64,6 +71,16 @@ def up(invocation: Invocation, bind: str | None) -> None:
             raise SystemExit(NEEDS_A_PERSON) from None
         finally:
             web_parts.close()
+
+
+def _lift_stopped(parts: Parts, *, yes: bool) -> None:
+    """Go on with batches that were stopped with Ctrl-C if a person agrees. Without a terminal they stay stopped."""
+    try:
+        agreed = lift_stopped(parts, yes=yes)
+    except CannotStart:
+        agreed = False
+    if not agreed:
+        click.echo("left alone, as a person stopped them; --yes sends them too", err=True)
 
 
 async def _work(everything: AllInOne, host: str, port: int) -> None:
@@ -79,14 +96,21 @@ async def _work(everything: AllInOne, host: str, port: int) -> None:
 
 
 def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
-    """What receives events from the bus, if a bus is configured."""
-    bus = settings.bus
-    if bus is None:
+    """What receives events from queues, if there are any."""
+    if settings.bus is None and settings.broker.url.startswith("memory"):
         return None
-    # Imported here: kombu takes half a second, which a process without a bus does not need.
-    from worker.cli.commands.bus import consuming
+    # Imported here: kombu takes half a second, which a process without a queue does not need.
+    from worker.cli.commands.bus import Receiving
+    from worker.inbound.bus.sources import sources_of
 
-    return partial(consuming, settings, bus)
+    return partial(Receiving, settings, sources_of(settings))
+
+
+def since_the_invitation(counts: BatchCounts) -> str:
+    """What has happened since the first invitations: new links, and the providers' results."""
+    replaced = sum(facts.issued for facts in counts.accounts.values()) - counts.sessions
+    found = [counted(replaced, "new link")] if replaced > 0 else []
+    return ", ".join(found + [f"{number:,} {result}" for result, number in sorted(counts.results.items())])
 
 
 class _Watch:
@@ -117,7 +141,7 @@ class _Watch:
         state = state_of(batch, counts)
         if state in OVER:
             self._over.add(batch.id)
-        line = f"batch {batch.id}, {batch.name}: {state.value}, {line_of(counts)}"
+        line = f"batch {batch.id}, {batch.name}: {state.value}, {line_of(counts, since_the_invitation(counts))}"
         if (
             not counts.jobs or self._shown.get(batch.id, line if state in OVER else "") == line
         ):  # a batch that had ended before this look is not reported

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation, start_logging
+from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import does_not_answer, wake_ups_of
+from worker.domain.model.needs import EVERYTHING, Need
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.inbound.web import app, no_wake_up
@@ -18,7 +19,7 @@ from worker.inbound.web.webhook_sources import Closed, account_sources
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address, is_loopback
-from worker.settings.rules import NO_CREDENTIALS, has_credentials
+from worker.settings.rules import NO_CREDENTIALS, NO_USERS, has_credentials
 from worker.store.base import schema
 
 
@@ -36,20 +37,18 @@ def web(invocation: Invocation, bind: str | None) -> None:
     GET /healthz, GET /readyz
 
     On PostgreSQL any number of web processes can run, next to any number of workers. On SQLite one can run next to one
-    `onboard run`, which finds new work within a second. Waits for a database that cannot be reached, and for
-    `onboard db upgrade`.
+    `onboard run --all`, which finds new events within a second (without --all it works its own list alone). Waits for a
+    database that cannot be reached, and for `onboard db upgrade`.
 
     SIGTERM ends it: requests that are under way are answered first.
     """
-    settings = invocation.settings()
+    settings = invocation.settings(EVERYTHING - {Need.SENDING})
     host, port = address(settings, bind)
 
     def started(port: int) -> None:
         click.echo(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
 
-    if invocation.log_level == "warning":
-        invocation.log_level = "info"
-        start_logging(invocation)
+    log_info(invocation)
     try:
         parts = Parts(settings)
     except (SettingsError, ValueError) as error:
@@ -63,7 +62,8 @@ def web(invocation: Invocation, bind: str | None) -> None:
         for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
-        asyncio.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
+        with parts.heartbeat("web"):
+            asyncio.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
         raise CannotStart(does_not_answer(error)) from None
@@ -74,7 +74,9 @@ def web(invocation: Invocation, bind: str | None) -> None:
 
 
 def address(settings: Settings, bind: str | None) -> tuple[str, int]:
-    """Where to listen; the option follows the same rule as the configuration."""
+    """Where to listen; the option follows the same rule as the configuration. Raises CannotStart."""
+    if settings.web.users:
+        raise CannotStart(f"web.users: {NO_USERS}")
     if bind is None:
         return settings.web.host, settings.web.port
     try:

@@ -9,6 +9,8 @@ import click
 from worker.cli.commands.decide import JSON
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.domain.model.needs import STORED
+from worker.foundation.plural import counted
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.webhooks.webhook_list import Listed
 from worker.store.webhooks.webhooks import LISTED, WebhookState
@@ -44,15 +46,20 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     the list shows the ids in the webhook, shortened.
     """
     wanted = [WebhookState(state) for state in states] or list(LISTED)
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         counts = parts.webhook_list.count()
+        waiting = parts.webhook_list.waiting()
         found = [_facts(one) for one in parts.webhook_list.newest(wanted, most=limit)]
     if as_json:
         totals = {state.value: count for state, count in counts.items()}
         click.echo(json.dumps({"counts": totals, "webhooks": found}))
         return
     if not found:
-        click.echo("there is no such webhook")
+        there = {**counts, WebhookState.WAITING: waiting}
+        others = [f"{count:,} {state.value}" for state, count in there.items() if count and state not in wanted]
+        click.echo(f"there is no webhook that is {' or '.join(wanted)}" + (f"; {', '.join(others)}" if others else ""))
+        if others:
+            click.echo("`onboard webhook list --state STATE` lists them")
         return
     for one in found:
         click.echo(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
@@ -76,12 +83,12 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
         chosen = uuid.UUID(id_) if id_ is not None else None
     except ValueError:
         raise CannotStart(f"{id_[:40]!r} is not an id of `onboard webhook list`" if id_ else "no id") from None
-    with invocation.parts(migrate=True) as parts:
+    with invocation.parts(STORED, migrate=True) as parts:
         rows = parts.webhook_list.retry(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
         raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")
-    words = "1 webhook is" if rows == 1 else f"{rows:,} webhooks are"
-    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{words} processed again")
+    words = f"{counted(rows, 'webhook')} put back, to be processed again"
+    click.echo(json.dumps({"webhooks": rows}) if as_json else words)
 
 
 def _facts(one: Listed) -> dict[str, Any]:

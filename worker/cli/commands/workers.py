@@ -40,7 +40,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     ONBOARDING_CONFIG. It waits for a broker or database that cannot be reached, and for `onboard db upgrade`.
 
     At least one worker must consume each queue: `issue` (opens sessions), `invite` (sends messages), `tell` (publishes
-    events), `sweep` (finds work that is due and returns leases), `requests` (events that other projects send as tasks).
+    events), `sweep` (finds work that is due and returns leases). Other settings of Celery are in celeryconfig.py.
 
     SIGTERM ends a worker after its calls in flight are finished; its other rows are released. With --pool threads
     SIGQUIT does the same. With --pool prefork SIGQUIT waits for the longest time-out, and then kills the processes.
@@ -85,7 +85,7 @@ def _with_broker(invocation: Invocation) -> Settings:
 
 
 def _level(invocation: Invocation) -> str:
-    return invocation.log_level if invocation.log_level != "warning" else "info"
+    return invocation.log_level or "info"
 
 
 def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
-from worker.domain.contact.time_zones import candidate_zones, is_known
+from worker.domain.contact.time_zones import candidate_zones, is_known, shared_clock
 
 # Each round moves at most one day ahead; two channels that do not meet within these rounds never meet.
 _ROUNDS = 4
@@ -32,6 +32,11 @@ class Hours:
     def zones_of(self, *, timezone: str, phone: str, country: str) -> tuple[str, ...]:
         """The zones that a customer may be in."""
         return candidate_zones(timezone=timezone, phone=phone, country=country, default=self.zone)
+
+    def clock_of(self, *, timezone: str, phone: str, country: str) -> str:
+        """The zone in which a customer reads times: the customer's own, if all zones that it may be in have one clock;
+        else `zone`. A wrong clock in a message is worse than a foreign one, which the message names."""
+        return shared_clock(self.zones_of(timezone=timezone, phone=phone, country=country)) or self.zone
 
 
 def issue_at(

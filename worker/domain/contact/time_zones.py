@@ -36,6 +36,12 @@ def candidate_zones(*, timezone: str, phone: str, country: str, default: str) ->
     return by_phone or by_country or ((default,) if is_known(default) else ("UTC",))
 
 
+@lru_cache(maxsize=4096)
+def shared_clock(zones: tuple[str, ...]) -> str | None:
+    """The first of the zones if all of them have the same clock, such as Germany's two; else None."""
+    return zones[0] if zones and len({_clock(name) for name in zones}) == 1 else None
+
+
 def is_known(name: str) -> bool:
     """True for the name of a time zone. Safe for any text: the name is never used as a file name."""
     return name in _names()
@@ -95,6 +101,7 @@ def _by_country() -> dict[str, tuple[str, ...]]:
         if line and not line.startswith("#"):
             country, _, name, *_ = line.split("\t")
             zones.setdefault(country, []).append(name)
+    zones["XK"] = ["Europe/Belgrade"]  # Kosovo's clock; zone.tab lists the countries of ISO 3166-1 alone
     return {country: _kept(tuple(names)) for country, names in zones.items()}
 
 

@@ -64,7 +64,7 @@ FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
     | {
         "session": _TEXT | {"description": "The provider's reference of the session whose link the message carried."},
         "channel": {"enum": ["email", "sms"]},
-        "kind": _WORD | {"description": "`invitation`, or the name of the reminder."},
+        "kind": _WORD | {"description": "`invitation`, `new_link`, or the name of the reminder."},
         "sent_at": _TIME,
         "state": {"const": "sent"},
     },

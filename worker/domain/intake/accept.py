@@ -60,15 +60,19 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     if "phone" in later and (later["phone"].startswith("+") or not country_is_wrong):
         _keep(values, problems, "phone", contacts.phone(later["phone"], country))
     if "date_of_birth" in later:
-        _keep(values, problems, "date_of_birth", rules.date_of_birth(later["date_of_birth"], options.today))
+        _keep(
+            values, problems, "date_of_birth", rules.date_of_birth(later["date_of_birth"], options.today, options.dates)
+        )
     if not any(problem.column == "customer_id" for problem in problems):
         own = later.get("customer_id", "")
         kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
         _keep(values, problems, "customer_id", kept)
     channel = _channel(values, problems)
-    if problems:
-        return Rejected(row, values.get("customer_id", ""), tuple(problems))
-    return Accepted(row, _customer(values, channel, parameters))
+    if_used = tuple(problem for problem in problems if problem.column in options.if_used)
+    refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
+    if refusing:
+        return Rejected(row, values.get("customer_id", ""), refusing, if_used)
+    return Accepted(row, _customer(values, channel, parameters), if_used)
 
 
 def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, value: Any) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from worker.domain.intake.lines import ListRefused
 from worker.domain.intake.options import ListOptions
@@ -15,6 +16,10 @@ _OTHER_NAMES = {
     "id": "customer_id",
     "client_id": "customer_id",
     "user_id": "customer_id",
+    "customer_no": "customer_id",
+    "customer_number": "customer_id",
+    "client_no": "customer_id",
+    "client_number": "customer_id",
     "reference": "customer_id",
     "mail": "email",
     "e_mail": "email",
@@ -40,6 +45,7 @@ _OTHER_NAMES = {
     "tag": "tags",
 }
 _TITLE = re.compile(r"[\w .\-/()#]{1,60}")
+_PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
 _NOTHING = ""  # a column that is left out
 
 
@@ -116,7 +122,9 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
         if name is None:
             unknown.append((place, title.strip()))
         names.append(name or _NOTHING)
-    if not any(names):
+    suggested = _suggested([title for _, title in unknown], names)
+    # One name that is like ours may be chance, in a list without a header.
+    if not any(names) and len(suggested["renames"]) < 2:
         raise ListRefused([_no_header_reason(len(titles))])
     reasons += (_unknown_reason(place, title) for place, title in unknown)
     reasons += _clashes(names)
@@ -126,8 +134,19 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
         )
     reasons += _parameter_reasons(names, options)
     if reasons:
-        raise ListRefused(reasons)
+        raise ListRefused(reasons, **suggested)
     return Header(tuple(names), tuple(nameless))
+
+
+def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """What ListRefused suggests for the unknown columns that may be shown; each column of ours is suggested once."""
+    renames: dict[str, str] = {}
+    plain = [title for title in unknown if shown(title) == title]
+    for title in plain:
+        ours = nearest(title)
+        if ours and ours not in names and ours not in renames.values():
+            renames[title] = ours
+    return {"renames": renames, "unknown": [title for title in plain if title not in renames]}
 
 
 def _no_header_reason(width: int) -> str:
@@ -154,8 +173,8 @@ def _unknown(title: str) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
-    provider, dot, _ = title.partition(".")
-    if dot and plain:
+    provider = title.partition(".")[0]
+    if plain and _PARAMETER.fullmatch(title):
         near = get_close_matches(_as_provider(provider), PROVIDERS, n=1)
         known = f"the nearest provider is {near[0]}" if near else f"the providers are {', '.join(PROVIDERS)}"
         return "is not a parameter of a known provider", f"{known}; ", f"leave it out with --ignore-column {flag}"
@@ -167,7 +186,7 @@ def _unknown(title: str) -> tuple[str, str, str]:
 
 def nearest(title: str) -> str | None:
     """Our column that a title most likely means, to suggest it."""
-    name = normal(title)
+    name = normal(title).strip("._:()#")
     near = get_close_matches(name, [*COLUMNS, *_OTHER_NAMES], n=1, cutoff=0.6)
     return _OTHER_NAMES.get(near[0], near[0]) if near else None
 

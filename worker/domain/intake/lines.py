@@ -24,10 +24,15 @@ class RawLine:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A line that is a customer."""
+    """A line that is a customer.
+
+    `if_used` are the problems of columns that may be used by nothing: see `ListOptions`. The customer has no value
+    there.
+    """
 
     row: int
     customer: Customer
+    if_used: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Rejected:
     row: int
     customer_id: str
     problems: tuple[FieldProblem, ...]
+    if_used: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,18 @@ Line = Accepted | Rejected | Duplicate
 
 
 class ListRefused(Exception):
-    """The whole list cannot be read. `reasons` are for people and contain nothing from below the header."""
+    """The whole list cannot be read. `reasons` are for people and contain nothing from below the header.
 
-    def __init__(self, reasons: Sequence[str]) -> None:
+    `renames` are our likely names for unknown columns, `unknown` the other unknown columns.
+    """
+
+    def __init__(
+        self, reasons: Sequence[str], *, renames: Mapping[str, str] | None = None, unknown: Sequence[str] = ()
+    ) -> None:
         super().__init__("\n".join(reasons))
         self.reasons = list(reasons)
+        self.renames = dict(renames or {})
+        self.unknown = list(unknown)
 
 
 class Refusal(NamedTuple):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
+from worker.domain.intake.dates import DateForm
+
 Form = Literal["csv", "jsonl"]
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
 KnownParameter = Callable[[str, str], str | None]
@@ -22,16 +24,20 @@ def _any_name(_provider: str, _name: str) -> str | None:
 class ListOptions:
     """`today` is the latest date of birth that is accepted.
 
-    `mapping` gives our names for the list's names; `ignore` names columns to leave out. `form`, `encoding` and
+    `dates` is the form of the list's dates; YYYY-MM-DD is always read. `mapping` gives our names for the list's names;
+    `ignore` names columns to leave out. `form`, `encoding` and
     `delimiter` are detected where they are None. `check_parameter(provider, name, cell)` returns the value to send
     and None, or any value and the cell's problem, in a text that does not repeat the cell; `name` has dots where it
     is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None. The
-    providers know which values a parameter may have, so the caller passes both functions.
+    providers know which values a parameter may have, so the caller passes both functions. `if_used` are the columns
+    whose problems refuse a line only where the column is used; the caller decides that (`Accepted.if_used`).
     """
 
     today: date
     mapping: Mapping[str, str] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
+    dates: DateForm | None = None
+    if_used: frozenset[str] = frozenset()
     hash_ids: bool = False
     form: Form | None = None
     encoding: str | None = None

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from worker.domain.intake.contacts import email
+from worker.domain.intake.dates import ISO, ISO_FORM, LONGEST_LIFE, DateForm
 from worker.domain.intake.lines import Refusal, characters
 from worker.domain.model import countries
 from worker.domain.model.customers import Channel, CustomerKind
@@ -17,7 +18,6 @@ Rule = Callable[[str], Any]
 
 LONGEST_NAME = 100
 LONGEST_ADDRESS = 500
-LONGEST_LIFE = 130  # years
 MOST_TAGS = 5
 LONGEST_TAG = 32
 
@@ -39,7 +39,7 @@ def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
         value = unicodedata.normalize("NFC", value).replace("\xa0", " ")
         breaks = len(value.splitlines()) - 1
         if breaks > 0:
-            return Refusal(f"it has {breaks + 1:,} lines", "look for a quote that is not closed")
+            return Refusal(f"it has {breaks + 1:,} lines", "write it on one line; or a quote before it is not closed")
         if not value.isprintable() and any(_unfit(character) for character in value):
             return Refusal(_INVISIBLE, "type it again without control characters and text-direction marks")
     if len(value) > longest:
@@ -75,16 +75,21 @@ def ascii_text(longest: int) -> Rule:
     return rule
 
 
-def date_of_birth(value: str, today: date) -> date | Refusal:
-    """A date that exists, written YYYY-MM-DD, not after `today` and not more than LONGEST_LIFE years before it."""
-    if not _DATE.fullmatch(value):
+def date_of_birth(value: str, today: date, form: DateForm | None = None) -> date | Refusal:
+    """A date that exists, not after `today` and not more than LONGEST_LIFE years before it.
+
+    It is written YYYY-MM-DD, or in the list's `form`.
+    """
+    if form is not None and form.fits(value):
+        day = form.read(value)
+    elif _DATE.fullmatch(value):
+        day = ISO_FORM.read(value)
+    else:
         return Refusal(
-            f"{characters(value)} that are not YYYY-MM-DD",
+            f"{characters(value)} that are not {f'{form.text} or ' if form else ''}{ISO}",
             "write dates as 1990-12-31; in a spreadsheet, format the column as text first",
         )
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
+    if day is None:
         return Refusal("a date that does not exist", "check the month and the day")
     if day > today:
         return Refusal("a date in the future", "check the year")

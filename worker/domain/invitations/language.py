@@ -8,7 +8,8 @@ cost of a template depends only on the lengths of its files and variables; both 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -55,9 +56,24 @@ class TemplateProblem(Exception):
     """The problem of a template. The text names file, line and cause; never a value of a customer."""
 
 
-def environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
-    """Jinja with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping."""
-    env = ImmutableSandboxedEnvironment(
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja, with our own rule for the file that an `extends` names."""
+
+    def __init__(self, layout_of: Callable[[str, str], str], **options: Any) -> None:
+        super().__init__(**options)
+        self._layout_of = layout_of
+
+    def join_path(self, template: str, parent: str) -> str:
+        return self._layout_of(parent, template)
+
+
+def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> ImmutableSandboxedEnvironment:
+    """Jinja with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
+
+    `layout_of(file, name)` is the file that is meant where a file extends `name`.
+    """
+    env = _Environment(
+        layout_of,
         loader=loader,
         undefined=StrictUndefined,
         autoescape=lambda name: name is not None and name.endswith(".html"),
@@ -122,6 +138,17 @@ def rendered(template: Template, variables: Mapping[str, object]) -> str:
     if length > OUTPUT_LENGTH:
         raise TemplateProblem(f"{template.name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
     return "".join(pieces)
+
+
+def blocks(template: Template, variables: Mapping[str, object]) -> dict[str, str]:
+    """The rendered text of each block of the template and of its layouts. Raises TemplateProblem."""
+    context = template.new_context(dict(variables))
+    try:
+        for _ in template.root_render_func(context):  # makes the layouts' blocks known to the context
+            pass
+        return {name: "".join(stack[0](context)) for name, stack in context.blocks.items()}
+    except Exception as error:
+        raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
 
 
 def _walk(node: nodes.Node) -> Iterator[nodes.Node]:

@@ -2,8 +2,8 @@
 
     <name>/<locale>/{subject.txt, body.txt, body.html, sms.txt}      and layouts anywhere above, such as layout.html
 
-An own file shadows the built-in file with the same path. A message is never mixed from two languages: it comes from
-the first locale that has every part that the channel needs.
+An own file shadows the built-in file with the same path, which is still there as builtin/<path>, to be extended. A
+message is never mixed from two languages: it comes from the first locale that has every part that the channel needs.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from pathlib import Path
 from worker.domain.invitations.language import FILE_LENGTH
 
 DEFAULT = "default"
+BUILT_IN = "builtin"
+LAYOUT = "layout.html"
 PARTS = {"email": ("subject.txt", "body.txt", "body.html"), "sms": ("sms.txt",)}
 # Not every reader can show HTML, so a text part is needed; an HTML part is not.
 NEEDED = {"email": frozenset({"subject.txt", "body.txt"}), "sms": frozenset({"sms.txt"})}
@@ -74,12 +76,39 @@ class Library:
                     )
         return None
 
+    def layout_of(self, file: str, name: str) -> str:
+        """The file that is meant where `file` extends `name`.
+
+        A file that extends its own name extends the built-in file that it shadows. An own file of a locale that extends
+        the layout gets the built-in words of its language between: the layout itself has no words, and a block that the
+        own file leaves out would be empty.
+        """
+        if name == file:
+            return f"{BUILT_IN}/{name}" if file in self.own else name
+        words = f"{BUILT_IN}/{DEFAULT}/{_language(file)}/{file.rpartition('/')[2]}"
+        return words if name == LAYOUT and file in self.own and words in self.sources else name
+
+    def built_in(self, locale: str | None) -> dict[str, str]:
+        """The built-in files by their names, without "builtin/"; with `locale` only those of that language."""
+        files = {
+            name.removeprefix(f"{BUILT_IN}/"): source
+            for name, source in self.sources.items()
+            if name.startswith(f"{BUILT_IN}/")
+        }
+        return {
+            name: source
+            for name, source in files.items()
+            if name == LAYOUT or locale is None or _key(name.split("/")[1]) == _key(locale)
+        }
+
     def lacking(self, name: str, locale: str, channel: str) -> list[str]:
         """The needed parts that a locale lacks although it has another part of that channel."""
         parts = self._sets[name, _key(locale)].parts.keys()
         return sorted(NEEDED[channel] - parts) if parts & set(PARTS[channel]) else []
 
     def _add(self, root: Traversable, *, own: bool) -> None:
+        if own and (root / BUILT_IN).is_dir():
+            self.problems.append(f"{BUILT_IN}/: not used; the name always means the built-in templates")
         every = {part for parts in PARTS.values() for part in parts}
         for count, (path, file) in enumerate(_files(root, ())):
             name = "/".join(path)
@@ -95,9 +124,13 @@ class Library:
             except (OSError, UnicodeDecodeError):
                 self.problems.append(f"{name}: cannot be read as UTF-8")
                 text = "{{ unreadable }}"  # still shadows the built-in file: using that one silently would mislead
+            if own and path[0] == BUILT_IN:
+                continue
             self.sources[name] = text
             if own:
                 self.own.add(name)
+            else:
+                self.sources[f"{BUILT_IN}/{name}"] = text
             if len(path) == 3:
                 template, locale, part = path
                 texts = self._sets.setdefault((template, _key(locale)), Texts(locale.replace("_", "-"), {}))
@@ -114,6 +147,12 @@ def _files(folder: Traversable, above: tuple[str, ...]) -> Iterator[tuple[tuple[
             yield path, entry
         elif entry.is_dir() and len(path) < 3:
             yield from _files(entry, path)
+
+
+def _language(file: str) -> str:
+    """The language of a file of a locale; "" for other files."""
+    parts = file.split("/")
+    return _key(parts[1]).partition("-")[0] if len(parts) == 3 else ""
 
 
 def _key(locale: str) -> str:

@@ -3,12 +3,14 @@
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 
 from jinja2 import DictLoader, Template
 
-from worker.domain.invitations.language import LAYOUTS, TemplateProblem, compiled, environment, read, rendered
-from worker.domain.invitations.library import DEFAULT, PARTS, Library, Texts
+from worker.domain.invitations.brand import Brand
+from worker.domain.invitations.language import LAYOUTS, TemplateProblem, blocks, compiled, environment, read, rendered
+from worker.domain.invitations.library import BUILT_IN, DEFAULT, PARTS, Library, Texts
 from worker.domain.invitations.segments import segments
 from worker.domain.invitations.values import VARIABLES, Invitation, is_link, plain, variables
 from worker.domain.model.customers import Customer, CustomerKind, Person
@@ -16,6 +18,9 @@ from worker.domain.model.customers import Customer, CustomerKind, Person
 SUBJECT_LENGTH = 200
 # Twilio accepts no text above 1,600 characters, and each segment costs money.
 MOST_SEGMENTS = 10
+# Without these a customer does not know what the message is about, what to press, or until when.
+NEEDED_BLOCKS = frozenset({"heading", "request", "button", "expiry"})
+TAGS = re.compile(r"<[^>]*>|&nbsp;|&#160;")
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 
 SAMPLE = Invitation(
@@ -25,12 +30,13 @@ SAMPLE = Invitation(
     sender_name="Example Bank",
 )
 SAMPLE_COMPANY = Customer("sample", kind=CustomerKind.COMPANY, person=Person(company_name="Example Ltd"))
-SAMPLES = (
-    SAMPLE,
-    replace(SAMPLE, customer=Customer("sample")),
-    replace(SAMPLE, customer=SAMPLE_COMPANY),
-    replace(SAMPLE, kind="reminder"),
+KINDS = ("invitation", "reminder", "new_link")
+SAMPLES = tuple(
+    replace(SAMPLE, kind=kind, customer=customer)
+    for kind in KINDS
+    for customer in (SAMPLE.customer, Customer("sample"), SAMPLE_COMPANY)
 )
+NO_BRAND = Brand()
 SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
 
 
@@ -58,10 +64,11 @@ class Templates:
     raises because of the directory's content: `problems` lists it, and `render` refuses.
     """
 
-    def __init__(self, directory: Path | None, *, locale: str = "en") -> None:
+    def __init__(self, directory: Path | None, *, locale: str = "en", brand: Brand = NO_BRAND) -> None:
         self._locale = locale
+        self._brand = brand
         self._library = Library.read(directory)
-        self._env = environment(DictLoader(self._library.sources))
+        self._env = environment(DictLoader(self._library.sources), self._library.layout_of)
         self._compiled: dict[str, Template | TemplateProblem] = {}
 
     @property
@@ -80,6 +87,10 @@ class Templates:
         if texts is None:
             raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
         return self._fill_in(texts, invitation, now)
+
+    def built_in(self, locale: str | None = None) -> dict[str, str]:
+        """The built-in files by their names, to start from; with `locale` those of that language, and the layout."""
+        return self._library.built_in(locale)
 
     def problems(self) -> list[str]:
         """The problems of the operator's templates, for `check`: one line each."""
@@ -110,15 +121,24 @@ class Templates:
         if lacking:
             return [f"{name}/{locale}: lacks {' and '.join(lacking)}, so its {channel} is not used"]
         texts = self._library.find(name, locale, channel, default=locale)
-        if texts is None or not self._is_own(texts):
+        if texts is None or (self._brand == NO_BRAND and not self._is_own(texts)):
             return []
-        found = []
+        found: list[str] = []
+        empty: dict[tuple[str, str], str] = {}  # one line for each block and file, with the first sample that shows it
         for sample in SAMPLES:
             try:
                 made = self._fill_in(texts, sample, SAMPLE_NOW)
+                for part, block in self._empty_blocks(texts, sample):
+                    empty.setdefault((part, block), _sample(sample))
             except TemplateProblem as problem:
                 found.append(str(problem))
                 continue
+            named = ("body.html", "button") in empty  # then the block says it better
+            if not named and has_empty_button(made.html, SAMPLE.link):
+                found.append(
+                    f"{self._at_fault(texts.parts['body.html'])}: a link to {{{{ link }}}} has no text, so"
+                    " customers would see an empty button; write words between its <a> and </a>"
+                )
             by_part = {"body.txt": made.text, "sms.txt": made.text, "body.html": made.html, "subject.txt": made.subject}
             for part, source in texts.parts.items():
                 if part != "subject.txt" and SAMPLE.link not in by_part[part]:
@@ -130,15 +150,35 @@ class Templates:
                         f"{source}: takes {size.count} text messages of {size.encoding.value};"
                         f" shorten it to at most {MOST_SEGMENTS}"
                     )
+        words = f"{BUILT_IN}/{DEFAULT}/{texts.locale.partition('-')[0]}"
+        for (part, block), which in empty.items():
+            fill = f"fill it with {{% block {block} %}}…{{% endblock %}}"
+            if f"{words}/{part}" in self._library.sources:
+                fill += f', or begin the file with {{% extends "{words}/{part}" %}} and leave the block out'
+            found.append(f"{self._at_fault(texts.parts[part])}: the block {block} is empty in {which}; {fill}")
         return found
+
+    def _empty_blocks(self, texts: Texts, sample: Invitation) -> list[tuple[str, str]]:
+        """Part and name of the blocks without which a customer does not know what to do, and that have no words."""
+        values = variables(sample, self._brand, language=texts.locale, now=SAMPLE_NOW)
+        return [
+            (part, name)
+            for part, source in texts.parts.items()
+            for name, text in blocks(self._template(source), values).items()
+            if name in NEEDED_BLOCKS and not TAGS.sub("", text).strip()
+        ]
 
     def _is_own(self, texts: Texts) -> bool:
         """True if any file of these texts is the operator's, even if only the layout."""
         own = self._library.own
         return bool(own) and any(name in own for source in texts.parts.values() for name in self._chain(source))
 
+    def _at_fault(self, source: str) -> str:
+        """The operator's own file among a file and its layouts, the nearest; else the file itself."""
+        return next((name for name in self._chain(source) if name in self._library.own), source)
+
     def _fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
-        values = variables(invitation, language=texts.locale, now=now)
+        values = variables(invitation, self._brand, language=texts.locale, now=now)
         parts = {part: rendered(self._template(source), values) for part, source in texts.parts.items()}
         subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
         if "subject.txt" in parts and not subject:
@@ -164,7 +204,8 @@ class Templates:
         """The file and the layouts above it. With `strict`, raises TemplateProblem for a problem in any of them."""
         chain = [name]
         try:
-            while layout := read(self._env, chain[-1], self._library.sources[chain[-1]], VARIABLES):
+            while name_of := read(self._env, chain[-1], self._library.sources[chain[-1]], VARIABLES):
+                layout = self._library.layout_of(chain[-1], name_of)
                 if layout not in self._library.sources:
                     raise TemplateProblem(f"{chain[-1]}: the layout that it extends does not exist")
                 if len(chain) > LAYOUTS:
@@ -174,6 +215,44 @@ class Templates:
             if strict:
                 raise
         return chain
+
+
+class _Buttons(HTMLParser):
+    """The links of a page: for each its address and whether a reader sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[tuple[str, bool]] = []
+        self._open: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "a":
+            self._open = given.get("href") or ""
+            self.links.append((self._open, False))
+        elif tag == "img" and self._open is not None and given.get("alt"):
+            self.links[-1] = (self._open, True)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._open = None
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None and data.strip():
+            self.links[-1] = (self._open, True)
+
+
+def has_empty_button(html: str, link: str) -> bool:
+    """True if the page has a link to this address that a reader cannot see."""
+    page = _Buttons()
+    page.feed(html)
+    return any(address == link and not visible for address, visible in page.links)
+
+
+def _sample(sample: Invitation) -> str:
+    """Which of the sample messages it is, in words."""
+    who = "a company" if sample.customer.kind is CustomerKind.COMPANY else "a person"
+    return f"the {sample.kind} to {who}"
 
 
 def _tidy(text: str) -> str:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.dates import in_words
 from worker.domain.model.customers import Customer, CustomerKind
+from worker.domain.model.sessions import Opening
 
 NAME_LENGTH = 60
+LINE_LENGTH = 200  # of a footer
 LINK_LENGTH = 4096
 # Mail programs turn such words into links automatically.
 ADDRESS = re.compile(r"://|www\.", re.IGNORECASE)
@@ -30,13 +33,24 @@ VARIABLES: Mapping[str, str] = {
     "company_name": "the company's name, or empty",
     "customer_kind": '"individual" or "company"',
     "purpose": 'the purpose of the session, "onboarding" unless the list says otherwise',
-    "kind": '"invitation" or "reminder"',
+    "kind": '"invitation", "reminder" or "new_link"',
     "link": "the session's link",
+    "digits": "the digits that some iDenfy sessions ask for, or empty",
+    "provider": "the vendor that the session is at, as FrankieOne names it, or empty",
     "expires": "when the link ends, in words",
     "expires_short": "the same, short, in letters that a text message has",
     "days_left": "whole days until the link ends",
     "hours_left": "whole hours until the link ends",
     "sender_name": "who the message is from",
+    "logo": "the logo's address, or empty",
+    "colour": "the brand's colour, as #rrggbb",
+    "ink": "the colour of text on it",
+    "hover_colour": "the brand's colour under the pointer",
+    "link_colour": "the colour of links",
+    "link_colour_dark": "the colour of links in dark mail programs",
+    "footer": "the brand's footer, or empty",
+    "support": "the contact for questions, or empty",
+    "support_link": "what opens when the contact is clicked, or empty",
     "language": "the language of the chosen words, BCP 47",
     "direction": '"ltr" or "rtl"',
 }
@@ -51,18 +65,21 @@ class Invitation:
     expires_at: datetime
     sender_name: str
     kind: str = "invitation"
+    timezone: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
+    opening: Opening | None = None  # what its session has besides the link
 
     def __repr__(self) -> str:
         return f"Invitation(kind={self.kind!r}, …)"
 
 
-def variables(invitation: Invitation, *, language: str, now: datetime) -> dict[str, Any]:
+def variables(invitation: Invitation, brand: Brand, *, language: str, now: datetime) -> dict[str, Any]:
     """The variables for a template in `language`: exactly the keys of VARIABLES."""
     customer, person = invitation.customer, invitation.customer.person
     first, last = _person_name(person.first_name), _person_name(person.last_name)
     company = "" if ADDRESS.search(person.company_name) else plain(person.company_name)
+    opening = invitation.opening or Opening(invitation.link)
     left = max(invitation.expires_at - now, timedelta(0))
-    zone = customer.timezone
+    zone = invitation.timezone or customer.timezone
     return {
         "first_name": first,
         "last_name": last,
@@ -72,11 +89,22 @@ def variables(invitation: Invitation, *, language: str, now: datetime) -> dict[s
         "purpose": plain(customer.purpose),
         "kind": invitation.kind,
         "link": invitation.link,
+        "digits": plain(opening.digits),
+        "provider": plain(opening.vendor),
         "expires": in_words(invitation.expires_at, language=language, timezone=zone),
         "expires_short": in_words(invitation.expires_at, language=language, timezone=zone, short=True),
         "days_left": left // timedelta(days=1),
         "hours_left": left // timedelta(hours=1),
         "sender_name": plain(invitation.sender_name),
+        "logo": brand.logo,
+        "colour": brand.colour,
+        "ink": brand.ink,
+        "hover_colour": brand.hover,
+        "link_colour": brand.link,
+        "link_colour_dark": brand.link_in_the_dark,
+        "footer": "\n".join(plain(line, most=LINE_LENGTH) for line in brand.footer.splitlines()),
+        "support": plain(brand.support, most=LINE_LENGTH),
+        "support_link": brand.support_link,
         "language": language,
         "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
     }

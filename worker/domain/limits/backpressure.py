@@ -27,14 +27,15 @@ class Lane:
     interval: timedelta = timedelta(0)
     paused_until: datetime | None = None
     stopped: bool = False
+    unproven: bool = False  # it did not answer the last time, or was not tried yet
 
     def pause(self, now: datetime) -> timedelta:
         """The rest of its pause."""
         return max((self.paused_until or now) - now, timedelta(0))
 
     def is_shut(self, now: datetime) -> bool:
-        """Whether it is stopped, or paused for longer than SHORT_PAUSE."""
-        return self.stopped or self.pause(now) > SHORT_PAUSE
+        """Whether it is stopped, does not answer, or is paused for longer than SHORT_PAUSE."""
+        return self.stopped or self.unproven or self.pause(now) > SHORT_PAUSE
 
 
 def room(*, max_age: timedelta, lane: Lane, waiting: int, now: datetime) -> int | None:
@@ -55,6 +56,6 @@ def ask_again_at(*, max_age: timedelta, lane: Lane, now: datetime) -> datetime:
     """When to ask again after there was no room."""
     if lane.stopped:
         return now + WHILE_STOPPED
-    if lane.is_shut(now) and lane.paused_until is not None:
-        return lane.paused_until
+    if lane.is_shut(now):
+        return max(lane.paused_until or now, now + SOONEST)
     return now + min(max(max_age * QUEUE_SHARE / 4, SOONEST), LATEST)

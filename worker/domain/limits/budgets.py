@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from worker.domain.limits.measured_pace import MeasuredPace
 from worker.domain.limits.rate_adaptation import Pace, adapted, counted
 from worker.domain.limits.rate_limits import (
     Limit,
@@ -22,16 +23,21 @@ from worker.domain.limits.rate_limits import (
     unused,
 )
 from worker.domain.model.endings import Kind, RetryPolicy
+from worker.foundation import plural
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
-STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT})
+STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED})
 FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account gave no answer, or no usable one
 OPENS_AFTER = 5
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
+# How old the time of a claim may be: it was read before the claim waited for a lock (`database.LOCK_SECONDS`).
+LATE_NOW = timedelta(seconds=30)
+# How soon one call asks again whether refused credentials are good: a provider's sign-in has outages of minutes.
+ASK_AGAIN_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class BudgetRule:
     name: str
     limits: tuple[Limit, ...] = ()
     concurrency: int = 50  # calls in flight, of all workers together
-    credits: int | None = None  # the most calls that cost a credit; None: no cap
+    credits: int | None = None  # the most calls that cost a credit; None: no cap. Credits are counted either way.
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     # Failed calls in a row that open the breaker. None: never, for senders: most failures are the recipient's.
     opens_after: int | None = OPENS_AFTER
@@ -66,10 +72,14 @@ class BudgetState:
     probe_until: datetime | None = None
     stopped_at: datetime | None = None
     stop_reason: str = ""
+    asks_again_at: datetime | None = None  # when one call finds out whether the stop is over; None: a person must act
     credits_used: int = 0
     failures: int = 0  # calls in a row
     opened_at: datetime | None = None
+    # It refused us, could not be reached, or was not tried since a worker started: nothing is bought for it meanwhile.
+    unproven: bool = False
     pace: Pace = field(default_factory=Pace)
+    measured: MeasuredPace = field(default_factory=MeasuredPace)
 
 
 @dataclass(frozen=True)
@@ -108,14 +118,15 @@ def grant(
 ) -> Grant:
     """The calls that may be made within `horizon` plus `ahead` from now, at most `most`.
 
-    After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`.
+    After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`. A stop
+    for refused credentials has a probe at intervals.
     """
     none = Slots(now, timedelta(0), 0)
-    if state.stopped_at is not None or credits_left(state, rule) == 0:
+    if is_stopped(state, now=now) or credits_left(state, rule) == 0:
         return Grant(none)
     if state.blocked_until is not None and state.blocked_until > now:
         return Grant(none, again_at=state.blocked_until)
-    probing = state.pauses > 0
+    probing = state.pauses > 0 or state.stopped_at is not None
     if probing and state.probe_until is not None and state.probe_until > now:
         return Grant(none, again_at=min(state.probe_until, now + PROBE_PATIENCE))
     left = credits_left(state, rule)
@@ -124,6 +135,27 @@ def grant(
     slots = offer(rule.limits, next_at=state.next_at, most=most, now=now, horizon=horizon + ahead, found=found)
     again_at = None if slots.count else claim_again_at(slots.first, horizon=horizon, now=now)
     return Grant(slots, probe=probing, again_at=again_at)
+
+
+def is_stopped(state: BudgetState, *, now: datetime) -> bool:
+    """Whether no call may be made until a person acts, or until the stop's next probe."""
+    return state.stopped_at is not None and (state.asks_again_at is None or state.asks_again_at > now)
+
+
+def believable(
+    state: BudgetState, rule: BudgetRule, *, now: datetime, reach: timedelta, probe_for: timedelta
+) -> BudgetState:
+    """The state without times that cannot be true: a process with a wrong clock wrote them, and all workers would wait.
+
+    `reach` is how far ahead calls are reserved; no reserved call is later, so the next free one follows within one
+    interval. A claim that waited for the row's lock has a `now` of a moment ago: `LATE_NOW` allows for that.
+    """
+    latest = now + LATE_NOW
+    if state.next_at is not None and state.next_at > latest + reach + interval(state, rule):
+        state = replace(state, next_at=now)
+    if state.probe_until is not None and state.probe_until > latest + probe_for:
+        state = replace(state, probe_until=None)
+    return state
 
 
 def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
@@ -136,8 +168,13 @@ def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
     return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
 
 
+# How the reasons of two of our own stops begin. No provider's answer begins so: those begin with "HTTP".
+_CAP = "its cap of "
+SHORT_LINKS = "its links live "
+
+
 def _used_up(rule: BudgetRule) -> str:
-    return f"its cap of {rule.credits} credits is used up"
+    return f"{_CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
 
 
 def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
@@ -149,8 +186,12 @@ def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetStat
 
 def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
     """The state after `count` calls proved to have cost nothing; this ends a stop for lack of credits."""
-    state = replace(state, credits_used=max(state.credits_used - count, 0))
-    if state.stop_reason == _used_up(rule) and credits_left(state, rule):
+    return under_cap(replace(state, credits_used=max(state.credits_used - count, 0)), rule)
+
+
+def under_cap(state: BudgetState, rule: BudgetRule) -> BudgetState:
+    """The state without a stop at the cap, if the cap was raised or taken out, or a credit came back."""
+    if state.stopped_at is not None and state.stop_reason.startswith(_CAP) and credits_left(state, rule) != 0:
         return replace(state, stopped_at=None, stop_reason="")
     return state
 
@@ -167,7 +208,9 @@ def after_claim(
     if granted.slots.interval or granted.probe:
         pace = adapted(pace, rule.rate, now=now)
     probe_until = now + probe_for if granted.probe else state.probe_until
-    return replace(state, next_at=next_at, pace=pace, probe_until=probe_until)
+    # Moved on at once: whatever becomes of this probe, there is one at a time, and the next one comes later.
+    asks_again_at = now + ASK_AGAIN_AFTER if state.asks_again_at is not None else None
+    return replace(state, next_at=next_at, pace=pace, probe_until=probe_until, asks_again_at=asks_again_at)
 
 
 def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime | None]) -> BudgetState:
@@ -179,18 +222,26 @@ def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime | 
 def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
     """The state after these calls: paused, stopped, with an open breaker, or working again."""
     lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
+    stopped_before = state.stopped_at
     for lesson in lessons:
         # A call from before the pause says nothing about the time since.
         fresh = state.paused_at is None or lesson.began_at >= state.paused_at
         failed = lesson.unreachable or lesson.kind in FAILURES
         if fresh:
             state = _with_failures_counted(state, failed)
+        if fresh or lesson.kind in STOPS:
+            state = replace(state, unproven=lesson.unreachable or lesson.kind in STOPS)
         if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
             state = _paused(state, rule, lesson, fresh=fresh, now=now)
         elif lesson.kind in STOPS:
+            asks_again_at = now + ASK_AGAIN_AFTER if lesson.kind is Kind.AUTH else None
             state = replace(state, stopped_at=state.stopped_at or now, stop_reason=lesson.detail, probe_until=None)
+            state = replace(state, asks_again_at=asks_again_at)
         elif lesson.kind in ANSWERS and fresh:
             state = replace(state, pauses=0, probe_until=None, pause_reason="")
+            # Not a call that was in flight when the account was stopped.
+            if state.asks_again_at is not None and stopped_before is not None and lesson.began_at > stopped_before:
+                state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None)
         elif failed and fresh and _opens(state, rule):
             state = _paused(state, rule, replace(lesson, retry_after=None), fresh=True, now=now)
         elif fresh:
@@ -241,6 +292,12 @@ def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool
     )
 
 
+def stop_in_words(state: BudgetState) -> str:
+    """Why the account is stopped, and when one call asks again, if one does."""
+    again = f"; asked again at {state.asks_again_at:%Y-%m-%d %H:%M:%S} UTC" if state.asks_again_at else ""
+    return f"{state.stop_reason or 'stopped'}{again}"
+
+
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
     """The limit found, such as "25/second", in the period of the configured limit; None where none was found."""
     if state.pace.rate is None:
@@ -251,8 +308,35 @@ def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
     return f"{count:.0f}/{unit_of(period)}" if count >= 10 else f"{count:.1f}/{unit_of(period)}"
 
 
-def resumed(state: BudgetState) -> BudgetState:
-    """The state after an operator, or a starting worker, resumed a stopped account: one call goes first."""
-    if state.stopped_at is None:
-        return state
-    return replace(state, stopped_at=None, stop_reason="", pauses=max(state.pauses, 1), probe_until=None)
+def doubted(state: BudgetState) -> BudgetState:
+    """The state of a sender that has to answer once before sessions are bought for its messages."""
+    return replace(state, unproven=True)
+
+
+def proved(state: BudgetState) -> BudgetState:
+    """The state after a sender accepted a log-in: pauses and the stop because it did not are over."""
+    if not state.unproven:
+        return state  # a pause because of a rate limit: a log-in says nothing about that
+    over = replace(state, unproven=False, pauses=0, probe_until=None, blocked_until=None, pause_reason="")
+    if state.asks_again_at is not None:
+        over = replace(over, stopped_at=None, stop_reason="", asks_again_at=None)
+    return replace(over, failures=0, opened_at=None)
+
+
+def tries_again_by_itself(state: BudgetState) -> bool:
+    """True if the next run, or worker, may try the stopped account again. One more link that is too short-lived to be
+    sent would be paid for: a person must have changed something."""
+    return not state.stop_reason.startswith(SHORT_LINKS)
+
+
+def resumed(state: BudgetState, *, pauses_too: bool = False) -> BudgetState:
+    """The state after a stopped account was resumed: one call goes first.
+
+    A starting worker ends stops. `pauses_too`: an operator ends pauses as well, and reservations of calls.
+    """
+    if state.stopped_at is not None:
+        pauses = max(state.pauses, 1)
+        state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None, pauses=pauses, probe_until=None)
+    if pauses_too:
+        state = replace(state, blocked_until=None, next_at=None, probe_until=None)
+    return state

@@ -7,7 +7,7 @@ account takes over. `room` decides how much of a list may have moved when the fi
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, interval
+from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, interval, is_stopped
 from worker.domain.limits.rate_limits import offer
 
 # Rows move in chunks that an account can work in this time. If the first account is back within seconds, it still has
@@ -82,10 +82,12 @@ def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> in
 def keeps_one(state: BudgetState, *, now: datetime) -> bool:
     """Whether the account keeps its last row: the probe, which finds out whether it is back, needs a customer.
 
-    A stopped account waits for a person. A probe that is in flight, or is not to be made soon, needs no row now.
+    An account that is stopped for a person has no probe. A probe that is in flight, or is not to be made soon, needs
+    no row now.
     """
     in_flight = state.probe_until is not None and state.probe_until > now
-    return state.stopped_at is None and not in_flight and (state.blocked_until or now) <= now + SOON
+    soon = now + SOON
+    return not is_stopped(state, now=soon) and not in_flight and (state.blocked_until or now) <= soon
 
 
 def route_after_takeover(route: str, source: str, why: str) -> str:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, stop_in_words
 from worker.domain.limits.rate_limits import tightest
+from worker.foundation.plural import counted
 
-# The time of one call while no call is known: bounds the pace of accounts without a limit.
-ASSUMED_CALL = timedelta(milliseconds=500)
+# The time of one call while nothing is known: gives a pace where there is neither a limit nor a measurement.
+ASSUMED_CALL = timedelta(milliseconds=50)
+# A measured pace that is slower than the limit by more than this is named instead of the limit.
+NOTICEABLE = 1.1
 QUARTER = timedelta(minutes=15)
 _QUARTERS = timedelta(days=366) // QUARTER
 
@@ -25,46 +28,83 @@ class Load:
 
 @dataclass(frozen=True)
 class Forecast:
-    """`finishes_at` None: nothing is left, or a person must act. `limited_by` is the limiting account, in words."""
+    """`finishes_at` None: nothing is left, or a person must act. `limited_by` is the limiting account, in words.
+
+    `assumed`: the pace is neither configured nor measured, so the time is rough. `stuck`: a person must act.
+    """
 
     finishes_at: datetime | None
     limited_by: str | None
+    assumed: bool = False
+    stuck: bool = False
 
 
 def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
-    """The end of the slowest load; all loads are worked in parallel."""
-    latest = Forecast(None, None)
+    """The end of the slowest load; all loads are worked in parallel.
+
+    A load whose pace is only assumed counts if the loads with a known pace have fewer calls: otherwise each of its rows
+    also waits for one of them. A pause counts in any case.
+    """
+    loads = [load for load in loads if load.left]
     for load in loads:
-        if load.left == 0:
-            continue
-        one = _one(load, now=now)
-        if one.finishes_at is None:
-            return one
-        if latest.finishes_at is None or one.finishes_at > latest.finishes_at:
-            latest = one
+        if why := _cannot_finish(load):
+            return Forecast(None, why, stuck=True)
+    known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
+    ends = [_end(load, now=now) for load in loads]
+    counted = [
+        end
+        for end, load in zip(ends, loads, strict=True)
+        if not end.assumed or load.left > known or _is_paused(load, now)
+    ]
+    latest = Forecast(None, None)
+    for end in counted:
+        if latest.finishes_at is None or (end.finishes_at is not None and end.finishes_at > latest.finishes_at):
+            latest = end
     return latest
 
 
-def _one(load: Load, *, now: datetime) -> Forecast:
-    state, rule = load.state, load.rule
+def _cannot_finish(load: Load) -> str:
+    state, left = load.state, credits_left(load.state, load.rule)
     if state.stopped_at is not None:
-        return Forecast(None, f"{load.name} is stopped: {state.stop_reason}")
-    left = credits_left(state, rule)
+        return f"{load.name} is stopped: {stop_in_words(state)}"
     if left is not None and left < load.left:
-        return Forecast(None, f"{load.name} has {left} credits left for {load.left} calls")
-    starts, why = now, f"{load.name}: {rule.concurrency} calls at a time"
-    if state.blocked_until is not None and state.blocked_until > now:
-        starts, why = state.blocked_until, f"{load.name} is paused: {state.pause_reason}"
-    at_once = ASSUMED_CALL / rule.concurrency
-    configured, found = tightest(rule.limits), state.pace.interval
-    spacing = max(configured.interval if configured else at_once, found, at_once)
-    if spacing > at_once:
-        limit = f"its limit of {configured}"
-        if spacing == found:
-            limit = f"the limit of {found_in_words(rule, state)} that was found"
-        why = why if starts > now else f"{load.name}: {limit}"
+        return f"{load.name} has {counted(left, 'credit')} left for {counted(load.left, 'call')}"
+    return ""
+
+
+def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
+    """The time between two calls, and what it follows from, in words. None: nothing is known."""
+    state, limit = load.state, tightest(load.rule.limits)
+    intervals = [(limit.interval, f"its limit of {limit}")] if limit else []
+    if state.pace.rate is not None:
+        found = found_in_words(load.rule, state)
+        intervals.append((state.pace.interval, f"the limit of {found} that was found"))
+    slowest, why = max(intervals, default=(timedelta(0), ""), key=lambda one: one[0])
+    measured = state.measured.interval
+    if measured is not None and (state.measured.is_fresh(now) or not intervals):
+        if measured > slowest * NOTICEABLE:
+            why = f"the pace of its last minutes, {1 / measured.total_seconds():.3g}/second"
+        slowest = max(slowest, measured)
+    return (slowest, why) if why else (None, "")
+
+
+def _is_paused(load: Load, now: datetime) -> bool:
+    return load.state.blocked_until is not None and load.state.blocked_until > now
+
+
+def _end(load: Load, *, now: datetime) -> Forecast:
+    state, rule = load.state, load.rule
+    interval, why = _interval(load, now)
+    paused = _is_paused(load, now)
+    starts = max(now, state.blocked_until or now)
+    if interval is None:
+        at_once = f"{rule.concurrency} calls at a time"
+        why = f"{load.name} is paused: {state.pause_reason}" if paused else f"{load.name}: roughly, by {at_once}"
+        return Forecast(starts + load.left * ASSUMED_CALL / rule.concurrency, why, assumed=True)
+    if rule.limits or state.pace.rate is not None:
         starts = max(starts, state.next_at or starts)
-    return Forecast(starts + load.left * spacing, why)
+    why = f"{load.name} is paused: {state.pause_reason}" if paused else f"{load.name}: {why}"
+    return Forecast(starts + load.left * interval, why)
 
 
 def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""The countries of ISO 3166-1: lists give alpha-2 or alpha-3, we keep alpha-2, FrankieOne wants alpha-3.
+"""The countries of ISO 3166-1, and Kosovo: lists give alpha-2 or alpha-3, we keep alpha-2, FrankieOne wants alpha-3.
 
 All 249 officially assigned codes. Codes that are only reserved ("UK", "EL") are not countries here;
 `usual_mistake` gives the country that they usually mean.
@@ -24,21 +24,25 @@ TT:TTO TV:TUV TW:TWN TZ:TZA UA:UKR UG:UGA UM:UMI US:USA UY:URY UZ:UZB VA:VAT VC:
 VN:VNM VU:VUT WF:WLF WS:WSM YE:YEM YT:MYT ZA:ZAF ZM:ZMB ZW:ZWE
 """
 
+# Kosovo: not of ISO 3166-1, but the code of the EU, the IMF, SWIFT and Unicode, and of banks' lists.
+_ALSO = {"XK": "XKX"}
 ALPHA3_OF: dict[str, str] = dict(pair.split(":") for pair in _PAIRS.split())
 ALPHA2_OF: dict[str, str] = {three: two for two, three in ALPHA3_OF.items()}
+_ALPHA3_OF = ALPHA3_OF | _ALSO
+_ALPHA2_OF = ALPHA2_OF | {three: two for two, three in _ALSO.items()}
 _MISTAKES = {"UK": "GB", "EL": "GR", "ROM": "ROU", "GER": "DEU"}
 
 
 def alpha2(code: str) -> str | None:
     """The alpha-2 code for an alpha-2 or alpha-3 code in any case; None when there is no such country."""
     code = code.strip().upper()
-    return code if code in ALPHA3_OF else ALPHA2_OF.get(code)
+    return code if code in _ALPHA3_OF else _ALPHA2_OF.get(code)
 
 
 def alpha3(code: str) -> str | None:
     """The alpha-3 code for an alpha-2 or alpha-3 code in any case; None when there is no such country."""
     code = code.strip().upper()
-    return code if code in ALPHA2_OF else ALPHA3_OF.get(code)
+    return code if code in _ALPHA2_OF else _ALPHA3_OF.get(code)
 
 
 def usual_mistake(code: str) -> str | None:

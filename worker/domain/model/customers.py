@@ -66,7 +66,8 @@ class Customer:
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """Why a line is refused. Names the column and the value's shape, never the value; `hint` is what to do."""
+    """Why a line is refused, or a warning about it. Names the column and the value's shape, never the value; `hint` is
+    what to do."""
 
     column: str
     problem: str

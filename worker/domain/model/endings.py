@@ -23,6 +23,7 @@ class Kind(StrEnum):
     BAD_INPUT = "bad_input"  # this row is refused, and would be refused again
     AUTH = "auth"  # the account's credentials or set-up are refused, so every row would be
     OUT_OF_CREDIT = "out_of_credit"  # the account has no credit left
+    SHORT_LIVED = "short_lived"  # the session was opened, and its link is too short-lived to be sent, as all would be
     CONFLICT = "conflict"  # a live session already exists there
     UNKNOWN = "unknown"  # the call may have been carried out
 
@@ -63,7 +64,12 @@ class Problem:
     @property
     def concerns_account(self) -> bool:
         """Whether the account, not the row, has to wait or be corrected before another call is made."""
-        return self.unreachable or self.kind in (Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT)
+        return self.unreachable or self.kind in (
+            Kind.RATE_LIMITED,
+            Kind.AUTH,
+            Kind.OUT_OF_CREDIT,
+            Kind.SHORT_LIVED,
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,19 @@ class Cancel:
     detail: str
 
 
-Ending = Done | Snooze | Retry | Reconcile | Hold | Cancel
+@dataclass(frozen=True)
+class Finish:
+    """Final: the customer has finished, with this result, in a session whose token was lost."""
+
+    result: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The provider was asked what became of the job's session: the job waits for its customer as before."""
+
+
+Ending = Done | Snooze | Retry | Reconcile | Hold | Cancel | Finish | Asked
 
 
 def job_state_after(ending: Ending) -> JobState:
@@ -137,6 +155,10 @@ def job_state_after(ending: Ending) -> JobState:
             return JobState.HELD
         case Cancel():
             return JobState.FAILED
+        case Finish():
+            return JobState.COMPLETED
+        case Asked():
+            return JobState.INVITED
 
 
 def invitation_state_after(ending: Ending) -> InvitationState:
@@ -148,7 +170,7 @@ def invitation_state_after(ending: Ending) -> InvitationState:
             return InvitationState.WAITING
         case Hold():
             return InvitationState.HELD
-        case Cancel():
+        case Cancel() | Finish() | Asked():  # no message ends in the last two ways
             return InvitationState.FAILED
 
 
@@ -189,7 +211,8 @@ def ending_for(
         case Kind.CONFLICT:
             return Hold(reason, problem.detail)
         case Kind.UNKNOWN if not repeatable and reconcile_at is not None:
-            return Reconcile(reconcile_at, reason, f"{problem.detail}; reconciled from {reconcile_at:%H:%M:%S} UTC")
+            form = "%H:%M:%S" if reconcile_at - now < timedelta(days=1) else "%Y-%m-%d %H:%M:%S"
+            return Reconcile(reconcile_at, reason, f"{problem.detail}; reconciled from {reconcile_at:{form}} UTC")
         case Kind.UNKNOWN if not repeatable:
             return Hold(reason, problem.detail)
         case _:

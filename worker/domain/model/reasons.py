@@ -52,6 +52,12 @@ class Reason(StrEnum):
         "the sender is paused or stopped, or its queue is so long that the link would be too old at its turn",
         {JobState.WAITING: ""},
     )
+    ADDRESS_SPENT = (
+        "address_spent",
+        "the address has had all the messages that it may get for now ([invitations] messages_per_address)",
+        {JobState.WAITING: "", JobState.FAILED: _OTHER_WAY},
+        (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
+    )
     IN_REVIEW = (
         "in_review",
         "the customer has finished their part, and the provider has not decided yet",
@@ -81,6 +87,11 @@ class Reason(StrEnum):
         "the customer's session ended unused; a new session follows",
         {JobState.WAITING: ""},
     )
+    ASKS = (
+        "asks",
+        "the session is over by our clock; the provider is asked whether the customer has finished",
+        {JobState.WAITING: ""},
+    )
     TAKEN_OVER = (
         "taken_over",
         "another account of the route took the row over, and has not called for it yet",
@@ -90,6 +101,26 @@ class Reason(StrEnum):
         "joined_job",
         "another row serves the same customer; this row has the state of that row",
         {JobState.WAITING: ""},
+    )
+
+    # Not stored: found when a report is read (`waits`).
+    BATCH_PAUSED = (
+        "batch_paused",
+        "a person paused the batch or stopped it with Ctrl-C, or it paused itself",
+        {JobState.WAITING: "`onboard resume BATCH`", JobState.ISSUED: "`onboard resume BATCH`"},
+    )
+    ACCOUNT_STOPPED = (
+        "account_stopped",
+        "the account or the sender is stopped",
+        {
+            JobState.WAITING: "correct its cause, then `onboard account resume`",
+            JobState.ISSUED: "correct its cause, then `onboard account resume`",
+        },
+    )
+    ACCOUNT_PAUSED = (
+        "account_paused",
+        "the account or the sender is paused; the pause ends by itself",
+        {JobState.WAITING: "", JobState.ISSUED: ""},
     )
 
     # How the last call ended. Each `endings.Kind` is one of these.
@@ -123,23 +154,43 @@ class Reason(StrEnum):
         {JobState.WAITING: "buy credit, or raise the account's `credits`, then `onboard account resume`"},
         (InvitationState.WAITING,),
     )
+    SHORT_LIVED = (
+        "short_lived",
+        "the provider's links live too short a time to be sent; the account is stopped",
+        {
+            JobState.HELD: "let the account's links live longer, or lower the route's `freshness`; then"
+            " `onboard account resume`, and `onboard resolve BATCH` with --repeat"
+        },
+    )
     UNKNOWN = (
         "unknown",
         "it is not known whether the call was carried out",
         {
-            JobState.WAITING: "nothing: the worker asks the provider what became of the call, and goes on",
-            JobState.HELD: "ask the provider whether a session was opened, and end what the error names, then"
-            " `onboard resolve` with --repeat or --abandon",
+            JobState.WAITING: "nothing: the worker finds out what became of the call, or waits until its session must"
+            " have ended, and goes on",
+            JobState.HELD: "if the error names a session, end it at the provider or let it expire; if it names"
+            " none, look for one there; then `onboard resolve BATCH` with --repeat or --abandon",
         },
         (InvitationState.WAITING, InvitationState.HELD),
+    )
+    ORPHAN = (
+        "orphan",
+        "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
+        {JobState.WAITING: ""},
     )
     CONFLICT = (
         "conflict",
         "the provider has a live session for the customer",
         {
             JobState.WAITING: "",
-            JobState.HELD: "wait until the provider's session has ended, then `onboard resolve` with --repeat",
+            JobState.HELD: "wait until the provider's session has ended, then `onboard resolve BATCH` with --repeat",
         },
+    )
+    NUMBER_REFUSED = (
+        "number_refused",
+        "the number gets no text messages, because of its kind or of [sms] countries",
+        {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+        (InvitationState.FAILED,),
     )
     BAD_INPUT = (
         "bad_input",
@@ -158,18 +209,36 @@ class Reason(StrEnum):
     SECOND_SESSION = (
         "second_session",
         "the provider opened a session although the customer has a live one",
-        {JobState.HELD: "let one of the two sessions expire, then `onboard resolve` with --repeat, or --abandon"},
+        {JobState.HELD: "let one of the two sessions expire, then `onboard resolve BATCH` with --repeat, or --abandon"},
     )
     CANNOT_DECRYPT = (
         "cannot_open",
         "no key of [encryption] keys decrypts the row",
-        {JobState.HELD: "put its key back into [encryption] keys, then `onboard resolve` with --repeat"},
+        {JobState.HELD: "put its key back into [encryption] keys, then `onboard resolve BATCH` with --repeat"},
+        (InvitationState.HELD,),
+    )
+    CANNOT_KEEP = (
+        "cannot_keep",
+        "the call was answered, and nothing of the answer could be stored",
+        {
+            JobState.HELD: "report the error; end what the error names at the provider, then `onboard resolve` with"
+            " --repeat or --abandon",
+        },
+        (InvitationState.HELD,),
+    )
+    CANNOT_WORK = (
+        "cannot_work",
+        "the row could not be worked: what is stored for it cannot be read, or shows a fault of this software",
+        {JobState.HELD: "report the error, then `onboard resolve BATCH` with --repeat once a release mends it"},
         (InvitationState.HELD,),
     )
     TEMPLATE = (
         "template",
         "the message could not be made from its template; nothing was sent",
-        {JobState.HELD: "correct the template, which `onboard check` names, then `onboard resolve` with --repeat"},
+        {
+            JobState.HELD: "correct the template, which `onboard check` names,"
+            " then `onboard resolve BATCH` with --repeat"
+        },
         (InvitationState.HELD,),
     )
 
@@ -214,10 +283,10 @@ class Reason(StrEnum):
     )
     REJECTED = (
         "rejected",
-        "the line was refused at import",
-        {LineState.REJECTED: "correct the line and import it in a new list"},
+        "the row was refused at import",
+        {LineState.REJECTED: "correct the row and import it in a new list"},
     )
-    DUPLICATE = ("duplicate", "an earlier line has the same customer; that line counts", {LineState.DUPLICATE: ""})
+    DUPLICATE = ("duplicate", "an earlier row has the same customer; that row counts", {LineState.DUPLICATE: ""})
 
     # The row has ended, or goes on, without a call of its own.
     JOINED_SESSION = (
@@ -291,7 +360,7 @@ class Reason(StrEnum):
 
 # What a person does about a row in this state whose reason has no step of its own.
 STEPS: Mapping[JobState | LineState, str] = {
-    JobState.HELD: "find out what happened, then `onboard resolve` with --repeat or --abandon",
+    JobState.HELD: "find out what happened, then `onboard resolve BATCH` with --repeat or --abandon",
     JobState.FAILED: "see the error; `onboard retry` once its cause is gone",
 }
 

@@ -19,12 +19,14 @@ class SessionRequest:
     """What an adapter needs to ask for one customer's session.
 
     `parameters` are the line's cells for this adapter's provider. `external_ref` is the line's, or the job's id.
-    `entity_id` is FrankieOne's: the line's, or that of an earlier answer.
+    `serial` tells the customer's calls apart, where an answer has no id of its own: "" for the first call, "-2" for the
+    second session, ".2" for the second call. `entity_id` is FrankieOne's: the line's, or that of an earlier answer.
     """
 
     customer: Customer
     external_ref: str
     entity_id: str = ""
+    serial: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -51,6 +53,17 @@ class Session:
         return f"Session(reference={self.reference!r}, expires_at={self.expires_at.isoformat()}, …)"
 
 
+@dataclass(frozen=True, repr=False)
+class Opening:
+    """What the customer needs for a session: its link, iDenfy's digit string, and what starts the vendor's own app. All
+    of it is as secret as the link."""
+
+    link: str
+    digits: str = ""
+    vendor: str = ""
+    vendor_parameters: Mapping[str, str] = field(default_factory=dict)
+
+
 def is_stale(expires_at: datetime, *, floor: timedelta, now: datetime) -> bool:
     """Whether a link has less life left than its route's freshness floor."""
     return expires_at - now < floor
@@ -64,6 +77,17 @@ def default_floor(lifetime: timedelta | None) -> timedelta:
     if lifetime is None:
         return timedelta(minutes=10)
     return min(lifetime / 2, timedelta(hours=12))
+
+
+def never_fresh(freshness: timedelta | None, *, lifetime: timedelta | None) -> bool:
+    """Whether no link can ever be sent: the route's own floor is not below the lifetime. A default floor always is,
+    except for a lifetime of zero."""
+    return lifetime is not None and floor_of(freshness, lifetime=lifetime) >= lifetime
+
+
+def is_born_stale(expires_at: datetime, *, floor: timedelta, issued_at: datetime) -> bool:
+    """Whether a new link has less life than its floor. It did not age, so another link of its kind is no better."""
+    return is_stale(expires_at, floor=floor, now=issued_at)
 
 
 def floor_of(freshness: timedelta | None, *, lifetime: timedelta | None) -> timedelta:

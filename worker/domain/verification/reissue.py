@@ -46,7 +46,8 @@ class SessionFacts:
     `session` EXPIRED: the provider has reported it. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are
     the job's channels that reach the customer. `reissues` counts the sessions after the first, `messages` the
     customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
-    outcome of one of the job's calls is unknown. `in_review`: the customer has submitted, and the provider has not
+    outcome of one of the job's calls is unknown. `can_ask`: the provider lists its sessions, and was not asked about
+    this one. `in_review`: the customer has submitted, and the provider has not
     decided.
     """
 
@@ -61,7 +62,31 @@ class SessionFacts:
     reissued_today: int = 0
     outcome_unknown: bool = False
     in_review: bool = False
+    can_ask: bool = False
     erased: bool = False
+
+
+def replace_at(
+    *,
+    allowed_from: datetime,
+    issued_at: datetime,
+    expires_at: datetime,
+    spacing: timedelta,
+    reported_over: bool,
+    reissues: int,
+    now: datetime,
+) -> datetime:
+    """When a session that ended, or a link that aged before it was sent, may be replaced. Times are aware.
+
+    `allowed_from` is `Provider.reissue_at(expires_at)`; it does not hold for a session of which the provider itself has
+    `reported_over`: that session cannot get a result any more. The first session that the provider ends before its time
+    is replaced at once; `reissues` counts the sessions after the first. All others are `spacing` apart.
+    """
+    if reported_over:
+        allowed_from = now
+        if expires_at > now and not reissues:
+            return now
+    return max(now, allowed_from, issued_at + spacing)
 
 
 @dataclass(frozen=True)
@@ -69,6 +94,11 @@ class Reissue:
     """The session is over: its job waits for a new session, due at `due_at`."""
 
     due_at: datetime
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The session is over by our clock: first the provider is asked what became of it. A webhook may be lost."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +124,7 @@ class Leave:
     why: Reason
 
 
-Decision = Reissue | Lapsed | Wait | Leave
+Decision = Reissue | Lapsed | Ask | Wait | Leave
 
 
 def decide(
@@ -122,15 +152,29 @@ def decide(
     over = _over_at(rule, facts)
     if over > now:
         return Wait(over, Reason.ALIVE)
+    # An end that the provider has reported itself needs no question.
+    asks = facts.can_ask and facts.session is not SessionState.EXPIRED
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
         # Not before the link's end, even if another session could be opened: the customer may still use this link.
         end = _end(rule, facts)
-        return Wait(end, Reason.ALIVE) if end > now else Lapsed(lapse, lapse.meaning)
+        if end > now:
+            return Wait(end, Reason.ALIVE)
+        return Ask() if asks else Lapsed(lapse, lapse.meaning)
     if rule.per_day is not None and facts.reissued_today >= rule.per_day:
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
         return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
-    earliest = max(now, facts.issued_at + rule.spacing)
+    if asks:
+        return Ask()
+    earliest = replace_at(
+        allowed_from=facts.allowed_from,
+        issued_at=facts.issued_at,
+        expires_at=facts.expires_at,
+        spacing=rule.spacing,
+        reported_over=facts.session is SessionState.EXPIRED,
+        reissues=facts.reissues,
+        now=now,
+    )
     return Reissue(issue_at(facts.channels, zones, quiet, invite_at=None, max_age=rule.max_age, now=earliest))
 
 
@@ -142,6 +186,8 @@ def _end(rule: ReissueRule, facts: SessionFacts) -> datetime:
 def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
     """When the session may be replaced: at its end; earlier only if `ahead` is set and the provider allows it."""
     end = _end(rule, facts)
+    if facts.session is SessionState.EXPIRED:
+        return end
     if rule.ahead:
         end = min(end, facts.expires_at - rule.ahead)
     return max(end, facts.allowed_from)

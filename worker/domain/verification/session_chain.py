@@ -6,11 +6,11 @@ what is known of a session, its job  --job_after-->  Move, or nothing
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from worker.domain.verification.reissue import SETTLES
+from worker.domain.verification.reissue import SETTLES, replace_at
 from worker.domain.verification.session_updates import (
     REPLACED,
     KnownSession,
@@ -24,6 +24,17 @@ from worker.domain.verification.session_updates import (
 
 # A job held for one of these reasons waits for a person's decision about another session than the updated one.
 ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT)
+# A job that waits for one of these reasons waits for its session's end, or for the time after it.
+FOR_THE_END = (Reason.SESSION_ENDS_FIRST, Reason.STALE_LINK)
+
+
+@dataclass(frozen=True)
+class Again:
+    """When a session that ended before its link was sent is replaced: at most `most` times for a customer, and
+    `spacing` apart."""
+
+    most: int
+    spacing: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -95,12 +106,9 @@ class Chain:
         return may_be_replay(link.known, update, opened_at=link.issued_at, received_at=received_at)
 
     def apply(
-        self, session_id: uuid.UUID, update: SessionUpdate, *, most_reissues: int, received_at: datetime, now: datetime
+        self, session_id: uuid.UUID, update: SessionUpdate, *, again: Again, received_at: datetime, now: datetime
     ) -> bool:
-        """Apply the update to this session; True if it changed anything. Times are aware UTC.
-
-        `most_reissues` is the most sessions after the first that a customer may get.
-        """
+        """Apply the update to this session; True if it changed anything. Times are aware UTC."""
         link = self.links[session_id]
         learned = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
         if learned:
@@ -123,10 +131,10 @@ class Chain:
         for job in list(self.jobs.values()):
             if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
                 led = leading is not None and leading != job.id
-                again = _failed(before) and _failed(known)
+                repeated = _failed(before) and _failed(known)
                 move = None
-                if not again:
-                    move = job_after(job, link, self.links.values(), most_reissues=most_reissues, led=led, now=now)
+                if not repeated:
+                    move = job_after(job, link, self.links.values(), again=again, led=led, now=now)
                 self.jobs[job.id] = job if move is None else _moved(job, move)
         return True
 
@@ -203,9 +211,7 @@ def deciding(links: Iterable[Link]) -> Link | None:
     )
 
 
-def job_after(
-    job: JobNow, link: Link, links: Iterable[Link], *, most_reissues: int, led: bool, now: datetime
-) -> Move | None:
+def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, led: bool, now: datetime) -> Move | None:
     """The job's new state after `link`, one of `links`, has changed; None: the job stays as it is.
 
     `led`: another job serves the customer now, so that this ended job cannot become open again.
@@ -223,8 +229,8 @@ def job_after(
     if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
         # The failure of the session is no longer the provider's last word.
         job = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
-        return _open(job, link, links, most_reissues, now) or Move(job.state, link.id, _result(link))
-    return _open(job, link, links, most_reissues, now)
+        return _open(job, link, links, again, now) or Move(job.state, link.id, _result(link))
+    return _open(job, link, links, again, now)
 
 
 def _is_reviewed(link: Link) -> bool:
@@ -246,16 +252,27 @@ def _can_fail(job: JobNow, link: Link) -> bool:
     return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
 
 
-def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, now: datetime) -> Move | None:
+def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: datetime) -> Move | None:
     """The job's new state if its session is still open, or has expired."""
     unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
     # Not for a customer who has submitted through an earlier link.
     if unsent and link.known.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
-        if job.reissues >= most_reissues:
+        if job.reissues >= again.most:
             detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
             return Move(JobState.LAPSED, link.id, reason=Reason.REISSUES_SPENT, detail=detail)
         detail = "the link expired before it could be sent"
-        return Move(JobState.WAITING, link.id, reason=Reason.SESSION_EXPIRED, detail=detail, due_at=now)
+        return Move(
+            JobState.WAITING,
+            link.id,
+            reason=Reason.SESSION_EXPIRED,
+            detail=detail,
+            due_at=_replaced_at(job, link, again, now),
+        )
+    if job.state is JobState.WAITING and job.reason in FOR_THE_END and link.known.state is SessionState.EXPIRED:
+        # The job waits for the end of this session, and that has come early.
+        due_at = _replaced_at(job, link, again, now)
+        if job.due_at is not None and due_at < job.due_at:
+            return Move(job.state, link.id, job.result, job.reason, job.detail, due_at)
     result = _result(link)
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has submitted: no new session is requested until the provider decides.
@@ -263,6 +280,18 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], most_reissues: int, no
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
         return Move(job.state, link.id, result, job.reason, job.detail)
     return None
+
+
+def _replaced_at(job: JobNow, link: Link, again: Again, now: datetime) -> datetime:
+    return replace_at(
+        allowed_from=now,
+        issued_at=link.issued_at,
+        expires_at=link.expires_at,
+        spacing=again.spacing,
+        reported_over=True,
+        reissues=job.reissues,
+        now=now,
+    )
 
 
 def _result(link: Link) -> str:

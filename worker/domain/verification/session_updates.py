@@ -12,11 +12,15 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from worker.domain.model.reconciliation import Listed
 from worker.domain.model.states import JobState, SessionState
 
 # For this long a copy of a webhook is recognised by the digest of its bytes (`retention`). For older copies see
 # `may_be_replay`.
 DIGESTS_KEPT = timedelta(days=30)
+
+
+LOOK_UP = "LOOK-UP"  # the name of the event where the provider's list was read
 
 
 class Result(StrEnum):
@@ -96,6 +100,20 @@ class SessionUpdate:
         if self.happened_at is not None:
             kept["happened_at"] = self.happened_at.isoformat()
         return kept
+
+
+def update_of_listed(entry: Listed) -> SessionUpdate | None:
+    """What an entry of the provider's list says, as an update; None: nothing new."""
+    if entry.state is None:
+        return None
+    return SessionUpdate(
+        LOOK_UP,
+        match=((Key.SCAN_REF, entry.reference),),
+        state=entry.state,
+        final=entry.has_verdict,
+        result=Result(entry.result) if entry.result else None,
+        gone=entry.state is SessionState.FAILED and not entry.result,
+    )
 
 
 def session_update(kept: Mapping[str, Any]) -> SessionUpdate:

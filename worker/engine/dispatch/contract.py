@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from worker.domain.limits.measured_pace import Stretch
+
 
 @dataclass(frozen=True)
 class Room:
@@ -69,7 +71,7 @@ class ClaimsInTransaction(Protocol):
 class Work(Protocol[ItemT, OpenedT, ResultT]):
     """What a dispatcher works on.
 
-    `claim`, `flush`, `release` and `release_permits` are blocking database calls, made in threads.
+    `claim`, `flush`, `release`, `hold` and `release_permits` are blocking database calls, made in threads.
     """
 
     name: str
@@ -87,12 +89,13 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
         items: Sequence[ItemT],
         now: datetime,
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
+        stretch: Stretch | None = None,
     ) -> list[OpenedT]:
         """Write these results, and then open these items, in one transaction. Returns the opened rows.
 
         Items that are not returned were released or settled. One transaction, so that no call is made while results
         cannot be written. `shared_claims`, by channel, claim the messages that the results make due; only if
-        `has_next_step`.
+        `has_next_step`. `stretch`: a busy stretch of calls that has ended, for the measured pace.
         """
 
     async def call(self, opened: OpenedT) -> ResultT: ...
@@ -107,11 +110,17 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
     def crashed(self, opened: OpenedT, error: Exception) -> ResultT:
         """The result of a call that raised: a bug, so the outcome of the call is unknown."""
 
+    def kept_nothing(self, result: ResultT, kind: str) -> ResultT:
+        """What is written instead of a result that cannot be written: its row is held. `kind` names the exception."""
+
     def halts(self, result: ResultT) -> bool:
         """Whether the account must not be called again before this result is written."""
 
     def release(self, items: Sequence[ItemT], now: datetime) -> None:
         """Release rows for which no call was made, whether or not their attempts were written."""
+
+    def hold(self, items: Sequence[ItemT], kind: str, now: datetime) -> None:
+        """Hold claimed rows that cannot be opened. `kind` names the exception."""
 
     def release_permits(self) -> None:
         """Release all permits of this dispatcher: it has ended."""

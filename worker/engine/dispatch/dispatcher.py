@@ -39,7 +39,8 @@ from worker.engine.dispatch.event_priority import Rank, deal
 from worker.engine.dispatch.result_writer import ResultWriter
 from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, closing
 from worker.engine.dispatch.slot_gate import SlotGate
-from worker.engine.dispatch.throughput import Throughput
+from worker.engine.dispatch.steady_time import SteadyTime
+from worker.engine.dispatch.throughput import BusyStretch, Throughput
 from worker.foundation.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(millisecond
 # How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
 # reserved: they then change slots with the batch rows that hold those (`event_priority`).
 EVENTS_AHEAD = timedelta(milliseconds=400)
+# No slot is reserved further ahead than this; the second is for a clock that was set meanwhile.
+FURTHEST_SLOT = HORIZON_ALONE + EVENTS_AHEAD + timedelta(seconds=1)
 # How many events at most are opened in the transaction that claims them; the rest wait for a flush. Few, because as
 # many permits are kept free for them until the claim ends.
 OPEN_IN_CLAIM = 5
@@ -94,18 +97,20 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     ) -> None:
         """`in_thread(function, *arguments)` awaits a blocking call; `stopping` is set when the process is to end.
 
-        After `longest` the dispatcher claims no more rows: its task is acknowledged, and other accounts get a turn.
+        After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn.
         `claims_to_share` returns the claims, by channel, of the invitation dispatchers that can claim in the
         transaction that writes an event's results.
         """
         self._work = work
-        self._clock = clock
+        self._clock = clock  # the time in what is written, and of leases and slots
+        self._time = SteadyTime(clock)  # of everything that is planned here
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
         self._claims_to_share = claims_to_share
         self._writer = ResultWriter(work, clock=clock, in_thread=in_thread, stopping=stopping)
         self._throughput = Throughput(FLUSH_EVERY)
+        self._busy_stretch = BusyStretch(self._time())
         self._decisions = DecisionLog(log, work.name)
         self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
 
@@ -127,7 +132,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._halt_count = 0  # a row that was opened under an earlier count is not called
         # A call waits here for its slot. Which row it is for is decided when the slot comes, so the row stays in
         # `_opened` until then.
-        self._slot_gate = SlotGate(work.spacing, clock=clock, halt=self._halted)
+        self._slot_gate = SlotGate(work.spacing, time=self._time, halt=self._halted, furthest=FURTHEST_SLOT)
 
         # The claim under way, if any.
         self._claim_task: asyncio.Task[ClaimedRows] | None = None
@@ -136,7 +141,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._events_asked: int | None = None  # how many events it asked for; None: it claims batch rows as well
         # When the next claim may begin.
         self._claim_planned_at: datetime | None = None  # None: nothing more is known to be due
-        self._batches_claimed_at = clock() - CLAIM_EVERY  # when batch rows were last claimed
+        self._more_due = False  # the last claim brought rows, and left more
+        self._batches_claimed_at = self._time() - CLAIM_EVERY  # when batch rows were last claimed
         self._woken_for_events = False  # a wake-up came: an event may be due
         self._woken_for_batches = False  # a wake-up came: batch rows may be due
         self._may_share_claims = False
@@ -144,7 +150,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         # The flush under way, if any.
         self._flush_task: asyncio.Task[None] | None = None
         self._flush_attempts = 0  # how many attempts it may write
-        self._last_flush_at = clock()
+        self._last_flush_at = self._time()
         self._database_unreachable = False  # until the results of a failed flush are written
 
     def wake(self, *, for_events: bool = True) -> None:
@@ -154,6 +160,16 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         else:
             self._woken_for_batches = True
         self._look_again.set()
+
+    @property
+    def unfinished(self) -> str:
+        """What keeps this dispatcher from ending, in words."""
+        calls = len(self._calls) - self._slot_gate.waiting
+        unwritten = self._flush_task is not None or self._results_to_write or self._event_results
+        found = [f"{calls} calls in flight"] if calls else []
+        found += ["results to write"] if unwritten else []
+        found += ["a claim"] if self._claim_task is not None else []
+        return ", ".join(found) or "its last step"
 
     def share_claim(self, claim: ClaimWithin) -> SharedClaim | None:
         """Let another dispatcher make the next claim, of events alone, in its own transaction.
@@ -183,13 +199,15 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         return more or ((self._woken_for_events or self._woken_for_batches) and not self._stopping.is_set())
 
     async def _work_until_done(self) -> bool:
-        ends_at = self._clock() + self._longest
-        self._claim_planned_at = self._clock()
+        ends_at = self._time() + self._longest
+        self._claim_planned_at = self._time()
         while True:
             await self._collect_finished()
-            now = self._clock()
+            now = self._time()
             finishing = self._stopping.is_set() or now >= ends_at
             self._may_share_claims = not finishing
+            if self._stopping.is_set():
+                self._writer.stops()
             if finishing and self._claim_task is None and self._claimed:
                 self._claim_planned_at = now  # the released rows are due for the next dispatcher
                 await self._release_claimed()
@@ -198,14 +216,14 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             if finishing:
                 self._decisions.not_done("claim", "the worker is stopping" if self._stopping.is_set() else "time is up")
             else:
-                self._claim_if_due(self._clock())
+                self._claim_if_due(self._time())
             self._fill_permits(finishing=finishing)
             busy = self._calls or self._claim_task is not None or self._flush_task is not None
             if not (busy or self._claimed or self._opened or self._results_to_write or self._event_results):
                 if finishing:
                     return not self._stopping.is_set() and self._claim_planned_at is not None
                 woken = self._woken_for_events or self._woken_for_batches
-                if not woken and (self._claim_planned_at is None or self._claim_planned_at - self._clock() > LINGER):
+                if not woken and (self._claim_planned_at is None or self._claim_planned_at - self._time() > LINGER):
                     return False
             await self._sleep(finishing=finishing)
 
@@ -214,7 +232,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         """What the next claim may ask for."""
         most = min(CLAIM_MOST, ROWS_PER_PERMIT * max(self._permits, 1))
         # … and as many as will be called until the next claim: short calls use a permit many times.
-        lately = min(round(self._throughput.within(CLAIM_EVERY, self._clock())), CLAIM_MOST)
+        lately = min(round(self._throughput.within(CLAIM_EVERY, self._time())), CLAIM_MOST)
         most = max(most, self._permits + max(self._calls_in_a_flush, lately))
         events = sum(item.is_event for item in self._claimed)
         attempts = min(self._attempts_for_events, OPEN_IN_CLAIM)
@@ -239,7 +257,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     @property
     def _calls_in_a_flush(self) -> int:
         """How many calls are expected to end until the next flush, as the last calls show; at most a flush."""
-        return min(self._throughput.in_a_flush(self._clock()), self._flush_size)
+        return min(self._throughput.in_a_flush(self._time()), self._flush_size)
 
     async def _collect_finished(self) -> None:
         """Take the rows of a claim that has ended, and forget a flush that has ended. Raises what either raised."""
@@ -249,15 +267,17 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             self._claimed = deque(
                 deal([*self._claimed, *claimed.items], item=lambda item: item, at=self._work.with_slot)
             )
+            again_at = None if claimed.again_at is None else self._time.of(claimed.again_at)
             if self._events_asked is None:
-                self._claim_planned_at = claimed.again_at
+                self._claim_planned_at = again_at
+                self._more_due = again_at is not None and bool(claimed.items or claimed.opened)
             else:
-                if claimed.again_at is not None:  # no wake-up will come for rows that could not be claimed yet
-                    self._plan_claim(max(claimed.again_at, self._batches_claimed_at + CLAIM_EVERY))
+                if again_at is not None:  # no wake-up will come for rows that could not be claimed yet
+                    self._plan_claim(max(again_at, self._batches_claimed_at + CLAIM_EVERY))
                 if 0 < self._events_asked <= len(claimed.items) + len(claimed.opened):
                     self._woken_for_events = True  # as many came as were asked for: there may be more
             if claimed.permits is not None:
-                self._permits, self._check_permits_at = claimed.permits, self._clock() + ASK_AGAIN
+                self._permits, self._check_permits_at = claimed.permits, self._time() + ASK_AGAIN
             if claimed.opened:
                 self._queue_event_calls(claimed.opened, self._claim_halt_count)
         if self._flush_task is not None and self._flush_task.done():
@@ -302,7 +322,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 self._plan_claim(max(rested_at, now))
         self._woken_for_events = False
         self._batches_claimed_at = now if room.rows else self._batches_claimed_at
-        self._start_claim(room, self._in_thread(self._work.claim, room, now))
+        self._start_claim(room, self._in_thread(self._work.claim, room, self._clock()))
 
     def _explain_no_claim(self) -> None:
         if not self._decisions.enabled or self._claim_task is not None:
@@ -316,7 +336,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         elif self._next_claim_at != self._claim_planned_at:
             reason = "enough rows are claimed"
         else:
-            reason = f"the next claim is planned for {self._claim_planned_at:%H:%M:%S.%f}"
+            ahead = (self._claim_planned_at - self._time()).total_seconds()
+            reason = f"the next claim is planned in {max(ahead, 0):.3f} s"
         self._decisions.not_done("claim", reason)
 
     def _start_claim(self, room: Room, claiming: Awaitable[ClaimedRows]) -> None:
@@ -335,9 +356,9 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
 
     async def _flush_if_due(self, *, finishing: bool) -> None:
         """Begin a flush if results are to be written or rows are to be opened."""
-        now = self._clock()
+        now = self._time()
         halted = self._halted.is_set()
-        chunk = [] if finishing or halted else self._rows_to_open(now)
+        chunk = [] if finishing or halted else self._rows_to_open(self._clock())
         results_due = (self._results_to_write or self._event_results) and (
             halted or now - self._last_flush_at >= FLUSH_EVERY or len(self._results_to_write) * 2 >= self._flush_size
         )
@@ -382,7 +403,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             reason = "a result that halts the account is not written yet"
         elif self._free_permits <= 0:
             reason = "no permit is free"
-        elif slot is not None and self._opens_at(slot, self._clock()) > self._clock():
+        elif slot is not None and self._opens_at(slot, self._time()) > self._time():
             reason = f"the next slot is at {slot:%H:%M:%S.%f}"
         else:
             reason = "too few permits are free for a transaction of their own"
@@ -392,6 +413,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         """When to open batch rows, the first of which has this slot."""
         if slot is None:
             return now
+        slot = self._time.of(slot, most=FURTHEST_SLOT)
         return min(max(slot - OPEN_BEFORE, self._last_flush_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
 
     def _rows_to_open(self, now: datetime) -> list[ItemT]:
@@ -416,30 +438,53 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     ) -> None:
         """Write the results and open the rows of this chunk, then call them. Release rows that cannot be opened."""
         now = self._clock()
+        # A full claim shows that rows wait only where a limit made it short: where there is none, claims are small.
+        waiting = bool(self._claimed or self._opened) or (self._more_due and bool(self._work.spacing))
+        stretch = self._busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
         too_late = [item for item in chunk if not self._in_time(item, now)]
         chunk = [item for item in chunk if self._in_time(item, now)]
         try:
             with closing(shared_claims):
-                opened = await self._in_thread(self._work.flush, results, chunk, now, shared_claims)
+                opened = await self._in_thread(self._work.flush, results, chunk, now, shared_claims, stretch)
         except Exception as error:
-            if not isinstance(error, sa.exc.SQLAlchemyError):
-                if not shared_claims:
-                    raise
-                # It may be a bug in a shared claim. The results must not be lost for it: they are written alone.
-                log.error("%s: a flush with a shared claim failed with %s", self._work.name, type(error).__name__)
+            # Whatever it is (it may be a bug in a shared claim): the results must not be lost for it.
             self._database_unreachable = isinstance(error, sa.exc.OperationalError)
             if self._database_unreachable:
                 # Opened rows must not be called: their results could not be written.
                 self._halt_count += 1
                 await self._writer.wait()
+            else:
+                log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
             await self._writer.write(results)
-            too_late += chunk
-            self._woken_for_events = True  # the released rows can be claimed again at once
+            if self._database_unreachable:
+                too_late += chunk
+                self._woken_for_events = True  # the released rows can be claimed again at once
+            else:
+                self._queue_calls(await self._open_in_parts(chunk), halt_count)
         else:
             self._queue_calls(opened, halt_count)
         if too_late:
             await self._writer.insist(len(too_late), self._work.release, too_late)
         self._database_unreachable = False
+
+    async def _open_in_parts(self, items: Sequence[ItemT]) -> list[OpenedT]:
+        """Open rows that could not be opened with their flush. A row that cannot be opened alone is held."""
+        if not items:
+            return []
+        try:
+            opened: list[OpenedT] = await self._in_thread(self._work.flush, [], items, self._clock(), {})
+        except sa.exc.OperationalError:
+            await self._writer.insist(len(items), self._work.release, items)
+            return []
+        except Exception as error:
+            if len(items) > 1:
+                half = len(items) // 2
+                return [*await self._open_in_parts(items[:half]), *await self._open_in_parts(items[half:])]
+            kind = type(error).__name__
+            log.error("%s: an attempt cannot be written (%s); its row is held", self._work.name, kind)
+            await self._writer.insist(1, self._work.hold, items, kind)
+            return []
+        return opened
 
     def _queue_calls(self, opened: Sequence[OpenedT], halt_count: int) -> None:
         """Queue opened rows for their calls, events first, and begin calls in the free permits."""
@@ -501,7 +546,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 self._halted.set()
             follows = self._work.has_next_step and self._work.item(opened).is_event
             (self._event_results if follows else self._results_to_write).append(result)
-            self._throughput.add(self._clock())
+            self._throughput.add(self._time())
             many = len(self._results_to_write) * 2 >= self._flush_size
             if self._event_results or self._halted.is_set() or len(self._results_to_write) == 1 or many:
                 self._look_again.set()
@@ -537,7 +582,9 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             return self._work.not_made(opened)
         self._decisions.done("call")
         try:
-            return await self._work.call(opened)
+            result = await self._work.call(opened)
+            self._busy_stretch.call_ended()
+            return result
         except Exception as error:  # a bug must not lose the row: its call may have been made
             log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
             return self._work.crashed(opened, error)
@@ -550,7 +597,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
 
     async def _sleep(self, *, finishing: bool) -> None:
         """Wait for a result, a wake-up, or the next planned time."""
-        now = self._clock()
+        now = self._time()
         times = [now + LINGER]
         if (self._results_to_write or self._event_results) and self._flush_task is None:
             times.append(self._last_flush_at + FLUSH_EVERY)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Generic
 
 import sqlalchemy as sa
@@ -35,29 +35,47 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         self._stopping = stopping
         self._outage = Outage(log, logging.WARNING)
         self._reason = ""
-        self._gives_up_at: datetime | None = None  # set once, when the worker stops: not again for each chunk
+        # In the loop's seconds. Set once, when the worker stops: not again for each chunk.
+        self._gives_up_at: float | None = None
+        self._failed = False  # whether the last try failed
+
+    def stops(self) -> None:
+        """The worker is stopping: from the first call on, an unreachable database is waited for only for a while."""
+        if self._gives_up_at is None:
+            self._gives_up_at = asyncio.get_running_loop().time() + STOP_PATIENCE.total_seconds()
 
     async def write(self, results: list[ResultT]) -> None:
-        """Write results, however long the database is unreachable. A result that the database refuses is logged."""
+        """Write results, however long the database is unreachable.
+
+        Results that cannot be written together, for whatever reason, are written in parts. A single result that cannot
+        be written is replaced by one that holds its row: nothing of the other results is lost for it.
+        """
         if not results:
             return
         try:
             await self.insist(len(results), self._work.flush, results, [])
-        except sa.exc.SQLAlchemyError as error:
-            if len(results) == 1:
-                # Its attempt stays open: after the lease the sweep holds the row, or repeats it if that is allowed.
+        except Exception as error:
+            kind = type(error).__name__
+            if len(results) > 1:
                 log.error(
-                    "%s: a result cannot be written, its attempt stays open: %s", self._work.name, type(error).__name__
+                    "%s: %d results cannot be written together (%s); writing them in parts",
+                    self._work.name,
+                    len(results),
+                    kind,
                 )
+                half = len(results) // 2
+                await self.write(results[:half])
+                await self.write(results[half:])
                 return
-            log.error(
-                "%s: %d results could not be written together (%s); writing them one by one",
-                self._work.name,
-                len(results),
-                type(error).__name__,
-            )
-            for result in results:  # one refused row must not cost the other results
-                await self.write([result])
+            log.error("%s: a result cannot be written (%s); its row is held", self._work.name, kind)
+            await self._hold(self._work.kept_nothing(results[0], kind))
+
+    async def _hold(self, result: ResultT) -> None:
+        try:
+            await self.insist(1, self._work.flush, [result], [])
+        except Exception as error:
+            # Its attempt stays open: after the lease the sweep holds the row, or repeats it if that is allowed.
+            log.error("%s: a row cannot be held, its attempt stays open: %s", self._work.name, type(error).__name__)
 
     async def insist(self, count: int, write: Callable[..., Any], *arguments: Any) -> None:
         """Call `write(*arguments, now)` until the database answers. `count` is how many rows it writes.
@@ -65,21 +83,24 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         Only a stopping worker gives up after a while. The attempts stay open then: their outcome is unknown.
         """
         while True:
+            now = asyncio.get_running_loop().time()
+            if self._failed and self._gives_up_at is not None and now >= self._gives_up_at:
+                # A try takes as long as a hanging database is waited for: there is no time for one more.
+                log.error(
+                    "%s: %d results are lost: the database stayed unreachable; their attempts stay open",
+                    self._work.name,
+                    count,
+                )
+                return
             try:
                 await self._in_thread(write, *arguments, self._clock())
+                self._failed = False
                 self._outage.over(f"{self._work.name}: the database is back")
                 return
             except sa.exc.OperationalError as error:
-                now = self._clock()
-                if self._gives_up_at is None and self._stopping.is_set():
-                    self._gives_up_at = now + STOP_PATIENCE
-                if self._gives_up_at is not None and now >= self._gives_up_at:
-                    log.error(
-                        "%s: %d results are lost: the database stayed unreachable; their attempts stay open",
-                        self._work.name,
-                        count,
-                    )
-                    return
+                self._failed = True
+                if self._stopping.is_set():
+                    self.stops()
                 await self.wait(str(error.orig))
 
     async def wait(self, error: str = "") -> None:

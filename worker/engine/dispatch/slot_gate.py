@@ -4,19 +4,23 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from worker.foundation.clock import Clock
+from worker.engine.dispatch.steady_time import SteadyTime
 
 
 class SlotGate:
     """For one loop. `waiting`: how many calls wait here; which row each is for is not decided yet."""
 
-    def __init__(self, spacing: timedelta, *, clock: Clock, halt: asyncio.Event) -> None:
-        """`halt` ends all waiting: the caller checks again whether its call may be made."""
+    def __init__(self, spacing: timedelta, *, time: SteadyTime, halt: asyncio.Event, furthest: timedelta) -> None:
+        """`halt` ends all waiting: the caller checks again whether its call may be made.
+
+        No slot is further ahead than `furthest` when it is claimed: a longer wait would come from a wrong clock.
+        """
         self._spacing = spacing
-        self._clock = clock
+        self._time = time
         self._halt = halt
+        self._furthest = furthest
         self._one_by_one = asyncio.Lock()  # held by the one call that waits for the next slot
-        self._next_at = clock()
+        self._next_at = time()
         self.waiting = 0
 
     async def wait(self, next_slot: Callable[[], datetime | None]) -> None:
@@ -29,14 +33,14 @@ class SlotGate:
                 slot = next_slot()
                 if slot is not None:
                     # A late call delays the calls behind it.
-                    begins_at = max(slot, self._next_at)
+                    begins_at = max(self._time.of(slot, most=self._furthest), self._next_at)
                     self._next_at = begins_at + self._spacing
                     await self._until(begins_at)
         finally:
             self.waiting -= 1
 
     async def _until(self, when: datetime) -> None:
-        wait = (when - self._clock()).total_seconds()
+        wait = (when - self._time()).total_seconds()
         if wait > 0:
             try:
                 async with asyncio.timeout(wait):

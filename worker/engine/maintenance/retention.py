@@ -5,13 +5,17 @@ Running it twice, or in several processes, does no harm: each chunk is checked a
 
 import logging
 import threading
+from collections import deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from worker.domain.contact.address_cap import AddressCap
 from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import Clock
+from worker.store.messages.address_places import AddressPlaces
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing, Place
 from worker.store.privacy.inbox_retention import InboxRetention
@@ -41,6 +45,7 @@ class Retention:
         self,
         clock: Clock,
         *,
+        database_clock: Clock,
         personal: timedelta,
         batches: timedelta | None,
         erasing: Erasing,
@@ -49,16 +54,27 @@ class Retention:
         inbox: InboxRetention,
         webhooks: WebhookList,
         outbox: OutboxTargets,
+        places: AddressPlaces,
+        address_cap: AddressCap | None,
     ) -> None:
-        """`personal` and `batches`: how long personal data and batches are kept; None: batches stay."""
-        self._clock = clock
+        """`personal` and `batches`: how long personal data and batches are kept; None: batches stay.
+
+        What is old enough is decided by `database_clock`, the database's own time: nothing brings it back.
+        """
+        self._clock, self._database_clock = clock, database_clock
         self._personal, self._batches = personal, batches
         self._erasing, self._purging, self._facts = erasing, purging, facts
         self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
+        self._places = places
+        self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
         self._erased_to: Place | None = None
         self._asked_to = 0
+        # Each has its turn: erasing may walk through millions of customers, and webhooks must not wait for its end.
+        self._turns: deque[Callable[[datetime], bool]] = deque(
+            [self._erase, self._purge, self._remove_what_is_old, self._remove_unpublished]
+        )
 
     def step(self) -> None:
         """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
@@ -68,12 +84,7 @@ class Retention:
         try:
             if self._next is not None and now < self._next:
                 return
-            if not (
-                self._erase(now)
-                or self._purge(now)
-                or self._remove_events_and_webhooks(now)
-                or self._remove_unpublished(now)
-            ):
+            if not self._take_turns():
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
@@ -81,6 +92,16 @@ class Retention:
             self._next = now + LOOK_EVERY
         finally:
             self._one_at_a_time.release()
+
+    def _take_turns(self) -> bool:
+        """Whether one of them did something, or may have more to do. The next step begins with the one after it."""
+        now = self._database_clock()
+        for _ in range(len(self._turns)):
+            turn = self._turns[0]
+            self._turns.rotate(-1)
+            if turn(now):
+                return True
+        return False
 
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
@@ -91,13 +112,14 @@ class Retention:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
         return chunk.after is not None
 
-    def _remove_events_and_webhooks(self, now: datetime) -> bool:
+    def _remove_what_is_old(self, now: datetime) -> bool:
         """Whether any were removed, so that there may be more."""
         kept_for = max(INBOX_KEPT, self._batches or INBOX_KEPT)
         erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
         removed = self._inbox.remove(since=now - kept_for)
         webhooks = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
-        return bool(erased or removed or webhooks)
+        places = self._places.remove(since=now - self._places_kept)
+        return bool(erased or removed or webhooks or places)
 
     def _remove_unpublished(self, now: datetime) -> bool:
         """Whether there may be more events that can no longer be published."""

@@ -4,13 +4,20 @@ Celery's beat and the worker inside a command run the same sweep; running it twi
 """
 
 import logging
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import sqlalchemy as sa
+
+from worker.domain.limits.budgets import is_stopped
 from worker.domain.model.endings import RetryPolicy
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
-from worker.foundation.clock import Clock
+from worker.foundation.clock import Clock, monotonic
+from worker.foundation.outage_log import Outage
 from worker.store.base.database import Database
 from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
@@ -26,9 +33,14 @@ PROCESSED_AT_ONCE = 20  # chunks of webhooks in a tick: other due work must not 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The timer's work on one database. Safe for threads."""
+    """The timer's work on one database. Safe for threads.
+
+    `database_clock` is the database's own time, not this process's: a machine with a wrong clock must not end the
+    leases of all others, nor sessions that live.
+    """
 
     clock: Clock
+    database_clock: Clock
     database: Database
     leases: Sweeps
     retry: RetryPolicy
@@ -42,32 +54,40 @@ class Sweep:
 
     def return_leases(self, *, all_of_them: bool = False) -> Returned:
         """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
-        returned = self.leases.return_leases(self.retry, now=self.clock(), all_of_them=all_of_them)
+        returned = self.leases.return_leases(self.retry, now=self.database_clock(), all_of_them=all_of_them)
         if all_of_them:
             permits.clear(self.database)
         if returned != Returned():
             log.info(
                 "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be reconciled,"
-                " %d held or failed",
+                " %d held or failed, %d had ended",
                 returned.free,
                 returned.repeated,
                 returned.unknown,
                 returned.held,
+                returned.ended,
             )
         return returned
 
+    @property
+    def steps(self) -> tuple[Callable[[], object], ...]:
+        """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for."""
+        return (
+            self.take_over,
+            self.pause_batches,
+            # Before sessions are checked: an update may show that a session is not over.
+            partial(process_webhooks, self.webhooks, self.clock),
+            self.expire,
+        )
+
     def look_after(self) -> None:
-        """Do what the timer does before it looks for due rows and wakes for them."""
-        self.take_over()
-        self.pause_batches()
-        # Before sessions are checked: an update may show that a session is not over.
-        process_webhooks(self.webhooks, self.clock)
-        self.expire()
+        """Make the steps."""
+        each_alone(*self.steps)
 
     def take_over(self) -> int:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
 
-        Returns how many. The same tick wakes the accounts that got rows, since they have something due.
+        Returns how many. The next tick wakes the accounts that got rows, since they have something due.
         """
         moved = 0
         for takeover in self.takeovers.possible():
@@ -78,18 +98,18 @@ class Sweep:
         return moved
 
     def pause_batches(self) -> int:
-        """Pause batches of which too many messages come back. Returns how many there were."""
+        """Pause the rows of batches of which too many messages came back. Returns how many batches."""
         paused = self.decisions.finish_pauses(now=self.clock())
         for batch_id, reason in paused.items():
-            log.warning("batch %d has paused itself: %s", batch_id, reason)
+            log.warning("batch %d is paused: %s", batch_id, reason)
         return len(paused)
 
     def expire(self) -> ExpiryCounts:
         """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse.
 
-        The same tick wakes the accounts that are to open another session, where that is due.
+        The next tick wakes the accounts that are to open another session, where that is due.
         """
-        counts = self.sessions.check(self.expiry, now=self.clock())
+        counts = self.sessions.check(self.expiry, now=self.database_clock())
         if counts.reissued or counts.lapsed:
             log.info(
                 "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed
@@ -104,21 +124,48 @@ class Sweep:
             )
         return counts
 
-    def due_wake_ups(self) -> list[WakeUp]:
-        """A wake-up for each account and channel with something due that it may do now."""
+    def due_wake_ups(self, *, only_batch: int | None = None) -> list[WakeUp]:
+        """A wake-up for each account and channel with something due, of one batch or of all, that it may do now.
+
+        A channel is woken without a message, too, where rows may be waiting for its sender to answer.
+        """
         now = self.clock()
-        due = self.leases.due(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
+        due = self.leases.due(
+            accounts=self.rules.accounts, channels=self.rules.channels, only_batch=only_batch, now=now
+        )
         if not due.accounts and not due.channels:
             return []
         states = self.budgets.all()
 
         def may_work(budget: str) -> bool:
             state = states[budget]
-            return state.stopped_at is None and (state.blocked_until is None or state.blocked_until <= now)
+            return not is_stopped(state, now=now) and (state.blocked_until is None or state.blocked_until <= now)
 
         accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(self.rules.accounts[name].name)]
-        channels = [WakeUp.invite(name) for name in sorted(due.channels) if may_work(self.rules.channels[name].name)]
-        return accounts + channels
+        unproven = {name for name, rule in self.rules.channels.items() if states[rule.name].unproven}
+        channels = [name for name in sorted(due.channels | unproven) if may_work(self.rules.channels[name].name)]
+        return accounts + [WakeUp.invite(name) for name in channels]
+
+
+def each_alone(*steps: Callable[[], object]) -> None:
+    """Make each of these steps. One that raises is logged by its name, and ends none of the others.
+
+    Raises sqlalchemy.exc.OperationalError: without a database there are no other steps.
+    """
+    for step in steps:
+        name = getattr(step, "func", step).__name__
+        try:
+            step()
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            _failing[name].lasts(f"a step of the sweep, {name}, ended with {kind}; it is tried again", monotonic())
+        else:
+            _failing[name].over(f"a step of the sweep, {name}, works again")
+
+
+_failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
 
 
 def process_webhooks(webhooks: Webhooks, clock: Clock) -> set[WakeUp]:

@@ -4,14 +4,16 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TextIO
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.budgets import BudgetRule, BudgetState, stop_in_words
 from worker.domain.limits.forecast import Forecast, Load, forecast
+from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, step_for
 from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
+from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
@@ -19,9 +21,11 @@ from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.limits.budgets import Budgets
 from worker.store.onboarding.batches import BatchFacts
-from worker.store.operators.counts import REASONS, BatchCounts
+from worker.store.operators.counts import BatchCounts
 from worker.store.operators.report_rows import Facts, LineFacts
 
+# Why rows wait until a time, in the words of a forecast.
+_UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours", Reason.ADDRESS_SPENT: "messages_per_address"}
 COLUMNS = (
     "row",
     "customer_id",
@@ -60,6 +64,22 @@ class Reporting:
     rules: BudgetRules
     takeovers: Takeovers
 
+    def columns(self, batch: BatchFacts, *, links: bool = False, routes: bool = False) -> "Columns":
+        """What the lines of a report of this batch are made with."""
+        states, now = self.budgets.all(), self.clock()
+        blocked = {
+            name: Blocked(
+                name,
+                (state.stop_reason or "stopped") if state.stopped_at is not None else "",
+                state.blocked_until,
+                state.pause_reason,
+            )
+            for name, rule in self.rules.all().items()
+            if (state := states.get(rule.name)) is not None
+            and (state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now))
+        }
+        return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked)
+
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: if just counted."""
         counts = counts or self.facts.counts(batch.id)
@@ -81,7 +101,7 @@ class Reporting:
                 "errors": facts.errors,
                 "late": facts.late,
                 "in_doubt": outcomes.calls.get(name, 0),
-                "stopped": (state.stop_reason or "stopped") if state is not None and state.stopped_at else None,
+                "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,
             }
         ends = self._forecast(batch, counts)
         return {
@@ -95,9 +115,11 @@ class Reporting:
             "forecast": {
                 "finishes_at": written_if_any(ends.finishes_at),
                 "limited_by": ends.limited_by,
+                "assumed": ends.assumed,
             },
             **({"waits": _waits(counts)} if counts.waits else {}),
-            **({"pause_reason": batch.pause_reason} if batch.pause_reason else {}),
+            **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
+            **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
             **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
         }
 
@@ -108,22 +130,23 @@ class Reporting:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
-        ends = self._with_quiet_hours(counts, ends)
+        ends = self._with_later_rows(counts, ends)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             return Forecast(counts.last_due, "messages that are not due before then")
         return ends
 
-    def _with_quiet_hours(self, counts: BatchCounts, ends: Forecast) -> Forecast:
-        """The forecast with the rows that wait for the end of quiet hours. Their work begins at that time."""
-        quiet = counts.waits.get(Reason.QUIET_HOURS)
-        if ends.finishes_at is None or quiet is None or quiet.first is None or quiet.last is None:
-            return ends
-        after = forecast(self._loads(quiet.calls, quiet.messages), now=max(quiet.first, self.clock()))
-        finishes_at = max(quiet.last, after.finishes_at or quiet.last)
-        if finishes_at <= ends.finishes_at:
-            return ends
-        return Forecast(finishes_at, f"quiet hours: {quiet.rows:,} wait, the last until {_iso(quiet.last)}")
+    def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
+        """The forecast with the rows that wait until a time: their work begins then."""
+        for reason, words in _UNTIL_A_TIME.items():
+            rest = counts.waits.get(reason)
+            if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
+                continue
+            after = forecast(self._loads(rest.calls, rest.messages), now=max(rest.first, self.clock()))
+            finishes_at = max(rest.last, after.finishes_at or rest.last)
+            if finishes_at > ends.finishes_at:
+                ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {_iso(rest.last)}")
+        return ends
 
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
         """The calls that are left, by the account that will make them with the present takeovers."""
@@ -140,12 +163,14 @@ class Reporting:
 
 
 def needs_a_person(facts: dict[str, Any]) -> bool:
-    """Whether some rows were rejected, failed or are held, an account is stopped, or the batch has paused itself."""
+    """Whether some rows were rejected, failed, are held or lapsed without any message, an account is stopped, or the
+    batch has paused itself."""
     rows = facts["rows"]
     stopped = any(account["stopped"] for account in facts["accounts"].values())
     return (
         stopped
-        or "pause_reason" in facts
+        or facts.get("pause_cause") == PauseCause.ITSELF
+        or "lapsed_unsent" in facts
         or any(rows[state] for state in (LineState.REJECTED, JobState.FAILED, JobState.HELD))
     )
 
@@ -173,24 +198,46 @@ def _waits(counts: BatchCounts) -> dict[str, Any]:
     }
 
 
+# What opens a session: for those who send the links themselves.
+SECRETS = ("link", "digits", "vendor", "vendor_parameters")
+
+
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen."""
+    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen.
 
+    `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
+    are the accounts and senders, by name, that are stopped or paused at the time `now`.
+    """
+
+    now: datetime
     links: bool = False
     routes: bool = False
+    batch: str = "BATCH"
+    blocked: Mapping[str, Blocked] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*COLUMNS, *(["route"] if self.routes else []), *(["link"] if self.links else []))
+        return (*COLUMNS, *(["route"] if self.routes else []), *(SECRETS if self.links else []), "next_at")
 
 
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
-    error = f"{line.reason}: {line.detail}" if line.detail else line.reason
-    if line.state == JobState.WAITING and line.reason in REASONS:
-        error = f"{line.reason}: not before {_iso(line.due_at)}"
-    action = step_for(line.state, line.reason)
+    error = "" if is_healthy(line.state, line.reason) else explained(line.reason, line.detail)
+    action = step_for(line.state, line.reason).replace("BATCH", columns.batch)
+    next_at: datetime | None = None
+    if line.waits_for:
+        blocked = [columns.blocked[name] for name in line.waits_for if name in columns.blocked]
+        wait = wait_of(
+            "" if is_healthy(line.state, line.reason) else line.reason,
+            line.detail,
+            line.due_at,
+            paused=line.paused,
+            batch_id=line.served_by,
+            blocked=blocked,
+            now=columns.now,
+        )
+        error, next_at, action = wait.why, wait.until, wait.action or action
     if line.late:
         late = f"an answer arrived too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late
@@ -210,16 +257,32 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         "error": error,
         "action": action,
     }
-    return values | ({"route": line.route} if columns.routes else {}) | ({"link": line.link} if columns.links else {})
+    values |= {"route": line.route} if columns.routes else {}
+    if columns.links:
+        parameters = json.dumps(dict(line.opening.vendor_parameters), ensure_ascii=False)
+        values |= {
+            "link": line.opening.link,
+            "digits": line.opening.digits,
+            "vendor": line.opening.vendor,
+            "vendor_parameters": parameters if line.opening.vendor_parameters else "",
+        }
+    return values | {"next_at": _iso(next_at)}
 
 
 def _iso(at: datetime | None) -> str:
     return written(at) if at else ""
 
 
-def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
+def write_excel(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
+    """As `write_csv`, for a double-click in Excel: it takes CSV for UTF-8 by the mark alone, and in most languages
+    separates cells by semicolons."""
+    out.write("\ufeff")
+    return write_csv(out, lines, columns, delimiter=";")
+
+
+def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns, *, delimiter: str = ",") -> int:
     """Write the lines as CSV; returns how many. A spreadsheet reads no cell as a formula."""
-    writer = csv.writer(out)
+    writer = csv.writer(out, delimiter=delimiter)
     writer.writerow(columns.names)
     count = 0
     for line in lines:

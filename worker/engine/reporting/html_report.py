@@ -8,12 +8,13 @@ import base64
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -21,6 +22,7 @@ from markupsafe import Markup
 
 from worker.domain.model.reasons import meaning_of
 from worker.domain.model.states import InvitationState, JobState, LineState
+from worker.domain.model.waits import Blocked
 from worker.engine.reporting.batch_report import Columns, line_values
 from worker.store.operators.report_rows import LineFacts
 
@@ -56,10 +58,11 @@ HEADINGS = {
     "issued_at": "issued (UTC)",
     "expires_at": "link expires (UTC)",
     "customer_id": "customer",
+    "next_at": "goes on at (UTC)",
     "route": "why this account",
 }
 NUMBERS = frozenset({"row", "attempts", "waits"})
-TIMES = frozenset({"issued_at", "expires_at"})
+TIMES = frozenset({"issued_at", "expires_at", "next_at"})
 
 
 @dataclass
@@ -92,15 +95,23 @@ class Group:
 
 
 def write_html(
-    out: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], *, with_link: bool, now: datetime
+    out: TextIO,
+    facts: dict[str, Any],
+    lines: Iterable[LineFacts],
+    *,
+    with_link: bool,
+    now: datetime,
+    blocked: Mapping[str, Blocked] = MappingProxyType({}),
 ) -> int:
     """Write the page of one batch; returns the number of lines, including those that are not shown.
 
     `facts` come from `batch_report.status()`. `lines` are read once, and at most `SHOWN` of them are kept.
+    `blocked`: as in `Columns`.
     """
     kept: list[LineFacts] = []
     groups: dict[tuple[str, str], Group] = {}
     count = 0
+    with_its_batch = Columns(now, links=with_link, routes=True, batch=str(facts["batch"]), blocked=blocked)
     for line in lines:
         count += 1
         if len(kept) < SHOWN:
@@ -108,7 +119,7 @@ def write_html(
         if line.state in NEEDS_A_PERSON:
             key = (line.state, line.reason)
             if key not in groups:
-                groups[key] = Group(*key, action=str(line_values(line, Columns())["action"]))
+                groups[key] = Group(*key, action=str(line_values(line, with_its_batch)["action"]))
             groups[key].add(line)
     page = _environment().get_template("report.html")
     stream = page.stream(
@@ -120,12 +131,12 @@ def write_html(
         segments=_segments(facts["rows"]),
         groups=sorted(groups.values(), key=lambda group: (NEEDS_A_PERSON.index(group.state), -group.count)),
         messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
-        columns=Columns(links=with_link, routes=True).names,
+        columns=with_its_batch.names,
         headings=HEADINGS,
         numbers=NUMBERS,
         times=TIMES,
         states=[state for state in STATES if facts["rows"].get(state)],
-        lines=_values(kept, with_link=with_link),
+        lines=_values(kept, with_its_batch),
         with_link=with_link,
     )
     stream.enable_buffering(BUFFERED)
@@ -134,9 +145,9 @@ def write_html(
     return count
 
 
-def _values(lines: list[LineFacts], *, with_link: bool) -> Iterator[dict[str, Any]]:
+def _values(lines: list[LineFacts], columns: Columns) -> Iterator[dict[str, Any]]:
     for line in lines:
-        values = line_values(line, Columns(links=with_link, routes=True))
+        values = line_values(line, columns)
         yield values | {name: str(values[name])[:19].replace("T", " ") for name in TIMES}
 
 

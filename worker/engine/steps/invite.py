@@ -11,20 +11,28 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
+from worker.domain.limits.measured_pace import Stretch
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
+from worker.domain.verification.reissue import replace_at
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
-from worker.engine.steps.step_endings import FLUSH_MARGIN, Transaction, ending_of, log_chunk, unknown_claim_of
+from worker.engine.steps.step_endings import (
+    FLUSH_MARGIN,
+    Transaction,
+    ending_of,
+    log_chunk,
+    nothing_kept,
+    unknown_claim_of,
+)
 from worker.foundation.clock import Clock
 from worker.providers.contract import Provider
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.record_results import Handovers, InviteResult, OpenedInvitation
-from worker.store.onboarding.sessions import FIRST
 
 
 @dataclass(frozen=True)
@@ -101,11 +109,12 @@ class InviteWork:
         items: Sequence[ClaimedInvitation],
         now: datetime,
         _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # a sent message makes nothing due
+        stretch: Stretch | None = None,
     ) -> list[OpenedInvitation]:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:
             if results:
-                self.handovers.finish(self.policy, results, now=now, within=connection)
+                self.handovers.finish(self.policy, results, now=now, within=connection, stretch=stretch)
             if items:
                 opened = self._open(items, now, connection)
         if results:
@@ -128,13 +137,23 @@ class InviteWork:
         opened = self.handovers.open(
             self.policy, fresh, repeatable=repeatable, now=now, within=connection, granted=granted
         )
-        if not opened:
-            self.invitations.release(self.policy.rule, fresh, now=now, within=connection)
+        may_be_made = {each.invitation.id for each in opened}
+        refused = [item for item in fresh if item.id not in may_be_made]
+        if refused:
+            self.invitations.release(self.policy.rule, refused, now=now, within=connection)
         return opened
 
     def _reissue_at(self, item: ClaimedInvitation, now: datetime) -> datetime:
         provider = self.providers.get(item.account)  # None: the account was taken out of the configuration
-        return provider.reissue_at(item.expires_at) if provider else max(item.expires_at, now)
+        return replace_at(
+            allowed_from=provider.reissue_at(item.expires_at) if provider else item.expires_at,
+            issued_at=item.issued_at,
+            expires_at=item.expires_at,
+            spacing=self.policy.spacing,
+            reported_over=item.ended,
+            reissues=item.reissues,
+            now=now,
+        )
 
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
@@ -181,8 +200,11 @@ class InviteWork:
     def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
         person = item.customer.person
         channel = self.policy.channel
-        kind = "invitation" if item.kind == FIRST else "reminder"  # all reminders have the same text
-        invitation = Invitation(item.customer, item.link, item.expires_at, self.sender_name, kind)
+        customer = item.customer
+        clock = self.policy.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+        invitation = Invitation(
+            customer, item.link, item.expires_at, self.sender_name, item.wording, clock, item.opening
+        )
         text = self.templates.render(invitation, channel=channel, now=now)
         return Message(
             key=item.id.hex,
@@ -210,11 +232,18 @@ class InviteWork:
             return InviteResult(opened, now, ending, problem=problem)
         return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
 
+    def kept_nothing(self, result: InviteResult, kind: str) -> InviteResult:
+        problem = nothing_kept(result.reference, kind)
+        return InviteResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
+
     def halts(self, result: InviteResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
     def release(self, items: Sequence[ClaimedInvitation], now: datetime) -> None:
         self.invitations.release(self.policy.rule, items, now=now)
+
+    def hold(self, items: Sequence[ClaimedInvitation], kind: str, now: datetime) -> None:
+        self.invitations.hold(self.policy.rule, items, kind, now=now)
 
     def release_permits(self) -> None:
         self.invitations.release_permits(self.policy)

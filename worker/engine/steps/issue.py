@@ -14,27 +14,43 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
+from worker.domain.limits.measured_pace import Stretch
 from worker.domain.limits.rate_limits import spacing
-from worker.domain.model.endings import Done, Ending, Kind, Problem
-from worker.domain.model.reconciliation import UnknownCall, compare, ending_of_reconciliation
-from worker.domain.model.sessions import Session
+from worker.domain.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
+from worker.domain.model.reasons import Reason
+from worker.domain.model.reconciliation import (
+    OrphanRule,
+    UnknownCall,
+    Unmatched,
+    asked_anew,
+    compare,
+    ending_of_reconciliation,
+)
+from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
+from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
+from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.step_endings import (
     FLUSH_MARGIN,
     Transaction,
     WakeInvite,
     ending_of,
     log_chunk,
+    nothing_kept,
     unknown_claim_of,
 )
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
+from worker.settings.durations import show_duration
 from worker.store.issuing.claim_jobs import ClaimedJob, JobPolicy, Jobs
 from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)
+# How often a list is read in vain, before the decision about a session is made without it.
+QUESTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -46,11 +62,15 @@ class IssueWork:
     http: Http
     timeout: timedelta
     repeat_unknown: bool  # the account says on_unknown = "repeat"
+    wait_for_orphans: bool  # the account says on_orphan = "wait"
     jobs: Jobs
     attempts: Attempts
     wake_invite: WakeInvite
     transaction: Transaction
     clock: Clock
+    floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have
+    first_links: FirstLinks
+    keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
     jitter: Callable[[], float] = random.random
 
     @property
@@ -75,6 +95,10 @@ class IssueWork:
 
     def claim(self, room: Room, now: datetime) -> ClaimedRows:
         opened: list[OpenedJob] = []
+        if not self.first_links.seen:
+            if self.first_links.trying:
+                return ClaimedRows([], again_at=now + PROBE_PATIENCE)
+            room = replace(room, rows=min(room.rows, 1), events=min(room.events, 1))
 
         def open_events(connection: sa.Connection, jobs: list[ClaimedJob]) -> None:
             first = [job for job in jobs if job.is_event][: room.attempts]
@@ -86,6 +110,9 @@ class IssueWork:
             claimed = self.jobs.claim(
                 self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, on_claim=open_events
             )
+        if not self.first_links.seen:
+            tried = [*claimed.jobs, *(item.job for item in opened)]
+            self.first_links.begin({job.id for job in tried if not job.looks_up})
         for channel in claimed.adopted_channels:
             self.wake_invite(channel, True)
         return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened)
@@ -96,21 +123,25 @@ class IssueWork:
         items: Sequence[ClaimedJob],
         now: datetime,
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
+        stretch: Stretch | None = None,
     ) -> list[OpenedJob]:
         shared_claims = shared_claims or {}
         channels: set[str] = set()
         opened: list[OpenedJob] = []
+        # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
+        self._keep_news(results, now)
         for shared in shared_claims.values():
             shared.begin()
         with self.transaction() as connection:
             if results:
-                channels = self.attempts.finish(self.policy, results, now=now, within=connection)
+                channels = self.attempts.finish(self.policy, results, now=now, within=connection, stretch=stretch)
             if items:
                 opened = self._open(items, now, connection)
             # In the same order everywhere: each claim locks its sender's budget until the transaction ends.
             for channel in shared_claims:
                 if channel in channels:
                     shared_claims[channel].claim(connection, now)
+        self._tried([*(result.opened.job for result in results), *items], opened)
         if results:
             log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]
@@ -119,6 +150,11 @@ class IssueWork:
             if not (claimed and all(of_events)):
                 self.wake_invite(channel, any(of_events) and not claimed)
         return opened
+
+    def _keep_news(self, results: Sequence[IssueResult], now: datetime) -> None:
+        updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
+        if updates:
+            self.keep_news(self.policy.account, updates, now)
 
     def _open(
         self, items: Sequence[ClaimedJob], now: datetime, connection: sa.Connection, *, granted: bool = False
@@ -130,6 +166,11 @@ class IssueWork:
         if refused:
             self.jobs.release(self.policy.rule, refused, now=now, within=connection)
         return opened
+
+    def _tried(self, jobs: Sequence[ClaimedJob], opened: Sequence[OpenedJob] = ()) -> None:
+        """These jobs' calls are made, or are not made now, except those that were opened."""
+        if self.first_links.trying:
+            self.first_links.end({job.id for job in jobs} - {item.job.id for item in opened})
 
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
@@ -147,6 +188,8 @@ class IssueWork:
         """
         if opened.job.unknown_call is not None:
             return await self._reconcile(opened, opened.job.unknown_call)
+        if opened.job.asks is not None:
+            return await self._ask_about(opened, opened.job.asks)
         request = opened.job.request
         began_at = self.clock()
 
@@ -157,31 +200,75 @@ class IssueWork:
 
         answer = await self._ask(lambda: self.provider.build(request), read)
         if isinstance(answer, Session):
-            return IssueResult(opened, began_at, Done(), session=answer)
+            return self._opened(opened, began_at, answer)
         return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
+
+    def _opened(self, opened: OpenedJob, began_at: datetime, session: Session) -> IssueResult:
+        """The result of an answer with a session. A link that was born too old to be sent is not bought again: the
+        account stops, and the row waits for a person."""
+        floor = self.floor(opened.job.request)
+        if not is_born_stale(session.expires_at, floor=floor, issued_at=began_at):
+            self.first_links.lived()
+            return IssueResult(opened, began_at, Done(), session=session, floor=floor)
+        life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
+        detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
+        may_be_earlier = self.provider.may_return_earlier and opened.job.session_id is None
+        if may_be_earlier and not self.first_links.was_short():
+            until = max(self.provider.reissue_at(session.expires_at), began_at)
+            why = "the provider returned a token that may be an earlier one; the next is asked for after its end"
+            return IssueResult(
+                opened, began_at, Snooze(until, Reason.SESSION_ENDS_FIRST, why), session=session, floor=floor
+            )
+        hold = Hold(Reason.SHORT_LIVED, detail)
+        problem = Problem(Kind.SHORT_LIVED, detail)
+        return IssueResult(opened, began_at, hold, problem=problem, session=session, floor=floor)
 
     async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
         request = opened.job.request
         began_at = self.clock()
-        built = self.provider.look_up(request, page=unknown_call.page)
+        orphans = None
+        if self.wait_for_orphans:
+            orphans = OrphanRule(self.provider.lifetime_with(request.parameters))
+        listed = self.provider.look_up(request, page=unknown_call.page) is not None
+        if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
+            ending = asked_anew(opened.job.attempts, self.policy.rule.retry, began_at)
+            return IssueResult(opened, began_at, ending, found=Unmatched((), ""), called=False)
+        listing = await self._listing(request, unknown_call.page)
+        found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
+        ending = ending_of_reconciliation(
+            found, unknown_call, opened.job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
+        )
+        if isinstance(found, Problem):
+            return IssueResult(opened, began_at, ending, problem=found)
+        return IssueResult(opened, began_at, ending, found=found)
+
+    async def _ask_about(self, opened: OpenedJob, reference: str) -> IssueResult:
+        """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
+        began_at, retry = self.clock(), self.policy.rule.retry
+        listing = await self._listing(opened.job.request, page=1)
+        if isinstance(listing, Listing):
+            news = next((entry for entry in listing.entries if entry.reference == reference), None)
+            return IssueResult(opened, began_at, Asked(), news=news)
+        ending: Ending = self._ending(opened, listing)
+        tried = opened.job.attempts + 1
+        repeats = listing.concerns_account or listing.kind is Kind.TRANSIENT
+        if not repeats or (not listing.concerns_account and (tried >= QUESTIONS or retry.given_up(tried))):
+            ending = Asked()  # the decision is made without an answer, as where no list is documented
+        return IssueResult(opened, began_at, ending, problem=listing)
+
+    async def _listing(self, request: SessionRequest, page: int) -> Listing | Problem:
+        """A page of the provider's list of the customer's sessions."""
+        built = self.provider.look_up(request, page=page)
+        if built is None:  # the account had another provider when the call was made
+            return Problem(Kind.BAD_INPUT, self.provider.no_look_up)
 
         def read(answer: HttpAnswer | Broken) -> Listing | Problem:
             if isinstance(answer, Broken):
                 return Problem(Kind.TRANSIENT, answer.detail)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        if built is None:  # the account had another provider when the call was made
-            listing: Listing | Problem = Problem(Kind.BAD_INPUT, self.provider.no_look_up)
-        else:
-            listing = await self._ask(lambda: self.provider.look_up(request, page=unknown_call.page) or built, read)
-        found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
-        ending = ending_of_reconciliation(
-            found, unknown_call, opened.job.attempts, self.policy.rule.retry, self.clock(), self.jitter()
-        )
-        if isinstance(found, Problem):
-            return IssueResult(opened, began_at, ending, problem=found)
-        return IssueResult(opened, began_at, ending, found=found)
+        return await self._ask(lambda: self.provider.look_up(request, page=page) or built, read)
 
     async def _ask(
         self, build: Callable[[], HttpRequest], read: Callable[[HttpAnswer | Broken], Read | Problem]
@@ -211,6 +298,8 @@ class IssueWork:
         return replace(result, unreachable=True) if isinstance(result, Problem) and unreachable else result
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
+        if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
+            opened = replace(opened, reconcile_at=None)  # nothing shows when the session that it names ends
         return ending_of(problem, opened.job.attempts, opened, self.policy.rule.retry, self.clock(), self.jitter())
 
     def not_made(self, opened: OpenedJob) -> IssueResult:
@@ -226,11 +315,20 @@ class IssueWork:
             return IssueResult(opened, now, ending, problem=problem)
         return IssueResult(opened, now, self._ending(opened, problem), problem=problem)
 
+    def kept_nothing(self, result: IssueResult, kind: str) -> IssueResult:
+        problem = nothing_kept(result.session.reference if result.session else "", kind)
+        return IssueResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
+
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
     def release(self, items: Sequence[ClaimedJob], now: datetime) -> None:
         self.jobs.release(self.policy.rule, items, now=now)
+        self._tried(items)
+
+    def hold(self, items: Sequence[ClaimedJob], kind: str, now: datetime) -> None:
+        self.jobs.hold(self.policy.rule, items, kind, now=now)
+        self._tried(items)
 
     def release_permits(self) -> None:
         self.jobs.release_permits(self.policy)

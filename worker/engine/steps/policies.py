@@ -4,7 +4,7 @@ Budgets, leases, reconciliation, caps for one customer: the configuration has th
 does: how long its links live, and whether its calls can be reconciled.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,12 +14,12 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
-from worker.domain.model.sessions import floor_of, max_age_of
+from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
-from worker.settings import Settings, SettingsError
+from worker.settings import Account, Settings, SettingsError
 from worker.store.issuing.claim_jobs import JobPolicy
 from worker.store.maintenance.expired_sessions import ExpiryPolicy
 from worker.store.messages.fallback import DeliveryPolicy
@@ -103,9 +103,15 @@ def caps_of(settings: Settings) -> Caps:
 
 
 def job_policy(
-    settings: Settings, account: str, provider: Provider, *, channels: Collection[str], owner: str
+    settings: Settings,
+    account: str,
+    provider: Provider,
+    *,
+    channels: Collection[str],
+    owner: str,
+    only_batch: int | None = None,
 ) -> JobPolicy:
-    """`channels` have a sender; `owner` names the process."""
+    """`channels` have a sender; `owner` names the process. `only_batch`: no row of another batch is claimed."""
     of = settings.accounts[account]
     return JobPolicy(
         account=account,
@@ -123,14 +129,23 @@ def job_policy(
         max_age=_least_max_age(settings, account, provider),
         reminders=settings.invitations.reminders if "sms" in channels else (),
         fallback=delivery_policy(settings, channels=channels).fallback,
+        address_cap=settings.invitations.messages_per_address,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
+        orphan_life=_orphan_life(of, provider),
+        only_batch=only_batch,
     )
 
 
 def invitation_policy(
-    settings: Settings, channel: str, sender: Sender, *, channels: Collection[str], owner: str
+    settings: Settings,
+    channel: str,
+    sender: Sender,
+    *,
+    channels: Collection[str],
+    owner: str,
+    only_batch: int | None = None,
 ) -> InvitationPolicy:
-    """`channels` have a sender; `owner` names the process."""
+    """As for `job_policy`."""
     sending = settings.sms if channel == "sms" else settings.email
     on_unknown = sending.on_unknown if sending else "hold"
     return InvitationPolicy(
@@ -141,11 +156,14 @@ def invitation_policy(
         horizon=HORIZON,
         ahead=EVENTS_AHEAD,
         most_reissues=settings.reissue.most,
+        spacing=settings.reissue.spacing,
         hours=hours_of(settings),
         caps=caps_of(settings),
+        address_cap=settings.invitations.messages_per_address,
         reminders=settings.invitations.reminders,
         reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
         delivery=delivery_policy(settings, channels=channels),
+        only_batch=only_batch,
     )
 
 
@@ -156,17 +174,36 @@ def delivery_policy(settings: Settings, *, channels: Collection[str]) -> Deliver
         fallback=invitations.fallback if invitations.fallback in channels else None,
         hours=hours_of(settings),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
+        countries=texted_countries(settings),
     )
 
 
-def expiry_policy(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> ExpiryPolicy:
-    """What happens to sessions that ended unused; `providers` by account."""
+def texted_countries(settings: Settings) -> frozenset[str] | None:
+    """The countries that texts may go to; None: all."""
+    given = settings.sms.countries if settings.sms else None
+    return None if given is None else frozenset(given)
+
+
+def expiry_policy(
+    settings: Settings,
+    providers: Mapping[str, Provider],
+    *,
+    channels: Collection[str],
+    can_ask: Callable[[Iterable[str]], Collection[str]],
+) -> ExpiryPolicy:
+    """What happens to sessions that ended unused; `providers` by account. `can_ask`: those of these accounts that may
+    be called now."""
     return ExpiryPolicy(
         caps=caps_of(settings),
         spacing=settings.reissue.spacing,
         per_day=settings.reissue.per_day,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
+        can_ask=lambda: can_ask(
+            name
+            for name, provider in providers.items()
+            if settings.accounts[name].on_unknown == "reconcile" and not provider.no_look_up
+        ),
         hours=hours_of(settings),
         fallback=delivery_policy(settings, channels=channels).fallback,
     )
@@ -177,6 +214,19 @@ def _least_max_age(settings: Settings, account: str, provider: Provider) -> time
     lifetime = provider.lifetime or ASSUMED_LIFETIME
     asked = [route.freshness for route in settings.routes if account in route.accounts] or [None]
     return max_age_of(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
+
+
+def _orphan_life(account: Account, provider: Provider) -> Callable[[SessionRequest], timedelta | None]:
+    """From the end of the lease until no session is live that a lost call may have opened; None: it is not known."""
+    if account.on_unknown != "reconcile" or account.on_orphan != "wait":
+        return lambda _: None
+    margin = account.timeout + MARGIN
+
+    def life(request: SessionRequest) -> timedelta | None:
+        lifetime = provider.lifetime_with(request.parameters)
+        return None if lifetime is None else lifetime + margin
+
+    return life
 
 
 def _reconcile_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:

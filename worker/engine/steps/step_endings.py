@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Ending, Problem, RetryPolicy, ending_for, resume_at
+from worker.domain.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.engine.dispatch.contract import UnknownClaim
 from worker.store.base.database import SACRIFICED
 from worker.store.issuing.record_results import OpenedJob
@@ -41,6 +41,13 @@ def ending_of(
         jitter=jitter,
         reconcile_at=opened.reconcile_at,
     )
+
+
+def nothing_kept(reference: str, kind: str) -> Problem:
+    """The problem of a result that cannot be written. `reference` is the other side's id; `kind` the exception's."""
+    named = reference.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:100]
+    opened = f" (the other side calls it {named})" if named else ""
+    return Problem(Kind.UNKNOWN, f"the call was answered{opened}, and nothing of the answer could be kept: {kind}")
 
 
 @contextmanager

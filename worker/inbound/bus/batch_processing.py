@@ -1,17 +1,17 @@
 """Processes a chunk of messages: reads them, stores their events in one transaction, names the refused messages."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from worker.domain.events.cloudevents import Unreadable
-from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
+from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.dead_lettering import Refusal
-from worker.inbound.bus.messages import event_in
+from worker.inbound.bus.messages import Message
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +38,18 @@ class Taken:
     due: frozenset[WakeUp]
 
 
-def take(inbox: Inbox, chunk: Sequence[Any], plain: EventKind | None) -> Taken:
-    """Take a chunk of messages in. When this returns, their events are committed.
+def take(inbox: Inbox, chunk: Sequence[Any], read: Callable[[Message], Event | Unreadable]) -> Taken:
+    """Take a chunk of messages in. When this returns, their events are committed. `read` never raises.
 
     Raises sqlalchemy.exc.OperationalError when the database cannot be reached: then no message may be acknowledged.
     """
-    read = [event_in(message, plain) for message in chunk]
-    events = [event for event in read if isinstance(event, Event)]
+    found = [read(message) for message in chunk]
+    events = [event for event in found if isinstance(event, Event)]
     received = _received(inbox, events) if events else Received([])
     receipts = iter(received.receipts)
     outcomes: list[Outcome] = []
     refused: list[tuple[Any, Refusal]] = []
-    for message, one in zip(chunk, read, strict=True):
+    for message, one in zip(chunk, found, strict=True):
         refusal: Refusal | None = None
         if isinstance(one, Unreadable):
             refusal, outcome = Refusal(one.reason), Outcome.REFUSED

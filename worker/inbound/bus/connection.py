@@ -9,7 +9,6 @@ from kombu.transport import pyamqp
 from worker.inbound.bus.raw_messages import Undecoded
 from worker.inbound.bus.redis_channel import TAKEN_SECONDS, keys_of
 from worker.inbound.bus.redis_channel import Transport as RedisTransport
-from worker.settings.outside import Bus
 
 # Seconds. RabbitMQ ends a connection that is silent for two heartbeats: longer than a transaction may wait for locks.
 HEARTBEAT = 60
@@ -60,18 +59,18 @@ class BusConnection(Connection):
         return channel
 
 
-def connection_to(bus: Bus, *, taken_seconds: float = TAKEN_SECONDS) -> BusConnection:
-    """A connection that opens when it is first used, or by `connect`.
+def connection_to(url: str, queue: str, *, taken_seconds: float = TAKEN_SECONDS) -> BusConnection:
+    """A connection to consume this queue. It opens when it is first used, or by `connect`.
 
     `taken_seconds`: after how long Redis gives back the messages of a consumer that is gone; RabbitMQ does it at once.
     """
-    taken = keys_of(bus.queue)
+    taken = keys_of(queue)
     on_redis = {
         "unacked_key": taken.taken,
         "unacked_index_key": taken.index,
         "visibility_timeout": taken_seconds,
     }
-    return _connection(bus.url, on_redis if bus.url.startswith("redis") else {})
+    return _connection(url, on_redis if url.startswith("redis") else {})
 
 
 def connection_for_looking(url: str) -> BusConnection:

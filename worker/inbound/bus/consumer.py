@@ -15,17 +15,17 @@ from amqp.exceptions import MessageNacked
 from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
-from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.events.incoming import Outcome
 from worker.domain.model.wakeups import Wake
-from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
+from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage
 from worker.inbound.bus.batch_processing import Inbox, take
 from worker.inbound.bus.connection import BusConnection
 from worker.inbound.bus.dead_lettering import bury
-from worker.inbound.bus.topology import Topology, Unfit, prepare, topology_of
-from worker.settings.outside import Bus
+from worker.inbound.bus.sources import Source
+from worker.inbound.bus.topology import Unfit, prepare
 from worker.store.base.database import reason
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class BusConsumer(ConsumerMixin):
 
     def __init__(
         self,
-        bus: Bus,
+        source: Source,
         inbox: Inbox,
         *,
         connect: Callable[[], BusConnection],
@@ -69,9 +69,8 @@ class BusConsumer(ConsumerMixin):
         """
         self.connection = connect()  # kombu reads the kinds of errors from it; it is never opened
         self._connect = connect
-        self._bus = bus
-        self._topology: Topology = topology_of(bus)
-        self._plain = EventKind(bus.plain) if bus.plain else None
+        self._source = source
+        self._topology = source.topology
         self._inbox = inbox
         self._wake = wake
         self._clock = clock
@@ -79,7 +78,9 @@ class BusConsumer(ConsumerMixin):
         self._ended = threading.Event()
         self._broker, self._database = Outage(log), Outage(log)
         self._warned = Outage(log, logging.WARNING)
-        self._outcomes = CountLog(log, _outcomes_in_words)
+        self._outcomes: CountLog[Outcome] = CountLog(
+            log, lambda new: f"{self._topology.queue}: {_outcomes_in_words(new)}"
+        )
         self._lost = ""
         self._has_begun = False
         self._careful = 0  # messages still to be taken one at a time
@@ -105,7 +106,8 @@ class BusConsumer(ConsumerMixin):
                 self._work()
             except REFUSED as error:
                 self._broker_lasts(
-                    f"the broker refuses this process ({type(error).__name__}): see bus.url; trying again"
+                    f"the broker refuses this process ({type(error).__name__}): see {self._source.setting};"
+                    " trying again"
                 )
                 self._ended.wait(REFUSED_SECONDS)
             except Unfit as error:
@@ -116,15 +118,17 @@ class BusConsumer(ConsumerMixin):
             except (*self.connection.connection_errors, *self.connection.channel_errors, MessageNacked) as error:
                 # One outage shows as several errors: the first one is logged.
                 self._lost = self._lost or type(error).__name__
-                self._broker_lasts(f"the broker cannot be reached ({self._lost}): events stay there; trying again")
+                self._broker_lasts(
+                    f"the broker cannot be reached ({self._lost}): events stay in {self._topology.queue}; trying again"
+                )
                 self._ended.wait(AGAIN_SECONDS)
-            except (ValueError, OverflowError, TypeError, LookupError, RecursionError) as error:
+            except UNREADABLE as error:
                 # kombu failed on a producer's message. The message comes again until the broker's delivery limit.
                 log.error(
                     "a message could not be read off the wire (%s): taking one message at a time now",
                     type(error).__name__,
                 )
-                self._careful = self._bus.prefetch
+                self._careful = self._source.prefetch
                 self._ended.wait(AGAIN_SECONDS)
         self._outcomes.write(monotonic())
 
@@ -147,7 +151,7 @@ class BusConsumer(ConsumerMixin):
 
     @property
     def _most(self) -> int:
-        return 1 if self._careful else self._bus.prefetch
+        return 1 if self._careful else self._source.prefetch
 
     # What ConsumerMixin calls, in this order.
 
@@ -156,7 +160,7 @@ class BusConsumer(ConsumerMixin):
         with self._connect() as connection:
             try:
                 connection.connect()
-                prepare(connection, self._topology, declare=self._bus.declare, warn=self._warn)
+                prepare(connection, self._topology, declare=self._source.declare, warn=self._warn)
                 yield connection
             except BaseException:
                 # kombu's own channels would give messages back over the lost connection, and fail.
@@ -180,7 +184,7 @@ class BusConsumer(ConsumerMixin):
         self._broker.over("the broker is back: taking events")
         if not self._has_begun:
             self._has_begun = True
-            log.info("takes events from the queue %s, up to %d at once", self._topology.queue, self._bus.prefetch)
+            log.info("takes events from the queue %s, up to %d at once", self._topology.queue, self._source.prefetch)
 
     def on_iteration(self) -> None:
         """Called by kombu between two reads of the connection, at least once in `idle` seconds."""
@@ -201,7 +205,7 @@ class BusConsumer(ConsumerMixin):
     def _on_message(self, message: Any) -> None:
         self._chunk.append(message)
         if not self._careful and message.times_given_back >= SUSPICIOUS:
-            self._careful = self._bus.prefetch
+            self._careful = self._source.prefetch
             self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -222,7 +226,7 @@ class BusConsumer(ConsumerMixin):
             return
         chunk = self._chunk[:]  # more messages may come while RabbitMQ confirms
         try:
-            taken = take(self._inbox, chunk, self._plain)
+            taken = take(self._inbox, chunk, self._source.read)
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error))
             self._settle_at = monotonic() + AGAIN_SECONDS

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from worker.inbound.bus.dead_lettering import KEPT, PROBLEMS, REASON, REFUSED_AT
 from worker.inbound.bus.messages import Message, attributes_of
 from worker.inbound.bus.payload_shape import shape_of
 from worker.inbound.bus.redis_entry import Entry, enveloped, opened
+from worker.inbound.bus.task_messages import argument_of, is_task
 from worker.inbound.bus.topology import Topology
 
 # So many messages are searched for one id: RabbitMQ has to keep track of each delivered message.
@@ -46,17 +47,15 @@ return 1
 
 @dataclass(frozen=True)
 class Place:
-    """A dead queue. `again` makes the message that goes to `back`, the queue that the refused message came from."""
+    """A dead queue, and `back`, the queue that its messages came from."""
 
     dead: str
     back: str
     on_amqp: bool
-    again: Callable[[Message], Entry]
 
 
 def place_of(topology: Topology) -> Place:
-    """The dead queue of the bus."""
-    return Place(topology.dead, topology.queue, topology.on_amqp, as_it_came)
+    return Place(topology.dead, topology.queue, topology.on_amqp)
 
 
 def as_it_came(message: Message) -> Entry:
@@ -99,8 +98,7 @@ def id_of(message: Message) -> str:
 
 
 def dead_from(message: Message, queue: str) -> Dead:
-    body, attributes = read_object(message.body[: LARGEST + 1]), attributes_of(message)
-    event = {**(body if isinstance(body, dict) else {}), **attributes}
+    event = {**(_object_in(message) or {}), **attributes_of(message)}
     kind, name = event.get("type"), event.get("id")
     return Dead(
         queue=queue,
@@ -116,13 +114,21 @@ def dead_from(message: Message, queue: str) -> Dead:
 
 def shown(message: Message) -> dict[str, Any]:
     """The shape of the message: keys, and of values the kind and size."""
-    body = read_object(message.body) if len(message.body) <= LARGEST else None
+    body = _object_in(message)
     media = str(message.content_type or "").partition(";")[0].strip().lower()
     return {
         "content_type": media if _MEDIA.fullmatch(media) else "",
         "headers": shape_of(live_headers(message.headers)),
-        "body": shape_of(body) if isinstance(body, dict) else f"{len(message.body):,} bytes that are no JSON object",
+        "body": f"{len(message.body):,} bytes that are no JSON object" if body is None else shape_of(body),
     }
+
+
+def _object_in(message: Message) -> dict[str, Any] | None:
+    """The event as an object: the body, or the argument of a task."""
+    if len(message.body) > LARGEST:
+        return None
+    found = argument_of(message.body) if is_task(message.headers) else read_object(message.body)
+    return found if isinstance(found, dict) else None
 
 
 def _line(value: Any) -> str:
@@ -167,7 +173,7 @@ class AmqpDead:
             for message in self._delivered(channel, most):
                 if which not in (None, id_of(message)):
                     continue
-                again = self._place.again(message)
+                again = as_it_came(message)
                 publish(publisher, again, exchange="", key=self._place.back, headers=again.headers)
                 message.ack()
                 self._held -= 1
@@ -229,7 +235,7 @@ class RedisDead:
 
     def _back(self, raw: bytes) -> int:
         """Move an entry in one step, so that it is always in one of the two lists. Returns 0 where it is gone."""
-        again = self._place.again(opened(raw, largest=None))
+        again = as_it_came(opened(raw, largest=None))
         keys = [self._place.dead, self._place.back]
         envelope = enveloped(again, self._place.back, str(uuid4()))
         return int(self._client.register_script(PUT_BACK)(keys=keys, args=[raw, envelope]))

@@ -28,6 +28,7 @@ class DatabaseInbox:
             parts = self._exits.enter_context(opened(self._settings))
         except NotReady as error:
             return str(error)
+        self._exits.enter_context(parts.heartbeat("bus"))
         self._database = parts.database
         self._receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
         return None

@@ -36,12 +36,23 @@ class Message(Protocol):
 
 def event_in(message: Message, plain: EventKind | None) -> Event | Unreadable:
     """The message's event. Never raises. `plain`: the kind of plain JSON that names no type."""
+    body = plain_body(message)
+    if isinstance(body, Unreadable):
+        return body
+    return read(body, content_type=content_type_of(message), attributes=attributes_of(message), plain=plain)
+
+
+def plain_body(message: Message) -> bytes | Unreadable:
+    """The message's body, where it is not compressed."""
     if message.broken:
         return Unreadable(message.broken)
     if _text(message.content_encoding).lower() not in PLAIN_ENCODINGS or "compression" in message.headers:
         return Unreadable("the body is compressed or not UTF-8: send it uncompressed, in UTF-8")
-    body = message.body if isinstance(message.body, bytes) else b""
-    return read(body, content_type=_text(message.content_type), attributes=attributes_of(message), plain=plain)
+    return message.body if isinstance(message.body, bytes) else b""
+
+
+def content_type_of(message: Message) -> str:
+    return _text(message.content_type)
 
 
 def attributes_of(message: Message) -> dict[str, str]:

@@ -21,8 +21,9 @@ from worker.inbound.bus.raw_messages import Undecoded
 from worker.inbound.bus.redis_entry import opened
 
 # An entry that was taken and not settled for so long goes back. A living consumer renews its entries three times as
-# often.
-TAKEN_SECONDS = 10.0
+# often, but not while it waits for a database that cannot be reached or keeps a row locked: otherwise consumers would
+# hand entries to each other until MOST_TIMES, and refuse good ones.
+TAKEN_SECONDS = 45.0
 MOST_AT_ONCE = 500
 # As RabbitMQ's `x-delivery-limit`: an entry that was taken more often than this, and never settled, is refused.
 MOST_TIMES = 20

@@ -1,6 +1,6 @@
 """Exchanges and queues: their names, how they are declared, and how existing ones are checked.
 
-    source exchange (topic) ──#──▶ queue ──┬─ refused, with x-reason ────────────▶ dead exchange ──#──▶ dead queue
+    source exchange (topic) ─key─▶ queue ──┬─ refused, with x-reason ────────────▶ dead exchange ──#──▶ dead queue
                                            └─ delivered too often: x-death ──────▶
 
 On Redis a queue is a list: there is nothing to declare but the binding that other users of kombu read.
@@ -29,11 +29,12 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Topology:
-    """The names of one bus, and the arguments of its queues on RabbitMQ."""
+    """The names of one queue of events, and the arguments of its queues on RabbitMQ."""
 
     source: str
     queue: str
     on_amqp: bool
+    key: str = "#"  # what of the source exchange goes to the queue: "#" is everything
 
     @property
     def dead(self) -> str:
@@ -82,17 +83,17 @@ def prepare(connection: Any, topology: Topology, *, declare: bool, warn: Callabl
     if declare:
         with connection.channel() as channel:
             exchange = Exchange(topology.source, type="topic", durable=True)
-            Queue(topology.queue, exchange, routing_key="#").bind(channel).declare()
+            Queue(topology.queue, exchange, routing_key=topology.key).bind(channel).declare()
 
 
 def _declare_amqp(connection: Any, topology: Topology) -> None:
-    exchanges = [(topology.dead, topology.dead, topology.dead_arguments)]
-    exchanges += [(topology.source, topology.queue, topology.queue_arguments)]
-    for exchange_name, queue_name, arguments in exchanges:
+    exchanges = [(topology.dead, topology.dead, "#", topology.dead_arguments)]
+    exchanges += [(topology.source, topology.queue, topology.key, topology.queue_arguments)]
+    for exchange_name, queue_name, key, arguments in exchanges:
         exchange = Exchange(exchange_name, type="topic", durable=True)
         with _explained("exchange", exchange_name), connection.channel() as channel:
             exchange.bind(channel).declare()
-        queue = Queue(queue_name, exchange, routing_key="#", durable=True, queue_arguments=arguments)
+        queue = Queue(queue_name, exchange, routing_key=key, durable=True, queue_arguments=arguments)
         with _explained("queue", queue_name), connection.channel() as channel:
             queue.bind(channel).queue_declare()
             queue.bind(channel).queue_bind()

@@ -61,6 +61,7 @@ def app(
     of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. The
     database may be unreachable, or not yet upgraded, when the application starts.
     """
+    parts.database.give_up_after(parts.settings.worker.lease / 2)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
 
     async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -74,7 +75,7 @@ def app(
         check_keys(parts.database, parts.keyring)
         parts.ready()
 
-    readiness = Readiness(parts.database, prepare=prepare, set_clock=parts.set_clock)
+    readiness = Readiness(parts.database, prepare=prepare)
 
     def process_kept() -> set[WakeUp]:
         return process_webhooks(parts.webhooks, parts.clock) if readiness.why_not is None else set()

@@ -23,10 +23,10 @@ UNREACHABLE = "the database cannot be reached"
 class Readiness:
     """`why_not` names what is missing, without secrets; None when events can be taken."""
 
-    def __init__(self, database: Database, *, prepare: Callable[[], None], set_clock: Callable[[], None]) -> None:
-        """`prepare` is called once, when the schema is first up to date; `set_clock` at each later check."""
+    def __init__(self, database: Database, *, prepare: Callable[[], None]) -> None:
+        """`prepare` is called once, when the schema is first up to date."""
         self._database = database
-        self._prepare_once, self._set_clock = prepare, set_clock
+        self._prepare_once = prepare
         self._prepared = False
         self._outage = Outage(log)
         self.why_not: str | None = "the database has not been checked yet"
@@ -62,5 +62,3 @@ class Readiness:
         if not self._prepared:
             self._prepare_once()
             self._prepared = True
-        else:
-            self._set_clock()

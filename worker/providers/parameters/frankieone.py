@@ -1,5 +1,6 @@
 """The parameters that FrankieOne's two token requests share."""
 
+from worker.domain.model.countries import ALPHA3_OF
 from worker.providers.parameters.spec import Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.
@@ -9,7 +10,12 @@ RELAY_STATE = "the column external_ref, else the job's id"
 
 APPLICANT = Parameter("applicantId", Type.TEXT, 1)
 APPLICATION = Parameter("applicationId", Type.TEXT, 1)
-COUNTRY = Parameter("country", Type.TEXT, pattern=r"[A-Z]{3}", shape="three capital letters (ISO 3166-1 alpha-3)")
+COUNTRY = Parameter(
+    "country",
+    Type.TEXT,
+    pattern="|".join(sorted(ALPHA3_OF.values())),
+    shape="a country's three capital letters (ISO 3166-1 alpha-3)",
+)
 DOCUMENT_TYPE = Parameter("documentType", Type.TEXT, 1, usual=DOCUMENT_TYPES)
 REFERRER = Parameter("referrer", Type.TEXT, 1)
 RELAY = Parameter("relayState", Type.TEXT, 1, filled=RELAY_STATE)

@@ -9,6 +9,7 @@ MOST_LIFETIME = 30 * 24 * 60 * 60
 MOST_TAGS = 5
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
+EXTERNAL_REF = "the column external_ref, else the job's id; with -2 for the second session, and so on"
 WITHOUT_COMMA = r"[^,]+"
 WITHOUT_COMMA_SHAPE = "without a comma"
 
@@ -34,7 +35,7 @@ PARAMETERS = (
     Parameter(
         "lifetime", Type.INTEGER, 0, MOST_LIFETIME, warn_below=60, default="3600", filled="the account's lifetime"
     ),
-    Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled="the column external_ref, else the job's id"),
+    Parameter("externalRef", Type.TEXT, None, 40, nullable=True, filled=EXTERNAL_REF),
     Parameter(
         "locale",
         Type.CHOICE,

@@ -162,5 +162,8 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Parameter and warning for each combination that is accepted and probably a mistake."""
+    for name in BANK_STEPS:
+        if values.get(name) is True and "verifyBank" not in values:
+            yield name, "is a part of verifyBank, which is not given: the dashboard's setting applies"
     if values.get("additionalData") and "additionalSteps" not in values:
         yield "additionalData", "is for steps in additionalSteps, which is not given: the dashboard's steps apply"

@@ -77,6 +77,7 @@ def main() -> int:
     refused = f"{rows['rejected']:,} rejected, {rows['duplicate']:,} duplicate"
     console.print(f"{rows['total']:,} rows in {seconds:.1f} s: {sent}, {refused}")
     console.print(f"each row: {FOLDER / 'report.html'} and {FOLDER / 'report.csv'}")
+    console.print(f"look around: cd {FOLDER} && {Path(sys.executable).with_name('onboard')} status", soft_wrap=True)
     # The list has three bad rows on purpose: `run` ends with 1 for them.
     all_sent = rows["invited"] == rows["total"] - 4 and messages["sent"] == len(mails) + len(texts)
     return 0 if ran.returncode in (0, 1) and all_sent else 1

@@ -165,7 +165,7 @@ def demo_rows() -> Iterator[Row]:
     rows = customers(generator, good=GOOD, in_oceania=IN_OCEANIA, companies=COMPANIES, prefix="demo")
     for place, bad in (
         (140, {"customer_id": "demo-bad-1", "email": "no-at-sign.example.com", "channel": "email"}),
-        (470, {"customer_id": "demo-bad-2", "date_of_birth": "1990-02-30"}),
+        (470, {"customer_id": "demo-bad-2", "channel": "letter"}),
         (810, {"customer_id": "demo-bad-3", "country": "Deutschland", "phone": "", "channel": "email"}),
     ):
         rows.insert(place, rows[place] | bad)

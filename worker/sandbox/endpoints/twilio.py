@@ -1,4 +1,4 @@
-"""Simulates Twilio: accepts a text message, and lists the accepted ones.
+"""Simulates Twilio: accepts a text message, lists the accepted ones, and shows the account.
 
 Sources: the provider's pages on the Message resource, its error dictionary, and its test credentials, whose
 magic numbers have the same effects here.
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.texts import Text, Texts
-from worker.sandbox.wire import TWILIO, TWILIO_LIST, Answer, Call
+from worker.sandbox.wire import TWILIO, TWILIO_ACCOUNT, TWILIO_LIST, Answer, Call
 
 ROUTE = "/twilio/2010-04-01/Accounts/{account}/Messages.json"
 LONGEST_BODY = 1600  # characters
@@ -167,6 +167,24 @@ class SendText(_Messages):
             (to in self._options.twilio_opted_out, 21610),
         )
         return next((code for wrong, code in checks if wrong), 0)
+
+
+class FetchAccount(_Messages):
+    """GET Accounts/SID.json: the account, as a client fetches it to see whether its log-in works."""
+
+    name = TWILIO_ACCOUNT
+    method = "GET"
+    route = ROUTE.replace("/Messages.json", ".json")
+    family = "twilio-account"  # it takes nothing from the rate of the texts
+
+    def client(self, call: Call) -> str | None:
+        return None
+
+    def serve(self, call: Call) -> Answer:
+        account = self._options.twilio_account
+        uri = f"/2010-04-01/Accounts/{account}.json"
+        body = {"sid": account, "friendly_name": "Sandbox", "status": "active", "type": "Full", "uri": uri}
+        return Answer(200, body)
 
 
 class ListTexts(_Messages):

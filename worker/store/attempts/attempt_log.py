@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from worker.domain.limits.budgets import Lesson
-from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, Reconcile, Retry, Snooze
+from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, More, UnknownCall, Unmatched
 from worker.store.attempts.unknown_outcomes import MORE
@@ -158,7 +158,7 @@ def unknown_attempt_after(
     match ending:
         case Reconcile():
             return unknown_call or attempt_id
-        case Hold() if ending.reason == Reason.UNKNOWN:
+        case Hold() if ending.reason in (Reason.UNKNOWN, Reason.CANNOT_KEEP):
             return unknown_call or attempt_id
         case None | Snooze():
             return unknown_call
@@ -185,7 +185,7 @@ def after_call(ending: Ending | None, opened: Opened, row: Claimed, *, counted: 
     match ending:
         case None:
             return move | {"new_due_at": row.due_at}
-        case Done():
+        case Done() | Finish() | Asked():
             return move | {"more_attempts": one}
         case Snooze():
             move |= {"new_due_at": ending.until, "more_waits": 1}

@@ -137,6 +137,11 @@ def _unknown_calls(
         .where(Attempt.reconciles.in_(known), Attempt.closed_at.is_not(None))
         .group_by(Attempt.reconciles, Attempt.outcome)
     )
+    # Look-ups that found something are few.
+    found = sa.select(Attempt.reconciles, Attempt.found).where(Attempt.reconciles.in_(known), Attempt.found != "")
+    seen: dict[uuid.UUID, set[str]] = {}
+    for row in fetch(connection, found):
+        seen.setdefault(row.reconciles, set()).update(row.found.split())
     pages: dict[uuid.UUID, int] = {}
     failures: dict[uuid.UUID, int] = {}
     for row in fetch(connection, look_ups):
@@ -150,6 +155,7 @@ def _unknown_calls(
             opened[attempt_id].opened_at if attempt_id in opened else now,
             Kind.CONFLICT if attempt_id in opened and opened[attempt_id].outcome == Kind.CONFLICT else Kind.UNKNOWN,
             frozenset(references),
+            frozenset(seen.get(attempt_id, ())),
             page=1 + pages.get(attempt_id, 0),
             failures=failures.get(attempt_id, 0),
         )

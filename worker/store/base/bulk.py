@@ -56,6 +56,44 @@ def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -
         _run(connection, *_insert_new(model, tuple(rows[0]), connection.dialect.name), rows)
 
 
+def put(
+    connection: sa.Connection, model: type[Base], rows: Sequence[Row], *, key: tuple[str, ...], version: str
+) -> set[tuple[Any, ...]]:
+    """INSERT rows, or overwrite the rows of the same `key` that no other transaction has written since they were read.
+
+    A row's `version` is one more than the version that was read, or 1. Returns the keys of the rows that were written.
+    """
+    if not rows:
+        return set()
+    each, at_once = _put(model, tuple(rows[0]), key, version, connection.dialect.name)
+    if connection.dialect.name == "sqlite":
+        connection.execute(each, rows)  # one transaction writes at a time, so none can have come between
+        return {tuple(row[name] for name in key) for row in rows}
+    return {tuple(row) for row in connection.execute(at_once, {"chunk": json.dumps(rows, default=_plain)})}
+
+
+@cache
+def _put(
+    model: type[Base], columns: tuple[str, ...], key: tuple[str, ...], version: str, dialect: str
+) -> tuple[sa.Executable, sa.Executable]:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    table = model.__table__
+    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: each of our models has a table
+    given = _given({name: table.c[name].type for name in columns})
+    each = insert(table).values({name: sa.bindparam(name) for name in columns})
+    at_once = insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
+
+    def overwriting(statement: Any) -> Any:
+        new = statement.excluded
+        return statement.on_conflict_do_update(
+            index_elements=[table.c[name] for name in key],
+            set_={name: new[name] for name in columns if name not in key},
+            where=table.c[version] == new[version] - 1,
+        )
+
+    return overwriting(each), overwriting(at_once).returning(*(table.c[name] for name in key))
+
+
 @cache
 def _insert_new(model: type[Base], columns: tuple[str, ...], dialect: str) -> tuple[sa.Executable, sa.Executable]:
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert

@@ -21,12 +21,13 @@ def among_keys(model: type[Job] | type[SessionRow]) -> tuple[sa.ColumnElement[bo
     return bulk.among(model.customer_id, "customers"), bulk.among(model.purpose, "purposes")
 
 
-def rows_of(connection: sa.Connection, query: sa.Executable, keys: Collection[Key]) -> list[sa.Row[Any]]:
-    """The rows of these keys. The query has the conditions of `among_keys` and selects both columns."""
+def rows_of(connection: sa.Connection, query: sa.Executable, keys: Collection[Key], **more: Any) -> list[sa.Row[Any]]:
+    """The rows of these keys. The query has the conditions of `among_keys`, selects both columns, and binds `more`."""
     if not keys:
         return []
     given = {
         "customers": bulk.keys(sorted({customer_id for customer_id, _ in keys})),
         "purposes": bulk.keys(sorted({purpose for _, purpose in keys})),
+        **more,
     }
     return [row for row in fetch(connection, query, given) if (row.customer_id, row.purpose) in keys]

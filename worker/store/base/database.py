@@ -1,10 +1,12 @@
-"""The database engine: connection settings for SQLite and PostgreSQL, and which failures are temporary."""
+"""The database engine: connection settings for SQLite and PostgreSQL, and which failures are outages."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -12,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from worker.domain.model.backoff import Backoff
-from worker.foundation.clock import SharedClock, monotonic
+from worker.foundation.clock import ProcessClock, monotonic
+from worker.store.base.bounded_connection import bound
 
 T = TypeVar("T")
 
@@ -34,21 +37,36 @@ SILENCE = {
 # PostgreSQL rolled back one of several transactions so that the other transactions could go on.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
-# The server has become a standby. The new primary will answer soon.
-READ_ONLY = "25006"
 # A connection that was used more recently than this is not checked.
 CHECK_AFTER_SECONDS = 1.0
 USED_AT = "onboarding_used_at"
-# The execution option of all connections that holds the subscriptions of the outbox (`store.outbox`).
+# Execution options of all connections: the subscriptions of the outbox (`store.outbox`), and whether the database's own
+# time counts where another process could not undo a mistake (`leases`).
 SUBSCRIPTIONS = "onboarding_subscriptions"
+OWN_TIME = "onboarding_own_time"
+
+
+def _make_private(url: str) -> None:
+    """Make a SQLite file that only its owner can read, as the key beside it. SQLite's other files get its mode."""
+    file = sa.make_url(url).database
+    if file and file != ":memory:" and not file.startswith("file:"):
+        with suppress(OSError):  # the file exists, or SQLite reports why it cannot be made
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def is_there(url: str) -> bool:
+    """False for a SQLite file that does not exist; any other database may be there."""
+    file = sa.make_url(url).database if url.startswith("sqlite") else None
+    return file is None or Path(file).exists()
 
 
 class Database:
     """Transactions on one database. A Database must not cross a fork: each process makes its own.
 
-    A temporary failure is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it: the database
+    An outage (`is_outage`) is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it: the database
     cannot be reached or restarts, a connection breaks, a lock is not granted in time, no connection of the pool is
-    free. A bug or bad data is raised as another SQLAlchemy error. No error text contains the values of a statement.
+    free, a right or a table is missing. A row that the database refuses is raised as another SQLAlchemy error. No error
+    text contains the values of a statement.
     """
 
     def __init__(self, url: str, *, connections: int = 8, subscriptions: object = None) -> None:
@@ -59,6 +77,7 @@ class Database:
         """
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
+            _make_private(url)
             arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
             self.engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -78,6 +97,7 @@ class Database:
                 # A setting in the URL takes precedence.
                 connect_args={name: value for name, value in ours.items() if name not in given.query},
             )
+            self._patience = bound(self.engine)
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
         self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions})
@@ -86,7 +106,7 @@ class Database:
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that writes nothing: on SQLite it does not wait for a writer."""
         with (
-            naming_temporary_failures(),
+            naming_outages(),
             self.engine.connect().execution_options(onboarding_read=True) as connection,
             connection.begin(),
         ):
@@ -98,20 +118,48 @@ class Database:
         if within is not None:
             yield within
             return
-        with naming_temporary_failures(), self.engine.begin() as connection:
+        with naming_outages(), self.engine.begin() as connection:
             yield connection
 
-    def set_clock(self, clock: SharedClock) -> None:
+    def give_up_after(self, patience: timedelta) -> None:
+        """From now on, take a server that does not answer a statement within this time for an outage.
+
+        For processes that work under leases. A report or a migration may take long, so this is not the default.
+        """
+        if not self.is_sqlite:
+            self._patience.seconds = patience.total_seconds()
+
+    def trust_its_time(self) -> None:
+        """From now on, check leases by PostgreSQL's own time. Not where a test sets the time."""
+        if not self.is_sqlite:
+            self.engine.update_execution_options(**{OWN_TIME: True})
+
+    def now(self) -> datetime:
+        """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
+        with self.read() as connection:
+            return _time_of(connection)
+
+    def set_clock(self, clock: ProcessClock) -> None:
         """Set the clock by PostgreSQL's time, to about half a round trip."""
         with self.read() as connection:
             connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
-            before = clock.own()
-            theirs = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-            after = clock.own()
+            before = clock.elapsed()
+            theirs = _time_of(connection)
+            after = clock.elapsed()
         clock.measured(before=before, theirs=theirs, after=after)
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _time_of(connection: sa.Connection) -> datetime:
+    now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    return now
+
+
+def has_own_time(connection: sa.Connection) -> bool:
+    """Whether to ask the database for the time: see `Database.trust_its_time`."""
+    return bool(connection.get_execution_options().get(OWN_TIME))
 
 
 def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[sa.Row[Any]]:
@@ -150,23 +198,37 @@ def reason(error: sa.exc.SQLAlchemyError) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+def is_outage(error: sa.exc.SQLAlchemyError) -> bool:
+    """Whether the failure is the database's own, so that the same statement may succeed later.
+
+    Only a refused value is the row's fault: it does not fit its column, or breaks a rule of its table. All else that a
+    database says passes, or a person mends it: it is away, it has become a standby, a right, a table or a column is
+    missing. A row must never be refused for that.
+    """
+    match error:
+        case sa.exc.TimeoutError() | sa.exc.DisconnectionError():  # all connections of the pool are in use, or broken
+            return True
+        case sa.exc.DataError() | sa.exc.IntegrityError():
+            return False
+        case sa.exc.ProgrammingError() if not error.connection_invalidated:
+            # Without a code of the database the driver says this: it has no form for the type of a value.
+            return any(getattr(error.orig, code, None) for code in ("sqlstate", "sqlite_errorcode"))
+        case _:
+            return isinstance(error, sa.exc.DBAPIError)
+
+
 @contextmanager
-def naming_temporary_failures() -> Iterator[None]:
-    """Raise temporary failures as `sqlalchemy.exc.OperationalError`, see `Database`."""
+def naming_outages() -> Iterator[None]:
+    """Raise outages as `sqlalchemy.exc.OperationalError`, see `Database`."""
     try:
         yield
-    except sa.exc.TimeoutError as error:
-        raise _temporary(error) from None  # all connections of the pool are in use
-    except sa.exc.DBAPIError as error:
-        # The driver raises InternalError if the server ended an idle transaction, and for other failures.
-        cut = error.connection_invalidated or getattr(error.orig, "sqlstate", None) == READ_ONLY
-        if cut and error.orig is not None and not isinstance(error, sa.exc.OperationalError):
-            raise _temporary(error.orig) from None
+    except sa.exc.OperationalError:
         raise
-
-
-def _temporary(error: BaseException) -> sa.exc.OperationalError:
-    return sa.exc.OperationalError(None, None, error, hide_parameters=True)
+    except sa.exc.SQLAlchemyError as error:
+        if not is_outage(error):
+            raise
+        what = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        raise sa.exc.OperationalError(None, None, what or error, hide_parameters=True) from None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -210,8 +272,9 @@ def _check_idle_connections(engine: sa.Engine) -> None:
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # No statement_timeout: a report or a migration may take long, and lock_timeout limits the wait for rows. A claim
-    # reads small ranges of an index: with the default random_page_cost of 4 the planner reads whole tables.
+    # No statement_timeout: a report or a migration may take long, lock_timeout limits the wait for rows, and a server
+    # that hangs keeps no time-out of its own (`give_up_after`). A claim reads small ranges of an index: the planner
+    # reads whole tables with the default random_page_cost of 4.
     with connection.cursor() as cursor:
         cursor.execute(
             "SET random_page_cost = 1.1;"

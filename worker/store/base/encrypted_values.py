@@ -1,17 +1,24 @@
-"""The values that are stored encrypted, and their contents. The context binds each value to its row."""
+"""The values that are stored encrypted, and their contents. The context binds each value to its row.
+
+A value may have been written by a newer release that needed no migration: keys that this release does not know are
+ignored.
+"""
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
 from worker.domain.model.customers import Customer, Person
-from worker.domain.model.sessions import Session
+from worker.domain.model.sessions import Opening, Session
 from worker.foundation.keyring import Keyring
 
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""
+
+
+_FIELDS = frozenset(field.name for field in fields(Person))
 
 
 class Erased(Exception):
@@ -41,7 +48,7 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
     known = keyring.decrypt(encrypted, context=f"customer {customer_id}")
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
-    return Person(**known)
+    return Person(**{name: value for name, value in known.items() if name in _FIELDS})
 
 
 def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
@@ -59,7 +66,7 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
     line = keyring.decrypt(encrypted, context=f"line {batch_id}:{row}")
-    return Line(line["external_ref"], tuple(line["tags"]), line["parameters"])
+    return Line(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
 
 
 def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
@@ -70,12 +77,17 @@ def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -
     return keyring.encrypt(kept, context=f"session {session_id.hex}")
 
 
-def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
-    """The session's link. Raises keyring.CannotDecrypt, Erased."""
+def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *, vendor: str) -> Opening:
+    """What the customer needs for the session. Raises keyring.CannotDecrypt, Erased."""
     if encrypted == ERASED:
         raise Erased("the session's link was erased with the customer's personal data")
-    link: str = keyring.decrypt(encrypted, context=f"session {session_id.hex}")["link"]
-    return link
+    kept = keyring.decrypt(encrypted, context=f"session {session_id.hex}")
+    return Opening(kept["link"], kept.get("digit_string", ""), vendor, kept.get("vendor_parameters", {}))
+
+
+def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
+    """The session's link. Raises keyring.CannotDecrypt, Erased."""
+    return decrypt_opening(keyring, session_id, encrypted, vendor="").link
 
 
 def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:

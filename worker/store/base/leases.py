@@ -2,6 +2,8 @@
 
 Each claim raises the row's fence. Before a dispatcher writes under a lease, it checks that the row still has the fence
 of its claim: a dispatcher that stood still for longer than its lease must not overwrite the results of the next one.
+Before an attempt is written, the lease itself is checked too, by the database's clock: the machine's clock may have
+stood still with the dispatcher.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
-from worker.store.base.database import fetch
+from worker.store.base.database import fetch, has_own_time
 from worker.store.tables import Attempt, InvitationRow, Job
 
 # An attempt that was given back before its call was made. The call was certainly not carried out.
@@ -58,18 +60,26 @@ class Leases(Generic[Id, Kept]):
         }
         changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
         self._claims = {
-            unknown_only: sa.update(model)
+            (unknown_only, one_batch): sa.update(model)
             .where(
-                bulk.within(model.id, self._first(model.unknown_attempt.is_not(None) if unknown_only else sa.true()))
+                bulk.within(
+                    model.id,
+                    self._first(
+                        *([model.unknown_attempt.is_not(None)] if unknown_only else []),
+                        *([model.batch_id == sa.bindparam("batch")] if one_batch else []),
+                    ),
+                )
             )
             .values(claimed | changed)
             .returning(*worked_from)
             for unknown_only in (False, True)
+            for one_batch in (False, True)
         }
         chosen = bulk.among(model.id, "ids")
         columns = (model.id, model.fence, model.state, model.lease_until, rereads.label("kept"))
         locked = sa.select(*columns).where(chosen)
         self._locked = locked.order_by(model.id).with_for_update(key_share=True)
+        self._locked_at = self._locked.add_columns(sa.func.clock_timestamp().label("at"))
         self._working = states.WORKING
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._frees = sa.update(model).where(chosen).values(free | changed)
@@ -81,9 +91,9 @@ class Leases(Generic[Id, Kept]):
             .returning(Attempt.reconciles)
         )
 
-    def _first(self, which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    def _first(self, *which: sa.ColumnElement[bool]) -> sa.Select[Any]:
         model = self._model
-        due = sa.select(model.id).where(*self._due, model.priority == sa.bindparam("priority_"), which)
+        due = sa.select(model.id).where(*self._due, model.priority == sa.bindparam("priority_"), *which)
         most = sa.bindparam("most", type_=sa.Integer())
         return due.order_by(model.due_at, model.id).limit(most).with_for_update(skip_locked=True)
 
@@ -102,11 +112,17 @@ class Leases(Generic[Id, Kept]):
         lease: timedelta,
         owner: str,
         now: datetime,
+        only_batch: int | None = None,
         unknown_only: bool = False,
     ) -> list[sa.Row[Any]]:
-        """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped."""
+        """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped.
+
+        `only_batch`: only rows of this batch; None: of all batches.
+        """
         given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
-        rows = fetch(connection, self._claims[unknown_only], given)
+        if only_batch is not None:
+            given["batch"] = only_batch
+        rows = fetch(connection, self._claims[unknown_only, only_batch is not None], given)
         return sorted(rows, key=lambda row: (row.due_at, row.id))
 
     def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:
@@ -114,6 +130,20 @@ class Leases(Generic[Id, Kept]):
         rows = self._leased(connection, [row_id for row_id, _ in leases])
         held = {(row.id, row.fence): row.kept for row in rows}
         return {row_id: held[row_id, fence] for row_id, fence in leases if (row_id, fence) in held}
+
+    def held(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> set[Id]:
+        """The rows that are still under these leases (id, fence, end). They are locked: no other worker can
+        get them before the transaction ends. `now` counts only where the database has no time of its own."""
+        if has_own_time(connection):
+            rows = fetch(connection, self._locked_at, {"ids": bulk.keys([each[0] for each in leases])})
+            found = {(row.id, row.fence, row.lease_until) for row in rows if self._is_leased(row, row.at)}
+        else:
+            rows = fetch(connection, self._locked, {"ids": bulk.keys([each[0] for each in leases])})
+            found = {(row.id, row.fence, row.lease_until) for row in rows if self._is_leased(row, now)}
+        return {lease[0] for lease in leases if lease in found}
+
+    def _is_leased(self, row: sa.Row[Any], now: datetime) -> bool:
+        return row.state is self._working and row.lease_until > now
 
     def _leased(self, connection: sa.Connection, ids: Sequence[Id]) -> list[sa.Row[Any]]:
         rows = fetch(connection, self._locked, {"ids": bulk.keys(ids)})

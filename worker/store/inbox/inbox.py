@@ -27,6 +27,7 @@ from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.daily_batch import next_rows
+from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import job_row
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Inbox, Job
@@ -127,6 +128,8 @@ class Inboxes:
             rows.append(job)
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
             by_row[row.row].job_id = row.id
+        if not numbers.paused and any(row["joins"] is not None for row in rows):
+            take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
         stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
         add_row_events(connection, numbers.batch_id, stopped, now=now)
 

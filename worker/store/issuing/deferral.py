@@ -3,25 +3,28 @@
 All claimed jobs pass these checks, whatever made them due: an import, a retry, an operator, or a takeover.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.address_cap import AddressCap, Wish
 from worker.domain.contact.contact_times import Hours, issue_at
 from worker.domain.contact.send_decision import Later
 from worker.domain.limits.backpressure import ask_again_at
-from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.customers import Channel, Person, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
-from worker.domain.model.states import JobState
+from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.priorities import BATCH, PRIORITIES
 from worker.store.issuing.sender_backlog import Rooms
-from worker.store.tables import Job
+from worker.store.messages.address_places import Wanted, take
+from worker.store.messages.fallback import address_of
+from worker.store.tables import InvitationRow, Job
 
 CHUNK = 2000  # jobs put off in one statement
 _DEFER = bulk.Change(
@@ -47,6 +50,7 @@ _DUE = (
         Job.due_at <= sa.bindparam("now"),
         Job.channel == sa.bindparam("channel_"),
         Job.unknown_attempt.is_(None),
+        Job.asks.is_(False),
         sa.or_(Job.invite_at.is_(None), Job.invite_at <= sa.bindparam("now")),
     )
     .order_by(Job.due_at, Job.id)
@@ -65,11 +69,12 @@ _DEFER_UNCLAIMED = (
 def may_wait(row: sa.Row[Any], *, now: datetime) -> bool:
     """True if the job needs its session only for a message.
 
-    A call with an unknown outcome is looked up at any hour. A customer who is in the app until `invite_at` needs the
+    A look-up is made at any hour. A customer who is in the app until `invite_at` needs the
     link there.
     """
     in_app = row.invite_at is not None and row.invite_at > now
-    return row.unknown_attempt is None and not in_app and bool(invitation_channels(row.channel))
+    looks_up = row.unknown_attempt is not None or row.asks
+    return not looks_up and not in_app and bool(invitation_channels(row.channel))
 
 
 def quiet(
@@ -110,6 +115,38 @@ def without_room(rows: Sequence[sa.Row[Any]], rooms: Rooms, *, now: datetime) ->
     return found
 
 
+def without_place(
+    connection: sa.Connection,
+    keyring: Keyring,
+    cap: AddressCap,
+    rows: Sequence[sa.Row[Any]],
+    people: Mapping[str, Person],
+    *,
+    now: datetime,
+) -> dict[int, Later]:
+    """By job: the claimed jobs none of whose addresses may get another message now. The other jobs take their places.
+
+    A session that is opened for such a job would cost money, and its link could not be sent.
+    """
+    wanted = [
+        (row.id, Wanted(channel, address, Wish(row.id)))
+        for row in rows
+        if row.customer_id in people
+        for channel in invitation_channels(row.channel)
+        if (address := address_of(people[row.customer_id], channel))
+    ]
+    answers: dict[int, list[datetime | None]] = {}
+    for (job_id, _), at in zip(
+        wanted, take(connection, keyring, cap, [one for _, one in wanted], now=now), strict=True
+    ):
+        answers.setdefault(job_id, []).append(at)
+    return {
+        job_id: Later(min(at for at in times if at is not None), Reason.ADDRESS_SPENT)
+        for job_id, times in answers.items()
+        if None not in times
+    }
+
+
 def defer_unclaimed(connection: sa.Connection, account: str, like: Mapping[Channel, Later], *, now: datetime) -> None:
     """Defer a chunk of due jobs without claiming them. The senders of these channels have no room for any message."""
     for channel, why in like.items():
@@ -147,6 +184,18 @@ def make_due(connection: sa.Connection, after: int, *, now: datetime) -> int | N
         return None
     connection.execute(sa.update(Job).where(bulk.among(Job.id, "ids")).values(due_at=now), {"ids": bulk.keys(ids)})
     return ids[-1]
+
+
+def make_snoozed_due(connection: sa.Connection, names: Collection[str], *, now: datetime) -> None:
+    """Make the rows of these accounts and channels due now whose own call was answered with the account's pause."""
+    snoozed = {"due_at": now}
+    reasons = (Reason.RATE_LIMITED, Reason.UNREACHABLE)
+    for model, of, waiting in (
+        (Job, Job.account, JobState.WAITING),
+        (InvitationRow, InvitationRow.channel, InvitationState.WAITING),
+    ):
+        rows = sa.update(model).where(of.in_(names), model.state == waiting, model.reason.in_(reasons))
+        connection.execute(rows.where(model.due_at > now, model.unknown_attempt.is_(None)).values(snoozed))
 
 
 _WAITS = (

@@ -2,17 +2,18 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours
+from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.customers import Channel, Customer, invitation_channels
-from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem, job_state_after
+from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, job_state_after
 from worker.domain.model.reasons import Reason
-from worker.domain.model.reconciliation import Found, Nothing
+from worker.domain.model.reconciliation import Found, Listed, Nothing
 from worker.domain.model.sessions import Session
 from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
@@ -38,7 +39,7 @@ from worker.store.messages import reminders
 from worker.store.onboarding import sessions
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
-from worker.store.tables import Attempt, Job
+from worker.store.tables import Attempt, Job, SessionRow
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +56,8 @@ class OpenedJob:
 class IssueResult:
     """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
 
-    `found` is the result of a successful look-up.
+    A session whose ending is not Done is kept, and no message is written for it. `found` is the result of a successful
+    look-up. `floor`: the freshness floor of the new session's link.
     """
 
     opened: OpenedJob
@@ -64,6 +66,9 @@ class IssueResult:
     problem: Problem | None = None
     session: Session | None = None
     found: Found | None = None
+    floor: timedelta | None = None
+    called: bool = True  # False: a look-up that needed no request
+    news: Listed | None = None  # what the provider's list says about the session that the job asks for
 
 
 class Attempts:
@@ -83,21 +88,31 @@ class Attempts:
         """Write down attempts for the calls that are about to be made: (job, whether the call may be repeated).
 
         A look-up costs no credit. Returns the calls that may be made: none if the account was paused or stopped since
-        the claim, fewer if the credit cap is reached. `granted`: the budget was checked in the same transaction.
+        the claim, fewer if the credit cap is reached or leases were lost. `granted`: this transaction claimed the jobs.
         """
         with self._database.write(within) as connection:
             if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
                 return []
-            calls = sum(job.unknown_call is None for job, _ in due)
+            if not granted:
+                leases = [(job.id, job.fence, job.lease_until) for job, _ in due]
+                held = jobs.LEASES.held(connection, leases, now=now)
+                due = [(job, repeatable) for job, repeatable in due if job.id in held]
+            calls = sum(not job.looks_up for job, _ in due)
             allowed = budgets.spend_credits(connection, policy.rule, calls, now=now)
             opened = [_opened(policy, *item, now=now) for item in _allowed(due, allowed)]
             if opened:
-                rows = [opening(item, item.job, item.job.id, policy.account, now=now) for item in opened]
+                rows = [_opening(policy, item, now=now) for item in opened]
                 bulk.add(connection, Attempt, rows)
         return opened
 
     def finish(
-        self, policy: JobPolicy, results: Sequence[IssueResult], *, now: datetime, within: sa.Connection | None = None
+        self,
+        policy: JobPolicy,
+        results: Sequence[IssueResult],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+        stretch: Stretch | None = None,
     ) -> set[str]:
         """Write results, all in one transaction. Returns the channels that have invitations due now.
 
@@ -134,22 +149,33 @@ class Attempts:
             add_job_events(
                 connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
             )
+            asked = [item.opened.job.session_id for item in results if isinstance(item.ending, Asked)]
+            if asked:
+                answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked), SessionRow.asked_at.is_(None))
+                connection.execute(answered_now.values(asked_at=now, check_at=now))
             if added.cancelled:
                 cancel_jobs(connection, sorted(added.cancelled), now=now)
             CLOSE.run(connection, closings)
-            made = [item for item in results if item.ending]
-            lessons = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call is None]
-            budgets.learn(connection, policy.rule, lessons, now=now)
+            made = [item for item in results if item.ending and item.called and not _shows_nothing(item)]
+            lessons = [lesson_of(item.began_at, item.problem) for item in made if not item.opened.job.looks_up]
+            budgets.learn(connection, policy.rule, lessons, now=now, stretch=stretch)
             if len(lessons) < len(made):
-                reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.unknown_call]
+                reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.looks_up]
                 # Look-ups cost no credit, so no answer of theirs gives a credit back.
-                budgets.learn(connection, replace(policy.rule, credits=None), reconciled, now=now)
-            not_made = [item for item in results if item.ending is None]
-            if any(item.opened.job.probe for item in not_made):
+                budgets.learn(connection, policy.rule, reconciled, now=now, refund=False)
+            not_made = [item for item in results if item.ending is None or not item.called]
+            if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, results)]):
                 budgets.end_probe(connection, policy.rule)
             budgets.give_back(connection, policy.rule, [item.opened.job.slot for item in not_made])
             budgets.refund_credits(connection, policy.rule, sum(map(_cost_nothing, results)))
         return added.channels
+
+
+def _shows_nothing(result: IssueResult) -> bool:
+    """True for a question about a session that failed. A list that cannot be read must not open the breaker: the
+    account can still open sessions."""
+    failed = result.problem is not None and not result.problem.concerns_account
+    return result.opened.job.asks is not None and failed
 
 
 def _is_conclusive(result: IssueResult) -> bool:
@@ -170,7 +196,7 @@ def _cost_nothing(result: IssueResult) -> bool:
     """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
     unknown_call = result.opened.job.unknown_call
     if unknown_call is None:
-        return result.ending is None
+        return result.ending is None and not result.opened.job.looks_up
     return isinstance(result.found, Nothing) and unknown_call.kind is Kind.UNKNOWN
 
 
@@ -178,7 +204,7 @@ def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[C
     """All look-ups and the first `calls` calls, in their order."""
     kept = []
     for job, repeatable in due:
-        if job.unknown_call is None:
+        if not job.looks_up:
             if not calls:
                 continue
             calls -= 1
@@ -187,8 +213,16 @@ def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[C
 
 
 def _opened(policy: JobPolicy, job: ClaimedJob, repeatable: bool, *, now: datetime) -> OpenedJob:
-    repeatable, reconcile_at = if_unknown(job, policy.reconcile_after, repeatable=repeatable)
+    if job.asks is not None:
+        return OpenedJob(job, new_id(now), repeatable=True)
+    reconcile_after = policy.reconcile_after if policy.reconcile_after is not None else policy.orphan_life(job.request)
+    repeatable, reconcile_at = if_unknown(job, reconcile_after, repeatable=repeatable)
     return OpenedJob(job, new_id(now), repeatable, reconcile_at)
+
+
+def _opening(policy: JobPolicy, item: OpenedJob, *, now: datetime) -> dict[str, Any]:
+    values = opening(item, item.job, item.job.id, policy.account, now=now)
+    return values | {"reconciles": item.attempt_id} if item.job.asks is not None else values
 
 
 def _new_sessions(
@@ -200,7 +234,7 @@ def _new_sessions(
             batch_id=result.opened.job.batch_id,
             customer_id=result.opened.job.request.customer.customer_id,
             purpose=result.opened.job.purpose,
-            channel=result.opened.job.channel,
+            channel=result.opened.job.channel if isinstance(result.ending, Done) else Channel.NONE,
             priority=priorities[result.opened.job.id],
             account=policy.account,
             issued_at=result.began_at,
@@ -247,8 +281,11 @@ _MOVE = bulk.Change(
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
         "session_id": sa.bindparam("new_session_id"),
+        "floor_seconds": sa.bindparam("new_floor"),
+        "asks": sa.bindparam("new_asks"),
         "entity_id": sa.bindparam("new_entity_id"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
+        "result": sa.func.coalesce(sa.bindparam("new_result", type_=sa.String()), Job.result),
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",
@@ -264,7 +301,10 @@ def _move(
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),
         "more_reissues": 0,
+        "new_asks": job.asks is not None and not isinstance(ending, Asked),
+        "new_result": ending.result if isinstance(ending, Finish) else None,
         "new_session_id": added.sessions.get(job.id, job.session_id),
+        "new_floor": int((result.floor if result.floor is not None else job.floor).total_seconds()),
         # The provider's entity of the customer is sent from now on: otherwise the provider makes another entity.
         "new_entity_id": (result.session.references.get("entityId") if result.session else None)
         or job.request.entity_id,

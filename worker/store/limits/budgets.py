@@ -6,8 +6,9 @@ A transaction locks the row before it reserves calls or applies their lessons, s
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,29 +18,40 @@ from sqlalchemy.orm import aliased
 from worker.domain.limits.backpressure import Lane
 from worker.domain.limits.budgets import (
     FREE,
+    LATE_NOW,
     BudgetRule,
     BudgetState,
     Grant,
     Lesson,
     after_claim,
     at_cap,
+    believable,
     credits_left,
+    doubted,
     found_in_words,
     given_back,
+    is_stopped,
     learned,
+    proved,
     refunded,
     resumed,
+    tries_again_by_itself,
+    under_cap,
 )
+from worker.domain.limits.measured_pace import MeasuredPace, Stretch, with_stretch
 from worker.domain.limits.rate_adaptation import Pace
 from worker.domain.limits.rate_limits import spacing
+from worker.foundation.timestamps import written
 from worker.store.base.database import Database
 from worker.store.tables import Budget
 
 log = logging.getLogger(__name__)
 
-_OWN = [field.name for field in fields(BudgetState) if field.name != "pace"]
+_OWN = [field.name for field in fields(BudgetState) if field.name not in ("pace", "measured")]
 _PACE = [field.name for field in fields(Pace)]
-_COLUMNS = [Budget.__table__.c[name] for name in [*_OWN, *(f"pace_{name}" for name in _PACE)]]
+_MEASURED = [field.name for field in fields(MeasuredPace)]
+_NAMES = [*_OWN, *(f"pace_{name}" for name in _PACE), *(f"measured_{name}" for name in _MEASURED)]
+_COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
@@ -49,18 +61,31 @@ _SAVE = (
     .where(Budget.name == sa.bindparam("budget"))
     .values({column.name: sa.bindparam(f"new_{column.name}") for column in _COLUMNS})
 )
-_MAY_CALL = sa.select(Budget.stopped_at, Budget.blocked_until).where(Budget.name == sa.bindparam("budget"))
+_SPEND = (
+    sa.update(Budget)
+    .where(Budget.name == sa.bindparam("budget"))
+    .values(credits_used=Budget.credits_used + sa.bindparam("spent"))
+)
+_MAY_CALL = sa.select(Budget.stopped_at, Budget.blocked_until, Budget.probe_until).where(
+    Budget.name == sa.bindparam("budget")
+)
 
 
 def _state(values: Iterable[Any]) -> BudgetState:
     """The state from a row's values, in the order of `_COLUMNS`."""
-    columns = list(values)
-    own, pace = columns[: len(_OWN)], columns[len(_OWN) :]
-    return BudgetState(**dict(zip(_OWN, own, strict=True)), pace=Pace(**dict(zip(_PACE, pace, strict=True))))
+    columns = iter(values)
+    own, pace, measured = (list(islice(columns, len(names))) for names in (_OWN, _PACE, _MEASURED))
+    return BudgetState(
+        **dict(zip(_OWN, own, strict=True)),
+        pace=Pace(**dict(zip(_PACE, pace, strict=True))),
+        measured=MeasuredPace(**dict(zip(_MEASURED, measured, strict=True))),
+    )
 
 
 def _values(state: BudgetState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in _OWN} | {f"pace_{name}": getattr(state.pace, name) for name in _PACE}
+    values = {name: getattr(state, name) for name in _OWN}
+    values |= {f"pace_{name}": getattr(state.pace, name) for name in _PACE}
+    return values | {f"measured_{name}": getattr(state.measured, name) for name in _MEASURED}
 
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
@@ -78,9 +103,10 @@ def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
 
 
 def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:
-    """True if calls may be made now: the budget is neither stopped nor paused."""
+    """True if calls may be made now: the budget is neither stopped nor paused, or a probe of the stop is under way."""
     row = connection.execute(_MAY_CALL, {"budget": name}).one()
-    return row.stopped_at is None and (row.blocked_until is None or row.blocked_until <= now)
+    probing = row.probe_until is not None and row.probe_until > now
+    return (row.stopped_at is None or probing) and (row.blocked_until is None or row.blocked_until <= now)
 
 
 _SENDERS = [aliased(Budget), aliased(Budget)]  # one for each channel
@@ -91,7 +117,8 @@ def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
     """One statement: a budget's row, and the senders' columns that limit how many sessions are opened."""
     rows = _SENDERS[:senders]
     query = sa.select(
-        *_COLUMNS, *(column for row in rows for column in (row.stopped_at, row.blocked_until, row.pace_rate))
+        *_COLUMNS,
+        *(column for row in rows for column in (row.stopped_at, row.blocked_until, row.pace_rate, row.unproven)),
     )
     query = query.select_from(Budget).where(Budget.name == sa.bindparam("budget"))
     for number, row in enumerate(rows):
@@ -111,24 +138,54 @@ def read_with_senders(
     state = _state(row[: len(_COLUMNS)])
     lanes = {}
     for number, (channel, sender) in enumerate(senders.items()):
-        stopped_at, blocked_until, rate = row[len(_COLUMNS) + 3 * number :][:3]
+        stopped_at, blocked_until, rate, unproven = row[len(_COLUMNS) + 4 * number :][:4]
         interval = max(spacing(sender.limits), Pace(rate=rate).interval)
-        lanes[channel] = Lane(interval, blocked_until, stopped_at is not None)
-    if not rule.limits and (state.pauses or state.pace.rate is not None):
+        lanes[channel] = Lane(interval, blocked_until, stopped_at is not None, bool(unproven))
+    if not rule.limits and _recovers(state):
         state = read(connection, rule.name, lock=True)
     return state, lanes
+
+
+def _recovers(state: BudgetState) -> bool:
+    """Whether the account recovers from a pause or a stop: only one worker may make the call that goes first."""
+    return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
 
 
 def read_to_claim(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
     """The budget's state for a claim. The row is locked if the account has limits.
 
-    The row of an account without limits is locked only while the account recovers from a pause: only one worker may
-    then make the single call that goes first.
+    The row of an account without limits is locked only while the account recovers from a pause or a stop.
     """
     state = read(connection, rule.name, lock=bool(rule.limits))
-    if not rule.limits and (state.pauses or state.pace.rate is not None):
+    if not rule.limits and _recovers(state):
         state = read(connection, rule.name, lock=True)
     return state
+
+
+def believed(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    state: BudgetState,
+    *,
+    now: datetime,
+    reach: timedelta,
+    lease: timedelta,
+) -> BudgetState:
+    """The state to claim by, without times that cannot be true; those are removed from the row as well, and logged.
+
+    The row of an account without limits is not locked, and no such time of it is used.
+    """
+    after = believable(state, rule, now=now, reach=reach, probe_for=lease)
+    if after == state or not (rule.limits or _recovers(state)):
+        return state
+    times = [time for time in (state.next_at, state.probe_until) if time is not None]
+    log.warning(
+        "%s: calls were reserved up to %s, which cannot be true (a process had a wrong clock): they go on now",
+        rule.name,
+        written(max(times)),
+    )
+    save(connection, rule.name, after)
+    return after
 
 
 def reserve(
@@ -162,18 +219,31 @@ def give_back(connection: sa.Connection, rule: BudgetRule, slots: Iterable[datet
         save(connection, rule.name, given_back(state, rule, slots))
 
 
-def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
-    """Apply the lessons of calls to the budget, and give back the credits of calls that cost none."""
+def learn(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    lessons: Iterable[Lesson],
+    *,
+    now: datetime,
+    refund: bool = True,
+    stretch: Stretch | None = None,
+) -> BudgetState:
+    """Apply the lessons of calls to the budget, and give back the credits of calls that cost none.
+
+    `refund` False: the calls took no credit, so none is given back. `stretch`: the calls of a busy stretch that ended
+    now, for the measured pace.
+    """
     lessons = list(lessons)
     unlocked = read(connection, rule.name)
-    free = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons)
-    refunds = free if rule.credits is not None else 0
-    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
+    refunds = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons) if refund else 0
+    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds and stretch is None:
         return unlocked  # mostly there is nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
     after = learned(before, rule, lessons, now=now)
     if refunds:
         after = refunded(after, rule, refunds)
+    if stretch is not None:
+        after = replace(after, measured=with_stretch(after.measured, stretch, now=now))
     save(connection, rule.name, after)
     if (before.opened_at is None) != (after.opened_at is None):
         log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "answers again")
@@ -181,8 +251,13 @@ def learn(connection: sa.Connection, rule: BudgetRule, lessons: Iterable[Lesson]
 
 
 def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
+    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops.
+
+    Without a cap they are counted too: a cap that is set later covers what was bought before.
+    """
     if rule.credits is None:
+        if wanted:  # one statement, which locks the row only until the attempts are written
+            connection.execute(_SPEND, {"budget": rule.name, "spent": wanted})
         return wanted
     state = read(connection, rule.name, lock=True)
     allowed = min(wanted, max(rule.credits - state.credits_used, 0))
@@ -206,7 +281,7 @@ def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
 
 def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
     """Give back the credits of calls that were written down but not made."""
-    if rule.credits is not None and count:
+    if count:
         save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, count))
 
 
@@ -227,16 +302,59 @@ class Budgets:
                 insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
                 connection.execute(insert(Budget).on_conflict_do_nothing(), missing)
 
+    def lift_stops_at_caps(self, rules: Iterable[BudgetRule]) -> None:
+        """End the stops at caps that the configuration has raised or taken out since."""
+        states = self.all()
+        for rule in {rule.name: rule for rule in rules}.values():
+            if rule.name in states and under_cap(states[rule.name], rule) != states[rule.name]:
+                with self._database.write() as connection:
+                    save(connection, rule.name, under_cap(read(connection, rule.name, lock=True), rule))
+
     def all(self) -> Mapping[str, BudgetState]:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(*_COLUMNS, Budget.name.label("budget")))
             return {row.budget: _state(row[:-1]) for row in rows}
 
-    def resume(self, name: str) -> bool:
-        """Resume a stopped budget, with one call that goes first. Returns whether the budget was stopped."""
+    def doubt(self, names: Iterable[str]) -> None:
+        """Open no session for these senders' messages until they have answered once."""
+        for name in names:
+            with self._database.write() as connection:
+                save(connection, name, doubted(read(connection, name, lock=True)))
+
+    def unproven(self, name: str, *, now: datetime) -> bool:
+        """Whether this sender is to be tried now: it has not answered, and is neither paused nor stopped."""
         with self._database.read() as connection:
-            if read(connection, name).stopped_at is None:
-                return False
+            state = read(connection, name)
+        return state.unproven and not is_stopped(state, now=now) and (state.blocked_until or now) <= now
+
+    def tried(self, rule: BudgetRule, lesson: Lesson, *, now: datetime) -> None:
+        """Store what a log-in without a message has shown."""
         with self._database.write() as connection:
-            save(connection, name, resumed(read(connection, name, lock=True)))
-        return True
+            if lesson.kind is not None:
+                learn(connection, rule, [lesson], now=now, refund=False)
+            else:
+                save(connection, rule.name, proved(read(connection, rule.name, lock=True)))
+
+    def resume(self, name: str, *, by_person_at: datetime | None = None) -> list[str]:
+        """Resume a stopped budget, with one call that goes first. Returns what was ended: "stop", "pause", or nothing.
+
+        `by_person_at` is the time now where an operator resumes: this ends a pause as well, and also a stop of which
+        only a person can know that its cause is gone.
+        """
+        with self._database.read() as connection:
+            if not _in_the_way(read(connection, name), by_person_at):
+                return []
+        with self._database.write() as connection:
+            state = read(connection, name, lock=True)
+            ended = _in_the_way(state, by_person_at)
+            if ended:
+                save(connection, name, resumed(state, pauses_too=by_person_at is not None))
+        return ended
+
+
+def _in_the_way(state: BudgetState, by_person_at: datetime | None) -> list[str]:
+    """What a resumption ends: a stop; by a person a pause too, or calls reserved further ahead than can be true."""
+    now = by_person_at
+    stopped = state.stopped_at is not None and (now is not None or tries_again_by_itself(state))
+    paused = now and ((state.blocked_until or now) > now or (state.next_at or now) > now + LATE_NOW)
+    return ["stop"] * stopped + ["pause"] * bool(paused)

@@ -27,6 +27,8 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PRIORITIES
+from worker.store.base.row_by_row import Chunk, row_by_row
+from worker.store.onboarding.held_rows import hold_jobs, hold_messages
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Attempt, InvitationRow, Job
@@ -47,12 +49,14 @@ class Due:
 
 @dataclass(frozen=True)
 class Returned:
-    """Expired leases: how many rows were released, are repeated, are reconciled, and are held or failed."""
+    """Expired leases: how many rows were released, are repeated, are reconciled, and are held or failed; and how many
+    had ended during their call."""
 
     free: int = 0
     repeated: int = 0
     held: int = 0
     unknown: int = 0
+    ended: int = 0
 
     def __add__(self, other: "Returned") -> "Returned":
         return Returned(
@@ -60,6 +64,7 @@ class Returned:
             self.repeated + other.repeated,
             self.held + other.held,
             self.unknown + other.unknown,
+            self.ended + other.ended,
         )
 
 
@@ -68,8 +73,15 @@ class Sweeps:
         self._database = database
         self._jitter = jitter
 
-    def due(self, *, accounts: Iterable[str], channels: Iterable[str], now: datetime) -> Due:
-        """The accounts and channels with rows due now: one query, whose cost does not grow with rows that wait."""
+    def due(
+        self, *, accounts: Iterable[str], channels: Iterable[str], only_batch: int | None = None, now: datetime
+    ) -> Due:
+        """The accounts and channels with rows due now: one query, whose cost does not grow with rows that wait.
+
+        `only_batch`: only rows of this batch count.
+        """
+        jobs = () if only_batch is None else (Job.batch_id == only_batch,)
+        messages = () if only_batch is None else (InvitationRow.batch_id == only_batch,)
         parts = [
             sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
                 sa.exists().where(
@@ -78,6 +90,7 @@ class Sweeps:
                     Job.state == JobState.WAITING,
                     Job.joins.is_(None),
                     Job.due_at <= now,
+                    *jobs,
                 )
             )
             for account in accounts
@@ -88,6 +101,7 @@ class Sweeps:
                     InvitationRow.priority.in_(PRIORITIES),
                     InvitationRow.state == InvitationState.WAITING,
                     InvitationRow.due_at <= now,
+                    *messages,
                 )
             )
             for channel in channels
@@ -109,7 +123,7 @@ class Sweeps:
         total = Returned()
         if not self._any(now=now, all_of_them=all_of_them):
             return total  # the usual case, found without a lock
-        for one_chunk in (self._jobs, self._invitations):
+        for one_chunk in (self._jobs, self._ended_jobs, self._invitations):
             # A chunk locks rows in no fixed order: a dispatcher that records results may lock them in another order.
             chunk = partial(one_chunk, policy, now=now, all_of_them=all_of_them)
             while (returned := outlive_deadlocks(chunk)) != Returned():
@@ -117,7 +131,7 @@ class Sweeps:
         return total
 
     def _any(self, *, now: datetime, all_of_them: bool) -> bool:
-        jobs = sa.select(Job.id).where(Job.state == JobState.WORKING)
+        jobs = sa.select(Job.id).where(Job.lease_until.is_not(None))
         messages = sa.select(InvitationRow.id).where(InvitationRow.state == InvitationState.WORKING)
         if not all_of_them:
             jobs, messages = jobs.where(Job.lease_until < now), messages.where(InvitationRow.lease_until < now)
@@ -125,10 +139,10 @@ class Sweeps:
             return any(connection.execute(query.limit(1)).first() is not None for query in (jobs, messages))
 
     def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
-        with self._database.write() as connection:
+        def work(connection: sa.Connection, chunk: Chunk) -> Returned:
             columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt)
             query = sa.select(*columns).where(Job.state == JobState.WORKING)
-            rows = _chunk(connection, query if all_of_them else query.where(Job.lease_until < now))
+            rows = _chunk(connection, chunk, query if all_of_them else query.where(Job.lease_until < now))
             open_attempts = _open_attempts(
                 connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
             )
@@ -142,15 +156,43 @@ class Sweeps:
                     connection, [move["row_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
                 )
             _close(connection, open_attempts, now=now)
-        return counted
+            return counted
+
+        set_aside = partial(hold_jobs, states=(JobState.WORKING,), now=now)
+        return row_by_row(self._database, "leases of jobs", work, set_aside)
+
+    def _ended_jobs(self, _policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
+        """Close the attempts of jobs that ended during their call, by a verdict about an earlier session.
+
+        Whether the call opened a session is unknown, and stays with the row: before anybody makes another call for it,
+        this one is looked up.
+        """
+        with self._database.write() as connection:
+            query = sa.select(Job.id).where(Job.state != JobState.WORKING, Job.lease_until.is_not(None))
+            rows = _chunk(connection, Chunk(), query if all_of_them else query.where(Job.lease_until < now))
+            ids = [row.id for row in rows]
+            attempts = _open_attempts(connection, Attempt.job_id.in_(ids), Attempt.invitation_id.is_(None))
+            calls = [
+                {"row_id": attempt.job_id, "new_unknown_attempt": attempt.id}
+                for attempt in attempts
+                if attempt.reconciles is None and not attempt.repeatable
+            ]
+            if ids:
+                connection.execute(sa.update(Job).where(Job.id.in_(ids)).values(lease_until=None))
+            if calls:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
+                unknown = {"unknown_attempt": sa.bindparam("new_unknown_attempt"), "attempts": Job.attempts + 1}
+                connection.execute(by_id.values(unknown), calls)
+            _close(connection, attempts, now=now)
+            return Returned(ended=len(rows))
 
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
-        with self._database.write() as connection:
+        def work(connection: sa.Connection, chunk: Chunk) -> Returned:
             columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
             query = sa.select(*columns, InvitationRow.due_at, InvitationRow.unknown_attempt).where(
                 InvitationRow.state == InvitationState.WORKING
             )
-            rows = _chunk(connection, query if all_of_them else query.where(InvitationRow.lease_until < now))
+            rows = _chunk(connection, chunk, query if all_of_them else query.where(InvitationRow.lease_until < now))
             open_attempts = _open_attempts(
                 connection,
                 Attempt.job_id.in_([row.job_id for row in rows]),
@@ -166,7 +208,10 @@ class Sweeps:
                 connection.execute(by_id.values(values), moves)
                 move_jobs(connection, [row.job_id for row in rows], now=now)
             _close(connection, open_attempts, now=now)
-        return counted
+            return counted
+
+        set_aside = partial(hold_messages, states=(InvitationState.WORKING,), now=now)
+        return row_by_row(self._database, "leases of messages", work, set_aside)
 
     def _moves(
         self,
@@ -238,9 +283,9 @@ _MOVE: dict[str, Any] = {
 }
 
 
-def _chunk(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
+def _chunk(connection: sa.Connection, chunk: Chunk, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
     # Another sweep may run at the same time (two beats by mistake): each skips the rows that the other has locked.
-    return fetch(connection, query.limit(CHUNK).with_for_update(skip_locked=True))
+    return chunk.of(fetch(connection, query.limit(CHUNK).with_for_update(skip_locked=True)))
 
 
 def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:

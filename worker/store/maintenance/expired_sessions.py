@@ -6,7 +6,7 @@ the first has moved its rows.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
     SETTLES,
+    Ask,
     Decision,
     Lapsed,
     Leave,
@@ -40,9 +41,11 @@ from worker.store.base.customer_keys import among_keys, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
+from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
+from worker.store.onboarding.held_rows import hold_jobs
 from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
 
@@ -61,6 +64,8 @@ class ExpiryPolicy:
     per_day: int | None
     lifetimes: Mapping[str, timedelta | None] = field(default_factory=dict)
     reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+    # The accounts that can be asked now what became of a session.
+    can_ask: Callable[[], Collection[str]] = tuple
     hours: Hours = field(default_factory=Hours)
     fallback: str | None = None  # the channel to try where the job's channels do not reach the customer
 
@@ -68,16 +73,17 @@ class ExpiryPolicy:
 @dataclass(frozen=True)
 class ExpiryCounts:
     """How many due sessions were checked: replaced, their jobs lapsed, left as they are (`unchanged`), or put off to
-    tomorrow by their account's daily cap."""
+    tomorrow by their account's daily cap; or asked for at the provider first."""
 
     reissued: int = 0
     lapsed: int = 0
     unchanged: int = 0
     postponed: int = 0
+    asked: int = 0
 
     @property
     def sessions(self) -> int:
-        return self.reissued + self.lapsed + self.unchanged + self.postponed
+        return self.reissued + self.lapsed + self.unchanged + self.postponed + self.asked
 
     def __add__(self, other: "ExpiryCounts") -> "ExpiryCounts":
         return ExpiryCounts(
@@ -85,6 +91,7 @@ class ExpiryCounts:
             self.lapsed + other.lapsed,
             self.unchanged + other.unchanged,
             self.postponed + other.postponed,
+            self.asked + other.asked,
         )
 
 
@@ -108,7 +115,8 @@ class Expiring:
         return total
 
     def _chunk(self, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
-        with self._database.write() as connection:
+
+        def work(connection: sa.Connection, chunk: Chunk) -> ExpiryCounts:
             due = fetch(connection, _DUE, {"now": now, "most": CHUNK})
             if not due:
                 return ExpiryCounts()
@@ -118,15 +126,25 @@ class Expiring:
             leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
             ids = {"ids": bulk.keys(row.id for row in due), "now": now}
             # Read again under the locks: another sweep, or a webhook, may have been faster.
-            rows = fetch(connection, _SESSIONS, ids)
-            chunk = _Chunk(connection, self._keyring, policy, now)
+            rows = chunk.of(fetch(connection, _SESSIONS, ids))
+            sessions = _Chunk(connection, self._keyring, policy, now)
             # A job that has another session by now has no say about this session.
             current = [
                 (row, job)
                 for row in rows
                 if (job := leaders.get((row.customer_id, row.purpose))) is not None and job.session_id == row.id
             ]
-            return chunk.write(rows, chunk.decide(current))
+            return sessions.write(rows, sessions.decide(current))
+
+        return row_by_row(self._database, "check of sessions", work, partial(_set_aside, now=now))
+
+
+def _set_aside(connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
+    """Hold the jobs of sessions that cannot be checked, and check these sessions no more."""
+    jobs = sa.select(Job.id, Job.session_id).where(Job.session_id.in_(kinds), Job.joins.is_(None))
+    by_job = {row.id: kinds[row.session_id] for row in fetch(connection, jobs.order_by(Job.id))}
+    hold_jobs(connection, by_job, states=(JobState.ISSUED, JobState.INVITED), now=now)
+    connection.execute(sa.update(SessionRow).where(SessionRow.id.in_(kinds)).values(check_at=None))
 
 
 @dataclass
@@ -150,6 +168,7 @@ class _Chunk:
         messages = usage.messages_of(self.connection, customer_ids)
         people = {customer_id: self._person(row) for customer_id, row in customers.items()}
         open_channels = self._open_channels(people, current)
+        can_ask = set(self.policy.can_ask())
         today = self.now.astimezone(UTC).date()
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
         so_far = Counter(reissue_counts.so_far(self.connection, accounts, today))
@@ -169,6 +188,8 @@ class _Chunk:
                 reissued_today=so_far[job.account],
                 outcome_unknown=job.unknown_attempt is not None,
                 in_review=row.result == Result.REVIEW,
+                # The session's own account lists it, even if another would open the next.
+                can_ask=row.asked_at is None and row.account == job.account and row.account in can_ask,
                 erased=customer.encrypted is None,
             )
             hours = self.policy.hours
@@ -181,7 +202,7 @@ class _Chunk:
 
     def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> ExpiryCounts:
         changes, jobs, ended = [], [], []
-        replaced = 0
+        replaced = asked = 0
         for row in rows:
             job, decision = decided.get(row.id, (None, None))
             over = isinstance(decision, Reissue | Lapsed) or self._ended_unused(row, decision)
@@ -199,13 +220,17 @@ class _Chunk:
                 replaced += 1
             elif isinstance(decision, Lapsed):
                 jobs.append(_lapses(job, decision, now=self.now))
+            elif isinstance(decision, Ask):
+                jobs.append(_asks(job, now=self.now))
+                asked += 1
         # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
         _MOVE_JOBS.run(self.connection, jobs)
         _MOVE_SESSIONS.run(self.connection, changes)
         add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
         postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
-        return ExpiryCounts(replaced, len(jobs) - replaced, len(rows) - len(jobs) - postponed, postponed)
+        lapsed = len(jobs) - replaced - asked
+        return ExpiryCounts(replaced, lapsed, len(rows) - len(jobs) - postponed, postponed, asked)
 
     def _ended_unused(self, row: Any, decision: Decision | None) -> bool:
         """True if the customer is left alone and the link has ended: this session needs no further check."""
@@ -258,6 +283,21 @@ def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any
         "new_attempts": 0,
         "new_reason": Reason.SESSION_EXPIRED,
         "new_detail": "the customer's session ended unused",
+        "new_asks": False,
+        "at": now,
+    }
+
+
+def _asks(job: Any, *, now: datetime) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "new_state": JobState.WAITING,
+        "new_due_at": now,
+        "new_priority": job.priority,
+        "new_attempts": 0,
+        "new_reason": Reason.ASKS,
+        "new_detail": "",
+        "new_asks": True,
         "at": now,
     }
 
@@ -271,6 +311,7 @@ def _lapses(job: Any, decision: Lapsed, *, now: datetime) -> dict[str, Any]:
         "new_attempts": job.attempts,
         "new_reason": decision.reason,
         "new_detail": decision.detail,
+        "new_asks": False,
         "at": now,
     }
 
@@ -315,6 +356,7 @@ _SESSIONS = (
         SessionRow.result,
         SessionRow.issued_at,
         SessionRow.expires_at,
+        SessionRow.asked_at,
     )
     .where(bulk.among(SessionRow.id, "ids"), SessionRow.check_at <= sa.bindparam("now"))
     .order_by(SessionRow.id)
@@ -332,6 +374,7 @@ _MOVE_JOBS = bulk.Change(
         "attempts": sa.bindparam("new_attempts"),
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
+        "asks": sa.bindparam("new_asks"),
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",

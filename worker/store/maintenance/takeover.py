@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,7 +27,9 @@ from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.base.database import Database, fetch
 from worker.store.base.priorities import PRIORITIES
+from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
+from worker.store.onboarding.held_rows import hold_jobs
 from worker.store.onboarding.sessions import IS_LIVE
 from worker.store.tables import Attempt, Job, SessionRow
 
@@ -101,7 +104,7 @@ class Failover:
         return [*self._may_go(what), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)]
 
     def _chunk(self, what: Takeover, *, now: datetime) -> int:
-        with self._database.write() as connection:
+        def work(connection: sa.Connection, chunk: Chunk) -> int:
             # The lock keeps a second timer from using the same room again, and keeps the account's state as it was
             # read. A dispatcher that records results waits for this lock; this transaction skips the rows it holds.
             source = budgets.read(connection, what.source_budget, lock=True)
@@ -115,6 +118,7 @@ class Failover:
                 if len(rows) < most:
                     query = self._due(what, priority, most - len(rows), now=now)
                     rows += fetch(connection, query.with_for_update(of=Job, skip_locked=True))
+            rows = chunk.of(rows)
             if rows and len(rows) < most and keeps_one(source, now=now):
                 rows.pop()
             # Checked again under the locks: a call that began and ended between the query and the lock is not in the
@@ -132,7 +136,10 @@ class Failover:
             if moves:
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
                 connection.execute(by_id.values(_moved(what, why, now=now)), moves)
-        return len(moves)
+            return len(moves)
+
+        set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
+        return row_by_row(self._database, f"takeover by {what.target}", work, set_aside)
 
     def _due(self, what: Takeover, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
         """The next rows of the source that may move to the target, in the order in which they are due."""

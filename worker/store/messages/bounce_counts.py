@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
+from worker.domain.model.pauses import PauseCause
 from worker.store.tables import Batch, BounceCount
 
 HOUR = timedelta(hours=1)
@@ -62,12 +63,7 @@ def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnEleme
 
 _COUNTS = ("tried", "refused", "bounced")
 # A daily batch (`last_row` is set) never pauses: a few wrong addresses must not stop every other customer of the day.
-_MAY_PAUSE = (
-    Batch.paused_at.is_(None),
-    Batch.cancelled_at.is_(None),
-    Batch.last_row.is_(None),
-    Batch.pause_reason == "",
-)
+_MAY_PAUSE = (Batch.cancelled_at.is_(None), Batch.last_row.is_(None), Batch.pause_cause == "")
 _GOING = sa.select(Batch.resumed_at).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PAUSE)
 # An import, or an operator's pause, may hold the batch's lock and wait for rows that this transaction holds. So this
 # transaction skips a locked batch: the next counted result marks the batch.
@@ -75,5 +71,5 @@ _FREE = sa.select(Batch.id).where(Batch.id == sa.bindparam("batch_id"), *_MAY_PA
 _MARK = (
     sa.update(Batch)
     .where(Batch.id.in_(_FREE.with_for_update(skip_locked=True, key_share=True)))
-    .values(pause_reason=sa.bindparam("reason"))
+    .values(pause_cause=PauseCause.ITSELF.value, pause_reason=sa.bindparam("reason"))
 )

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,12 +23,14 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
+from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
 from worker.store.limits.concurrency import Permits
 from worker.store.messages import send_checks
 from worker.store.messages.fallback import fall_back
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, contexts_of
 from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.held_rows import hold_messages
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
 from worker.store.tables import Attempt, InvitationRow, Job
@@ -65,27 +68,31 @@ class Invitations:
         An invitation whose session has ended, or whose job or batch was cancelled, becomes superseded: its link would
         be of no use. `busy` is the number of hand-overs in flight.
         """
-        with self._database.write(within) as connection:
+
+        def work(connection: sa.Connection, chunk: Chunk) -> ClaimedInvitations:
             permits = self._permits.hold(
                 connection, policy.rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now
             )
             if permits is not None and permits < max(busy, 1):
                 return ClaimedInvitations([], again_at=now + ASK_AGAIN, permits=permits)
-            if permits is not None:
-                most, events = min(most, ROWS_PER_PERMIT * permits), min(events, ROWS_PER_PERMIT * permits)
+            room = ROWS_PER_PERMIT * permits if permits is not None else max(most, events)
+            most_rows, most_events = min(most, room), min(events, room)
             state = budgets.read_to_claim(connection, policy.rule)
             reach: dict[str, Any] = {"horizon": policy.horizon, "ahead": policy.ahead, "probe_for": policy.lease}
-            granted = grant(state, policy.rule, most=max(most, events), now=now, **reach)
+            state = budgets.believed(
+                connection, policy.rule, state, now=now, reach=policy.horizon + policy.ahead, lease=policy.lease
+            )
+            granted = grant(state, policy.rule, most=max(most_rows, most_events), now=now, **reach)
             if not granted.slots.count:
                 return ClaimedInvitations([], again_at=granted.again_at, permits=permits)
             shared = share_out(
                 granted.slots.count,
                 self._jitter(),
-                soon=min(granted.slots.until(now + policy.horizon), most),
+                soon=min(granted.slots.until(now + policy.horizon), most_rows),
                 events=lambda most: _claim(connection, policy, EVENT, most, now=now),
                 batches=lambda most: _claim(connection, policy, BATCH, most, now=now),
             )
-            rows = shared.rows
+            rows = chunk.of(shared.rows)
             contexts = contexts_of(connection, [row.id for row in rows])
             cancelled = [row.job_id for row in rows if contexts[row.id].cancelled_at is not None]
             cancel_jobs(connection, cancelled, now=now)
@@ -104,9 +111,14 @@ class Invitations:
                 for index, item in enumerate(found.leave)
             ]
             on_claim(connection, claimed)
-        free_from = slots.at(len(found.leave)) if slots.interval else now
-        again_at = claim_again_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
-        return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
+            free_from = slots.at(len(found.leave)) if slots.interval else now
+            again_at = claim_again_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
+            return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
+
+        if within is not None:
+            return work(within, Chunk())  # if it raises, the rows are claimed again in a transaction of their own
+        set_aside = partial(hold_messages, states=(InvitationState.WAITING,), now=now)
+        return row_by_row(self._database, f"claim for {policy.channel}", work, set_aside)
 
     def release_permits(self, policy: InvitationPolicy) -> None:
         """Release the sender's permits: this dispatcher hands nothing more over."""
@@ -128,6 +140,15 @@ class Invitations:
                 budgets.end_probe(connection, rule)
             leases = [(item.id, item.fence, item.lease_until) for item in invitations]
             LEASES.give_back(connection, leases, now=now)
+            budgets.give_back(connection, rule, [item.slot for item in invitations])
+
+    def hold(self, rule: BudgetRule, invitations: Sequence[ClaimedInvitation], kind: str, *, now: datetime) -> None:
+        """Hold invitations for which no attempt can be written, under their leases. `kind` names the exception."""
+        with self._database.write() as connection:
+            if any(item.probe for item in invitations):
+                budgets.end_probe(connection, rule)
+            ours = LEASES.still_ours(connection, [(item.id, item.fence) for item in invitations])
+            hold_messages(connection, dict.fromkeys(ours, kind), states=(InvitationState.WORKING,), now=now)
             budgets.give_back(connection, rule, [item.slot for item in invitations])
 
     def replace(
@@ -199,7 +220,16 @@ LEASES: Leases[uuid.UUID, int] = Leases(
 def _claim(
     connection: sa.Connection, policy: InvitationPolicy, priority: int, most: int, *, now: datetime
 ) -> list[sa.Row[Any]]:
-    return LEASES.claim(connection, policy.channel, priority, most, lease=policy.lease, owner=policy.owner, now=now)
+    return LEASES.claim(
+        connection,
+        policy.channel,
+        priority,
+        most,
+        lease=policy.lease,
+        owner=policy.owner,
+        now=now,
+        only_batch=policy.only_batch,
+    )
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours, message_at
 from worker.domain.contact.fallback_channel import instead_of
-from worker.domain.model.customers import Person
+from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
@@ -35,6 +36,7 @@ class DeliveryPolicy:
     fallback: str | None = None
     hours: Hours = field(default_factory=Hours)
     pause: PauseRule | None = None
+    countries: frozenset[str] | None = None  # those that texts may go to; None: all
 
 
 def address_of(person: Person, channel: str) -> str:
@@ -52,7 +54,8 @@ def fall_back(
 ) -> set[str]:
     """Add a first message on the other channel for sessions whose message did not reach the customer.
 
-    Adds no message for a customer without an address on that channel, with a suppressed address, or with a message on
+    Adds no message for a customer without an address on that channel, with a suppressed address, with a number
+    that gets no texts, or with a message on
     that channel for this session already; and none once the session or the job has ended. Returns the channel, where a
     message is due on it at once.
     """
@@ -67,7 +70,8 @@ def fall_back(
             person = decrypt_person(keyring, row.customer_id, row.person)
         except (CannotDecrypt, Erased):
             continue
-        if address_of(person, channel):
+        address = address_of(person, channel)
+        if address and not (channel == Channel.SMS and why_not_texted(address, policy.countries)):
             people[row.session_id] = (row, channel, person)
     wanted = [(channel, address_of(person, channel)) for _, channel, person in people.values()]
     blocked = suppressed(connection, keyring, wanted) if wanted else {}

@@ -7,19 +7,24 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
+from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.wording import REACHED, Wording, wording_of
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Customer
 from worker.domain.model.reconciliation import UnknownCall
+from worker.domain.model.sessions import Opening
 from worker.domain.model.states import SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import decrypt_link, decrypt_person
+from worker.store.base.encrypted_values import decrypt_opening, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.messages.fallback import DeliveryPolicy
+from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 
@@ -33,12 +38,15 @@ class InvitationPolicy:
     owner: str
     horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
+    spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
     reconcile_after: timedelta | None = None  # as in the policy for jobs
     ahead: timedelta = timedelta(0)  # as in the policy for jobs
     delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     hours: Hours = field(default_factory=Hours)
     caps: Caps | None = None  # None: not checked
+    address_cap: AddressCap | None = None  # None: an address may get any number of messages
     reminders: tuple[timedelta, ...] = ()  # counted from the first message
+    only_batch: int | None = None  # as in the policy for jobs
 
     @property
     def permit_owner(self) -> str:
@@ -63,10 +71,14 @@ class ClaimedInvitation:
     account: str  # the provider account that opened its session
     customer: Customer
     link: str
+    opening: Opening
+    issued_at: datetime
     expires_at: datetime
     floor: timedelta
     unknown_call: UnknownCall | None = None  # set: reconcile this earlier hand-over instead of handing the message over
     priority: int = BATCH
+    wording: Wording = Wording.INVITATION
+    reissues: int = 0  # the job's sessions after the first
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
 
     @property
@@ -74,6 +86,16 @@ class ClaimedInvitation:
         return self.priority == EVENT
 
 
+_EARLIER = aliased(SessionRow)
+_REACHED_BEFORE = sa.exists().where(
+    _EARLIER.customer_id == SessionRow.customer_id,
+    _EARLIER.purpose == SessionRow.purpose,
+    _EARLIER.id != SessionRow.id,
+    sa.exists().where(
+        (_OF_EARLIER := aliased(InvitationRow)).session_id == _EARLIER.id,
+        _OF_EARLIER.state.in_([bulk.fixed(state) for state in sorted(REACHED)]),
+    ),
+)
 _CONTEXTS = (
     sa.select(
         InvitationRow.id,
@@ -82,9 +104,11 @@ _CONTEXTS = (
         SessionRow.id.label("session_id"),
         SessionRow.state.label("session_state"),
         SessionRow.result,
+        SessionRow.issued_at,
         SessionRow.expires_at,
         SessionRow.replaces,
         SessionRow.account,
+        SessionRow.vendor,
         CustomerRow.customer_id,
         CustomerRow.kind.label("customer_kind"),
         CustomerRow.encrypted.label("person"),
@@ -99,6 +123,7 @@ _CONTEXTS = (
         Job.template,
         Job.floor_seconds,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        _REACHED_BEFORE.label("reached_before"),
     )
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
@@ -131,6 +156,7 @@ def decrypted(
         channel=context.job_channel,
         template=context.template,
     )
+    opening = decrypt_opening(keyring, row.session_id, context.session, vendor=context.vendor)
     return ClaimedInvitation(
         id=row.id,
         session_id=row.session_id,
@@ -145,10 +171,14 @@ def decrypted(
         probe=False,
         account=context.account,
         customer=customer,
-        link=decrypt_link(keyring, row.session_id, context.session),
+        link=opening.link,
+        opening=opening,
+        issued_at=context.issued_at,
         expires_at=context.expires_at,
         floor=timedelta(seconds=context.floor_seconds),
         unknown_call=unknown_call,
         priority=row.priority,
+        wording=wording_of(first=row.kind == FIRST, reached_before=context.reached_before),
+        reissues=context.reissues,
         ended=context.session_state is SessionState.EXPIRED,
     )

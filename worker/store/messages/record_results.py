@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.wording import Wording
+from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Done, Ending, Kind, Problem, invitation_state_after
 from worker.domain.model.reconciliation import Found
 from worker.domain.model.states import InvitationState, JobState
@@ -77,13 +79,17 @@ class Handovers:
         within: sa.Connection | None = None,
         granted: bool = False,
     ) -> list[OpenedInvitation]:
-        """Record the hand-overs that are about to be made; none when the sender is paused or stopped.
+        """Record the hand-overs that are about to be made: none when the sender is paused or stopped, and none of
+        invitations whose lease was lost.
 
-        `granted`: this transaction has checked the sender's budget already.
+        `granted`: this transaction claimed the invitations, and has checked the sender's budget.
         """
         with self._database.write(within) as connection:
             if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
                 return []
+            if not granted:
+                held = LEASES.held(connection, [(item.id, item.fence, item.lease_until) for item in due], now=now)
+                due = [item for item in due if item.id in held]
             opened = [_opened(policy, item, repeatable, now=now) for item in due]
             rows = [
                 opening(item, item.invitation, item.invitation.job_id, policy.channel, now=now)
@@ -100,6 +106,7 @@ class Handovers:
         *,
         now: datetime,
         within: sa.Connection | None = None,
+        stretch: Stretch | None = None,
     ) -> None:
         """Store results in one transaction: the attempts, the invitations and their jobs' states."""
         with self._database.write(within) as connection:
@@ -130,7 +137,8 @@ class Handovers:
             closings = [_closing(item, late=False, now=now) for item in results]
             CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
-            budgets.learn(connection, policy.rule, lessons, now=now)
+            # Messages are not counted as credits.
+            budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
             not_made = [item.opened.invitation for item in results if item.ending is None]
             if any(item.probe for item in not_made):
                 budgets.end_probe(connection, policy.rule)
@@ -201,6 +209,7 @@ _MOVE = bulk.Change(
         "detail": sa.bindparam("new_detail"),
         "reference": sa.bindparam("new_reference"),
         "sent_at": sa.bindparam("new_sent_at"),
+        "new_link": sa.bindparam("has_new_link"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
     },
     by="invitation_id",
@@ -215,5 +224,6 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
         "new_reference": result.reference[:100],
         "new_sent_at": now if isinstance(ending, Done) else None,
+        "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
     }
     return move | refusals.address_refused(result)

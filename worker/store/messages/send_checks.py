@@ -20,7 +20,14 @@ from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
-from worker.store.messages import message_cap_check, quiet_hours_check, reminders, suppression_check
+from worker.store.messages import (
+    address_places,
+    message_cap_check,
+    quiet_hours_check,
+    reminders,
+    suppression_check,
+    text_number_check,
+)
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -70,9 +77,11 @@ def in_review(
 CHECKS: tuple[Check, ...] = (
     in_review,
     suppression_check.to_suppressed_addresses,
+    text_number_check.to_refused_numbers,
     message_cap_check.spent,
     reminders.not_now,
     quiet_hours_check.quiet,
+    address_places.without_place,  # last: only a message that may leave takes a place
 )
 
 
@@ -94,7 +103,7 @@ def sort_out(
     *,
     now: datetime,
 ) -> Sorted:
-    """Check for each row whether its message may leave now. Changes nothing: `keep_back` does."""
+    """Check for each row whether its message may leave now. Changes no message: `keep_back` does."""
     stay: dict[uuid.UUID, NotNow] = {}
     found = []
     for row in rows:

@@ -32,14 +32,18 @@ def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> 
     fetch(connection, query.order_by(CustomerRow.customer_id).with_for_update(key_share=True))
 
 
-def following(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, dict[str, Any]]:
+def following(
+    connection: sa.Connection, keys: Collection[Key], *, now: datetime, lock: bool = True
+) -> dict[Key, dict[str, Any]]:
     """The values that a new row gets, by key. A key that is not in the result leads.
 
     The leaders are locked, so they cannot end meanwhile: a transaction that ends a leader sees all rows that joined it.
+    Without `lock` nothing is, for a forecast.
     """
     found: dict[Key, dict[str, Any]] = {}
     # PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out.
-    for row in fetch(connection, _jobs(keys, OPEN_JOBS).order_by(Job.id).with_for_update(read=True)):
+    leaders = _jobs(keys, OPEN_JOBS).order_by(Job.id)
+    for row in fetch(connection, leaders.with_for_update(read=True) if lock else leaders):
         joined = {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB}
         found[row.customer_id, row.purpose] = joined | {"detail": f"the customer is being served by {_where(row)}"}
     for row in fetch(connection, _jobs(keys, [JobState.COMPLETED])):
@@ -80,7 +84,7 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
     )
     session = sa.exists().where(SessionRow.job_id == _LaterJob.id, SessionRow.issued_at >= Attempt.opened_at, *same)
     query = (
-        _jobs(keys, [JobState.CANCELLED, JobState.FAILED])
+        _jobs(keys, [JobState.CANCELLED, JobState.FAILED, JobState.LAPSED])
         .join(Attempt, Attempt.job_id == Job.id)
         .where(
             Attempt.invitation_id.is_(None),

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.customers import Customer
+from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PAUSED
 from worker.store.onboarding.admission import following
+from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
@@ -32,11 +34,21 @@ class BatchFacts:
     paused_at: datetime | None
     cancelled_at: datetime | None
     purged_at: datetime | None = None  # when the purge of its rows began; its totals stay
-    pause_reason: str = ""  # why it has paused itself, or is about to pause itself
+    pause_cause: str = ""  # a PauseCause, also while its rows are still being paused; empty: not paused
+    pause_reason: str = ""  # who paused it and when, or why it paused itself
 
     @property
     def is_paused(self) -> bool:
-        return self.paused_at is not None or bool(self.pause_reason)
+        return bool(self.pause_cause)
+
+    @property
+    def paused_itself(self) -> bool:
+        return self.pause_cause == PauseCause.ITSELF
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a person ended the `run` of this batch with Ctrl-C."""
+        return self.pause_cause == PauseCause.INTERRUPT
 
 
 class Batches:
@@ -46,7 +58,7 @@ class Batches:
 
     def find(self, which: str) -> BatchFacts | None:
         """The batch with this id, or the newest batch for `latest`."""
-        query = sa.select(*_FACTS).order_by(Batch.id.desc()).limit(1)
+        query = sa.select(*BATCH_FACTS).order_by(Batch.id.desc()).limit(1)
         if which != "latest":
             if not which.isdecimal() or len(which) > 18:
                 return None
@@ -58,7 +70,7 @@ class Batches:
     def all(self) -> list[BatchFacts]:
         """All batches, the newest first."""
         with self._database.read() as connection:
-            rows = fetch(connection, sa.select(*_FACTS).order_by(Batch.id.desc()))
+            rows = fetch(connection, sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
         return [BatchFacts(**row._mapping) for row in rows]
 
     def open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
@@ -72,7 +84,7 @@ class Batches:
 
     def _open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
         with self._database.write() as connection:
-            query = sa.select(*_FACTS, Batch.generation).where(Batch.digest == digest)
+            query = sa.select(*BATCH_FACTS, Batch.generation).where(Batch.digest == digest)
             rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
             if rows and not again:
                 facts = {name: value for name, value in rows[0]._mapping.items() if name != "generation"}
@@ -112,8 +124,8 @@ class Batches:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped.
 
         If a customer has an open job of another list, the new job joins that job: it has no call and no message of its
-        own. If the customer has finished for this purpose, the job is completed at once. If a call for the customer has
-        an unknown outcome, the job is held.
+        own. If that list was stopped with Ctrl-C, the new job leads instead. If the customer has finished for this
+        purpose, the job is completed at once. If a call for the customer has an unknown outcome, the job is held.
         """
         for attempt in range(TRIES):
             try:
@@ -136,8 +148,7 @@ class Batches:
         with self._database.write() as connection:
             # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
             # change of the batch. It also blocks another import of the same list, which may have been faster.
-            is_paused = sa.or_(Batch.paused_at.is_not(None), Batch.pause_reason != "")
-            batch = sa.select(is_paused, Batch.cancelled_at).where(Batch.id == batch_id)
+            batch = sa.select(Batch.pause_cause != "", Batch.cancelled_at).where(Batch.id == batch_id)
             paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
             numbers = [line.row for line in accepted] + [line.row for line in refused]
             imported = _imported_rows(connection, batch_id, numbers)
@@ -157,6 +168,9 @@ class Batches:
                 connection.execute(sa.insert(Job), rows)
                 stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
                 add_row_events(connection, batch_id, stopped, now=now)
+                joined = [row["row"] for row in rows if row["joins"] is not None]
+                if joined and not paused:
+                    take_all(connection, batch_id, after=min(joined) - 1, now=now)
             if refused:
                 connection.execute(sa.insert(SkippedLine), [refusal_row(batch_id, line) for line in refused])
 
@@ -175,7 +189,7 @@ class Batches:
         connection.execute(statement.on_conflict_do_update(index_elements=["customer_id"], set_=newest), ordered)
 
 
-_FACTS = (
+BATCH_FACTS = (
     Batch.id,
     Batch.name,
     Batch.created_at,
@@ -183,6 +197,7 @@ _FACTS = (
     Batch.paused_at,
     Batch.cancelled_at,
     Batch.purged_at,
+    Batch.pause_cause,
     Batch.pause_reason,
 )
 _NEWEST = ("kind", "country", "locale", "timezone", "encrypted", "details_at", "changed_at")

@@ -80,6 +80,7 @@ def waiting_again(now: datetime) -> dict[str, Any]:
         "state": JobState.WAITING,
         "due_at": now,
         "attempts": 0,
+        "asks": False,
         "reason": "",
         "detail": "",
         "changed_at": now,

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.store.tables import Batch
 
 TRIES = 10
+DAILY = "events-"  # how the names of daily batches begin
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,17 @@ def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
     rows go into the batch's next generation. The batch stays locked until the transaction ends, so call this late.
     """
     # Cannot equal the digest of a list, which has 64 digits.
-    digest = f"events-{now.astimezone(UTC):%Y-%m-%d}"
+    digest = f"{DAILY}{now.astimezone(UTC):%Y-%m-%d}"
     number = (
         sa.update(Batch)
         .where(Batch.digest == digest, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
         .values(last_row=sa.func.coalesce(Batch.last_row, 0) + count)
-        .returning(Batch.id, Batch.last_row, Batch.paused_at)
+        .returning(Batch.id, Batch.last_row, Batch.pause_cause)
     )
     for _ in range(TRIES):
         row = connection.execute(number).first()
         if row is not None and row.last_row is not None:
-            return Rows(row.id, row.last_row - count + 1, row.paused_at is not None)
+            return Rows(row.id, row.last_row - count + 1, row.pause_cause != "")
         _make(connection, digest, now=now)
     raise RuntimeError("the daily batch could not be created: each new batch was cancelled at once")
 

@@ -30,16 +30,21 @@ class AcceptedLine:
     fallback_accounts: tuple[str, ...] = ()
     freshness_seconds: int | None = None
     quiet_until: datetime | None = None
+    warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
 
 
 @dataclass(frozen=True)
 class RefusedLine:
-    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: it was refused."""
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: it was refused.
+
+    `warnings` are for the operator; they are not stored.
+    """
 
     row: int
     customer_id: str
     problems: tuple[FieldProblem, ...] = ()
     duplicate_of: int | None = None
+    warnings: tuple[FieldProblem, ...] = ()
 
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:

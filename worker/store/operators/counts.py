@@ -63,6 +63,7 @@ class BatchCounts:
 
     jobs: dict[JobState, int] = field(default_factory=dict)
     issued_only: int = 0
+    sessions: int = 0  # jobs whose session was opened, whether or not it still is
     rejected: int = 0
     duplicate: int = 0
     results: dict[str, int] = field(default_factory=dict)
@@ -73,15 +74,22 @@ class BatchCounts:
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # when the last message is due
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
+    lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
 
     @property
     def out(self) -> int:
         """The rows whose first invitation is out, or that need no message and have their session."""
         return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) + self.issued_only
 
+    @property
+    def left(self) -> int:
+        """The rows that wait for their session or for their first message."""
+        unsent = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
+        return sum(self.jobs.get(state, 0) for state in unsent) - self.issued_only
+
 
 # The reasons for which a job waits until a later hour.
-REASONS = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER)
+REASONS = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT)
 # A joined job has the state of the job that it joined. It is read, never copied, so that the two cannot differ.
 LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
@@ -110,11 +118,26 @@ _MESSAGE_WAITS_FOR = sa.case(
     (
         sa.and_(
             InvitationRow.state == InvitationState.WAITING,
-            InvitationRow.reason.in_((Reason.QUIET_HOURS, Reason.IN_REVIEW)),
+            InvitationRow.reason.in_((Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)),
         ),
         InvitationRow.reason,
     ),
     else_="",
+)
+
+
+# A message that left has the time of it, whatever became of it since.
+_LAPSED_UNSENT = (
+    sa.select(sa.func.count())
+    .select_from(Job)
+    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .where(
+        Job.batch_id == sa.bindparam("batch"),
+        STATE == JobState.LAPSED,
+        ~sa.exists().where(
+            InvitationRow.job_id == sa.func.coalesce(Job.joins, Job.id), InvitationRow.sent_at.is_not(None)
+        ),
+    )
 )
 
 
@@ -133,6 +156,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             WAITS_FOR.label("waits_for"),
             _UNREACHABLE.label("unreachable"),
             sa.func.count().label("jobs"),
+            sa.func.count(sa.func.coalesce(LEAD.session_id, Job.session_id)).label("sessions"),
             sa.func.max(Job.invite_at).label("last_due"),
             sa.func.min(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_from"),
             sa.func.max(sa.func.coalesce(LEAD.due_at, Job.due_at)).label("waits_until"),
@@ -168,6 +192,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         if row.waits_for:
             waits = counts.waits.setdefault(row.waits_for, Waits())
             waits.add(row.messages, row.first_due, row.last_due, account="", channels=[row.channel])
+    if counts.jobs.get(JobState.LAPSED):
+        counts.lapsed_unsent = connection.execute(_LAPSED_UNSENT, {"batch": batch_id}).scalar_one()
     if any(row.unreachable for row in jobs):
         _count_unwritten(counts, connection, batch_id)
     calls = (
@@ -201,6 +227,8 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
     return {
         "jobs": dict(counts.jobs),
         "issued_only": counts.issued_only,
+        "sessions": counts.sessions,
+        "lapsed_unsent": counts.lapsed_unsent,
         "rejected": counts.rejected,
         "duplicate": counts.duplicate,
         "results": counts.results,
@@ -213,6 +241,8 @@ def _from_totals(totals: dict[str, Any]) -> BatchCounts:
     return BatchCounts(
         jobs={JobState(state): number for state, number in totals["jobs"].items()},
         issued_only=totals["issued_only"],
+        sessions=totals["sessions"],
+        lapsed_unsent=totals["lapsed_unsent"],
         rejected=totals["rejected"],
         duplicate=totals["duplicate"],
         results=totals["results"],
@@ -223,6 +253,7 @@ def _from_totals(totals: dict[str, Any]) -> BatchCounts:
 
 def _count_jobs(counts: BatchCounts, row: sa.Row[Any]) -> None:
     counts.jobs[row.state] = counts.jobs.get(row.state, 0) + row.jobs
+    counts.sessions += row.sessions
     counts.accounts.setdefault(row.account, AccountFacts())
     if row.state is JobState.ISSUED and row.channel is Channel.NONE:
         counts.issued_only += row.jobs
@@ -247,7 +278,7 @@ def _count_calls(facts: AccountFacts, outcome: str | None, calls: int, *, look_u
     """Add calls with this outcome. A look-up counts as a request, and never as an issued session."""
     if outcome == NOT_SENT:
         return facts
-    issued = outcome in (DONE, LATE) and not look_up
+    issued = outcome in (DONE, LATE, Kind.SHORT_LIVED) and not look_up
     limited = outcome == Kind.RATE_LIMITED
     well = issued or limited or outcome is None or (look_up and outcome in (DONE, MORE))
     return AccountFacts(

@@ -15,10 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import HELD_FIRST
 from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
@@ -29,6 +31,11 @@ TRIES = 5
 # A job with a call in flight is ended at its next claim, once the result of the call is known.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
+
+
+_NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reason": ""}
+# Marked as paused, and not all rows are paused yet.
+_IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
 
 
 class Verdict(StrEnum):
@@ -59,34 +66,60 @@ class Decisions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def pause(self, batch_id: int, *, now: datetime) -> Decided:
-        """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed."""
-        if not self._mark(batch_id, Batch.cancelled_at.is_(None), paused_at=now):
+    def pause(self, batch_id: int, *, by: str, now: datetime) -> Decided:
+        """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed.
+
+        `by` is the person who pauses it.
+        """
+        return self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, now=now)
+
+    def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
+        """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
+
+        Rows of other batches with the same customers lead from now on.
+        """
+        decided = self._pause(batch_id, PauseCause.INTERRUPT, Batch.pause_cause == "", by=by, now=now)
+        for other in self._followers(batch_id):
+            self.take_leads(other, stopped_only=True, now=now)
+        return decided
+
+    def lift(self, batch_id: int, *, now: datetime) -> Decided:
+        """Continue a batch that a person ended with Ctrl-C. Any other pause stays."""
+        stopped = Batch.pause_cause == PauseCause.INTERRUPT.value
+        if not self._mark(batch_id, stopped, **_NOT_PAUSED):
             return Decided(0)
-        return Decided(self._shift_priority(batch_id, PRIORITIES, +PAUSED))
+        return self._go_on(batch_id, now=now)
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
         """Continue a paused batch. Messages that come back are counted from zero again."""
-        self._mark(batch_id, Batch.id == batch_id, paused_at=None, pause_reason="", resumed_at=now)
-        rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
-        return Decided(rows, *self._due_names(batch_id))
+        self._mark(batch_id, Batch.id == batch_id, **_NOT_PAUSED, resumed_at=now)
+        return self._go_on(batch_id, now=now)
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
-        """Pause the batches that are to pause themselves (`store.messages.bounce_counts`); returns why, by batch.
+        """Pause the rows of batches that are marked as paused; returns why, by batch.
 
-        If this is interrupted, the next call finishes it. A batch that a person resumes in the meantime continues.
+        A batch marks itself (`store.messages.bounce_counts`), and a command may be killed between the mark and the last
+        row. If this is interrupted, the next call finishes it. A batch that is resumed in the meantime continues.
         """
-        marked = sa.select(Batch.id, Batch.pause_reason).where(
-            Batch.pause_reason != "", Batch.paused_at.is_(None), Batch.cancelled_at.is_(None)
-        )
+        marked = sa.select(Batch.id, Batch.pause_reason).where(_IS_MARKED, Batch.cancelled_at.is_(None))
         with self._database.read() as connection:
             batches = fetch(connection, marked.order_by(Batch.id))
         for batch in batches:
-            # Messages first, because they do the harm; again at the end, for messages that jobs added in the meantime.
-            for what in (_MESSAGES, _JOBS, _MESSAGES):
-                self._move(what, batch.id, PRIORITIES, +PAUSED, only_while=Batch.pause_reason != "")
-            self._mark(batch.id, sa.and_(Batch.pause_reason != "", Batch.paused_at.is_(None)), paused_at=now)
+            self._finish_pause(batch.id, now=now)
         return {batch.id: batch.pause_reason for batch in batches}
+
+    def take_leads(self, batch_id: int, *, stopped_only: bool, now: datetime) -> int:
+        """Let rows of this batch lead in place of rows that no worker works; returns how many."""
+        taken, after = 0, 0
+
+        def chunk() -> tuple[int, int] | None:
+            with self._database.write() as connection:
+                return take_leads(connection, batch_id, after=after, stopped_only=stopped_only, now=now)
+
+        while found := outlive_deadlocks(chunk):
+            after = found[0]
+            taken += found[1]
+        return taken
 
     def cancel(self, batch_id: int, *, now: datetime) -> Decided:
         """End every job of the batch that has not ended. A call in flight is finished, then its job ends.
@@ -94,7 +127,7 @@ class Decisions:
         Open sessions stay open at their providers until they expire. If another list waits for a customer of this
         batch, the customer is served for that list from now on.
         """
-        self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, paused_at=None, pause_reason="")
+        self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, **_NOT_PAUSED)
         rows, after = 0, 0
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
@@ -169,6 +202,36 @@ class Decisions:
         query = sa.select(sa.func.count()).select_from(_rows(which, state).subquery())
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
+
+    def _pause(
+        self, batch_id: int, cause: PauseCause, condition: sa.ColumnElement[bool], *, by: str, now: datetime
+    ) -> Decided:
+        why = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now)[:400]}
+        if not self._mark(batch_id, sa.and_(Batch.cancelled_at.is_(None), condition), **why):
+            return Decided(0)
+        return Decided(self._finish_pause(batch_id, now=now))
+
+    def _finish_pause(self, batch_id: int, *, now: datetime) -> int:
+        """Move the rows of a batch that is marked as paused; returns how many jobs."""
+        moved = 0
+        # Messages first, because they do the harm; again at the end, for messages that jobs added in the meantime.
+        for what in (_MESSAGES, _JOBS, _MESSAGES):
+            rows = self._move(what, batch_id, PRIORITIES, +PAUSED, only_while=Batch.pause_cause != "")
+            moved += rows if what is _JOBS else 0
+        self._mark(batch_id, _IS_MARKED, paused_at=now)
+        return moved
+
+    def _go_on(self, batch_id: int, *, now: datetime) -> Decided:
+        rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
+        self.take_leads(batch_id, stopped_only=True, now=now)
+        return Decided(rows, *self._due_names(batch_id))
+
+    def _followers(self, batch_id: int) -> list[int]:
+        """The batches that are not paused and have rows that joined rows of this batch."""
+        query = sa.select(Job.batch_id).join(LEAD, LEAD.id == Job.joins).join(Batch, Batch.id == Job.batch_id)
+        query = query.where(LEAD.batch_id == batch_id, LEAD.state.in_(FREE), Batch.pause_cause == "")
+        with self._database.read() as connection:
+            return list(connection.execute(query.distinct().order_by(Job.batch_id)).scalars())
 
     def _mark(self, batch_id: int, condition: sa.ColumnElement[bool], **values: datetime | str | None) -> bool:
         """Change the batch if the condition holds; returns whether it held."""

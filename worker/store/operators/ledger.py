@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.limits.budgets import FREE
+from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import SessionState
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
@@ -178,7 +179,8 @@ def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[
     query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id.in_(sessions))
     found: dict[uuid.UUID, list[MessageFacts]] = {}
     for row in fetch(connection, query.order_by(InvitationRow.channel, InvitationRow.kind)) if sessions else ():
-        message = MessageFacts(row.channel, row.kind, row.state.value, row.reason, row.due_at, row.sent_at)
+        shown = "new_link" if row.new_link else row.kind
+        message = MessageFacts(row.channel, shown, row.state.value, row.reason, row.due_at, row.sent_at)
         found.setdefault(row.session_id, []).append(message)
     return found
 
@@ -192,7 +194,7 @@ def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
             Attempt.invitation_id.is_(None),
             Attempt.reconciles.is_(None),
             Attempt.closed_at.is_not(None),
-            Attempt.outcome.not_in([*_COST_NOTHING, DONE]),
+            Attempt.outcome.not_in([*_COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
         )
         .group_by(Attempt.account)
         .order_by(Attempt.account)

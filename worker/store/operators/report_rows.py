@@ -1,20 +1,21 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
 import uuid
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Channel
+from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.reasons import Reason
+from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import ERASED, decrypt_link
+from worker.store.base.encrypted_values import ERASED, decrypt_opening
 from worker.store.base.priorities import PRIORITIES
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counts import (
@@ -28,7 +29,7 @@ from worker.store.operators.counts import (
     BatchCounts,
     count,
 )
-from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.store.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 K = TypeVar("K", bound=Hashable)
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
@@ -51,7 +52,7 @@ class Outlook:
 
 @dataclass(frozen=True, repr=False)
 class LineFacts:
-    """One line of the report. `link` is set only when the caller asks for links."""
+    """One line of the report. `opening` is set only when the caller asks for links."""
 
     row: int
     customer_id: str
@@ -65,11 +66,18 @@ class LineFacts:
     invitation: str = "none"
     attempts: int = 0
     waits: int = 0
-    due_at: datetime | None = None
+    due_at: datetime | None = None  # of the row, of the row that it joined, or of its message that waits
     reason: str = ""
     detail: str = ""
+    waits_for: tuple[str, ...] = ()  # the account and the channels whose stop or pause keeps the row waiting
+    paused: str = ""  # why its batch is paused, or the batch of the row that it joined
+    served_by: int = 0  # that batch
     late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
-    link: str = ""
+    opening: Opening = field(default_factory=lambda: Opening(""))
+
+    @property
+    def link(self) -> str:
+        return self.opening.link
 
 
 class Facts:
@@ -87,8 +95,12 @@ class Facts:
         with self._database.read() as connection:
             return waiting_to_reconcile(connection, batch_id)
 
-    def outlook(self, batch_id: int) -> Outlook:
-        """When the remaining work of the batch is due, including the jobs of other batches that its rows joined."""
+    def outlook(self, batch_id: int, *, alone: bool = False) -> Outlook:
+        """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.
+
+        `alone`: without the other batches' jobs, unless a worker works on them now.
+        """
+        own = [Job.joins.is_(None)] if alone else []
         lead_due, lead_priority = (
             sa.func.coalesce(LEAD.due_at, Job.due_at),
             sa.func.coalesce(LEAD.priority, Job.priority),
@@ -103,7 +115,7 @@ class Facts:
             )
             .select_from(Job)
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
-            .where(Job.batch_id == batch_id, waiting)
+            .where(Job.batch_id == batch_id, waiting, *own)
             .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
         )
         unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
@@ -114,7 +126,7 @@ class Facts:
                 sa.func.min(InvitationRow.due_at).label("due_at"),
             )
             .join(Job, sa.func.coalesce(Job.joins, Job.id) == InvitationRow.job_id)
-            .where(Job.batch_id == batch_id, unsent, InvitationRow.kind == FIRST)
+            .where(Job.batch_id == batch_id, unsent, InvitationRow.kind == FIRST, *own)
             .group_by(InvitationRow.channel, InvitationRow.reason)
         )
         under_way = (
@@ -175,29 +187,40 @@ class Facts:
                 Job.route,
                 Job.attempts,
                 Job.waits,
-                Job.due_at,
+                sa.func.coalesce(LEAD.due_at, Job.due_at).label("due_at"),
                 Job.reason,
                 Job.detail,
                 REASON.label("ended_for"),
+                ACCOUNT.label("served_at"),
+                LEAD_CHANNEL.label("channel"),
+                Batch.id.label("served_by"),
+                Batch.pause_reason,
                 SessionRow.id.label("session_id"),
                 SessionRow.reference,
                 SessionRow.issued_at,
                 SessionRow.expires_at,
+                SessionRow.vendor,
                 SessionRow.encrypted,
             )
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
             .where(Job.batch_id == batch_id, Job.row > after)
             .order_by(Job.row)
             .limit(CHUNK)
         )
         rows = fetch(connection, query)
-        invitations = _invitation_states(connection, {row.session_id for row in rows if row.session_id})
+        sessions = {row.session_id for row in rows if row.session_id}
+        invitations = _invitation_states(connection, sessions)
+        messages = _waiting_messages(connection, sessions)
         late = opened_late(connection, [row.id for row in rows])
         for row in rows:
             # An erased session has no link; the line still shows the session.
             has_link = with_links and row.session_id is not None and row.encrypted != ERASED
-            link = decrypt_link(self._keyring, row.session_id, row.encrypted) if has_link else ""
+            opening = Opening("")
+            if has_link:
+                opening = decrypt_opening(self._keyring, row.session_id, row.encrypted, vendor=row.vendor)
+            waits = _what_waits(row, messages.get(row.session_id, ()))
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
@@ -211,11 +234,11 @@ class Facts:
                 invitation=invitations.get(row.session_id, _without_message(row)),
                 attempts=row.attempts,
                 waits=row.waits,
-                due_at=row.due_at,
-                reason=row.reason,
-                detail=row.detail,
+                **waits,
+                paused=row.pause_reason,
+                served_by=row.served_by,
                 late=", ".join(late.get(row.id, ())),
-                link=link,
+                opening=opening,
             )
 
     def any_encrypted(self) -> tuple[str, bytes] | None:
@@ -268,6 +291,35 @@ def _invitation_states(connection: sa.Connection, sessions: set[uuid.UUID]) -> d
         furthest[row.session_id] = min(states, key=_FURTHEST.index)
     shown = {"working": "waiting"}
     return {session_id: shown.get(state, state) for session_id, state in furthest.items() if state != "superseded"}
+
+
+def _waiting_messages(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, Sequence[sa.Row[Any]]]:
+    """By session, its first messages that wait to be sent, the one that is due first in front."""
+    if not sessions:
+        return {}
+    columns = (InvitationRow.session_id, InvitationRow.channel, InvitationRow.due_at)
+    query = sa.select(*columns, InvitationRow.reason, InvitationRow.detail).where(
+        InvitationRow.session_id.in_(sessions),
+        InvitationRow.kind == FIRST,
+        InvitationRow.state == InvitationState.WAITING,
+    )
+    found: dict[uuid.UUID, list[sa.Row[Any]]] = {}
+    for row in fetch(connection, query.order_by(InvitationRow.due_at)):
+        found.setdefault(row.session_id, []).append(row)
+    return dict(found)
+
+
+def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, Any]:
+    """When the row goes on, why not now, and the account and channels that it needs for that."""
+    facts: dict[str, Any] = {"due_at": row.due_at, "reason": row.reason, "detail": row.detail}
+    if row.state is JobState.WAITING:
+        senders = invitation_channels(row.channel) if row.ended_for == Reason.WAITS_FOR_SENDER else ()
+        return facts | {"waits_for": (row.served_at, *senders)}
+    if row.state is JobState.ISSUED and messages:
+        first = messages[0]
+        facts |= {"due_at": first.due_at, "waits_for": tuple(message.channel for message in messages)}
+        return facts | ({"reason": first.reason, "detail": first.detail} if first.reason else {})
+    return facts
 
 
 def _without_message(row: sa.Row[Any]) -> str:

@@ -120,9 +120,10 @@ def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decid
 def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any]:
     """The attempt whose outcome stays unknown: none once a person repeats the call.
 
-    But for a row that no key could decrypt, the person decided only that a key is back.
+    But for a row that no key could decrypt, or that could not be worked, the person decided only that this is mended.
     """
-    return sa.case((row.reason == Reason.CANNOT_DECRYPT, row.unknown_attempt), else_=sa.null())
+    unread = row.reason.in_((Reason.CANNOT_DECRYPT, Reason.CANNOT_WORK))
+    return sa.case((unread, row.unknown_attempt), else_=sa.null())
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:

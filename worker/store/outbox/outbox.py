@@ -108,7 +108,7 @@ def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now:
         return
     found = [
         _job(row, row.job_id)
-        | {"session": row.reference, "channel": row.channel, "kind": row.kind}
+        | {"session": row.reference, "channel": row.channel, "kind": "new_link" if row.new_link else row.kind}
         | {"sent_at": moment(row.sent_at or now), "state": "sent"}
         for row in fetch(connection, _INVITATIONS, {"ids": bulk.keys(ids)})
     ]
@@ -155,7 +155,13 @@ _SESSIONS = (
 )
 _INVITATIONS = (
     sa.select(
-        InvitationRow.job_id, InvitationRow.channel, InvitationRow.kind, InvitationRow.sent_at, *_WHERE, *_OF_SESSION
+        InvitationRow.job_id,
+        InvitationRow.channel,
+        InvitationRow.kind,
+        InvitationRow.new_link,
+        InvitationRow.sent_at,
+        *_WHERE,
+        *_OF_SESSION,
     )
     .join(Job, Job.id == InvitationRow.job_id)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)

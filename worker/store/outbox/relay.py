@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, naming_temporary_failures
+from worker.store.base.database import Database, fetch, naming_outages
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
 
@@ -73,7 +73,7 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
     if database.is_sqlite:
         yield database.write
         return
-    with naming_temporary_failures(), database.engine.connect() as connection:
+    with naming_outages(), database.engine.connect() as connection:
         mark = str(uuid4())
 
         @contextmanager
@@ -104,7 +104,7 @@ def keeps_its_session(database: Database) -> bool:
     if database.is_sqlite:
         return True
     mark = str(uuid4())
-    with naming_temporary_failures(), database.engine.connect() as connection:
+    with naming_outages(), database.engine.connect() as connection:
         try:
             connection.execute(_MARK, {"mark": mark})
             connection.commit()

@@ -6,13 +6,14 @@ each customer and purpose, and one invitation for each session, channel and kind
 
 from worker.store.tables.accounts import Budget, Permit, ReissueCount
 from worker.store.tables.base import Base
-from worker.store.tables.customers import CustomerRow, Finished, Suppression
+from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, Webhook
 from worker.store.tables.lists import Batch, BounceCount, SkippedLine
-from worker.store.tables.operating import Audit
+from worker.store.tables.operating import Audit, ProcessRow, Timer
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = [
+    "AddressPlace",
     "Attempt",
     "Audit",
     "Base",
@@ -26,9 +27,11 @@ __all__ = [
     "Job",
     "Outbox",
     "Permit",
+    "ProcessRow",
     "ReissueCount",
     "SessionRow",
     "SkippedLine",
     "Suppression",
+    "Timer",
     "Webhook",
 ]

@@ -24,10 +24,16 @@ class Budget(Base):
     )
     stopped_at: Mapped[datetime | None]
     stop_reason: Mapped[str] = mapped_column(sa.String(400))
+    asks_again_at: Mapped[datetime | None] = mapped_column(
+        doc="When one call finds out whether the stop is over (refused credentials); NULL: a person must act."
+    )
     credits_used: Mapped[int] = mapped_column(doc="Calls that cost a credit, or may have cost one.")
     failures: Mapped[int] = mapped_column(doc="Failed calls in a row, over all rows.")
     opened_at: Mapped[datetime | None] = mapped_column(
         doc="When the breaker opened, after too many failures in a row; NULL: the breaker is closed."
+    )
+    unproven: Mapped[bool] = mapped_column(
+        doc="The sender did not answer, or was not tried since a start: no session is opened for its messages."
     )
     pace_rate: Mapped[float | None] = mapped_column(
         sa.Double, doc="Calls per second that the provider was found to allow; NULL: as configured."
@@ -44,6 +50,9 @@ class Budget(Base):
     pace_trial_share: Mapped[float] = mapped_column(sa.Double)
     pace_habit: Mapped[float] = mapped_column(sa.Double)
     pace_habit_at: Mapped[datetime | None]
+    measured_calls: Mapped[float] = mapped_column(sa.Double, doc="Calls that ended while rows waited, for forecasts.")
+    measured_seconds: Mapped[float] = mapped_column(sa.Double, doc="The busy time of these calls; it fades.")
+    measured_until: Mapped[datetime | None]
 
 
 class Permit(Base):

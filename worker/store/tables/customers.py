@@ -1,5 +1,6 @@
-"""Customers, customers who have finished, and suppressed addresses."""
+"""Customers, customers who have finished, and what is known of their addresses."""
 
+import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -42,6 +43,27 @@ class Finished(Base):
     result: Mapped[str] = mapped_column(sa.String(16))
     batch_id: Mapped[int] = mapped_column(BigId, doc="The purged job's batch, for people.")
     row: Mapped[int]
+
+
+class AddressPlace(Base):
+    """The right to send one message to an address; an address has as many as `messages_per_address` allows.
+
+    It is taken for a job before its session is opened, and for a message before it leaves. Another takes it again when
+    it no longer counts (`domain.contact.address_cap`).
+    """
+
+    __tablename__ = "address_place"
+
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), primary_key=True, doc="A keyed hash of `suppression.text_of`: which address it is."
+    )
+    number: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
+    job_id: Mapped[int] = mapped_column(BigId)
+    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="NULL: the job's message is not written yet.")
+    taken_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(doc="Counts the takings: two transactions cannot take the same place.")
+
+    __table_args__ = (sa.Index("ix_address_place_taken", "taken_at"),)
 
 
 class Suppression(Base):

@@ -25,16 +25,19 @@ class Batch(Base):
     imported_at: Mapped[datetime | None] = mapped_column(
         doc="When the last line was imported; NULL: the import is not complete."
     )
-    paused_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None] = mapped_column(
+        doc="When the last row was paused. NULL while `pause_cause` is set: the sweep pauses the rest of the rows."
+    )
     cancelled_at: Mapped[datetime | None]
     purged_at: Mapped[datetime | None] = mapped_column(doc="When the purge of its rows began; the totals stay.")
     totals: Mapped[dict[str, Any] | None] = mapped_column(
         sa.JSON(none_as_null=True), doc="The counts of its rows from before the purge."
     )
+    pause_cause: Mapped[str] = mapped_column(
+        sa.String(16), server_default="", doc="A PauseCause; empty: the batch is not paused."
+    )
     pause_reason: Mapped[str] = mapped_column(
-        sa.String(400),
-        server_default="",
-        doc="Why the batch paused itself; empty: it did not, or it was resumed since.",
+        sa.String(400), server_default="", doc="Who paused it and when, or why it paused itself; empty: not paused."
     )
     resumed_at: Mapped[datetime | None] = mapped_column(doc="When it was last resumed: bounces count from then on.")
     last_row: Mapped[int | None] = mapped_column(

@@ -1,4 +1,4 @@
-"""The audit log."""
+"""The audit log, the processes that run, and when the last sweep began."""
 
 from datetime import datetime
 
@@ -19,3 +19,31 @@ class Audit(Base):
     actor: Mapped[str] = mapped_column(sa.String(64))
     action: Mapped[str] = mapped_column(sa.String(40))
     subject: Mapped[str] = mapped_column(sa.String(200))
+
+
+class ProcessRow(Base):
+    """A process that runs on this database. It writes `seen_at` every few seconds, and removes the row at its end."""
+
+    __tablename__ = "process"
+
+    id: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="host:pid:random, as in `lease_owner`.")
+    kind: Mapped[str] = mapped_column(sa.String(16), doc="The command: run, up, worker, web or bus.")
+    host: Mapped[str] = mapped_column(sa.String(64))
+    pid: Mapped[int]
+    release: Mapped[str] = mapped_column(sa.String(32))
+    batch_id: Mapped[int | None] = mapped_column(BigId, doc="The one batch that it works; NULL: all.")
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class Timer(Base):
+    """When something that workers share last happened."""
+
+    __tablename__ = "timer"
+
+    name: Mapped[str] = mapped_column(
+        sa.String(16),
+        primary_key=True,
+        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came.",
+    )
+    at: Mapped[datetime]

@@ -59,6 +59,10 @@ class Job(Base):
         doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
         " called again. A held or ended job keeps the value while the outcome is unknown."
     )
+    asks: Mapped[bool] = mapped_column(
+        server_default=sa.false(),
+        doc="A waiting job is due for a look-up of its session, not for a new one: its customer may have finished.",
+    )
     fallback_accounts: Mapped[str] = mapped_column(
         sa.String(400),
         doc="Other accounts that could serve the job, in order of preference, separated by commas. After a takeover the"
@@ -81,13 +85,15 @@ class Job(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
-        partial("ix_job_due", "account", "priority", "due_at", "id", where=_CLAIMABLE),
+        # With `batch_id`, `run` skips the due rows of other batches without reading them.
+        partial("ix_job_due", "account", "priority", "due_at", "id", "batch_id", where=_CLAIMABLE),
         # While an account cannot work, the sweep repeatedly looks for jobs that a fallback account could serve. With a
         # million waiting jobs, those without a fallback account must cost nothing.
         partial(
             "ix_job_backed", "account", "priority", "due_at", "id", where=f"{_CLAIMABLE} AND fallback_accounts <> ''"
         ),
-        partial("ix_job_lease", "lease_until", where="state = 'working'"),
+        # Ended jobs too: a verdict may end a job during its call, and the sweep must close its attempt.
+        partial("ix_job_lease", "lease_until", where="lease_until IS NOT NULL"),
         partial(
             "uq_job_leads",
             "customer_id",
@@ -119,7 +125,8 @@ class Attempt(Base):
         doc="When an unknown outcome may be reconciled with the other side; NULL: it cannot be reconciled."
     )
     reconciles: Mapped[uuid.UUID | None] = mapped_column(
-        doc="The attempt that this attempt reconciles, by a look-up; NULL: an ordinary call."
+        doc="The attempt that this attempt reconciles, by a look-up; its own id: a look-up of the job's session; NULL:"
+        " an ordinary call."
     )
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
@@ -172,6 +179,9 @@ class SessionRow(Base):
         doc="When to check whether it ended unused. NULL: it is over, or no channel could carry a new link, or it waits"
         " for a result or for a person."
     )
+    asked_at: Mapped[datetime | None] = mapped_column(
+        doc="When the provider's list was last asked about it, before it was replaced or its job lapsed."
+    )
     # The last update of the provider and its weight (`session_updates.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
     update_rank: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
@@ -221,11 +231,14 @@ class InvitationRow(Base):
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As in `job`: the hand-over to reconcile.")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    new_link: Mapped[bool] = mapped_column(
+        server_default=sa.false(), doc="Whether it left with the words of a new link: the customer had an earlier one."
+    )
     delivery_at: Mapped[datetime | None] = mapped_column(doc="When the sender reported it delivered or returned.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),
-        partial("ix_invitation_due", "channel", "priority", "due_at", "id", where="state = 'waiting'"),
+        partial("ix_invitation_due", "channel", "priority", "due_at", "id", "batch_id", where="state = 'waiting'"),
         partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
         # Callbacks name a text by the sender's id, and an email by its Message-ID, which is the row's own id.
         partial("ix_invitation_reference", "reference", where="channel = 'sms' AND reference <> ''"),

@@ -17,7 +17,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.model.wakeups import WakeUp
-from worker.domain.verification.session_chain import Chain, JobNow, Link
+from worker.domain.verification.session_chain import Again, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -37,11 +37,11 @@ OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 class ProviderUpdates:
     """Applies providers' session updates."""
 
-    def __init__(self, keyring: Keyring, peers: Mapping[str, frozenset[str]], *, most_reissues: int) -> None:
+    def __init__(self, keyring: Keyring, peers: Mapping[str, frozenset[str]], *, again: Again) -> None:
         """`peers`: for each account, all accounts whose webhooks come to the same address, itself included."""
         self._keyring = keyring
         self._peers = peers
-        self._most_reissues = most_reissues
+        self._again = again
 
     def __call__(
         self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[WakeUp], now: datetime
@@ -64,9 +64,7 @@ class ProviderUpdates:
             if chain.contradicts(row.id, update, received_at=one.received_at):
                 results[one.id] = _contradicted(update, chain.links[row.id].known, row.id)
                 continue
-            changed = chain.apply(
-                row.id, update, most_reissues=self._most_reissues, received_at=one.received_at, now=now
-            )
+            changed = chain.apply(row.id, update, again=self._again, received_at=one.received_at, now=now)
             results[one.id] = _result(update, row.id, changed=changed)
         _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
         return results
@@ -289,7 +287,9 @@ _MOVE_JOBS = bulk.Change(
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
         "due_at": sa.bindparam("new_due_at"),
-        "lease_until": None,
+        # A call may be in flight: if its worker dies, the sweep finds its attempt by the lease.
+        "lease_until": sa.case((Job.state == JobState.WORKING, Job.lease_until), else_=None),
+        "asks": False,
         "attempts": Job.attempts * sa.bindparam("kept_attempts"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "changed_at": sa.bindparam("at"),

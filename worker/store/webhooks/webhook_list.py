@@ -49,6 +49,12 @@ class WebhookList:
             found = {row.state: row.rows for row in fetch(connection, query)}
         return {state: found.get(state.value, 0) for state in LISTED}
 
+    def waiting(self) -> int:
+        """How many webhooks are not processed yet; among them those whose session is not known yet."""
+        query = sa.select(sa.func.count()).where(Webhook.due_at.is_not(None))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
     def newest(self, states: Sequence[WebhookState], *, most: int) -> list[Listed]:
         """The newest webhooks in these states, at most `most`."""
         query = (

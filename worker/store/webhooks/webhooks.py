@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.backoff import Backoff
 from worker.domain.model.wakeups import WakeUp
+from worker.domain.verification.session_updates import SessionUpdate
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -127,6 +128,19 @@ class Webhooks:
                 ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
                 kept = set(connection.execute(statement, ordered).scalars())
         return Kept([row["id"] in kept for row in rows])
+
+    def keep_news(self, account: str, updates: Sequence[SessionUpdate], now: datetime) -> None:
+        """Store what a provider's list says about sessions. It is applied as webhooks are, the same news once."""
+        kept = [
+            Arrived(
+                f"{ACCOUNT}{account}",
+                self._keyring.digests(f"{update.event} {account} {update.match} {update.state} {update.result}"),
+                update.event,
+                update.as_json(),
+            )
+            for update in updates
+        ]
+        self.keep(kept, now=now)
 
     def _row(self, one: Arrived, *, now: datetime) -> dict[str, Any]:
         id_ = new_id(now)

@@ -1,0 +1,149 @@
+"""Which secrets each command needs: a command of a person who reads needs none of the providers' or senders'."""
+
+import click
+import pytest
+
+from tests.desk.desk import Desk, customers
+from worker.cli.registry import main_group
+
+# In a configuration where every secret is a variable: those that a command asks for.
+STORED = {"KEY"}
+WAKING = STORED | {"BROKER"}
+SENDING = {"SMTP", "TWILIO"}
+EVERYTHING = WAKING | SENDING | {"BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER"}
+NEEDS = {
+    "account list": STORED,
+    "account resume kyc": WAKING,
+    "archive 1 --out batch.jsonl": STORED,
+    "beat": EVERYTHING,
+    "bus": WAKING | {"BUS"},
+    "bus dead list": {"BUS", "BROKER"},
+    "bus dead requeue --all": {"BUS", "BROKER"},
+    "bus dead show X": {"BUS", "BROKER"},
+    "cancel 1": STORED,
+    "check customers.csv": set(),
+    "customer show C-0001": STORED,
+    "db upgrade": set(),
+    "import customers.csv": STORED | {"BUS"},
+    "outbox list": STORED,
+    "outbox retry bus": STORED,
+    "pause 1": STORED,
+    "report 1": STORED,
+    "resolve 1 --abandon": WAKING,
+    "resume 1": WAKING,
+    "retry 1": WAKING,
+    "run customers.csv": EVERYTHING,
+    "status": STORED,
+    "suppress --list": STORED,
+    "template export": set(),
+    "template preview": set(),
+    "up": EVERYTHING,
+    "web": EVERYTHING - {"SMTP"},
+    "webhook list": STORED,
+    "webhook retry": STORED,
+    "worker": EVERYTHING,
+}
+WITHOUT_SECRETS = {"completion", "init", "keys new", "sandbox"}
+VARIABLES = """
+[database]
+url = "sqlite:///onboarding.db"
+[encryption]
+keys = [{ env = "KEY" }]
+[broker]
+url = { env = "BROKER" }
+[bus]
+url = { env = "BUS" }
+[accounts.kyc]
+provider = "idenfy-kyc"
+api_key = { env = "IDENFY" }
+api_secret = { env = "IDENFY_SECRET" }
+webhook_keys = [{ env = "WEBHOOK" }]
+[[routes]]
+accounts = ["kyc"]
+[email]
+url = { env = "SMTP" }
+from = "verify@example.com"
+[sms]
+account = "AC1"
+token = { env = "TWILIO" }
+from = "+15005550006"
+[web]
+event_keys = [{ env = "EVENTS" }]
+[subscribers.crm]
+url = "https://crm.example.com"
+keys = [{ env = "SUBSCRIBER" }]
+"""
+
+
+def paths_of(group: click.Group) -> set[str]:
+    """The commands that do something, by the words that are typed."""
+    context = click.Context(group)
+    found = set()
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found |= {f"{name} {below}" for below in paths_of(command)}
+            found |= {name} if command.invoke_without_command else set()
+        else:
+            found.add(name)
+    return found
+
+
+@pytest.fixture
+def bare_of_secrets(bare: Desk) -> Desk:
+    bare.write("onboarding.toml", VARIABLES)
+    bare.list_of(customers(2))
+    return bare
+
+
+def test_each_command_is_in_the_table_of_needs():
+    known = WITHOUT_SECRETS | {path for path in paths_of(main_group) if any(_is(path, typed) for typed in NEEDS)}
+
+    assert paths_of(main_group) == known
+
+
+def _is(path: str, typed: str) -> bool:
+    words = typed.split()
+    return words[: len(path.split())] == path.split()
+
+
+@pytest.mark.parametrize("typed", NEEDS)
+def test_a_command_asks_for_the_secrets_that_it_uses_and_for_no_other(bare_of_secrets: Desk, typed: str):
+    ended = bare_of_secrets.onboard(*typed.split())
+
+    asked = {line.split("variable ")[1].split()[0] for line in ended.lines if "is not set" in line}
+    assert asked == NEEDS[typed]
+    assert ended.code == (2 if NEEDS[typed] else 0)
+
+
+def test_who_reads_what_is_stored_needs_only_the_key(desk: Desk):
+    desk.onboard("run", desk.list_of(customers(2)))
+    for file in (desk.path / "secrets").iterdir():
+        file.unlink()
+    desk.change('url = "smtp://', 'url = { env = "SMTP" }  # "smtp://')
+
+    for typed in (
+        "status",
+        "status 1",
+        "report 1",
+        "customer show C-0001",
+        "account list",
+        "webhook list",
+        "outbox list",
+    ):
+        ended = desk.onboard(*typed.split())
+        assert ended.code == 0, f"{typed}: {ended.err}"
+    refused = desk.onboard("run", "customers.csv")
+
+    assert refused.code == 2
+    assert "accounts.kyc.api_key: no file secrets/idenfy_key" in refused.err
+
+
+def test_a_list_is_checked_without_a_key_a_database_or_a_folder_to_write_to(bare_of_secrets: Desk):
+    before = sorted(bare_of_secrets.path.iterdir())
+
+    ended = bare_of_secrets.onboard("check", "customers.csv", "--json")
+
+    assert ended.facts["rows"]["accepted"] == 2
+    assert sorted(bare_of_secrets.path.iterdir()) == before

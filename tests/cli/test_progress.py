@@ -1,0 +1,59 @@
+"""What `run` shows while it works."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from worker.cli.commands.up import since_the_invitation
+from worker.cli.progress import Pace, _Display
+from worker.domain.model.states import JobState
+from worker.store.operators.counts import AccountFacts, BatchCounts
+
+
+@pytest.mark.parametrize(
+    ("seen", "left", "words"),
+    [
+        ([(0, 0)], 400, ""),
+        ([(0, 0), (10, 0)], 400, ""),
+        ([(0, 0), (10, 240)], 400, "24/s, 17 s left"),
+        ([(0, 100), (10, 110)], 400, "1/s, 7 min left"),
+        ([(0, 0), (30, 3)], 400, "6/min, 67 min left"),
+        ([(0, 0), (30, 3)], 4000, "6/min, 12 h left"),
+        ([(0, 0), (10, 400)], 0, ""),
+        # A pause that is over for a while does not count any more.
+        ([(0, 0), (600, 0), (610, 10), (630, 30), (641, 41)], 59, "1/s, 59 s left"),
+    ],
+)
+def test_the_pace_of_the_last_seconds_says_how_long_the_rest_takes(seen, left: int, words: str):
+    pace = Pace()
+    for now, out in seen:
+        pace.see(out, now)
+
+    assert pace.words(left) == words
+
+
+def test_a_display_draws_no_bar_before_its_total_is_known_and_labels_the_time():
+    screen = io.StringIO()
+    with Progress(console=Console(file=screen, force_terminal=True, width=100), auto_refresh=False) as bars:
+        display = _Display(bars)
+        before = len(bars.tasks)
+        display.show(BatchCounts(jobs={JobState.WAITING: 3, JobState.INVITED: 1}), "waits until 12:00:00 UTC")
+
+    assert before == 0
+    assert [(task.description, task.completed, task.total) for task in bars.tasks] == [
+        ("sessions", 0, 4),
+        ("sent", 1, 4),
+    ]
+    assert bars.tasks[1].fields["note"] == "waits until 12:00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("issued", "results", "words"),
+    [(3, {}, ""), (4, {"approved": 2, "denied": 1}, "1 new link, 2 approved, 1 denied"), (5, {}, "2 new links")],
+)
+def test_new_links_and_results_are_progress_that_up_reports(issued: int, results: dict[str, int], words: str):
+    counts = BatchCounts(sessions=3, accounts={"kyc": AccountFacts(issued=issued)}, results=results)
+
+    assert since_the_invitation(counts) == words

@@ -1,0 +1,118 @@
+"""`status` answers: is it running, is it stuck, must I do something? `--check` answers a monitoring system."""
+
+import contextlib
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.desk.desk import Desk, Played, customers
+
+
+def checked(desk: Desk) -> tuple[int, str]:
+    ended = desk.onboard("status", "--check")
+    assert ended.out.count("\n") == 1
+    return ended.code, ended.out
+
+
+def needs(desk: Desk) -> list[tuple[str, str]]:
+    facts = desk.onboard("status", "--json").facts
+    return [(one["what"], one["command"]) for one in facts["needs_a_person"]]
+
+
+def change(desk: Desk, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
+        database.execute(statement, values)
+
+
+def running(desk: Desk, kind: str) -> None:
+    """As if a process of this kind ran."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"  # noqa: TID251 -- the command goes by the machine's clock
+    change(desk, "INSERT INTO process VALUES (?, ?, 'box', 7, '0.1.0', NULL, ?, ?)", kind, kind, now, now)
+
+
+def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk):
+    assert checked(desk) == (0, "OK: 0 processes at work, nothing needs a person\n")
+    imported = desk.onboard("import", desk.list_of(customers(3)), "--json").facts
+    nobody = "no process is working: `onboard up`"
+    assert imported["forecast"] == {"finishes_at": None, "limited_by": nobody, "assumed": False}
+    shown = desk.onboard("status").out
+    assert shown.startswith("no process is working: `onboard up`\n")
+    assert desk.onboard("status", "1").out.startswith("no process is working: `onboard up`\n")
+    assert checked(desk) == (
+        2,
+        "CRITICAL: no process is working, and work is due for kyc; `onboard up`\n",
+    )
+    assert needs(desk) == [("process", "onboard up")]
+
+
+def test_a_running_process_is_named_and_the_batch_has_a_forecast(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, "up")
+    shown = desk.onboard("status").out
+    assert shown.startswith("working: up, process 7 on box, since 20")
+    facts = desk.onboard("status", "1", "--json").facts
+    assert facts["forecast"]["finishes_at"]
+    (process,) = facts["processes"]
+    assert list(process) == ["kind", "host", "pid", "release", "batch", "since", "seen"]
+    assert checked(desk) == (0, "OK: 1 process at work, nothing needs a person\n")
+
+
+def test_a_killed_process_no_longer_counts(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, "up")
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)  # noqa: TID251 -- as above
+    change(desk, "UPDATE process SET seen_at = ?", f"{long_ago:%Y-%m-%d %H:%M:%S.%f}")
+    assert desk.onboard("status").out.startswith("no process is working: `onboard up`\n")
+
+
+def test_workers_without_a_scheduler_are_told(desk: Desk):
+    desk.onboard("status")
+    running(desk, "worker")
+    assert "no scheduler wakes the workers" in desk.onboard("status").out
+    assert checked(desk)[0] == 1
+    assert needs(desk) == [("beat", "onboard beat")]
+
+
+@pytest.mark.parametrize("why", ["credentials", "credits", "sender", "held"])
+def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, why: str):
+    match why:
+        case "credentials":
+            desk.secret("idenfy_secret", "mistyped")
+        case "credits":
+            desk.change("[accounts.au]", "credits = 2\n[accounts.au]")
+    desk.onboard("run", desk.list_of(customers(4)))
+    if why == "sender":
+        change(desk, "UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '535' WHERE name = 'sender/email'")
+    if why == "held":
+        change(desk, "UPDATE job SET state = 'held' WHERE row < 4")
+    told, shown, by_name = needs(desk), desk.onboard("status").out, desk.onboard("status", "--json").facts["accounts"]
+    match why:
+        case "held":
+            assert ("batch", "onboard report 1") in told
+            assert "batch 1 (customers.csv): 2 rows wait: held until a person decides" in shown
+        case "sender":
+            assert ("sender", "onboard account resume email") in told
+            assert "needs a person: email: stopped: 535; `onboard account resume email`" in shown
+            assert by_name["email"]["stopped"] == "535"
+        case _:
+            assert ("account", "onboard account resume kyc") in told
+            assert "needs a person: kyc" in shown
+            assert by_name["kyc"]["stopped"]
+    running(desk, "up")
+    assert checked(desk)[0] == 1
+
+
+def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    change(
+        desk,
+        "UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000', pause_reason = '5 calls failed' "
+        "WHERE name = 'kyc'",
+    )
+    assert "kyc is paused until 2999-01-01T00:00:00Z: 5 calls failed" in desk.onboard("status").out
+
+
+def test_check_is_about_everything(desk: Desk):
+    assert desk.onboard("status", "1", "--check").code == 2
+    assert desk.onboard("status", "--check", "--json").facts == {"level": "OK", "processes": [], "needs_a_person": []}

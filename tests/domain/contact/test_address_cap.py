@@ -1,0 +1,108 @@
+"""Places of an address: never more messages than the cap within a period, and a place for each that may leave."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
+from worker.domain.model.states import InvitationState, JobState
+
+NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+CAP = AddressCap(3, 7 * DAY)
+MESSAGES = [UUID(int=number) for number in range(9)]
+
+
+def place(number, *, days_ago=1.0, job_id=0, invitation_id=None, job=JobState.WORKING, invitation=None):
+    return Place(number, job_id, invitation_id, NOW - days_ago * DAY, job, invitation)
+
+
+def jobs(*ids):
+    return [Wish(id_) for id_ in ids]
+
+
+def test_sixty_customers_get_three_places_and_the_rest_a_time_each_when_one_is_free():
+    found = give_places(CAP, [], jobs(*range(60)), now=NOW)
+    assert found[:3] == [0, 1, 2]
+    assert found[3:] == [NOW + 7 * DAY * round_ for round_ in range(1, 20) for _ in range(3)]
+
+
+def test_who_waits_comes_back_when_the_oldest_message_no_longer_counts():
+    places = [place(0, days_ago=1), place(1, days_ago=6), place(2, days_ago=3)]
+    assert give_places(CAP, places, jobs(7, 8, 9, 10), now=NOW) == [
+        NOW + DAY,
+        NOW + 4 * DAY,
+        NOW + 6 * DAY,
+        NOW + 8 * DAY,
+    ]
+
+
+def test_a_place_is_free_a_period_after_it_was_taken():
+    places = [place(0, days_ago=7), place(1), place(2)]
+    assert give_places(CAP, places, jobs(7), now=NOW) == [0]
+    assert give_places(CAP, places, jobs(7), now=NOW - timedelta(microseconds=1)) == [NOW]
+
+
+def test_a_job_that_is_claimed_again_keeps_its_place_and_so_does_its_message():
+    places = [place(0), place(1, job_id=7), place(2)]
+    assert give_places(CAP, places, jobs(7), now=NOW) == [1]
+    assert give_places(CAP, places, [Wish(7, MESSAGES[1])], now=NOW) == [1]
+
+
+def test_the_next_message_of_a_job_needs_another_place():
+    sent = place(0, job_id=7, invitation_id=MESSAGES[1], invitation=InvitationState.SENT)
+    assert give_places(CAP, [sent], [Wish(7, MESSAGES[2])], now=NOW) == [1]
+    assert give_places(CAP, [sent], [Wish(7, MESSAGES[1])], now=NOW) == [0]  # tried again
+    assert give_places(CAP, [sent], jobs(7), now=NOW) == [1]  # its next session
+
+
+@pytest.mark.parametrize(
+    ("taken", "free"),
+    [
+        (place(0, job=JobState.FAILED), True),
+        (place(0, job=JobState.CANCELLED), True),
+        (place(0, job=JobState.HELD), False),
+        (place(0, job=JobState.WAITING), False),
+        (place(0, job=None), False),
+        (place(0, job=JobState.FAILED, invitation_id=MESSAGES[0], invitation=InvitationState.SENT), False),
+        (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.WAITING), False),
+        (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.HELD), False),
+        (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.BOUNCED), False),
+        (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.FAILED), True),
+        (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.SUPERSEDED), True),
+        (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.SUPPRESSED), True),
+        (place(0, invitation_id=MESSAGES[0], invitation=None), False),
+    ],
+)
+def test_a_place_whose_message_never_leaves_is_free_at_once(taken, free):
+    (given_,) = give_places(AddressCap(1, 7 * DAY), [taken], jobs(7), now=NOW)
+    assert given_ == (0 if free else NOW + 6 * DAY)
+
+
+def test_a_cap_that_was_lowered_gives_no_place_until_few_enough_count():
+    places = [place(number, days_ago=number) for number in range(5)]
+    assert give_places(AddressCap(2, 7 * DAY), places, jobs(7, 8), now=NOW) == [NOW + 6 * DAY, NOW + 7 * DAY]
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 12), st.booleans()), max_size=60),
+)
+def test_no_order_of_wishes_ever_gets_more_than_the_cap_within_a_period(most, steps):
+    cap = AddressCap(most, 5 * DAY)
+    now, places, sent = NOW, {}, []
+    for hours, job_id, leaves in steps:
+        now += timedelta(hours=hours * 3)
+        wish = Wish(job_id, UUID(int=len(sent)) if leaves else None)
+        (got,) = give_places(cap, list(places.values()), [wish], now=now)
+        if isinstance(got, datetime):
+            assert now < got <= now + cap.period
+            continue
+        state = InvitationState.SENT if leaves else None
+        places[got] = Place(got, job_id, wish.invitation_id, now, JobState.WORKING, state)
+        if leaves:
+            sent.append(now)
+        assert sum(at > now - cap.period for at in sent) <= most

@@ -1,0 +1,108 @@
+"""When a batch ends: by its limits and the measured pace, and only roughly where neither is known."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.forecast import Load, forecast
+from worker.domain.limits.measured_pace import FRESH, MeasuredPace
+from worker.domain.limits.rate_adaptation import Pace
+from worker.domain.limits.rate_limits import Limit
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+rows = st.integers(1, 10**6)
+rates = st.integers(1, 1000)
+
+
+def load(name="kyc", left=600, *, limit=None, measured=None, since=SECOND, **state):
+    """`measured`: calls per second, until `since` ago."""
+    pace = MeasuredPace() if measured is None else MeasuredPace(measured * 60.0, 60.0, NOW - since)
+    limits = () if limit is None else (Limit(limit, SECOND),)
+    return Load(name, left, BudgetRule(name, limits, 50 if name == "kyc" else 4), BudgetState(measured=pace, **state))
+
+
+def takes(*loads):
+    return (forecast(loads, now=NOW).finishes_at - NOW).total_seconds()
+
+
+@given(rows, rates, rates)
+def test_the_slower_of_two_limits_decides_whatever_would_be_assumed(left, account, sender):
+    both = forecast([load(left=left, limit=account), load("email", left, limit=sender)], now=NOW)
+    assert (both.finishes_at - NOW).total_seconds() == pytest.approx(left / min(account, sender), rel=0.01)
+    assert both.limited_by.startswith("kyc" if account <= sender else "email")
+    one = forecast([load(left=left, limit=account), load("email", left)], now=NOW)
+    assert (one.finishes_at - NOW).total_seconds() == pytest.approx(left / account, rel=0.01)
+    assert (one.limited_by, one.assumed) == (f"kyc: its limit of {account}/second", False)
+
+
+@given(rows, rates, rates)
+def test_a_measured_pace_outranks_a_faster_limit_and_never_makes_it_faster(left, limit, measured):
+    found = takes(load(left=left, limit=limit, measured=measured))
+    assert found == pytest.approx(left / min(limit, measured), rel=0.01)
+    old = takes(load(left=left, limit=limit, measured=measured, since=FRESH + SECOND))
+    assert old == pytest.approx(left / limit, rel=0.01)
+
+
+@given(rows, rates, st.sampled_from([SECOND, timedelta(days=9)]))
+def test_without_a_limit_the_last_measured_pace_counts_however_old(left, measured, since):
+    found = forecast([load(left=left, measured=measured, since=since)], now=NOW)
+    assert (found.finishes_at - NOW).total_seconds() == pytest.approx(left / measured, rel=0.01)
+    assert not found.assumed
+
+
+@given(rows, rows)
+def test_where_nothing_is_known_the_time_is_rough(calls, messages):
+    found = forecast([load(left=calls), load("email", messages)], now=NOW)
+    assert found.assumed
+    assert "roughly" in found.limited_by
+
+
+def test_a_known_pace_of_few_rows_does_not_hide_an_assumption_about_many():
+    loads = [load(left=10, limit=20), replace(load("other", 20_000), name="other")]
+    found = forecast(loads, now=NOW)
+    assert (found.assumed, found.limited_by.startswith("other")) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (load(limit=20), "kyc: its limit of 20/second"),
+        (load(limit=20, measured=19), "kyc: its limit of 20/second"),
+        (load(limit=20, measured=5), "kyc: the pace of its last minutes, 5/second"),
+        (load(limit=20, pace=Pace(rate=10.0)), "kyc: the limit of 10/second that was found"),
+        (load(measured=123.456), "kyc: the pace of its last minutes, 123/second"),
+        (load(limit=20, blocked_until=NOW + SECOND, pause_reason="HTTP 429"), "kyc is paused: HTTP 429"),
+    ],
+)
+def test_what_limits_the_pace_is_named(one, words):
+    assert forecast([one], now=NOW).limited_by == words
+
+
+def test_a_pause_counts_where_the_pace_is_only_assumed():
+    paused = load("email", 600, blocked_until=NOW + 300 * SECOND, pause_reason="refused")
+    found = forecast([load(limit=20), paused], now=NOW)
+    assert (found.finishes_at >= NOW + 300 * SECOND, found.limited_by) == (True, "email is paused: refused")
+
+
+def test_a_pause_and_reserved_slots_come_first():
+    assert takes(load(limit=20, blocked_until=NOW + 9 * SECOND)) == pytest.approx(39)
+    assert takes(load(limit=20, next_at=NOW + 2 * SECOND)) == pytest.approx(32)
+    assert takes(load(limit=20, next_at=NOW - 2 * SECOND)) == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [load(stopped_at=NOW, stop_reason="HTTP 401"), replace(load(), rule=BudgetRule("kyc", credits=599))],
+)
+def test_what_cannot_finish_says_so_and_has_no_time(one):
+    found = forecast([load("email", 600, limit=1), one], now=NOW)
+    assert (found.finishes_at, found.stuck) == (None, True)
+
+
+def test_nothing_left_is_no_forecast():
+    assert forecast([load(left=0, stopped_at=NOW)], now=NOW).limited_by is None

@@ -1,0 +1,92 @@
+"""The measured pace of a budget: what all its workers made in busy time, whatever their number and rhythm."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.limits.measured_pace import WINDOW, MeasuredPace, Stretch, with_stretch
+from worker.engine.dispatch.throughput import BusyStretch
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+NOTHING = MeasuredPace()
+
+
+def per_second(pace):
+    return 1 / pace.interval.total_seconds()
+
+
+def worked(rate, seconds, *, workers=1, pace=NOTHING, begins=NOW):
+    """`workers` report in turn, each about once a second, what they made of `rate` calls a second."""
+    for tick in range(seconds * workers):
+        at = begins + (tick + 1) * SECOND / workers + SECOND
+        pace = with_stretch(pace, Stretch(round(rate / workers), SECOND), now=at)
+    return pace
+
+
+@given(st.integers(20, 5000), st.integers(20, 200), st.integers(1, 8))
+def test_it_is_the_pace_of_all_workers_together(rate, seconds, workers):
+    assert per_second(worked(rate, seconds, workers=workers)) == pytest.approx(rate, rel=0.25)
+
+
+@given(st.integers(20, 1000), st.integers(20, 1000))
+def test_a_new_pace_replaces_the_old_one_within_minutes(before, after):
+    pace = worked(before, 400)
+    pace = worked(after, 400, pace=pace, begins=pace.until)
+    assert per_second(pace) == pytest.approx(after, rel=0.25)
+    assert pace.seconds <= WINDOW.total_seconds() + 1e-6
+
+
+@given(st.integers(4, 3600).map(lambda n: n * SECOND))
+def test_idle_time_does_not_count(rest):
+    pace = worked(50, 30)
+    again = worked(50, 30, pace=pace, begins=pace.until + rest)
+    assert per_second(again) == pytest.approx(50, rel=0.1)
+
+
+@given(st.integers(1, 60), st.integers(10, 100))
+def test_a_sender_that_is_busy_now_and_then_is_not_measured(rate, every):
+    pace = NOTHING
+    for burst in range(100):
+        pace = with_stretch(pace, Stretch(rate, SECOND), now=NOW + burst * every * SECOND)
+    assert pace.interval is None
+
+
+def test_too_little_is_no_pace():
+    assert worked(50, 9).interval is None
+    assert worked(50, 11).interval is not None
+    assert worked(0, 30).interval is None
+    assert MeasuredPace().interval is None
+
+
+def test_a_clock_that_was_set_back_breaks_nothing():
+    pace = worked(50, 30)
+    pace = with_stretch(pace, Stretch(50, SECOND), now=NOW - timedelta(hours=1))
+    assert per_second(pace) == pytest.approx(50, rel=0.1)
+
+
+def flushed(stretch, *flushes):
+    """(seconds since the beginning, calls that ended since, whether rows wait)"""
+    found = []
+    for at, calls, waiting in flushes:
+        for _ in range(calls):
+            stretch.call_ended()
+        found.append(stretch.at_flush(NOW + at * SECOND, waiting=waiting, results=calls > 0))
+    return found
+
+
+def test_a_stretch_is_written_once_a_second_and_has_every_call_of_it():
+    busy = flushed(BusyStretch(NOW), *((tick / 4, 5, True) for tick in range(13)))
+    assert [one for one in busy if one] == [Stretch(20, SECOND)] * 3
+
+
+def test_a_stretch_in_which_no_row_waited_once_is_not_measured():
+    assert flushed(BusyStretch(NOW), (0, 9, True), (0.5, 9, False), (1.1, 9, True), (1.9, 9, True)) == [None] * 4
+    assert flushed(BusyStretch(NOW), *((tick, 9, False) for tick in range(5))) == [None] * 5
+
+
+def test_a_slow_call_is_a_long_stretch():
+    found = flushed(BusyStretch(NOW), (0, 0, True), (0.2, 0, True), (9, 1, True))
+    assert found[-1] == Stretch(1, 9 * SECOND)

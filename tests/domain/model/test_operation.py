@@ -1,0 +1,58 @@
+"""What needs a person, and how urgent it is."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from worker.domain.model.operation import (
+    BEAT_IS_MISSING_AFTER,
+    Level,
+    Running,
+    WaitingBatch,
+    attention,
+    is_worked,
+    level_of,
+)
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
+WORKER, WEB = replace(UP, kind="worker"), replace(UP, kind="web")
+ALONE = replace(UP, kind="run", batch_id=3)
+QUIET = {"due": (), "beat_at": NOW, "stopped": {}, "senders": ["email"], "batches": [], "now": NOW}
+PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard resume 1")
+
+
+@pytest.mark.parametrize(
+    ("processes", "state", "level", "command"),
+    [
+        ([], {}, Level.WELL, None),
+        ([UP], {"due": ["kyc"]}, Level.WELL, None),
+        ([], {"due": ["kyc"]}, Level.CRITICAL, "onboard up"),
+        ([WEB], {"due": ["kyc"]}, Level.CRITICAL, "onboard up"),  # it only receives
+        ([ALONE], {"due": ["kyc"]}, Level.WELL, None),
+        ([WORKER], {}, Level.WELL, None),
+        ([WORKER], {"beat_at": NOW - 2 * BEAT_IS_MISSING_AFTER}, Level.NEEDS_A_PERSON, "onboard beat"),
+        ([WORKER], {"beat_at": None}, Level.NEEDS_A_PERSON, "onboard beat"),
+        ([UP], {"beat_at": None}, Level.WELL, None),  # it needs no scheduler
+        ([UP], {"stopped": {"kyc, kyc-lt": "HTTP 401"}}, Level.NEEDS_A_PERSON, "onboard account resume kyc"),
+        ([UP], {"stopped": {"email": "535"}}, Level.NEEDS_A_PERSON, "onboard account resume email"),
+        ([UP], {"batches": [PAUSED]}, Level.NEEDS_A_PERSON, "onboard resume 1"),
+    ],
+)
+def test_what_needs_a_person_has_a_level_and_a_command(processes, state, level, command):
+    found = attention(processes, **QUIET | state)
+    assert level_of(found) is level
+    assert [one.command for one in found] == ([command] if command else [])
+
+
+def test_the_most_urgent_comes_first_and_decides_the_level():
+    found = attention([], **QUIET | {"due": ["kyc"], "stopped": {"email": "535"}, "batches": [PAUSED]})
+    assert [(one.what, one.level) for one in found] == [("process", 2), ("sender", 1), ("batch", 1)]
+    assert level_of(found) is Level.CRITICAL
+
+
+def test_a_run_of_one_batch_works_no_other_batch():
+    assert is_worked([ALONE], 3)
+    assert not is_worked([ALONE, WEB], 4)
+    assert is_worked([ALONE, WORKER], 4)

@@ -1,0 +1,126 @@
+"""Before a session is replaced, or its job lapses, the provider is asked once what became of it."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.simulated.world import FAILED, LIMITED, customer
+from worker.domain.model.states import JobState
+from worker.engine.dispatch.contract import Room
+from worker.providers.contract import HttpAnswer
+from worker.providers.fake import FakeHttp
+from worker.store.tables import Attempt, Budget, Job, SessionRow
+
+OVER = timedelta(days=7, minutes=16)
+
+
+@pytest.fixture
+async def invited(make_on_both):
+    """Makes a worker whose ten customers were invited, and whose look-ups are answered so: then with this status."""
+
+    async def make(status="EXPIRED", listings=(), **settings):
+        found = iter(listings)
+
+        def answer(request):
+            if request.method != "GET":
+                return world.session()
+            name = request.url.partition("customer_id=")[2].partition("&")[0]
+            references = [row.reference for row in world.rows(SessionRow, customer_id=name)]
+            return next(found, None) or FakeHttp.listing(*((reference, status) for reference in references))
+
+        world = make_on_both(answer, **settings)
+        world.provider.lists = True
+        world.add_many(10)
+        await world.work()
+        assert world.states() == {"invited": 10}
+        return world
+
+    return make
+
+
+async def let_end(world):
+    world.clock.advance(seconds=OVER.total_seconds())
+    for _ in range(4):
+        await world.work()
+        world.clock.advance(seconds=2)
+
+
+@pytest.mark.parametrize("most", [2, 0])
+async def test_customers_who_finished_and_whose_webhooks_were_lost_are_neither_asked_again_nor_lapsed(invited, most):
+    world = await invited("APPROVED")
+    world.parts.settings = world.parts.settings.model_copy(
+        update={"reissue": world.parts.settings.reissue.model_copy(update={"most": most})}
+    )
+    await let_end(world)
+    assert (len(world.asked), len(world.reconciled)) == (10, 10)
+    assert world.states() == {"completed": 10}
+    assert {row.result for row in world.rows(Job)} == {"approved"}
+
+
+async def test_a_customer_in_review_is_waited_for(invited):
+    world = await invited("REVIEWING")
+    await let_end(world)
+    assert world.states() == {"invited": 10}
+    await let_end(world)
+    assert (len(world.asked), len(world.reconciled)) == (10, 10)
+
+
+async def test_customers_who_did_not_finish_get_a_new_session_after_one_question_each(invited):
+    world = await invited("EXPIRED")
+    await let_end(world)
+    assert (len(world.asked), len(world.reconciled)) == (20, 10)
+    assert world.states() == {"invited": 10}
+    assert not any(row.asks for row in world.rows(Job))
+    questions = [row for row in world.attempts() if row.reconciles is not None]
+    assert {row.reconciles == row.id for row in questions} == {True}
+    facts = world.parts.facts.counts(world.job("C000").batch_id).accounts["kyc"]
+    assert (facts.requests, facts.issued, facts.errors) == (30, 20, 0)
+
+
+async def test_a_question_costs_no_credit_and_waits_for_a_rate_limited_account(invited):
+    world = await invited("APPROVED", [LIMITED], more="credits = 11")
+    await let_end(world)
+    assert world.budget().credits_used == 10
+    world.clock.advance(minutes=5)
+    await world.work()
+    assert world.states() == {"completed": 10}
+
+
+@pytest.mark.parametrize("answer", [FAILED, HttpAnswer(404, {})])
+async def test_without_an_answer_the_customers_are_asked_again_as_where_no_list_is_documented(invited, answer):
+    world = await invited("APPROVED", [answer] * 30)
+    for _ in range(3):
+        await let_end(world)
+    assert len(world.asked) >= 20
+    assert set(world.states()) <= {"invited", "completed", "lapsed"}
+
+
+async def test_a_stopped_account_is_not_asked(invited):
+    world = await invited("APPROVED")
+    world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
+    world.clock.advance(seconds=OVER.total_seconds())
+    await world.work()
+    assert world.reconciled == []
+    assert {row.reason for row in world.rows(Job)} == {"session_expired"}
+
+
+async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(make):
+    world = make(
+        lambda request: FakeHttp.listing(("session-1", "APPROVED")) if request.method == "GET" else world.session()
+    )
+    world.provider.lists = True
+    world.add(customer("Ona"))
+    await world.work()
+    world.clock.advance(seconds=OVER.total_seconds())
+    world.parts.sweep.look_after()
+    job = world.job("Ona")
+    assert (job.state, job.reason, job.asks) == (JobState.WAITING, "asks", True)
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    assert work.flush([], work.claim(Room(10, 10, 0), world.clock()).items, world.clock())  # and then it died
+    world.clock.advance(seconds=61)
+    for _ in range(3):
+        await world.work()
+        world.clock.advance(seconds=2)
+    assert world.states() == {"completed": 1}
+    assert len(world.asked) == 1
+    assert [row.outcome for row in world.rows(Attempt) if row.reconciles] == ["unknown", "done"]

@@ -1,0 +1,105 @@
+"""Sessions whose tokens were lost with their answers: waited for until they have ended, then asked for anew, once."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.engine.steps.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
+from tests.simulated.world import customer
+from worker.domain.model.states import JobState
+from worker.providers.fake import FakeHttp
+from worker.store.tables import SessionRow
+
+__all__ = ["played"]
+HOURS = timedelta(hours=6)
+
+
+def listed(status: str) -> object:
+    return FakeHttp.listing(("scan-lost", status))
+
+
+@pytest.mark.parametrize(("call", "ends"), [(DROPPED, "EXPIRED"), (CONFLICT, "EXPIRED"), (DROPPED, "DELETED")])
+async def test_an_orphan_is_looked_at_now_and_then_and_its_customer_asked_anew_after_its_end(played, call, ends):
+    world = played([call], [listed("ACTIVE"), listed("ACTIVE"), listed(ends)])
+    batch = world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    row = world.job("Ona")
+    assert (row.state, row.reason) == (JobState.WAITING, "orphan")
+    assert "scan-lost (ACTIVE)" in row.detail
+    assert timedelta(0) < row.due_at - world.clock() <= HOURS
+    assert len(world.asked) == 1
+    for _ in range(2):
+        assert world.states() == {"waiting": 1}
+        await wait_and_work(world, hours=6)
+    assert world.states() == {"invited": 1}
+    assert (len(world.asked), len(world.reconciled)) == (2, 3)
+    assert len(world.rows(SessionRow)) == 1
+    assert world.job("Ona").batch_id == batch
+
+
+async def test_an_orphan_that_its_list_never_calls_over_is_over_after_the_longest_life(played):
+    world = played([DROPPED], [listed("ACTIVE")] * 200)
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world, days=29)
+    assert world.states() == {"waiting": 1}
+    await wait_and_work(world, days=2)
+    assert (world.states(), len(world.asked)) == ({"invited": 1}, 2)
+
+
+async def test_a_verdict_on_an_orphan_counts(played):
+    world = played([DROPPED], [listed("ACTIVE"), listed("APPROVED")])
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    await wait_and_work(world, hours=6)
+    row = world.job("Ona")
+    assert (row.state, row.result, row.unknown_attempt) == (JobState.COMPLETED, "approved", None)
+    assert len(world.asked) == 1
+
+
+async def test_a_session_with_a_verdict_at_the_first_look_is_not_the_calls(played):
+    """Nobody had its token, so nobody can have finished it."""
+    world = played([DROPPED], [FakeHttp.listing(("scan-of-last-year", "APPROVED"))])
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)
+    assert (world.states(), len(world.asked)) == ({"invited": 1}, 2)
+
+
+async def test_without_a_list_the_longest_life_of_the_session_is_waited_for(played):
+    world = played([DROPPED])
+    world.provider.lists = False
+    world.add(customer("Ona"))
+    began_at = world.clock()
+    await world.work()
+    row = world.job("Ona")
+    assert (row.state, row.due_at) == (JobState.WAITING, began_at + WAIT + timedelta(days=7))
+    await wait_and_work(world, days=7)
+    assert len(world.asked) == 1
+    await wait_and_work(world)
+    assert (world.states(), len(world.asked), world.reconciled) == ({"invited": 1}, 2, [])
+
+
+@pytest.mark.parametrize(("lifetime", "call"), [(None, DROPPED), (timedelta(days=7), CONFLICT)])
+async def test_where_its_end_is_not_known_a_person_decides(played, lifetime, call):
+    world = played([call])
+    world.provider.lists = False
+    world.provider.lifetime = lifetime
+    world.add(customer("Ona"))
+    await world.work()
+    assert world.states() == {"held": 1}
+
+
+async def test_each_call_for_a_customer_has_a_serial_of_its_own(played):
+    world = played([DROPPED])
+    seen = []
+    build = world.provider.build
+    world.provider.build = lambda request: (seen.append(request.serial), build(request))[1]
+    world.add(customer("Ona"))
+    await world.work()
+    await wait_and_work(world)  # nothing is found: called again
+    await wait_and_work(world, days=7, minutes=16)  # the provider is asked what became of the session
+    await wait_and_work(world, seconds=2)  # a new session
+    assert list(dict.fromkeys(seen)) == ["", ".2", "-2"]

@@ -1,0 +1,97 @@
+"""A link that is born too old to be sent stops its account after one call; only a link that aged is replaced."""
+
+from datetime import timedelta
+
+from tests.simulated.world import customer
+from worker.domain.model.states import JobState
+from worker.store.tables import InvitationRow, Job, SessionRow
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+async def test_an_answer_with_less_life_than_the_floor_costs_one_call_whatever_was_asked_for(make_on_both):
+    world = make_on_both(first_links=True)
+    batch = world.add_many(30)
+    world.provider.gives = timedelta(minutes=5)
+    await world.work()
+    assert len(world.asked) == 1
+    held = world.row(Job, state=JobState.HELD)
+    assert (held.reason, held.session_id) == ("short_lived", world.row(SessionRow).id)
+    assert world.budget().stop_reason == "its links live 5 minutes, and must leave with 12 hours or more"
+    assert world.rows(InvitationRow) == []
+    facts = world.parts.reporting.status(world.parts.batches.find(str(batch)))
+    assert (facts["accounts"]["kyc"]["issued"], facts["accounts"]["kyc"]["errors"]) == (1, 0)
+
+    world.parts.resume()  # as the next run does
+    await world.work()
+    assert len(world.asked) == 1
+
+    world.provider.gives = None
+    world.parts.budgets.resume("kyc", by_person_at=world.clock())
+    await world.work()
+    assert world.states() == {"held": 1, "invited": 29}
+
+
+async def test_until_a_link_has_lived_long_enough_calls_go_one_by_one_and_then_side_by_side(make):
+    in_flight = []
+
+    def answer(_request):
+        in_flight.append(world.http.in_flight)
+        return world.session()
+
+    world = make(answer, first_links=True, concurrency=5)
+    world.add_many(20)
+    await world.issue()
+    assert world.states() == {"issued": 20}
+    assert (in_flight[0], max(in_flight)) == (1, 5)
+
+
+async def test_a_token_that_may_be_an_earlier_one_is_waited_for_and_shows_nothing_of_the_account(make_on_both):
+    world = make_on_both()
+    world.provider.may_return_earlier = True
+    world.add(customer("Ona"))
+    world.provider.gives = timedelta(minutes=10)
+    await world.work()
+    job = world.job("Ona")
+    assert (job.state, job.reason) == (JobState.WAITING, "session_ends_first")
+    assert job.due_at == world.row(SessionRow).expires_at
+    world.provider.gives = None
+    world.clock.advance(minutes=10)
+    await world.work()
+    assert world.states() == {"invited": 1}
+
+
+async def test_a_token_asked_for_after_the_earlier_ones_end_shows_that_the_account_gives_no_longer_life(make):
+    world = make()
+    world.provider.may_return_earlier = True
+    world.provider.gives = timedelta(minutes=10)
+    world.add(customer("Ona"))
+    await world.work()
+    world.clock.advance(minutes=10)
+    await world.work()
+    assert (world.job("Ona").state, len(world.asked)) == (JobState.HELD, 2)
+    assert world.budget().stopped_at is not None
+
+
+async def test_a_link_that_aged_in_the_queue_is_replaced_a_spacing_after_it_was_opened(make_on_both):
+    world = make_on_both()
+    world.provider.lifetime = 20 * HOUR
+    world.provider.reissue_at = lambda _expires_at: world.clock() - DAY
+    world.add(customer("Ona"), floor=10 * HOUR)
+    await world.issue()
+    opened = world.row(SessionRow).issued_at
+    world.clock.advance(hours=11)
+    await world.invite()
+    job = world.job("Ona")
+    assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "stale_link", opened + DAY)
+
+
+async def test_a_row_that_lapsed_without_a_message_needs_a_person(make_on_both):
+    world = make_on_both()
+    world.provider.lifetime = 20 * HOUR
+    batch = world.add(customer("Ona"), customer("Rasa"), floor=10 * HOUR)
+    await world.issue()
+    world.set(Job, state=JobState.LAPSED, reason="reissues_spent")
+    world.set(InvitationRow, InvitationRow.job_id == world.job("Ona").id, sent_at=world.clock())
+    facts = world.parts.reporting.status(world.parts.batches.find(str(batch)))
+    assert facts["lapsed_unsent"] == 1

@@ -1,0 +1,90 @@
+"""A sender is asked whether it works before sessions are bought for its messages, and again while it does not."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.simulated.world import customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.wakeups import WakeUp
+from worker.senders.contract import Receipt
+from worker.senders.fake import FakeSender
+from worker.store.tables import Budget, InvitationRow
+
+REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
+AWAY = Problem(Kind.TRANSIENT, "SMTP connection refused at connect", unreachable=True)
+EMAIL = "sender/email"
+
+
+def with_email(make, *preflights, **how):
+    return make(senders={"email": FakeSender(preflights=preflights, **how), "sms": FakeSender()}, concurrency=5)
+
+
+async def test_a_refused_log_in_stops_the_sender_and_nothing_is_bought_for_it(make):
+    world = with_email(make, REFUSED, REFUSED)
+    world.add(*(customer(f"C{number}") for number in range(30)), customer("Link", channel=Channel.NONE))
+    world.parts.resume(["email"])
+    await world.work()
+    assert world.asked == ["Link"]
+    assert (world.budget(EMAIL).stop_reason, world.senders["sms"].logins) == ("SMTP 535 at AUTH", 0)
+    # A person tries again too early: it is asked, and nothing is bought.
+    world.parts.budgets.resume(EMAIL)
+    world.parts.jobs.make_waiting_jobs_due(now=world.clock())
+    await world.work()
+    assert (world.asked, world.senders["email"].logins) == (["Link"], 2)
+    assert world.budget(EMAIL).stopped_at is not None
+    # Put right, all rows go on at once.
+    world.parts.resume(["email"])
+    await world.work()
+    assert world.states() == {"issued": 1, "invited": 30}
+
+
+async def test_a_server_that_is_away_is_asked_again_after_each_pause_until_it_is_back(make):
+    bought = []
+
+    def away():
+        for _ in range(3):
+            bought.append(len(world.asked))
+            yield AWAY
+
+    world = make(senders={"email": FakeSender(preflights=away()), "sms": FakeSender()}, concurrency=5)
+    world.add_many(30)
+    world.parts.resume(["email"])
+    took = await world.live(lambda: len(world.senders["email"].messages) == 30)
+    assert (bought, world.senders["email"].logins) == ([0, 0, 0], 4)
+    assert timedelta(seconds=1 + 2 + 4) <= took < timedelta(seconds=15)
+
+
+async def test_a_sender_that_stops_answering_in_the_middle_costs_the_rows_under_way_alone(make):
+    sender = FakeSender([Receipt()] * 20 + [AWAY] * 4, preflights=[None] + [AWAY] * 2)
+    world = make(senders={"email": sender, "sms": FakeSender()}, concurrency=5, limits=["20/second"])
+    world.add_many(150)
+    world.parts.resume(["email"])
+    await world.live(lambda: sender.logins == 4)
+    # The sender was away for seconds, in which all sessions could have been bought.
+    assert 20 < len(world.asked) < 60
+    await world.live(lambda: len(sender.messages) == 150)
+    assert len(set(world.asked)) == len(world.asked) == 150
+
+
+@pytest.mark.parametrize("resumed", [None, ["email"], []])
+async def test_only_the_senders_that_the_work_uses_are_asked(make, resumed):
+    world = with_email(make)
+    world.parts.resume(resumed)
+    runner = world.start()
+    await runner.prove_senders()
+    await runner.close()
+    logins = {name: sender.logins for name, sender in world.senders.items()}
+    assert logins == {"email": int(resumed != []), "sms": int(resumed is None)}
+
+
+async def test_a_channel_is_woken_without_a_message_while_its_sender_must_prove_itself(make):
+    world = with_email(make)
+    world.add_many(1)
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    world.parts.budgets.doubt([EMAIL])
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc"), WakeUp.invite("email")]
+    world.set(Budget, Budget.name == EMAIL, blocked_until=world.clock() + timedelta(minutes=1))
+    assert world.parts.sweep.due_wake_ups() == [WakeUp.issue("kyc")]
+    assert world.rows(InvitationRow) == []

@@ -1,0 +1,125 @@
+"""Requests that other projects send as Celery tasks: read without Celery, and refused with a reason."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Exchange, Queue
+
+from tests.inbound.bus.consuming import FakeInbox, consuming
+from trials.servers import until as wait_until
+from worker.domain.events.cloudevents import LARGEST, Unreadable
+from worker.domain.events.incoming import Event, EventKind
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.dead_lettering import REASON
+from worker.inbound.bus.dead_letters import dead_from, shown
+from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.sources import Source, requests_at
+from worker.inbound.bus.task_messages import TASK, event_in_task
+from worker.inbound.bus.topology import prepare, topology_of
+
+DATA = {"customer_id": "C-1", "email": "quirin@example.com", "first_name": "Zoë"}
+EVENT = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "1", "data": DATA}
+
+
+def task(body: Any, **headers: Any) -> Entry:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Entry(raw, "application/json", "utf-8", {"task": TASK, "id": "1", "eta": None, "expires": None, **headers})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [[EVENT], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
+        [[], {"event": EVENT}, {}],
+        [[EVENT], {}, None],
+    ],
+)
+def test_the_one_argument_of_a_task_is_the_event(body: Any):
+    event = event_in_task(task(body))
+    assert isinstance(event, Event)
+    assert (event.source, event.id, event.data) == ("/signup", "1", DATA)
+
+
+def test_data_alone_is_a_request_and_the_same_data_is_the_same_request():
+    first, second = (event_in_task(task([[DATA], {}, {}], id=id_)) for id_ in ("1", "2"))
+    assert isinstance(first, Event)
+    assert first.kind is EventKind.REQUESTED
+    assert first == second
+
+
+NO_TASKS = {
+    "an object": (task(EVENT), "protocol 2"),
+    "a list of two": (task([[EVENT], {}]), "protocol 2"),
+    "arguments that are none": (task(["quirin", {}, {}]), "protocol 2"),
+    "no JSON": (task(b"quirin@example.com"), "protocol 2"),
+    "deep": (task(b"[" * 100_000), "protocol 2"),
+    "nested deeper than an event": (task(b"[[" + b"[" * 500 + b"]" * 500 + b"], {}, {}]"), "protocol 2"),
+    "too large": (task([["x" * LARGEST], {}, {}]), "bytes"),
+    "no argument": (task([[], {}, {}]), "one event"),
+    "two arguments": (task([[EVENT, "quirin"], {}, {}]), "one event"),
+    "another name": (task([[], {"quirin": EVENT}, {}]), "one event"),
+    "no object": (task([["quirin"], {}, {}]), "not a JSON object"),
+    "half a surrogate pair": (task(rb'[[{"customer_id": "\ud800"}], {}, {}]'), "not UTF-8"),
+    "a NUL": (task(rb'[[{"customer_id": "\u0000"}], {}, {}]'), "NUL"),
+    "a misspelt task": (task([[EVENT], {}, {}], task="onboarding.requested"), "its task is not"),
+    "a task that is no text": (task([[EVENT], {}, {}], task=7), "its task is not"),
+    "a countdown": (task([[EVENT], {}, {}], eta="2026-11-21T12:00:00+00:00"), "invite_after"),
+    "an expiry": (task([[EVENT], {}, {}], expires="quirin"), "invite_after"),
+    "a chain": (task([[EVENT], {}, {"chain": [{"task": "quirin"}]}]), "chain"),
+    "compressed": (task([[EVENT], {}, {}], compression="application/x-gzip"), "compressed"),
+    "pickle": (Entry(b"\x80", "application/x-python-serialize", "binary", {"task": TASK}), "json"),
+    "no task": (Entry(b"[[], {}, {}]", "application/json", "utf-8", {}), "send_task"),
+    "no envelope": (Entry(b"quirin", broken="the entry is not an envelope as kombu writes it"), "envelope"),
+}
+
+
+@pytest.mark.parametrize("what", NO_TASKS)
+def test_what_is_no_request_is_refused_and_the_reason_repeats_nothing_of_it(what: str):
+    message, words = NO_TASKS[what]
+    found = event_in_task(message)
+    assert isinstance(found, Unreadable)
+    assert words in found.reason
+    assert "quirin" not in found.reason
+    assert "quirin" not in repr(dead_from(message, "requests")) + json.dumps(shown(message))
+
+
+@pytest.fixture
+def source(broker: Any) -> Source:
+    topology = replace(topology_of(broker.bus), key=broker.bus.queue)
+    with connection_to(broker.bus.url, broker.bus.queue) as connection:
+        connection.connect()
+        prepare(connection, topology, declare=True, warn=pytest.fail)
+    return Source(topology, broker.bus.url, "broker.url", event_in_task)
+
+
+def test_send_task_of_another_project_is_taken_and_a_misspelt_name_is_kept_with_the_reason(
+    broker: Any, source: Source, inbox: FakeInbox, caplog: Any
+):
+    name = broker.bus.queue
+    queue = Queue(name, Exchange(name, type="topic"), routing_key=name, no_declare=True)
+    with Celery("theirs", broker=broker.bus.url, set_as_current=False) as theirs:
+        for task_name in (TASK, "onboarding.requested"):
+            theirs.send_task(task_name, args=[EVENT], queue=queue, argsrepr="(…)")
+
+    with consuming(source, inbox):
+        wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
+
+    assert inbox.customers == ["C-1"]
+    (dead,) = broker.dead()
+    assert dead.headers[REASON] == "its task is not onboarding.request"
+    assert json.loads(dead.body)[0] == [EVENT]
+    assert dead_from(dead, name).type == "onboarding.requested"
+    assert shown(dead)["body"]["data"]["customer_id"] == "a text of 3"
+    assert "quirin" not in caplog.text
+    assert broker.put_back() == 1  # as it came: a task that is refused again
+    with consuming(source, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused again")
+
+
+def test_requests_have_an_exchange_of_their_own_so_that_sending_fails_while_there_is_no_queue():
+    topology = requests_at("amqp://127.0.0.1").topology
+    names = (topology.source, topology.queue, topology.key, topology.dead)
+    assert names == ("requests", "requests", "requests", "requests.dead")

@@ -1,0 +1,186 @@
+"""Messages that strangers write to our queues: none ends a process, costs its memory, or reaches its log."""
+
+import base64
+import json
+import signal
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+import redis
+
+from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.runtime.test_workers import alone, broker, office, start_bus
+from worker.runtime.celery_settings import ISSUE, SWEEP
+from worker.runtime.wake_up_messages import LARGEST, WakeUpMessage, wake_up_in
+
+__all__ = ["alone", "broker", "office"]
+MARKER = "quirin@example.com"
+ID = "5f0c7a1e-0000-4000-8000-000000000000"
+OURS = {"task": ISSUE, "id": ID}
+BODY = json.dumps([["kyc"], {}, {}]).encode()
+BOMB = zlib.compress(b"0" * 400_000_000, 9)
+
+
+def headers(**more: Any) -> dict[str, Any]:
+    return {**OURS, **more}
+
+
+# Each: headers, body, content type. What Celery would have done with it, in the order of the findings.
+HOSTILE: dict[str, tuple[dict[str, Any], bytes, str]] = {
+    "no arguments at all": (OURS, json.dumps({"email": MARKER}).encode(), "application/json"),
+    "two parts": (OURS, json.dumps([[MARKER], {}]).encode(), "application/json"),
+    "two names": (OURS, json.dumps([[MARKER, "kyc"], {}, {}]).encode(), "application/json"),
+    "named arguments": (OURS, json.dumps([[], {"account": MARKER}, {}]).encode(), "application/json"),
+    "an object for a name": (OURS, json.dumps([[{"email": MARKER}], {}, {}]).encode(), "application/json"),
+    "a line break in a name": (OURS, json.dumps([[f"x\n2026 CRITICAL {MARKER}"], {}, {}]).encode(), "application/json"),
+    "a name for the sweep": (headers(task=SWEEP), json.dumps([[MARKER], {}, {}]).encode(), "application/json"),
+    "another task": (headers(task="onboarding.requested"), json.dumps([[MARKER], {}, {}]).encode(), "application/json"),
+    "no task": ({}, json.dumps({"email": MARKER}).encode(), "application/json"),
+    "protocol 1": ({}, json.dumps({"task": ISSUE, "id": ID, "args": [MARKER]}).encode(), "application/json"),
+    "an id that is none": (headers(id=f"{MARKER}\n"), BODY, "application/json"),
+    "a task that is none": (headers(task=[MARKER]), BODY, "application/json"),
+    "no JSON": (OURS, b'{"email": "quirin@example.com"', "application/json"),
+    "deep": (OURS, b"[" * 4000, "application/json"),
+    "deeper than Python": (OURS, b"[" * 100_000, "application/json"),
+    "large": (OURS, json.dumps([[MARKER * 1000], {}, {}]).encode(), "application/json"),
+    "pickle": (OURS, b"cposix\nsystem\n(S'quirin@example.com'\ntR.", "application/x-python-serialize"),
+    "YAML": (OURS, b"!!python/object/apply:os.system ['quirin@example.com']", "application/x-yaml"),
+    "a bomb": (headers(compression="application/x-gzip"), BOMB, "application/json"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_no_wake_up_is_known_before_celery_sees_it(what: str):
+    given, body, content_type = HOSTILE[what]
+    found = wake_up_in(given, body, content_type, "utf-8")
+    assert isinstance(found, str)
+    assert MARKER not in found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"timelimit": 5},
+        {"timelimit": [None, MARKER]},
+        {"eta": MARKER, "expires": MARKER},
+        {"eta": "9999-12-31T23:59:59+14:00"},
+        {"shadow": MARKER, "argsrepr": MARKER, "kwargsrepr": MARKER, "origin": MARKER},
+        {"stamped_headers": MARKER, "stamps": 5, "retries": MARKER, "group": MARKER},
+    ],
+)
+def test_of_a_wake_up_nothing_is_taken_over_but_task_id_and_name(more: dict[str, Any]):
+    options = {"chain": [{"task": MARKER}], "callbacks": [MARKER]}
+    found = wake_up_in(headers(**more), json.dumps([["kyc"], {}, options]).encode(), "application/json", "utf-8")
+    assert found == WakeUpMessage(ISSUE, ID, ("kyc",))
+    assert MARKER not in json.dumps(found.headers) + found.body.decode()
+    assert len(found.body) < LARGEST
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding", "given"),
+    [(None, "utf-8", OURS), ("application/json", "punycode", OURS), ("application/json", "utf-8", None), (5, 5, 5)],
+)
+def test_a_message_without_the_form_of_ours_is_no_wake_up(content_type: Any, encoding: Any, given: Any):
+    assert isinstance(wake_up_in(given, BODY, content_type, encoding), str)
+
+
+# A real worker gets all of them.
+
+
+def envelope(given: dict[str, Any], body: bytes, content_type: str, **more: Any) -> str:
+    properties = {
+        "body_encoding": "base64",
+        "delivery_tag": ID,
+        "delivery_info": {"exchange": "", "routing_key": ISSUE},
+    }
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-type": content_type,
+            "content-encoding": "utf-8",
+            "headers": given,
+            "properties": {**properties, **more},
+        }
+    )
+
+
+RAW = [
+    MARKER.encode(),
+    json.dumps({"email": MARKER}).encode(),
+    json.dumps([MARKER]).encode(),
+    b"[" * 100_000,
+    bytes(range(256)),
+    envelope(OURS, BODY, "application/json", delivery_info=MARKER).encode(),
+    envelope(OURS, BODY, "application/json", delivery_tag=[MARKER]).encode(),
+    envelope(OURS, BODY, "application/json", body_encoding=MARKER).encode(),
+    json.dumps({"body": "=é=", "headers": MARKER, "properties": {"body_encoding": "base64"}}).encode(),
+]
+ODD: list[dict[str, Any]] = [
+    {"timestamp": 2**64 - 1},
+    {"content_encoding": "no such thing"},
+    {"headers": headers(deep={"er": [1, None, True, -(2**62), b"\xff"]}, task={"a": MARKER})},
+    {"reply_to": MARKER, "correlation_id": MARKER, "headers": headers(timelimit=5)},
+]
+
+
+def send_hostile(url: str) -> int:
+    """Send everything to `issue`, to remote control and to `requests`. Returns how many messages are in `requests`."""
+    tasks = [({**given, "task": "onboarding.request"}, *rest) for given, *rest in HOSTILE.values()]
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as client:
+            entries = [*(envelope(*one) for one in HOSTILE.values()), *RAW]
+            client.lpush(ISSUE, *entries)
+            for entry in RAW:
+                client.publish(f"/{client.get_connection_kwargs().get('db', 0)}.celery.pidbox", entry)
+            client.lpush("requests", *(envelope(*one) for one in tasks), *RAW)
+        return len(tasks) + len(RAW)
+    connection = pika.BlockingConnection(pika.URLParameters(url.removesuffix("//") + "/%2F"))
+    channel = connection.channel()
+    for given, body, content_type in HOSTILE.values():
+        properties = pika.BasicProperties(content_type=content_type, content_encoding="utf-8", headers=given)
+        channel.basic_publish("onboarding", ISSUE, body, properties)
+        channel.basic_publish("celery.pidbox", "", body, properties)
+    for given, body, content_type in tasks:
+        properties = pika.BasicProperties(content_type=content_type, content_encoding="utf-8", headers=given)
+        channel.basic_publish("requests", "requests", body, properties)
+    for more in ODD:
+        given = {"content_type": "application/json", "content_encoding": "utf-8", "headers": OURS, **more}
+        channel.basic_publish("onboarding", ISSUE, BODY, pika.BasicProperties(**given))
+        channel.basic_publish("requests", "requests", BODY, pika.BasicProperties(**given))
+    connection.close()
+    return len(tasks) + len(ODD)
+
+
+def most_memory(pid: int) -> int:
+    """The most memory that the process has had, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.xdist_group("broker")
+def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: Played, broker: str):
+    worker, bus = office.start("worker", "--log-file", "worker.log"), start_bus(office)
+    log = office.path / "worker.log"
+    wait_until(lambda: log.exists() and " ready." in log.read_text(), "the worker runs")
+
+    refused = send_hostile(broker)
+
+    office.start("beat")  # its wake-ups come behind
+    assert office.onboard("import", office.list_of(customers(1))).code == 0
+    wait_until(lambda: worker.poll() is not None or len(played.sandbox.mailbox) == 1, "the worker works on")
+    wait_until(
+        lambda: bus.poll() is not None or office.onboard("bus", "dead", "list", "--json").facts["total"] == refused,
+        "every request is refused with its reason",
+    )
+    assert (worker.poll(), bus.poll()) == (None, None)
+    if Path("/proc/self/status").exists():
+        assert max(most_memory(worker.pid), most_memory(bus.pid)) < 300_000_000
+    listed = office.onboard("bus", "dead", "list", "--limit", "1000").out
+    assert [office.end(one, signal.SIGTERM).code for one in (worker, bus)] == [0, 0]
+    text = log.read_text() + (office.path / "bus.log").read_text() + listed
+    assert "a message was dropped that is not a wake-up of this project" in text
+    assert MARKER not in text
+    assert "quirin" not in text

@@ -1,0 +1,83 @@
+"""A database that hangs with its network alive is given up."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.hanging import HangingServer, hanging
+from worker.store.base.database import Database, reason
+
+SHORT = timedelta(milliseconds=300)
+
+
+@pytest.fixture
+def behind(postgresql_url: str) -> Iterator[tuple[Database, HangingServer]]:
+    with hanging(postgresql_url) as (url, server):
+        database = Database(url, connections=2)
+        yield database, server
+        server.go_on()
+        database.close()
+
+
+def ask(database: Database, statement: str = "SELECT 1") -> Any:
+    with database.write() as connection:
+        return connection.execute(sa.text(statement)).scalar_one_or_none()
+
+
+def outcome(work: Any, *, server: HangingServer) -> Any:
+    """The result or the exception of blocking work. It fails the test, instead of blocking it, if it never ends."""
+    ended: list[Any] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except Exception as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    if thread.is_alive():
+        server.go_on()
+        thread.join()
+        pytest.fail("it waited for the database until the database went on")
+    return ended[0]
+
+
+def test_a_statement_that_is_not_answered_is_an_outage_and_the_pool_begins_anew(behind):
+    database, server = behind
+    database.give_up_after(SHORT)
+    with database.read() as first, database.read() as second:
+        pids = {each.execute(sa.text("SELECT pg_backend_pid()")).scalar_one() for each in (first, second)}
+    server.hang()
+    error = outcome(lambda: ask(database), server=server)
+    server.go_on()
+    assert isinstance(error, sa.exc.OperationalError)
+    assert reason(error) == "the database has not answered for 0.3 s"
+    with database.read() as first, database.read() as second:
+        new = {each.execute(sa.text("SELECT pg_backend_pid()")).scalar_one() for each in (first, second)}
+    assert not new & pids
+
+
+def test_a_commit_that_is_not_answered_is_an_outage(behind):
+    database, server = behind
+    database.give_up_after(SHORT)
+
+    def work() -> None:
+        with database.write() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            server.hang()
+
+    assert isinstance(outcome(work, server=server), sa.exc.OperationalError)
+
+
+def test_an_error_of_the_server_stays_what_it_is(behind):
+    database, _ = behind
+    database.give_up_after(SHORT)
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        ask(database, "SELECT nothing")
+    assert "column" in reason(caught.value)

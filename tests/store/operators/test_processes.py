@@ -1,0 +1,58 @@
+"""Which processes run, and which one of them sweeps when no wake-up comes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from worker.domain.model.operation import Running
+from worker.store.operators.processes import GONE_AFTER, REMOVED_AFTER, Processes
+from worker.store.tables import ProcessRow
+
+LATE = timedelta(seconds=10)
+
+
+@pytest.fixture
+def processes(shelf):
+    return Processes(shelf.database)
+
+
+@pytest.fixture
+def up(shelf):
+    return Running("up", "host", 7, "0.1.0", None, shelf.clock(), shelf.clock())
+
+
+def test_a_process_counts_while_it_says_that_it_runs_and_until_its_end(shelf, processes, up):
+    processes.started("a", up)
+    processes.started("b", replace(up, kind="run", batch_id=4))
+    shelf.clock.advance(seconds=15)
+    assert processes.seen("a", now=shelf.clock())
+    shelf.clock.advance(seconds=15)  # b was killed
+    now = shelf.clock()
+    assert processes.running(now=now) == [replace(up, seen_at=now - timedelta(seconds=15))]
+    processes.ended("a")
+    assert processes.running(now=now) == []
+    assert not processes.seen("a", now=now)
+
+
+def test_a_killed_process_is_removed_by_one_that_starts_later(shelf, processes, up):
+    processes.started("killed", up)
+    later = shelf.clock.advance(seconds=(GONE_AFTER + REMOVED_AFTER).total_seconds())
+    processes.started("new", replace(up, started_at=later, seen_at=later))
+    assert [row.id for row in shelf.rows(ProcessRow)] == ["new"]
+
+
+def test_one_process_sweeps_when_the_last_sweep_is_old_and_none_while_wake_ups_come(shelf, processes):
+    def claims() -> list[bool]:
+        return [processes.claim_sweep(older_than=LATE, now=shelf.clock()) for _ in range(3)]
+
+    assert claims() == [True, False, False]
+    shelf.clock.advance(seconds=9)
+    assert claims() == [False, False, False]
+    shelf.clock.advance(seconds=1)
+    processes.note_wake_up(now=shelf.clock())
+    assert claims() == [False, False, False]
+    assert processes.last() == {"sweep": shelf.clock(), "beat": shelf.clock()}
+    shelf.clock.advance(seconds=10)
+    assert claims() == [True, False, False]
+    assert processes.last()["beat"] < processes.last()["sweep"]

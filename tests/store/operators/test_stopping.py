@@ -1,0 +1,150 @@
+"""A batch that a person stopped with Ctrl-C: nothing of it is claimed until it is lifted, and other lists go on."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.store.decisions import OUTCOME_UNKNOWN, fail, names, pause
+from tests.store.shelf import customer
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Kind, Retry
+from worker.domain.model.pauses import PauseCause, paused_by
+from worker.domain.model.states import JobState
+from worker.store.base.priorities import BATCH, PAUSED
+from worker.store.operators.decisions import Decided
+from worker.store.operators.unsent import unsent
+from worker.store.tables import Batch, InvitationRow, Job, SessionRow
+
+
+@pytest.fixture
+def stop(shelf, decide):
+    return lambda batch: decide.stop(batch, by="ann", now=shelf.clock())
+
+
+def left(shelf):
+    return [(one.batch.id, one.rows) for one in unsent(shelf.database, now=shelf.clock())]
+
+
+def test_a_stopped_batch_says_who_stopped_it_and_waits_until_it_is_lifted(shelf, decide, stop):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    at = shelf.clock()
+    assert stop(batch) == Decided(2)
+    row = shelf.row(Batch)
+    assert (row.pause_cause, row.paused_at) == ("interrupt", at)
+    assert row.pause_reason == paused_by(PauseCause.INTERRUPT, "ann", at)
+    assert "by ann, 20" in row.pause_reason
+    assert shelf.claim() == []
+    shelf.add(customer("Rasa"), batch=batch, first_row=9)
+    assert shelf.claim() == []
+    assert decide.lift(batch, now=shelf.clock()).rows == 3
+    assert shelf.row(Batch).pause_cause == ""
+    assert names(shelf.claim()) == ["Jonas", "Ona", "Rasa"]
+
+
+def test_lifting_leaves_a_persons_pause_and_stopping_does_not_replace_it(shelf, decide, stop):
+    batch = shelf.add(customer("Ona"))
+    pause(shelf, decide, batch)
+    assert stop(batch) == decide.lift(batch, now=shelf.clock()) == Decided(0)
+    assert shelf.row(Batch).pause_cause == "person"
+    assert shelf.claim() == []
+    assert decide.resume(batch, now=shelf.clock()).rows == 1
+
+
+def test_a_stop_that_was_cut_off_is_finished_by_the_sweep(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Batch, pause_cause="interrupt", pause_reason="stopped")  # as the mark leaves it
+    assert decide.finish_pauses(now=shelf.clock()) == {batch: "stopped"}
+    assert shelf.job("Ona").priority == BATCH + PAUSED
+
+
+def test_a_run_of_one_batch_claims_no_job_and_no_message_of_another(shelf):
+    other, own = shelf.add(customer("Ona")), shelf.add(customer("Rasa"))
+    alone = replace(shelf.policy, only_batch=own)
+    assert names(shelf.claim(policy=alone)) == ["Rasa"]
+    assert shelf.claim(policy=alone) == []
+    assert names(shelf.issue()) == ["Ona"]
+    due = dict(accounts=["kyc"], channels=["email"], now=shelf.clock())
+    assert shelf.sweeps.due(**due).channels == {"email"}
+    assert shelf.sweeps.due(**due, only_batch=own).channels == set()
+    messages = replace(shelf.message_policy, only_batch=own)
+    assert shelf.invitations.claim(messages, most=9, now=shelf.clock()).invitations == []
+    assert [message.batch_id for message in shelf.claim_messages()] == [other]
+
+
+def test_batches_with_rows_that_were_not_sent_are_counted_and_others_are_not(shelf, decide, stop):
+    shelf.add(customer("Done"))
+    shelf.issue()
+    shelf.send()
+    stopped = shelf.add(customer("Ona"), customer("Jonas"))
+    (first, _) = shelf.claim()
+    shelf.finish(shelf.got(*shelf.open([first])))
+    shelf.clock.advance(minutes=2)
+    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
+    stop(stopped)
+    cancelled, killed = shelf.add(customer("Rasa")), shelf.add(customer("Lina"), customer("Zita"))
+    decide.cancel(cancelled, now=shelf.clock())
+    assert left(shelf) == [(stopped, 2), (killed, 2)]
+
+
+# A customer of a stopped list who is in another list too.
+
+
+@pytest.mark.parametrize("first", ["stopped", "imported"])
+def test_a_row_of_another_list_leads_in_place_of_a_stopped_row(shelf, decide, stop, first):
+    stopped = shelf.add(customer("Ona"))
+    if first == "stopped":
+        stop(stopped)
+    other = shelf.add(customer("Ona"))
+    if first == "imported":
+        stop(stopped)
+    assert [job.batch_id for job in shelf.issue()] == [other]
+    assert [message.batch_id for message in shelf.send()] == [other]
+    assert shelf.job("Ona", batch_id=stopped).joins == shelf.job("Ona", batch_id=other).id
+    decide.lift(stopped, now=shelf.clock())
+    assert (shelf.claim(), shelf.claim_messages()) == ([], [])
+    assert len(shelf.rows(SessionRow)) == len(shelf.rows(InvitationRow)) == 1
+    assert shelf.facts.counts(stopped).jobs == {JobState.INVITED: 1}
+
+
+def test_a_session_that_the_stopped_list_opened_is_sent_by_the_other_list(shelf, stop):
+    stopped, other = shelf.add(customer("Ona", channel=Channel.BOTH)), shelf.add(customer("Ona"))
+    shelf.issue()
+    assert shelf.claim(policy=replace(shelf.policy, only_batch=other)) == []
+    stop(stopped)
+    assert shelf.claim() == []  # it adopts the session: no call
+    assert [message.batch_id for message in shelf.send()] == [other]
+    assert len(shelf.rows(SessionRow)) == 1
+
+
+@pytest.mark.parametrize("why", ["called", "unknown", "paused", "sending"])
+def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_the_lead(shelf, decide, stop, why):
+    first, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    match why:
+        case "called":
+            shelf.open(shelf.claim())
+        case "unknown":
+            fail(shelf, ending=OUTCOME_UNKNOWN)
+        case "sending":
+            shelf.issue()
+            shelf.claim_messages()
+    if why == "paused":
+        pause(shelf, decide, first)
+    else:
+        stop(first)
+    assert decide.take_leads(other, stopped_only=False, now=shelf.clock()) == 0
+    assert shelf.job("Ona", batch_id=other).joins == shelf.job("Ona", batch_id=first).id
+
+
+def test_a_run_alone_takes_the_lead_from_a_list_that_nobody_works_and_keeps_its_failures(shelf, decide):
+    killed, own = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    third = shelf.add(customer("Ona"))
+    later = shelf.clock() + timedelta(minutes=3)
+    (opened,) = shelf.open(shelf.claim())
+    shelf.finish(shelf.failed(opened, Kind.TRANSIENT, Retry(later, "transient", "HTTP 500")))
+    assert decide.take_leads(own, stopped_only=True, now=shelf.clock()) == 0
+    assert decide.take_leads(own, stopped_only=False, now=shelf.clock()) == 1
+    leads = shelf.job("Ona", batch_id=own)
+    assert (leads.joins, leads.due_at, leads.attempts, leads.reason) == (None, later, 1, "transient")
+    assert {shelf.job("Ona", batch_id=batch).joins for batch in (killed, third)} == {leads.id}
+    assert len([row for row in shelf.rows(Job) if row.joins is None]) == 1

@@ -1,0 +1,33 @@
+"""The `[import]` block for onboarding.toml that reads a list without options."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from worker.domain.intake import ListOptions
+from worker.settings.model import Import
+
+
+def block_for(
+    options: ListOptions, configured: Import, *, renames: Mapping[str, str] | None = None, ignore: Iterable[str] = ()
+) -> list[str]:
+    """The lines of the block; none if the configuration has all of it already.
+
+    `renames` and `ignore` are suggestions for columns that are not known.
+    """
+    columns = {**options.mapping, **(renames or {})}
+    left_out = [*configured.ignore, *sorted(options.ignore - {*configured.ignore}), *ignore]
+    keys = []
+    if left_out:
+        keys.append(f"ignore = [{', '.join(map(_quoted, left_out))}]")
+    if options.dates is not None:
+        keys.append(f"dates = {_quoted(options.dates.text)}")
+    if (columns, tuple(left_out), options.dates) == (configured.columns, configured.ignore, configured.dates):
+        return []
+    lines = ["", "for onboarding.toml, in place of these options:"] if not renames else ["", "for onboarding.toml:"]
+    lines += ["[import]", *keys] if keys else []
+    lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
+    return lines if columns else lines[:-1]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a basic string of TOML has JSON's escapes

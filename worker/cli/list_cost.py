@@ -1,0 +1,64 @@
+"""What a list costs now and at most, which of its customers are served already, and which rows share an address."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from worker.domain.intake.duplicates import Seen
+from worker.domain.model.customers import FieldProblem
+from worker.domain.model.money import Price, total
+from worker.engine.container import Parts
+from worker.inbound.list_import import Judged, count
+from worker.settings import Settings
+from worker.store.onboarding.calls_now import CallsNow
+from worker.store.onboarding.new_rows import AcceptedLine
+
+CHUNK = 1000  # lines in one question to the database
+SHARED = "each of the two gets a link to it; `messages_per_address` bounds how many"
+
+
+@dataclass
+class ListCost:
+    """Counts accepted lines. `due` has those for which a session is asked for now."""
+
+    parts: Parts
+    calls: CallsNow
+    due: Judged = field(default_factory=Judged)
+    shared: list[tuple[int | None, FieldProblem]] = field(default_factory=list)
+    _lines: list[AcceptedLine] = field(default_factory=list)
+    _addresses: Seen = field(default_factory=Seen)
+
+    def add(self, line: AcceptedLine) -> None:
+        self._lines.append(line)
+        if len(self._lines) >= CHUNK:
+            self.finish()
+        person = line.customer.person
+        for column, address in (("email", person.email.casefold()), ("phone", person.phone)):
+            earlier = self._addresses.row_or_remember(address, column, line.row) if address else None
+            if earlier is not None:
+                self.shared.append((line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED)))
+
+    def finish(self) -> None:
+        """Ask for the lines that are left."""
+        keys = {(line.customer.customer_id, line.customer.purpose) for line in self._lines}
+        asked = self.calls.of(keys, now=self.parts.clock())
+        for line in self._lines:
+            if (line.customer.customer_id, line.customer.purpose) in asked:
+                count(self.due, line, self.parts.hours)
+        self._lines.clear()
+
+
+def cost_of(settings: Settings, calls: Mapping[str, int], messages: Mapping[str, int]) -> Mapping[str, Decimal]:
+    """The price of these calls, by account, and messages, by channel: by currency. Empty without any price."""
+    sending = {"email": settings.email, "sms": settings.sms}
+    priced: Iterable[tuple[Price | None, int]] = [
+        *((settings.accounts[name].price, number) for name, number in calls.items()),
+        *((section.price, number) for name, number in messages.items() if (section := sending.get(name)) is not None),
+    ]
+    return total(priced)
+
+
+def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:
+    """Amounts as text: a number of JSON is read as a binary fraction."""
+    return {currency: str(amount) for currency, amount in amounts.items()}

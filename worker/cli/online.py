@@ -1,0 +1,49 @@
+"""Whether the senders and the providers of a list answer, asked with calls that send nothing and cost nothing."""
+
+import asyncio
+from collections.abc import Collection
+
+from worker.domain.model.customers import Customer
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import SessionRequest
+from worker.engine.container import Parts
+from worker.http.client import Http, open_http_session
+from worker.http.messages import Broken
+
+WORKS = "works"
+NOT_ASKED = "not asked: its provider has no call that opens nothing"
+# Customers' ids come from the list: a look-up of this one finds none.
+NOBODY = SessionRequest(Customer("onboard-check-online"), "")
+
+
+async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]) -> dict[str, str]:
+    """By sender and account: WORKS, NOT_ASKED, or the problem in words."""
+    senders = {channel: parts.senders[channel] for channel in channels}
+    names = [*senders, *sorted(accounts)]
+    try:
+        async with open_http_session() as session:
+            asked = [_log_in(parts, account, Http(session)) for account in sorted(accounts)]
+            answers = await asyncio.gather(*(sender.preflight() for sender in senders.values()), *asked)
+    finally:
+        for sender in senders.values():
+            await sender.close()
+    return {name: _in_words(answer) for name, answer in zip(names, answers, strict=True)}
+
+
+async def _log_in(parts: Parts, account: str, http: Http) -> Problem | str | None:
+    """Look a customer up who does not exist, if the account's provider has a list of its sessions."""
+    provider = parts.providers[account]
+    request = provider.look_up(NOBODY, page=1)
+    if request is None:
+        return NOT_ASKED
+    answer = await http.call(request, timeout=parts.accounts[account].timeout)
+    if isinstance(answer, Broken):
+        return Problem(Kind.TRANSIENT, answer.detail)
+    found = provider.read_look_up(answer, NOBODY, now=parts.clock())
+    if isinstance(found, Problem) and found.kind is Kind.BAD_INPUT:
+        return NOT_ASKED  # the account may not read the list, which says nothing about opening sessions
+    return found if isinstance(found, Problem) else None
+
+
+def _in_words(answer: Problem | str | None) -> str:
+    return WORKS if answer is None else answer if isinstance(answer, str) else answer.detail

@@ -1,0 +1,62 @@
+"""What `run` and `up` say about batches that they leave alone, and whether they may go on with stopped ones."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from worker.cli.exits import CannotStart
+from worker.engine.container import Parts
+from worker.foundation.plural import counted
+from worker.store.onboarding.batches import BatchFacts
+from worker.store.operators.unsent import Unsent, unsent
+
+
+def left_alone(parts: Parts, batch_id: int | None = None) -> list[Unsent]:
+    """The batches with rows that were not sent, without this batch."""
+    return [one for one in unsent(parts.database, now=parts.clock()) if one.batch.id != batch_id]
+
+
+def as_facts(others: Sequence[Unsent]) -> list[dict[str, Any]]:
+    """The batches that were left alone, as `run --json` prints them."""
+    return [{"batch": one.batch.id, "name": one.batch.name, "waiting": one.rows} for one in others]
+
+
+def in_words(one: Unsent) -> str:
+    """One batch that is left alone, and the command that goes on with it."""
+    batch = one.batch
+    why = f", {batch.pause_reason}" if batch.is_paused else ""
+    if batch.is_paused:
+        command = f"onboard resume {batch.id}"
+    else:
+        command = "onboard up" if one.from_events or batch.name == "stdin" else f"onboard run {batch.name}"
+    return f"batch {batch.id} ({batch.name}): {counted(one.rows, 'row')} not sent{why}; `{command}`"
+
+
+def how_to_go_on(batch: BatchFacts) -> str:
+    """The commands that go on with a batch that was stopped with Ctrl-C."""
+    by_list = "" if batch.name == "stdin" else f"`onboard run {batch.name}` or "
+    return f"{by_list}`onboard resume {batch.id}`"
+
+
+def lift_stopped(parts: Parts, *, yes: bool) -> bool:
+    """Go on with every batch that was stopped with Ctrl-C, if a person agrees; whether they did.
+
+    Raises CannotStart if there is no terminal to ask on, and `yes` is not set.
+    """
+    stopped = [one for one in left_alone(parts) if one.batch.is_stopped]
+    if not stopped:
+        return True
+    for one in stopped:
+        click.echo(in_words(one), err=True)
+    if not yes:
+        if not (sys.stdin and sys.stdin.isatty()):
+            raise CannotStart(
+                "a person stopped these batches, and there is no terminal to ask on; give --yes to send them too"
+            )
+        if not click.confirm("send them too?", err=True):
+            return False
+    for one in stopped:
+        parts.decisions.lift(one.batch.id, now=parts.clock())
+    return True

@@ -1,0 +1,62 @@
+"""What `run` and `import` say besides the batch's state: why rows were rejected, and which accounts are stopped."""
+
+from collections.abc import Collection
+
+import click
+
+from worker.domain.intake.refusals import Refusals
+from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
+from worker.engine.container import Parts
+from worker.foundation.plural import counted, listed_in_words
+from worker.store.onboarding.batches import BatchFacts
+
+MOST_REASONS = 3
+
+
+def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
+    """The commonest reasons for which rows were rejected; the report has those of each row."""
+    if not refusals.rows:
+        return
+    click.echo(
+        f"{counted(refusals.rows, 'row')} rejected (`onboard report {batch.id}` has each), mostly for:", err=True
+    )
+    for number, problem in refusals.top(MOST_REASONS):
+        hint = f" ({problem.hint})" if problem.hint else ""
+        column = f"{problem.column}: " if problem.column else ""
+        click.echo(f"  {counted(number, 'row')}: {column}{problem.problem}{hint}", err=True)
+
+
+def stopped_in_words(parts: Parts, used: Collection[str]) -> dict[str, str]:
+    """Why accounts and senders are stopped, and what to do. Accounts that share a budget are one entry, with those that
+    the batch used."""
+    states = parts.budgets.all()
+    rules = parts.budget_rules.all()
+
+    def step(name: str, state: BudgetState) -> str:
+        if tries_again_by_itself(state):
+            return "fix it and run again"
+        return f"fix it, then `onboard account resume {name}`, and run again"
+
+    found: dict[str, str] = {}
+    for budget in dict.fromkeys(rule.name for rule in rules.values() if states[rule.name].stopped_at):
+        sharing = [name for name, rule in rules.items() if rule.name == budget]
+        names = [name for name in sharing if name in used] or sharing
+        state = states[budget]
+        verb = "is" if len(names) == 1 else "are"
+        found[f"{listed_in_words(names)} {verb}"] = f"{stop_in_words(state).rstrip('.')}; {step(names[0], state)}"
+    return found
+
+
+def channels_of(parts: Parts, batch: BatchFacts) -> set[str]:
+    """The channels on which the rest of the batch may send messages."""
+    counts = parts.facts.counts(batch.id)
+    used = {*counts.to_come, *counts.unsent}
+    fallback = parts.delivery_policy.fallback
+    return used | {fallback} if used and fallback is not None else used
+
+
+def paused_senders(parts: Parts) -> dict[str, str]:
+    """Why senders are paused, by channel."""
+    states = parts.budgets.all()
+    rules = parts.budget_rules.channels
+    return {name: states[rule.name].pause_reason for name, rule in rules.items() if states[rule.name].pause_reason}

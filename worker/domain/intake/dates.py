@@ -1,0 +1,82 @@
+"""The forms that dates are written in, and which form a list's dates are in. No form is ever guessed."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+ISO = "YYYY-MM-DD"
+LONGEST_LIFE = 130  # years
+_PARTS = {"DD": "(?P<day>[0-9]{1,2})", "MM": "(?P<month>[0-9]{1,2})", "YYYY": "(?P<year>[0-9]{4})"}
+_FORM = re.compile(r"(DD|MM|YYYY)([./ -]?)(DD|MM|YYYY)(\2)(DD|MM|YYYY)")
+EXPECTED = "expected DD, MM and YYYY with . / - or a space between them, such as DD.MM.YYYY or MM/DD/YYYY"
+
+
+@dataclass(frozen=True)
+class DateForm:
+    """A form such as DD.MM.YYYY. Between separators a day or month may have one digit."""
+
+    text: str
+    _pattern: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with what is expected."""
+        parts = _FORM.fullmatch(text.strip().upper())
+        if parts is None or len({parts[1], parts[3], parts[5]}) < len(_PARTS):
+            raise ValueError(EXPECTED)
+        if parts[0] == "YYYY-DD-MM":  # YYYY-MM-DD is always read
+            raise ValueError(f"dates in this form look like {ISO}: write them in that form")
+        pattern = re.escape(parts[2]).join(_PARTS[parts[place]] for place in (1, 3, 5))
+        return cls(parts[0], re.compile(pattern if parts[2] else pattern.replace("{1,2}", "{2}")))
+
+    def read(self, value: str) -> date | None:
+        """The date; None for a value that is not of this form, or is a day that does not exist."""
+        found = self._pattern.fullmatch(value)
+        try:
+            return date(int(found["year"]), int(found["month"]), int(found["day"])) if found else None
+        except ValueError:
+            return None
+
+    def fits(self, value: str) -> bool:
+        """True for a value of this form, whether its day exists or not."""
+        return self._pattern.fullmatch(value) is not None
+
+
+ISO_FORM = DateForm.parse(ISO)
+_ORDERS = (("DD", "MM", "YYYY"), ("MM", "DD", "YYYY"), ("YYYY", "MM", "DD"))
+_KNOWN = tuple(DateForm.parse(separator.join(order)) for separator in ("/", ".", "-", " ", "") for order in _ORDERS)
+
+
+class DatesSeen:
+    """Collects the dates that were refused for their form, to say which form they are in."""
+
+    def __init__(self, today: date) -> None:
+        self._today = today
+        self._fitting: Counter[str] = Counter()
+        self._dates = 0
+
+    def add(self, value: object) -> None:
+        if not isinstance(value, str):
+            return
+        fitting = [form.text for form in _KNOWN if self._is_birth(form.read(value.strip()))]
+        if fitting:
+            self._dates += 1
+            self._fitting.update(fitting)
+
+    def _is_birth(self, day: date | None) -> bool:
+        return day is not None and self._today.year - LONGEST_LIFE <= day.year and day <= self._today
+
+    def hint(self) -> tuple[str, str] | None:
+        """What the dates look like, and what to do; None if no refused value is a date in another form."""
+        if not self._dates:
+            return None
+        number = "1 date is" if self._dates == 1 else f"{self._dates:,} dates are"
+        forms = [form for form, fitting in self._fitting.items() if fitting == self._dates]
+        if not forms:
+            return f"{number} in several forms", f"write all dates as {ISO}"
+        if len(forms) == 1:
+            return f"{number} in the form {forms[0]}", f"--dates {forms[0]} reads them"
+        either = " or ".join(sorted(forms))
+        return f"{number} in the form {either}: the values fit both", f"say which, such as --dates {sorted(forms)[0]}"

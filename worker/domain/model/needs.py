@@ -1,0 +1,49 @@
+"""What a command needs of the configuration's references, `{ env = "NAME" }` and `{ file = "PATH" }`.
+
+A reference that a command does not need may be unset: who runs `onboard status` need not hold the mail server's
+password. A command that declares no needs has all of them, so a new command that forgets to declare asks for too much,
+never for too little. A missing value that is used all the same raises SettingsError, which names its key.
+"""
+
+from enum import StrEnum
+
+
+class Need(StrEnum):
+    DATABASE = "database"
+    KEYS = "encryption keys"
+    BROKER = "broker"
+    BUS = "bus"
+    CALLS = "provider credentials"
+    SENDING = "sender credentials"
+    RECEIVING = "webhook and event keys"
+    PUBLISHING = "subscriber keys"
+
+
+Needs = frozenset[Need]
+NOTHING: Needs = frozenset()
+STORED: Needs = frozenset({Need.DATABASE, Need.KEYS})  # to read what is in the database, and to decide about it
+WAKING: Needs = STORED | {Need.BROKER}  # to decide about it, and to wake the workers
+EVERYTHING: Needs = frozenset(Need)
+
+_BY_TABLE = {
+    "database": Need.DATABASE,
+    "encryption": Need.KEYS,
+    "broker": Need.BROKER,
+    "bus": Need.BUS,
+    "accounts": Need.CALLS,
+    "email": Need.SENDING,
+    "sms": Need.SENDING,
+    "web": Need.RECEIVING,
+    "subscribers": Need.PUBLISHING,
+}
+_VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_keys", "callback_key"})
+
+
+def is_needed(path: tuple[str | int, ...], needs: Needs) -> bool:
+    """True if the value at this path is needed. A table that is not listed above is always needed."""
+    used_for = {_BY_TABLE.get(str(path[0]))}
+    if path[0] in ("accounts", "email", "sms") and not _VERIFYING.isdisjoint(path):
+        used_for = {Need.RECEIVING}
+    elif path[:2] == ("sms", "token"):
+        used_for.add(Need.RECEIVING)  # it verifies callbacks where no `callback_key` is set
+    return not (used_for <= EVERYTHING and used_for.isdisjoint(needs))

@@ -1,0 +1,97 @@
+"""Whether anything works, and what needs a person: what `onboard status` begins and ends with."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+# These kinds of processes claim rows; the others only receive.
+WORK = frozenset({"run", "up", "worker"})
+NO_PROCESS = "no process is working: `onboard up`"
+# Beat sends a wake-up each second. Workers look for due work by themselves once none has come for so long.
+BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that runs. `batch_id`: the one batch that it works; None: all."""
+
+    kind: str
+    host: str
+    pid: int
+    release: str
+    batch_id: int | None
+    started_at: datetime
+    seen_at: datetime
+
+
+class Level(IntEnum):
+    """The exit codes of `status --check`, as monitoring systems read them."""
+
+    WELL = 0
+    NEEDS_A_PERSON = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Something that waits for a person. `command` does it, or shows more."""
+
+    what: str  # process, beat, account, sender or batch
+    name: str
+    reason: str
+    command: str
+    level: Level = Level.NEEDS_A_PERSON
+
+
+@dataclass(frozen=True)
+class WaitingBatch:
+    """A batch that waits for a person: paused (`reason` says by whom), or with held rows. `rows` wait for that."""
+
+    id: int
+    name: str
+    rows: int
+    reason: str
+    command: str
+
+
+def is_worked(processes: Iterable[Running], batch_id: int) -> bool:
+    """Whether a process works this batch."""
+    return any(one.kind in WORK and one.batch_id in (None, batch_id) for one in processes)
+
+
+def attention(
+    processes: Collection[Running],
+    *,
+    due: Collection[str],
+    beat_at: datetime | None,
+    stopped: Mapping[str, str],
+    senders: Collection[str],
+    batches: Sequence[WaitingBatch],
+    now: datetime,
+) -> list[Attention]:
+    """What needs a person, the most urgent first.
+
+    `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender.
+    """
+    found: list[Attention] = []
+    if due and not any(one.kind in WORK for one in processes):
+        why = f"no process is working, and work is due for {', '.join(sorted(due))}"
+        found.append(Attention("process", "", why, "onboard up", Level.CRITICAL))
+    workers = any(one.kind == "worker" for one in processes)
+    if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
+        why = "no scheduler wakes the workers; they look for due work by themselves, only every few seconds"
+        found.append(Attention("beat", "", why, "onboard beat"))
+    for name, reason in sorted(stopped.items()):
+        what = "sender" if name in senders else "account"
+        first = name.partition(",")[0]
+        found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
+    for batch in batches:
+        why = f"{batch.rows:,} rows wait: {batch.reason}"
+        found.append(Attention("batch", f"{batch.id} ({batch.name})", why, batch.command))
+    return found
+
+
+def level_of(found: Iterable[Attention]) -> Level:
+    """The most urgent level; well if nothing needs a person."""
+    return max((one.level for one in found), default=Level.WELL)

@@ -1,0 +1,74 @@
+"""What a row waits for and until when, for `onboard report`. Found when the report is read: stops and pauses change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import JobState
+from worker.foundation.timestamps import written
+
+# Words that say how a row is served, and nothing that went wrong.
+_HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
+_SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED})
+# The reasons whose words say nothing without the time.
+_UNTIL_A_TIME = frozenset(
+    {Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.IN_REVIEW, Reason.LAST_MESSAGE_UNDER_WAY, Reason.ADDRESS_SPENT}
+)
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """An account or sender that makes no calls now: `stopped` says why, or it is paused until a time."""
+
+    name: str
+    stopped: str = ""
+    paused_until: datetime | None = None
+    paused_for: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a row waits, in the words of the column `error`; until when, if that is known; what a person does, if any."""
+
+    why: str
+    until: datetime | None
+    action: str = ""
+
+
+def explained(reason: str, detail: str) -> str:
+    """The reason with its detail."""
+    return f"{reason}: {detail}" if detail else reason
+
+
+def is_healthy(state: str, reason: str) -> bool:
+    """True for a row that is served, if the reason says only how."""
+    return state in _SERVED and reason in _HEALTHY
+
+
+def wait_of(
+    reason: str,
+    detail: str,
+    due_at: datetime | None,
+    *,
+    paused: str,
+    batch_id: int,
+    blocked: Iterable[Blocked],
+    now: datetime,
+) -> Wait:
+    """Why a row waits. `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer."""
+    if paused:
+        return Wait(explained(Reason.BATCH_PAUSED, f"batch {batch_id}: {paused}"), None, f"`onboard resume {batch_id}`")
+    blocked = list(blocked)
+    for one in blocked:
+        if one.stopped:
+            why = explained(Reason.ACCOUNT_STOPPED, f"{one.name}: {one.stopped}")
+            return Wait(why, None, f"correct its cause, then `onboard account resume {one.name}`")
+    until = due_at if due_at is not None and due_at > now else None
+    pauses = [one for one in blocked if one.paused_until is not None and one.paused_until > (until or now)]
+    if pauses:
+        last = max(pauses, key=lambda one: one.paused_until or now)
+        return Wait(explained(Reason.ACCOUNT_PAUSED, f"{last.name}: {last.paused_for}"), last.paused_until)
+    if until is not None and reason in _UNTIL_A_TIME:
+        return Wait(f"{reason}: not before {written(until)}", until)
+    return Wait(explained(reason, detail), until)

@@ -1,0 +1,120 @@
+"""The facts that `onboard status` begins and ends with: which processes run, and what needs a person."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.operation import (
+    NO_PROCESS,
+    Attention,
+    Running,
+    WaitingBatch,
+    attention,
+    is_worked,
+)
+from worker.engine.steps.policies import BudgetRules
+from worker.foundation.clock import Clock
+from worker.foundation.timestamps import written, written_if_any
+from worker.store.base.database import Database
+from worker.store.limits.budgets import Budgets
+from worker.store.maintenance.due_work import Sweeps
+from worker.store.operators.processes import BEAT, Processes
+from worker.store.operators.unsent import held, unsent
+
+
+@dataclass(frozen=True)
+class OperationReport:
+    """How the whole stands at one moment. `due` names the accounts and senders with work that is due."""
+
+    running: Sequence[Running]
+    due: frozenset[str]
+    attention: Sequence[Attention]
+    accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
+
+    def facts(self) -> dict[str, Any]:
+        """As `status --json` prints them."""
+        return {
+            "processes": [
+                {
+                    "kind": one.kind,
+                    "host": one.host,
+                    "pid": one.pid,
+                    "release": one.release,
+                    "batch": one.batch_id,
+                    "since": written(one.started_at),
+                    "seen": written(one.seen_at),
+                }
+                for one in self.running
+            ],
+            "needs_a_person": [
+                {"what": one.what, "name": one.name, "reason": one.reason, "command": one.command}
+                for one in self.attention
+            ],
+        }
+
+    def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """A batch's facts without a forecast if no process works the batch."""
+        if facts["forecast"]["finishes_at"] is None or is_worked(self.running, facts["batch"]):
+            return facts
+        return facts | {"forecast": {"finishes_at": None, "limited_by": NO_PROCESS, "assumed": False}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """Reads the report. Nothing in it is counted row by row but held rows, and rows that wait."""
+
+    clock: Clock
+    database: Database
+    processes: Processes
+    budgets: Budgets
+    rules: BudgetRules
+    leases: Sweeps
+
+    def report(self) -> OperationReport:
+        now = self.clock()
+        running, states = self.processes.running(now=now), self.budgets.all()
+        found = self.leases.due(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
+        due = frozenset(found.accounts | found.channels)
+        sharing: dict[str, list[str]] = {}
+        for name, rule in self.rules.all().items():
+            if states.get(rule.name, BudgetState()).stopped_at is not None:
+                sharing.setdefault(rule.name, []).append(name)
+        needs = attention(
+            running,
+            due=due,
+            beat_at=self.processes.last().get(BEAT),
+            stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
+            senders=self.rules.channels,
+            batches=self._batches(now),
+            now=now,
+        )
+        accounts = {
+            name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
+        }
+        return OperationReport(running, due, needs, accounts)
+
+    def _batches(self, now: datetime) -> list[WaitingBatch]:
+        paused = [
+            WaitingBatch(
+                one.batch.id, one.batch.name, one.rows, one.batch.pause_reason, f"onboard resume {one.batch.id}"
+            )
+            for one in unsent(self.database, now=now)
+            if one.batch.is_paused
+        ]
+        decide = "held until a person decides"
+        return paused + [
+            WaitingBatch(batch.id, batch.name, rows, decide, f"onboard report {batch.id}")
+            for batch, rows in held(self.database)
+        ]
+
+
+def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
+    paused = state.blocked_until is not None and state.blocked_until > now
+    return {
+        "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
+        "paused_until": written_if_any(state.blocked_until) if paused else None,
+        "pause_reason": state.pause_reason if paused else None,
+        "credits_used": state.credits_used,
+    }

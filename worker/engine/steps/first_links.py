@@ -1,0 +1,46 @@
+"""Whether the account's links live long enough to be sent, as this process has seen it.
+
+A link that is born below its floor is paid for and never sent. So until one link has lived long enough, calls are made
+one at a time: if the configuration or the provider is wrong, that costs one session and not one for each row.
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+# Where an answer may hold an earlier token, whose link has aged, one short link shows nothing. So many in a row do.
+SHORT_IN_A_ROW = 3
+
+
+@dataclass
+class FirstLinks:
+    """Calls come from the loop, claims from threads."""
+
+    _seen: bool = False
+    _short: int = 0
+    _trying: set[int] = field(default_factory=set)  # the jobs whose calls are to show it
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def seen(self) -> bool:
+        """True once a link has lived long enough."""
+        return self._seen
+
+    @property
+    def trying(self) -> bool:
+        return bool(self._trying)
+
+    def lived(self) -> None:
+        self._seen = True
+
+    def was_short(self) -> bool:
+        """Count a link that may have aged. Returns whether so many were short that the account's links are."""
+        self._short += 1
+        return not self._seen and self._short >= SHORT_IN_A_ROW
+
+    def begin(self, job_ids: set[int]) -> None:
+        with self._lock:
+            self._trying |= job_ids
+
+    def end(self, job_ids: set[int]) -> None:
+        with self._lock:
+            self._trying -= job_ids

@@ -1,0 +1,66 @@
+"""Consumes all queues of events of a configuration: one consumer, thread and connection for each."""
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from worker.domain.model.wakeups import Wake
+from worker.foundation.clock import ProcessClock
+from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.consumer import BusConsumer
+from worker.inbound.bus.event_sink import DatabaseInbox
+from worker.inbound.bus.sources import Source
+from worker.settings import Settings
+
+
+class Consumers:
+    """Consumers with the database that they store events in."""
+
+    def __init__(self, settings: Settings, sources: Sequence[Source], wake: Wake) -> None:
+        """`wake` is called after a commit, from any of the threads, and must not wait."""
+        self._inboxes = [DatabaseInbox(settings) for _ in sources]
+        self._consumers = [
+            BusConsumer(
+                source,
+                inbox,
+                connect=partial(connection_to, source.url, source.topology.queue),
+                wake=wake,
+                clock=ProcessClock(),
+            )
+            for source, inbox in zip(sources, self._inboxes, strict=True)
+        ]
+        self._failed: list[Exception] = []
+
+    @property
+    def outdated(self) -> str:
+        """Why this release may not continue; "" while it may."""
+        return next((one.outdated for one in self._consumers if one.outdated), "")
+
+    def run(self) -> None:
+        """Receive events until `stop`, or until outdated. Raises Unfit or SettingsError where one cannot start."""
+        threads = [
+            threading.Thread(target=self._consume, args=[consumer], name=f"bus-{number}")
+            for number, consumer in enumerate(self._consumers)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            for inbox in self._inboxes:
+                inbox.close()
+        if self._failed:
+            raise self._failed[0]
+
+    def stop(self) -> None:
+        """Finish the current chunks, and end. Safe from any thread and in a signal handler."""
+        for consumer in self._consumers:
+            consumer.stop()
+
+    def _consume(self, consumer: BusConsumer) -> None:
+        try:
+            consumer.run()
+        except Exception as error:  # raised in `run`; the other consumers end
+            self._failed.append(error)
+            self.stop()

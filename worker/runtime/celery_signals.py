@@ -1,0 +1,78 @@
+"""What a worker does when it starts and ends, by Celery's signals."""
+
+import logging
+import signal
+from types import FrameType
+from typing import Any
+
+from celery.signals import (
+    celeryd_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+
+from worker.runtime import process, worker_process
+from worker.runtime.celery_app import app
+from worker.runtime.celery_settings import INVITE, left_to_others
+
+log = logging.getLogger(__name__)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _remember_the_name(sender: str, **_signal: Any) -> None:
+    worker_process.remember_node(sender)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _in_a_child(**_signal: Any) -> None:
+    # Runs in the children of the prefork pool only, and must return at once.
+    worker_process.remember_child()
+    worker_process.begin()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _begin_here(sender: Any, **_signal: Any) -> None:
+    if type(sender.pool).__module__ != "celery.concurrency.prefork":  # its children begin by themselves
+        worker_process.begin()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
+    worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in app.amqp.queues.consume_from)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _log_queues_left_to_others(**_signal: Any) -> None:
+    consumed = list(app.amqp.queues.consume_from)
+    if left := left_to_others(consumed):
+        log.info("this worker consumes only %s: other workers must consume %s", ", ".join(consumed), left)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _end_dispatchers_before_force(**_signal: Any) -> None:
+    # Celery waits (on prefork, `worker_soft_shutdown_timeout`) before it sends `worker_shutting_down`.
+    celerys_handler = signal.getsignal(signal.SIGQUIT)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        process.end_dispatchers()
+        if callable(celerys_handler):
+            celerys_handler(number, frame)
+
+    signal.signal(signal.SIGQUIT, end)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop(**_signal: Any) -> None:
+    # Dispatchers end now, so that a warm shutdown is quick.
+    process.end_dispatchers()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_signal: Any) -> None:
+    here = process.forget()
+    if here is not None:
+        here.close()

@@ -1,0 +1,47 @@
+"""One sweep of a Celery worker: what the scheduler's wake-up starts, and a worker itself while none comes."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from worker.domain.model.wakeups import WakeUp
+from worker.engine.maintenance.sweep import Sweep, each_alone
+from worker.engine.outbox_targets import OutboxTargets, unpublished_in_words
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.runtime.celery_settings import PUBLISH
+from worker.runtime.process import Process
+from worker.runtime.ticks import Ticks
+
+log = logging.getLogger(__name__)
+_unpublished = Outage(log, logging.WARNING)
+_looks_for_unpublished = Ticks(60.0)
+Send = Callable[[WakeUp], object]
+
+
+def sweep_once(here: Process, *, send: Send) -> None:
+    """Wake what is due, return the leases of workers that are gone, and do the rest of the timer's work."""
+    timer = here.parts.sweep
+    wake, tell = partial(_wake_for, timer, send), partial(_wake_publishers, here.parts.outbox_targets, send)
+    # Wake-ups first, and retention last: customers wait for the ones, and nobody waits for the other.
+    each_alone(wake, tell, timer.return_leases, *timer.steps, here.retention.step)
+
+
+def _wake_for(timer: Sweep, send: Send) -> None:
+    for wake_up in timer.due_wake_ups():
+        send(wake_up)
+
+
+def _wake_publishers(outbox: OutboxTargets, send: Send) -> None:
+    targets = outbox.due()
+    for target in targets:
+        send(WakeUp.publish(target))
+    if _looks_for_unpublished.begin(monotonic()):
+        _log_unpublished(outbox.unpublished() if targets else [])
+
+
+def _log_unpublished(targets: list[str]) -> None:
+    if targets:
+        _unpublished.lasts(f"{unpublished_in_words(targets)}: does a worker consume the queue {PUBLISH}?", monotonic())
+    else:
+        _unpublished.over("events are published again")

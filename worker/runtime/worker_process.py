@@ -1,0 +1,191 @@
+"""The process of a Celery worker: made when the database is ready, and idle while the database cannot be reached.
+
+A worker, or each child of the prefork pool, has one `Process` with a loop of its own. No outage ends it: the sweep
+sends the wake-ups again that were lost meanwhile.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.wakeups import WakeUp
+from worker.engine.opening import NotReady, Outdated, opened
+from worker.engine.runner import LONGEST_DISPATCH, prove_senders
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.publishers.build import build_targets
+from worker.runtime import process
+from worker.runtime.celery_app import app
+from worker.runtime.celery_settings import QUEUES
+from worker.runtime.process import Process
+from worker.runtime.sweeping import sweep_once
+from worker.runtime.wakeups import BROKER_UNREACHABLE, BackgroundSender, send_through
+from worker.settings import SettingsError, load
+from worker.store.base.database import reason
+
+log = logging.getLogger(__name__)
+# A child of the prefork pool runs one dispatcher at a time: other accounts must not wait long.
+LONGEST_DISPATCH_OF_A_CHILD = timedelta(seconds=5)
+# How much longer than its dispatch a task may take: for the last calls and their flush. A dispatcher that waits for the
+# database goes on without its task, so that the task's thread can accept the wake-ups that this worker has prefetched.
+# RabbitMQ would otherwise close the channel after its `consumer_timeout`.
+AFTER_DISPATCH = timedelta(seconds=30)
+# Wake-ups come faster than an unreachable database fails: each process tries once in this many seconds.
+TRY_SECONDS = 2.0
+# How often a worker that started before its database tries to resume stopped accounts.
+RESUME_SECONDS = 10.0
+wake_ups = BackgroundSender(partial(send_through, app))
+_is_child = False
+_node: str | None = None  # Celery's name of this worker
+_not_ready = Outage(log)
+_database = Outage(log)
+
+
+class Tries:
+    """Spaces the tries of a process that is not ready, however many wake-ups come. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._failed: NotReady | SettingsError | None = None
+        self._next = 0.0
+
+    def begin(self, now: float) -> None:
+        """Raises the last try's error again for a while. `now` is in monotonic seconds."""
+        if self._failed is not None and (now < self._next or isinstance(self._failed, Outdated)):
+            raise self._failed
+
+    def failed(self, error: NotReady | SettingsError, now: float) -> None:
+        self._failed, self._next = error, now + TRY_SECONDS
+
+
+_tries = Tries()
+
+
+def serve(wake_up: WakeUp) -> None:
+    """Work what is due for an account or a channel, and send another wake-up if more is due."""
+    with ready_process() as here:
+        if here is not None and here.serve(wake_up, at_most=longest_dispatch() + AFTER_DISPATCH):
+            wake_ups.send(wake_up)
+
+
+@contextmanager
+def ready_process() -> Iterator[Process | None]:
+    """This process's `Process`; None while the database is not ready.
+
+    If the database cannot be reached inside the block, the wake-up is lost, not the work: the next sweep tries again.
+    """
+    here = _process()
+    if here is None:
+        yield None
+        return
+    try:
+        yield here
+    except sa.exc.OperationalError as error:
+        _database.lasts(f"worker idle: the database cannot be reached: {reason(error)}", monotonic())
+    else:
+        _database.over("the database is back: the worker claims rows")
+
+
+def longest_dispatch() -> timedelta:
+    return LONGEST_DISPATCH_OF_A_CHILD if _is_child else LONGEST_DISPATCH
+
+
+def remember_node(name: str) -> None:
+    """Keep Celery's name of this worker, which its remote control needs."""
+    global _node
+    _node = name
+
+
+def remember_child() -> None:
+    """This process is a child of the prefork pool."""
+    global _is_child
+    _is_child = True
+
+
+def resume_stopped_accounts(timer: Any, *, sends: bool) -> None:
+    """Let stopped accounts be tried again. `timer` is Celery's: it calls this again while the database is not ready.
+
+    A worker that `sends` messages logs in to its senders first: no session is opened for a sender that does not work.
+    Once for each worker, in its parent, on connections that are closed again: children are forked later.
+    """
+    try:
+        with opened(load()) as parts:
+            parts.resume(None if sends else ())
+            if sends:
+                asyncio.run(prove_senders(parts))
+    except (NotReady, SettingsError) as error:
+        _not_ready.lasts(f"worker idle: {error}", monotonic())
+        if not isinstance(error, Outdated):
+            timer.call_after(RESUME_SECONDS, partial(resume_stopped_accounts, timer, sends=sends))
+    else:
+        _not_ready.over("the database is ready: the worker claims rows")
+
+
+def begin() -> None:
+    """Make this process's `Process` soon, in a thread, without a wake-up: without a scheduler none comes."""
+
+    def make() -> None:
+        while _process() is None and not process.is_ending():
+            time.sleep(TRY_SECONDS)
+
+    threading.Thread(target=make, name="begin", daemon=True).start()
+
+
+def _process() -> Process | None:
+    try:
+        here = process.current(_make)
+    except (NotReady, SettingsError) as error:
+        _not_ready.lasts(f"worker idle: {error}", monotonic())
+        if isinstance(error, Outdated):
+            _stop_consuming()
+        return None
+    _not_ready.over("the database is ready: the worker claims rows")
+    return here
+
+
+def _make() -> Process:
+    _tries.begin(monotonic())
+    try:
+        return Process(
+            wake_invite=_wake_invite,
+            longest=longest_dispatch(),
+            on_outdated=_outdated,
+            targets=build_targets,
+            sweep=partial(sweep_once, send=wake_ups.send),
+        )
+    except (NotReady, SettingsError) as error:
+        _tries.failed(error, monotonic())
+        raise
+
+
+def _wake_invite(channel: str, for_events: bool) -> None:
+    """Wake this process's dispatcher of a channel, if it runs, else any worker."""
+    here, wake_up = process.existing(), WakeUp.invite(channel)
+    if here is None or not here.wake_here(wake_up, for_events=for_events):
+        wake_ups.send(wake_up)
+
+
+def _outdated(why: str) -> None:
+    log.error("draining: finishing calls in flight, claiming no more work: %s", why)
+    _stop_consuming()
+
+
+def _stop_consuming() -> None:
+    """Leave the queues to workers of the newer release. This worker stays: if it ended, it would be started again."""
+    if _node is None:
+        return
+    try:
+        for queue in QUEUES:
+            app.control.cancel_consumer(queue, destination=[_node])
+    except BROKER_UNREACHABLE as error:
+        log.warning(
+            "the broker cannot be reached (%s): the worker goes on consuming its queues, and does no work",
+            type(error).__name__,
+        )

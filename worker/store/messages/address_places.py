@@ -1,0 +1,159 @@
+"""The places of addresses: taken before a session is paid for, and again as a message leaves.
+
+Several workers may ask for the same address at once. Each reads the places, decides, and takes one only if no other
+transaction has taken it meanwhile; else it asks again a little later.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
+from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.contact.suppression import text_of
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
+from worker.store.base.database import Database, fetch
+from worker.store.messages.fallback import address_of
+from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.suppression_check import About
+from worker.store.onboarding.sessions import FIRST
+from worker.store.tables import AddressPlace, InvitationRow, Job
+
+# Another transaction took the place at the same moment. By then it has ended.
+ASK_AGAIN = timedelta(seconds=1)
+CHUNK = 5000
+
+_PLACES = (
+    sa.select(
+        AddressPlace.digest,
+        AddressPlace.number,
+        AddressPlace.job_id,
+        AddressPlace.invitation_id,
+        AddressPlace.taken_at,
+        AddressPlace.version,
+        sa.select(Job.state).where(Job.id == AddressPlace.job_id).scalar_subquery().label("job"),
+        sa.select(InvitationRow.state)
+        .where(InvitationRow.id == AddressPlace.invitation_id)
+        .scalar_subquery()
+        .label("invitation"),
+    )
+    .where(bulk.among(AddressPlace.digest, "digests"))
+    .order_by(AddressPlace.digest, AddressPlace.number)
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Wanted:
+    """A place at an address (personal) that a job or one of its messages needs."""
+
+    channel: str
+    address: str
+    wish: Wish
+
+
+def take(
+    connection: sa.Connection, keyring: Keyring, cap: AddressCap, wanted: Sequence[Wanted], *, now: datetime
+) -> list[datetime | None]:
+    """Take a place for each; None where it has one now, else the time at which to ask again."""
+    digests = {
+        address: keyring.digests(text_of(*address)) for address in {(one.channel, one.address) for one in wanted}
+    }
+    by_digest: dict[str, list[sa.Row[Any]]] = {}
+    given = {"digests": bulk.keys(sorted({each for of in digests.values() for each in of}))}
+    for row in fetch(connection, _PLACES, given) if wanted else ():
+        by_digest.setdefault(row.digest, []).append(row)
+    asked: dict[tuple[str, ...], list[int]] = {}  # the positions in `wanted`, by the address's digests
+    for index, one in enumerate(wanted):
+        asked.setdefault(digests[one.channel, one.address], []).append(index)
+    found: list[datetime | None] = [None] * len(wanted)
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    places: dict[tuple[str, int], int] = {}
+    for of, indexes in asked.items():
+        known = [row for digest in of for row in by_digest.get(digest, ())]
+        versions = {row.number: row.version for row in by_digest.get(of[0], ())}
+        answers = give_places(cap, _places(known, of[0]), [wanted[index].wish for index in indexes], now=now)
+        for index, answer in zip(indexes, answers, strict=True):
+            if isinstance(answer, datetime):
+                found[index] = answer
+            if isinstance(answer, datetime) or answer < 0:  # it has a place under an older key
+                continue
+            wish = wanted[index].wish
+            places[of[0], answer] = index
+            rows[of[0], answer] = {
+                "digest": of[0],
+                "number": answer,
+                "job_id": wish.job_id,
+                "invitation_id": wish.invitation_id,
+                "taken_at": now,
+                "version": versions.get(answer, 0) + 1,
+            }
+    # Always in the same order, so that two transactions with the same addresses cannot deadlock.
+    written = bulk.put(
+        connection, AddressPlace, [rows[key] for key in sorted(rows)], key=("digest", "number"), version="version"
+    )
+    for key, index in places.items():
+        if key not in written:
+            found[index] = now + ASK_AGAIN
+    return found
+
+
+def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
+    """The places of an address. Those under an older key count too, under numbers that nobody takes."""
+    return [
+        Place(
+            row.number if row.digest == newest else -1 - index,
+            row.job_id,
+            row.invitation_id,
+            row.taken_at,
+            row.job,
+            row.invitation,
+        )
+        for index, row in enumerate(rows)
+    ]
+
+
+def without_place(
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+) -> Mapping[uuid.UUID, NotNow]:
+    """The messages whose addresses have had all the messages that they may get for now; the others take their places.
+
+    A message whose link would be too old by the time that its address has a place again never leaves.
+    """
+    if policy.address_cap is None:
+        return {}
+    wanted = [
+        Wanted(policy.channel, address_of(one.item.customer.person, policy.channel), Wish(one.item.job_id, one.item.id))
+        for one in messages
+    ]
+    return {
+        one.item.id: _not_now(one, at)
+        for one, at in zip(messages, take(connection, keyring, policy.address_cap, wanted, now=now), strict=True)
+        if at is not None
+    }
+
+
+def _not_now(one: About, at: datetime) -> NotNow:
+    if at < one.item.expires_at - one.item.floor:
+        return Later(at, Reason.ADDRESS_SPENT)
+    state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
+    return Never(state, Reason.ADDRESS_SPENT, Reason.ADDRESS_SPENT.meaning)
+
+
+class AddressPlaces:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remove(self, *, since: datetime) -> int:
+        """Remove the next places that were taken until `since`; returns how many."""
+        old = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= since)
+        keys = old.order_by(AddressPlace.taken_at).limit(CHUNK)
+        gone = sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(keys))
+        with self._database.write() as connection:
+            return connection.execute(gone).rowcount

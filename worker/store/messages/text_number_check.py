@@ -1,0 +1,35 @@
+"""Checks whether texts that are about to leave go to numbers that may get texts.
+
+Intake refuses such numbers. This check is for a number that an event has changed since, for a configuration that has
+changed since, and for the fallback to texts.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.domain.contact.send_decision import Never
+from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState
+from worker.foundation.keyring import Keyring
+from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.suppression_check import About
+
+
+def to_refused_numbers(
+    _connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], _now: datetime
+) -> Mapping[uuid.UUID, Never]:
+    """The texts to numbers that get none, each with the reason. Another channel may reach their customers."""
+    if policy.channel != Channel.SMS:
+        return {}
+    countries = policy.delivery.countries
+    found = {one.item.id: why_not_texted(one.item.customer.person.phone, countries) for one in messages}
+    return {
+        id_: Never(InvitationState.FAILED, Reason.NUMBER_REFUSED, why, unreached=True)
+        for id_, why in found.items()
+        if why
+    }

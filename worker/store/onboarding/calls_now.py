@@ -1,0 +1,51 @@
+"""For which customers of a list working it makes a call now: for `check`, which changes nothing and locks nothing."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.domain.model.states import JobState
+from worker.store.base.customer_keys import Key, among_keys, rows_of
+from worker.store.base.database import Database
+from worker.store.onboarding.admission import following
+from worker.store.onboarding.sessions import IS_LIVE
+from worker.store.tables import Batch, Job, SessionRow
+
+_OWN = sa.select(Job.customer_id, Job.purpose, Job.state).where(
+    *among_keys(Job), Job.batch_id == sa.bindparam("batch"), Job.joins.is_(None)
+)
+_WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
+    *among_keys(SessionRow), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")
+)
+
+
+class CallsNow:
+    """The calls that working one list makes before any link expires. Asked for chunks of its customers."""
+
+    def __init__(self, database: Database, *, digest: str) -> None:
+        """`digest` is the list's: a list that was imported before continues with its own batch."""
+        self._database = database
+        with database.read() as connection:
+            newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
+            self._batch = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
+
+    def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
+        """The customers, with their purposes, that a session is asked for.
+
+        Not for customers who have finished, who have a live session, who are another batch's, or whose row in this
+        list's own batch has had its call.
+        """
+        with self._database.read() as connection:
+            own = {}
+            if self._batch is not None:
+                own = {
+                    (row.customer_id, row.purpose): row.state
+                    for row in rows_of(connection, _OWN, keys, batch=self._batch)
+                }
+            others = set(keys) - own.keys()
+            followers = following(connection, others, now=now, lock=False).keys() if others else set()
+            waiting = {key for key, state in own.items() if state in (JobState.WAITING, JobState.WORKING)}
+            asked = waiting | (others - followers)
+            linked = {(row.customer_id, row.purpose) for row in rows_of(connection, _WITH_LINK, asked, now=now)}
+        return asked - linked

@@ -1,0 +1,139 @@
+"""Lets a batch serve its own customers where another batch's row leads and no worker will work that row.
+
+A row of a batch joins the leading row of another batch with the same customer. If that other batch was stopped, or
+`run` works its own batch alone, nobody works the leader. Then the joined row leads: the former leader joins it. Nothing
+is opened or sent twice: a customer's live session, with its messages, is adopted when the new leader is claimed.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.domain.model.pauses import PauseCause
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.base.database import fetch
+from worker.store.onboarding.cancellation import with_unknown_calls
+from worker.store.tables import Batch, InvitationRow, Job
+
+CHUNK = 500
+_Leader = aliased(Job)
+# A leader in one of these states has no call in flight, and no message of it has left.
+_FREE = (JobState.WAITING, JobState.ISSUED)
+# The message is being sent, or may have been sent: its result belongs to the leader.
+_BUSY = sa.exists().where(
+    InvitationRow.job_id == _Leader.id,
+    sa.or_(
+        InvitationRow.state.in_([InvitationState.WORKING, InvitationState.HELD]),
+        InvitationRow.unknown_attempt.is_not(None),
+    ),
+)
+
+
+def take_leads(
+    connection: sa.Connection, batch_id: int, *, after: int = 0, stopped_only: bool, now: datetime
+) -> tuple[int, int] | None:
+    """Let the next joined rows of this batch, behind the row `after`, lead in place of rows of other batches.
+
+    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C; otherwise of every batch that is
+    not paused. Returns the last row number and how many rows lead now; None: there are no more such rows.
+    """
+    causes = [PauseCause.INTERRUPT.value] if stopped_only else [PauseCause.INTERRUPT.value, ""]
+    query = (
+        sa.select(
+            Job.id,
+            Job.row,
+            Job.batch_id,
+            _Leader.id.label("leader"),
+            *(_Leader.state, _Leader.due_at, _Leader.attempts, _Leader.reason, _Leader.detail),
+        )
+        .join(_Leader, _Leader.id == Job.joins)
+        .join(Batch, Batch.id == _Leader.batch_id)
+        .where(
+            Job.batch_id == batch_id,
+            Job.row > after,
+            Job.state == JobState.WAITING,
+            _Leader.batch_id != batch_id,
+            _Leader.state.in_(_FREE),
+            _Leader.unknown_attempt.is_(None),
+            Batch.pause_cause.in_(causes),
+            ~_BUSY,
+        )
+        .order_by(Job.row)
+        .limit(CHUNK)
+    )
+    rows = fetch(connection, query)
+    if not rows:
+        return None
+    # Locked in the order of ids, as everywhere. Read again: a worker may have claimed a leader in the meantime.
+    both = sorted({row.id for row in rows} | {row.leader for row in rows})
+    locked = sa.select(Job.id, Job.state, Job.joins).where(Job.id.in_(both)).order_by(Job.id)
+    now_are = {row.id: row for row in fetch(connection, locked.with_for_update(key_share=True, skip_locked=True))}
+    unknown = with_unknown_calls(connection, [row.leader for row in rows])
+    taken = [
+        row
+        for row in rows
+        if row.id in now_are
+        and row.leader in now_are
+        and now_are[row.id].joins == row.leader
+        and now_are[row.leader].joins is None
+        and now_are[row.leader].state in _FREE
+        and row.leader not in unknown
+    ]
+    if taken:
+        _change(connection, taken, now=now)
+    return rows[-1].row, len(taken)
+
+
+def take_all(connection: sa.Connection, batch_id: int, *, after: int, now: datetime) -> None:
+    """Let the joined rows of this batch behind the row `after` lead in place of rows of stopped batches."""
+    while found := take_leads(connection, batch_id, after=after, stopped_only=True, now=now):
+        after = found[0]
+
+
+def _change(connection: sa.Connection, taken: list[sa.Row[Any]], *, now: datetime) -> None:
+    followers = [
+        {
+            "job_id": row.leader,
+            "heir": row.id,
+            "why": f"the customer is being served by batch {row.batch_id}, row {row.row}",
+        }
+        for row in taken
+    ]
+    # First the followers: a customer never has two leaders, which a unique index makes sure of.
+    follows = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+    joined: dict[str, Any] = {
+        "joins": sa.bindparam("heir"),
+        "state": JobState.WAITING,
+        "due_at": None,
+        "lease_until": None,
+        "reason": Reason.JOINED_JOB,
+        "detail": sa.bindparam("why"),
+        "changed_at": now,
+    }
+    connection.execute(follows.values(joined), followers)
+    others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("heir"))
+    connection.execute(others.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), followers)
+    # The row goes on where the former leader was: a failed call stays counted, and nothing happens earlier.
+    leads: dict[str, Any] = {
+        "joins": None,
+        "state": JobState.WAITING,
+        "due_at": sa.bindparam("at"),
+        "attempts": sa.bindparam("so_far"),
+        "reason": sa.bindparam("because"),
+        "detail": sa.bindparam("in_words"),
+        "changed_at": now,
+    }
+    heirs = [
+        {
+            "job_id": row.id,
+            "at": row.due_at if row.due_at is not None and row.due_at > now else now,
+            "so_far": row.attempts if row.state is JobState.WAITING else 0,
+            "because": row.reason if row.state is JobState.WAITING else "",
+            "in_words": row.detail if row.state is JobState.WAITING else "",
+        }
+        for row in taken
+    ]
+    connection.execute(follows.values(leads), heirs)

@@ -1,0 +1,79 @@
+"""The processes that run on this database, and when the last sweep began.
+
+A process says every few seconds that it runs. A process that was killed says nothing: after `GONE_AFTER` its row no
+longer counts, and the next process that starts removes it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.model.operation import Running
+from worker.store.base.database import Database, fetch
+from worker.store.tables import ProcessRow, Timer
+
+SAY_EVERY = timedelta(seconds=5)
+GONE_AFTER = timedelta(seconds=20)
+REMOVED_AFTER = timedelta(hours=1)
+SWEEP, BEAT = "sweep", "beat"
+
+
+class Processes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def started(self, id_: str, running: Running) -> None:
+        """Add a process, and remove processes that were killed long ago."""
+        values = {name: getattr(running, name) for name in _COLUMNS}
+        with self._database.write() as connection:
+            old = ProcessRow.seen_at < running.seen_at - REMOVED_AFTER
+            connection.execute(sa.delete(ProcessRow).where(sa.or_(old, ProcessRow.id == id_)))
+            connection.execute(sa.insert(ProcessRow).values(id=id_, **values))
+
+    def seen(self, id_: str, *, now: datetime) -> bool:
+        """Say that the process runs; False if its row is gone: then it is to be added again."""
+        said = sa.update(ProcessRow).where(ProcessRow.id == id_).values(seen_at=now).returning(ProcessRow.id)
+        with self._database.write() as connection:
+            return connection.execute(said).first() is not None
+
+    def ended(self, id_: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.delete(ProcessRow).where(ProcessRow.id == id_))
+
+    def running(self, *, now: datetime) -> list[Running]:
+        """The processes that run now, the first started first."""
+        columns = [getattr(ProcessRow, name) for name in _COLUMNS]
+        query = sa.select(*columns).where(ProcessRow.seen_at > now - GONE_AFTER).order_by(ProcessRow.started_at)
+        with self._database.read() as connection:
+            return [Running(**row._mapping) for row in fetch(connection, query)]
+
+    def last(self) -> dict[str, datetime]:
+        """When the last sweep began, and when the scheduler's last wake-up came, by name."""
+        with self._database.read() as connection:
+            return {row.name: row.at for row in fetch(connection, sa.select(Timer.name, Timer.at))}
+
+    def note_wake_up(self, *, now: datetime) -> None:
+        """Record that a wake-up of the scheduler came, and that a sweep begins."""
+        with self._database.write() as connection:
+            for name in (BEAT, SWEEP):
+                connection.execute(self._set(name, now=now))
+
+    def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
+        """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
+        with self._database.read() as connection:
+            last = connection.execute(sa.select(Timer.at).where(Timer.name == SWEEP)).scalar()
+        if last is not None and last > now - older_than:
+            return False  # the usual case, found without a lock
+        with self._database.write() as connection:
+            claim = self._set(SWEEP, now=now, where=Timer.at <= now - older_than).returning(Timer.name)
+            return connection.execute(claim).first() is not None
+
+    def _set(self, name: str, *, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        statement = insert(Timer).values(name=name, at=now)
+        return statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
+
+
+_COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at")

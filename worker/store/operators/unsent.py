@@ -1,0 +1,78 @@
+"""Batches with rows that were not sent, which `run` names and leaves alone; batches with held rows."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.base import bulk
+from worker.store.base.database import Database
+from worker.store.base.priorities import PAUSED, PRIORITIES
+from worker.store.onboarding.batches import BATCH_FACTS, BatchFacts
+from worker.store.onboarding.sessions import FIRST
+from worker.store.tables import Batch, InvitationRow, Job
+
+# A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
+SOON = timedelta(days=1)
+_ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A batch, and how many of its rows wait for a session or for their first message. `from_events`: of a day's
+    events, not of a list."""
+
+    batch: BatchFacts
+    rows: int
+    from_events: bool
+
+
+def unsent(database: Database, *, now: datetime) -> list[Unsent]:
+    """The batches with rows that were not sent, the oldest first. The cost follows the rows that wait."""
+    # Spelled as in ix_job_due, which holds only the rows that wait, with their batch.
+    jobs = (
+        sa.select(Job.batch_id, sa.func.count())
+        .where(Job.state == bulk.fixed(JobState.WAITING), Job.joins.is_(None))
+        .group_by(Job.batch_id)
+    )
+    messages = (
+        sa.select(InvitationRow.batch_id, sa.func.count(InvitationRow.job_id.distinct()))
+        .where(
+            InvitationRow.channel.in_(invitation_channels(Channel.BOTH)),
+            InvitationRow.priority.in_(_ANY_PRIORITY),
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+            InvitationRow.due_at <= now + SOON,
+            InvitationRow.kind == FIRST,
+        )
+        .group_by(InvitationRow.batch_id)
+    )
+    waiting: Counter[int] = Counter()
+    with database.read() as connection:
+        for query in (jobs, messages):
+            for batch_id, rows in connection.execute(query):
+                waiting[batch_id] += rows
+        batches = sa.select(*BATCH_FACTS, Batch.last_row).where(
+            Batch.id.in_(list(waiting)), Batch.cancelled_at.is_(None)
+        )
+        found = [row._mapping for row in connection.execute(batches.order_by(Batch.id))]
+    return [
+        Unsent(
+            BatchFacts(**{name: value for name, value in row.items() if name != "last_row"}),
+            waiting[row["id"]],
+            from_events=row["last_row"] is not None,
+        )
+        for row in found
+    ]
+
+
+def held(database: Database) -> list[tuple[BatchFacts, int]]:
+    """The batches with held rows, the oldest first, and how many."""
+    rows = sa.select(Job.batch_id.label("id"), sa.func.count().label("rows"))
+    held_rows = rows.where(Job.state == JobState.HELD, Job.joins.is_(None)).group_by(Job.batch_id).subquery()
+    query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.id == Batch.id)
+    with database.read() as connection:
+        found = [dict(row._mapping) for row in connection.execute(query.order_by(Batch.id))]
+    return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
