@@ -56,11 +56,13 @@ async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make)
     await runner.close()
 
 
-async def test_a_wake_up_for_a_name_that_is_not_configured_is_logged_and_does_no_harm(make, caplog):
+async def test_wake_ups_for_names_that_are_not_configured_are_logged_once_without_the_names(make, caplog):
     world = make()
     runner = world.start()
-    assert await runner.serve(WakeUp.issue("gone")) is False
-    assert "issue:gone" in caplog.text
+    for name in ("quirin@example.com", "quirin.o@example.com"):
+        assert await runner.serve(WakeUp.issue(name)) is False
+    assert caplog.text.count("a wake-up names an account") == 1
+    assert "quirin" not in caplog.text
     await runner.close()
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import Lesson, grant
 from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.wakeups import NAME_UNKNOWN
 from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -52,6 +53,7 @@ class OutboxPublisher:
         self._policies = {name: outbox.policies[name] for name in targets}
         self._publishing = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
+        self._unknown = Outage(log, logging.WARNING)
         self._checking = threading.Lock()
         self._keeps_its_session = False
         self._outages = {name: Outage(log, logging.WARNING) for name in targets}
@@ -67,7 +69,7 @@ class OutboxPublisher:
         `longest`. Raises sqlalchemy.exc.OperationalError when the database cannot be reached.
         """
         if name not in self._targets:
-            log.warning("a wake-up for %s, which this configuration does not have", name)
+            self._unknown.lasts(NAME_UNKNOWN, monotonic())
             return False
         if not self._publishing[name].acquire(blocking=False):
             return False

@@ -16,11 +16,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from worker.domain.model.wakeups import Step, WakeUp
+from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.dispatch.shared_claim import SharedClaim
 from worker.engine.preflight import Preflight
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
 from worker.http.client import Http, open_http_session
 from worker.store.base.database import outlive_deadlocks
 
@@ -98,6 +100,7 @@ class Runner:
         self._idle = asyncio.Event()
         self._idle.set()
         self._preflight = _preflight(parts, self.in_thread)
+        self._unknown = Outage(log, logging.WARNING)
         self._invites = {
             channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
             for channel in parts.channels
@@ -149,7 +152,7 @@ class Runner:
             return False
         work = self._work.get(wake_up)
         if work is None:
-            log.warning("a wake-up for %s, which this configuration does not have", wake_up)
+            self._unknown.lasts(NAME_UNKNOWN, monotonic())
             return False
         if self._stopping.is_set():
             return False

@@ -37,5 +37,10 @@ class WakeUp:
         return f"{self.step.value}:{self.name}"
 
 
+# Logged without the name: anybody with access to the broker may have written it, so it may be an address.
+NAME_UNKNOWN = (
+    "a wake-up names an account, a channel or a target that this configuration does not have: another process has"
+    " another configuration, or another program writes to our queues"
+)
 # Called after a commit with what the commit made due; returns at once.
 Wake = Callable[[WakeUp], object]
