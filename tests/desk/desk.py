@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,10 +158,10 @@ class Desk:
                 code = end.code
         return checked(Ended(code or 0, out.getvalue(), err.getvalue()))
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, program: Sequence[str] = (ONBOARD,)) -> subprocess.Popen[str]:
         """Start the command as a process; it is ended with the test at the latest."""
         process = subprocess.Popen(
-            [ONBOARD, *arguments],
+            [*program, *arguments],
             cwd=self.path,
             env={**os.environ, **self.environ},
             stdout=subprocess.PIPE,

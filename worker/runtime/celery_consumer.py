@@ -52,6 +52,11 @@ warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced", categ
 class Consumer(CelerysConsumer):  # type: ignore[misc]
     """Does not answer over a connection that is closed, and ends dispatchers instead of threads."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Workers coordinate through the database. What anybody writes to Celery's exchange of events would end every
+        # worker that reads it, and waiting for other workers' answers costs a second at each start.
+        super().__init__(*arguments, **options, without_gossip=True, without_mingle=True)
+
     def connect(self) -> Any:
         while True:
             try:

@@ -57,8 +57,6 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     # By default Celery gives all workers of a machine one name, and RabbitMQ refuses the second worker of a name.
     node = f"onboarding-{os.getpid()}@%h"
     arguments = ["worker", "--hostname", node, "--pool", pool, "--loglevel", _level(invocation)]
-    # Workers coordinate through the database: Celery's own way would only cost a second at each start.
-    arguments += ["--without-mingle", "--without-gossip"]
     if queues:
         arguments += ["--queues", queues]
     if concurrency or pool == "prefork":
