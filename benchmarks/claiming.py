@@ -31,7 +31,8 @@ from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
 from worker.store.base.database import Database
 from worker.store.base.priorities import BATCH
-from worker.store.issuing.claim_jobs import JobPolicy, Jobs
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.record_results import Attempts, IssueResult
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps

@@ -11,7 +11,8 @@ from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.store.base.priorities import BATCH
-from worker.store.issuing.claim_jobs import JobPolicy, Jobs
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.record_results import Attempts, IssueResult
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps

@@ -19,7 +19,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.store.base.encrypted_values import decrypt_line, decrypt_person
 from worker.store.base.row_by_row import SAMPLE, Chunk, row_by_row
-from worker.store.issuing.claim_jobs import JobPolicy
+from worker.store.issuing.job_context import JobPolicy
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
@@ -141,7 +141,8 @@ def test_a_lease_that_cannot_be_ended_is_held_with_its_call_and_all_others_are_e
 
 
 class OfAReleaseWithABug(JobPolicy):
-    def horizon_of(self, *, alone):
+    @property
+    def permit_owner(self):
         return 1 / 0
 
 

@@ -1,15 +1,16 @@
-"""Why a claimed message does not leave now. Pure: the results of `store.messages.send_checks`."""
+"""Why a claimed job is not called, or a claimed message does not leave now. Pure: the answers of the gates of
+`store.issuing` and `store.messages`."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState
+from worker.domain.model.states import InvitationState, JobState
 
 
 @dataclass(frozen=True)
 class Later:
-    """The message waits until `due_at` (aware UTC); no attempt is counted."""
+    """The row waits until `due_at` (aware UTC); no attempt is counted."""
 
     due_at: datetime
     reason: Reason
@@ -17,12 +18,12 @@ class Later:
 
 @dataclass(frozen=True)
 class Never:
-    """The message will not leave, or not before a person decides. `state` is its state from now on.
+    """There is no call or hand-over, or not before a person decides. `state` is the row's state from now on.
 
     `unreached`: this channel does not reach the customer, and another channel may.
     """
 
-    state: InvitationState
+    state: InvitationState | JobState
     reason: Reason
     detail: str = ""
     unreached: bool = False

@@ -177,7 +177,7 @@ def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetim
     update.
 
     The session's state stays as it is. But during the review the customer gets neither the new link
-    (`store.messages.send_checks`) nor another session.
+    (`store.messages.gates`) nor another session.
     """
     if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
         return None

@@ -44,7 +44,8 @@ from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.settings.durations import show_duration
-from worker.store.issuing.claim_jobs import ClaimedJob, JobPolicy, Jobs
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy
 from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
 
 Read = TypeVar("Read")

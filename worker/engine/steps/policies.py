@@ -20,7 +20,7 @@ from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings, SettingsError
-from worker.store.issuing.claim_jobs import JobPolicy
+from worker.store.issuing.job_context import JobPolicy
 from worker.store.maintenance.expired_sessions import ExpiryPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.message_context import InvitationPolicy

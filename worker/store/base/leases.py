@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
 from worker.store.base.database import fetch, has_own_time
+from worker.store.base.priorities import PRIORITIES
 from worker.store.tables import Attempt, InvitationRow, Job
 
 # An attempt that was given back before its call was made. The call was certainly not carried out.
@@ -75,6 +76,18 @@ class Leases(Generic[Id, Kept]):
             for unknown_only in (False, True)
             for one_batch in (False, True)
         }
+        self._is_due = {
+            (unknown, one_batch): sa.select(
+                sa.exists().where(
+                    *self._due,
+                    model.priority.in_(PRIORITIES),
+                    model.unknown_attempt.is_not(None) if unknown else model.unknown_attempt.is_(None),
+                    *([model.batch_id == sa.bindparam("batch")] if one_batch else []),
+                )
+            )
+            for unknown in (False, True)
+            for one_batch in (False, True)
+        }
         chosen = bulk.among(model.id, "ids")
         columns = (model.id, model.fence, model.state, model.lease_until, rereads.label("kept"))
         locked = sa.select(*columns).where(chosen)
@@ -97,10 +110,17 @@ class Leases(Generic[Id, Kept]):
         most = sa.bindparam("most", type_=sa.Integer())
         return due.order_by(model.due_at, model.id).limit(most).with_for_update(skip_locked=True)
 
-    def is_due(self, connection: sa.Connection, of: str, *conditions: sa.ColumnElement[bool], now: datetime) -> bool:
-        """True if a row of this account or channel is due and matches the conditions."""
-        query = sa.select(sa.exists().where(*self._due, *conditions))
-        return bool(connection.execute(query, {"of_": of, "now": now}).scalar())
+    def is_due(
+        self, connection: sa.Connection, of: str, *, unknown: bool, only_batch: int | None, now: datetime
+    ) -> bool:
+        """True if a row of this account or channel is due whose call has an unknown outcome, or one that has none.
+
+        `only_batch` as for `claim`.
+        """
+        given: dict[str, Any] = {"of_": of, "now": now}
+        if only_batch is not None:
+            given["batch"] = only_batch
+        return bool(connection.execute(self._is_due[unknown, only_batch is not None], given).scalar())
 
     def claim(
         self,

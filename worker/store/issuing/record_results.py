@@ -32,8 +32,7 @@ from worker.store.attempts.attempt_log import (
 from worker.store.attempts.late_results import LateAnswer, jobs_answered
 from worker.store.base import bulk
 from worker.store.base.database import Database
-from worker.store.issuing import claim_jobs as jobs
-from worker.store.issuing.claim_jobs import ClaimedJob, JobPolicy
+from worker.store.issuing.job_context import LEASES, ClaimedJob, JobPolicy
 from worker.store.limits import budgets
 from worker.store.messages import reminders
 from worker.store.onboarding import sessions
@@ -95,7 +94,7 @@ class Attempts:
                 return []
             if not granted:
                 leases = [(job.id, job.fence, job.lease_until) for job, _ in due]
-                held = jobs.LEASES.held(connection, leases, now=now)
+                held = LEASES.held(connection, leases, now=now)
                 due = [(job, repeatable) for job, repeatable in due if job.id in held]
             calls = sum(not job.looks_up for job, _ in due)
             allowed = budgets.spend_credits(connection, policy.rule, calls, now=now)
@@ -122,7 +121,7 @@ class Attempts:
         with self._database.write(within) as connection:
             outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
             results, late = new_and_late(results, outcomes, _is_conclusive)
-            ours = jobs.LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
+            ours = LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
             if late:
                 answered = jobs_answered(connection, [_late_answer(item) for item in late])
                 ours |= answered

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 import sqlalchemy as sa
 
 from worker.domain.limits.backpressure import QUEUE_SHARE, Lane, room
-from worker.domain.model.customers import invitation_channels
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.states import InvitationState
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, EVENT
+from worker.store.limits import budgets
 from worker.store.tables import InvitationRow
 
 # A count is used for this long, plus the messages of this process's claims since. Meanwhile other processes add
@@ -33,6 +35,15 @@ class _Queue:
         return sum(number for kind, number in self.waiting.items() if kind <= priority)
 
 
+class Wants(Protocol):
+    """A claimed job that needs room for its message."""
+
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def priority(self) -> int: ...
+
+
 class Rooms:
     """The room for more messages on each channel, during one claim of one account's jobs."""
 
@@ -50,23 +61,23 @@ class Rooms:
         self._now = now
         self.max_age = max_age
 
-    def delay(self, row: sa.Row[Any]) -> timedelta:
+    def delay(self, job: Wants) -> timedelta:
         """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""
-        return max((self._delay(channel, row.priority) for channel in self._slow(row)), default=timedelta(0))
+        return max((self._delay(channel, job.priority) for channel in self._slow(job)), default=timedelta(0))
 
-    def full_lane(self, row: sa.Row[Any]) -> Lane | None:
+    def full_lane(self, job: Wants) -> Lane | None:
         """The lane of a sender without room for the job's message. None: there is room, and the job now occupies it."""
-        channels = [channel for channel in invitation_channels(row.channel) if channel in self._lanes]
+        channels = [channel for channel in invitation_channels(job.channel) if channel in self._lanes]
         for channel in channels:
-            if self._room(channel, row.priority) == 0:
+            if self._room(channel, job.priority) == 0:
                 return self._lanes[channel]
-        for channel in self._slow(row):
+        for channel in self._slow(job):
             waiting = self._queue(channel).waiting
-            waiting[row.priority] = waiting.get(row.priority, 0) + 1
+            waiting[job.priority] = waiting.get(job.priority, 0) + 1
         return None
 
-    def _slow(self, row: sa.Row[Any]) -> list[str]:
-        return [name for name in invitation_channels(row.channel) if name in self._lanes and self._lanes[name].interval]
+    def _slow(self, job: Wants) -> list[str]:
+        return [name for name in invitation_channels(job.channel) if name in self._lanes and self._lanes[name].interval]
 
     def _delay(self, channel: str, priority: int) -> timedelta:
         lane = self._lanes[channel]
@@ -97,10 +108,10 @@ class Backlogs:
         self._queues: dict[str, _Queue] = {}
 
     def rooms(
-        self, connection: sa.Connection, lanes: Mapping[str, Lane], *, max_age: timedelta, now: datetime
+        self, connection: sa.Connection, senders: Mapping[str, BudgetRule], *, max_age: timedelta, now: datetime
     ) -> Rooms:
-        """The room on these lanes. The database is queried only for a job whose sender has a limit."""
-        return Rooms(connection, self._queues, lanes, max_age, now)
+        """The room at these senders, by channel. Messages are counted only for a job whose sender has a limit."""
+        return Rooms(connection, self._queues, budgets.lanes(connection, senders), max_age, now)
 
 
 def _count(priority: int) -> sa.Select[int, int]:

@@ -7,13 +7,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from functools import cache
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import aliased
 
 from worker.domain.limits.backpressure import Lane
 from worker.domain.limits.budgets import (
@@ -42,7 +40,7 @@ from worker.domain.limits.measured_pace import MeasuredPace, Stretch, with_stret
 from worker.domain.limits.rate_adaptation import Pace
 from worker.domain.limits.rate_limits import spacing
 from worker.foundation.timestamps import written
-from worker.store.base.database import Database
+from worker.store.base.database import Database, fetch
 from worker.store.tables import Budget
 
 log = logging.getLogger(__name__)
@@ -109,41 +107,21 @@ def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:
     return (row.stopped_at is None or probing) and (row.blocked_until is None or row.blocked_until <= now)
 
 
-_SENDERS = [aliased(Budget), aliased(Budget)]  # one for each channel
+_LANES = sa.select(
+    Budget.name, Budget.stopped_at, Budget.blocked_until, Budget.pace_rate.label("rate"), Budget.unproven
+).where(Budget.name.in_(sa.bindparam("names", expanding=True)))
 
 
-@cache
-def _read_with(senders: int, *, lock: bool) -> sa.Select[Any]:
-    """One statement: a budget's row, and the senders' columns that limit how many sessions are opened."""
-    rows = _SENDERS[:senders]
-    query = sa.select(
-        *_COLUMNS,
-        *(column for row in rows for column in (row.stopped_at, row.blocked_until, row.pace_rate, row.unproven)),
-    )
-    query = query.select_from(Budget).where(Budget.name == sa.bindparam("budget"))
-    for number, row in enumerate(rows):
-        query = query.join(row, row.name == sa.bindparam(f"sender_{number}"), isouter=True)
-    return query.with_for_update(of=Budget) if lock else query
+def lanes(connection: sa.Connection, senders: Mapping[str, BudgetRule]) -> dict[str, Lane]:
+    """What issuing knows of these senders, by channel. Their budgets are not locked."""
+    names = sorted(sender.name for sender in senders.values())
+    rows = {row.name: row for row in fetch(connection, _LANES, {"names": names})} if names else {}
+    return {channel: _lane(rows[sender.name], sender) for channel, sender in senders.items()}
 
 
-def read_with_senders(
-    connection: sa.Connection, rule: BudgetRule, senders: Mapping[str, BudgetRule]
-) -> tuple[BudgetState, dict[str, Lane]]:
-    """The budget's state as from `read_to_claim`, and the lanes of these channels' senders, which are not locked."""
-    names = {f"sender_{number}": sender.name for number, sender in enumerate(senders.values())}
-    query = _read_with(len(senders), lock=bool(rule.limits))
-    row = connection.execute(query, {"budget": rule.name, **names}).first()
-    if row is None:
-        raise LookupError(f"there is no budget {rule.name!r}")
-    state = _state(row[: len(_COLUMNS)])
-    lanes = {}
-    for number, (channel, sender) in enumerate(senders.items()):
-        stopped_at, blocked_until, rate, unproven = row[len(_COLUMNS) + 4 * number :][:4]
-        interval = max(spacing(sender.limits), Pace(rate=rate).interval)
-        lanes[channel] = Lane(interval, blocked_until, stopped_at is not None, bool(unproven))
-    if not rule.limits and _recovers(state):
-        state = read(connection, rule.name, lock=True)
-    return state, lanes
+def _lane(row: sa.Row[Any], sender: BudgetRule) -> Lane:
+    interval = max(spacing(sender.limits), Pace(rate=row.rate).interval)
+    return Lane(interval, row.blocked_until, row.stopped_at is not None, bool(row.unproven))
 
 
 def _recovers(state: BudgetState) -> bool:

@@ -10,26 +10,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.send_decision import Never
-from worker.domain.limits.budgets import BudgetRule, grant
-from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
-from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import claim_again_at
+from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
-from worker.store.attempts.unknown_outcomes import messages_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.leases import Leases
-from worker.store.base.priorities import BATCH, EVENT
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
-from worker.store.limits.concurrency import Permits
-from worker.store.messages import send_checks
-from worker.store.messages.fallback import fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, contexts_of
-from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.limits.claims import Claims
+from worker.store.messages import gates
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.held_rows import hold_messages
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
@@ -49,8 +41,7 @@ class Invitations:
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._keyring = keyring
-        self._jitter = jitter
-        self._permits = Permits()
+        self._claims = Claims(LEASES, jitter=jitter)
 
     def claim(
         self,
@@ -70,50 +61,13 @@ class Invitations:
         """
 
         def work(connection: sa.Connection, chunk: Chunk) -> ClaimedInvitations:
-            permits = self._permits.hold(
-                connection, policy.rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now
-            )
-            if permits is not None and permits < max(busy, 1):
-                return ClaimedInvitations([], again_at=now + ASK_AGAIN, permits=permits)
-            room = ROWS_PER_PERMIT * permits if permits is not None else max(most, events)
-            most_rows, most_events = min(most, room), min(events, room)
-            state = budgets.read_to_claim(connection, policy.rule)
-            reach: dict[str, Any] = {"horizon": policy.horizon, "ahead": policy.ahead, "probe_for": policy.lease}
-            state = budgets.believed(
-                connection, policy.rule, state, now=now, reach=policy.horizon + policy.ahead, lease=policy.lease
-            )
-            granted = grant(state, policy.rule, most=max(most_rows, most_events), now=now, **reach)
-            if not granted.slots.count:
-                return ClaimedInvitations([], again_at=granted.again_at, permits=permits)
-            shared = share_out(
-                granted.slots.count,
-                self._jitter(),
-                soon=min(granted.slots.until(now + policy.horizon), most_rows),
-                events=lambda most: _claim(connection, policy, EVENT, most, now=now),
-                batches=lambda most: _claim(connection, policy, BATCH, most, now=now),
-            )
-            rows = chunk.of(shared.rows)
-            contexts = contexts_of(connection, [row.id for row in rows])
-            cancelled = [row.job_id for row in rows if contexts[row.id].cancelled_at is not None]
-            cancel_jobs(connection, cancelled, now=now)
-            useless = send_checks.of_no_use(rows, contexts)
-            of_use = [row for row in rows if row.id not in useless]
-            customers = {row.id: contexts[row.id].customer_id for row in of_use}
-            unknown_calls = messages_to_reconcile(connection, of_use, customers, now=now)
-            found = send_checks.sort_out(connection, self._keyring, policy, of_use, contexts, unknown_calls, now=now)
-            unreached = [row_id for row_id, why in found.stay.items() if isinstance(why, Never) and why.unreached]
-            fall_back(connection, self._keyring, policy.delivery, unreached, now=now)
-            send_checks.keep_back(connection, rows, useless | found.stay, now=now)
-            budgets.reserve(connection, policy.rule, state, granted, len(found.leave), now=now, probe_for=policy.lease)
-            slots = granted.slots
-            claimed = [
-                replace(item, slot=slots.at(index) if slots.interval else None, probe=granted.probe)
-                for index, item in enumerate(found.leave)
-            ]
+            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, now=now)
+            found = gates.passed(connection, self._keyring, policy, chunk.of(leased.rows), now=now)
+            again_at = leased.reserve(connection, len(found), now=now)
+            probe = leased.granted.probe
+            claimed = [replace(item, slot=leased.slot(index), probe=probe) for index, item in enumerate(found)]
             on_claim(connection, claimed)
-            free_from = slots.at(len(found.leave)) if slots.interval else now
-            again_at = claim_again_at(free_from, horizon=policy.horizon, now=now) if shared.more else None
-            return ClaimedInvitations(claimed, again_at=again_at, permits=permits)
+            return ClaimedInvitations(claimed, again_at, leased.permits)
 
         if within is not None:
             return work(within, Chunk())  # if it raises, the rows are claimed again in a transaction of their own
@@ -123,7 +77,7 @@ class Invitations:
     def release_permits(self, policy: InvitationPolicy) -> None:
         """Release the sender's permits: this dispatcher hands nothing more over."""
         with self._database.write() as connection:
-            self._permits.give_back(connection, policy.rule, policy.permit_owner)
+            self._claims.release_permits(connection, policy)
 
     def release(
         self,
@@ -215,21 +169,6 @@ LEASES: Leases[uuid.UUID, int] = Leases(
         == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
     ),
 )
-
-
-def _claim(
-    connection: sa.Connection, policy: InvitationPolicy, priority: int, most: int, *, now: datetime
-) -> list[sa.Row[Any]]:
-    return LEASES.claim(
-        connection,
-        policy.channel,
-        priority,
-        most,
-        lease=policy.lease,
-        owner=policy.owner,
-        now=now,
-        only_batch=policy.only_batch,
-    )
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -9,11 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.caps import Caps
-from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.wording import REACHED, Wording, wording_of
-from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Customer
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import Opening
@@ -23,34 +20,26 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import decrypt_opening, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT
+from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 
-@dataclass(frozen=True)
-class InvitationPolicy:
+@dataclass(frozen=True, kw_only=True)
+class InvitationPolicy(ClaimPolicy):
     """How one channel's invitations are claimed and their results stored."""
 
     channel: str
-    rule: BudgetRule
-    lease: timedelta
-    owner: str
-    horizon: timedelta
     most_reissues: int  # sessions after the first, per customer and purpose
     spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
-    reconcile_after: timedelta | None = None  # as in the policy for jobs
-    ahead: timedelta = timedelta(0)  # as in the policy for jobs
     delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
-    hours: Hours = field(default_factory=Hours)
     caps: Caps | None = None  # None: not checked
-    address_cap: AddressCap | None = None  # None: an address may get any number of messages
     reminders: tuple[timedelta, ...] = ()  # counted from the first message
-    only_batch: int | None = None  # as in the policy for jobs
 
     @property
-    def permit_owner(self) -> str:
-        return f"{self.owner} {self.channel}"
+    def claims_for(self) -> str:
+        return self.channel
 
 
 @dataclass(frozen=True, repr=False)

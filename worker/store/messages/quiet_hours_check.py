@@ -17,7 +17,7 @@ from worker.store.messages.message_context import InvitationPolicy
 def quiet(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, candidates: Sequence[Any], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
-    """The `send_checks.Candidate`s that must wait, each with the time at which it may leave."""
+    """The `gates.Candidate`s that must wait, each with the time at which it may leave."""
     hours, channel = policy.hours, policy.channel
     if not hours.concern((channel,)):
         return {}

@@ -1,9 +1,10 @@
-"""Checks which of the claimed messages may leave now; runs under their leases, just before they leave.
+"""The gates of a claim of messages: whether a leased message may leave now, just before it leaves.
 
-The checks run in a fixed order, each on the messages that no earlier check has kept back. Pure modules decide; this
-module only gives each check its messages.
+Each gate gets the messages that no earlier gate has kept, asks only about those that it concerns, and says why some
+must stay; `passed` writes that. Pure modules decide; a gate only gives them what they need.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ import sqlalchemy as sa
 
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.reasons import Reason
-from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.attempts.unknown_outcomes import messages_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
 from worker.store.messages import (
@@ -28,11 +29,15 @@ from worker.store.messages import (
     suppression_check,
     text_number_check,
 )
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted
+from worker.store.messages.fallback import fall_back
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, contexts_of, decrypted
+from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow
+
+log = logging.getLogger(__name__)
 
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
@@ -46,7 +51,7 @@ class Candidate:
     context: sa.Row[Any]
 
 
-Check = Callable[[sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]]
+Gate = Callable[[sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]]
 
 
 def in_review(
@@ -74,7 +79,7 @@ def in_review(
 
 
 # For all messages except those with an unknown outcome: these are reconciled, not sent.
-CHECKS: tuple[Check, ...] = (
+GATES: tuple[Gate, ...] = (
     in_review,
     suppression_check.to_suppressed_addresses,
     text_number_check.to_refused_numbers,
@@ -85,27 +90,48 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Sorted:
-    """The claimed messages: those that may leave, in the order of their claim, and why the rest must stay."""
-
-    leave: list[ClaimedInvitation]
-    stay: dict[uuid.UUID, NotNow]
-
-
-def sort_out(
+def passed(
     connection: sa.Connection,
     keyring: Keyring,
     policy: InvitationPolicy,
     rows: Sequence[sa.Row[Any]],
-    contexts: Mapping[uuid.UUID, sa.Row[Any]],
-    unknown_calls: Mapping[uuid.UUID, UnknownCall],
     *,
     now: datetime,
-) -> Sorted:
-    """Check for each row whether its message may leave now. Changes no message: `keep_back` does."""
+) -> list[ClaimedInvitation]:
+    """The messages that may leave now, in the order of their claim.
+
+    The other rows are released here, each with what becomes of it and of its job.
+    """
+    contexts = contexts_of(connection, [row.id for row in rows])
+    cancel_jobs(connection, [row.job_id for row in rows if contexts[row.id].cancelled_at is not None], now=now)
+    stay = of_no_use(rows, contexts)
+    found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], contexts, now=now)
+    stay |= undecrypted
+    for gate in GATES:
+        asked = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
+        kept = gate(connection, keyring, policy, asked, now) if asked else {}
+        if kept:
+            log.debug("%s: %d of %d leased messages stay: %s", policy.channel, len(kept), len(asked), gate.__name__)
+        stay |= kept
+    unreached = [row_id for row_id, why in stay.items() if isinstance(why, Never) and why.unreached]
+    fall_back(connection, keyring, policy.delivery, unreached, now=now)
+    _keep_back(connection, rows, stay, now=now)
+    return [one.item for one in found if one.item.id not in stay]
+
+
+def _decrypted(
+    connection: sa.Connection,
+    keyring: Keyring,
+    rows: Sequence[sa.Row[Any]],
+    contexts: Mapping[uuid.UUID, sa.Row[Any]],
+    *,
+    now: datetime,
+) -> tuple[list[Candidate], dict[uuid.UUID, NotNow]]:
+    """The messages, and those that cannot be decrypted: these may block no others."""
+    customers = {row.id: contexts[row.id].customer_id for row in rows}
+    unknown_calls = messages_to_reconcile(connection, rows, customers, now=now)
+    found: list[Candidate] = []
     stay: dict[uuid.UUID, NotNow] = {}
-    found = []
     for row in rows:
         context = contexts[row.id]
         try:
@@ -114,10 +140,7 @@ def sort_out(
             stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
         except Erased as error:
             stay[row.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
-    for check in CHECKS:
-        left = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
-        stay |= check(connection, keyring, policy, left, now) if left else {}
-    return Sorted([one.item for one in found if one.item.id not in stay], stay)
+    return found, stay
 
 
 def of_no_use(rows: Sequence[sa.Row[Any]], contexts: Mapping[uuid.UUID, sa.Row[Any]]) -> dict[uuid.UUID, NotNow]:
@@ -141,7 +164,7 @@ def _of_no_use(context: sa.Row[Any]) -> Never | None:
     return None
 
 
-def keep_back(
+def _keep_back(
     connection: sa.Connection, rows: Sequence[sa.Row[Any]], stay: Mapping[uuid.UUID, NotNow], *, now: datetime
 ) -> None:
     """Release the claimed rows that do not leave; their jobs' states follow from their messages."""

@@ -10,7 +10,7 @@ from worker.domain.contact.send_decision import Later, Never
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Done
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.messages import send_checks
+from worker.store.messages import gates
 from worker.store.tables import Attempt, Budget, InvitationRow
 
 
@@ -29,7 +29,7 @@ def answer(monkeypatch):
             seen.append([one.item.customer.customer_id for one in candidates])
             return {}
 
-        monkeypatch.setattr(send_checks, "CHECKS", (first, second))
+        monkeypatch.setattr(gates, "GATES", (first, second))
         return seen
 
     return put

@@ -1,0 +1,265 @@
+"""The gates of a claim of jobs: whether a leased job's call may be made now. All claimed jobs pass them in this order,
+whatever made them due: an import, a retry, an operator, or a takeover.
+
+Each gate gets the jobs that no earlier gate has kept, asks only about those that it concerns, and keeps some. The first
+gates need no personal data; they write themselves what becomes of the jobs that they keep. The other gates are about
+the message that a session is for, and say why a job stays; `passed` writes that.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.address_cap import Wish
+from worker.domain.contact.contact_times import issue_at
+from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.limits.backpressure import ask_again_at
+from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.reasons import Reason
+from worker.domain.model.sessions import max_age_of
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.attempts.unknown_outcomes import calls_to_reconcile
+from worker.store.base import bulk
+from worker.store.base.encrypted_values import Erased
+from worker.store.base.priorities import BATCH
+from worker.store.issuing import deferral
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, contexts_of, decrypted
+from worker.store.issuing.sender_backlog import Backlogs, Rooms
+from worker.store.issuing.unreachable import unreachable
+from worker.store.messages.address_places import Wanted, take
+from worker.store.messages.fallback import address_of
+from worker.store.onboarding import in_review, sessions
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.outbox.outbox import add_job_events
+from worker.store.tables import Job
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Claim:
+    """What the gates of one claim share. `more`: more rows of the account may be due than were leased."""
+
+    connection: sa.Connection
+    keyring: Keyring
+    policy: JobPolicy
+    contexts: Mapping[int, sa.Row[Any]]  # of each leased job
+    backlogs: Backlogs
+    more: bool
+    now: datetime
+    live_sessions: dict[int, uuid.UUID] = field(default_factory=dict)  # of customers whose next session replaces them
+    adopted_channels: set[str] = field(default_factory=set)  # on which the adopted sessions may have invitations due
+
+    @cached_property
+    def rooms(self) -> Rooms:
+        """The room for messages at the senders."""
+        policy = self.policy
+        return self.backlogs.rooms(self.connection, policy.senders, max_age=policy.max_age, now=self.now)
+
+
+def cancelled(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
+    """End the jobs that were cancelled, alone or with their batch."""
+    ids = [row.id for row in rows if claim.contexts[row.id].cancelled_at is not None]
+    if ids:
+        cancel_jobs(claim.connection, ids, now=claim.now)
+    return ids
+
+
+def with_live_session(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
+    """Let the jobs of customers who have a live session adopt it."""
+    # A job that only asks about its session adopts none.
+    having = [row for row in rows if claim.contexts[row.id].live_session is not None and not row.asks]
+    found = sessions.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
+    kept = []
+    for row in having:
+        session = found.get((row.customer_id, row.purpose))
+        if session is None:
+            continue
+        if sessions.adopt(claim.connection, row, session, reissue_at=claim.policy.reissue_at, now=claim.now):
+            kept.append(row.id)
+            claim.adopted_channels.update(invitation_channels(row.channel))
+        else:
+            claim.live_sessions[row.id] = session.id
+    return kept
+
+
+def reviewed(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
+    """Release the jobs whose previous session is in review at the provider."""
+    return in_review.release_reviewed(claim.connection, [row for row in rows if not row.asks], now=claim.now)
+
+
+def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+    """End the jobs whose links could not be sent to any address, before a session is paid for."""
+    # The sender of an event may wait for the first session, for a customer who is in the app right now.
+    concerned = [
+        job for job in jobs if claim.contexts[job.id].any_suppressed and not (job.is_event and job.session_id is None)
+    ]
+    return unreachable(claim.connection, claim.keyring, concerned, fallback=claim.policy.fallback) if concerned else {}
+
+
+def quiet_hours(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+    """Keep the jobs whose messages could not be sent now, or when the sender's queue reaches them."""
+    hours = claim.policy.hours
+    found: dict[int, NotNow] = {}
+    for job in jobs:
+        channels = invitation_channels(job.channel)
+        if not hours.concern(channels):
+            continue
+        customer = job.request.customer
+        zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+        sent_at = claim.now + claim.rooms.delay(job)
+        max_age = max_age_of(claim.policy.lifetime, floor=job.floor)
+        at = issue_at(channels, zones, hours.quiet, invite_at=None, max_age=max_age, now=sent_at)
+        if at > sent_at:
+            found[job.id] = Later(at, Reason.QUIET_HOURS)
+    return found
+
+
+def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+    """Keep the jobs for whose messages the senders have no room now, and put off more of their kind unclaimed."""
+    found: dict[int, NotNow] = {}
+    full: dict[Channel, Later] = {}
+    for job in jobs:
+        lane = claim.rooms.full_lane(job)
+        if lane is not None:
+            at = ask_again_at(max_age=claim.rooms.max_age, lane=lane, now=claim.now)
+            found[job.id] = later = Later(at, Reason.WAITS_FOR_SENDER)
+            if job.priority == BATCH:
+                full[job.channel] = later
+    if claim.more and full:
+        deferral.defer_unclaimed(claim.connection, claim.policy.account, full, now=claim.now)
+    return found
+
+
+def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+    """Keep the jobs none of whose addresses may get another message now. The other jobs take their places.
+
+    A session that is opened for such a job would cost money, and its link could not be sent.
+    """
+    cap = claim.policy.address_cap
+    if cap is None:
+        return {}
+    wanted = [
+        (job.id, Wanted(channel, address, Wish(job.id)))
+        for job in jobs
+        for channel in invitation_channels(job.channel)
+        if (address := address_of(job.request.customer.person, channel))
+    ]
+    places = take(claim.connection, claim.keyring, cap, [one for _, one in wanted], now=claim.now)
+    answers: dict[int, list[datetime | None]] = {}
+    for (job_id, _), at in zip(wanted, places, strict=True):
+        answers.setdefault(job_id, []).append(at)
+    return {
+        job_id: Later(min(at for at in times if at is not None), Reason.ADDRESS_SPENT)
+        for job_id, times in answers.items()
+        if None not in times
+    }
+
+
+RowGate = Callable[[Claim, Sequence[sa.Row[Any]]], Collection[int]]
+Gate = Callable[[Claim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
+ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, reviewed)
+# Last the addresses: only a job whose call is made takes a place.
+GATES: tuple[Gate, ...] = (unreachable_customers, quiet_hours, full_senders, spent_addresses)
+
+
+def passed(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: JobPolicy,
+    backlogs: Backlogs,
+    rows: Sequence[sa.Row[Any]],
+    *,
+    more: bool,
+    now: datetime,
+) -> tuple[list[ClaimedJob], frozenset[str]]:
+    """The jobs whose calls may be made now, and the channels on which adopted sessions may have invitations due.
+
+    The other rows are released here, each with what becomes of it.
+    """
+    contexts = contexts_of(connection, [row.id for row in rows])
+    claim = Claim(connection, keyring, policy, contexts, backlogs, more, now)
+    for row_gate in ROW_GATES:
+        kept = row_gate(claim, rows) if rows else ()
+        _explain(policy, row_gate.__name__, kept, rows)
+        rows = [row for row in rows if row.id not in kept] if kept else rows
+    jobs, stay = _decrypted(claim, rows)
+    _explain(policy, "not decrypted", stay, rows)
+    for gate in GATES:
+        asked = [job for job in jobs if job.id not in stay and _may_wait(job, now=now)]
+        found = gate(claim, asked) if asked else {}
+        _explain(policy, gate.__name__, found, asked)
+        stay |= found
+    _keep_back(connection, stay, now=now)
+    return [job for job in jobs if job.id not in stay], frozenset(claim.adopted_channels)
+
+
+def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequence[Any]) -> None:
+    if kept:
+        log.debug("%s: %d of %d leased rows are not called: %s", policy.account, len(kept), len(asked), gate)
+
+
+def _decrypted(claim: Claim, rows: Sequence[sa.Row[Any]]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
+    """The jobs, and those that cannot be decrypted: these may block no other jobs."""
+    unknown_calls = calls_to_reconcile(claim.connection, rows, now=claim.now)
+    jobs: list[ClaimedJob] = []
+    stay: dict[int, NotNow] = {}
+    for row in rows:
+        try:
+            job = decrypted(
+                claim.keyring,
+                row,
+                claim.contexts[row.id],
+                unknown_calls.get(row.id),
+                provider=claim.policy.provider,
+                session_id=claim.live_sessions.get(row.id, row.session_id),
+            )
+        except CannotDecrypt as error:
+            stay[row.id] = Never(JobState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
+        except Erased as error:
+            stay[row.id] = Never(JobState.FAILED, Reason.ERASED, str(error))
+        else:
+            jobs.append(job)
+    return jobs, stay
+
+
+def _may_wait(job: ClaimedJob, *, now: datetime) -> bool:
+    """True if the job needs its session only for a message.
+
+    A look-up is made at any hour. A customer who is in the app until `invite_at` needs the link there.
+    """
+    in_app = job.invite_at is not None and job.invite_at > now
+    return not job.looks_up and not in_app and bool(invitation_channels(job.channel))
+
+
+_KEEP_BACK = bulk.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def _keep_back(connection: sa.Connection, stay: Mapping[int, NotNow], *, now: datetime) -> None:
+    """Release the leased jobs that are not called: nothing is counted."""
+    _KEEP_BACK.run(connection, [{"job_id": job_id, "at": now} | _values(why) for job_id, why in sorted(stay.items())])
+    add_job_events(connection, [job_id for job_id, why in stay.items() if isinstance(why, Never)], now=now)
+
+
+def _values(why: NotNow) -> dict[str, Any]:
+    if isinstance(why, Later):
+        return {"new_state": JobState.WAITING, "new_due_at": why.due_at, "new_reason": why.reason, "new_detail": ""}
+    return {"new_state": why.state, "new_due_at": None, "new_reason": why.reason, "new_detail": why.detail}

@@ -1,0 +1,213 @@
+"""Job contexts: the customer and the batch that a session is requested from, decrypted for the job's dispatcher."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.customers import Channel, Customer
+from worker.domain.model.reconciliation import UnknownCall
+from worker.domain.model.sessions import SessionRequest
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
+from worker.store.base.database import fetch
+from worker.store.base.encrypted_values import decrypt_line, decrypt_person
+from worker.store.base.leases import Leases
+from worker.store.base.priorities import EVENT
+from worker.store.limits.claims import ClaimPolicy
+from worker.store.onboarding import sessions
+from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow, Suppression
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPolicy(ClaimPolicy):
+    """How one account's jobs are claimed and their results stored. Durations in real time."""
+
+    account: str
+    provider: str
+    reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+    # Where it is never looked up: how long a session that the request may have opened can live; None: it is held.
+    orphan_life: Callable[[SessionRequest], timedelta | None] = lambda _: None
+    lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
+    # The senders of the account's messages, by channel.
+    senders: Mapping[str, BudgetRule] = field(default_factory=dict)
+    max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
+    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
+    fallback: str | None = None  # the channel that replaces a channel on which messages bounced
+
+    @property
+    def claims_for(self) -> str:
+        return self.account
+
+
+@dataclass(frozen=True, repr=False)
+class ClaimedJob:
+    """A job under our lease. `slot` is the earliest time of its call; None: the account has no limit."""
+
+    id: int
+    batch_id: int
+    fence: int
+    attempts: int
+    priority: int
+    purpose: str
+    channel: Channel
+    due_at: datetime  # restored if no call is made, so that the job keeps its position in the order of claims
+    lease_until: datetime
+    slot: datetime | None
+    probe: bool  # the single call that goes first after a pause
+    session_id: uuid.UUID | None  # the session that a new one replaces
+    floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
+    request: SessionRequest
+    unknown_call: UnknownCall | None = None  # look up this call; make no new call
+    asks: str | None = None  # the reference of the session to look up; make no new call
+    invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
+
+    @property
+    def looks_up(self) -> bool:
+        """True if the provider's list is read for it: no session is asked for, and no credit is spent."""
+        return self.unknown_call is not None or self.asks is not None
+
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
+
+# The columns that a claim returns. Not all columns: converting unused columns cost more than the query.
+_WORKED_FROM = (
+    Job.id,
+    Job.batch_id,
+    Job.row,
+    Job.customer_id,
+    Job.purpose,
+    Job.channel,
+    Job.template,
+    Job.entity_id,
+    Job.consent,
+    Job.encrypted,
+    Job.floor_seconds,
+    Job.due_at,
+    Job.priority,
+    Job.lease_until,
+    Job.fence,
+    Job.attempts,
+    Job.reissues,
+    Job.session_id,
+    Job.unknown_attempt,
+    Job.asks,
+    Job.invite_at,
+)
+LEASES: Leases[int, int] = Leases(
+    Job,
+    JobState,
+    of=Job.account,
+    conditions=(Job.joins.is_(None),),
+    worked_from=_WORKED_FROM,
+    rereads=Job.priority,  # the batch may have been paused since the claim
+    changes=("changed_at",),
+    attempts=(
+        bulk.among(Attempt.job_id, "ids"),
+        Attempt.invitation_id.is_(None),
+        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
+    ),
+)
+# Whether any address at all is suppressed, as a part of another query. If none is, no further query is made.
+_ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
+    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
+).scalar_subquery()
+# The provider's reference of the session that the job asks about.
+_ASKS_ABOUT = sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).scalar_subquery()
+_CONTEXTS = (
+    sa.select(
+        Job.id,
+        CustomerRow.kind,
+        CustomerRow.country,
+        CustomerRow.locale,
+        CustomerRow.timezone,
+        CustomerRow.encrypted,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        sessions.LIVE_SESSION.label("live_session"),
+        _ANY_SUPPRESSED.label("any_suppressed"),
+        # The session to look up.
+        sa.select(SessionRow.reference)
+        .where(SessionRow.id == Job.session_id, Job.asks)
+        .scalar_subquery()
+        .label("asks"),
+    )
+    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    .join(Batch, Batch.id == Job.batch_id)
+    .where(bulk.among(Job.id, "ids"))
+)
+
+
+def contexts_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+    """By job: the customer, the cancellation, the live session, and whether any address at all is suppressed."""
+    return {row.id: row for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
+
+
+def decrypted(
+    keyring: Keyring,
+    row: sa.Row[Any],
+    context: sa.Row[Any],
+    unknown_call: UnknownCall | None,
+    *,
+    provider: str,
+    session_id: uuid.UUID | None,
+) -> ClaimedJob:
+    """The claimed row with its decrypted context, without a slot yet. `session_id`: the session to replace.
+
+    Raises keyring.CannotDecrypt, encrypted_values.Erased.
+    """
+    line = decrypt_line(keyring, row.batch_id, row.row, row.encrypted)
+    customer = Customer(
+        customer_id=row.customer_id,
+        kind=context.kind,
+        purpose=row.purpose,
+        person=decrypt_person(keyring, row.customer_id, context.encrypted),
+        country=context.country,
+        locale=context.locale,
+        timezone=context.timezone,
+        channel=row.channel,
+        entity_id=row.entity_id,
+        external_ref=line.external_ref,
+        tags=line.tags,
+        template=row.template,
+        consent=row.consent,
+        parameters=line.parameters,
+    )
+    request = SessionRequest(
+        customer=customer,
+        external_ref=line.external_ref or str(row.id),
+        serial=_serial(row),
+        entity_id=row.entity_id,
+        parameters=line.parameters.get(provider, {}),
+    )
+    return ClaimedJob(
+        id=row.id,
+        batch_id=row.batch_id,
+        fence=row.fence,
+        attempts=row.attempts,
+        priority=row.priority,
+        purpose=row.purpose,
+        channel=row.channel,
+        due_at=row.due_at,
+        lease_until=row.lease_until,
+        slot=None,
+        probe=False,
+        session_id=session_id,
+        floor=timedelta(seconds=row.floor_seconds),
+        request=request,
+        unknown_call=unknown_call,
+        asks=(context.asks or "") if row.asks and unknown_call is None else None,
+        invite_at=row.invite_at,
+    )
+
+
+def _serial(row: sa.Row[Any]) -> str:
+    """Which of the customer's sessions is asked for, and with which call: "" for the first call for the first."""
+    number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
+    return (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else "")

@@ -1,0 +1,161 @@
+"""The way of every claim: what the budget allows, as many due rows under a lease, and then the slots that are kept.
+
+    permits → budget → lease → (the gates of the rows' kind) → reserve
+
+Jobs and messages are claimed in this way, in one transaction. The budget's row is locked where the account has limits,
+so exactly the kept slots are reserved. What is asked between lease and reserve is decided in `store.issuing.gates` and
+`store.messages.gates`.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.address_cap import AddressCap
+from worker.domain.contact.contact_times import Hours
+from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant, credits_left, grant
+from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
+from worker.domain.limits.event_share import share_out
+from worker.domain.limits.rate_limits import Slots, claim_again_at
+from worker.store.base.leases import Leases
+from worker.store.base.priorities import BATCH, EVENT
+from worker.store.limits import budgets
+from worker.store.limits.concurrency import Permits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimPolicy:
+    """How the rows of one account or channel are claimed. Durations in real time; `owner`: the process."""
+
+    rule: BudgetRule
+    lease: timedelta
+    owner: str
+    horizon: timedelta  # how far ahead calls are reserved
+    ahead: timedelta = timedelta(0)  # added to the horizon for events, which then swap slots with batches' rows
+    alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account; None: the same
+    # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
+    reconcile_after: timedelta | None = None
+    hours: Hours = field(default_factory=Hours)
+    address_cap: AddressCap | None = None  # None: an address may get any number of messages
+    only_batch: int | None = None  # claim only rows of this batch; None: of all batches
+
+    @property
+    def claims_for(self) -> str:
+        """The account or channel."""
+        raise NotImplementedError
+
+    @property
+    def permit_owner(self) -> str:
+        """The owner of permits. It names the account too: several accounts of one process may share a budget."""
+        return f"{self.owner} {self.claims_for}"
+
+
+@dataclass(frozen=True)
+class Leased:
+    """Rows under new leases, and what the budget allows for them. `more`: more rows may be due."""
+
+    policy: ClaimPolicy
+    state: BudgetState
+    granted: Grant
+    horizon: timedelta
+    rows: Sequence[sa.Row[Any]] = ()
+    more: bool = False
+    permits: int | None = None  # calls that may be in flight from now on
+
+    def slot(self, index: int) -> datetime | None:
+        """The earliest time of this kept row's call; None: the account has no limit."""
+        return self.granted.slots.at(index) if self.granted.slots.interval else None
+
+    def reserve(self, connection: sa.Connection, kept: int, *, now: datetime) -> datetime | None:
+        """Reserve the slots of the `kept` rows that are called. Returns when to claim again; None: nothing more is due,
+        or a person must act."""
+        if not self.granted.slots.count:
+            return self.granted.again_at
+        rule = self.policy.rule
+        budgets.reserve(connection, rule, self.state, self.granted, kept, now=now, probe_for=self.policy.lease)
+        free_from = self.slot(kept) or now
+        return claim_again_at(free_from, horizon=self.horizon, now=now) if self.more else None
+
+
+class Claims:
+    """The claims of one kind of row, by one process."""
+
+    def __init__(self, leases: Leases[Any, Any], *, jitter: Callable[[], float] = random.random) -> None:
+        self._leases = leases
+        self._jitter = jitter
+        self._permits = Permits()
+
+    def lease(
+        self, connection: sa.Connection, policy: ClaimPolicy, *, most: int, events: int, busy: int, now: datetime
+    ) -> Leased:
+        """Lease up to `most` due rows whose calls fit into the policy's horizon, and of events up to `events`.
+
+        `busy` is the number of calls in flight. Without a free permit or slot no row is leased.
+        """
+        rule, horizon = policy.rule, policy.horizon
+        permits = self._permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
+        if permits is not None and permits < max(busy, 1):
+            none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
+            return Leased(policy, BudgetState(), none, horizon, permits=permits)
+        if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
+            horizon = policy.alone
+        room = ROWS_PER_PERMIT * permits if permits is not None else max(most, events)
+        most, events = min(most, room), min(events, room)
+        reach = horizon + policy.ahead
+        state = budgets.read_to_claim(connection, rule)
+        state = budgets.believed(connection, rule, state, now=now, reach=reach, lease=policy.lease)
+        granted, free_only = self._granted(connection, policy, state, max(most, events), reach, now=now)
+        leased = Leased(policy, state, granted, horizon, permits=permits)
+        if not granted.slots.count:
+            return leased
+
+        def due(priority: int) -> Callable[[int], list[sa.Row[Any]]]:
+            return lambda most: self._leases.claim(
+                connection,
+                policy.claims_for,
+                priority,
+                most,
+                lease=policy.lease,
+                owner=policy.owner,
+                now=now,
+                only_batch=policy.only_batch,
+                unknown_only=free_only,
+            )
+
+        soon = min(granted.slots.until(now + horizon), most)
+        shared = share_out(granted.slots.count, self._jitter(), soon=soon, events=due(EVENT), batches=due(BATCH))
+        return replace(leased, rows=shared.rows, more=shared.more)
+
+    def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:
+        """Release the dispatcher's permits: it makes no further call."""
+        self._permits.give_back(connection, policy.rule, policy.permit_owner)
+
+    def _granted(
+        self, connection: sa.Connection, policy: ClaimPolicy, state: BudgetState, most: int, reach: timedelta, **at: Any
+    ) -> tuple[Grant, bool]:
+        """The calls that the budget allows, and whether they are for rows alone whose calls cost no credit.
+
+        At its credit cap an account still looks up calls with an unknown outcome: that may find that a credit was not
+        spent. It stops when a row is due that costs a credit.
+        """
+
+        def granted(rule: BudgetRule) -> Grant:
+            return grant(state, rule, most=most, horizon=reach, probe_for=policy.lease, **at)
+
+        found = granted(policy.rule)
+        if found.slots.count or credits_left(state, policy.rule) != 0:
+            return found, False
+
+        def is_due(*, unknown: bool) -> bool:
+            of, batch = policy.claims_for, policy.only_batch
+            return self._leases.is_due(connection, of, unknown=unknown, only_batch=batch, **at)
+
+        if is_due(unknown=True):
+            found = granted(replace(policy.rule, credits=None))
+        if not found.slots.count and is_due(unknown=False):
+            budgets.stop_at_cap(connection, policy.rule, **at)
+        return found, True
