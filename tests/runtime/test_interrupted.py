@@ -161,6 +161,41 @@ def test_a_run_whose_database_is_upgraded_meanwhile_ends_with_1_and_loses_nothin
     assert busy.onboard("status", "latest", "--json").facts["rows"] == ended.facts["rows"]
 
 
+BEFORE_THE_WORK = ("worker.cli.commands.run.left_alone", "worker.runtime.embedded.Embedded.__aenter__")
+
+
+@pytest.mark.parametrize("before", BEFORE_THE_WORK)
+def test_ctrl_c_before_the_first_call_stops_the_list_too(desk: Desk, played: Played, monkeypatch, before):
+    listed = desk.list_of(customers(5), "a list.csv")
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(before, interrupted)
+        ended = desk.onboard("run", listed)
+    assert ended.code == 130
+    assert "stopped at 0 of 5; 5 will not be sent until `onboard run 'a list.csv'` or `onboard resume 1`" in ended.err
+    other = desk.onboard("run", desk.list_of([new("Z-1")], "other.csv"), "--all")
+    assert (other.code, played.calls()) == (2, [])
+    assert desk.onboard("run", listed, "--json").facts["rows"]["invited"] == 5
+
+
+def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_list(
+    desk: Desk, played: Played, monkeypatch
+):
+    listed = desk.list_of(customers(5))
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr("worker.store.onboarding.batches.Batches.imported", interrupted)
+        ended = desk.onboard("run", listed)
+    assert ended.code == 130
+    assert "stopped in the middle of the import, 5 rows in and 0 out; no more are sent until `onboard run" in ended.err
+    facts = desk.onboard("status", "1", "--json").facts
+    assert (facts["state"], facts["pause_reason"].startswith("stopped with Ctrl-C by ")) == ("paused", True)
+    again = desk.onboard("run", listed, "--json").facts
+    assert (again["batch"], again["rows"]["invited"], played.opened.total()) == (1, 5, 5)
+
+
+def interrupted(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
 LOADING = """
 import sys
 

@@ -13,6 +13,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
+from worker.cli.other_batches import STDIN
 from worker.domain.intake import Form, ListOptions, ListRefused
 from worker.domain.intake.dates import DateForm
 from worker.engine.container import Parts
@@ -31,7 +32,7 @@ class Listed:
     def __init__(self, path: str, until_the_end: ExitStack) -> None:
         self._path = path
         self._until_the_end = until_the_end
-        self.name = "stdin" if path == "-" else Path(path).name
+        self.name = STDIN if path == "-" else Path(path).name
 
     @cached_property
     def content(self) -> Path | BinaryIO:

@@ -1,5 +1,6 @@
 """What `run` and `up` say about batches that they leave alone, and whether they may go on with stopped ones."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from worker.engine.container import Parts
 from worker.foundation.plural import counted
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.operators.unsent import Unsent, unsent
+
+STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
 def left_alone(parts: Parts, batch_id: int | None = None) -> list[Unsent]:
@@ -30,14 +33,24 @@ def in_words(one: Unsent) -> str:
     if batch.is_paused:
         command = f"onboard resume {batch.id}"
     else:
-        command = "onboard up" if one.from_events or batch.name == "stdin" else f"onboard run {batch.name}"
+        command = "onboard up" if one.from_events or batch.name == STDIN else run_list(batch)
     return f"batch {batch.id} ({batch.name}): {counted(one.rows, 'row')} not sent{why}; `{command}`"
+
+
+def run_list(batch: BatchFacts) -> str:
+    """The command that works the batch's list again, as a shell reads it. The list's directory is not stored."""
+    return f"onboard run {shlex.quote(batch.name)}"
 
 
 def how_to_go_on(batch: BatchFacts) -> str:
     """The commands that go on with a batch that was stopped with Ctrl-C."""
-    by_list = "" if batch.name == "stdin" else f"`onboard run {batch.name}` or "
+    by_list = "" if batch.name == STDIN else f"`{run_list(batch)}` or "
     return f"{by_list}`onboard resume {batch.id}`"
+
+
+def how_to_import_the_rest(batch: BatchFacts) -> str:
+    """The command that goes on with a list that is not imported to its end."""
+    return "`onboard run -` with the same list" if batch.name == STDIN else f"`{run_list(batch)}`"
 
 
 def lift_stopped(parts: Parts, *, yes: bool) -> bool:

@@ -202,12 +202,13 @@ def import_list(
     name: str,
     again: bool = False,
     strict: bool = False,
+    opened: Callable[[BatchFacts], None] = lambda _batch: None,
     progress: Progress = lambda _rows: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Imported:
     """Import the list as `name`. An import that was cut off goes on where it stopped.
 
-    A batch that is complete, or was cancelled, stays as it is.
+    A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. When the database cannot
     be reached in the middle, the import waits, `pause` seconds at a time; it raises CutOff when that takes too long.
@@ -217,6 +218,7 @@ def import_list(
     if strict:
         _nothing_refused(intake, reading)
     batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock())
+    opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings)
     after = batches.last_row(batch.id)

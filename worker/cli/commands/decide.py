@@ -9,6 +9,7 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept, operator
 from worker.cli.opening import wake_ups_of
+from worker.cli.other_batches import STDIN, run_list
 from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
@@ -212,8 +213,9 @@ def _find_going(parts: Parts, which: str) -> BatchFacts:
 
 
 def _goes_on(batch: BatchFacts) -> str:
-    """What an operator without workers types next. Events have no list that could be run again."""
-    return "`onboard up`" if batch.name.startswith(DAILY) else f"`onboard run {batch.name}`, or `onboard up`"
+    """What an operator without workers types next. Events and standard input are no list that could be run again."""
+    no_list = batch.name.startswith(DAILY) or batch.name == STDIN
+    return "`onboard up`" if no_list else f"`{run_list(batch)}`, or `onboard up`"
 
 
 def _known(parts: Parts, batch: BatchFacts, account: str | None) -> str | None:

@@ -4,7 +4,8 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from worker.cli.commands.status import paused_in_words, show_status, waiting_in_
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation, operator
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
-from worker.cli.other_batches import as_facts, how_to_go_on, in_words, left_alone, lift_stopped
+from worker.cli.other_batches import as_facts, how_to_go_on, how_to_import_the_rest, in_words, left_alone, lift_stopped
 from worker.cli.progress import Progress, open_progress
 from worker.cli.run_summary import channels_of, paused_senders, show_refusals, stopped_in_words
 from worker.domain.intake import ListOptions
@@ -103,10 +104,12 @@ def run(
     with invocation.parts(migrate=True) as parts:
         refuse_what_cannot_work(parts)
         try:
-            with sole_worker(parts, "run"), refusing_lists():
+            with sole_worker(parts, "run"), _stopped_by_ctrl_c(parts) as opened, refusing_lists():
                 if every:
                     lift_stopped(parts, yes=yes)
-                imported = _import(parts, listed, options(parts), again=again, strict=strict, lift=True)
+                imported = _import(
+                    parts, listed, options(parts), again=again, strict=strict, lift=True, opened=opened.append
+                )
                 others = [] if every else left_alone(parts, imported.batch.id)
                 for one in others:
                     click.echo(f"left alone: {in_words(one)}", err=True)
@@ -141,12 +144,32 @@ def run(
     raise SystemExit(_exit_code(stand, facts, next_due, stopped, outdated))
 
 
+@contextmanager
+def _stopped_by_ctrl_c(parts: Parts) -> Iterator[list[BatchFacts]]:
+    """Ctrl-C stops the batch also before its work has begun, and while it is imported. Filled with the batch."""
+    opened: list[BatchFacts] = []
+    try:
+        yield opened
+    except KeyboardInterrupt:
+        if not opened:
+            raise
+        click.echo(_stopped_at(parts, opened[0], Stand.INTERRUPTED), err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
 def _stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     """What an interrupted run leaves behind, for people; "" if it was not interrupted. Ctrl-C also stops the batch."""
     if stand not in (Stand.INTERRUPTED, Stand.TERMINATED):
         return ""
     counts = parts.facts.counts(batch.id)
     total, left = sum(counts.jobs.values()), counts.left
+    now = parts.batches.find(str(batch.id)) or batch
+    if now.imported_at is None:
+        parts.decisions.stop(batch.id, by=operator(), now=parts.clock())
+        return (
+            f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are sent"
+            f" until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
+        )
     if not left:
         return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
     if stand is Stand.TERMINATED:
@@ -245,7 +268,14 @@ def refuse_what_cannot_work(parts: Parts) -> None:
 
 
 def _import(
-    parts: Parts, listed: Listed, options: ListOptions, *, again: bool, strict: bool, lift: bool = False
+    parts: Parts,
+    listed: Listed,
+    options: ListOptions,
+    *,
+    again: bool,
+    strict: bool,
+    lift: bool = False,
+    opened: Callable[[BatchFacts], None] = lambda _batch: None,
 ) -> Imported:
     """Import the list. `lift`: go on with its batch if a person stopped it with Ctrl-C."""
     began = time.monotonic()
@@ -266,6 +296,7 @@ def _import(
             name=listed.name,
             again=again,
             strict=strict,
+            opened=opened,
             progress=show,
         )
     except CutOff as error:
