@@ -340,3 +340,16 @@ def test_check_refuses_a_mail_with_an_empty_button_and_says_what_to_write(desk: 
     assert ended.code == 1
     assert "default/en/body.html: the block button is empty in the reminder" in ended.err
     assert "{% block button %}" in ended.err
+
+
+def test_check_warns_of_a_vendors_value_that_an_answer_may_lack_and_refuses_nothing(desk: Desk):
+    desk.change('# templates = "templates/"', 'templates = "templates/"')
+    desk.change("# [invitations]", "[invitations]")
+    folder = desk.path / "templates" / "default" / "en"
+    folder.mkdir(parents=True)
+    (folder / "body.txt").write_text("{{ link }} {{ vendor.code }}", encoding="utf-8")
+    checked = desk.onboard("check", desk.list_of(customers(1)))
+    assert checked.code == 0, checked.err
+    assert (
+        "warning: template: default/en/body.txt, line 1: vendor.code is empty where an answer lacks it" in checked.err
+    )

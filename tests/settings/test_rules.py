@@ -151,6 +151,16 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
         (("accounts", "kyc", "lifetime"), "59 s", "accounts.kyc.lifetime: below"),
         (("accounts", "au", "lifetime"), "7 days", "accounts.au.lifetime: not used"),
         (
+            ("accounts", "kyc", "link"),
+            "https://v.example.com/{token}/{digits}/{vendor.code}",
+            "accounts.kyc.link: {vendor.code} is always empty: the provider's answers have no such value",
+        ),
+        (
+            ("accounts", "au", "link"),
+            "https://v.example.com/{token}/{provider}/{vendor.code}/{digits}",
+            "accounts.au.link: {digits} is always empty",
+        ),
+        (
             ("routes",),
             [{"accounts": ["kyc"]}, {"accounts": ["au"]}],
             "routes[2]: never reached: routes[1] matches every",

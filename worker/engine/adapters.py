@@ -13,6 +13,7 @@ from worker.senders.contract import Sender
 from worker.senders.email import EmailSender
 from worker.senders.sms import TwilioSender
 from worker.settings import Settings, SettingsError
+from worker.settings.accounts import FACTS
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
 
@@ -105,6 +106,12 @@ def templates_of(settings: Settings) -> Templates:
     """The built-in templates and the operator's own. Reads the files."""
     invitations = settings.invitations
     return Templates(invitations.templates, locale=invitations.locale, brand=brand_of(settings))
+
+
+def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:
+    """A warning for each value in an own template that the answers of these accounts may lack."""
+    answers = (FACTS[account.provider].answers for account in settings.accounts.values())
+    return templates.doubts({name for names in answers for name in names})
 
 
 def display_name(from_: str) -> str:

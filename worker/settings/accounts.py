@@ -32,6 +32,7 @@ IDENFY = ("idenfy-kyc", "idenfy-kyb")
 FRANKIEONE = ("frankieone-v1", "frankieone-v2")
 PLACEHOLDERS = ("token", "customer_id", "reference", "provider", "digits")
 OWN = {"token", "customer_id", "reference"}  # a link with one of these is the customer's own
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 VENDOR_PLACEHOLDER = re.compile(r"vendor\.[A-Za-z0-9_-]{1,64}")
 
 
@@ -43,14 +44,17 @@ class ProviderFacts:
     link_hosts: tuple[str, ...]
     limit: str
     lifetime: str | None  # None: a request cannot set it, because the vendor behind the provider decides
+    answers: tuple[str, ...] = ()  # what an answer may have besides the link, as `link` and templates name it
 
 
 FACTS = {
-    "idenfy-kyc": ProviderFacts("https://ivs.idenfy.com", ("ivs.idenfy.com", "ui.idenfy.com"), "10000/hour", "7 days"),
+    "idenfy-kyc": ProviderFacts(
+        "https://ivs.idenfy.com", ("ivs.idenfy.com", "ui.idenfy.com"), "10000/hour", "7 days", ("digits",)
+    ),
     "idenfy-kyb": ProviderFacts("https://ivs.idenfy.com", ("kyb.ui.idenfy.com",), "10000/hour", "7 days"),
     # FrankieOne documents no limit: five calls a second is our own choice.
-    "frankieone-v1": ProviderFacts("https://api.frankie.one", (), "5/second", None),
-    "frankieone-v2": ProviderFacts("https://api.frankie.one", (), "5/second", None),
+    "frankieone-v1": ProviderFacts("https://api.frankie.one", (), "5/second", None, ("provider", "vendor")),
+    "frankieone-v2": ProviderFacts("https://api.frankie.one", (), "5/second", None, ("provider", "vendor")),
 }
 # With a digit string iDenfy accepts no lifetime above the account's default of one day.
 DIGIT_STRING_LIFETIME = "24 hours"

@@ -7,7 +7,7 @@ from typing import Any
 from worker.domain.contact.quiet_hours import apart
 from worker.domain.model.lifetimes import lifetime_of
 from worker.domain.model.sessions import default_floor, never_fresh
-from worker.settings.accounts import FRANKIEONE, IDENFY, Account
+from worker.settings.accounts import FACTS, FRANKIEONE, IDENFY, OWN, PLACEHOLDER, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.durations import show_duration
 from worker.settings.model import Invitations, Links, Retry
@@ -71,6 +71,9 @@ def check_account(account: Account, findings: Findings) -> None:
             findings.consequence((*path, "lifetime"), "expected whole seconds")
         if account.lifetime < SHORT:
             findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire before they arrive')
+    for name in PLACEHOLDER.findall(account.link or ""):
+        if name not in OWN and name.partition(".")[0] not in FACTS[account.provider].answers:
+            findings.warn((*path, "link"), f"{{{name}}} is always empty: the provider's answers have no such value")
 
 
 def check_routes(

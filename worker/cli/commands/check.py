@@ -25,6 +25,7 @@ from worker.domain.intake.problems import Severity
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.needs import NOTHING, Need
+from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import loads_of
 from worker.foundation.plural import counted
@@ -73,6 +74,7 @@ def check(
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts_to_read(needs) as parts, refusing_lists():
         template_problems = parts.templates.problems()
+        template_doubts = doubtful_templates(parts.settings, parts.templates)
         judged = Judged()
         problems: list[Found] = []
         warnings: list[Found] = []
@@ -108,6 +110,8 @@ def check(
             click.echo(f"{name}: {answer}")
     for problem in template_problems:
         click.echo(f"template: {problem}", err=True)
+    for doubt in template_doubts:
+        click.echo(f"warning: template: {doubt}", err=True)
     if strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)

@@ -72,7 +72,8 @@ def preview(
     """Show the message of a template, for an invented customer or a row of a list. Sends nothing; needs no database.
 
     NAME is the template's name. Without NAME it is the row's template, or `default`, which serves rows without a
-    template. The link is always an example: no session is opened for a preview.
+    template. The link is always an example: no session is opened for a preview. So what only a provider's answer has
+    (`digits`, `provider`, `vendor.NAME`) is empty in it.
 
     Your own templates are in the directory of `templates` in [invitations]; docs/templates.md explains how to write
     them.

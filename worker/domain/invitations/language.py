@@ -3,8 +3,9 @@
 Jinja's sandbox stops a template from accessing other objects, but not from using up memory and time: it
 rendered a gigabyte from `{{ 'a' * 10**9 }}`. A limit on each operator, filter and loop would never cover
 every way to make a string longer. An invitation has no list to walk and no text to build, so a list allows
-only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. So the
-cost of a template depends only on the lengths of its files and variables; both are bounded.
+only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. One dot is
+allowed, in `vendor.NAME`. So the cost of a template depends only on the lengths of its files and variables; both are
+bounded.
 """
 
 import difflib
@@ -13,6 +14,8 @@ from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from worker.domain.invitations.answer_values import VENDOR, name_of, names_in, untested, value_of
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
 OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
@@ -48,7 +51,8 @@ SPELLINGS = {
     "For": "{% for %}", "Macro": "{% macro %}", "CallBlock": "{% call %}", "FilterBlock": "{% filter %}",
     "AssignBlock": "{% set %}…{% endset %}", "With": "{% with %}", "Include": "{% include %}",
     "Import": "{% import %}", "FromImport": "{% from %}", "ScopedEvalContextModifier": "{% autoescape %}",
-    "Call": "calling a function", "Getattr": "a dot after a variable", "Getitem": "[…] after a variable",
+    "Call": "calling a function", "Getitem": "[…] after a variable",
+    "Getattr": "a dot after a variable, but for vendor.NAME,",
 }  # fmt: skip
 
 
@@ -57,7 +61,7 @@ class TemplateProblem(Exception):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja, with our own rule for the file that an `extends` names."""
+    """Jinja, with our own rules for the file that an `extends` names and for what follows a dot."""
 
     def __init__(self, layout_of: Callable[[str, str], str], **options: Any) -> None:
         super().__init__(**options)
@@ -65,6 +69,12 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def join_path(self, template: str, parent: str) -> str:
         return self._layout_of(parent, template)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return value_of(obj, attribute)  # Jinja's own would give a mapping's methods: vendor.items
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return value_of(obj, argument)
 
 
 def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> ImmutableSandboxedEnvironment:
@@ -104,11 +114,19 @@ def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapp
     except (RecursionError, ValueError, MemoryError):  # nested too deep; a number with thousands of digits
         raise TemplateProblem(f"{name}: nested too deep, or with a number that is too long") from None
     for node in every:
-        if not isinstance(node, ALLOWED):
+        if not isinstance(node, ALLOWED) and name_of(node) is None:
             what = SPELLINGS.get(type(node).__name__, type(node).__name__)
             raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
     _check_names(name, every, known)
     return _layout(name, tree, every)
+
+
+def answer_values(env: ImmutableSandboxedEnvironment, source: str) -> dict[str, tuple[int, bool]]:
+    """What a file that `read` accepts uses of an answer: each name's first line, and whether the file never asks if the
+    answer has it."""
+    tree = env.parse(source)
+    careless = untested(tree)
+    return {name: (line, name in careless) for name, line in names_in(tree)}
 
 
 def compiled(env: ImmutableSandboxedEnvironment, name: str) -> Template:
@@ -159,10 +177,13 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
 
 def _check_names(name: str, every: list[nodes.Node], known: Mapping[str, str]) -> None:
     names = [node for node in every if isinstance(node, nodes.Name)]
+    with_name = {id(node.node) for node in every if isinstance(node, (nodes.Getattr, nodes.Getitem))}
     assigned = {node.name for node in names if node.ctx == "store"}
     for node in names:
         if node.ctx == "store" and node.name in known:
             raise TemplateProblem(f"{name}, line {node.lineno}: the variable {node.name} cannot be set")
+        if node.name == VENDOR and id(node) not in with_name:
+            raise TemplateProblem(f"{name}, line {node.lineno}: write vendor.NAME, with the name of one value")
         if node.name not in known and node.name not in assigned:
             nearest = difflib.get_close_matches(node.name, known, n=1)
             hint = f", did you mean {nearest[0]}?" if nearest else ""

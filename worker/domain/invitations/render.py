@@ -1,6 +1,8 @@
 """Renders the text of an invitation: chooses the template, fills in the variables, and keeps the result harmless."""
 
 import re
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -8,8 +10,18 @@ from pathlib import Path
 
 from jinja2 import DictLoader, Template
 
+from worker.domain.invitations.answer_values import sample_of
 from worker.domain.invitations.brand import Brand
-from worker.domain.invitations.language import LAYOUTS, TemplateProblem, blocks, compiled, environment, read, rendered
+from worker.domain.invitations.language import (
+    LAYOUTS,
+    TemplateProblem,
+    answer_values,
+    blocks,
+    compiled,
+    environment,
+    read,
+    rendered,
+)
 from worker.domain.invitations.library import BUILT_IN, DEFAULT, PARTS, Library, Texts
 from worker.domain.invitations.segments import segments
 from worker.domain.invitations.values import VARIABLES, Invitation, is_link, plain, variables
@@ -112,6 +124,25 @@ class Templates:
                 )
         return list(dict.fromkeys(found))
 
+    def doubts(self, answers: Collection[str]) -> list[str]:
+        """Warnings of the operator's templates: values that an answer may lack. `answers` are those that answers of the
+        accounts may have, of "digits", "provider" and "vendor"."""
+        found = []
+        for name in sorted(self._library.own):
+            try:
+                used = answer_values(self._env, self._library.sources[name]) if self._template(name) else {}
+            except TemplateProblem:
+                continue  # one of the problems
+            for value, (line, careless) in sorted(used.items()):
+                if re.split(r"\W", value)[0] not in answers:
+                    found.append(f"{name}, line {line}: {value} is always empty: no account's provider answers it")
+                elif careless:
+                    found.append(
+                        f"{name}, line {line}: {value} is empty where an answer lacks it;"
+                        f" say what to write then, as in {{% if {value} %}}…{{% endif %}}"
+                    )
+        return found
+
     def _has(self, name: str, locale: str, channel: str) -> bool:
         texts = self._library.find(name, locale, channel, default=locale)
         return texts is not None and all(source.startswith(f"{name}/") for source in texts.parts.values())
@@ -125,7 +156,7 @@ class Templates:
             return []
         found: list[str] = []
         empty: dict[tuple[str, str], str] = {}  # one line for each block and file, with the first sample that shows it
-        for sample in SAMPLES:
+        for sample in (*SAMPLES, self._with_answer(texts)):
             try:
                 made = self._fill_in(texts, sample, SAMPLE_NOW)
                 for part, block in self._empty_blocks(texts, sample):
@@ -167,6 +198,15 @@ class Templates:
             for name, text in blocks(self._template(source), values).items()
             if name in NEEDED_BLOCKS and not TAGS.sub("", text).strip()
         ]
+
+    def _with_answer(self, texts: Texts) -> Invitation:
+        """The sample of a session whose answer has every value that the texts use."""
+        names: set[str] = set()
+        for source in texts.parts.values():
+            with suppress(TemplateProblem):  # rendering says it
+                for file in self._chain(source, strict=True):
+                    names.update(answer_values(self._env, self._library.sources[file]))
+        return replace(SAMPLE, opening=sample_of(names))
 
     def _is_own(self, texts: Texts) -> bool:
         """True if any file of these texts is the operator's, even if only the layout."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from worker.domain.invitations.answer_values import VALUE_LENGTH, VENDOR, shown
 from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.dates import in_words
 from worker.domain.model.customers import Customer, CustomerKind
@@ -37,6 +38,7 @@ VARIABLES: Mapping[str, str] = {
     "link": "the session's link",
     "digits": "the digits that some iDenfy sessions ask for, or empty",
     "provider": "the vendor that the session is at, as FrankieOne names it, or empty",
+    VENDOR: "vendor.NAME: one of the vendor's own values in FrankieOne's answer, or empty",
     "expires": "when the link ends, in words",
     "expires_short": "the same, short, in letters that a text message has",
     "days_left": "whole days until the link ends",
@@ -91,6 +93,7 @@ def variables(invitation: Invitation, brand: Brand, *, language: str, now: datet
         "link": invitation.link,
         "digits": plain(opening.digits),
         "provider": plain(opening.vendor),
+        VENDOR: {name: shown(plain(value, most=VALUE_LENGTH + 1)) for name, value in opening.vendor_parameters.items()},
         "expires": in_words(invitation.expires_at, language=language, timezone=zone),
         "expires_short": in_words(invitation.expires_at, language=language, timezone=zone, short=True),
         "days_left": left // timedelta(days=1),
