@@ -21,6 +21,7 @@ from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage
+from worker.inbound.bus import raw_messages
 from worker.inbound.bus.batch_processing import Inbox, take
 from worker.inbound.bus.connection import BusConnection
 from worker.inbound.bus.dead_lettering import bury
@@ -214,7 +215,12 @@ class BusConsumer(ConsumerMixin):
 
     def _fill(self) -> None:
         """Add messages that have arrived already, without waiting."""
+        counted = size = 0
         while len(self._chunk) < self._most:
+            size += sum(len(message.body) for message in self._chunk[counted:])
+            counted = len(self._chunk)
+            if size >= raw_messages.BYTES_AT_ONCE:
+                return
             try:
                 self.connected.drain_events(timeout=0)
             except TimeoutError:

@@ -1,6 +1,10 @@
-"""Stops kombu from decompressing a message that another project has compressed."""
+"""Bounds the memory that messages of other projects can take: they stay compressed, and few large ones come at once."""
 
 from typing import Any
+
+# How many bytes of messages are handled at once, however few messages they are: any producer may send messages of a
+# hundred megabytes. RabbitMQ bounds only the number of messages that it delivers at once.
+BYTES_AT_ONCE = 8_000_000
 
 
 class Undecoded:

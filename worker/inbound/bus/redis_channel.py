@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from kombu.transport import redis, virtual
 
+from worker.inbound.bus import raw_messages
 from worker.inbound.bus.raw_messages import Undecoded
 from worker.inbound.bus.redis_entry import opened
 
@@ -44,7 +45,9 @@ for _, tag in ipairs(left) do
     redis.call('ZREM', KEYS[2], tag)
 end
 local taken = {}
-for number = 2, #ARGV do
+local bytes = 0
+for number = 3, #ARGV do
+    if bytes >= tonumber(ARGV[2]) then break end
     local kept = redis.call('LPOP', KEYS[3])
     for key = 4, #KEYS do
         if kept then break end
@@ -52,6 +55,7 @@ for number = 2, #ARGV do
         if entry then kept = '0:' .. entry end
     end
     if not kept then break end
+    bytes = bytes + string.len(kept)
     redis.call('HSET', KEYS[1], ARGV[number], kept)
     redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[number])
     taken[#taken + 1] = kept
@@ -158,7 +162,9 @@ class Channel(redis.Channel):
         lists = [self._q_for_pri(queue, step) for step in self.priority_steps]
         with self.conn_or_acquire() as client:
             kept = self._scripts[TAKE](
-                keys=[*keys_of(queue).all(), *lists], args=[self.visibility_timeout, *tags], client=client
+                keys=[*keys_of(queue).all(), *lists],
+                args=[self.visibility_timeout, raw_messages.BYTES_AT_ONCE, *tags],
+                client=client,
             )
         return list(_payloads(zip(tags, kept, strict=False), queue))
 
