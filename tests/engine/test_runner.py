@@ -271,7 +271,7 @@ async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog
     world = make()
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
-    work.claim(Room(10, 10, 0), world.clock())
+    work.claim(Room(10, 10, 0))
     assert world.parts.sweep.return_leases() == Returned()
     world.clock.advance(seconds=61)
     assert world.parts.sweep.return_leases() == Returned(free=2)

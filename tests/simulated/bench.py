@@ -79,7 +79,8 @@ class Rows:
     def spacing(self):
         return spacing([self.limit] if self.limit else [])
 
-    def claim(self, room, now):
+    def claim(self, room):
+        now = self.clock()
         busy = room.busy
         if self.halted:
             return ClaimedRows([], now + MINUTE)
@@ -165,7 +166,7 @@ class Rows:
     def kept_nothing(self, result, kind):
         return Result(result.number, "kept nothing")
 
-    def hold(self, items, kind, now):
+    def hold(self, items, kind):
         self.log += [(f"hold {kind}", item.number) for item in items]
 
     def halts(self, result):
@@ -174,7 +175,8 @@ class Rows:
     def release_permits(self):
         self.permits_released += 1
 
-    def flush(self, results, items, now, shared_claims=None, stretch=None):
+    def flush(self, results, items, shared_claims=None, stretch=None):
+        now = self.clock()
         self.shared_claims.append(shared_claims)
         if results:
             self.finish(results, now)
@@ -194,7 +196,7 @@ class Rows:
             if result.what == "not made":
                 self.waiting.append(result.number)
 
-    def release(self, items, now):
+    def release(self, items):
         self.log += [("release", item.number) for item in items]
         self.waiting += [item.number for item in items]
 

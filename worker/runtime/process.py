@@ -146,12 +146,14 @@ class Process:
 
     async def _sweep_if_late(self) -> None:
         """Sweep if no process has swept for a while: without the scheduler's wake-ups, workers look by themselves."""
-        late = partial(self.parts.processes.claim_sweep, older_than=SWEEP_IS_LATE, now=self.parts.clock())
         try:
-            if not self.runner.stopping and await self.runner.in_thread(late):
+            if not self.runner.stopping and await self.runner.in_thread(self._claim_late_sweep):
                 await self.runner.in_thread(self._sweep, self)
         except sa.exc.SQLAlchemyError:
             return  # the work logs it
+
+    def _claim_late_sweep(self) -> bool:
+        return self.parts.processes.claim_sweep(older_than=SWEEP_IS_LATE, now=self.parts.clock())
 
     async def _check_schema(self, on_outdated: Callable[[str], None]) -> None:
         try:

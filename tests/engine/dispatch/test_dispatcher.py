@@ -51,7 +51,7 @@ async def test_a_dispatcher_without_permits_waits_until_it_has_some(bench):
 async def test_however_a_dispatcher_ends_it_releases_its_permits(bench, how):
     rows = bench.rows(10)
     if how == "broken":
-        rows.claim = lambda _room, _now: 1 / 0
+        rows.claim = lambda _room: 1 / 0
         with pytest.raises(ZeroDivisionError):
             await bench.run(rows)
     else:

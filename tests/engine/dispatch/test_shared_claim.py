@@ -273,13 +273,13 @@ async def test_a_wake_up_is_sent_for_messages_that_no_shared_claim_has(world, ev
     sign_up(world, *events)
     wake_ups = []
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *wake_up: wake_ups.append(wake_up))
-    claimed = work.claim(Room(10, 10, 0, 5), world.clock())
-    opened = [*claimed.opened, *work.flush([], claimed.items, world.clock())]
+    claimed = work.claim(Room(10, 10, 0, 5))
+    opened = [*claimed.opened, *work.flush([], claimed.items)]
     results = [await work.call(one) for one in opened]
     mails = world.parts.invite_work("email")
     shared_claims = {"email": SharedClaim(mails.claim_within, Room(0, 10, 0, 5), item=mails.item)} if shared else {}
     with closing(shared_claims):
-        work.flush(results, [], world.clock(), shared_claims)
+        work.flush(results, [], shared_claims)
     assert wake_ups == rung
     for one in shared_claims.values():
         mailed = (await one.claimed()).opened
@@ -291,8 +291,7 @@ async def test_messages_on_both_channels_are_claimed_in_the_same_order_in_all_pr
     """Each claim locks its sender's budget: in different orders two processes would wait for each other."""
     world.add(customer("Rasa", channel=Channel.BOTH))
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    now = world.clock()
-    results = [await work.call(one) for one in work.flush([], work.claim(Room(9, 9, 0, 0), now).items, now)]
+    results = [await work.call(one) for one in work.flush([], work.claim(Room(9, 9, 0, 0)).items)]
     held = []
 
     def claim_on(channel):
@@ -300,7 +299,7 @@ async def test_messages_on_both_channels_are_claimed_in_the_same_order_in_all_pr
 
     shared_claims = {channel: SharedClaim(claim_on(channel), Room(0, 9, 0, 5), item=work.item) for channel in order}
     with closing(shared_claims):
-        work.flush(results, [], now, shared_claims)
+        work.flush(results, [], shared_claims)
     assert held == order
 
 

@@ -30,29 +30,29 @@ def works(world):
 
 
 async def carried_out(work, world):
-    claimed = work.claim(ROOM, world.clock())
+    claimed = work.claim(ROOM)
     results = [await work.call(opened) for opened in claimed.opened]
-    results += [await work.call(opened) for opened in work.flush([], claimed.items, world.clock())]
-    work.flush(results, [], world.clock())
+    results += [await work.call(opened) for opened in work.flush([], claimed.items)]
+    work.flush(results, [])
 
 
 async def test_an_event_is_opened_in_its_claim_and_a_batch_row_is_not(world):
     for work in works(world):
         before = len(world.rows(Attempt))
-        claimed = work.claim(ROOM, world.clock())
+        claimed = work.claim(ROOM)
         assert [work.item(opened).is_event for opened in claimed.opened] == [True]
         assert [item.is_event for item in claimed.items] == [False]
         assert len(world.rows(Attempt)) == before + 1
         results = [await work.call(opened) for opened in claimed.opened]
-        work.release(claimed.items, world.clock())
-        work.flush(results, [], world.clock())
+        work.release(claimed.items)
+        work.flush(results, [])
         await carried_out(work, world)
     assert world.states() == {"invited": 2}
 
 
 async def test_without_room_for_attempts_a_claim_opens_no_row(world):
     work = next(works(world))
-    claimed = work.claim(Room(10, 10, 0), world.clock())
+    claimed = work.claim(Room(10, 10, 0))
     assert (len(claimed.items), claimed.opened, world.rows(Attempt)) == (2, [], [])
 
 
@@ -74,9 +74,9 @@ async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(world, kep
         with monkeypatch.context() as patched:
             patched.setattr(world.parts.database, "write", lost)
             with pytest.raises(UnknownClaim) as caught:
-                work.claim(ROOM, world.clock())
+                work.claim(ROOM)
         assert "Ona" not in repr(caught.value)
-        work.release(caught.value.items, world.clock())
+        work.release(caught.value.items)
         assert [row.state.value for row in world.rows(model) if row.priority == EVENT] == ["waiting"]
         written = [row for row in world.rows(Attempt) if row.id not in before]
         assert [row.outcome for row in written] == (["not_sent"] if kept else [])

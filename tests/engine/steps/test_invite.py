@@ -203,8 +203,8 @@ async def test_a_stale_link_of_an_account_that_is_no_longer_configured_waits_for
     del world.parts.providers["kyc"]
     world.clock.advance(days=6, hours=13)
     work = world.parts.invite_work("email")
-    claimed = work.claim(Room(10, 10, 0), world.clock())
-    assert work.flush([], claimed.items, world.clock()) == []
+    claimed = work.claim(Room(10, 10, 0))
+    assert work.flush([], claimed.items) == []
     assert world.job("Ona").due_at == world.row(SessionRow).expires_at
 
 

@@ -116,7 +116,7 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
     job = world.job("Ona")
     assert (job.state, job.reason, job.asks) == (JobState.WAITING, "asks", True)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    assert work.flush([], work.claim(Room(10, 10, 0), world.clock()).items, world.clock())  # and then it died
+    assert work.flush([], work.claim(Room(10, 10, 0)).items)  # and then it died
     world.clock.advance(seconds=61)
     for _ in range(3):
         await world.work()

@@ -225,8 +225,8 @@ async def test_a_worker_that_died_while_reconciling_leaves_the_row_to_be_reconci
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    claimed = work.claim(Room(10, 10, 0), world.clock()).items
-    assert work.flush([], claimed, world.clock())  # and then it died
+    claimed = work.claim(Room(10, 10, 0)).items
+    assert work.flush([], claimed)  # and then it died
     await wait_and_work(world, seconds=61)
     await wait_and_work(world, seconds=2)
     assert world.states() == {"invited": 1}

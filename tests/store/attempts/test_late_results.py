@@ -196,6 +196,23 @@ def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_
     assert shelf.budgets.all()["kyc"].credits_used == 0
 
 
+def test_a_mail_whose_receipt_comes_while_it_is_sent_again_is_recorded_as_late(shelf):
+    """Otherwise nothing would say why the customer got it twice."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    mail = shelf.on("email")
+    (opened,) = shelf.handovers.open(mail, shelf.claim_messages(), repeatable=True, now=shelf.clock())
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    advance(shelf, hours=1)
+    (again,) = shelf.handovers.open(mail, shelf.claim_messages(), repeatable=True, now=shelf.clock())
+    shelf.handovers.finish(mail, [InviteResult(opened, shelf.clock(), Done())], now=shelf.clock())
+    shelf.handovers.finish(mail, [InviteResult(again, shelf.clock(), Done())], now=shelf.clock())
+    outcomes = {row.id: row.outcome for row in shelf.rows(Attempt)}
+    assert (outcomes[opened.attempt_id], outcomes[again.attempt_id]) == ("late", "done")
+    assert shelf.row(InvitationRow).state is InvitationState.SENT
+
+
 @pytest.mark.parametrize("reconcilable", [True, False])
 def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, reconcilable):
     texts = texts if reconcilable else shelf.on("sms")

@@ -71,7 +71,8 @@ class ClaimsInTransaction(Protocol):
 class Work(Protocol[ItemT, OpenedT, ResultT]):
     """What a dispatcher works on.
 
-    `claim`, `flush`, `release`, `hold` and `release_permits` are blocking database calls, made in threads.
+    `claim`, `flush`, `release`, `hold` and `release_permits` are blocking database calls, made in threads. They read
+    the time themselves, where their transaction begins: the process may stand still on its way from the loop to there.
     """
 
     name: str
@@ -80,14 +81,13 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
     has_next_step: bool  # whether written results make other rows due
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
-    def claim(self, room: Room, now: datetime) -> ClaimedRows:
+    def claim(self, room: Room) -> ClaimedRows:
         """Claim due rows. Raises UnknownClaim if rows may have been claimed and opened: `release` returns them."""
 
     def flush(
         self,
         results: Sequence[ResultT],
         items: Sequence[ItemT],
-        now: datetime,
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
         stretch: Stretch | None = None,
     ) -> list[OpenedT]:
@@ -116,10 +116,10 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
     def halts(self, result: ResultT) -> bool:
         """Whether the account must not be called again before this result is written."""
 
-    def release(self, items: Sequence[ItemT], now: datetime) -> None:
+    def release(self, items: Sequence[ItemT]) -> None:
         """Release rows for which no call was made, whether or not their attempts were written."""
 
-    def hold(self, items: Sequence[ItemT], kind: str, now: datetime) -> None:
+    def hold(self, items: Sequence[ItemT], kind: str) -> None:
         """Hold claimed rows that cannot be opened. `kind` names the exception."""
 
     def release_permits(self) -> None:

@@ -102,13 +102,13 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         transaction that writes an event's results.
         """
         self._work = work
-        self._clock = clock  # the time in what is written, and of leases and slots
+        self._clock = clock  # of leases and slots
         self._time = SteadyTime(clock)  # of everything that is planned here
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
         self._claims_to_share = claims_to_share
-        self._writer = ResultWriter(work, clock=clock, in_thread=in_thread, stopping=stopping)
+        self._writer = ResultWriter(work, in_thread=in_thread, stopping=stopping)
         self._throughput = Throughput(FLUSH_EVERY)
         self._busy_stretch = BusyStretch(self._time())
         self._decisions = DecisionLog(log, work.name)
@@ -322,7 +322,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 self._plan_claim(max(rested_at, now))
         self._woken_for_events = False
         self._batches_claimed_at = now if room.rows else self._batches_claimed_at
-        self._start_claim(room, self._in_thread(self._work.claim, room, self._clock()))
+        self._start_claim(room, self._in_thread(self._work.claim, room))
 
     def _explain_no_claim(self) -> None:
         if not self._decisions.enabled or self._claim_task is not None:
@@ -445,7 +445,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         chunk = [item for item in chunk if self._in_time(item, now)]
         try:
             with closing(shared_claims):
-                opened = await self._in_thread(self._work.flush, results, chunk, now, shared_claims, stretch)
+                opened = await self._in_thread(self._work.flush, results, chunk, shared_claims, stretch)
         except Exception as error:
             # Whatever it is (it may be a bug in a shared claim): the results must not be lost for it.
             self._database_unreachable = isinstance(error, sa.exc.OperationalError)
@@ -472,7 +472,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if not items:
             return []
         try:
-            opened: list[OpenedT] = await self._in_thread(self._work.flush, [], items, self._clock(), {})
+            opened: list[OpenedT] = await self._in_thread(self._work.flush, [], items, {})
         except sa.exc.OperationalError:
             await self._writer.insist(len(items), self._work.release, items)
             return []
@@ -593,7 +593,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if self._claimed:
             items = list(self._claimed)
             self._claimed.clear()
-            await self._in_thread(self._work.release, items, self._clock())
+            await self._in_thread(self._work.release, items)
 
     async def _sleep(self, *, finishing: bool) -> None:
         """Wait for a result, a wake-up, or the next planned time."""

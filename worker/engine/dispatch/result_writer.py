@@ -9,7 +9,7 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.engine.dispatch.contract import ItemT, OpenedT, ResultT, Work
-from worker.foundation.clock import Clock, monotonic
+from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,10 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         self,
         work: Work[ItemT, OpenedT, ResultT],
         *,
-        clock: Clock,
         in_thread: Callable[..., Any],
         stopping: asyncio.Event,
     ) -> None:
         self._work = work
-        self._clock = clock
         self._in_thread = in_thread
         self._stopping = stopping
         self._outage = Outage(log, logging.WARNING)
@@ -78,7 +76,7 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
             log.error("%s: a row cannot be held, its attempt stays open: %s", self._work.name, type(error).__name__)
 
     async def insist(self, count: int, write: Callable[..., Any], *arguments: Any) -> None:
-        """Call `write(*arguments, now)` until the database answers. `count` is how many rows it writes.
+        """Call `write(*arguments)` until the database answers. `count` is how many rows it writes.
 
         Only a stopping worker gives up after a while. The attempts stay open then: their outcome is unknown.
         """
@@ -93,7 +91,7 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
                 )
                 return
             try:
-                await self._in_thread(write, *arguments, self._clock())
+                await self._in_thread(write, *arguments)
                 self._failed = False
                 self._outage.over(f"{self._work.name}: the database is back")
                 return

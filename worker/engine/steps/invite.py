@@ -71,10 +71,10 @@ class InviteWork:
     def spacing(self) -> timedelta:
         return spacing(self.policy.rule.limits)
 
-    def claim(self, room: Room, now: datetime) -> ClaimedRows:
+    def claim(self, room: Room) -> ClaimedRows:
         opened: list[OpenedInvitation] = []
         with unknown_claim_of(lambda: [item.invitation for item in opened]):
-            return self._claim(room, now, opened)
+            return self._claim(room, self.clock(), opened)
 
     def claim_within(self, connection: sa.Connection, room: Room, now: datetime) -> ClaimedRows:
         """As `claim`, in the caller's transaction."""
@@ -107,12 +107,12 @@ class InviteWork:
         self,
         results: Sequence[InviteResult],
         items: Sequence[ClaimedInvitation],
-        now: datetime,
         _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # a sent message makes nothing due
         stretch: Stretch | None = None,
     ) -> list[OpenedInvitation]:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:
+            now = self.clock()
             if results:
                 self.handovers.finish(self.policy, results, now=now, within=connection, stretch=stretch)
             if items:
@@ -239,11 +239,11 @@ class InviteWork:
     def halts(self, result: InviteResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[ClaimedInvitation], now: datetime) -> None:
-        self.invitations.release(self.policy.rule, items, now=now)
+    def release(self, items: Sequence[ClaimedInvitation]) -> None:
+        self.invitations.release(self.policy.rule, items, now=self.clock())
 
-    def hold(self, items: Sequence[ClaimedInvitation], kind: str, now: datetime) -> None:
-        self.invitations.hold(self.policy.rule, items, kind, now=now)
+    def hold(self, items: Sequence[ClaimedInvitation], kind: str) -> None:
+        self.invitations.hold(self.policy.rule, items, kind, now=self.clock())
 
     def release_permits(self) -> None:
         self.invitations.release_permits(self.policy)

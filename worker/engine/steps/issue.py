@@ -94,7 +94,8 @@ class IssueWork:
     def spacing(self) -> timedelta:
         return spacing(self.policy.rule.limits)
 
-    def claim(self, room: Room, now: datetime) -> ClaimedRows:
+    def claim(self, room: Room) -> ClaimedRows:
+        now = self.clock()
         opened: list[OpenedJob] = []
         if not self.first_links.seen:
             if self.first_links.trying:
@@ -122,7 +123,6 @@ class IssueWork:
         self,
         results: Sequence[IssueResult],
         items: Sequence[ClaimedJob],
-        now: datetime,
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
         stretch: Stretch | None = None,
     ) -> list[OpenedJob]:
@@ -130,10 +130,11 @@ class IssueWork:
         channels: set[str] = set()
         opened: list[OpenedJob] = []
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
-        self._keep_news(results, now)
+        self._keep_news(results)
         for shared in shared_claims.values():
             shared.begin()
         with self.transaction() as connection:
+            now = self.clock()
             if results:
                 channels = self.attempts.finish(self.policy, results, now=now, within=connection, stretch=stretch)
             if items:
@@ -152,10 +153,10 @@ class IssueWork:
                 self.wake_invite(channel, any(of_events) and not claimed)
         return opened
 
-    def _keep_news(self, results: Sequence[IssueResult], now: datetime) -> None:
+    def _keep_news(self, results: Sequence[IssueResult]) -> None:
         updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
         if updates:
-            self.keep_news(self.policy.account, updates, now)
+            self.keep_news(self.policy.account, updates, self.clock())
 
     def _open(
         self, items: Sequence[ClaimedJob], now: datetime, connection: sa.Connection, *, granted: bool = False
@@ -323,12 +324,12 @@ class IssueWork:
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[ClaimedJob], now: datetime) -> None:
-        self.jobs.release(self.policy.rule, items, now=now)
+    def release(self, items: Sequence[ClaimedJob]) -> None:
+        self.jobs.release(self.policy.rule, items, now=self.clock())
         self._tried(items)
 
-    def hold(self, items: Sequence[ClaimedJob], kind: str, now: datetime) -> None:
-        self.jobs.hold(self.policy.rule, items, kind, now=now)
+    def hold(self, items: Sequence[ClaimedJob], kind: str) -> None:
+        self.jobs.hold(self.policy.rule, items, kind, now=self.clock())
         self._tried(items)
 
     def release_permits(self) -> None:

@@ -185,7 +185,8 @@ def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> No
 def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, Any]:
     called = result.ending is not None
     values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
-    if late and result.reference:
+    if late and isinstance(result.ending, Done):
+        # The message left, and may leave again: only this says so. Mail servers give no reference.
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
         values |= {"new_found": result.reference[:100]}
     return values
