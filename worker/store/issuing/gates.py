@@ -35,7 +35,7 @@ from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
 from worker.store.messages.address_places import Wanted, take
 from worker.store.messages.fallback import address_of
-from worker.store.onboarding import in_review, sessions
+from worker.store.onboarding import adoption, in_review
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import Job
@@ -76,13 +76,13 @@ def with_live_session(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[i
     """Let the jobs of customers who have a live session adopt it."""
     # A job that only asks about its session adopts none.
     having = [row for row in rows if claim.contexts[row.id].live_session is not None and not row.asks]
-    found = sessions.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
+    found = adoption.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
     kept = []
     for row in having:
         session = found.get((row.customer_id, row.purpose))
         if session is None:
             continue
-        if sessions.adopt(claim.connection, row, session, reissue_at=claim.policy.reissue_at, now=claim.now):
+        if adoption.adopt(claim.connection, row, session, reissue_at=claim.policy.reissue_at, now=claim.now):
             kept.append(row.id)
             claim.adopted_channels.update(invitation_channels(row.channel))
         else:

@@ -1,9 +1,9 @@
 """New sessions and their invitations. Each customer and purpose has at most one live session."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -14,13 +14,12 @@ from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.reasons import Reason
-from worker.domain.model.sessions import Session, is_stale
+from worker.domain.model.sessions import Session
 from worker.domain.model.states import (
     LIVE_SESSIONS,
     InvitationState,
     JobState,
     SessionState,
-    job_state_from_invitations,
 )
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_chain import ABOUT_ANOTHER
@@ -33,7 +32,6 @@ from worker.store.base.encrypted_values import ERASED, encrypt_session
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.outbox.outbox import (
     add_invitation_events,
-    add_job_events,
     add_session_events,
     session_facts,
     subscriptions,
@@ -41,13 +39,6 @@ from worker.store.outbox.outbox import (
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
 FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
-# An invitation in one of these states was not delivered: a later job of the same customer may send it after all.
-UNSENT = (
-    InvitationState.FAILED,
-    InvitationState.SUPERSEDED,
-    InvitationState.BOUNCED,
-    InvitationState.SUPPRESSED,
-)
 # Must have the same text as the partial index's predicate: otherwise SQLite does not use the index.
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
@@ -91,135 +82,6 @@ class Added:
     cancelled: set[int]
 
 
-def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
-    """The live sessions of these keys whose links have not expired. The rows are locked."""
-    # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
-    # that have not expired, and reads all sessions that the list has opened by now.
-    return {key: row for key, row in _not_ended(connection, keys).items() if row.expires_at > now}
-
-
-def adopt(
-    connection: sa.Connection,
-    job: sa.Row[Any],
-    session: sa.Row[Any],
-    *,
-    reissue_at: Callable[[datetime], datetime],
-    now: datetime,
-) -> bool:
-    """Let a leased job adopt its customer's live session: no call, and no second message. Returns whether it is done.
-
-    If the link is too old to send, or was erased with the customer's earlier data, the job waits until a new session
-    may be opened. If a new session may be opened now, this returns False and the caller works the job.
-    """
-    moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
-    erased = session.encrypted == ERASED
-    if erased or is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
-        due_at = reissue_at(session.expires_at)
-        if due_at <= now:
-            return False
-        why = "its link was erased" if erased else "its link is too old to send"
-        moved |= {
-            "state": JobState.WAITING,
-            "due_at": due_at,
-            "reason": Reason.SESSION_ENDS_FIRST,
-            "detail": f"the customer has a live session, but {why}; a new session is opened after its end",
-        }
-    else:
-        states = _take_over(connection, job, session.id, now=now)
-        if session.check_at is None and (at := check_at(job.channel, session.expires_at)) is not None:
-            # The session's first list wanted no message or had ended. This job wants one, so the session is checked.
-            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(check_at=at))
-        moved |= {
-            "state": job_state_from_invitations(states) or JobState.ISSUED,
-            "due_at": None,
-            "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
-            "reason": Reason.JOINED_SESSION,
-            "detail": "the customer had a live session; no new session was opened",
-        }
-    connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
-    add_job_events(connection, [job.id], now=now)
-    return True
-
-
-def _take_over(
-    connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
-) -> list[InvitationState]:
-    """Let this job own the session's unsent first invitations. Returns the states of all first invitations."""
-    columns = (
-        InvitationRow.id,
-        InvitationRow.channel,
-        InvitationRow.state,
-        InvitationRow.reason,
-        InvitationRow.unknown_attempt,
-    )
-    query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
-    # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
-    locked = query.order_by(InvitationRow.id).with_for_update()
-    existing = {row.channel: row for row in connection.execute(locked)}
-    states = []
-    for channel in invitation_channels(job.channel):
-        row = existing.get(channel)
-        if row is None:
-            connection.execute(
-                sa.insert(InvitationRow), [_invitation(job, session_id, channel, job.invite_at, now=now)]
-            )
-            states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
-            # It waits to be reconciled and keeps its due time. The result belongs to this job.
-            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
-            states.append(InvitationState.WAITING)
-        elif (
-            row.state is InvitationState.HELD
-            or row.reason == Reason.ABANDONED
-            or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
-        ):
-            # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
-            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
-            held = owner | {"state": InvitationState.HELD}
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(held))
-            states.append(InvitationState.HELD)
-        elif row.state in UNSENT or row.state is InvitationState.WAITING:
-            again = {
-                "job_id": job.id,
-                "batch_id": job.batch_id,
-                "priority": job.priority,
-                "state": InvitationState.WAITING,
-                "due_at": _invite_at(job.invite_at, now=now),
-                "attempts": 0,
-            }
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
-            states.append(InvitationState.WAITING)
-        elif row.state is InvitationState.WORKING:
-            # It is being sent for a job that has ended meanwhile. The result belongs to this job.
-            owner = {"job_id": job.id, "batch_id": job.batch_id}
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
-            states.append(InvitationState.WAITING)
-        else:
-            states.append(row.state)
-            _take_reminders_over(connection, job, session_id, channel)
-    return states
-
-
-def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
-    """Continue the reminders of a sent message for this job, if they ended with the previous job."""
-    ended = sa.update(InvitationRow).where(
-        InvitationRow.session_id == session_id,
-        InvitationRow.channel == channel,
-        InvitationRow.kind != FIRST,
-        InvitationRow.state == InvitationState.SUPERSEDED,
-        InvitationRow.reason == Reason.CANCELLED,
-        InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
-    )
-    owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
-    connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
-
-
-def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
-    """True if the batch was cancelled while the message waited to be reconciled."""
-    return unknown_attempt is not None and state in UNSENT
-
-
 def add(
     connection: sa.Connection,
     keyring: Keyring,
@@ -238,7 +100,7 @@ def add(
         return added
     jobs = {job.id: job for job in fetch(connection, _JOBS_OF, {"ids": bulk.keys(item.job_id for item in new)})}
     live_ones = ((job.customer_id, job.purpose) for job in jobs.values() if job.session_id is not None)
-    before = _not_ended(connection, live_ones)
+    before = not_ended(connection, live_ones)
     added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
     erased = _erased(connection, [job.customer_id for job in jobs.values() if job.id in added.cancelled])
     rows, invitations, ended, issued, texted = [], [], [], [], []
@@ -258,7 +120,7 @@ def add(
         invite_at = jobs[item.job_id].invite_at
         issued.append(_issued(item, jobs[item.job_id].row))
         for channel in invitation_channels(item.channel):
-            invitation = _invitation(item, session_id, channel, invite_at, now=now)
+            invitation = first_invitation(item, session_id, channel, invite_at, now=now)
             due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
             if due_at > invitation["due_at"]:
                 invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
@@ -317,7 +179,7 @@ _NOT_ENDED = (
 )
 
 
-def _not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
+def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
     """The live sessions of these keys, with expired links too. The rows are locked."""
     return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
 
@@ -369,7 +231,7 @@ _UNCHECKED = (
 )
 
 
-def _invite_at(invite_at: datetime | None, *, now: datetime) -> datetime:
+def invited_from(invite_at: datetime | None, *, now: datetime) -> datetime:
     """When a first invitation is due. Until `invite_at` the customer has the link in the app."""
     return now if invite_at is None else max(now, invite_at)
 
@@ -406,7 +268,7 @@ def _named_by_token(session: Session) -> bool:
     return not session.references.keys() & {"scanRef", "entityId", "applicantId"}
 
 
-def _invitation(
+def first_invitation(
     job: Any, session_id: uuid.UUID, channel: str, invite_at: datetime | None, *, now: datetime
 ) -> dict[str, Any]:
     """A new invitation, for a NewSession or for a job's row."""
@@ -416,7 +278,7 @@ def _invitation(
         batch_id=job.batch_id,
         channel=channel,
         kind=FIRST,
-        due_at=_invite_at(invite_at, now=now),
+        due_at=invited_from(invite_at, now=now),
         priority=job.priority,
         now=now,
     )

@@ -1,0 +1,155 @@
+"""A customer who has a live session already: the customer's next job adopts it, without a call and a second message."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.customers import invitation_channels
+from worker.domain.model.reasons import Reason
+from worker.domain.model.sessions import is_stale
+from worker.domain.model.states import InvitationState, JobState, job_state_from_invitations
+from worker.store.base.customer_keys import Key
+from worker.store.base.encrypted_values import ERASED
+from worker.store.onboarding.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
+from worker.store.outbox.outbox import add_job_events
+from worker.store.tables import InvitationRow, Job, SessionRow
+
+# An invitation in one of these states was not delivered: a later job of the same customer may send it after all.
+UNSENT = (
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+)
+
+
+def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The live sessions of these keys whose links have not expired. The rows are locked."""
+    # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
+    # that have not expired, and reads all sessions that the list has opened by now.
+    return {key: row for key, row in not_ended(connection, keys).items() if row.expires_at > now}
+
+
+def adopt(
+    connection: sa.Connection,
+    job: sa.Row[Any],
+    session: sa.Row[Any],
+    *,
+    reissue_at: Callable[[datetime], datetime],
+    now: datetime,
+) -> bool:
+    """Let a leased job adopt its customer's live session: no call, and no second message. Returns whether it is done.
+
+    If the link is too old to send, or was erased with the customer's earlier data, the job waits until a new session
+    may be opened. If a new session may be opened now, this returns False and the caller works the job.
+    """
+    moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
+    erased = session.encrypted == ERASED
+    if erased or is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
+        due_at = reissue_at(session.expires_at)
+        if due_at <= now:
+            return False
+        why = "its link was erased" if erased else "its link is too old to send"
+        moved |= {
+            "state": JobState.WAITING,
+            "due_at": due_at,
+            "reason": Reason.SESSION_ENDS_FIRST,
+            "detail": f"the customer has a live session, but {why}; a new session is opened after its end",
+        }
+    else:
+        states = _take_over(connection, job, session.id, now=now)
+        if session.check_at is None and (at := check_at(job.channel, session.expires_at)) is not None:
+            # The session's first list wanted no message or had ended. This job wants one, so the session is checked.
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(check_at=at))
+        moved |= {
+            "state": job_state_from_invitations(states) or JobState.ISSUED,
+            "due_at": None,
+            "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
+            "reason": Reason.JOINED_SESSION,
+            "detail": "the customer had a live session; no new session was opened",
+        }
+    connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
+    add_job_events(connection, [job.id], now=now)
+    return True
+
+
+def _take_over(
+    connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
+) -> list[InvitationState]:
+    """Let this job own the session's unsent first invitations. Returns the states of all first invitations."""
+    columns = (
+        InvitationRow.id,
+        InvitationRow.channel,
+        InvitationRow.state,
+        InvitationRow.reason,
+        InvitationRow.unknown_attempt,
+    )
+    query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
+    # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
+    locked = query.order_by(InvitationRow.id).with_for_update()
+    existing = {row.channel: row for row in connection.execute(locked)}
+    states = []
+    for channel in invitation_channels(job.channel):
+        row = existing.get(channel)
+        if row is None:
+            connection.execute(
+                sa.insert(InvitationRow), [first_invitation(job, session_id, channel, job.invite_at, now=now)]
+            )
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
+            # It waits to be reconciled and keeps its due time. The result belongs to this job.
+            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            states.append(InvitationState.WAITING)
+        elif (
+            row.state is InvitationState.HELD
+            or row.reason == Reason.ABANDONED
+            or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
+        ):
+            # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
+            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+            held = owner | {"state": InvitationState.HELD}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(held))
+            states.append(InvitationState.HELD)
+        elif row.state in UNSENT or row.state is InvitationState.WAITING:
+            again = {
+                "job_id": job.id,
+                "batch_id": job.batch_id,
+                "priority": job.priority,
+                "state": InvitationState.WAITING,
+                "due_at": invited_from(job.invite_at, now=now),
+                "attempts": 0,
+            }
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WORKING:
+            # It is being sent for a job that has ended meanwhile. The result belongs to this job.
+            owner = {"job_id": job.id, "batch_id": job.batch_id}
+            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            states.append(InvitationState.WAITING)
+        else:
+            states.append(row.state)
+            _take_reminders_over(connection, job, session_id, channel)
+    return states
+
+
+def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
+    """Continue the reminders of a sent message for this job, if they ended with the previous job."""
+    ended = sa.update(InvitationRow).where(
+        InvitationRow.session_id == session_id,
+        InvitationRow.channel == channel,
+        InvitationRow.kind != FIRST,
+        InvitationRow.state == InvitationState.SUPERSEDED,
+        InvitationRow.reason == Reason.CANCELLED,
+        InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
+    )
+    owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
+    connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
+
+
+def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
+    """True if the batch was cancelled while the message waited to be reconciled."""
+    return unknown_attempt is not None and state in UNSENT
