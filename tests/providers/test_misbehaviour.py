@@ -195,6 +195,15 @@ def test_a_token_of_the_wrong_type_opens_no_session(endpoint, token):
     as_problem(result, endpoint.broken_after_sending)
 
 
+@pytest.mark.parametrize("name", ["idenfy-kyc", "idenfy-kyc-openapi", "idenfy-kyb"])
+def test_an_answer_about_another_customer_opens_no_session(name):
+    """As from a proxy that mixes answers up: the customer would get the link of another one."""
+    result = spoilt(ENDPOINTS[name], clientId="someone-else")
+
+    assert "clientId in the answer is not the one that was sent" in as_problem(result, Kind.UNKNOWN).detail
+    assert "someone-else" not in result.detail
+
+
 @pytest.mark.parametrize("case", CREATED.values(), ids=CREATED)
 @pytest.mark.parametrize("kind", ["past-expiry", "strange-link", "wrong-token"])
 async def test_the_sandbox_does_each_of_these_on_demand(case, kind):

@@ -15,6 +15,7 @@ __all__ = [
     "LONGEST_REFERENCE",
     "LONGEST_TOKEN",
     "BadAnswer",
+    "check_echo",
     "json_object",
     "optional_text",
     "refusal",
@@ -48,6 +49,16 @@ def optional_text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_
         return text(answer, field, most=most)
     except BadAnswer:
         return ""
+
+
+def check_echo(answer: Mapping[str, Any], field: str, sent: str) -> None:
+    """Raise BadAnswer if the answer repeats another value than was sent: then it is about another customer.
+
+    A proxy that mixes answers up would otherwise give one customer the link of another.
+    """
+    value = answer.get(field)
+    if isinstance(value, str) and value and value != sent:
+        raise BadAnswer(f"{field} in the answer is not the one that was sent")
 
 
 def refusal(

@@ -13,7 +13,7 @@ from worker.domain.model.endings import Problem
 from worker.domain.model.lifetimes import lifetime_of
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text, utc_time
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
@@ -117,6 +117,7 @@ class IdenfyKyb(NoLookUp):
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         token = text(found, "tokenString", most=LONGEST_TOKEN)
+        check_echo(found, "clientId", request.customer.customer_id)
         if found.get("isValid") is False:
             raise InvalidSession
         if isinstance(found.get("tokenType"), str) and found["tokenType"] != TOKEN_TYPE:

@@ -16,7 +16,15 @@ from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, text, utc_time
+from worker.providers.answers import (
+    LONGEST_TOKEN,
+    BadAnswer,
+    check_echo,
+    json_object,
+    optional_text,
+    text,
+    utc_time,
+)
 from worker.providers.bodies import holds, json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
@@ -208,6 +216,7 @@ class IdenfyKyc:
         field = "authToken" if found.get("authToken") or not found.get("tokenString") else "tokenString"
         token = text(found, field, most=LONGEST_TOKEN)
         reference = text(found, "scanRef")
+        check_echo(found, "clientId", request.customer.customer_id)
         if found.get("isValid") is False:
             raise InvalidSession
         given_type = found.get("tokenType")

@@ -135,7 +135,8 @@ async def test_the_adapter_builds_the_pages_sample_request_and_the_sandbox_accep
 def test_the_pages_sample_answer_opens_a_session(text):
     sample = printed_json(text, "Response example")
 
-    session = IdenfyKyc(idenfy_account()).read(answer(200, sample), request(), issued_at=NOW, now=NOW)
+    asked = request(customer_id=sample["clientId"])
+    session = IdenfyKyc(idenfy_account()).read(answer(200, sample), asked, issued_at=NOW, now=NOW)
 
     assert isinstance(session, Session)
     assert session.token == "pgYQX0z2T8mtcpNj9I20uWVCLKNuG0vgr12f0wAC"

@@ -124,21 +124,24 @@ async def test_the_sandbox_accepts_the_kyb_pages_sample_request(kyb):
     sample = printed(kyb, 0)
     given = {name: value for name, value in sample.items() if name not in ("tokenType", "clientId")}
 
-    built = json.loads(IdenfyKyb(kyb_account()).build(company_request(given, customer_id="C-1")).body)
-    got = await asked(kyb_provider, "idenfy", company_request(given, customer_id="C-1"))
+    company = company_request(given, customer_id="C-1")
+    built = json.loads(IdenfyKyb(kyb_account()).build(company).body)
+    got = await asked(kyb_provider, "idenfy", company)
 
     assert built == {**sample, "clientId": "C-1"}
     assert got.status == 201
     body = json.loads(got.body)
     assert list(body) == list(printed(kyb, 1))
-    assert isinstance(kyb_provider().read(got, TAGGED, issued_at=NOW, now=NOW), Session)
+    assert isinstance(kyb_provider().read(got, company, issued_at=NOW, now=NOW), Session)
 
 
 def test_the_kyb_pages_sample_answer_is_read(kyb):
     """Its expiry lies years back, so it is read at a time when it did not."""
     then = NOW.replace(year=2023, month=11, day=1)
 
-    session = kyb_provider().read(answer(201, printed(kyb, 1)), company_request(), issued_at=then, now=then)
+    sample = printed(kyb, 1)
+    company = company_request(customer_id=sample["clientId"])
+    session = kyb_provider().read(answer(201, sample), company, issued_at=then, now=then)
 
     assert isinstance(session, Session)
     assert session.token == "<string>"
