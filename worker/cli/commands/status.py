@@ -150,7 +150,8 @@ def _lines(facts: dict[str, Any]) -> Text:
     def line(name: str, words: str, style: str = "") -> None:
         text.append(f"\n  {name:<12} {words}", style=f"not bold {style}".strip())
 
-    states = [f"{rows[state]:,} {state}" for state in ROWS if rows[state]]
+    unknown = [state for state in rows if state not in ROWS and state != "total"]
+    states = [f"{rows[state]:,} {state}" for state in (*ROWS, *unknown) if rows[state]]
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
     line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
     line("invitations", ", ".join(messages) or "none")

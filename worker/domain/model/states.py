@@ -103,6 +103,8 @@ def job_state_from_invitations(states: list[InvitationState]) -> JobState | None
     the job held, whatever became of the other invitations; and a job without any sent invitation has failed.
     """
     left = [state for state in states if state is not InvitationState.SUPERSEDED]
+    if not all(isinstance(state, InvitationState) for state in left):
+        return None  # a word of a newer release: nobody knows whether this message was sent
     out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
     unknown = any(state is InvitationState.HELD for state in left)
     trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)

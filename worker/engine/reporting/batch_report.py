@@ -84,9 +84,12 @@ class Reporting:
         """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: if just counted."""
         counts = counts or self.facts.counts(batch.id)
         budgets = self.budgets.all()
-        rows = {state.value: counts.jobs.get(state, 0) for state in JobState}
+        # And the words that this release does not know, with their rows.
+        rows = {state.value: counts.jobs.get(state, 0) for state in [*JobState, *counts.jobs]}
         refused = {LineState.REJECTED.value: counts.rejected, LineState.DUPLICATE.value: counts.duplicate}
-        invitations = {state.value: counts.invitations.get(state, 0) for state in InvitationState}
+        invitations = {
+            state.value: counts.invitations.get(state, 0) for state in [*InvitationState, *counts.invitations]
+        }
         invitations["waiting"] += invitations.pop("working")
         invitations.pop("superseded")  # another message replaced it before it left, and is counted
         outcomes = self.facts.unknown_outcomes(batch.id)
@@ -226,6 +229,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     error = "" if is_healthy(line.state, line.reason) else explained(line.reason, line.detail)
     action = step_for(line.state, line.reason).replace("BATCH", columns.batch)
     next_at: datetime | None = None
+    if line.state not in {*JobState, *LineState}:
+        error, action = "this release does not know the row's state; a newer release wrote it, or a person", "upgrade"
     if line.waits_for:
         blocked = [columns.blocked[name] for name in line.waits_for if name in columns.blocked]
         wait = wait_of(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.store.base.database import Database
+from worker.store.tables.types import known
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +25,23 @@ SAMPLE = 20
 
 
 class Chunk:
-    """The rows that a transaction works. It passes all rows that it reads through `of`, before it looks into them."""
+    """The rows that a transaction works. It passes all rows that it reads through `of`, before it looks into them.
+
+    What else it reads of a row, such as its customer, it passes through `known`, where it works this row.
+    """
 
     def __init__(self, only: Collection[Id] | None = None) -> None:
         self._only = only
         self.ids: list[Id] = []
 
     def of(self, rows: Iterable[T], key: Callable[[T], Hashable] = lambda row: row.id) -> list[T]:  # type: ignore[attr-defined]
-        """The rows to work: all of them, or those that are tried alone. `key` is a row's id."""
+        """The rows to work: all of them, or those that are tried alone. `key` is a row's id.
+
+        Raises NotKnown for a row with a word that this release does not know.
+        """
         rows = [row for row in rows if self._only is None or key(row) in self._only]
         self.ids += [key(row) for row in rows]
-        return rows
+        return [known(row) for row in rows]
 
 
 class _Enough(Exception):

@@ -22,6 +22,7 @@ from worker.store.base.priorities import EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.onboarding import sessions
 from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow, Suppression
+from worker.store.tables.types import known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +146,11 @@ _CONTEXTS = (
 
 
 def contexts_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
-    """By job: the customer, the cancellation, the live session, and whether any address at all is suppressed."""
-    return {row.id: row for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
+    """By job: the customer, the cancellation, the live session, and whether any address at all is suppressed.
+
+    Raises NotKnown.
+    """
+    return {row.id: known(row) for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
 def decrypted(

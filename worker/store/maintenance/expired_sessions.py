@@ -48,6 +48,7 @@ from worker.store.onboarding import usage
 from worker.store.onboarding.held_rows import hold_jobs
 from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
+from worker.store.tables.types import known
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.
@@ -130,7 +131,7 @@ class Expiring:
             sessions = _Chunk(connection, self._keyring, policy, now)
             # A job that has another session by now has no say about this session.
             current = [
-                (row, job)
+                (row, known(job))
                 for row in rows
                 if (job := leaders.get((row.customer_id, row.purpose))) is not None and job.session_id == row.id
             ]

@@ -32,6 +32,7 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables.types import known
 
 SENDER = "sender/"
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -171,13 +172,13 @@ _LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id)
 
 
 def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
-    """The message that the update is about, locked."""
+    """The message that the update is about, locked. Raises NotKnown."""
     if channel == "sms":
         rows = fetch(connection, _BY_REFERENCE, {"reference": reference}) if reference else []
     else:
         key = _key(reference)
         rows = fetch(connection, _BY_KEY, {"key": key}) if key is not None else []
-    return rows[0] if rows else None
+    return known(rows[0]) if rows else None
 
 
 def _key(reference: str) -> uuid.UUID | None:

@@ -24,6 +24,7 @@ from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables.types import known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +124,8 @@ _CONTEXTS = (
 
 
 def contexts_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
-    """Each invitation's session, customer and job, still encrypted, by invitation id."""
-    return {row.id: row for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
+    """Each invitation's session, customer and job, still encrypted, by invitation id. Raises NotKnown."""
+    return {row.id: known(row) for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
 def decrypted(

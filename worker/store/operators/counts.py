@@ -18,6 +18,7 @@ from worker.store.base.database import fetch
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.sessions import FIRST, OF_ITS_SESSION
 from worker.store.tables import Attempt, Batch, InvitationRow, Job, SkippedLine
+from worker.store.tables.types import word_of
 
 
 @dataclass(frozen=True)
@@ -239,14 +240,14 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
 
 def _from_totals(totals: dict[str, Any]) -> BatchCounts:
     return BatchCounts(
-        jobs={JobState(state): number for state, number in totals["jobs"].items()},
+        jobs={word_of(JobState, state): number for state, number in totals["jobs"].items()},
         issued_only=totals["issued_only"],
         sessions=totals["sessions"],
         lapsed_unsent=totals["lapsed_unsent"],
         rejected=totals["rejected"],
         duplicate=totals["duplicate"],
         results=totals["results"],
-        invitations={InvitationState(state): number for state, number in totals["invitations"].items()},
+        invitations={word_of(InvitationState, state): number for state, number in totals["invitations"].items()},
         accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},
     )
 

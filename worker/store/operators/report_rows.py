@@ -288,9 +288,14 @@ def _invitation_states(connection: sa.Connection, sessions: set[uuid.UUID]) -> d
     furthest: dict[uuid.UUID, str] = {}
     for row in fetch(connection, query):
         states = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
-        furthest[row.session_id] = min(states, key=_FURTHEST.index)
+        furthest[row.session_id] = min(states, key=_place)
     shown = {"working": "waiting"}
     return {session_id: shown.get(state, state) for session_id, state in furthest.items() if state != "superseded"}
+
+
+def _place(state: str) -> int:
+    """The place in `_FURTHEST`; a word that this release does not know comes first, so that a person sees it."""
+    return _FURTHEST.index(InvitationState(state)) if state in {*InvitationState} else -1
 
 
 def _waiting_messages(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, Sequence[sa.Row[Any]]]:

@@ -1,10 +1,13 @@
 """Column types, constraint names and partial indexes that work on both databases."""
 
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
+Row = TypeVar("Row")
+Kind = TypeVar("Kind", bound=StrEnum)
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -34,15 +37,64 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def enum_column(kind: type[Any], length: int = 16) -> sa.Enum:
-    """The type of a column with an enumeration's values. It has no CHECK: a new value must not rewrite the table."""
-    return sa.Enum(
-        kind,
-        native_enum=False,
-        create_constraint=False,
-        length=length,
-        values_callable=lambda members: [member.value for member in members],
-    )
+class UnknownWord(str):
+    """A word that is none of its enumeration's: a newer release wrote it, or a person. It equals no member.
+
+    A row with such a word can be read, shown and counted. Work on it raises (`known`).
+    """
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        return str(self)
+
+
+class NotKnown(Exception):
+    """A row has a word that this release does not know, so it cannot be worked."""
+
+
+def known(row: Row) -> Row:
+    """The row. Raises NotKnown, with no value in its text, if it has an UnknownWord."""
+    if isinstance(row, sa.Row) and UnknownWord in map(type, row):
+        raise NotKnown("a newer release, or a person, wrote a word that this release does not know")
+    return row
+
+
+def word_of(kind: type[Kind], text: str) -> Kind:
+    """The enumeration's member, or an UnknownWord: every reader of a member must let it through, or raise."""
+    try:
+        return kind(text)
+    except ValueError:
+        return cast(Kind, UnknownWord(text))
+
+
+class Words(sa.TypeDecorator[Any]):
+    """An enumeration, stored as its words. It has no CHECK: a new word must not rewrite the table.
+
+    An unknown word is read as an UnknownWord: the rows that are read with this one are worked. `sa.Enum` raises then,
+    for all of them, and before the row's id is known.
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum], length: int) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value is None or isinstance(value, UnknownWord):  # read from a row, and written as it was
+            return value and str(value)
+        return self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> StrEnum | UnknownWord | None:
+        return None if value is None else word_of(self.kind, value)
+
+
+def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
+    """The type of a column with an enumeration's words."""
+    return Words(kind, length)
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:

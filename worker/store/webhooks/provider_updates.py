@@ -24,6 +24,7 @@ from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.store.tables.types import known
 from worker.store.webhooks.session_lookup import Lookup, find
 from worker.store.webhooks.webhooks import ACCOUNT, KeptWebhook, WebhookResult, WebhookState
 
@@ -140,10 +141,10 @@ _MESSAGED = sa.select(InvitationRow.session_id).where(
 
 
 def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
-    """The sessions and jobs of these customers and purposes, locked."""
+    """The sessions and jobs of these customers and purposes, locked. Raises NotKnown."""
     chains = {key: Chain() for key in keys}
-    jobs = rows_of(connection, _JOBS, keys)
-    sessions = rows_of(connection, _SESSIONS, keys)
+    jobs = [known(row) for row in rows_of(connection, _JOBS, keys)]
+    sessions = [known(row) for row in rows_of(connection, _SESSIONS, keys)]
     reached = _messaged(connection, jobs)
     had = Counter((row.customer_id, row.purpose) for row in sessions)
     for row in jobs:
