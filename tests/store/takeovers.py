@@ -38,8 +38,10 @@ def add_many(shelf, count, prefix="C", **how) -> int:
     return add(shelf, *(customer(f"{prefix}{number:04}") for number in range(count)), **how)
 
 
-def stop(shelf, name="kyc"):
-    shelf.set(Budget, Budget.name == name, stopped_at=shelf.clock(), stop_reason="HTTP 401", asks_again_at=None)
+def stop(shelf, name="kyc", *, asks_again_after=None):
+    """Stop the account: until a person acts, or as a 401 does, until one call asks whether the stop is over."""
+    again = None if asks_again_after is None else shelf.clock() + asks_again_after
+    shelf.set(Budget, Budget.name == name, stopped_at=shelf.clock(), stop_reason="HTTP 401", asks_again_at=again)
 
 
 def open_breaker(shelf, name="kyc", *, blocked_for=timedelta(minutes=5)):

@@ -1,5 +1,6 @@
 """Which account takes over which rows, and how many at a time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -114,6 +115,9 @@ def test_a_row_stays_for_the_call_that_finds_out_whether_the_account_is_back():
     assert keeps_one(OPEN, now=NOW)
     assert not keeps_one(OPEN, now=NOW - timedelta(microseconds=1))  # not to be made soon
     assert not keeps_one(STOPPED, now=NOW)
+    refused = replace(STOPPED, asks_again_at=NOW + SOON)
+    assert keeps_one(refused, now=NOW)
+    assert not keeps_one(refused, now=NOW - timedelta(microseconds=1))
     out = BudgetState(opened_at=NOW, blocked_until=NOW, probe_until=NOW + SOON)
     assert not keeps_one(out, now=NOW)
     assert keeps_one(out, now=NOW + SOON)

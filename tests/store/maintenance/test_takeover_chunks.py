@@ -1,6 +1,7 @@
 """How many rows go to the account that takes them over at a time: what it can do soon, and no more."""
 
 import threading
+from datetime import timedelta
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
@@ -58,6 +59,23 @@ def test_a_row_stays_for_the_probe_of_an_open_breaker_and_none_for_one_that_is_s
     assert move(shelf, failover) == 0
     stop(shelf)
     assert move(shelf, failover) == 1
+
+
+def test_a_row_stays_for_the_call_that_asks_a_refused_account_again(shelf, failover):
+    add_many(shelf, 3)
+    stop(shelf, asks_again_after=SOON)
+    assert move(shelf, failover) == 2
+    assert shelf.job("C0002").account == "kyc"
+    assert move(shelf, failover) == 0
+    shelf.clock.now += SOON
+    (asked,) = shelf.claim()
+    assert (asked.request.customer.customer_id, asked.probe) == ("C0002", True)
+
+
+def test_no_row_stays_at_a_refused_account_that_is_asked_again_much_later(shelf, failover):
+    add_many(shelf, 3)
+    stop(shelf, asks_again_after=SOON + timedelta(seconds=1))
+    assert move(shelf, failover) == 3
 
 
 @on_postgresql
