@@ -1,0 +1,85 @@
+"""Which rows of a chunk are set aside, whatever the work is: those that raise by themselves, and no others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from worker.store.base.row_by_row import SAMPLE, Chunk, row_by_row
+
+
+class Worked:
+    """Works the rows that are not set aside. `look` is called with the ids of each try, and may raise."""
+
+    def __init__(self, rows: int, look: Callable[[list[int]], object]) -> None:
+        self.rows = [SimpleNamespace(id=number) for number in range(rows)]
+        self.look = look
+        self.aside: dict[int, str] = {}
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        yield None
+
+    def run(self) -> list[int]:
+        return row_by_row(self, "rows", self._work, self._set_aside)  # type: ignore[arg-type]
+
+    def _work(self, _connection: Any, chunk: Chunk) -> list[int]:
+        ids = [row.id for row in chunk.of(row for row in self.rows if row.id not in self.aside)]
+        self.look(ids)
+        return ids
+
+    def _set_aside(self, _connection: Any, bad: Any) -> None:
+        self.aside |= bad
+
+
+def raising_for(*bad: int) -> Callable[[list[int]], None]:
+    def look(ids: list[int]) -> None:
+        if set(ids) & set(bad):
+            raise ZeroDivisionError
+
+    return look
+
+
+@pytest.mark.parametrize("rows", [5, 3 * SAMPLE])
+def test_the_rows_that_raise_by_themselves_are_set_aside_and_the_others_are_worked(rows: int):
+    worked = Worked(rows, raising_for(0, 3))
+    assert worked.run() == [number for number in range(rows) if number not in (0, 3)]
+    assert worked.aside == {0: "ZeroDivisionError", 3: "ZeroDivisionError"}
+
+
+def test_work_that_raises_without_any_row_is_no_rows_fault():
+    def look(_ids: list[int]) -> None:
+        raise ZeroDivisionError
+
+    worked = Worked(5, look)
+    with pytest.raises(ZeroDivisionError):
+        worked.run()
+    assert worked.aside == {}
+
+
+def test_if_every_row_of_a_large_chunk_raises_none_is_set_aside():
+    worked = Worked(2 * SAMPLE, raising_for(*range(2 * SAMPLE)))
+    with pytest.raises(ZeroDivisionError):
+        worked.run()
+    assert worked.aside == {}
+
+
+@pytest.mark.parametrize("outage_at", [1, 2, 3])
+def test_a_database_that_cannot_be_reached_is_no_rows_fault_whenever_it_happens(outage_at: int):
+    tries = 0
+
+    def look(ids: list[int]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == outage_at:
+            raise sa.exc.OperationalError(None, None, Exception("connection refused"))
+        if 3 in ids:
+            raise ZeroDivisionError
+
+    worked = Worked(5, look)
+    with pytest.raises(sa.exc.OperationalError):
+        worked.run()
+    assert worked.aside == {}
