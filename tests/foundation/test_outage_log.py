@@ -27,6 +27,31 @@ def test_another_reason_is_logged_at_once(outage, caplog):
     assert caplog.messages == ["unreachable", "starting"]
 
 
+def test_other_words_of_the_server_for_the_same_outage_are_not_logged_before_a_minute(outage, caplog):
+    for seconds, why in enumerate(["refused", "starting up", "refused", "not yet accepting connections"]):
+        outage.lasts("unreachable", float(seconds), why=why)
+    outage.lasts("unreachable", EVERY_SECONDS, why="starting up")
+    assert caplog.messages == ["unreachable: refused", "unreachable: starting up"]
+
+
+def test_it_is_over_when_each_kind_of_step_that_failed_has_succeeded(outage, caplog):
+    """While nothing can be written, reading succeeds."""
+    for second in range(0, 10, 2):
+        outage.lasts("unreachable", float(second), step="write")
+        outage.over("back", second + 1.0, step="read")
+    assert caplog.messages == ["unreachable"]
+    outage.over("back", 10.0, step="write")
+    assert caplog.messages == ["unreachable", "back"]
+
+
+def test_a_kind_of_step_that_nobody_has_tried_for_a_minute_does_not_keep_it_going(outage, caplog):
+    outage.lasts("unreachable", 0.0, step="write")
+    outage.over("back", EVERY_SECONDS - 1, step="read")
+    assert caplog.messages == ["unreachable"]
+    outage.over("back", EVERY_SECONDS, step="read")
+    assert caplog.messages == ["unreachable", "back"]
+
+
 def test_its_end_is_logged_once(outage, caplog):
     outage.lasts("unreachable", 0.0)
     outage.over("back")

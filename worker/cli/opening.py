@@ -13,13 +13,14 @@ from alembic.util import CommandError
 from worker.cli.exits import CannotStart
 from worker.domain.model.needs import Needs
 from worker.engine.container import Parts
+from worker.engine.opening import NotReady, check_ready
 from worker.foundation.keyring import CannotDecrypt, new_key
 from worker.providers.registry import doubtful_parameters, shared_webhook_keys
 from worker.settings import Secret, Settings, SettingsError, load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.model import Encryption
 from worker.store.base import schema
-from worker.store.base.database import is_there, reason
+from worker.store.base.database import Database, is_there, reason
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
@@ -62,6 +63,15 @@ def does_not_answer(error: sa.exc.DatabaseError) -> str:
     return f"the database cannot be used: {why}{hint}"
 
 
+def why_not_ready(database: Database) -> str:
+    """What the operator must do before this release can use the database; "" if the database is ready."""
+    try:
+        check_ready(database)
+    except NotReady as error:
+        return str(error)
+    return ""
+
+
 @contextmanager
 def with_what_is_there(settings: Settings) -> Iterator[Settings]:
     """The settings for a command that reads what is stored, and does as well without it.
@@ -91,11 +101,11 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
     except (SettingsError, ValueError) as error:
         raise CannotStart(str(error)) from None
     try:
-        not_ready = schema.why_not_ready(parts.database)
+        not_ready = why_not_ready(parts.database)
         if not_ready and parts.database.is_sqlite and migrate:
             with suppress(CommandError):  # a revision that this release does not know: reported below
                 schema.upgrade(parts.database)
-            not_ready = schema.why_not_ready(parts.database)
+            not_ready = why_not_ready(parts.database)
         if not_ready:
             raise CannotStart(not_ready)
         parts.ready()

@@ -9,15 +9,36 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.settings import Settings
 from worker.store.base import schema
-from worker.store.base.database import reason
+from worker.store.base.database import Database, reason
 
 
 class NotReady(Exception):
-    """The database cannot be reached, or has another release's schema. The text says what to do."""
+    """The database cannot be reached, or has another release's schema. The text says what to do.
+
+    `what` is the text without `why`, the words of the database or its driver.
+    """
+
+    def __init__(self, what: str, why: str = "") -> None:
+        super().__init__(f"{what}: {why}" if why else what)
+        self.what, self.why = what, why
 
 
 class Outdated(NotReady):
     """The database has a newer release's schema: this process will never be ready."""
+
+
+def check_ready(database: Database) -> None:
+    """Raises NotReady."""
+    try:
+        not_ready = schema.why_not_ready(database)
+        if not_ready:
+            raise (Outdated if schema.outdated(database) else NotReady)(not_ready)
+    except sa.exc.OperationalError as error:
+        raise _unreachable(error) from None
+
+
+def _unreachable(error: sa.exc.OperationalError) -> NotReady:
+    return NotReady("the database cannot be reached", reason(error))
 
 
 @contextmanager
@@ -26,14 +47,12 @@ def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready
     parts = Parts(settings)
     parts.database.give_up_after(settings.worker.lease / 2)
     try:
+        check_ready(parts.database)
         try:
-            not_ready = schema.why_not_ready(parts.database)
-            if not_ready:
-                raise (Outdated if schema.outdated(parts.database) else NotReady)(not_ready)
             prepare(parts)
             check_keys(parts.database, parts.keyring)
         except sa.exc.OperationalError as error:
-            raise NotReady(f"the database cannot be reached: {reason(error)}") from None
+            raise _unreachable(error) from None
         yield parts
     finally:
         parts.close()

@@ -168,7 +168,7 @@ class OutboxPublisher:
             log.info("%s: %d events published", name, len(accepted))
             self._outages[name].over(f"{name}: events are accepted again")
         elif later and not given_up:
-            self._outages[name].lasts(f"{name}: events wait for it: {later[0].detail}", monotonic())
+            self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].detail)
 
     def _later(self, policy: TargetPolicy, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
         problem = reply.problem

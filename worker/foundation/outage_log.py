@@ -7,27 +7,38 @@ EVERY_SECONDS = 60.0
 
 
 class Outage:
-    """The outage of one thing, such as the database. Safe for threads; times are monotonic seconds."""
+    """The outage of one thing, such as the database. Safe for threads; times are monotonic seconds.
+
+    Several kinds of steps may meet it. It is over when each kind that failed has succeeded: while nothing can be
+    written, reading succeeds. A kind that has not failed for a minute counts as succeeded, as nobody may try it again.
+    """
 
     def __init__(self, log: logging.Logger, level: int = logging.ERROR) -> None:
         self._log = log
         self._level = level
         self._lock = threading.Lock()
+        self._failed_at: dict[str, float] = {}  # by kind of step
         self._logged: str | None = None
         self._logged_at = 0.0
 
-    def lasts(self, reason: str, now: float) -> None:
-        """Log `reason` when it is new, and again after a minute."""
-        with self._lock:
-            if self._logged == reason and now - self._logged_at < EVERY_SECONDS:
-                return
-            self._logged, self._logged_at = reason, now
-        self._log.log(self._level, "%s", reason)
+    def lasts(self, what: str, now: float, *, why: str = "", step: str = "") -> None:
+        """Log `what` when it is new, and again after a minute.
 
-    def over(self, message: str) -> None:
-        """Log `message` if there was an outage."""
+        `why` is logged with it: the words of a server or driver, which change while the same outage lasts.
+        """
         with self._lock:
-            if self._logged is None:
+            self._failed_at[step] = now
+            if self._logged == what and now - self._logged_at < EVERY_SECONDS:
                 return
+            self._logged, self._logged_at = what, now
+        self._log.log(self._level, "%s", f"{what}: {why}" if why else what)
+
+    def over(self, message: str, now: float = 0.0, *, step: str = "") -> None:
+        """A step has succeeded: log `message` if this ends an outage."""
+        with self._lock:
+            self._failed_at.pop(step, None)
+            if self._logged is None or any(now - at < EVERY_SECONDS for at in self._failed_at.values()):
+                return
+            self._failed_at.clear()
             self._logged = None
         self._log.info("%s", message)

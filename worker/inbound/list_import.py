@@ -267,7 +267,7 @@ def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], No
         except sa.exc.OperationalError as error:
             if clock() - began > DATABASE_PATIENCE:
                 raise CutOff(reason(error)) from None
-            outage.lasts(f"the import waits: the database cannot be reached: {reason(error)}", monotonic())
+            outage.lasts("the import waits: the database cannot be reached", monotonic(), why=reason(error))
             pause(DATABASE_RETRY.total_seconds())
         else:
             return outage.over("the database is back: the import goes on")

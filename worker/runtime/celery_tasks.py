@@ -36,7 +36,7 @@ def invite(channel: str) -> None:
 @app.task(name="tell", queue=PUBLISH)  # type: ignore[untyped-decorator]
 def publish(target: str) -> None:
     """Publish waiting events to a target."""
-    with ready_process() as here:
+    with ready_process(WakeUp.publish(target)) as here:
         if here is not None and here.publisher.publish(target, longest=longest_dispatch()):
             wake_ups.send(WakeUp.publish(target))
 

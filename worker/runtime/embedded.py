@@ -32,6 +32,7 @@ from worker.store.base.database import reason
 log = logging.getLogger(__name__)
 
 TICK = timedelta(milliseconds=250)
+TICKING = "tick"  # a kind of step that needs the database, besides those of wake-ups
 CHECK_SECONDS = 2.0  # how often the schema is checked, which may be upgraded meanwhile
 
 
@@ -153,11 +154,13 @@ class Embedded:
             return False
         return True
 
-    def log_unreachable(self, error: sa.exc.OperationalError) -> None:
-        self._database.lasts(f"the database cannot be reached; trying again: {reason(error)}", monotonic())
+    def log_unreachable(self, error: sa.exc.OperationalError, step: str = TICKING) -> None:
+        what = "the database cannot be reached; trying again"
+        self._database.lasts(what, monotonic(), why=reason(error), step=step)
 
-    def log_back(self) -> None:
-        self._database.over("the database is back")
+    def log_back(self, step: str = TICKING) -> None:
+        """A step has reached the database: log the end of an outage if no other kind of step still fails."""
+        self._database.over("the database is back", monotonic(), step=step)
 
     async def rest(self) -> None:
         """Wait for the next tick, or for an interrupt."""
@@ -201,6 +204,10 @@ class Embedded:
         if task.cancelled():
             return
         error = task.exception()
+        if isinstance(error, sa.exc.OperationalError):
+            self.log_unreachable(error, wake_up.step)
+            return
+        self.log_back(wake_up.step)
         if error is not None:
             log.error("%s ended with %s; the next tick tries again", wake_up, type(error).__name__)
         elif task.result():

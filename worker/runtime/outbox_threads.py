@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 # A run that ends publishes what it can within this time; the next run publishes the rest.
 LAST_PUBLISHING = timedelta(seconds=5)
 LONGEST = timedelta(minutes=1)
+# The kinds of steps that need the database.
+LOOKING, PUBLISHING = "looking", "publishing"
 
 
 class OutboxThreads:
@@ -44,24 +46,29 @@ class OutboxThreads:
                 if going is None or going.done():
                     self._going[name] = self._threads.submit(self._publish, name)
         except sa.exc.OperationalError as error:
-            self._log_unreachable(error)
+            self._log_unreachable(error, LOOKING)
             return False
+        self._log_back(LOOKING)
         return any(not going.done() for going in self._going.values())
 
     def _publish(self, name: str) -> bool:
         try:
             more = self._publisher.publish(name, longest=LONGEST)
         except sa.exc.OperationalError as error:
-            self._log_unreachable(error)
+            self._log_unreachable(error, PUBLISHING)
             return False
         except Exception as error:
             log.error("%s: publishing ended with %s; the next tick tries again", name, type(error).__name__)
             return False
-        self._database.over("the database is back: events are published")
+        self._log_back(PUBLISHING)
         return more
 
-    def _log_unreachable(self, error: sa.exc.OperationalError) -> None:
-        self._database.lasts(f"the database cannot be reached, no events are published: {reason(error)}", monotonic())
+    def _log_unreachable(self, error: sa.exc.OperationalError, step: str) -> None:
+        what = "the database cannot be reached, no events are published"
+        self._database.lasts(what, monotonic(), why=reason(error), step=step)
+
+    def _log_back(self, step: str) -> None:
+        self._database.over("the database is back: events are published", monotonic(), step=step)
 
     async def publish_what_is_left(self, within: timedelta = LAST_PUBLISHING) -> int:
         """Publish what is possible within this time; how many events are left. Does not wait for a paused target."""
@@ -75,7 +82,7 @@ class OutboxThreads:
             loop, names = asyncio.get_running_loop(), self._publisher.names
             return await loop.run_in_executor(self._threads, waiting, self._outbox.database, names)
         except sa.exc.OperationalError as error:
-            self._log_unreachable(error)
+            self._log_unreachable(error, LOOKING)
             return 0
 
     async def close(self) -> None:

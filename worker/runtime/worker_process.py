@@ -45,8 +45,11 @@ RESUME_SECONDS = 10.0
 wake_ups = BackgroundSender(partial(send_through, app))
 _is_child = False
 _node: str | None = None  # Celery's name of this worker
-_not_ready = Outage(log)
-_database = Outage(log)
+_idle = Outage(log)
+# The kinds of steps that need the database, besides those of wake-ups.
+SWEEPING, MAKING, RESUMING = "sweep", "make", "resume"
+READY = "the database is ready: the worker claims rows"
+BACK = "the database is back: the worker claims rows"
 
 
 class Tries:
@@ -70,17 +73,18 @@ _tries = Tries()
 
 def serve(wake_up: WakeUp) -> None:
     """Work what is due for an account or a channel, and send another wake-up if more is due."""
-    with ready_process() as here:
+    with ready_process(wake_up) as here:
         if here is not None and here.serve(wake_up, at_most=longest_dispatch() + AFTER_DISPATCH):
             wake_ups.send(wake_up)
 
 
 @contextmanager
-def ready_process() -> Iterator[Process | None]:
-    """This process's `Process`; None while the database is not ready.
+def ready_process(wake_up: WakeUp | None = None) -> Iterator[Process | None]:
+    """This process's `Process`, for work on this wake-up, or for the sweep; None while the database is not ready.
 
     If the database cannot be reached inside the block, the wake-up is lost, not the work: the next sweep tries again.
     """
+    step = SWEEPING if wake_up is None else wake_up.step.value
     here = _process()
     if here is None:
         yield None
@@ -88,9 +92,11 @@ def ready_process() -> Iterator[Process | None]:
     try:
         yield here
     except sa.exc.OperationalError as error:
-        _database.lasts(f"worker idle: the database cannot be reached: {reason(error)}", monotonic())
+        _idle.lasts("worker idle: the database cannot be reached", monotonic(), why=reason(error), step=step)
     else:
-        _database.over("the database is back: the worker claims rows")
+        # A wake-up for a dispatcher that runs, or goes on running without its task, has shown nothing.
+        if wake_up is None or not here.runner.is_working(wake_up):
+            _idle.over(BACK, monotonic(), step=step)
 
 
 def longest_dispatch() -> timedelta:
@@ -121,11 +127,11 @@ def resume_stopped_accounts(timer: Any, *, sends: bool) -> None:
             if sends:
                 asyncio.run(prove_senders(parts))
     except (NotReady, SettingsError) as error:
-        _not_ready.lasts(f"worker idle: {error}", monotonic())
+        _log_not_ready(error, RESUMING)
         if not isinstance(error, Outdated):
             timer.call_after(RESUME_SECONDS, partial(resume_stopped_accounts, timer, sends=sends))
     else:
-        _not_ready.over("the database is ready: the worker claims rows")
+        _idle.over(READY, monotonic(), step=RESUMING)
 
 
 def begin() -> None:
@@ -142,18 +148,22 @@ def _process() -> Process | None:
     try:
         here = process.current(_make)
     except (NotReady, SettingsError) as error:
-        _not_ready.lasts(f"worker idle: {error}", monotonic())
+        _log_not_ready(error, MAKING)
         if isinstance(error, Outdated):
             _stop_consuming()
         return None
-    _not_ready.over("the database is ready: the worker claims rows")
     return here
+
+
+def _log_not_ready(error: NotReady | SettingsError, step: str) -> None:
+    what, why = (error.what, error.why) if isinstance(error, NotReady) else (str(error), "")
+    _idle.lasts(f"worker idle: {what}", monotonic(), why=why, step=step)
 
 
 def _make() -> Process:
     _tries.begin(monotonic())
     try:
-        return Process(
+        made = Process(
             wake_invite=_wake_invite,
             longest=longest_dispatch(),
             on_outdated=_outdated,
@@ -163,6 +173,8 @@ def _make() -> Process:
     except (NotReady, SettingsError) as error:
         _tries.failed(error, monotonic())
         raise
+    _idle.over(READY, monotonic(), step=MAKING)
+    return made
 
 
 def _wake_invite(channel: str, for_events: bool) -> None:

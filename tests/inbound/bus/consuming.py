@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from trials.servers import until as wait_until
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
+from worker.engine.opening import NotReady
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
 from worker.inbound.bus.sources import Source, events_of
@@ -49,8 +50,9 @@ class FakeInbox:
         self.seen += len(events)
         return Received(receipts, frozenset({WakeUp.issue("kyc")}))
 
-    def why_not_ready(self) -> str | None:
-        return "the database cannot be reached: connection refused" if self.away else None
+    def check_ready(self) -> None:
+        if self.away:
+            raise NotReady("the database cannot be reached", "connection refused")
 
     def outdated(self) -> str | None:
         return self.newer or None

@@ -32,8 +32,8 @@ class FileInbox:
             os.kill(os.getpid(), signal.SIGKILL)
         return Received([Receipt(Outcome.TAKEN) for _ in events])
 
-    def why_not_ready(self) -> str | None:
-        return None
+    def check_ready(self) -> None:
+        pass
 
     def outdated(self) -> str | None:
         return None

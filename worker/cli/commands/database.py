@@ -6,6 +6,7 @@ from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.cli.opening import why_not_ready
 from worker.domain.model.needs import Need
 from worker.store.base import schema
 from worker.store.base.database import Database, reason
@@ -29,7 +30,7 @@ def upgrade(invocation: Invocation) -> None:
         before = schema.current(database)
         schema.upgrade(database)
     except CommandError:
-        raise CannotStart(schema.why_not_ready(database) or "the database cannot be upgraded") from None
+        raise CannotStart(why_not_ready(database) or "the database cannot be upgraded") from None
     except schema.TableInUse as error:
         raise CannotStart(str(error)) from None
     except sa.exc.OperationalError as error:

@@ -449,10 +449,10 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         except Exception as error:
             # Whatever it is (it may be a bug in a shared claim): the results must not be lost for it.
             self._database_unreachable = isinstance(error, sa.exc.OperationalError)
-            if self._database_unreachable:
+            if isinstance(error, sa.exc.OperationalError):
                 # Opened rows must not be called: their results could not be written.
                 self._halt_count += 1
-                await self._writer.wait()
+                await self._writer.wait(error)
             else:
                 log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
             await self._writer.write(results)

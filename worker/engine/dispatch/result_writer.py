@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from worker.engine.dispatch.contract import ItemT, OpenedT, ResultT, Work
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
+from worker.store.base.database import reason
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         self._in_thread = in_thread
         self._stopping = stopping
         self._outage = Outage(log, logging.WARNING)
-        self._reason = ""
         # In the loop's seconds. Set once, when the worker stops: not again for each chunk.
         self._gives_up_at: float | None = None
         self._failed = False  # whether the last try failed
@@ -99,15 +99,10 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
                 self._failed = True
                 if self._stopping.is_set():
                     self.stops()
-                await self.wait(str(error.orig))
+                await self.wait(error)
 
-    async def wait(self, error: str = "") -> None:
-        """Wait a second for the database, and log that it cannot be reached: once for each outage.
-
-        `error` is the text of the database or its driver; "" for the last one.
-        """
-        if error.strip():
-            self._reason = f": {error.strip().splitlines()[0]}"
-        text = f"{self._work.name}: the database cannot be reached; results of calls wait for it"
-        self._outage.lasts(f"{text}{self._reason}", monotonic())
+    async def wait(self, error: sa.exc.OperationalError) -> None:
+        """Wait a second for the database, and log that it cannot be reached: once for each outage."""
+        what = f"{self._work.name}: the database cannot be reached; results of calls wait for it"
+        self._outage.lasts(what, monotonic(), why=reason(error))
         await asyncio.sleep(DATABASE_RETRY.total_seconds())

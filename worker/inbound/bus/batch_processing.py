@@ -22,8 +22,8 @@ class Inbox(Protocol):
     def receive(self, events: Sequence[Event]) -> Received:
         """Take events in, in one transaction. Raises sqlalchemy.exc.OperationalError without a database."""
 
-    def why_not_ready(self) -> str | None:
-        """Why no event can be taken in now; None when events can be."""
+    def check_ready(self) -> None:
+        """Raises engine.opening.NotReady if no event can be taken in now."""
 
     def outdated(self) -> str | None:
         """Why this release must stop; None when it may go on. Raises sqlalchemy.exc.OperationalError."""

@@ -17,6 +17,7 @@ from kombu.mixins import ConsumerMixin
 
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.wakeups import Wake
+from worker.engine.opening import NotReady
 from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
@@ -37,6 +38,8 @@ LOOK_SECONDS = 5.0  # how often the schema's revision is checked, as workers do
 # A message that was delivered so often may be what ends the connection, or the process. Then the consumer takes one
 # message at a time, so that the broker counts only the deliveries of this one.
 SUSPICIOUS = 3
+# The kinds of steps that need the database: while its schema can be read, it may be impossible to store events.
+LOOKING, TAKING = "looking", "taking"
 
 
 NAMES = {
@@ -234,10 +237,10 @@ class BusConsumer(ConsumerMixin):
         try:
             taken = take(self._inbox, chunk, self._source.read)
         except sa.exc.OperationalError as error:
-            self._database_lasts(reason(error))
+            self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS
             return
-        self._database.over("the database is back: taking events")
+        self._database_is_back(TAKING)
         for wake_up in taken.due:
             self._wake(wake_up)
         for message, refusal in taken.refused:
@@ -257,19 +260,27 @@ class BusConsumer(ConsumerMixin):
                 message.ack()
 
     def _database_is_ready(self) -> bool:
-        why = self._inbox.why_not_ready()
-        if why is not None:
-            self._database.lasts(f"bus idle, events stay in the broker: {why}", monotonic())
+        try:
+            self._inbox.check_ready()
+        except NotReady as error:
+            what = f"bus idle, events stay in the broker: {error.what}"
+            self._database.lasts(what, monotonic(), why=error.why, step=LOOKING)
             return False
-        self._database.over("the database is back: taking events")
+        self._database_is_back(LOOKING)
         return True
 
-    def _database_lasts(self, why: str) -> None:
-        self._database.lasts(f"the database cannot be reached, events stay in the broker: {why}", monotonic())
+    def _database_lasts(self, why: str, step: str) -> None:
+        what = "the database cannot be reached, events stay in the broker"
+        self._database.lasts(what, monotonic(), why=why, step=step)
+
+    def _database_is_back(self, step: str) -> None:
+        self._database.over("the database is back: taking events", monotonic(), step=step)
 
     def _look_at_the_schema(self) -> None:
         try:
             self.outdated = self._inbox.outdated() or ""
             self.should_stop = self.should_stop or bool(self.outdated)
         except sa.exc.OperationalError as error:
-            self._database_lasts(reason(error))
+            self._database_lasts(reason(error), LOOKING)
+        else:
+            self._database_is_back(LOOKING)

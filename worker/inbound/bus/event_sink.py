@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from worker.domain.events.incoming import Event, Received
-from worker.engine.opening import NotReady, opened
+from worker.engine.opening import check_ready, opened
 from worker.inbound.event_receiver import Receiver
 from worker.settings import Settings
 from worker.store.base import schema
@@ -20,22 +20,19 @@ class DatabaseInbox:
         self._database: Database | None = None
         self._receiver: Receiver | None = None
 
-    def why_not_ready(self) -> str | None:
-        """Raises SettingsError where the configured keys do not decrypt what the database holds."""
+    def check_ready(self) -> None:
+        """Raises NotReady; SettingsError where the configured keys do not decrypt what the database holds."""
         if self._database is not None:
-            return schema.why_not_ready(self._database)
-        try:
-            parts = self._exits.enter_context(opened(self._settings))
-        except NotReady as error:
-            return str(error)
+            check_ready(self._database)
+            return
+        parts = self._exits.enter_context(opened(self._settings))
         self._exits.enter_context(parts.heartbeat("bus"))
         self._database = parts.database
         self._receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
-        return None
 
     def receive(self, events: Sequence[Event]) -> Received:
         if self._receiver is None:
-            raise RuntimeError("call why_not_ready first")
+            raise RuntimeError("call check_ready first")
         return self._receiver.receive(events)
 
     def outdated(self) -> str | None:

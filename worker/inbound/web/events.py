@@ -103,7 +103,8 @@ class Events:
         except TooMany:
             return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
-            self._outage.lasts(f"the database cannot be reached, events are refused: {reason(error)}", monotonic())
+            what = "the database cannot be reached, events are refused"
+            self._outage.lasts(what, monotonic(), why=reason(error))
             # The event may be taken where the commit's answer was lost; sending it again does no harm.
             return problem(503, "the database cannot be reached; send the same event again", retry_after=RETRY_SECONDS)
 

@@ -68,9 +68,8 @@ class Waiting:
         try:
             link_statuses = await self._in_thread(self._look, list(waiters.values()))
         except sa.exc.OperationalError as error:
-            self._outage.lasts(
-                f"the database cannot be reached, requests wait for their links: {reason(error)}", monotonic()
-            )
+            what = "the database cannot be reached, requests wait for their links"
+            self._outage.lasts(what, monotonic(), why=reason(error))
             return
         except Exception:  # waiting requests are answered without a link, and later requests wait as usual
             log.exception("looking for links ended with a bug of ours")

@@ -33,9 +33,16 @@ class Readiness:
 
     def look(self) -> None:
         """Check now. Blocks for as long as a connection may take; raises no error that passes by itself."""
-        self.why_not, logged = self._find_out()
+        why = ""
+        try:
+            self.why_not = logged = self._find_out()
+        except sa.exc.OperationalError as error:
+            self.why_not = logged = UNREACHABLE
+            why = reason(error)
+        except SettingsError as error:
+            self.why_not, logged = "the encryption keys do not decrypt what the database holds", str(error)
         if logged:
-            self._outage.lasts(f"taking no events: {logged}", monotonic())
+            self._outage.lasts(f"taking no events: {logged}", monotonic(), why=why)
         else:
             self._outage.over("the database is ready: taking events")
 
@@ -44,21 +51,10 @@ class Readiness:
             await asyncio.sleep(every)
             await in_thread(self.look)
 
-    def _find_out(self) -> tuple[str | None, str | None]:
-        """What is missing: the text for strangers, and the text for the log."""
-        try:
-            not_ready = schema.why_not_ready(self._database)
-            if not_ready is None:
-                self._prepare()
-        except sa.exc.OperationalError as error:
-            return UNREACHABLE, f"{UNREACHABLE}: {reason(error)}"
-        except SettingsError as error:
-            return "the encryption keys do not decrypt what the database holds", str(error)
-        if not_ready is not None and not_ready.startswith(UNREACHABLE):
-            return UNREACHABLE, not_ready
-        return not_ready, not_ready
-
-    def _prepare(self) -> None:
-        if not self._prepared:
+    def _find_out(self) -> str | None:
+        """What the operator must do; None if the database is ready, and prepared."""
+        not_ready = schema.why_not_ready(self._database)
+        if not_ready is None and not self._prepared:
             self._prepare_once()
             self._prepared = True
+        return not_ready

@@ -111,7 +111,8 @@ class WebhookRoutes:
         except TooMany:
             raise Unacceptable(503, "too many webhooks at the same time") from None
         except sa.exc.OperationalError as error:
-            self._outage.lasts(f"the database cannot be reached, webhooks are refused: {reason(error)}", monotonic())
+            what = "the database cannot be reached, webhooks are refused"
+            self._outage.lasts(what, monotonic(), why=reason(error))
             # The webhook may be stored where the commit's answer was lost; sending it again does no harm.
             raise Unacceptable(503, "the database cannot be reached; send the same webhook again") from None
         self._outage.over("the database is back: taking webhooks")
@@ -156,9 +157,8 @@ class Processing:
         try:
             due: Any = await self._in_thread(self._work)
         except sa.exc.OperationalError as error:
-            self._outage.lasts(
-                f"the database cannot be reached, webhooks are processed later: {reason(error)}", monotonic()
-            )
+            what = "the database cannot be reached, webhooks are processed later"
+            self._outage.lasts(what, monotonic(), why=reason(error))
         except Exception:
             log.exception("processing webhooks ended with a bug of ours; it is tried again")
         else:

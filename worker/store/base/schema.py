@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from worker.store.base.database import Database, reason
+from worker.store.base.database import Database
 
 # A wheel has the migrations inside the package, a checkout has them next to the package.
 _PACKAGED = Path(__file__).parents[2] / "migrations"
@@ -132,11 +132,11 @@ def outdated(database: Database) -> str | None:
 
 
 def why_not_ready(database: Database) -> str | None:
-    """What the operator must do before this release can use the database; None if the database is ready."""
-    try:
-        at = current(database)
-    except sa.exc.OperationalError as error:
-        return f"the database cannot be reached: {reason(error)}"
+    """What the operator must do before this release can use the database; None if the database is ready.
+
+    Raises sqlalchemy.exc.OperationalError if the database cannot be reached.
+    """
+    at = current(database)
     if at == newest():
         return None
     if at is not None and at not in _known():
