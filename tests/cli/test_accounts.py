@@ -194,7 +194,10 @@ def test_a_pause_is_ended_by_name_for_all_accounts_that_share_it_and_their_rows_
 def test_a_stop_that_is_asked_again_says_when(desk: Desk):
     stop = {"stopped_at": "2026-01-01 00:00:00.000000", "asks_again_at": "2999-01-01 00:05:00.000000"}
     change_budget(desk, "kyc", **stop, stop_reason="HTTP 401")
-    assert "\nkyc is stopped: HTTP 401; asked again at 2999-01-01T00:05:00Z\n" in desk.onboard("account", "list").out
+    assert (
+        "\nkyc is stopped: HTTP 401; a worker asks again at 2999-01-01T00:05:00Z\n"
+        in desk.onboard("account", "list").out
+    )
 
 
 def test_a_resumed_account_is_printed_as_json(desk: Desk):

@@ -123,11 +123,11 @@ def test_prices_give_amounts_by_currency_and_exactly(desk: Desk):
     listed = desk.list_of(customers(5, au=1))
     facts = desk.onboard("check", listed, "--json").facts
     assert facts["cost"] == {
-        "now": {"AUD": "1.1", "EUR": "3.605"},
-        "at_most": {"AUD": "3.3", "EUR": "10.815"},
+        "now": {"AUD": "1.10", "EUR": "3.605"},
+        "at_most": {"AUD": "3.30", "EUR": "10.815"},
     }
     shown = desk.onboard("check", listed).out
-    assert "\ncost now: 1.1 AUD, 3.605 EUR\ncost at most: 3.3 AUD, 10.815 EUR\n" in shown
+    assert "\ncost now: 1.10 AUD, 3.605 EUR\ncost at most: 3.30 AUD, 10.815 EUR\n" in shown
     desk.change('"0.90 EUR"', '"cheap"')
     refused = desk.onboard("check", listed)
     assert (refused.code, "0.90 EUR" in refused.err) == (2, True)
@@ -147,9 +147,12 @@ def test_a_list_that_cannot_finish_ends_with_1(desk: Desk):
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 2')
     ended = desk.onboard("check", desk.list_of(customers(3)))
     assert ended.code == 1
-    assert "cannot finish: kyc and kyc-lt has 2 credits left for 3 calls" in ended.out.replace(
-        "kyc has", "kyc and kyc-lt has"
-    )
+    assert "cannot finish: kyc has 2 credits left for 3 calls\n" in ended.out
+
+
+def test_an_amount_has_two_decimal_places_at_least(desk: Desk):
+    desk.change("[accounts.kyc]", '[accounts.kyc]\nprice = "0.9 EUR"')
+    assert "\ncost now: 1.80 EUR\ncost at most: 7.20 EUR\n" in desk.onboard("check", desk.list_of(customers(2))).out
 
 
 def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(desk: Desk):

@@ -35,7 +35,10 @@ def test_with_a_wrong_mail_password_nothing_is_bought_and_the_next_run_goes_on(d
     assert "wrong" not in ended.out + ended.err + checked.out
 
     with_login(desk, played, "right")
-    assert "email: works\n" in desk.onboard("check", listed, "--online").out
+    stopped = desk.onboard("check", listed)
+    assert (stopped.code, "; fix it and run again\n" in stopped.out) == (1, True)
+    mended = desk.onboard("check", listed, "--online")
+    assert (mended.code, "cannot finish" in mended.out, "email: works\n" in mended.out) == (0, False, True)
     again = desk.onboard("run", listed, "--json")
     assert (again.code, again.facts["rows"]["invited"]) == (0, 30)
     assert set(played.opened.values()) == {1}

@@ -99,8 +99,18 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
             assert ("account", "onboard account resume kyc") in told
             assert "needs a person: kyc" in shown
             assert by_name["kyc"]["stopped"]
+    # What is due waits for the stopped account: another process could not do it.
+    assert (checked(desk)[0], "no process is working: " in shown) == (1, False)
     running(desk, "up")
     assert checked(desk)[0] == 1
+
+
+def test_a_status_that_cannot_be_read_is_one_line_too(desk: Desk):
+    desk.write("onboarding.db", b"no database " * 100)
+    code, line = checked(desk)
+    assert (code, line.startswith("CRITICAL: the database cannot be used"), line.count("\n")) == (2, True, 1)
+    facts = desk.onboard("status", "--check", "--json").facts
+    assert (facts["level"], facts["problem"][:12], facts["needs_a_person"]) == ("CRITICAL", "the database", [])
 
 
 def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):

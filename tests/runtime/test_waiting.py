@@ -25,7 +25,7 @@ def test_a_list_whose_customers_another_paused_list_serves_is_not_waited_for(des
     desk.onboard("pause", "latest")
     ended = desk.onboard("run", desk.write("second.csv", "customer_id,email\nC-1,uno@example.com\n"))
     assert ended.code == 3, ended.err
-    assert "1 rows wait for another batch that has the same customers" in ended.err
+    assert "1 row waits for another batch that has the same customers" in ended.err
 
 
 def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(desk: Desk, played: Played):

@@ -169,7 +169,7 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
     office.add(f"[accounts.kyc-new]{kyc}")
     processes = [office.start("worker"), start_bus(office)]
     ended = office.onboard("bus", "dead", "requeue", "--all", "--yes")
-    assert ended.out == f"1 events were put back ({DEAD_REQUESTS} 1)\n", ended.err
+    assert ended.out == f"1 event was put back ({DEAD_REQUESTS} 1)\n", ended.err
     wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
     assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 0
     assert [office.end(process, by=signal.SIGTERM).code for process in processes] == [0, 0]

@@ -23,6 +23,9 @@ class Batch(click.ParamType[str]):
 
     name = "batch"
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "Give a number of `onboard status`, or `latest`."
+
     def shell_complete(self, _context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
         found = [("latest", "the newest batch"), *_batches(_file())]
         return [CompletionItem(value, help=help_) for value, help_ in found if value.startswith(incomplete)]

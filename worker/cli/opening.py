@@ -52,7 +52,7 @@ HINTS = {
     "unable to open database file": "its directory must exist and be writable, because SQLite keeps other files in it",
     "attempt to write a readonly database": "the file and its directory must be writable",
     "database or disk is full": "its disk is full",
-    "file is not a database": "database.url names a file that is not a SQLite database, or a damaged one",
+    "file is not a database": "it names a file that is not a SQLite database, or a damaged one",
 }
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from worker.domain.model.states import JobState
+from worker.foundation.plural import counted
 from worker.store.operators.counts import BatchCounts
 
 PLAIN_EVERY = 5.0  # seconds between lines without a terminal
@@ -110,7 +111,7 @@ class _Lines:
 def line_of(counts: BatchCounts, waits_for: str = "") -> str:
     """The progress of a batch, in one line."""
     total = sum(counts.jobs.values())
-    found = (f"{counts.out:,} of {total:,} out, {counts.sessions:,} sessions", _note(counts), waits_for)
+    found = (f"{counts.out:,} of {total:,} out, {counted(counts.sessions, 'session')}", _note(counts), waits_for)
     return " · ".join(part for part in found if part)
 
 

@@ -26,16 +26,18 @@ def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
         click.echo(f"  {counted(number, 'row')}: {column}{problem.problem}{hint}", err=True)
 
 
+def next_step(name: str, state: BudgetState) -> str:
+    """What an operator does about the stopped account or sender `name`."""
+    if tries_again_by_itself(state):
+        return "fix it and run again"
+    return f"fix it, then `onboard account resume {name}`, and run again"
+
+
 def stopped_in_words(parts: Parts, used: Collection[str]) -> dict[str, str]:
     """Why accounts and senders are stopped, and what to do. Accounts that share a budget are one entry, with those that
     the batch used."""
     states = parts.budgets.all()
     rules = parts.budget_rules.all()
-
-    def step(name: str, state: BudgetState) -> str:
-        if tries_again_by_itself(state):
-            return "fix it and run again"
-        return f"fix it, then `onboard account resume {name}`, and run again"
 
     found: dict[str, str] = {}
     for budget in dict.fromkeys(rule.name for rule in rules.values() if states[rule.name].stopped_at):
@@ -43,7 +45,7 @@ def stopped_in_words(parts: Parts, used: Collection[str]) -> dict[str, str]:
         names = [name for name in sharing if name in used] or sharing
         state = states[budget]
         verb = "is" if len(names) == 1 else "are"
-        found[f"{listed_in_words(names)} {verb}"] = f"{stop_in_words(state).rstrip('.')}; {step(names[0], state)}"
+        found[f"{listed_in_words(names)} {verb}"] = f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
     return found
 
 

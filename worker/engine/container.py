@@ -223,6 +223,7 @@ class Parts(Stores):
             budgets=self.budgets,
             rules=self.budget_rules,
             leases=self.sweeps,
+            takeovers=self.takeovers,
         )
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:

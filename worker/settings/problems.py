@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from worker.foundation.plural import counted
 from worker.settings.durations import show_duration
 
 Path = tuple[str | int, ...]
@@ -105,7 +106,13 @@ def explain(error: ErrorDetails, shown: str) -> str:
         case "less_than_equal":
             return f"expected at most {_bound(limits['le'])}"
         case "too_short":
-            return f"expected at least {limits['min_length']} items"
+            return f"expected at least {counted(limits['min_length'], 'item')}"
+        case "too_long":
+            return f"expected at most {counted(limits['max_length'], 'item')}"
+        case "string_too_short":
+            return f"expected at least {counted(limits['min_length'], 'character')}"
+        case "string_too_long":
+            return f"expected at most {counted(limits['max_length'], 'character')}"
         case "int_type" | "int_from_float" | "int_parsing":
             return "expected a whole number"
         case "bool_type":

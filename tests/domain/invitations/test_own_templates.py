@@ -259,9 +259,30 @@ def test_a_file_that_is_no_utf8_is_a_problem_and_not_replaced_silently(own, tmp_
     (tmp_path / "default" / "en" / "body.txt").write_bytes("Grüße {{ link }}".encode("latin-1"))
     templates = own({})
 
-    assert "default/en/body.txt: cannot be read as UTF-8" in templates.problems()
-    with pytest.raises(TemplateProblem):
+    assert templates.problems() == ["default/en/body.txt: cannot be read as UTF-8"]
+    with pytest.raises(TemplateProblem, match=r"body\.txt: cannot be read as UTF-8$"):
         rendered(templates)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("{% block buton %}Go{% endblock %}", "line 2: the layout has no block buton; did you mean button?"),
+        ("{% block zzz %}Go{% endblock %}", "line 2: the layout has no block zzz; they are address, button,"),
+        ("Please have your passport ready.", "line 2: text outside the blocks is not shown; put it into a block"),
+        ("{{ first_name }}", "line 2: text outside the blocks is not shown; put it into a block"),
+    ],
+)
+def test_words_that_no_message_would_show_are_named(own, words, problem):
+    (found,) = own({"default/en/body.html": '{% extends "builtin/default/en/body.html" %}\n' + words}).problems()
+    assert found.startswith(f"default/en/body.html, {problem}")
+
+
+def test_a_block_of_an_own_layout_may_have_any_name(own):
+    between = '{% extends "builtin/layout.html" %}{% block heading %}{% block ours %}H{% endblock %}{% endblock %}'
+    words = '{% extends "ours.html" %}\n{# remark #}{% set x = 1 %}\n{% block ours %}Hello{% endblock %}\n'
+    words += "{% block request %}R{% endblock %}{% block button %}B{% endblock %}{% block expiry %}E{% endblock %}"
+    assert own({"ours.html": between, "default/en/body.html": words}).problems() == []
 
 
 def test_hidden_files_are_ignored(own):

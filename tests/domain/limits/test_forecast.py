@@ -106,3 +106,10 @@ def test_what_cannot_finish_says_so_and_has_no_time(one):
 
 def test_nothing_left_is_no_forecast():
     assert forecast([load(left=0, stopped_at=NOW)], now=NOW).limited_by is None
+
+
+def test_accounts_that_share_a_budget_are_several():
+    both = Load("kyc and kyc-lt", 3, BudgetRule("kyc", (), 50, credits=2), BudgetState(), several=True)
+    assert forecast([both], now=NOW).limited_by == "kyc and kyc-lt have 2 credits left for 3 calls"
+    stopped = replace(both, state=BudgetState(stopped_at=NOW, stop_reason="HTTP 401"))
+    assert forecast([stopped], now=NOW).limited_by == "kyc and kyc-lt are stopped: HTTP 401"

@@ -156,7 +156,7 @@ def _now(item: dict[str, Any]) -> str:
 
 def _status(item: dict[str, Any]) -> str:
     if item["stopped_at"]:
-        again = f"; asked again at {item['asks_again_at']}" if item["asks_again_at"] else ""
+        again = f"; a worker asks again at {item['asks_again_at']}" if item["asks_again_at"] else ""
         return f"stopped: {item['stop_reason']}{again}"
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"

@@ -18,6 +18,7 @@ from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import wake_ups_of
 from worker.domain.model.needs import WAKING, Need
 from worker.domain.model.wakeups import Wake
+from worker.foundation.plural import counted
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 
@@ -192,7 +193,7 @@ def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes:
         totals = dead_queues.totals()
         there = sum(totals.values())
         if everything and there and not yes:
-            confirm(f"put {there:,} events back ({_each(totals)})?")
+            confirm(f"put {counted(there, 'event')} back ({_each(totals)})?")
         for name, queue in dead_queues.queues.items():
             went[name] = queue.put_back(id_, MOST_SEARCHED if id_ else totals[name])
             if id_ and went[name]:
@@ -204,7 +205,7 @@ def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes:
     if as_json:
         click.echo(json.dumps({"requeued": total, "queues": went, "unreachable": [*dead_queues.unreachable]}))
     else:
-        click.echo(f"{total:,} events were put back" + (f" ({_each(went)})" if went else ""))
+        click.echo(f"{counted(total, 'event was', 'events were')} put back" + (f" ({_each(went)})" if went else ""))
     dead_queues.end()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,11 @@ from worker.cli.invocation import Invocation
 from worker.cli.list_cost import ListCost, cost_of, in_json
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.online import NOT_ASKED, WORKS, ask
+from worker.cli.run_summary import next_step
 from worker.domain.contact.quiet_hours import allowed_at
 from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
 from worker.domain.intake.problems import Severity
+from worker.domain.limits.budgets import BudgetState
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.needs import NOTHING, Need
@@ -92,9 +94,11 @@ def check(
         warnings += cost.shared
         of_all = [*(FieldProblem("", text) for text in reading.warnings), *filter(None, [reading.hint])]
         warnings[:0] = [(None, warning) for warning in of_all]
-        facts = _facts(parts, judged, cost.due, problems, warnings)
-        in_all = _messages_in_all(parts, cost.due)
         answers = asyncio.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
+        answering = [name for name, answer in answers.items() if answer == WORKS]
+        facts = _facts(parts, judged, cost.due, problems, warnings, answering)
+        in_all = _messages_in_all(parts, cost.due)
+        step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
     if errors:
         _write_errors(errors, problems, warnings)
     if online:
@@ -103,7 +107,7 @@ def check(
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         most = parts.settings.reissue.most
-        _show(facts, problems, warnings, errors, in_all=in_all, reissues=most)
+        _show(facts, problems, warnings, errors, in_all=in_all, reissues=most, step=step)
         for text in block_for(asked, parts.settings.import_):
             click.echo(text)
         for name, answer in answers.items():
@@ -118,6 +122,16 @@ def check(
     silent = any(answer not in (WORKS, NOT_ASKED) for answer in answers.values())
     stuck = facts["forecast"]["limited_by"] is not None and facts["forecast"]["finishes_at"] is None
     raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems or silent or stuck else DONE)
+
+
+def _next_step(parts: Parts, names: Collection[str]) -> str:
+    """What an operator does about the first of these accounts and senders that is stopped; "" if none is."""
+    states, rules = parts.budgets.all(), parts.budget_rules.all()
+    for name in names:
+        state = states.get(rules[name].name, BudgetState())
+        if state.stopped_at is not None:
+            return f"; {next_step(name, state)}"
+    return ""
 
 
 def _channels(parts: Parts, judged: Judged) -> list[str]:
@@ -137,8 +151,15 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
         raise CannotStart("\n".join(lines)) from None
 
 
-def _facts(parts: Parts, judged: Judged, due: Judged, problems: list[Found], warnings: list[Found]) -> dict[str, Any]:
-    """`due`: the rows for which a session is asked for now."""
+def _facts(
+    parts: Parts,
+    judged: Judged,
+    due: Judged,
+    problems: list[Found],
+    warnings: list[Found],
+    answering: Collection[str],
+) -> dict[str, Any]:
+    """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now."""
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
@@ -149,7 +170,7 @@ def _facts(parts: Parts, judged: Judged, due: Judged, problems: list[Found], war
         spare = due.spare.get(channel, 0) if channel == fallback else 0
         return due.messages.get(channel, 0) + spare
 
-    loads = loads_of(parts.budgets, parts.budget_rules, due.routes, due.messages)
+    loads = loads_of(parts.budgets, parts.budget_rules, due.routes, due.messages, answering=answering)
     ends = _by_day(parts, due, forecast(loads, now=parts.clock()))
     now = dict(sorted(due.routes.items()))
     at_most = {account: rows * sessions for account, rows in now.items()}
@@ -231,6 +252,7 @@ def _show(
     *,
     in_all: int,
     reissues: int,
+    step: str,
 ) -> None:
     console = Console(highlight=False, soft_wrap=True)
     rows = facts["rows"]
@@ -263,7 +285,7 @@ def _show(
             f"would be sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})", markup=False
         )
     elif ends["limited_by"]:
-        console.print(f"cannot finish: {ends['limited_by']}", markup=False)
+        console.print(f"cannot finish: {ends['limited_by']}{step}", markup=False)
     _show_found(console, problems, "", "problems", errors)
     _show_found(console, warnings, "warning: ", "warnings", errors)
 

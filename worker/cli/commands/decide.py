@@ -102,10 +102,10 @@ def resolve(
             return
         if held and not yes:
             costs = {
-                Verdict.REPEAT.value: f"make the calls of {held} held rows again?"
+                Verdict.REPEAT.value: f"make the calls of {counted(held, 'held row')} again?"
                 f" {_worst(parts.decisions.repeat_cost(which))}",
-                Verdict.ABANDON.value: f"give up {held} held rows? They are cancelled; what the provider may have"
-                " opened for them stays open until it expires",
+                Verdict.ABANDON.value: f"give up {counted(held, 'held row')}? This cancels them; what the provider may"
+                " have opened for them stays open until it expires",
             }
             confirm(costs[verdict])
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())

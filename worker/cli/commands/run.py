@@ -134,7 +134,7 @@ def run(
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
     if unpublished:
         click.echo(
-            f"{unpublished:,} outgoing events have not been delivered yet; `onboard outbox list` says why", err=True
+            f"{counted(unpublished, 'outgoing event')} not delivered yet; `onboard outbox list` says why", err=True
         )
     if ended:
         click.echo(ended, err=True)
@@ -204,19 +204,20 @@ def _exit_code(
             resumes = f"`onboard resume {facts['batch']}` resumes it"
             click.echo(f"{why}paused with {counted(left, 'row')} left; {resumes}", err=True)
         elif next_due is not None:
-            rows = "1 row waits" if left == 1 else f"{left:,} rows wait"
+            rows = counted(left, "row waits", "rows wait")
             click.echo(f"{rows} until {written(next_due)}; run again then", err=True)
             for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left:
             click.echo(
-                f"{left:,} rows wait for another batch that has the same customers;"
+                f"{counted(left, 'row waits', 'rows wait')} for another batch that has the same customers;"
                 f" `onboard report {facts['batch']}` names it",
                 err=True,
             )
         else:
             click.echo(
-                f"{facts['rows']['invited']:,} customers have not finished; this command has nothing left to do",
+                f"{counted(facts['rows']['invited'], 'customer has', 'customers have')} not finished;"
+                " this command has nothing left to do",
                 err=True,
             )
     if needs_a_person(facts):
@@ -285,7 +286,7 @@ def _import(
         nonlocal shown_at
         if time.monotonic() - shown_at >= 1:
             shown_at = time.monotonic()
-            click.echo(f"importing: {rows:,} rows", err=True)
+            click.echo(f"importing: {counted(rows, 'row')}", err=True)
 
     try:
         imported = import_list(

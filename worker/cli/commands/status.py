@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from worker.cli.completions import Batch
+from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.domain.model.needs import STORED
 from worker.domain.model.operation import NO_PROCESS, WORK, Attention, Level, level_of
@@ -55,9 +56,9 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         raise click.UsageError("--watch is for people; a script calls `status --json` again")
     if check and (watch or batch is not None):
         raise click.UsageError("--check is about all batches")
+    if check:
+        raise SystemExit(_check(invocation, as_json=as_json))
     with invocation.parts(STORED, migrate=True) as parts:
-        if check:
-            raise SystemExit(_check(parts.operation.report(), as_json=as_json))
         if watch:
             _watch(parts, find_batch(parts, batch or "latest"))
             return
@@ -71,15 +72,15 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
                 show_status(facts)
                 _show_needs(whole)
             return
-        counted = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        every = [whole.with_what_is_worked(parts.reporting.status(one, counts)) for one, counts in counted]
+        batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
+        every = [whole.with_what_is_worked(parts.reporting.status(one, counts)) for one, counts in batches]
         not_publishing = parts.outbox_targets.unpublished()
     if as_json:
         click.echo(json.dumps({"batches": every, "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))
     else:
         _show_processes(whole)
         if every:
-            _show_all(every, [counts.out for _, counts in counted])
+            _show_all(every, [counts.out for _, counts in batches])
         else:
             click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
         _show_needs(whole)
@@ -93,8 +94,17 @@ def show_status(facts: dict[str, Any]) -> None:
     Console(highlight=False).print(_lines(facts), soft_wrap=True)
 
 
-def _check(whole: OperationReport, *, as_json: bool) -> Level:
-    """Print one line; returns the exit code."""
+def _check(invocation: Invocation, *, as_json: bool) -> Level:
+    """Print one line; returns the exit code. A monitoring system shows standard output only: the line is there too if
+    the status cannot be read."""
+    try:
+        with invocation.parts(STORED, migrate=True) as parts:
+            whole = parts.operation.report()
+    except CannotStart as error:
+        why = "; ".join(error.format_message().splitlines())
+        nothing = {"level": LEVELS[Level.CRITICAL], "problem": why, "processes": [], "needs_a_person": []}
+        click.echo(json.dumps(nothing, ensure_ascii=False) if as_json else f"{LEVELS[Level.CRITICAL]}: {why}")
+        return Level.CRITICAL
     level = level_of(whole.attention)
     if as_json:
         click.echo(json.dumps({"level": LEVELS[level]} | whole.facts(), ensure_ascii=False))
@@ -164,7 +174,8 @@ def _lines(facts: dict[str, Any]) -> Text:
         if account["in_doubt"]:
             line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
         if account["late"]:
-            line("", f"{account['late']:,} sessions in answers that came too late; the report names them", "red")
+            late = counted(account["late"], "session")
+            line("", f"{late} in answers that came too late; the report names them", "red")
         if account["stopped"]:
             line("", f"stopped: {account['stopped']}", "red")
     if facts["results"]:

@@ -9,7 +9,7 @@ bounded.
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
@@ -119,6 +119,31 @@ def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapp
             raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
     _check_names(name, every, known)
     return _layout(name, tree, every)
+
+
+def blocks_in(env: ImmutableSandboxedEnvironment, source: str) -> set[str]:
+    """The names of the blocks of a file that `read` accepts."""
+    return {node.name for node in _walk(env.parse(source)) if isinstance(node, nodes.Block)}
+
+
+def never_shown(env: ImmutableSandboxedEnvironment, name: str, source: str, above: Collection[str]) -> list[str]:
+    """What a file that extends a layout says in vain, since Jinja drops it: one line for each problem.
+
+    `above` are the blocks of its layouts.
+    """
+    found = []
+    for node in env.parse(source).body:
+        if isinstance(node, nodes.Block) and node.name not in above:
+            nearest = difflib.get_close_matches(node.name, above, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"they are {', '.join(sorted(above))}"
+            found.append(f"{name}, line {node.lineno}: the layout has no block {node.name}; {hint}")
+        elif isinstance(node, nodes.Output) and any(not _is_blank(one) for one in node.nodes):
+            found.append(f"{name}, line {node.lineno}: text outside the blocks is not shown; put it into a block")
+    return found
+
+
+def _is_blank(node: nodes.Expr) -> bool:
+    return isinstance(node, nodes.TemplateData) and not node.data.strip()
 
 
 def answer_values(env: ImmutableSandboxedEnvironment, source: str) -> dict[str, tuple[int, bool]]:

@@ -38,6 +38,7 @@ class Library:
     sources: dict[str, str] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # the problem by file
     _sets: dict[tuple[str, str], Texts] = field(default_factory=dict)
 
     @classmethod
@@ -122,8 +123,9 @@ class Library:
                 with file.open("rb") as stream:
                     text = stream.read(FILE_LENGTH * 4 + 1).decode("utf-8-sig")  # 4 bytes a character at most
             except (OSError, UnicodeDecodeError):
-                self.problems.append(f"{name}: cannot be read as UTF-8")
-                text = "{{ unreadable }}"  # still shadows the built-in file: using that one silently would mislead
+                self.unreadable[name] = f"{name}: cannot be read as UTF-8"
+                self.problems.append(self.unreadable[name])
+                text = ""  # still shadows the built-in file: using that one silently would mislead
             if own and path[0] == BUILT_IN:
                 continue
             self.sources[name] = text

@@ -17,8 +17,10 @@ from worker.domain.invitations.language import (
     TemplateProblem,
     answer_values,
     blocks,
+    blocks_in,
     compiled,
     environment,
+    never_shown,
     read,
     rendered,
 )
@@ -110,8 +112,13 @@ class Templates:
         if self._library.find(DEFAULT, self._locale, "email", default=self._locale) is None:
             found.append(f'[invitations] locale = "{self._locale}": there is no template in that language')
         for name in sorted(self._library.own):
+            if name in self._library.unreadable:
+                continue
             try:
                 self._template(name)
+                layouts = self._chain(name)[1:]
+                above = set().union(*(blocks_in(self._env, self._library.sources[one]) for one in layouts))
+                found += never_shown(self._env, name, self._library.sources[name], above) if layouts else []
             except TemplateProblem as problem:
                 found.append(str(problem))
         for name, locale in self._library.sets:
@@ -231,6 +238,9 @@ class Templates:
         known = self._compiled.get(name)
         if known is None:
             try:
+                for file in self._chain(name):
+                    if file in self._library.unreadable:
+                        raise TemplateProblem(self._library.unreadable[file])
                 self._chain(name, strict=True)
                 known = compiled(self._env, name)
             except TemplateProblem as problem:

@@ -294,7 +294,7 @@ def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool
 
 def stop_in_words(state: BudgetState) -> str:
     """Why the account is stopped, and when one call asks again, if one does."""
-    again = f"; asked again at {state.asks_again_at:%Y-%m-%d %H:%M:%S} UTC" if state.asks_again_at else ""
+    again = f"; a worker asks again at {state.asks_again_at:%Y-%m-%d %H:%M:%S} UTC" if state.asks_again_at else ""
     return f"{state.stop_reason or 'stopped'}{again}"
 
 

@@ -18,12 +18,17 @@ _QUARTERS = timedelta(days=366) // QUARTER
 
 @dataclass(frozen=True)
 class Load:
-    """The calls left for one account or channel. `name` is for people."""
+    """The calls left for one account or channel, or for `several` that share a budget. `name` is for people."""
 
     name: str
     left: int
     rule: BudgetRule
     state: BudgetState
+    several: bool = False
+
+    @property
+    def is_or_are(self) -> str:
+        return "are" if self.several else "is"
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,10 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
 def _cannot_finish(load: Load) -> str:
     state, left = load.state, credits_left(load.state, load.rule)
     if state.stopped_at is not None:
-        return f"{load.name} is stopped: {stop_in_words(state)}"
+        return f"{load.name} {load.is_or_are} stopped: {stop_in_words(state)}"
     if left is not None and left < load.left:
-        return f"{load.name} has {counted(left, 'credit')} left for {counted(load.left, 'call')}"
+        have = "have" if load.several else "has"
+        return f"{load.name} {have} {counted(left, 'credit')} left for {counted(load.left, 'call')}"
     return ""
 
 
@@ -92,6 +98,10 @@ def _is_paused(load: Load, now: datetime) -> bool:
     return load.state.blocked_until is not None and load.state.blocked_until > now
 
 
+def _pause_in_words(load: Load) -> str:
+    return f"{load.name} {load.is_or_are} paused: {load.state.pause_reason}"
+
+
 def _end(load: Load, *, now: datetime) -> Forecast:
     state, rule = load.state, load.rule
     interval, why = _interval(load, now)
@@ -99,11 +109,11 @@ def _end(load: Load, *, now: datetime) -> Forecast:
     starts = max(now, state.blocked_until or now)
     if interval is None:
         at_once = f"{rule.concurrency} calls at a time"
-        why = f"{load.name} is paused: {state.pause_reason}" if paused else f"{load.name}: roughly, by {at_once}"
+        why = _pause_in_words(load) if paused else f"{load.name}: roughly, by {at_once}"
         return Forecast(starts + load.left * ASSUMED_CALL / rule.concurrency, why, assumed=True)
     if rule.limits or state.pace.rate is not None:
         starts = max(starts, state.next_at or starts)
-    why = f"{load.name} is paused: {state.pause_reason}" if paused else f"{load.name}: {why}"
+    why = _pause_in_words(load) if paused else f"{load.name}: {why}"
     return Forecast(starts + load.left * interval, why)
 
 

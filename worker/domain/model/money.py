@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+_CENTS = Decimal("0.00")  # a sum has two decimal places, or those of the finest price
+
 
 @dataclass(frozen=True)
 class Price:
@@ -30,5 +32,5 @@ def total(counted: Iterable[tuple[Price | None, int]]) -> Mapping[str, Decimal]:
     sums: dict[str, Decimal] = {}
     for price, number in counted:
         if price is not None:
-            sums[price.currency] = sums.get(price.currency, Decimal(0)) + price.amount * number
+            sums[price.currency] = sums.get(price.currency, _CENTS) + price.amount * number
     return dict(sorted(sums.items()))

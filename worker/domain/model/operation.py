@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from worker.foundation.plural import counted
+
 # These kinds of processes claim rows; the others only receive.
 WORK = frozenset({"run", "up", "worker"})
 NO_PROCESS = "no process is working: `onboard up`"
@@ -87,7 +89,7 @@ def attention(
         first = name.partition(",")[0]
         found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
     for batch in batches:
-        why = f"{batch.rows:,} rows wait: {batch.reason}"
+        why = f"{counted(batch.rows, 'row waits', 'rows wait')}: {batch.reason}"
         found.append(Attention("batch", f"{batch.id} ({batch.name})", why, batch.command))
     return found
 

@@ -3,12 +3,12 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TextIO
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, stop_in_words
+from worker.domain.limits.budgets import BudgetRule, BudgetState, resumed, stop_in_words
 from worker.domain.limits.forecast import Forecast, Load, forecast
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, step_for
@@ -17,6 +17,7 @@ from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
+from worker.foundation.plural import listed_in_words
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.limits.budgets import Budgets
@@ -178,9 +179,23 @@ def needs_a_person(facts: dict[str, Any]) -> bool:
     )
 
 
-def loads_of(budgets: Budgets, rules: BudgetRules, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
-    """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added."""
-    states = budgets.all()
+def loads_of(
+    budgets: Budgets,
+    rules: BudgetRules,
+    calls: Mapping[str, int],
+    messages: Mapping[str, int],
+    *,
+    answering: Collection[str] = (),
+) -> list[Load]:
+    """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added.
+
+    `answering` names accounts and senders that have accepted our credentials just now: the next call ends such a stop.
+    """
+    states = dict(budgets.all())
+    for name in answering:
+        budget = rules.all()[name].name
+        if (state := states.get(budget)) is not None and state.asks_again_at is not None:
+            states[budget] = resumed(state)
     asked: dict[str, tuple[list[str], int, BudgetRule]] = {}
     given = [(name, left, rules.accounts[name]) for name, left in calls.items() if name in rules.accounts]
     given += [(name, left, rules.channels[name]) for name, left in messages.items() if name in rules.channels]
@@ -188,7 +203,7 @@ def loads_of(budgets: Budgets, rules: BudgetRules, calls: Mapping[str, int], mes
         names, before, _ = asked.get(rule.name, ([], 0, rule))
         asked[rule.name] = ([*names, name], before + left, rule)
     return [
-        Load(" and ".join(names), left, rule, states.get(rule.name, BudgetState()))
+        Load(listed_in_words(names), left, rule, states.get(rule.name, BudgetState()), several=len(names) > 1)
         for names, left, rule in asked.values()
     ]
 

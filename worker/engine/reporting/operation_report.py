@@ -14,6 +14,7 @@ from worker.domain.model.operation import (
     attention,
     is_worked,
 )
+from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.timestamps import written, written_if_any
@@ -26,7 +27,7 @@ from worker.store.operators.unsent import held, unsent
 
 @dataclass(frozen=True)
 class OperationReport:
-    """How the whole stands at one moment. `due` names the accounts and senders with work that is due."""
+    """How the whole stands at one moment. `due`: the accounts and senders with work that is due and can be done."""
 
     running: Sequence[Running]
     due: frozenset[str]
@@ -71,12 +72,13 @@ class Operation:
     budgets: Budgets
     rules: BudgetRules
     leases: Sweeps
+    takeovers: Takeovers
 
     def report(self) -> OperationReport:
         now = self.clock()
         running, states = self.processes.running(now=now), self.budgets.all()
         found = self.leases.due(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
-        due = frozenset(found.accounts | found.channels)
+        due = frozenset(found.accounts | found.channels) - self._stuck(states)
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():
             if states.get(rule.name, BudgetState()).stopped_at is not None:
@@ -94,6 +96,11 @@ class Operation:
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
         return OperationReport(running, due, needs, accounts)
+
+    def _stuck(self, states: Mapping[str, BudgetState]) -> set[str]:
+        """The stopped accounts and senders whose work no process can do, since no account takes it over."""
+        stopped = {name for name, rule in self.rules.all().items() if states.get(rule.name, BudgetState()).stopped_at}
+        return stopped - {takeover.source for takeover in self.takeovers.possible(states)}
 
     def _batches(self, now: datetime) -> list[WaitingBatch]:
         paused = [
