@@ -81,3 +81,14 @@ def test_an_error_of_the_server_stays_what_it_is(behind):
     with pytest.raises(sa.exc.OperationalError) as caught:
         ask(database, "SELECT nothing")
     assert "column" in reason(caught.value)
+
+
+def test_an_error_that_is_an_outage_to_the_driver_keeps_its_code_and_its_connection(behind):
+    """Locks that are not granted and deadlocks are such errors too: their codes decide what follows."""
+    database, _ = behind
+    database.give_up_after(timedelta(seconds=30))
+    pid = ask(database, "SELECT pg_backend_pid()")
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        ask(database, "SELECT pg_cancel_backend(pg_backend_pid())")
+    assert caught.value.orig.sqlstate == "57014"
+    assert ask(database, "SELECT pg_backend_pid()") == pid
