@@ -96,6 +96,16 @@ def test_a_message_whose_link_lives_long_enough_waits_for_its_place(shelf):
     )
 
 
+def test_a_message_whose_link_would_be_too_old_at_its_place_never_leaves(shelf):
+    shelf.message_policy = replace(shelf.message_policy, reminders=(timedelta(days=1),))
+    shelf.add(*sharing(1, 2, 3))
+    shelf.issue(lifetime=WEEK + timedelta(minutes=1))  # it still lives when there is a place again
+    assert len(shelf.send()) == 3
+    shelf.clock.advance(days=1)
+    assert shelf.send() == []
+    assert {row.state for row in shelf.rows(InvitationRow, kind="reminder-1")} == {InvitationState.SUPERSEDED}
+
+
 def test_a_job_that_fails_gives_its_place_to_the_next_one(shelf):
     shelf.add(*sharing(1, 2, 3, 4))
     (first, *others) = shelf.open(shelf.claim())
@@ -149,6 +159,8 @@ def test_places_under_an_older_key_count_until_their_messages_no_longer_do(shelf
             return take(connection, keyring, CAP, wanted, now=shelf.clock())
 
     assert ask(old, 1, 2) == [None, None]
+    assert ask(both, 1) == [None]
+    assert len(shelf.rows(AddressPlace)) == 2  # it has its place, and takes no second one under the new key
     assert ask(both, 1, 3, 4) == [None, None, shelf.clock() + WEEK]
     shelf.clock.now += WEEK
     assert ask(both, 5, 6, 7) == [None, None, None]
