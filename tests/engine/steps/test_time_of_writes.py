@@ -1,13 +1,17 @@
 """The time of a write is that of its transaction: the process may stand still on its way to the database."""
 
+import asyncio
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
 from worker.engine.dispatch.contract import Room
-from worker.store.tables import Attempt, Job
+from worker.engine.dispatch.dispatcher import Dispatcher
+from worker.store.tables import Attempt, Budget, Job
 
 ROOM = Room(10, 10, 0)
 
@@ -56,3 +60,25 @@ async def test_no_attempt_is_written_for_a_lease_that_ended_while_the_process_st
         assert len(world.rows(Attempt)) == written
         await world.work()
     assert world.row(Job).state.value == "invited"
+
+
+async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_wrong_clock(make, caplog):
+    """Otherwise they would be given out a second time."""
+    world: World = make(limits=["20/second"])
+    world.add(customer("Ona"))
+    still = []
+
+    async def in_thread(function, *arguments):
+        if function.__name__ == "claim" and not still:
+            still.append(True)
+            world.clock.advance(minutes=2)
+            soon = world.clock() + timedelta(seconds=0.3)
+            with world.parts.database.write() as connection:  # another process has reserved calls by now
+                connection.execute(sa.update(Budget).where(Budget.name == "kyc").values(next_at=soon))
+        return function(*arguments)
+
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    how = {"clock": world.clock, "in_thread": in_thread, "stopping": asyncio.Event()}
+    await Dispatcher(work, longest=timedelta(hours=1), **how).run()
+    assert "cannot be true" not in caplog.text
+    assert world.asked == ["Ona"]
