@@ -52,9 +52,17 @@ fmt: .venv/.dev ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: .venv/.dev ## Measure how fast the worker is; see benchmarks/.
+RIVALS := benchmarks/rivals
+bench: .venv/.dev $(RIVALS)/.venv-most/.done $(RIVALS)/.venv-arq/.done ## Measure how fast the worker is; see benchmarks/.
 	@if [ ! -d benchmarks ]; then echo "make bench: this checkout has no benchmarks/" >&2; exit 2; fi
 	@$(PY) -m benchmarks
+
+# The other task queues that are measured beside the worker. arq needs an older Redis client than the others.
+$(RIVALS)/.venv-%/.done: $(RIVALS)/requirements-%.lock .venv/.python
+	@echo "installing $< for the benchmarks ..."
+	@$(PY) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -qq --require-hashes -r $<
+	@touch $@
 
 trial: .venv/.dev ## Run the main job with faults and kills, embedded and under Celery, and check the received messages.
 	@$(PY) -m trials.main_job
@@ -78,13 +86,15 @@ record: .venv/.dev ## Record the tests' provider answers again; with test creden
 	@$(PY) -m tests.providers.record
 	@$(PY) -m tests.senders.record
 
-lock: ## Update both lock files from pyproject.toml (needs uv).
+lock: ## Update the lock files from pyproject.toml, and those of the benchmarks (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
 	@$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
 	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -o requirements-dev.lock
+	@for which in most arq; do \
+		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done
 
 clean: ## Remove what these commands created: .venv, caches, the demo. Never a database, a key or a list.
-	@rm -rf .venv demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files of the installations: each is made again when its sources have changed.

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import sides
 from benchmarks.processes import report
 from benchmarks.provider import answering, nginx
+from benchmarks.rivals.start import RIVALS
 from benchmarks.services import postgresql, redis
 from benchmarks.sides import Figure, Stage
 from worker.foundation.keyring import new_key
@@ -23,6 +24,7 @@ SIDES: dict[str, Callable[[Stage, int], Figure]] = {
     BARE: sides.bare,
     NAIVE: sides.naive_tasks,
     "the same with a kept `requests.Session`": partial(sides.naive_tasks, keep=True),
+    **{rival.title: partial(sides.rival_tasks, rival=rival) for rival in RIVALS},
     "ours on SQLite, `onboard run`": sides.on_sqlite,
     "ours on PostgreSQL, one `onboard worker`": partial(sides.on_postgresql, workers=1),
     "ours on PostgreSQL, two": partial(sides.on_postgresql, workers=2),
@@ -46,8 +48,12 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
     load = os.getloadavg()[0]
     if nginx() is None:
         report("nginx is not installed: a stub in Python answers instead, and limits the fast sides itself")
+    missing = [rival.title for rival in RIVALS if not rival.is_installed]
+    if missing:
+        report(f"not installed (`make bench` does it), and left out: {', '.join(missing)}")
     words = (chosen.only or "").split(",")
-    names = [name for name in SIDES if any(word.strip().lower() in name.lower() for word in words)]
+    asked = [name for name in SIDES if any(word.strip().lower() in name.lower() for word in words)]
+    names = [name for name in asked if name not in missing]
     figures: dict[str, list[Figure]] = {name: [] for name in names}
     with (
         tempfile.TemporaryDirectory(prefix="onboarding-bench-") as folder,

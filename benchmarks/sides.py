@@ -5,12 +5,14 @@ measurement begins some seconds after the first call, and ends when the last res
 """
 
 import csv
+import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +21,9 @@ import psycopg
 from cryptography.fernet import Fernet
 
 from benchmarks import naive
-from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, onboard, running
+from benchmarks.processes import ONBOARD, Failed, Started, cpu_seconds, importable, onboard, running
 from benchmarks.provider import Provider
+from benchmarks.rivals.start import PROCESSES, Rival
 from benchmarks.services import Server, database_url, driver_url
 
 # Seconds after the first call that are not measured (at most half of the calls): a second worker is woken within two.
@@ -162,14 +165,47 @@ def bare(stage: Stage, rows: int) -> Figure:
 
 def naive_tasks(stage: Stage, rows: int, *, keep: bool = False) -> Figure:
     """One Celery task for each customer on two processes."""
+
+    def enqueue(_environment: Mapping[str, str]) -> None:
+        naive.app.conf.broker_url = stage.broker
+        for row in range(1, rows + 1):
+            naive.issue.delay(f"C-{row}")
+
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker", "-c", "2"]
+    return _tasks(stage, rows, [command], enqueue, prefix="NAIVE", more={"NAIVE_KEEP": "1" if keep else ""})
+
+
+def rival_tasks(stage: Stage, rows: int, *, rival: Rival) -> Figure:
+    """One task for each customer with another task queue, on two processes."""
+
+    def enqueue(environment: Mapping[str, str]) -> None:
+        made = subprocess.run(
+            rival.enqueue(rows), env={**os.environ, **importable(), **environment}, capture_output=True, text=True
+        )
+        if made.returncode:
+            raise Failed(f"{rival.title}: the tasks cannot be made: {made.stderr[-500:]}")
+
+    more = {"RIVAL_PLACES": str(max(stage.places // PROCESSES, 1))}
+    return _tasks(stage, rows, rival.commands(stage.places), enqueue, prefix="RIVAL", more=more)
+
+
+def _tasks(
+    stage: Stage,
+    rows: int,
+    commands: Sequence[Sequence[str]],
+    enqueue: Callable[[Mapping[str, str]], None],
+    *,
+    prefix: str,
+    more: Mapping[str, str],
+) -> Figure:
+    """The figure of a task queue whose tasks store the tokens in a table of customers."""
     folder, name = stage.new_folder(), stage.server.make()
-    broker = stage.broker
     environment = {
-        "NAIVE_BROKER": broker,
-        "NAIVE_DATABASE": driver_url(name),
-        "NAIVE_URL": stage.provider.url,
-        "NAIVE_KEY": Fernet.generate_key().decode(),
-        "NAIVE_KEEP": "1" if keep else "",
+        f"{prefix}_BROKER": stage.broker,
+        f"{prefix}_DATABASE": driver_url(name),
+        f"{prefix}_URL": stage.provider.url,
+        f"{prefix}_KEY": Fernet.generate_key().decode(),
+        **more,
     }
     with psycopg.connect(driver_url(name), autocommit=True) as connection:
         connection.execute(naive.SCHEMA)
@@ -178,19 +214,19 @@ def naive_tasks(stage: Stage, rows: int, *, keep: bool = False) -> Figure:
             " select 'C-' || n, 'c' || n || '@example.com', 'DE' from generate_series(1, %s) n",
             [rows],
         )
+        enqueue(environment)
         tidy(name)
-        naive.app.conf.broker_url = broker
-        for row in range(1, rows + 1):
-            naive.issue.delay(f"C-{row}")
         stage.server.settle()
         stage.provider.forget()
 
         def stored() -> int:
             return _number(connection, "select count(*) from customer where token is not null")
 
-        command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive", "worker", "-c", "2"]
-        with running(command, folder=folder, environment=environment) as worker:
-            figure = measured(stage, rows, [worker], stored=stored, database=name)
+        with ExitStack() as exits:
+            workers = [
+                exits.enter_context(running(command, folder=folder, environment=environment)) for command in commands
+            ]
+            figure = measured(stage, rows, workers, stored=stored, database=name)
         expect(rows, {"calls": stage.provider.answered(), "tokens": stored()})
     stage.server.drop(name)
     return figure

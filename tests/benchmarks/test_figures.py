@@ -11,6 +11,8 @@ from benchmarks.latency import STAGES, Waits, mails_of_events, stages_of
 from benchmarks.limits import Calls
 from benchmarks.processes import Failed, cpu_seconds
 from benchmarks.provider import answering, nginx
+from benchmarks.rivals import start
+from benchmarks.rivals.start import RIVALS
 from benchmarks.sides import Figure, expect
 from worker.domain.limits.rate_limits import Limit
 
@@ -153,3 +155,13 @@ async def test_the_provider_counts_its_calls_and_not_requests_for_the_count(prog
         assert (provider.answered(), len(references)) == (3, 3)
         provider.forget()
         assert provider.answered() == 0
+
+
+@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.title)
+def test_another_task_queue_has_a_module_a_lock_file_and_two_processes(rival):
+    folder = Path(start.__file__).parent
+    assert (folder / f"{rival.module}.py").exists()
+    assert f"\n{rival.title}==" in "\n" + (folder / f"requirements-{rival.environment[6:]}.lock").read_text()
+    commands = rival.commands(50)
+    assert all(rival.module in " ".join(command) for command in commands)
+    assert len(commands) == 2 or any(word in ("--workers=2", "--processes=2") for word in commands[0])
