@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos events month record lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos events month simulate record lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -81,6 +81,10 @@ events: .venv/.dev ## Send 20,000 events, with duplicates, bad bytes and kills: 
 month: .venv/.dev ## Compare a month of 5,000 customers with a model: make month SEED=7 CUSTOMERS=500 DAYS=10
 	@$(PY) -m trials.month $(if $(SEED),--seed $(SEED)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) \
 		$(if $(DAYS),--days $(DAYS)) $(if $(DATABASE),--database $(DATABASE))
+
+simulate: .venv/.dev ## Play simulated histories of the engine, each from a seed: make simulate SEEDS=5000 FROM=0, or SEED=7
+	@$(PY) -m trials.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) \
+		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(JOBS),--jobs $(JOBS))
 
 record: .venv/.dev ## Record the tests' provider answers again; with test credentials, from the providers themselves.
 	@$(PY) -m tests.providers.record

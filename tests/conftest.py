@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+from tests.simulated.statements import STATEMENTS
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
 from worker.store.base.database import Database
@@ -28,27 +29,6 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
 AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
-
-
-class Statements(dict[Any, Any]):
-    """Compiled statements that all engines of one kind of database share; SQLAlchemy has one cache for each engine.
-
-    Nearly every test opens its own database, and would spend most of its time on compiling the same SQL again.
-    """
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(self._of_the_kind(key), default)
-
-    def __setitem__(self, key: Any, compiled: Any) -> None:
-        super().__setitem__(self._of_the_kind(key), compiled)
-
-    @staticmethod
-    def _of_the_kind(key: Any) -> Any:
-        dialect, *statement = key
-        return (dialect.name, dialect.driver, *statement)
-
-
-STATEMENTS = Statements()
 
 
 @sa.event.listens_for(sa.Engine, "engine_connect")

@@ -6,15 +6,13 @@ module adds complaints: in a month without faults, no call may be made twice.
 """
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from multidict import CIMultiDict
-
+from trials.endpoints import addressed, as_http
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.sandbox.endpoints.frankieone import IndividualToken
 from worker.sandbox.endpoints.frankieone_v1 import IdvalidateToken
@@ -75,19 +73,15 @@ class Providers:
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109 -- as Http's
         await asyncio.sleep(ANSWERS_AFTER)
         self.asked += 1
-        url = urlsplit(request.url)
-        account = (url.hostname or "").partition(".")[0]
-        endpoint = self._endpoints[account]
-        # The sandbox serves all providers on one host, each under its own name.
-        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", endpoint.route.removeprefix(f"/{endpoint.family}"))
-        path = re.fullmatch(pattern, url.path)
-        if path is None or request.method != endpoint.method:
+        account = (urlsplit(request.url).hostname or "").partition(".")[0]
+        found_endpoint = addressed([self._endpoints[account]], request, self._clock())
+        if found_endpoint is None:
             self.complaints.append(f"{account} got a {request.method} for another address")
             return HttpAnswer(404, {}, b"")
-        call = Call(self._clock(), request.url, CIMultiDict(request.headers), path.groupdict(), {}, request.body or b"")
+        endpoint, call = found_endpoint
         found = endpoint.credential(call)
         answer = found if isinstance(found, Answer) else self._served(account, endpoint, call)
-        return HttpAnswer(answer.status, {"content-type": answer.content_type}, answer.encoded())
+        return as_http(answer)
 
     def _served(self, account: str, endpoint: Endpoint, call: Call) -> Answer:
         client = endpoint.client(call)

@@ -16,6 +16,7 @@ from sqlalchemy import event
 from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
 from worker.store.base.bounded_connection import bound
+from worker.store.tables.types import UtcDateTime
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ class Database:
 
 
 def _time_of(connection: sa.Connection) -> datetime:
-    now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    now: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))).scalar_one()
     return now
 
 

@@ -18,6 +18,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch, has_own_time
 from worker.store.base.priorities import PRIORITIES
 from worker.store.tables import Attempt, InvitationRow, Job
+from worker.store.tables.types import UtcDateTime
 
 # An attempt that was given back before its call was made. The call was certainly not carried out.
 NOT_SENT = "not_sent"
@@ -92,7 +93,7 @@ class Leases(Generic[Id, Kept]):
         columns = (model.id, model.fence, model.state, model.lease_until, rereads.label("kept"))
         locked = sa.select(*columns).where(chosen)
         self._locked = locked.order_by(model.id).with_for_update(key_share=True)
-        self._locked_at = self._locked.add_columns(sa.func.clock_timestamp().label("at"))
+        self._locked_at = self._locked.add_columns(sa.func.clock_timestamp(type_=UtcDateTime()).label("at"))
         self._working = states.WORKING
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._frees = sa.update(model).where(chosen).values(free | changed)

@@ -1,0 +1,46 @@
+"""Short runs of the simulation, and that it finds what the engine's mends prevent.
+
+Each run is a process of its own: a history is the same again only with a fixed PYTHONHASHSEED.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.deploy.compose_file import ROOT
+from trials.simulation.plan import plan_of
+from trials.simulation.shrink import shrink
+
+HISTORIES = 20
+
+
+def simulate(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trials.simulation", "--jobs", "1", *words]
+    environ = os.environ | {"PYTHONHASHSEED": "0"}
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("first", [0, HISTORIES])
+def test_no_history_breaks_a_rule(first):
+    ended = simulate("--seeds", str(HISTORIES), "--from", str(first))
+
+    assert ended.stdout.endswith("no rule is broken\n"), ended.stdout + ended.stderr
+    assert ended.returncode == 0
+
+
+def test_a_seed_gives_the_same_history_each_time():
+    first, second = (simulate("--seed", "3").stdout for _ in range(2))
+
+    assert first == second
+    assert len(first.splitlines()) > 20
+
+
+def test_a_failing_plan_keeps_only_the_faults_and_the_people_that_it_needs():
+    plan = next(plan for seed in range(100) if len((plan := plan_of(seed)).faults) >= 3)
+    needed = plan.faults[1], plan.people[2]
+
+    smaller = shrink(plan, lambda tried: needed[0] in tried.faults and needed[1] in tried.people)
+
+    assert (smaller.faults, smaller.people) == ((needed[0],), (needed[1],))

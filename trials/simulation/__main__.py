@@ -1,0 +1,129 @@
+"""Plays histories of the whole engine, each from a seed, and checks what the outside saw. docs/simulation.md
+
+python -m trials.simulation --seeds 500               seeds 0 to 499
+python -m trials.simulation --seed 17                 one history, with its lines
+python -m trials.simulation --without fenced-attempts without one of the mends: seeds that find it
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+from trials.simulation.database import Databases, databases
+from trials.simulation.mends import MENDS, without
+from trials.simulation.plan import Plan, plan_of
+from trials.simulation.play import History, play
+from trials.simulation.rules import broken
+from trials.simulation.shrink import shrink
+
+CHUNK = 25  # histories that a process plays before it reports
+MOST_FAILURES = 5  # then it ends
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m trials.simulation", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--seeds", type=int, default=200, help="how many histories (default: 200)")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--seed", type=int, help="play one history, and print it")
+    parser.add_argument("--without", choices=sorted(MENDS), help="take a mend out: the histories must find that")
+    parser.add_argument("--until-found", action="store_true", help="end at the first broken rule")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
+    chosen = parser.parse_args()
+    if chosen.seed is not None:
+        return _show(chosen.seed, chosen.without)
+    began, failures = time.monotonic(), 0
+    for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.jobs):
+        failures += 1
+        print(
+            f"seed {seed}: {complaints[0]}" + (f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)), flush=True
+        )
+        if failures >= MOST_FAILURES or chosen.until_found:
+            break
+    seconds = time.monotonic() - began
+    if failures:
+        print(f"{failures} histories break a rule; repeat one: make simulate SEED={seed}")
+        return 1
+    print(f"{chosen.seeds} histories in {seconds:.0f} s: no rule is broken")
+    return 0
+
+
+def _all(first: int, count: int, mend: str | None, jobs: int) -> Iterator[tuple[int, list[str]]]:
+    """The seeds whose histories break a rule, in order."""
+    if jobs == 1:
+        yield from _failing(range(first, first + count), mend)
+        return
+    chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
+    with ProcessPoolExecutor(jobs) as pool:
+        try:
+            for failing in pool.map(_failing_of_chunk, chunks, [mend] * len(chunks)):
+                yield from failing
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _failing_of_chunk(seeds: range, mend: str | None) -> list[tuple[int, list[str]]]:
+    return list(_failing(seeds, mend))
+
+
+def _failing(seeds: range, mend: str | None) -> Iterator[tuple[int, list[str]]]:
+    with _stage(mend) as made:
+        for seed in seeds:
+            if complaints := broken(play(plan_of(seed), made)):
+                yield seed, complaints
+
+
+@contextmanager
+def _stage(mend: str | None) -> Iterator[Databases]:
+    with ExitStack() as exits:
+        if mend is not None:
+            exits.enter_context(without(mend))
+        yield exits.enter_context(databases())
+
+
+def _show(seed: int, mend: str | None) -> int:
+    with _stage(mend) as made:
+        plan = plan_of(seed)
+        history = play(plan, made)
+        complaints = broken(history)
+        if not complaints:
+            _print(history, complaints)
+            return 0
+        rule = complaints[0].partition(":")[0]
+
+        def still_fails(candidate: Plan) -> bool:
+            return any(line.startswith(f"{rule}:") for line in broken(play(candidate, made)))
+
+        smaller = shrink(plan, still_fails)
+        history = play(smaller, made)
+        _print(history, broken(history))
+        print(f"with all of its {len(plan.people)} customers and {len(plan.faults)} faults, the seed breaks:")
+        for line in complaints:
+            print(f"  {line}")
+    return 1
+
+
+def _print(history: History, complaints: list[str]) -> None:
+    plan = history.plan
+    for person in plan.people:
+        print(person)
+    capped = "capped, " if plan.capped else ""
+    print(f"{plan.hosts} hosts, limit {plan.rate or 'none'}, {capped}operator: {plan.operator or 'none'}")
+    for line in history.record.lines():
+        print(line)
+    for customer, job in history.jobs.items():
+        print(f"at the end {customer} is {job.state} {job.reason} {job.result}".rstrip())
+    for line in complaints:
+        print(f"  BROKEN {line}")
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of texts: see chance.py
+        again = [sys.executable, "-m", "trials.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONHASHSEED": "0"})  # noqa: S606 -- this command
+    raise SystemExit(main())

@@ -1,0 +1,26 @@
+"""All randomness of a history comes from its seed: ids, tokens, jitter, delays, and the order of the processes."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_random_module: Any = random
+
+
+@contextmanager
+def all_from(seed: int) -> Iterator[None]:
+    """Within this, `random`, `secrets`, `uuid` and `os.urandom` give the same values for the same seed.
+
+    Sets of texts have the same order only if PYTHONHASHSEED is fixed, so the command runs with it.
+    """
+    bytes_of = random.Random(f"{seed}/bytes").randbytes
+    kept = os.urandom, _random_module._urandom, random.getstate()
+    os.urandom = _random_module._urandom = bytes_of
+    random.seed(f"{seed}/random")
+    try:
+        yield
+    finally:
+        os.urandom, _random_module._urandom = kept[:2]
+        random.setstate(kept[2])

@@ -1,0 +1,59 @@
+"""The mail relay: it takes a message, or the connection breaks. SMTP itself is tested elsewhere."""
+
+from typing import TYPE_CHECKING, Any
+
+from trials.simulation.plan import TIMEOUT
+from trials.simulation.records import Call, Kind
+from worker.domain.model.endings import Problem
+from worker.senders.contract import Message, NoLookUp, Receipt
+from worker.senders.smtp_answers import Phase, broken
+
+if TYPE_CHECKING:
+    from trials.simulation.process import WorkerProcess
+    from trials.simulation.wire import Wire
+
+
+class SimulatedMail(NoLookUp):
+    """Replaces `EmailSender` in one process."""
+
+    def __init__(self, wire: "Wire", process: "WorkerProcess") -> None:
+        self._wire, self._process = wire, process
+
+    def repeatable(self) -> bool:
+        return True
+
+    async def preflight(self) -> Problem | None:
+        return None
+
+    async def send(self, message: Message) -> Receipt | Problem:
+        from trials.simulation.wire import token_in
+
+        simulation = self._process.simulation
+        call = Call(
+            Kind.MAIL,
+            "email",
+            message.to.partition("@")[0],
+            self._process.number,
+            simulation.world.elapsed,
+            token=token_in(message.text.encode()),
+            key=message.key,
+            to=message.to,
+        )
+
+        def serve() -> Any:
+            call.processed = True
+            call.status = 250
+            simulation.people.got(call)
+            return Receipt()
+
+        return await self._wire.exchange(
+            self._process,
+            call,
+            serve,
+            TIMEOUT,
+            refused=broken(Phase.CONNECT, "connection refused"),
+            broken=broken(Phase.END, "connection lost"),
+        )
+
+    async def close(self) -> None:
+        pass

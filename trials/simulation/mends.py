@@ -1,0 +1,98 @@
+"""Mends that a history can be played without: the simulation must find what each of them prevents.
+
+Each takes out as little as possible. `python -m trials.simulation --without NAME` plays histories like that.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from trials.simulation.play import Simulation
+from trials.simulation.process import WorkerProcess
+from worker.engine.dispatch.result_writer import ResultWriter
+from worker.engine.maintenance import sweep
+from worker.foundation.clock import ProcessClock
+from worker.http import messages
+from worker.store.base.leases import Leases
+from worker.store.base.row_by_row import Chunk
+from worker.store.issuing import claim_jobs
+from worker.store.limits import budgets
+from worker.store.maintenance import expired_sessions
+from worker.store.messages import claim_invitations
+
+Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
+
+
+class WallClock(ProcessClock):
+    """The machine's clock, corrected by what was measured last: a step counts until the next measurement."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        super().__init__(process.host.wall_clock, process.steady)
+        self._own = process.host.wall_clock
+        self._offset = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return self._own() + self._offset
+
+    def measured(self, *, before: float, theirs: datetime, after: float) -> None:
+        self._offset = theirs - self._own()
+
+
+class OfProcess:
+    """In place of the database's clock, the process's."""
+
+    def __get__(self, process: Any, _kind: Any = None) -> Any:
+        return process.clock if process is not None else self
+
+
+def _in_one_go(database: Any, _name: str, work: Any, _set_aside: Any) -> Any:
+    with database.write() as connection:
+        return work(connection, Chunk())
+
+
+def _all_together(*steps: Callable[[], object]) -> None:
+    for step in steps:
+        step()
+
+
+async def _write_once(self: Any, results: list[Any]) -> None:
+    if results:
+        await self.insist(len(results), self._work.flush, results, [])
+
+
+def _unchecked(_self: Any, _connection: Any, leases: Any, *, now: datetime) -> set[Any]:
+    return {lease[0] for lease in leases}
+
+
+def _believes(state: Any, *_rest: Any, **_how: Any) -> Any:
+    return state
+
+
+_WALL_CLOCK: Replaced = (Simulation, "make_clock", staticmethod(WallClock))
+MENDS: dict[str, tuple[Replaced, ...]] = {
+    # A clock that is set is believed, and a call that was reserved an hour ahead too: the account stands still.
+    "steady-clock": (_WALL_CLOCK, (budgets, "believable", _believes)),
+    # … and ends other workers' leases, and sessions that live.
+    "database-time": (_WALL_CLOCK, (WorkerProcess, "database_clock", OfProcess())),
+    # One row that raises ends the claim of an account, or the sweep.
+    "one-bad-row": (
+        (claim_jobs, "row_by_row", _in_one_go),
+        (claim_invitations, "row_by_row", _in_one_go),
+        (expired_sessions, "row_by_row", _in_one_go),
+        (sweep, "each_alone", _all_together),
+    ),
+    # One answer that cannot be written takes the other results of its flush with it.
+    "one-bad-answer": ((messages, "has_unstorable_text", lambda _value: False), (ResultWriter, "write", _write_once)),
+    # An attempt is written without asking the database whether the lease is still ours.
+    "fenced-attempts": ((Leases, "held", _unchecked),),
+}
+
+
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    with ExitStack() as exits:
+        for where, attribute, instead in MENDS[name]:
+            exits.callback(setattr, where, attribute, where.__dict__[attribute])
+            setattr(where, attribute, instead)
+        yield

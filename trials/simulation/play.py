@@ -1,0 +1,172 @@
+"""Plays one plan: its processes, its faults, and what is left at its end."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trials.simulation import chance
+from trials.simulation.broker import Broker
+from trials.simulation.database import Databases, Observer
+from trials.simulation.faults import Fault
+from trials.simulation.people import People
+from trials.simulation.plan import STORM, Plan
+from trials.simulation.process import Host, WorkerProcess, process_clock
+from trials.simulation.records import Call, Life, Record
+from trials.simulation.requests import Requests
+from trials.simulation.setting import settings_of, templates
+from trials.simulation.wire import Wire
+from trials.simulation.world import TooLong, World
+
+UNTIL = 4 * 3600.0  # the latest end of a history
+CALM = STORM + 80.0  # no fault lasts longer, but for refused credentials
+RESTARTS = (0.5, 5.0)  # seconds until another process starts in place of a killed one
+WRONG = (0.0, 0.0, 30.0, -30.0, 3600.0, -3600.0)  # how wrong a machine's clock may be at its start
+
+
+@dataclass
+class History:
+    """A played plan: what the outside saw, and the rows at the end."""
+
+    plan: Plan
+    record: Record
+    jobs: dict[str, Any] = field(default_factory=dict)  # by customer
+    open_attempts: int = 0
+    credits_used: dict[str, int] = field(default_factory=dict)  # by account
+    calm_at: float = 0.0  # from then on no account refuses
+    steps: int = 0
+    ended_at: float = 0.0
+
+
+def play(plan: Plan, databases: Databases) -> History:
+    logging.disable(logging.CRITICAL)
+    try:
+        with chance.all_from(plan.seed):
+            return Simulation(plan, databases).play()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+class Simulation:
+    make_clock: Callable[[WorkerProcess], Any] = staticmethod(process_clock)  # a test without its mend replaces it
+
+    def __init__(self, plan: Plan, databases: Databases) -> None:
+        self.plan = plan
+        self.world = World(plan.seed)
+        self.record = Record()
+        self.armed: list[Fault] = []
+        self.is_database_away = False
+        url = databases.fresh()
+        self.settings = settings_of(databases.folder, url, plan)
+        self.templates = templates()
+        self.observer = Observer(url)
+        self.people, self.requests, self.broker = People(self), Requests(self), Broker(self)
+        self.wire = Wire(self, conflict=self.world.chance.random() < 0.3)
+        self.hosts = [Host(number, self, self.world.chance.choice(WRONG)) for number in range(plan.hosts)]
+        self.running: dict[int, WorkerProcess] = {}  # by host
+
+    def play(self) -> History:
+        try:
+            for host in self.hosts:
+                self._start(host)
+            self.requests.come()
+            for fault in self.plan.faults:
+                self.world.later(fault.at, self._begin, fault)
+            self.world.later(0.1, self.broker.beat)
+            try:
+                self.world.run(UNTIL, is_over=lambda: self._is_over)
+            except TooLong as error:
+                self.record.complaints.append(str(error))
+            return self._history()
+        finally:
+            for process in self.world.processes:
+                process.clear_up()
+            self.observer.close()
+
+    @property
+    def is_stormy(self) -> bool:
+        return self.world.elapsed < CALM
+
+    @property
+    def _is_over(self) -> bool:
+        calm = not self.is_stormy and self.broker.nothing_due
+        return calm and not self.people.unfinished and not self.requests.left
+
+    def _history(self) -> History:
+        rows = self.observer.rows
+        jobs = rows("SELECT customer_id, state, reason, result, account FROM job WHERE joins IS NULL ORDER BY id")
+        return History(
+            self.plan,
+            self.record,
+            {row.customer_id: row for row in jobs},
+            rows("SELECT count(*) FROM attempt WHERE closed_at IS NULL")[0][0],
+            {row.name: row.credits_used for row in rows("SELECT name, credits_used FROM budget")},
+            # Refused credentials are tried again each five minutes.
+            self.wire.unauthorized_until + 300 if self.wire.unauthorized_until else 0.0,
+            self.world.steps,
+            self.world.elapsed,
+        )
+
+    # Faults.
+
+    def _begin(self, fault: Fault) -> None:
+        self.note(f"fault: {fault}")
+        fault.begin(self)
+
+    def strike(self, point: str, process: WorkerProcess, call: Call | None = None) -> None:
+        """The first fault that waits for this point strikes."""
+        for fault in self.armed:
+            if not process.dead and fault.point == point and fault.concerns(call):
+                self.armed.remove(fault)
+                self.note(f"{type(fault).__name__} strikes process {process.number}", call.customer if call else "")
+                fault.strike(self, process, call)
+                return
+
+    def note(self, what: str, customer: str = "") -> None:
+        self.record.note(self.world.elapsed, what, customer)
+
+    def database_away(self, seconds: float) -> None:
+        self.is_database_away = True
+        self.record.outages.append((self.world.elapsed, self.world.elapsed + seconds))
+        self.world.later(seconds, self._database_back)
+
+    def _database_back(self) -> None:
+        self.is_database_away = self.world.elapsed < max(until for _, until in self.record.outages)
+
+    def spoil_row(self, number: int) -> None:
+        """A value of the customer's row becomes one that nobody foresaw."""
+        customer = self.plan.people[number].id
+        self.note("row cannot be read", customer)
+        self.observer.spoil(customer)
+
+    # Processes.
+
+    def _start(self, host: Host) -> None:
+        number = len(self.record.lives)
+        self.record.lives[number] = Life(number, host.number, self.world.elapsed)
+        self.note(f"process {number} starts on host {host.number}, whose clock is {host.wrong_by:+.0f} s wrong")
+        self.running[host.number] = process = WorkerProcess(self, host, number)
+        self.world.processes.append(process)
+
+    def died(self, process: WorkerProcess) -> None:
+        self.record.lives[process.number].ended_at = self.world.elapsed
+        self.note(f"process {process.number} is killed")
+        self.world.later(self.world.chance.uniform(*RESTARTS), self._start, process.host)
+
+    def kill(self, host: int) -> None:
+        self.running[host].kill()
+
+    def freeze(self, host: int, seconds: float, *, clocks_too: bool = False) -> None:
+        process = self.running[host]
+        if not process.dead:
+            self.note(f"process {process.number} stands still for {seconds:.1f} s{', its clocks too' * clocks_too}")
+            process.freeze(seconds, clocks_too=clocks_too)
+
+    def step_clock(self, host: int, wrong_by: float) -> None:
+        self.note(f"the clock of host {host} is {wrong_by:+.0f} s wrong")
+        self.hosts[host].wrong_by = wrong_by
+
+    def some_process(self) -> WorkerProcess | None:
+        """A process that answers: none that stands still."""
+        alive = [one for one in self.running.values() if not one.dead and not one.is_still]
+        return self.world.chance.choice(alive) if alive else None

@@ -1,0 +1,323 @@
+"""A worker process: the real parts and runner on a loop of its own, with a clock that may be wrong.
+
+It can be killed at any moment: its tasks never go on, its transaction is rolled back, and nothing of it leaves any
+more. It can stand still, with its clocks or without.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from trials.simulation.database import shows_time_of, strikes_at_commits
+from trials.simulation.mail import SimulatedMail
+from trials.simulation.setting import texting
+from trials.simulation.world import ProcessLoop
+from worker.domain.model.wakeups import WakeUp
+from worker.engine.container import Parts
+from worker.engine.maintenance.sweep import each_alone
+from worker.engine.runner import LONGEST_DISPATCH, Runner
+from worker.engine.timekeeper import SET_CLOCK_EVERY
+from worker.foundation.clock import ProcessClock
+from worker.inbound.bus.batch_processing import take
+from worker.inbound.event_receiver import Receiver
+from worker.inbound.web.webhook_sources import account_sources
+
+if TYPE_CHECKING:
+    from trials.simulation.play import Simulation
+
+WORK_SECONDS = (0.001, 0.02)  # how long a database call waits for a thread, and how long its result takes to arrive
+ROUNDS = 20  # how often a killed process's tasks are cancelled
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it may go on. No `except Exception` stops it."""
+
+
+class Host:
+    """A machine: its wall clock may be wrong. It runs one worker process after another."""
+
+    def __init__(self, number: int, simulation: "Simulation", wrong_by: float) -> None:
+        self.number = number
+        self.wrong_by = wrong_by  # seconds
+        self._simulation = simulation
+
+    def wall_clock(self) -> datetime:
+        return self._simulation.world.clock() + timedelta(seconds=self.wrong_by)
+
+
+class WorkerProcess:
+    def __init__(self, simulation: "Simulation", host: Host, number: int) -> None:
+        self.simulation, self.host, self.number = simulation, host, number
+        self.dead = False
+        self.breaks = False  # the connection breaks at this commit
+        self._still_until: float | None = None
+        self._clocks_behind = 0.0  # how long this machine was paused with its clocks, so far
+        self._clocks_stand = 0.0  # … and in the pause that has not ended yet
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clock_set_at = 0.0
+        self.loop = _Loop(self)
+        self.clock = simulation.make_clock(self)
+        world = simulation.world
+        senders = {
+            "email": SimulatedMail(simulation.wire, self),
+            "sms": texting(simulation.wire.http_of(self), self.clock),
+        }
+        self.parts = Parts(
+            simulation.settings,
+            clock=self.clock,
+            database_clock=world.clock,  # replaced below by the database's own
+            jitter=world.chance.random,
+            senders=senders,
+        )
+        self.parts.__dict__["templates"] = simulation.templates
+        self.parts.database_clock = self.database_clock
+        self.parts._timekeeper = None  # `keep_time` does its work, without a thread
+        shows_time_of(world, self.parts.database.engine)
+        strikes_at_commits(self, self.parts.database.engine)
+        self._receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
+        self._sources = account_sources(self.parts.accounts, self.parts.keyring, self.clock)
+        self.runner: Runner | None = None
+        self._post(self._begin)
+
+    # Time and steps.
+
+    @property
+    def database_clock(self) -> Callable[[], datetime]:
+        return self.parts.database.now
+
+    def steady(self) -> float:
+        """The seconds of this process's monotonic clock."""
+        return self.simulation.world.elapsed - self._clocks_behind
+
+    @property
+    def wakes_at(self) -> float | None:
+        if self.dead or self.loop.next_at is None:
+            return None
+        return max(self.loop.next_at + self._clocks_behind, self._still_until or 0.0)
+
+    def step(self) -> None:
+        self._still_until = None
+        self._clocks_behind += self._clocks_stand
+        self._clocks_stand = 0.0
+        self.loop.run_ready()
+
+    def freeze(self, seconds: float, *, clocks_too: bool) -> None:
+        now = self.simulation.world.elapsed
+        self._still_until = max(now + seconds, self._still_until or 0.0)
+        if clocks_too:
+            self._clocks_stand += seconds
+        self.life.still.append((now, now + seconds))
+
+    @property
+    def is_still(self) -> bool:
+        return (self._still_until or 0.0) > self.simulation.world.elapsed
+
+    @property
+    def life(self) -> Any:
+        return self.simulation.record.lives[self.number]
+
+    # The end.
+
+    def must_live(self) -> None:
+        if self.dead:
+            raise Killed
+
+    def strike(self, point: str, call: Any = None) -> None:
+        self.simulation.strike(point, self, call)
+        if self.breaks:
+            self.breaks = False
+            driver: Any = self.parts.database.engine.dialect.dbapi
+            raise driver.OperationalError("the connection is broken")
+        self.must_live()
+
+    def kill(self) -> None:
+        """From now on nothing of it leaves."""
+        if not self.dead:
+            self.dead = True
+            self.simulation.died(self)
+            self.simulation.world.later(0.0, self.clear_up)  # not now: its loop may be running
+
+    def break_connection(self) -> None:
+        self.breaks = True
+
+    def _bury(self) -> None:
+        """Free what it held. Its tasks run their last lines, and every door is closed to them."""
+        for _ in range(ROUNDS):
+            tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            self.loop.run_ready()
+        self.parts.database.close()
+        self.loop.close()
+
+    def clear_up(self) -> None:
+        if not self.loop.is_closed():
+            self.dead = True
+            self._bury()
+
+    # What reaches it.
+
+    def serve(self, wake_up: WakeUp, for_events: bool = True) -> None:
+        self._post(lambda: self._serve(wake_up, for_events))
+
+    def sweep(self) -> None:
+        self._post(lambda: self._in_thread(self._sweep))
+
+    def receive(self, event: Any, done: Callable[[Any], None]) -> None:
+        """An event of the bus; `done` acknowledges it."""
+        self._post(lambda: self._receive(event, done))
+
+    def webhook(self, account: str, delivery: Any, again: Callable[[], None]) -> None:
+        self._post(lambda: self._take(account, delivery, again))
+
+    def do(self, act: Callable[[Parts], Any], done: Callable[[Any], None]) -> None:
+        """An operator's command, which shares this process's parts."""
+
+        async def do() -> None:
+            done(await self._in_thread(lambda: act(self.parts)))
+
+        self._post(do)
+
+    def answer(self, future: "asyncio.Future[Any]", value: Any) -> None:
+        """An answer arrives over a connection of this process."""
+
+        def deliver() -> None:
+            if not future.done():
+                future.set_result(value)
+
+        self.loop.call_soon_threadsafe(deliver)
+
+    def _post(self, make: Callable[[], Any]) -> None:
+        def begin() -> None:
+            task = self.loop.create_task(self._survive(make))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        if not self.dead:
+            self.loop.call_soon_threadsafe(begin)
+
+    async def _survive(self, make: Callable[[], Any]) -> None:
+        try:
+            await make()
+        except sa.exc.OperationalError:
+            pass  # the next wake-up tries again
+        except Exception as error:
+            self.simulation.note(f"process {self.number}: a task ended with {type(error).__name__}")
+
+    # What it does.
+
+    async def _begin(self) -> None:
+        try:
+            await self._in_thread(self._prepare)
+        except sa.exc.OperationalError:
+            self.kill()  # a worker that finds no database ends, and is started again
+            return
+        self.runner = Runner(
+            self.parts,
+            self.simulation.wire.http_of(self),
+            AsyncExitStack(),
+            wake_invite=lambda channel, for_events: self.simulation.broker.wake(WakeUp.invite(channel), for_events),
+            longest=LONGEST_DISPATCH,
+        )
+        while True:
+            await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())
+            if self.runner.busy:
+                await self._survive(lambda: self._in_thread(self._set_clock))
+
+    def _prepare(self) -> None:
+        self._set_clock()
+        self.parts.ready()
+
+    def _set_clock(self) -> None:
+        self._clock_set_at = self.steady()
+        self.parts.database.set_clock(self.clock)
+
+    async def _serve(self, wake_up: WakeUp, for_events: bool) -> None:
+        if self.runner is None:
+            return
+        await self._set_clock_if_old()
+        if await self.runner.serve(wake_up, for_events=for_events):
+            self.simulation.broker.wake(wake_up, True)
+
+    async def _set_clock_if_old(self) -> None:
+        """A process that did nothing has no timer here: its clock is set when it begins again."""
+        if self.steady() - self._clock_set_at > SET_CLOCK_EVERY.total_seconds():
+            await self._in_thread(self._set_clock)
+
+    def _sweep(self) -> None:
+        if self.runner is None:
+            return
+        sweep = self.parts.sweep
+
+        def wake_for_due() -> None:
+            for wake_up in sweep.due_wake_ups():
+                self.simulation.broker.wake(wake_up, True)
+
+        each_alone(wake_for_due, sweep.return_leases, *sweep.steps)
+
+    async def _receive(self, event: Any, done: Callable[[Any], None]) -> None:
+        taken = await self._in_thread(lambda: take(self._receiver, [event], lambda one: one))  # type: ignore[arg-type]
+        for wake_up in taken.due:
+            self.simulation.broker.wake(wake_up, True)
+        done(taken.outcomes[0])
+
+    async def _take(self, account: str, delivery: Any, again: Callable[[], None]) -> None:
+        source = self._sources[account]
+        arrived = source.refuses(delivery, "") or source.read(delivery)
+        try:
+            await self._in_thread(lambda: self.parts.webhooks.keep([arrived], now=self.clock()))
+        except sa.exc.OperationalError:
+            again()
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        return await self.loop.run_in_executor(None, function)
+
+
+class _Loop(ProcessLoop):
+    """Runs the work for threads in the loop, after a delay from the seed: one piece after the other."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        self._process = process
+        super().__init__(process.steady)
+
+    def run_in_executor(self, _executor: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+        done = self.create_future()
+        if self._process.dead:
+            done.cancel()
+        else:
+            self.call_later(self._delay(), self._work, done, function, arguments)
+        return done
+
+    def _delay(self) -> float:
+        return self._process.simulation.world.chance.uniform(*WORK_SECONDS)
+
+    def _work(self, done: "asyncio.Future[Any]", function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        if self._process.dead or done.cancelled():
+            return
+        try:
+            result = function(*arguments)
+        except Killed:
+            return
+        except BaseException as error:
+            self.call_later(self._delay(), _settle, done, None, error)
+        else:
+            self.call_later(self._delay(), _settle, done, result, None)
+
+
+def _settle(done: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(result)
+
+
+def process_clock(process: WorkerProcess) -> ProcessClock:
+    return ProcessClock(process.host.wall_clock, process.steady)

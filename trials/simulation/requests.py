@@ -1,0 +1,131 @@
+"""What is asked of the worker: a list, events, and an operator's decisions about the list."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trials.simulation.plan import FLOOR, Person
+from trials.simulation.setting import ROUTES, customer_of, row_of
+from worker.domain.events.incoming import Event, EventKind, Outcome
+from worker.engine.container import Parts
+from worker.store.base.priorities import BATCH
+from worker.store.onboarding.batches import AcceptedLine
+
+if TYPE_CHECKING:
+    from trials.simulation.play import Simulation
+
+AGAIN = 5.0  # the bus delivers an event again that was not acknowledged
+RESUMES = 60.0  # an operator resumes a paused list after that long
+EVENTS = {"cancelled": EventKind.CANCELLED, "updated": EventKind.UPDATED, "erased": EventKind.ERASED}
+
+
+class Requests:
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation = simulation
+        self._world = simulation.world
+        self.left = 0  # that are not done yet
+
+    def come(self) -> None:
+        """Import the list now, before anything goes wrong, and plan the rest."""
+        plan = self._simulation.plan
+        listed = [person for person in plan.people if person.asked_at is None]
+        batch = self._import(listed)
+        for person in plan.people:
+            if person.asked_at is not None:
+                self._event(person.asked_at, EventKind.REQUESTED, person, row_of(person))
+            if person.event:
+                new = {"locale": "lt"} if person.event == "updated" else {}
+                self._event(person.event_at, EVENTS[person.event], person, {"customer_id": person.id, **new})
+        at = plan.operator_at
+        if plan.operator == "pause":
+
+            def resume() -> None:
+                self._decide(RESUMES, "resumed", lambda parts: parts.decisions.resume(batch, now=parts.clock()))
+
+            pause = lambda parts: parts.decisions.pause(batch, by="ops", now=parts.clock())  # noqa: E731
+            self._decide(at, "paused", pause, then=resume)
+        if plan.operator == "cancel":
+            ids = [person.id for person in listed]
+            self._decide(at, "cancelled", lambda parts: parts.decisions.cancel(batch, now=parts.clock()), ids)
+
+    def _import(self, people: list[Person]) -> int:
+        parts = self._simulation.running[0].parts
+        now = self._world.clock()
+        batch, _ = parts.batches.open(name="list.csv", digest="list", again=True, now=now)
+        lines = [
+            AcceptedLine(
+                person.number + 2,
+                customer_of(person),
+                ROUTES[person.account][0],
+                "",
+                int(FLOOR),
+                ROUTES[person.account][1:],
+                int(FLOOR),
+            )
+            for person in people
+        ]
+        parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+        for person in people:
+            self._simulation.note("requested", person.id)
+        return batch.id
+
+    def _event(self, at: float, kind: EventKind, person: Person, data: dict[str, Any]) -> None:
+        word = kind.value.rpartition(".")[2]
+        event = Event("/signup", f"{word}-{person.id}", kind, data)
+
+        def acknowledged(outcome: Outcome) -> None:
+            # A duplicate was taken before, and its acknowledgement was lost.
+            taken = outcome in (Outcome.TAKEN, Outcome.DUPLICATE)
+            self._done(word if taken else f"{word}: {outcome}", [person.id])
+
+        self._until_done(at, lambda process, done: process.receive(event, done), acknowledged)
+
+    def _decide(
+        self,
+        at: float,
+        word: str,
+        act: Callable[[Parts], Any],
+        customers: Sequence[str] = ("",),
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        decided = False
+
+        def once(parts: Parts) -> None:
+            # A command that is given again, because nothing was heard of it, changes nothing after it was heard of.
+            if not decided:
+                act(parts)
+
+        def done(_result: Any) -> None:
+            nonlocal decided
+            decided = True
+            self._done(word, customers)
+            then()
+
+        self._until_done(at, lambda process, heard: process.do(once, heard), done)
+
+    def _until_done(
+        self, at: float, give: Callable[[Any, Callable[[Any], None]], None], then: Callable[[Any], None]
+    ) -> None:
+        """Give it to a process, and again to another one until it is done once."""
+        self.left += 1
+        is_done = False
+
+        def done(result: Any) -> None:
+            nonlocal is_done
+            if not is_done:
+                is_done = True
+                self.left -= 1
+                then(result)
+
+        def try_it() -> None:
+            if is_done:
+                return
+            process = self._simulation.some_process()
+            if process is not None:
+                give(process, done)
+            self._world.later(AGAIN, try_it)
+
+        self._world.later(at, try_it)
+
+    def _done(self, word: str, customers: Sequence[str]) -> None:
+        for customer in customers:
+            self._simulation.note(word, customer)

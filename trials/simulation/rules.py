@@ -1,0 +1,276 @@
+"""What must hold for each history: functions from a history to complaints. They know nothing of the engine's inside.
+
+The rules read what the outside saw, and the states in which the customers are at the end. A rule that
+trials/promises.py has too says the same there, about a database and a real sandbox.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from trials.promises import most_within
+from trials.simulation.plan import CREDITS, FLOOR, LEASE, LIFETIME, MESSAGES, REISSUES, TIMEOUT
+from trials.simulation.play import CALM, History
+from trials.simulation.records import Call, Kind
+from trials.simulation.setting import ROUTES
+
+LISTED = frozenset({"kyc", "lt"})  # accounts that list a customer's sessions
+SAFE = frozenset({"au"})  # accounts whose calls may be repeated
+ENDED = frozenset({"completed", "lapsed", "failed", "cancelled"})
+# An answer is written within a flush and a commit. Later it is lost only if the process dies or stands still meanwhile.
+WRITTEN = 2.0
+# A call that was opened before a decision may leave until its lease is over.
+IN_FLIGHT = LEASE + TIMEOUT
+# A slot may be used so late: `rate_limits.LAPSE`.
+LATE = 0.5
+SOON = 300.0  # rows whose account had to wait are looked at each minute at least
+SLACK = 1.0  # seconds between the check of a link's life and the message's departure
+
+
+def one_live_session(history: History) -> Iterator[str]:
+    """At no time has a customer two sessions that could both be used, over all accounts."""
+    for customer, calls in _opened(history).items():
+        for earlier, later in pairwise(calls):
+            ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
+            if later.token != earlier.token and _at(later) < ends - 1e-6:
+                yield (
+                    f"{customer}: a session is opened at {_at(later):.1f} s by {later.account}, and one of"
+                    f" {earlier.account} lives until {ends:.1f} s"
+                )
+
+
+def no_unsafe_repeat(history: History) -> Iterator[str]:
+    """A call that may have been carried out is repeated only after a look-up, or when its session must be over."""
+    for customer, calls in _by_customer(history, Kind.SESSION).items():
+        for number, call in enumerate(calls):
+            if call.account in SAFE or call.refused or not may_be_unknown(history, call):
+                continue
+            for later in calls[number + 1 :]:
+                if later.account in SAFE:
+                    continue
+                if call.answered_at is not None and later.sent_at >= call.answered_at and call.status >= 400:
+                    continue  # an answer may be read from a process's socket, and be a refusal
+                if later.sent_at >= call.sent_at + LIFETIME:
+                    continue
+                if call.account in LISTED and _looked_up(history, call, later):
+                    continue
+                yield (
+                    f"{customer}: the call of {call.sent_at:.1f} s to {call.account} has an unknown outcome, and"
+                    f" {later.account} is called at {later.sent_at:.1f} s"
+                )
+
+
+def no_call_beside_another(history: History) -> Iterator[str]:
+    """No call for a customer leaves while another one may still be answered or arrive."""
+    for customer, calls in _by_customer(history, Kind.SESSION).items():
+        for earlier, later in pairwise(calls):
+            known = earlier.answered_at if earlier.answered_at is not None else earlier.broke_at
+            ends = earlier.sent_at + TIMEOUT if known is None else known
+            if later.sent_at < ends - 1e-6 and not earlier.refused:
+                yield f"{customer}: calls of {earlier.sent_at:.2f} s and {later.sent_at:.2f} s are in flight together"
+
+
+def nothing_is_sent_twice(history: History) -> Iterator[str]:
+    """One text for a session; one Message-ID for a session, and a second copy only after an unknown outcome."""
+    texts: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    mails: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in history.record.calls:
+        if call.processed and call.kind in (Kind.TEXT, Kind.MAIL):
+            (texts if call.kind is Kind.TEXT else mails)[call.customer, call.token].append(call)
+    for (customer, token), sent in texts.items():
+        if len(sent) > 1:
+            yield f"{customer} is texted {len(sent)} times about session …{token[-6:]}"
+    for (customer, token), sent in mails.items():
+        if len({call.key for call in sent}) > 1:
+            yield f"{customer} gets {len({call.key for call in sent})} Message-IDs for session …{token[-6:]}"
+        unknown = sum(may_be_unknown(history, call) for call in sent)
+        if len(sent) - 1 > unknown:
+            yield f"{customer} gets {len(sent)} mails about session …{token[-6:]}, with {unknown} unknown outcomes"
+
+
+def caps_are_kept(history: History) -> Iterator[str]:
+    for customer, calls in _opened(history).items():
+        lost = sum(may_be_unknown(history, call) for call in calls)
+        sessions = len({call.token for call in calls})
+        if sessions > 1 + REISSUES + lost:
+            yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers"
+    for customer, sent in _by_customer(history, Kind.MAIL, Kind.TEXT).items():
+        messages = {(call.kind, call.token) for call in sent if call.processed}
+        if len(messages) > MESSAGES:
+            yield f"{customer} gets {len(messages)} messages"
+
+
+def limits_are_kept(history: History) -> Iterator[str]:
+    if not history.plan.rate:
+        return
+    by_account: dict[str, list[float]] = defaultdict(list)
+    for call in history.record.calls:
+        if call.kind is not Kind.OTHER:
+            by_account[call.account].append(call.sent_at)
+    for account, times in by_account.items():
+        for seconds in (1.0, 5.0):
+            most = most_within(sorted(times), seconds)
+            if most > history.plan.rate * (seconds + LATE) + 1:
+                yield f"{account}: {most} calls leave within {seconds:g} s, of {history.plan.rate} a second"
+
+
+def credits_are_counted(history: History) -> Iterator[str]:
+    for account in {name for person in history.plan.people for name in ROUTES[person.account]}:
+        calls = [call for call in history.record.of(Kind.SESSION) if call.account == account]
+        opened = sum(call.processed for call in calls)
+        used = history.credits_used.get(account, 0)
+        if history.plan.capped and account == "kyc" and max(opened, used) > CREDITS:
+            yield f"{account}: {opened} sessions are opened and {used} credits counted, of {CREDITS}"
+        if opened > used:
+            yield f"{account}: {opened} sessions are opened, and {used} credits are counted"
+
+
+def nothing_stale_is_sent(history: History) -> Iterator[str]:
+    sessions = {call.token: call for call in history.record.of(Kind.SESSION) if call.token}
+    for message in history.record.of(Kind.MAIL, Kind.TEXT):
+        session = sessions.get(message.token)
+        if session is None or session.customer != message.customer:
+            yield f"{message.customer} is sent a link that no provider opened for it"
+        elif session.expires_at - message.sent_at < FLOOR - SLACK:
+            yield f"{message.customer} is sent a link with {session.expires_at - message.sent_at:.0f} s left"
+
+
+def nothing_leaves_after_the_end(history: History) -> Iterator[str]:
+    """Whose request was cancelled or whose data was erased, or who is known to have finished, is left alone."""
+    for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+        for word in ("cancelled", "erased"):
+            at = history.record.first(word, call.customer)
+            if at is None or call.sent_at <= at + IN_FLIGHT:
+                continue
+            # Events may come in any order: a request that came after the cancellation is a new one.
+            requested = [
+                one.at for one in history.record.happened if one.what == "requested" and one.customer == call.customer
+            ]
+            if not any(when > at for when in requested):
+                yield f"{call.customer} was {word} at {at:.1f} s: a {call.kind} leaves at {call.sent_at:.1f} s"
+
+
+def everybody_is_accounted_for(history: History) -> Iterator[str]:
+    """At the end nobody waits without a reason, and nobody is held whose answers all arrived."""
+    yield from history.record.complaints
+    if history.open_attempts:
+        yield f"{history.open_attempts} attempts are still open"
+    for person in history.plan.people:
+        job, calls = history.jobs.get(person.id), _of(history, person.id)
+        if job is None:
+            yield f"{person.id} has no job"
+        elif job.state in ENDED:
+            if job.state == "failed":
+                yield from _failed(history, person.id, job, calls)
+            if job.state == "lapsed" and len({call.token for call in calls if call.processed}) <= REISSUES:
+                yield f"{person.id} lapsed after {len(calls)} calls, though another session is allowed"
+        elif job.state == "held":
+            yield from _held(history, person.id, job, calls)
+        elif not (history.plan.capped and job.state == "waiting" and job.account == "kyc"):
+            yield f"{person.id} is {job.state} at the end: {job.reason}"
+
+
+def nobody_waits_for_long(history: History) -> Iterator[str]:
+    """Soon after the faults are over, a session was asked for each customer, and its message left."""
+    if history.plan.operator == "pause" or history.plan.capped:
+        return
+    for person in history.plan.people:
+        asked = history.record.first("requested", person.id)
+        gone = [at for word in ("cancelled", "erased") if (at := history.record.first(word, person.id)) is not None]
+        if asked is None or gone or history.record.first("row cannot be read", person.id) is not None:
+            continue
+        due, calls = max(asked, CALM, history.calm_at) + SOON, _of(history, person.id)
+        if not calls or calls[0].sent_at > due:
+            yield f"{person.id}: no call within {SOON:.0f} s after everything works again"
+            continue
+        known = [call for call in calls if call.processed and not may_be_unknown(history, call)]
+        messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == person.id]
+        if known and not any(message.sent_at <= max(due, known[0].sent_at + SOON) for message in messages):
+            yield f"{person.id}: its session of {known[0].sent_at:.0f} s is there, and no message left by {due:.0f} s"
+
+
+def _failed(history: History, customer: str, job: object, calls: list[Call]) -> Iterator[str]:
+    if not any(call.is_lost or call.refused or call.status >= 400 for call in calls):
+        yield f"{customer} has failed, and no call has: {job}"
+
+
+def _held(history: History, customer: str, job: object, calls: list[Call]) -> Iterator[str]:
+    unreadable = history.record.first("row cannot be read", customer) is not None
+    own = [*calls, *(call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer)]
+    if not unreadable and not any(may_be_unknown(history, call) for call in own):
+        yield f"{customer} is held, and each of its calls was answered: {job}"
+
+
+RULES: tuple[Callable[[History], Iterator[str]], ...] = (
+    one_live_session,
+    no_unsafe_repeat,
+    no_call_beside_another,
+    nothing_is_sent_twice,
+    caps_are_kept,
+    limits_are_kept,
+    credits_are_counted,
+    nothing_stale_is_sent,
+    nothing_leaves_after_the_end,
+    everybody_is_accounted_for,
+    nobody_waits_for_long,
+)
+
+
+def broken(history: History) -> list[str]:
+    """Every complaint, with the name of its rule."""
+    return [f"{rule.__name__}: {complaint}" for rule in RULES for complaint in rule(history)]
+
+
+def may_be_unknown(history: History, call: Call) -> bool:
+    """Whether the worker may not know the outcome: no answer, one that cannot be kept, or a process that could not
+    write it."""
+    if call.refused:
+        return False
+    if call.answered_at is None or call.spoilt or call.status >= 500:
+        return call.status < 400 or call.answered_at is None
+    life = history.record.lives[call.process]
+    away = [
+        until
+        for begin, until in history.record.outages
+        if begin <= call.answered_at + WRITTEN and until >= call.sent_at
+    ]
+    until = max([call.answered_at, *away]) + WRITTEN
+    if life.ended_at is not None and life.ended_at <= until:
+        return True
+    return any(begin <= until and end >= call.sent_at for begin, end in life.still)
+
+
+def _looked_up(history: History, call: Call, later: Call) -> bool:
+    return any(
+        look_up.account == call.account
+        and look_up.customer == call.customer
+        and look_up.status == 200
+        and (look_up.arrived_at or 0) > (call.arrived_at or call.sent_at)
+        and look_up.answered_at is not None
+        and look_up.answered_at <= later.sent_at
+        for look_up in history.record.of(Kind.LOOK_UP)
+    )
+
+
+def _at(call: Call) -> float:
+    return call.arrived_at if call.arrived_at is not None else call.sent_at
+
+
+def _of(history: History, customer: str) -> list[Call]:
+    return [call for call in history.record.of(Kind.SESSION) if call.customer == customer]
+
+
+def _by_customer(history: History, *kinds: Kind) -> dict[str, list[Call]]:
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in sorted(history.record.of(*kinds), key=lambda call: call.sent_at):
+        found[call.customer].append(call)
+    return found
+
+
+def _opened(history: History) -> dict[str, list[Call]]:
+    """The calls that opened sessions, by customer, in the order of their opening."""
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in sorted(history.record.of(Kind.SESSION), key=_at):
+        if call.processed:
+            found[call.customer].append(call)
+    return found

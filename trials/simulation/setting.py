@@ -1,0 +1,204 @@
+"""The configuration of a history, read by the product's own code, and the people as its lists and events name them."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trials.simulation.plan import CREDITS, FLOOR, LEASE, LIFETIME, MESSAGES, REISSUES, TIMEOUT, Person, Plan
+from worker.domain.invitations import Brand, Templates
+from worker.domain.model.customers import Channel, Customer, CustomerKind
+from worker.domain.model.customers import Person as Details
+from worker.foundation.clock import Clock
+from worker.foundation.keyring import new_key
+from worker.sandbox.options import SandboxOptions
+from worker.senders.sms import TwilioSender
+from worker.settings import Settings, load
+
+PLAYED = SandboxOptions()  # the endpoints check its credentials
+WEBHOOK_KEY = "simulated-webhook-key"
+KEY = new_key()
+# The accounts of a person's route, in order. Each is reached at a host of its own, named after it.
+ROUTES: Mapping[str, tuple[str, ...]] = {"kyc": ("kyc",), "kyb": ("kyb",), "au": ("au",), "both": ("kyc", "lt")}
+COUNTRIES = {"kyc": "LT", "kyb": "LT", "au": "AU", "both": "LV"}
+PROVIDERS = {"kyc": "idenfy-kyc", "lt": "idenfy-kyc", "kyb": "idenfy-kyb", "au": "frankieone-v2"}
+
+_TEXT = """
+[database]
+url = {url}
+[encryption]
+keys = [{{ env = "KEY" }}]
+[worker]
+lease = "{lease:g} s"
+[retry]
+most = "30 s"
+{accounts}
+{routes}
+[email]
+url = "smtp://127.0.0.1:1"
+from = "Example Bank <verify@example.com>"
+connections = 4
+timeout = "{timeout:g} s"
+limits = {limits}
+[sms]
+account = {sms_account}
+token = {{ env = "SMS_TOKEN" }}
+from = "+15005550006"
+timeout = "{timeout:g} s"
+limits = {sms_limits}
+[invitations]
+messages_per_customer = {messages}
+pause_over = 100
+[reissue]
+most = {reissues}
+spacing = "60 s"
+"""
+_ROUTE = """
+[[routes]]
+when = {{ {when} }}
+accounts = {accounts}
+freshness = "{floor:g} s"
+"""
+_ROUTES = (
+    ('kind = "company"', ROUTES["kyb"]),
+    ('country = ["AU"]', ROUTES["au"]),
+    ('country = ["LV"]', ROUTES["both"]),
+    ('country = ["LT"]', ROUTES["kyc"]),
+)
+_ACCOUNT = """
+[accounts.{name}]
+provider = "{provider}"
+base_url = "https://{name}.example.com"
+api_key = {{ env = "API_KEY" }}
+limits = {limits}
+concurrency = 4
+timeout = "{timeout:g} s"
+{more}
+"""
+
+
+def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
+    used = {name for person in plan.people for name in ROUTES[person.account]}
+    return _settings(folder, url, tuple(sorted(used)), plan.rate, plan.capped)
+
+
+@cache
+def _settings(folder: Path, url: str, names: tuple[str, ...], rate: int, capped: bool) -> Settings:
+    limits = json.dumps([f"{rate}/second"] if rate else [])
+    accounts = "".join(
+        _ACCOUNT.format(name=name, provider=PROVIDERS[name], limits=limits, timeout=TIMEOUT, more=_more(name, capped))
+        for name in names
+    )
+    routes = "".join(
+        _ROUTE.format(when=when, accounts=json.dumps(of), floor=FLOOR) for when, of in _ROUTES if set(of) <= set(names)
+    )
+    path = folder / "onboarding.toml"
+    path.write_text(
+        _TEXT.format(
+            url=json.dumps(url),
+            lease=LEASE,
+            accounts=accounts,
+            routes=routes,
+            timeout=TIMEOUT,
+            limits=limits,
+            sms_limits=json.dumps([f"{rate or 20}/second"]),
+            sms_account=json.dumps(PLAYED.twilio_account),
+            messages=MESSAGES,
+            reissues=REISSUES,
+        )
+    )
+    return load(
+        path,
+        environ={
+            "KEY": KEY,
+            "API_KEY": PLAYED.idenfy_key,  # FrankieOne's key is the same
+            "API_SECRET": PLAYED.idenfy_secret,
+            "CUSTOMER_ID": PLAYED.frankieone_customer,
+            "WEBHOOK_KEY": WEBHOOK_KEY,
+            "SMS_TOKEN": PLAYED.twilio_token,
+        },
+    )
+
+
+@cache
+def templates() -> Templates:
+    """Made once: most of a short history's time would go into compiling them."""
+    return Templates(None, locale="en", brand=Brand())
+
+
+def _more(name: str, capped: bool) -> str:
+    if name == "au":
+        return 'customer_id = { env = "CUSTOMER_ID" }\nlink = "https://verify.example.com/start#token={token}"'
+    credits = f"\ncredits = {CREDITS}" if capped and name == "kyc" else ""
+    return (
+        f'api_secret = {{ env = "API_SECRET" }}\nwebhook_keys = [{{ env = "WEBHOOK_KEY" }}]'
+        f'\nlifetime = "{LIFETIME:g} s"{credits}'
+    )
+
+
+def texting(http: Any, clock: Clock) -> TwilioSender:
+    """The product's own sender of texts, over simulated connections."""
+    return TwilioSender(
+        http,
+        account=PLAYED.twilio_account,
+        token=_Token(),
+        from_="+15005550006",
+        now=clock,
+        base_url="https://twilio.example.com",
+        timeout=timedelta(seconds=TIMEOUT),
+    )
+
+
+class _Token:
+    def reveal(self) -> str:
+        return PLAYED.twilio_token
+
+    def reload(self) -> bool:
+        return False
+
+
+def entity_of(person: Person) -> str:
+    return f"00000000-0000-4000-8000-{person.number:012}"
+
+
+def customer_of(person: Person) -> Customer:
+    company = person.account == "kyb"
+    details = Details(
+        email=person.email if person.channel != "sms" else "",
+        phone=person.phone if person.channel != "email" else "",
+        company_name="Paper Harbour UAB" if company else "",
+    )
+    return Customer(
+        person.id,
+        kind=CustomerKind.COMPANY if company else CustomerKind.INDIVIDUAL,
+        person=details,
+        country=COUNTRIES[person.account],
+        locale="en",
+        channel=Channel(person.channel),
+        entity_id=entity_of(person) if person.account == "au" else "",
+    )
+
+
+def row_of(person: Person) -> dict[str, Any]:
+    """The person as an event has it."""
+    customer = customer_of(person)
+    row = {
+        "customer_id": person.id,
+        "kind": customer.kind.value,
+        "country": customer.country,
+        "channel": person.channel,
+        "email": customer.person.email,
+        "phone": customer.person.phone,
+        "company_name": customer.person.company_name,
+        "entity_id": customer.entity_id,
+    }
+    return {name: value for name, value in row.items() if value}
+
+
+def names_of(plan: Plan) -> dict[str, str]:
+    """The customer behind each name that a request may have."""
+    return {
+        name: person.id for person in plan.people for name in (person.id, person.email, person.phone, entity_of(person))
+    }

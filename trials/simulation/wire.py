@@ -1,0 +1,209 @@
+"""The network between the worker processes and the outside: requests travel, arrive, are answered, and get lost.
+
+A request leaves at once when it is made, whatever becomes of its process afterwards. The sandbox's endpoints answer it.
+Faults strike at the four points of a call: sending, arriving, served, answered.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from trials.endpoints import addressed, as_http
+from trials.simulation.plan import LIFETIME
+from trials.simulation.records import Call, Kind
+from trials.simulation.setting import PROVIDERS, names_of
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.sandbox.endpoints.frankieone import IndividualToken
+from worker.sandbox.endpoints.idenfy import KycListing, KycToken, Partner
+from worker.sandbox.endpoints.idenfy_kyb import KybToken
+from worker.sandbox.endpoints.opened import Opened, opened_by
+from worker.sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
+from worker.sandbox.options import SandboxOptions
+from worker.sandbox.texts import Texts
+from worker.sandbox.wire import IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
+
+if TYPE_CHECKING:
+    from trials.simulation.play import Simulation
+    from trials.simulation.process import WorkerProcess
+
+TRAVELS = (0.005, 0.08)  # seconds, one way
+LINK = re.compile(r"token=([0-9a-f]{40})", re.IGNORECASE)
+KINDS = {TWILIO: Kind.TEXT, TWILIO_LIST: Kind.LOOK_UP, IDENFY_KYC_LIST: Kind.LOOK_UP, "twilio-account": Kind.OTHER}
+
+
+class Wire:
+    def __init__(self, simulation: "Simulation", *, conflict: bool) -> None:
+        """`conflict`: iDenfy refuses a second live session of a customer, as some of its accounts do."""
+        self._simulation = simulation
+        self._world = simulation.world
+        options = SandboxOptions(
+            conflict=conflict, frankieone_lifetime=timedelta(seconds=LIFETIME), clock=self._world.clock
+        )
+        texts = Texts()
+        self.partners = {name: Partner(options) for name in PROVIDERS if name != "au"}
+        self._endpoints: dict[str, list[Endpoint]] = {
+            "kyc": [KycToken(self.partners["kyc"]), KycListing(self.partners["kyc"])],
+            "lt": [KycToken(self.partners["lt"]), KycListing(self.partners["lt"])],
+            "kyb": [KybToken(self.partners["kyb"])],
+            "au": [IndividualToken(options)],
+            "twilio": [SendText(options, texts), ListTexts(options, texts), FetchAccount(options, texts)],
+        }
+        self._names = names_of(simulation.plan)
+        self.opened: dict[str, Opened] = {}  # by token
+        self._lost: dict[Call, bool] = {}  # whether its connection breaks
+        self._delays: dict[Call, float] = {}
+        self._refusals: dict[Call, HttpAnswer] = {}
+        self.refuses_until = self.unauthorized_until = self.fails_until = 0.0
+
+    # What faults do.
+
+    def lose(self, call: Call, *, breaks: bool) -> None:
+        self._lost[call] = breaks
+
+    def delay(self, call: Call, seconds: float) -> None:
+        self._delays[call] = seconds
+
+    def refuse(self, call: Call, status: int, *, retry_after: int | None = None) -> None:
+        headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+        self._refusals[call] = HttpAnswer(status, {"content-type": "application/json", **headers}, b"{}")
+
+    def spoil(self, call: Call) -> None:
+        call.spoilt = True
+
+    # The way of a call.
+
+    def http_of(self, process: "WorkerProcess") -> "SimulatedHttp":
+        return SimulatedHttp(self, process)
+
+    async def ask(self, process: "WorkerProcess", request: HttpRequest, seconds: float) -> HttpAnswer | Broken:
+        account = (urlsplit(request.url).hostname or "").partition(".")[0]
+        found = addressed(self._endpoints[account], request, self._world.clock())
+        if found is None:
+            self._simulation.record.complaints.append(f"{account} got a {request.method} for another address")
+            return HttpAnswer(404, {}, b"")
+        endpoint, asked = found
+        client = endpoint.client(asked) or ""
+        kind = KINDS.get(endpoint.name, Kind.SESSION)
+        call = Call(kind, account, self._names.get(client, client), process.number, self._world.elapsed, to=client)
+        if kind is Kind.TEXT:
+            call.token = token_in(
+                re.sub(rb"%([0-9A-F]{2})", lambda hexed: bytes.fromhex(hexed[1].decode()), request.body)
+            )
+
+        def serve() -> HttpAnswer:
+            now = self._world.elapsed
+            if account != "twilio" and now < self.unauthorized_until:
+                return as_http(endpoint.refusal(401))
+            if now < self.fails_until:
+                return as_http(endpoint.refusal(500))
+            asked.now = self._world.clock()
+            credential = endpoint.credential(asked)
+            answer = credential if isinstance(credential, Answer) else endpoint.serve(asked)
+            self._served(call, asked, endpoint, answer)
+            return as_http(answer)
+
+        broken = Broken(sent=True, detail="connection reset")
+        return await self.exchange(
+            process, call, serve, seconds, refused=Broken(False, "connection refused"), broken=broken
+        )
+
+    async def exchange(
+        self,
+        process: "WorkerProcess",
+        call: Call,
+        serve: Callable[[], Any],
+        seconds: float,
+        *,
+        refused: Any,
+        broken: Any,
+    ) -> Any:
+        """The result of a call, as its process sees it. `serve` is called when it arrives."""
+        process.must_live()
+        process.strike("call.sending", call)
+        call.sent_at = self._world.elapsed
+        self._simulation.record.calls.append(call)
+        if self._world.elapsed < self.refuses_until:
+            call.refused = True
+            await asyncio.sleep(self._travel())
+            return refused
+        future = process.loop.create_future()
+        self._world.later(
+            self._travel() + self._delays.pop(call, 0.0), self._arrive, process, call, serve, future, broken
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            return broken
+
+    def _arrive(self, process: "WorkerProcess", call: Call, serve: Callable[[], Any], future: Any, broken: Any) -> None:
+        self._simulation.strike("call.arriving", process, call)
+        call.arrived_at = self._world.elapsed
+        if call in self._lost:
+            return self._break(process, call, future, broken)
+        answer = self._refusals.pop(call, None) or serve()
+        call.status = getattr(answer, "status", call.status)
+        self._simulation.strike("call.served", process, call)
+        if call in self._lost:
+            return self._break(process, call, future, broken)
+        if call.spoilt:
+            answer = _spoilt(answer)
+        self._world.later(self._travel() + self._delays.pop(call, 0.0), self._return, process, call, answer, future)
+        return None
+
+    def _break(self, process: "WorkerProcess", call: Call, future: Any, broken: Any) -> None:
+        if self._lost.pop(call):
+            call.broke_at = self._world.elapsed
+            self._world.later(self._travel(), process.answer, future, broken)
+
+    def _return(self, process: "WorkerProcess", call: Call, answer: Any, future: Any) -> None:
+        if process.dead or future.done():
+            return
+        call.answered_at = self._world.elapsed
+        process.answer(future, answer)
+        self._simulation.strike("call.answered", process, call)
+
+    def _travel(self) -> float:
+        return self._world.chance.uniform(*TRAVELS)
+
+    def _served(self, call: Call, asked: Any, endpoint: Endpoint, answer: Answer) -> None:
+        call.processed = answer.processed
+        if call.kind is Kind.TEXT and answer.processed:
+            self._simulation.people.got(call)
+        opened = opened_by(endpoint.name, asked, answer)
+        if opened is not None:
+            call.token = opened.token
+            call.expires_at = self._world.elapsed + (opened.expires_at - self._world.clock()).total_seconds()
+            self.opened[opened.token] = opened
+
+
+class SimulatedHttp:
+    """Replaces `Http` in one process."""
+
+    def __init__(self, wire: Wire, process: "WorkerProcess") -> None:
+        self._wire, self._process = wire, process
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109 -- as Http's
+        return await self._wire.ask(self._process, request, timeout.total_seconds())
+
+    async def close(self) -> None:
+        pass
+
+
+def token_in(text: bytes) -> str:
+    """The token of the link in a message; "" if there is none."""
+    found = LINK.search(text.decode())
+    return found[1] if found else ""
+
+
+def _spoilt(answer: HttpAnswer) -> HttpAnswer:
+    """The same answer with half a surrogate pair in each text that may be kept."""
+    body = json.loads(answer.body)
+    for name in ("authToken", "token", "tokenString"):
+        if name in body:
+            body[name] += "\ud800"
+    return HttpAnswer(answer.status, answer.headers, json.dumps(body).encode())
