@@ -53,7 +53,8 @@ fmt: .venv/.dev ## Format the code.
 	@$(BIN)/ruff format
 
 RIVALS := benchmarks/rivals
-bench: .venv/.dev $(RIVALS)/.venv-most/.done $(RIVALS)/.venv-arq/.done ## Measure how fast the worker is; see benchmarks/.
+RIVAL_LOCKS := $(wildcard $(RIVALS)/requirements-*.lock)
+bench: .venv/.dev $(RIVAL_LOCKS:$(RIVALS)/requirements-%.lock=$(RIVALS)/.venv-%/.done) ## Measure how fast the worker is; see benchmarks/.
 	@if [ ! -d benchmarks ]; then echo "make bench: this checkout has no benchmarks/" >&2; exit 2; fi
 	@$(PY) -m benchmarks
 
