@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,25 @@ def test_a_status_that_cannot_be_read_is_one_line_too(desk: Desk):
     assert (code, line.startswith("CRITICAL: the database cannot be used"), line.count("\n")) == (2, True, 1)
     facts = desk.onboard("status", "--check", "--json").facts
     assert (facts["level"], facts["problem"][:12], facts["needs_a_person"]) == ("CRITICAL", "the database", [])
+
+
+def test_an_import_that_was_cut_off_needs_a_person_while_no_process_imports(desk: Desk, monkeypatch):
+    listed = desk.list_of(customers(3), "a list.csv")
+    with monkeypatch.context() as full:
+        full.setattr("worker.store.onboarding.batches.Batches.imported", interrupted)
+        assert desk.onboard("import", listed).code == 130
+    change(desk, "DELETE FROM process")
+    assert ("batch", "onboard import 'a list.csv'") in needs(desk)
+    assert "its import was cut off: not all of its rows are here" in desk.onboard("status").out
+    running(desk, "import")
+    assert ("batch", "onboard import 'a list.csv'") not in needs(desk)
+    desk.onboard("import", listed)
+    change(desk, "DELETE FROM process")
+    assert [what for what, _ in needs(desk)] == ["process"]
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):

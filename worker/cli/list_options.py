@@ -13,11 +13,11 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
-from worker.cli.other_batches import STDIN
 from worker.domain.intake import Form, ListOptions, ListRefused
 from worker.domain.intake.dates import DateForm
 from worker.engine.container import Parts
 from worker.inbound.list_import import PREFILLED, TooManyRefused, options_of
+from worker.store.onboarding.batches import STDIN
 
 LIST_HELP = """
 LIST is a CSV file with a header row, or has one JSON object per line (.jsonl, .ndjson); - is standard input.

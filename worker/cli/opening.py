@@ -52,6 +52,7 @@ HINTS = {
     "unable to open database file": "its directory must exist and be writable, because SQLite keeps other files in it",
     "attempt to write a readonly database": "the file and its directory must be writable",
     "database or disk is full": "its disk is full",
+    "disk I/O error": "its disk is full, or fails",
     "file is not a database": "it names a file that is not a SQLite database, or a damaged one",
 }
 

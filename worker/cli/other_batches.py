@@ -10,10 +10,8 @@ import click
 from worker.cli.exits import CannotStart
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
-from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.operators.unsent import Unsent, unsent
-
-STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
 def left_alone(parts: Parts, batch_id: int | None = None) -> list[Unsent]:

@@ -9,11 +9,11 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept, operator
 from worker.cli.opening import wake_ups_of
-from worker.cli.other_batches import STDIN, run_list
+from worker.cli.other_batches import run_list
 from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
-from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
 

@@ -21,6 +21,7 @@ from worker.cli.run_summary import channels_of, paused_senders, show_refusals, s
 from worker.domain.intake import ListOptions
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.needs import STORED, Need
+from worker.domain.model.operation import IMPORT
 from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
@@ -289,17 +290,18 @@ def _import(
             click.echo(f"importing: {counted(rows, 'row')}", err=True)
 
     try:
-        imported = import_list(
-            parts.intake,
-            parts.batches,
-            listed.content,
-            options,
-            name=listed.name,
-            again=again,
-            strict=strict,
-            opened=opened,
-            progress=show,
-        )
+        with parts.heartbeat(IMPORT):
+            imported = import_list(
+                parts.intake,
+                parts.batches,
+                listed.content,
+                options,
+                name=listed.name,
+                again=again,
+                strict=strict,
+                opened=opened,
+                progress=show,
+            )
     except CutOff as error:
         without = " (without --again)" if again else ""
         raise Stopped(

@@ -9,6 +9,7 @@ from worker.foundation.plural import counted
 
 # These kinds of processes claim rows; the others only receive.
 WORK = frozenset({"run", "up", "worker"})
+IMPORT = "import"
 NO_PROCESS = "no process is working: `onboard up`"
 # Beat sends a wake-up each second. Workers look for due work by themselves once none has come for so long.
 BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
@@ -48,7 +49,8 @@ class Attention:
 
 @dataclass(frozen=True)
 class WaitingBatch:
-    """A batch that waits for a person: paused (`reason` says by whom), or with held rows. `rows` wait for that."""
+    """A batch that waits for a person: paused (`reason` says by whom), with held rows, or with an import that was cut
+    off. `rows` wait for that; 0: rows are not what waits."""
 
     id: int
     name: str
@@ -89,7 +91,8 @@ def attention(
         first = name.partition(",")[0]
         found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
     for batch in batches:
-        why = f"{counted(batch.rows, 'row waits', 'rows wait')}: {batch.reason}"
+        rows = f"{counted(batch.rows, 'row waits', 'rows wait')}: " if batch.rows else ""
+        why = f"{rows}{batch.reason}"
         found.append(Attention("batch", f"{batch.id} ({batch.name})", why, batch.command))
     return found
 

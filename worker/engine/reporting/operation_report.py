@@ -1,5 +1,6 @@
 """The facts that `onboard status` begins and ends with: which processes run, and what needs a person."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Any
 
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.operation import (
+    IMPORT,
     NO_PROCESS,
     Attention,
     Running,
@@ -21,8 +23,9 @@ from worker.foundation.timestamps import written, written_if_any
 from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
+from worker.store.onboarding.batches import STDIN
 from worker.store.operators.processes import BEAT, Processes
-from worker.store.operators.unsent import held, unsent
+from worker.store.operators.unsent import cut_off, held, unsent
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Operation:
             beat_at=self.processes.last().get(BEAT),
             stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
             senders=self.rules.channels,
-            batches=self._batches(now),
+            batches=self._batches(now, importing=any(one.kind == IMPORT for one in running)),
             now=now,
         )
         accounts = {
@@ -102,7 +105,7 @@ class Operation:
         stopped = {name for name, rule in self.rules.all().items() if states.get(rule.name, BudgetState()).stopped_at}
         return stopped - {takeover.source for takeover in self.takeovers.possible(states)}
 
-    def _batches(self, now: datetime) -> list[WaitingBatch]:
+    def _batches(self, now: datetime, *, importing: bool) -> list[WaitingBatch]:
         paused = [
             WaitingBatch(
                 one.batch.id, one.batch.name, one.rows, one.batch.pause_reason, f"onboard resume {one.batch.id}"
@@ -110,11 +113,25 @@ class Operation:
             for one in unsent(self.database, now=now)
             if one.batch.is_paused
         ]
-        decide = "held until a person decides"
-        return paused + [
-            WaitingBatch(batch.id, batch.name, rows, decide, f"onboard report {batch.id}")
-            for batch, rows in held(self.database)
+        decide, unfinished = "held until a person decides", [] if importing else cut_off(self.database)
+        imports = [
+            WaitingBatch(
+                batch.id,
+                batch.name,
+                0,
+                "its import was cut off: not all of its rows are here",
+                f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}",
+            )
+            for batch in unfinished
         ]
+        return (
+            imports
+            + paused
+            + [
+                WaitingBatch(batch.id, batch.name, rows, decide, f"onboard report {batch.id}")
+                for batch, rows in held(self.database)
+            ]
+        )
 
 
 def _account(state: BudgetState, now: datetime) -> dict[str, Any]:

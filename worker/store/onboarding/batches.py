@@ -21,6 +21,7 @@ from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
+STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
 @dataclass(frozen=True)

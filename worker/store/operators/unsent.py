@@ -68,6 +68,15 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     ]
 
 
+def cut_off(database: Database) -> list[BatchFacts]:
+    """The batches whose import is not complete, and that no person stopped, the oldest first."""
+    query = sa.select(*BATCH_FACTS).where(
+        Batch.imported_at.is_(None), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None), Batch.pause_cause == ""
+    )
+    with database.read() as connection:
+        return [BatchFacts(**row._mapping) for row in connection.execute(query.order_by(Batch.id))]
+
+
 def held(database: Database) -> list[tuple[BatchFacts, int]]:
     """The batches with held rows, the oldest first, and how many."""
     rows = sa.select(Job.batch_id.label("id"), sa.func.count().label("rows"))
