@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from worker.foundation.outage_log import EVERY_SECONDS, Outage
+from worker.foundation.outage_log import EVERY_SECONDS, FORGOTTEN_SECONDS, Outage
 
 log = logging.getLogger("tests.outage")
 
@@ -44,11 +44,11 @@ def test_it_is_over_when_each_kind_of_step_that_failed_has_succeeded(outage, cap
     assert caplog.messages == ["unreachable", "back"]
 
 
-def test_a_kind_of_step_that_nobody_has_tried_for_a_minute_does_not_keep_it_going(outage, caplog):
+def test_a_kind_of_step_that_has_not_failed_for_a_while_does_not_keep_it_going(outage, caplog):
     outage.lasts("unreachable", 0.0, step="write")
-    outage.over("back", EVERY_SECONDS - 1, step="read")
+    outage.over("back", FORGOTTEN_SECONDS - 1, step="read")
     assert caplog.messages == ["unreachable"]
-    outage.over("back", EVERY_SECONDS, step="read")
+    outage.over("back", FORGOTTEN_SECONDS, step="read")
     assert caplog.messages == ["unreachable", "back"]
 
 

@@ -4,13 +4,16 @@ import logging
 import threading
 
 EVERY_SECONDS = 60.0
+# A kind of step that has not failed for so long has no part in the outage. Longer than a lock is waited for (15 s): a
+# step that fails only by that fails as seldom.
+FORGOTTEN_SECONDS = 30.0
 
 
 class Outage:
     """The outage of one thing, such as the database. Safe for threads; times are monotonic seconds.
 
     Several kinds of steps may meet it. It is over when each kind that failed has succeeded: while nothing can be
-    written, reading succeeds. A kind that has not failed for a minute counts as succeeded, as nobody may try it again.
+    written, reading succeeds. A kind that has not failed for a while counts as succeeded: nobody may try it again.
     """
 
     def __init__(self, log: logging.Logger, level: int = logging.ERROR) -> None:
@@ -37,7 +40,7 @@ class Outage:
         """A step has succeeded: log `message` if this ends an outage."""
         with self._lock:
             self._failed_at.pop(step, None)
-            if self._logged is None or any(now - at < EVERY_SECONDS for at in self._failed_at.values()):
+            if self._logged is None or any(now - at < FORGOTTEN_SECONDS for at in self._failed_at.values()):
                 return
             self._failed_at.clear()
             self._logged = None
