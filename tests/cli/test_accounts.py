@@ -22,6 +22,7 @@ FACTS = [
     "stopped_at",
     "stop_reason",
     "asks_again_at",
+    "no_answer",
     "failures",
     "breaker_opened_at",
     "taken_over_by",

@@ -1,5 +1,8 @@
 """With a sender that does not work, not one session is bought: `run`, and `check --online` beforehand."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
@@ -9,6 +12,12 @@ def with_login(desk: Desk, played: Played, password: str) -> None:
     if "secrets/smtp" not in desk.config.read_text("utf-8"):
         desk.change(f'"smtp://127.0.0.1:{played.sandbox.smtp_port}"', '{ file = "secrets/smtp" }')
     desk.secret("smtp", f"smtp://me:{password}@127.0.0.1:{played.sandbox.smtp_port}")
+
+
+def forget_pauses(desk: Desk) -> None:
+    """As after the end of each pause."""
+    with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
+        database.execute("UPDATE budget SET blocked_until = '2026-01-01 00:00:00.000000'")
 
 
 def texts(number: int) -> list[dict[str, str]]:
@@ -51,6 +60,10 @@ def test_with_a_closed_port_nothing_is_bought_and_the_run_ends_with_3(desk: Desk
     assert (ended.code, ended.facts["rows"]["waiting"], played.opened.total()) == (3, 30, 0)
     assert "email does not work: 127.0.0.1:1: SMTP connection refused at connect" in ended.err
     assert "30 rows wait until 20" in ended.err
+    forget_pauses(desk)
+    silent = "127.0.0.1:1: SMTP connection refused at connect"
+    assert f"\nemail is silent: no answer at the last call: {silent}\n" in desk.onboard("account", "list").out
+    assert f"\nemail did not answer the last call: {silent}\n" in desk.onboard("status").out
     desk.change("smtp://127.0.0.1:1", working)
     assert desk.onboard("run", "customers.csv", "--json").facts["rows"]["invited"] == 30
 

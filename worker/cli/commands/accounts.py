@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words
+from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, silence_of
 from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written_if_any
@@ -124,6 +124,7 @@ def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, 
         "stopped_at": written_if_any(state.stopped_at),
         "stop_reason": state.stop_reason or None,
         "asks_again_at": written_if_any(state.asks_again_at),
+        "no_answer": silence_of(state, now=now) or None,
         "failures": state.failures,
         "breaker_opened_at": written_if_any(state.opened_at),
     }
@@ -160,4 +161,6 @@ def _status(item: dict[str, Any]) -> str:
         return f"stopped: {item['stop_reason']}{again}"
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
+    if item["no_answer"]:
+        return f"silent: no answer at the last call: {item['no_answer']}"
     return WORKING

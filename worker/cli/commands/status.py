@@ -130,6 +130,8 @@ def _show_needs(whole: OperationReport) -> None:
     for name, account in whole.accounts.items():
         if account["paused_until"] and not account["stopped"]:
             click.echo(f"{name} is paused until {account['paused_until']}: {account['pause_reason']}")
+        if account["no_answer"]:
+            click.echo(f"{name} did not answer the last call: {account['no_answer']}")
     for one in whole.attention:
         click.echo(f"needs a person: {_in_words(one)}")
 

@@ -298,6 +298,12 @@ def stop_in_words(state: BudgetState) -> str:
     return f"{state.stop_reason or 'stopped'}{again}"
 
 
+def silence_of(state: BudgetState, *, now: datetime) -> str:
+    """Why the last call had no answer, if its pause is over and no call was made since; else ""."""
+    paused = state.blocked_until is not None and state.blocked_until > now
+    return state.pause_reason if state.unproven and state.stopped_at is None and not paused else ""
+
+
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
     """The limit found, such as "25/second", in the period of the configured limit; None where none was found."""
     if state.pace.rate is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.domain.limits.budgets import BudgetState
+from worker.domain.limits.budgets import BudgetState, silence_of
 from worker.domain.model.operation import (
     IMPORT,
     NO_PROCESS,
@@ -140,5 +140,6 @@ def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
         "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
         "paused_until": written_if_any(state.blocked_until) if paused else None,
         "pause_reason": state.pause_reason if paused else None,
+        "no_answer": silence_of(state, now=now) or None,
         "credits_used": state.credits_used,
     }
