@@ -65,6 +65,15 @@ def test_a_clock_that_was_set_back_breaks_nothing():
     pace = worked(50, 30)
     pace = with_stretch(pace, Stretch(50, SECOND), now=NOW - timedelta(hours=1))
     assert per_second(pace) == pytest.approx(50, rel=0.1)
+    pace = with_stretch(pace, Stretch(50, SECOND), now=pace.until + SECOND)
+    assert per_second(pace) == pytest.approx(50, rel=0.1)
+    assert pace.until > NOW
+
+
+def test_what_was_measured_long_ago_does_not_count_after_a_stretch_that_took_as_long():
+    pace = worked(50, 60)
+    pace = with_stretch(pace, Stretch(900, 15 * WINDOW), now=pace.until + 15 * WINDOW)
+    assert per_second(pace) == pytest.approx(1, rel=0.01)
 
 
 def flushed(stretch, *flushes):
