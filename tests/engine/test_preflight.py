@@ -1,6 +1,7 @@
 """A sender is asked whether it works before sessions are bought for its messages, and again while it does not."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.simulated.world import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.wakeups import WakeUp
+from worker.engine.preflight import Preflight
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.store.tables import Budget, InvitationRow
@@ -38,6 +40,32 @@ async def test_a_refused_log_in_stops_the_sender_and_nothing_is_bought_for_it(ma
     world.parts.resume(["email"])
     await world.work()
     assert world.states() == {"issued": 1, "invited": 30}
+
+
+async def test_a_log_in_that_failed_counts_from_when_it_began(make):
+    """One that began before a pause says nothing about the time after it."""
+    world = with_email(make)
+    tried = []
+
+    class Slow(FakeSender):
+        async def preflight(self):
+            world.clock.advance(seconds=20)
+            return AWAY
+
+    async def at_once(function, *arguments):
+        return function(*arguments)
+
+    preflight = Preflight(
+        lambda: {"email": Slow()},
+        world.parts.budget_rules.channels,
+        budgets=SimpleNamespace(unproven=lambda *_, **__: True, tried=lambda _rule, lesson, now: tried.append(lesson)),
+        jobs=world.parts.jobs,
+        clock=world.clock,
+        in_thread=at_once,
+    )
+    began = world.clock()
+    await preflight.prove("email")
+    assert [(lesson.began_at, lesson.kind) for lesson in tried] == [(began, Kind.TRANSIENT)]
 
 
 async def test_a_server_that_is_away_is_asked_again_after_each_pause_until_it_is_back(make):

@@ -112,6 +112,17 @@ def test_wake_ups_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRe
     office.end(beat, signal.SIGTERM)
 
 
+def test_a_configuration_that_no_worker_can_work_with_stops_its_start(desk: Desk):
+    desk.environ |= {
+        "ONBOARDING__DATABASE__URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        "ONBOARDING__BROKER__URL": "redis://127.0.0.1:1/0",
+        "ONBOARDING__WORKER__LEASE": "20 s",
+    }
+    worker = desk.run_process("worker")
+    assert worker.code == 2
+    assert "worker.lease: 20 s is too short for email.timeout" in worker.lines[-1]
+
+
 @pytest.mark.parametrize("command", ["worker", "beat"])
 @pytest.mark.parametrize("away", ["database", "broker"])
 def test_celerys_own_commands_refuse_what_ours_refuse(desk: Desk, command: str, away: str):

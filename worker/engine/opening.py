@@ -41,6 +41,11 @@ def _unreachable(error: sa.exc.OperationalError) -> NotReady:
     return NotReady("the database cannot be reached", reason(error))
 
 
+def check_configuration(settings: Settings) -> None:
+    """Raise SettingsError for a configuration that names what cannot work. Opens no connection."""
+    Parts(settings).close()
+
+
 @contextmanager
 def opened(settings: Settings, *, prepare: Callable[[Parts], None] = Parts.ready) -> Iterator[Parts]:
     """Open the parts on a database that can be used, and close them at the end. Raises NotReady, SettingsError."""

@@ -62,6 +62,17 @@ def _refuse_what_cannot_work(**_signal: Any) -> None:
         _end(reason)
 
 
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _refuse_what_no_worker_can_work_with(**_signal: Any) -> None:
+    # Without this a worker would log the problem and stay idle, and a service manager would call it started.
+    from worker.engine.opening import check_configuration  # beat does not need it
+
+    try:
+        check_configuration(load())
+    except SettingsError as error:
+        _end(str(error))
+
+
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _own_the_log(loglevel: int | str | None = None, **_signal: Any) -> None:
     file = os.environ.get("ONBOARDING_LOG_FILE")
