@@ -6,12 +6,15 @@ from datetime import timedelta
 import pytest
 
 from tests.store.decisions import OUTCOME_UNKNOWN, fail, names, pause
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Retry
+from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.states import JobState
+from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED
+from worker.store.onboarding import leadership
 from worker.store.operators.decisions import Decided
 from worker.store.operators.unsent import unsent
 from worker.store.tables import Batch, InvitationRow, Job, SessionRow
@@ -133,6 +136,28 @@ def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_th
     else:
         stop(first)
     assert decide.take_leads(other, stopped_only=False, now=shelf.clock()) == 0
+    assert shelf.job("Ona", batch_id=other).joins == shelf.job("Ona", batch_id=first).id
+
+
+@on_postgresql
+@pytest.mark.parametrize("why", ["called", "lost"])
+def test_a_call_that_begins_while_the_lead_is_taken_keeps_the_lead(shelf, decide, monkeypatch, why):
+    first, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    reads = []
+
+    def read(connection, query):
+        found = fetch(connection, query)
+        if not reads:  # a worker calls between the question and the locks
+            if why == "called":
+                shelf.open(shelf.claim())
+            else:
+                fail(shelf, ending=Reconcile(shelf.clock(), "unknown", "lost"))
+        reads.append(found)
+        return found
+
+    monkeypatch.setattr(leadership, "fetch", read)
+    assert decide.take_leads(other, stopped_only=False, now=shelf.clock()) == 0
+    assert len(reads[0]) == 1
     assert shelf.job("Ona", batch_id=other).joins == shelf.job("Ona", batch_id=first).id
 
 
