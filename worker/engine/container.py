@@ -36,6 +36,7 @@ from worker.engine.steps.policies import (
     hours_of,
     invitation_policy,
     job_policy,
+    listing_accounts,
     sender_timeout,
 )
 from worker.engine.steps.step_endings import WakeInvite
@@ -172,6 +173,7 @@ class Parts(Stores):
             webhooks=self.webhooks,
             sessions=self.expiring,
             expiry=expiry_policy(self.settings, self.providers, channels=self.channels, can_ask=self._can_call),
+            listing=listing_accounts(self.settings, self.providers),
         )
 
     def _can_call(self, accounts: Iterable[str]) -> list[str]:

@@ -220,6 +220,26 @@ def test_the_call_of_a_job_that_a_verdict_has_ended_is_closed_when_its_worker_di
     assert ona.sweeps.return_leases(POLICY, now=ona.clock()) == Returned()
 
 
+@pytest.mark.parametrize("again", ["while the call is out", "while it waits for its look-up"])
+def test_a_second_verdict_does_not_lose_the_call_of_a_job_that_has_ended(ona, feed, called, again):
+    look_up_at = ona.clock() + timedelta(seconds=75)
+    ona.set(Attempt, Attempt.id == called.attempt_id, reconcile_at=look_up_at)
+    feed.receive(APPROVED)
+    if again == "while the call is out":
+        feed.receive(DENIED)
+    ona.clock.advance(seconds=61)
+    assert ona.sweeps.return_leases(POLICY, now=ona.clock(), listing=["kyc"]) == Returned(ended=1)
+    if again != "while the call is out":
+        feed.receive(DENIED)
+
+    row = ona.job("Ona")
+    assert (row.state, row.result) == (JobState.COMPLETED, "denied")
+    assert (row.lease_until, row.lease_owner, row.unknown_attempt) == (look_up_at, "", called.attempt_id)
+    assert ona.sweeps.due(accounts=["kyc"], channels=[], now=look_up_at).accounts == {"kyc"}
+    (job,) = ona.jobs.claim(ona.policy, most=1, now=look_up_at).jobs
+    assert (job.ended, job.unknown_call.attempt_id) == (True, called.attempt_id)
+
+
 def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, feed, called):
     feed.receive(REVIEW)
     ona.finish(ona.got(called))

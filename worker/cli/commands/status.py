@@ -177,7 +177,7 @@ def _lines(facts: dict[str, Any]) -> Text:
             line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
         if account["late"]:
             late = counted(account["late"], "session")
-            line("", f"{late} in answers that came too late; the report names them", "red")
+            line("", f"{late} in answers that were lost or too late; the report names them", "red")
         if account["stopped"]:
             line("", f"stopped: {account['stopped']}", "red")
     if facts["results"]:

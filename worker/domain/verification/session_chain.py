@@ -160,7 +160,8 @@ def _moved(job: JobNow, move: Move) -> JobNow:
         detail=move.detail,
         result=move.result,
         due_at=move.due_at,
-        unknown_attempt=None if move.state is JobState.COMPLETED else job.unknown_attempt,
+        # A job that had ended keeps the call that is to be looked up.
+        unknown_attempt=None if move.state is JobState.COMPLETED and job.state in OPEN_JOBS else job.unknown_attempt,
     )
 
 

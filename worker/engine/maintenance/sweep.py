@@ -5,7 +5,7 @@ Celery's beat and the worker inside a command run the same sweep; running it twi
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,10 +51,13 @@ class Sweep:
     webhooks: Webhooks
     sessions: Expiring
     expiry: ExpiryPolicy
+    listing: Collection[str]  # the accounts whose sessions the provider lists
 
     def return_leases(self, *, all_of_them: bool = False) -> Returned:
         """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
-        returned = self.leases.return_leases(self.retry, now=self.database_clock(), all_of_them=all_of_them)
+        returned = self.leases.return_leases(
+            self.retry, now=self.database_clock(), all_of_them=all_of_them, listing=self.listing
+        )
         if all_of_them:
             permits.clear(self.database)
         if returned != Returned():

@@ -259,7 +259,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         )
         error, next_at, action = wait.why, wait.until, wait.action or action
     if line.late:
-        late = f"an answer arrived too late to be used; the provider has also opened {line.late}"
+        late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late
         action = action or "end the session that the error names at the provider, or let it expire unused"
     values: dict[str, Any] = {

@@ -230,7 +230,7 @@ class IssueWork:
         request = opened.job.request
         began_at = self.clock()
         orphans = None
-        if self.wait_for_orphans:
+        if self.wait_for_orphans and not opened.job.ended:
             orphans = OrphanRule(self.provider.lifetime_with(request.parameters))
         listed = self.provider.look_up(request, page=unknown_call.page) is not None
         if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
@@ -243,7 +243,8 @@ class IssueWork:
         )
         if isinstance(found, Problem):
             return IssueResult(opened, began_at, ending, problem=found)
-        return IssueResult(opened, began_at, ending, found=found)
+        # Of an ended job only what was found is written.
+        return IssueResult(opened, began_at, Done() if opened.job.ended else ending, found=found)
 
     async def _ask_about(self, opened: OpenedJob, reference: str) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""

@@ -199,14 +199,19 @@ def expiry_policy(
         per_day=settings.reissue.per_day,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
-        can_ask=lambda: can_ask(
-            name
-            for name, provider in providers.items()
-            if settings.accounts[name].on_unknown == "reconcile" and not provider.no_look_up
-        ),
+        can_ask=lambda: can_ask(listing_accounts(settings, providers)),
         hours=hours_of(settings),
         fallback=delivery_policy(settings, channels=channels).fallback,
     )
+
+
+def listing_accounts(settings: Settings, providers: Mapping[str, Provider]) -> list[str]:
+    """The accounts whose calls with an unknown outcome are looked up in the provider's list of its sessions."""
+    return [
+        name
+        for name, provider in providers.items()
+        if settings.accounts[name].on_unknown == "reconcile" and not provider.no_look_up
+    ]
 
 
 def _least_max_age(settings: Settings, account: str, provider: Provider) -> timedelta:

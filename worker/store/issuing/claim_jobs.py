@@ -1,19 +1,19 @@
 """Claims of jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 import sqlalchemy as sa
 
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
+from worker.store.attempts import ended_calls
 from worker.store.base.database import Database
 from worker.store.base.row_by_row import Chunk, row_by_row
-from worker.store.issuing import deferral, gates
+from worker.store.issuing import deferral, ended_jobs, gates
 from worker.store.issuing.job_context import LEASES, ClaimedJob, JobPolicy
 from worker.store.issuing.sender_backlog import Backlogs
 from worker.store.limits import budgets
@@ -58,16 +58,22 @@ class Jobs:
         def work(connection: sa.Connection, chunk: Chunk) -> ClaimedJobs:
             leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, now=now)
             rows = chunk.of(leased.rows)
+            ended = ended_jobs.decrypted_calls(connection, self._keyring, policy, rows, now=now)
+            rows = [row for row in rows if not ended_jobs.is_ended(row)]
             jobs, adopted = gates.passed(
                 connection, self._keyring, policy, self._backlogs, rows, more=leased.more, now=now
             )
+            jobs += ended
             again_at = leased.reserve(connection, len(jobs), now=now)
             probe = leased.granted.probe
             jobs = [replace(job, slot=leased.slot(index), probe=probe) for index, job in enumerate(jobs)]
             on_claim(connection, jobs)
             return ClaimedJobs(jobs, again_at, leased.permits, adopted)
 
-        set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
+        def set_aside(connection: sa.Connection, kinds: Mapping[int, str]) -> None:
+            hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
+            ended_calls.give_up(connection, kinds)
+
         return row_by_row(self._database, f"claim for {policy.account}", work, set_aside)
 
     def make_waiting_jobs_due(self, *, now: datetime) -> None:

@@ -14,11 +14,12 @@ from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import SessionRequest
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
+from worker.store.attempts import ended_calls
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import decrypt_line, decrypt_person
 from worker.store.base.leases import Leases
-from worker.store.base.priorities import EVENT
+from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.onboarding import sessions
 from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow, Suppression
@@ -67,6 +68,7 @@ class ClaimedJob:
     unknown_call: UnknownCall | None = None  # look up this call; make no new call
     asks: str | None = None  # the reference of the session to look up; make no new call
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
+    ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
 
     @property
     def looks_up(self) -> bool:
@@ -102,7 +104,26 @@ _WORKED_FROM = (
     Job.asks,
     Job.invite_at,
 )
-LEASES: Leases[int, int] = Leases(
+
+
+class _JobLeases(Leases[int, int]):
+    """Claims ended jobs too, whose calls are to be looked up: they share the account's permits and budget."""
+
+    def claim(
+        self, connection: sa.Connection, of: str, priority: int, most: int, *, unknown_only: bool = False, **how: Any
+    ) -> list[sa.Row[Any]]:
+        rows = super().claim(connection, of, priority, most, unknown_only=unknown_only, **how)
+        if priority == BATCH and len(rows) < most:
+            rows += ended_calls.claim(connection, of, most - len(rows), _WORKED_FROM, **how)
+        return rows
+
+    def is_due(self, connection: sa.Connection, of: str, *, unknown: bool, **how: Any) -> bool:
+        if super().is_due(connection, of, unknown=unknown, **how):
+            return True
+        return unknown and bool(connection.execute(sa.select(ended_calls.due(of, **how))).scalar())
+
+
+LEASES: Leases[int, int] = _JobLeases(
     Job,
     JobState,
     of=Job.account,

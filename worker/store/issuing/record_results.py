@@ -18,6 +18,7 @@ from worker.domain.model.sessions import Session
 from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
+from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import (
     CLOSE,
     LATE,
@@ -93,8 +94,10 @@ class Attempts:
             if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
                 return []
             if not granted:
-                leases = [(job.id, job.fence, job.lease_until) for job, _ in due]
-                held = LEASES.held(connection, leases, now=now)
+                leases = {job.id: (job.id, job.fence, job.lease_until) for job, _ in due}
+                ended = [leases[job.id] for job, _ in due if job.ended]
+                held = LEASES.held(connection, [leases[job.id] for job, _ in due if not job.ended], now=now)
+                held |= ended_calls.held(connection, ended)
                 due = [(job, repeatable) for job, repeatable in due if job.id in held]
             calls = sum(not job.looks_up for job, _ in due)
             allowed = budgets.spend_credits(connection, policy.rule, calls, now=now)
@@ -155,6 +158,7 @@ class Attempts:
             if added.cancelled:
                 cancel_jobs(connection, sorted(added.cancelled), now=now)
             CLOSE.run(connection, closings)
+            overtaken = _settle_ended(connection, results, now=now)
             made = [item for item in results if item.ending and item.called and not _shows_nothing(item)]
             lessons = [lesson_of(item.began_at, item.problem) for item in made if not item.opened.job.looks_up]
             budgets.learn(connection, policy.rule, lessons, now=now, stretch=stretch)
@@ -166,8 +170,21 @@ class Attempts:
             if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, results)]):
                 budgets.end_probe(connection, policy.rule)
             budgets.give_back(connection, policy.rule, [item.opened.job.slot for item in not_made])
-            budgets.refund_credits(connection, policy.rule, sum(map(_cost_nothing, results)))
+            refunds = [item for item in results if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
+            budgets.refund_credits(connection, policy.rule, len(refunds))
         return added.channels
+
+
+def _settle_ended(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:
+    """Write what was found of calls whose jobs have ended. Returns the look-ups that calls' own answers overtook."""
+    overtaken = set()
+    for result in results:
+        job = result.opened.job
+        if job.ended and job.unknown_call is not None and result.found is not None:
+            call = job.unknown_call.attempt_id
+            if not ended_calls.settle(connection, job.id, job.fence, call, result.found, now=now):
+                overtaken.add(result.opened.attempt_id)
+    return overtaken
 
 
 def _shows_nothing(result: IssueResult) -> bool:

@@ -1,7 +1,7 @@
 """Finds due work, and the leases of workers that have stopped, for the timer."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,6 +24,7 @@ from worker.domain.model.endings import (
 )
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
+from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PRIORITIES
@@ -82,30 +83,39 @@ class Sweeps:
         """
         jobs = () if only_batch is None else (Job.batch_id == only_batch,)
         messages = () if only_batch is None else (InvitationRow.batch_id == only_batch,)
-        parts = [
-            sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
-                sa.exists().where(
-                    Job.account == account,
-                    Job.priority.in_(PRIORITIES),
-                    Job.state == JobState.WAITING,
-                    Job.joins.is_(None),
-                    Job.due_at <= now,
-                    *jobs,
+        parts = (
+            [
+                sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
+                    sa.exists().where(
+                        Job.account == account,
+                        Job.priority.in_(PRIORITIES),
+                        Job.state == JobState.WAITING,
+                        Job.joins.is_(None),
+                        Job.due_at <= now,
+                        *jobs,
+                    )
                 )
-            )
-            for account in accounts
-        ] + [
-            sa.select(sa.literal("channel").label("what"), sa.literal(channel).label("name")).where(
-                sa.exists().where(
-                    InvitationRow.channel == channel,
-                    InvitationRow.priority.in_(PRIORITIES),
-                    InvitationRow.state == InvitationState.WAITING,
-                    InvitationRow.due_at <= now,
-                    *messages,
+                for account in accounts
+            ]
+            + [
+                sa.select(sa.literal("account"), sa.literal(account)).where(
+                    ended_calls.due(account, only_batch=only_batch, now=now)
                 )
-            )
-            for channel in channels
-        ]
+                for account in accounts
+            ]
+            + [
+                sa.select(sa.literal("channel").label("what"), sa.literal(channel).label("name")).where(
+                    sa.exists().where(
+                        InvitationRow.channel == channel,
+                        InvitationRow.priority.in_(PRIORITIES),
+                        InvitationRow.state == InvitationState.WAITING,
+                        InvitationRow.due_at <= now,
+                        *messages,
+                    )
+                )
+                for channel in channels
+            ]
+        )
         if not parts:
             return Due(set(), set())
         with self._database.read() as connection:
@@ -114,16 +124,19 @@ class Sweeps:
             {name for what, name in found if what == "account"}, {name for what, name in found if what == "channel"}
         )
 
-    def return_leases(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False) -> Returned:
+    def return_leases(
+        self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False, listing: Collection[str] = ()
+    ) -> Returned:
         """End expired leases. `all_of_them`: end all leases, on SQLite, where no other process can be working.
 
         A row without an open attempt becomes due again. The call of an open attempt may have been carried out: the
         row is repeated if the attempt is repeatable, else reconciled if the attempt has a time for that, else held.
+        `listing` are the accounts whose sessions the provider lists: calls of jobs that have ended are looked up there.
         """
         total = Returned()
         if not self._any(now=now, all_of_them=all_of_them):
             return total  # the usual case, found without a lock
-        for one_chunk in (self._jobs, self._ended_jobs, self._invitations):
+        for one_chunk in (self._jobs, partial(self._ended_jobs, listing), self._invitations):
             # A chunk locks rows in no fixed order: a dispatcher that records results may lock them in another order.
             chunk = partial(one_chunk, policy, now=now, all_of_them=all_of_them)
             while (returned := outlive_deadlocks(chunk)) != Returned():
@@ -131,7 +144,7 @@ class Sweeps:
         return total
 
     def _any(self, *, now: datetime, all_of_them: bool) -> bool:
-        jobs = sa.select(Job.id).where(Job.lease_until.is_not(None))
+        jobs = sa.select(Job.id).where(Job.lease_until.is_not(None), Job.lease_owner != ended_calls.NO_OWNER)
         messages = sa.select(InvitationRow.id).where(InvitationRow.state == InvitationState.WORKING)
         if not all_of_them:
             jobs, messages = jobs.where(Job.lease_until < now), messages.where(InvitationRow.lease_until < now)
@@ -161,14 +174,20 @@ class Sweeps:
         set_aside = partial(hold_jobs, states=(JobState.WORKING,), now=now)
         return row_by_row(self._database, "leases of jobs", work, set_aside)
 
-    def _ended_jobs(self, _policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
+    def _ended_jobs(
+        self, listing: Collection[str], _policy: RetryPolicy, *, now: datetime, all_of_them: bool
+    ) -> Returned:
         """Close the attempts of jobs that ended during their call, by a verdict about an earlier session.
 
-        Whether the call opened a session is unknown, and stays with the row: before anybody makes another call for it,
-        this one is looked up.
+        Whether the call opened a session is unknown, and stays with the row. The call is looked up where the provider
+        lists its sessions; else before anybody makes another call for the row.
         """
         with self._database.write() as connection:
-            query = sa.select(Job.id).where(Job.state != JobState.WORKING, Job.lease_until.is_not(None))
+            query = sa.select(Job.id).where(
+                Job.state != JobState.WORKING,
+                Job.lease_until.is_not(None),
+                Job.lease_owner != ended_calls.NO_OWNER,
+            )
             rows = _chunk(connection, Chunk(), query if all_of_them else query.where(Job.lease_until < now))
             ids = [row.id for row in rows]
             attempts = _open_attempts(connection, Attempt.job_id.in_(ids), Attempt.invitation_id.is_(None))
@@ -184,6 +203,7 @@ class Sweeps:
                 unknown = {"unknown_attempt": sa.bindparam("new_unknown_attempt"), "attempts": Job.attempts + 1}
                 connection.execute(by_id.values(unknown), calls)
             _close(connection, attempts, now=now)
+            ended_calls.mark(connection, ids, listing)
             return Returned(ended=len(rows))
 
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:

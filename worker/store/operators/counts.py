@@ -29,7 +29,7 @@ class AccountFacts:
     issued: int = 0
     rate_limited: int = 0
     errors: int = 0
-    late: int = 0  # sessions that were opened, and whose answers arrived too late for their jobs
+    late: int = 0  # sessions that were opened, and whose answers were lost or too late for their jobs
 
 
 @dataclass

@@ -43,8 +43,11 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(
         sa.SmallInteger, doc="The lower number goes first: 0 for events, 10 for batches; plus 100 while paused."
     )
-    lease_until: Mapped[datetime | None]
-    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for people.")
+    lease_until: Mapped[datetime | None] = mapped_column(
+        doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
+        " may be looked up (`store.attempts.ended_calls`)."
+    )
+    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for people; empty: see `lease_until`.")
     fence: Mapped[int] = mapped_column(doc="Counts the claims; a result of an older claim is refused.")
     attempts: Mapped[int] = mapped_column(
         doc="Calls for this session that ended, without waits; an operator's retry resets it to 0."

@@ -288,8 +288,8 @@ _MOVE_JOBS = bulk.Change(
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
         "due_at": sa.bindparam("new_due_at"),
-        # A call may be in flight: if its worker dies, the sweep finds its attempt by the lease.
-        "lease_until": sa.case((Job.state == JobState.WORKING, Job.lease_until), else_=None),
+        # The lease stays: a call may be in flight, also of a job that has ended. If its worker dies, the sweep finds
+        # its attempt by the lease.
         "asks": False,
         "attempts": Job.attempts * sa.bindparam("kept_attempts"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),

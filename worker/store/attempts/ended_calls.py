@@ -1,0 +1,141 @@
+"""Calls of jobs that ended meanwhile, by a verdict about an earlier session, and whose worker then died.
+
+Such a call may have opened a session, which was paid for and which nobody has. Where the provider lists its sessions,
+the call is looked up, once, within the account's budget:
+
+    ended job, lease over  --mark-->  may be looked up at `lease_until`  --claim-->  under a lease  --settle-->  over
+
+The job keeps its state, and nothing is sent for it. A marked job has no owner of its lease. What is claimed and not
+answered (its worker died, the account was paused) is marked again when that lease is over.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.domain.model.endings import Kind
+from worker.domain.model.reconciliation import Found, More, Nothing, Unmatched
+from worker.domain.model.states import ENDED_JOBS
+from worker.store.attempts.attempt_log import LATE, references
+from worker.store.attempts.unknown_outcomes import MORE, UNCOUNTED
+from worker.store.base.database import fetch
+from worker.store.tables import Attempt, Job
+
+NO_OWNER = ""
+_ENDED = Job.state.in_(sorted(ENDED_JOBS))
+_MARKED = (
+    _ENDED,
+    Job.joins.is_(None),
+    Job.lease_until.is_not(None),
+    Job.lease_owner == NO_OWNER,
+    Job.unknown_attempt.is_not(None),
+)
+_LookUp = aliased(Attempt)
+# A look-up that was answered, or failed for a reason of its own. Another would say the same.
+_LOOKED_UP = sa.exists().where(
+    _LookUp.reconciles == Attempt.id,
+    _LookUp.closed_at.is_not(None),
+    sa.or_(_LookUp.outcome == "done", _LookUp.outcome.not_in((*UNCOUNTED, MORE))),
+)
+
+
+def mark(connection: sa.Connection, ids: Collection[int], accounts: Collection[str]) -> set[int]:
+    """Mark those of these jobs, whose leases are over, whose calls may be looked up. Returns their ids.
+
+    `accounts` are those that list their sessions.
+    """
+    if not ids or not accounts:
+        return set()
+    query = (
+        sa.select(Job.id, Attempt.reconcile_at)
+        .join(Attempt, Attempt.id == Job.unknown_attempt)
+        .where(
+            Job.id.in_(ids),
+            Job.account.in_(sorted(accounts)),
+            Job.joins.is_(None),
+            _ENDED,
+            Attempt.account == Job.account,
+            Attempt.outcome == Kind.UNKNOWN.value,
+            Attempt.reconcile_at.is_not(None),
+            ~_LOOKED_UP,
+        )
+    )
+    rows = fetch(connection, query)
+    if rows:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        marks = [{"job_id": row.id, "at": row.reconcile_at} for row in rows]
+        connection.execute(by_id.values(lease_until=sa.bindparam("at"), lease_owner=NO_OWNER), marks)
+    return {row.id for row in rows}
+
+
+def due(account: str, *, now: datetime, only_batch: int | None = None) -> sa.Exists:
+    """True if a marked job of the account may be looked up now. As a part of another query."""
+    of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
+    return sa.exists().where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
+
+
+def claim(
+    connection: sa.Connection,
+    account: str,
+    most: int,
+    columns: Sequence[Any],
+    *,
+    lease: timedelta,
+    owner: str,
+    now: datetime,
+    only_batch: int | None = None,
+) -> list[sa.Row[Any]]:
+    """Lease up to `most` marked jobs whose calls may be looked up now. A row has no `due_at`: its job has ended."""
+    first = sa.select(Job.id).where(*_MARKED, Job.account == account, Job.lease_until <= now)
+    if only_batch is not None:
+        first = first.where(Job.batch_id == only_batch)
+    first = first.order_by(Job.lease_until, Job.id).limit(most).with_for_update(skip_locked=True)
+    leased = {"lease_until": now + lease, "lease_owner": owner, "fence": Job.fence + 1}
+    chosen = sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased)
+    return list(connection.execute(chosen.returning(*columns)))
+
+
+def held(connection: sa.Connection, leases: Sequence[tuple[int, int, datetime]]) -> set[int]:
+    """The ended jobs that are still under these leases (id, fence, end), locked. A look-up changes nothing at the
+    provider, so no clock is asked."""
+    if not leases:
+        return set()
+    query = sa.select(Job.id, Job.fence, Job.lease_until).where(Job.id.in_([each[0] for each in leases]), _ENDED)
+    locked = query.order_by(Job.id).with_for_update(key_share=True)
+    found = {(row.id, row.fence, row.lease_until) for row in fetch(connection, locked)}
+    return {lease[0] for lease in leases if lease in found}
+
+
+def give_up(connection: sa.Connection, ids: Iterable[int]) -> None:
+    """Look these ended jobs' calls up no more: what the request needs cannot be read."""
+    if ids := list(ids):
+        connection.execute(sa.update(Job).where(Job.id.in_(ids), _ENDED).values(lease_until=None))
+
+
+def settle(
+    connection: sa.Connection, job_id: int, fence: int, attempt_id: uuid.UUID, found: Found, *, now: datetime
+) -> bool:
+    """Write what the provider lists about the call. False if the call's own answer came before: then that counts.
+
+    A session whose token is lost is named where late answers are: by its call.
+    """
+    call = sa.update(Attempt).where(Attempt.id == attempt_id, Attempt.outcome == Kind.UNKNOWN.value)
+    job = sa.update(Job).where(Job.id == job_id, Job.fence == fence, _ENDED)
+    match found:
+        case More():
+            connection.execute(job.values(lease_until=now, lease_owner=NO_OWNER))  # for its next page
+            return True
+        case Unmatched():
+            opened = {"outcome": LATE, "found": references(found.references), "detail": found.detail[:400]}
+            counts = connection.execute(call.values(opened)).rowcount == 1
+            connection.execute(job.values(lease_until=None))
+            return counts
+        case Nothing():
+            # Its outcome stays as it was seen; the job says that nothing is unknown any more.
+            counts = connection.execute(call.values(outcome=Kind.UNKNOWN.value)).rowcount == 1
+            connection.execute(job.values(lease_until=None, **({"unknown_attempt": None} if counts else {})))
+            return counts

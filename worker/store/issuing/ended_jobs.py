@@ -1,0 +1,48 @@
+"""The claimed jobs that have ended: their calls are looked up (`store.attempts.ended_calls`). No gate concerns them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.attempts import ended_calls
+from worker.store.attempts.unknown_outcomes import calls_to_reconcile
+from worker.store.base.encrypted_values import Erased
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, contexts_of, decrypted
+
+
+def is_ended(row: sa.Row[Any]) -> bool:
+    """Whether this claimed row is of a job that has ended: no other claimed row is due at no time."""
+    return row.due_at is None
+
+
+def decrypted_calls(
+    connection: sa.Connection, keyring: Keyring, policy: JobPolicy, rows: Sequence[sa.Row[Any]], *, now: datetime
+) -> list[ClaimedJob]:
+    """Those of these claimed rows whose jobs have ended, with the calls to look up."""
+    rows = [row for row in rows if is_ended(row)]
+    if not rows:
+        return []
+    contexts = contexts_of(connection, [row.id for row in rows])
+    calls = calls_to_reconcile(connection, rows, now=now)
+    jobs: list[ClaimedJob] = []
+    unread: list[int] = []
+    for row in rows:
+        try:
+            job = decrypted(
+                keyring,
+                row,
+                contexts[row.id],
+                calls[row.id],
+                provider=policy.provider,
+                session_id=row.session_id,
+            )
+        except (CannotDecrypt, Erased):
+            unread.append(row.id)
+        else:
+            jobs.append(replace(job, ended=True, due_at=now))
+    ended_calls.give_up(connection, unread)
+    return jobs
