@@ -90,7 +90,7 @@ def test_sessions_count_those_that_were_opened_and_no_held_or_failed_calls(shelf
     shelf.finish(shelf.failed(second, Kind.BAD_INPUT, Cancel("refused", "")))
     counts = shelf.facts.counts(batch)
     assert counts.sessions == 1
-    assert line_of(counts) == "0 of 4 out, 1 sessions · 1 held, 1 failed"
+    assert line_of(counts) == "0 of 4 out, 1 session · 1 held, 1 failed"
 
 
 def test_requests_count_every_call_made_refused_ones_too(shelf):
