@@ -14,6 +14,7 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
 from worker.domain.intake import Form, ListOptions, ListRefused
+from worker.domain.intake.columns import known_name, nearest
 from worker.domain.intake.dates import DateForm
 from worker.engine.container import Parts
 from worker.inbound.list_import import PREFILLED, TooManyRefused, options_of
@@ -114,6 +115,10 @@ def _pair(text: str) -> tuple[str, str]:
     theirs, equals, ours = text.partition("=")
     if not (theirs and equals and ours):
         raise click.UsageError(f"--map: expected THEIRS=OURS, such as --map Mail=email, not {text!r}")
+    if known_name(ours) is None:
+        meant = nearest(ours)
+        hint = f"; did you mean {meant}?" if meant else "; docs/list-format.md has them all"
+        raise click.UsageError(f"--map: there is no column {ours!r} to map {theirs!r} to{hint}")
     return theirs, ours
 
 

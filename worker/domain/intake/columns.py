@@ -83,7 +83,7 @@ def our_name(title: str, options: ListOptions) -> str | None:
         target = next((ours for theirs, ours in options.mapping.items() if normal(theirs) == key), None)
     if target is None and any(normal(ignored) == key for ignored in options.ignore):
         return _NOTHING
-    return _known_name(target if target is not None else title)
+    return known_name(target if target is not None else title)
 
 
 def is_provider(title: str) -> bool:
@@ -95,7 +95,8 @@ def _as_provider(title: str) -> str:
     return normal(title).replace("_", "-")
 
 
-def _known_name(title: str) -> str | None:
+def known_name(title: str) -> str | None:
+    """The column of ours, or the provider's parameter, that has this name; None: there is none."""
     name = normal(title)
     if name in COLUMNS:
         return name
