@@ -9,12 +9,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from trials.simulation.database import Databases, databases
-from trials.simulation.mends import MENDS, without
+from trials.simulation.database import Databases, PostgresqlDatabases, databases
+from trials.simulation.mends import FOUND_BY, MENDS, without
 from trials.simulation.plan import Plan, plan_of
 from trials.simulation.play import History, play
 from trials.simulation.rules import broken
@@ -32,13 +32,17 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, help="play one history, and print it")
     parser.add_argument("--without", choices=sorted(MENDS), help="take a mend out: the histories must find that")
+    parser.add_argument("--missed", action="store_true", help="play the known histories that find each mend's absence")
     parser.add_argument("--until-found", action="store_true", help="end at the first broken rule")
+    parser.add_argument("--postgresql", metavar="URL", help="play on this server, in databases of its own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
     chosen = parser.parse_args()
     if chosen.seed is not None:
-        return _show(chosen.seed, chosen.without)
+        return _show(chosen.seed, chosen.without, chosen.postgresql)
+    if chosen.missed:
+        return _missed(chosen.postgresql)
     began, failures = time.monotonic(), 0
-    for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.jobs):
+    for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.postgresql, chosen.jobs):
         failures += 1
         print(
             f"seed {seed}: {complaints[0]}" + (f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)), flush=True
@@ -53,41 +57,54 @@ def main() -> int:
     return 0
 
 
-def _all(first: int, count: int, mend: str | None, jobs: int) -> Iterator[tuple[int, list[str]]]:
+def _all(first: int, count: int, mend: str | None, server: str | None, jobs: int) -> Iterator[tuple[int, list[str]]]:
     """The seeds whose histories break a rule, in order."""
     if jobs == 1:
-        yield from _failing(range(first, first + count), mend)
+        yield from _failing(range(first, first + count), mend, server)
         return
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            for failing in pool.map(_failing_of_chunk, chunks, [mend] * len(chunks)):
+            for failing in pool.map(_failing_of_chunk, chunks, [mend] * len(chunks), [server] * len(chunks)):
                 yield from failing
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _failing_of_chunk(seeds: range, mend: str | None) -> list[tuple[int, list[str]]]:
-    return list(_failing(seeds, mend))
+def _failing_of_chunk(seeds: range, mend: str | None, server: str | None) -> list[tuple[int, list[str]]]:
+    return list(_failing(seeds, mend, server))
 
 
-def _failing(seeds: range, mend: str | None) -> Iterator[tuple[int, list[str]]]:
-    with _stage(mend) as made:
+def _failing(seeds: Iterable[int], mend: str | None, server: str | None) -> Iterator[tuple[int, list[str]]]:
+    with _stage(mend, server) as made:
         for seed in seeds:
             if complaints := broken(play(plan_of(seed), made)):
                 yield seed, complaints
 
 
 @contextmanager
-def _stage(mend: str | None) -> Iterator[Databases]:
+def _stage(mend: str | None, server: str | None) -> Iterator[Databases | PostgresqlDatabases]:
     with ExitStack() as exits:
         if mend is not None:
             exits.enter_context(without(mend))
-        yield exits.enter_context(databases())
+        yield exits.enter_context(databases(server))
 
 
-def _show(seed: int, mend: str | None) -> int:
-    with _stage(mend) as made:
+def _missed(server: str | None) -> int:
+    """Whether each mend is missed: none of its histories breaks a rule with it, and one does without it."""
+    wrong = 0
+    for name, seeds in FOUND_BY.items():
+        with_it = next((seed for seed, _ in _failing(seeds, None, server)), None)
+        found = next(_failing(seeds, name, server), None)
+        wrong += with_it is not None or found is None
+        print(f"{name}: {f'seed {found[0]}: {found[1][0]}' if found else 'not missed'}")
+        if with_it is not None:
+            print(f"  seed {with_it} breaks a rule with it too")
+    return 1 if wrong else 0
+
+
+def _show(seed: int, mend: str | None, server: str | None) -> int:
+    with _stage(mend, server) as made:
         plan = plan_of(seed)
         history = play(plan, made)
         complaints = broken(history)

@@ -4,6 +4,7 @@ Calls are made one after the other, so nothing here waits for a lock. On SQLite 
 file in memory; SQLite gets PostgreSQL's clock, so that several processes may work on it.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Databases:
-    """Makes the empty database of each history."""
+    """Makes the empty database of each history: a copy of one that is up to date."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,34 +40,87 @@ class Databases:
         made = Database(f"sqlite:///{self._empty}")
         schema.upgrade(made)
         made.close()
-        self._used: list[Path] = []
 
     def fresh(self) -> str:
-        for path in self._used:
-            for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-                name.unlink(missing_ok=True)
         path = self.folder / "history.db"
+        for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            name.unlink(missing_ok=True)
         shutil.copyfile(self._empty, path)
-        self._used = [path]
         return f"sqlite:///{path}"
 
 
+class PostgresqlDatabases:
+    """The same on a PostgreSQL server. Only this class and `shows_time_of` know which database it is."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self.folder = folder
+        self._server = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        self._name = f"onboarding_simulation_{os.getpid()}"
+        url = self._fresh(self._name)
+        made = Database(url)
+        schema.upgrade(made)
+        made.close()
+        with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
+            connection.exec_driver_sql(_CLOCK)
+
+    def fresh(self) -> str:
+        return self._fresh(f"{self._name}_history", f"TEMPLATE {self._name}")
+
+    def close(self) -> None:
+        for name in (f"{self._name}_history", self._name):
+            self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _fresh(self, name: str, source: str = "") -> str:
+        self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._run(f"CREATE DATABASE {name} {source}")
+        return self._server.url.set(database=name).render_as_string(hide_password=False)
+
+    def _run(self, statement: str) -> None:
+        with self._server.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+
+# Found before PostgreSQL's own function: see `shows_time_of`.
+_CLOCK = """
+CREATE SCHEMA simulated;
+CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+    AS $$ SELECT current_setting('simulated.now')::timestamptz $$
+"""
+
+
 @contextmanager
-def databases() -> Iterator[Databases]:
-    with tempfile.TemporaryDirectory(
-        prefix="onboarding-simulation-", dir=MEMORY if MEMORY.is_dir() else None
-    ) as folder:
-        yield Databases(Path(folder))
+def databases(server: str | None = None) -> Iterator[Databases | PostgresqlDatabases]:
+    """`server`: the URL of a PostgreSQL server; None: SQLite."""
+    memory = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="onboarding-simulation-", dir=memory) as folder:
+        if server is None:
+            yield Databases(Path(folder))
+            return
+        made = PostgresqlDatabases(Path(folder), server)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def shows_time_of(world: "World", engine: sa.Engine) -> None:
     """From now on, the database's own clock is the world's."""
     engine.update_execution_options(compiled_cache=STATEMENTS, **{OWN_TIME: True})
+    if engine.dialect.name == "sqlite":
 
-    def connected(connection: Any, _record: object) -> None:
-        connection.create_function("clock_timestamp", 0, lambda: world.clock().strftime(TIME))
+        def connected(connection: Any, _record: object) -> None:
+            connection.create_function("clock_timestamp", 0, lambda: world.clock().strftime(TIME))
 
-    event.listen(engine, "connect", connected)
+        event.listen(engine, "connect", connected)
+        return
+
+    def begins(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(
+            "SELECT set_config('search_path', 'simulated, pg_catalog, public', true),"
+            f" set_config('simulated.now', '{world.clock().isoformat()}', true)"
+        )
+
+    event.listen(engine, "begin", begins)
 
 
 def strikes_at_commits(process: "WorkerProcess", engine: sa.Engine) -> None:
@@ -88,6 +142,7 @@ def strikes_at_commits(process: "WorkerProcess", engine: sa.Engine) -> None:
             process.strike("commit.before")
         do_commit(connection)
         if writes:
+            process.life.commits.append(process.simulation.world.elapsed)
             process.strike("commit.after")
 
     event.listen(engine, "begin", begins)
@@ -103,7 +158,9 @@ class Observer:
     def next_due(self) -> datetime | None:
         """When the next row is due, or the next lease ends."""
         found = self.rows(_NEXT_DUE)[0][0]
-        return datetime.fromisoformat(found).replace(tzinfo=UTC) if found else None
+        if isinstance(found, str):  # SQLite
+            return datetime.fromisoformat(found).replace(tzinfo=UTC)
+        return found  # type: ignore[no-any-return]
 
     def rows(self, query: str) -> list[sa.Row[Any]]:
         with self._engine.connect() as connection:

@@ -87,6 +87,15 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # An attempt is written without asking the database whether the lease is still ours.
     "fenced-attempts": ((Leases, "held", _unchecked),),
 }
+# Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
+# them with `--without NAME --until-found`.
+FOUND_BY: dict[str, tuple[int, ...]] = {
+    "steady-clock": (512,),
+    "database-time": (595,),
+    "one-bad-row": (1657,),
+    "one-bad-answer": (4893,),
+    "fenced-attempts": (2635,),
+}
 
 
 @contextmanager

@@ -70,12 +70,14 @@ def plan_of(seed: int) -> Plan:
     # Few kinds in a history, and some of them again and again: what goes wrong together is found so.
     kinds = chance.sample(list(KINDS.values()), 3)
     count = chance.choice((0, 1, 2, 3, 4, 5, 6, 7))
-    faults = sorted((_fault(chance, kinds, hosts) for _ in range(count)), key=lambda fault: fault.at)
+    # Most work is done within a second of its request, and most faults strike then.
+    begins = [person.asked_at or 0.0 for person in people]
+    faults = sorted((_fault(chance, kinds, hosts, begins) for _ in range(count)), key=lambda fault: fault.at)
     return Plan(
         seed,
         people,
         hosts,
-        rate=chance.choice((0, 0, 2, 5)),
+        rate=chance.choice((0, 0, 2, 2, 5)),
         capped=chance.random() < 0.1,
         operator=chance.choice(("",) * 8 + ("pause", "cancel")),
         operator_at=chance.uniform(0, STORM),
@@ -96,9 +98,6 @@ def _person(chance: random.Random, number: int, accounts: tuple[str, ...], finis
     )
 
 
-def _fault(chance: random.Random, kinds: Sequence[type[Fault]], hosts: int) -> Fault:
-    kind = chance.choice(kinds)
-    # Most of the work is done soon after the list came.
-    return kind(
-        at=chance.choice((3.0, 10.0, STORM)) * chance.random(), host=chance.randrange(hosts), size=chance.random()
-    )
+def _fault(chance: random.Random, kinds: Sequence[type[Fault]], hosts: int, begins: Sequence[float]) -> Fault:
+    at = chance.choice(begins) + chance.choice((0.3, 0.3, 3.0, STORM / 2)) * chance.random()
+    return chance.choice(kinds)(at=at, host=chance.randrange(hosts), size=chance.random())

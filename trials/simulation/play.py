@@ -7,7 +7,7 @@ from typing import Any
 
 from trials.simulation import chance
 from trials.simulation.broker import Broker
-from trials.simulation.database import Databases, Observer
+from trials.simulation.database import Databases, Observer, PostgresqlDatabases
 from trials.simulation.faults import Fault
 from trials.simulation.people import People
 from trials.simulation.plan import STORM, Plan
@@ -38,7 +38,7 @@ class History:
     ended_at: float = 0.0
 
 
-def play(plan: Plan, databases: Databases) -> History:
+def play(plan: Plan, databases: Databases | PostgresqlDatabases) -> History:
     logging.disable(logging.CRITICAL)
     try:
         with chance.all_from(plan.seed):
@@ -50,7 +50,7 @@ def play(plan: Plan, databases: Databases) -> History:
 class Simulation:
     make_clock: Callable[[WorkerProcess], Any] = staticmethod(process_clock)  # a test without its mend replaces it
 
-    def __init__(self, plan: Plan, databases: Databases) -> None:
+    def __init__(self, plan: Plan, databases: Databases | PostgresqlDatabases) -> None:
         self.plan = plan
         self.world = World(plan.seed)
         self.record = Record()

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from trials.simulation.database import shows_time_of, strikes_at_commits
 from trials.simulation.mail import SimulatedMail
+from trials.simulation.records import Life
 from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
 from worker.domain.model.wakeups import WakeUp
@@ -76,8 +77,8 @@ class WorkerProcess:
         self.parts.__dict__["templates"] = simulation.templates
         self.parts.database_clock = self.database_clock
         self.parts._timekeeper = None  # `keep_time` does its work, without a thread
-        shows_time_of(world, self.parts.database.engine)
         strikes_at_commits(self, self.parts.database.engine)
+        shows_time_of(world, self.parts.database.engine)
         self._receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
         self._sources = account_sources(self.parts.accounts, self.parts.keyring, self.clock)
         self.runner: Runner | None = None
@@ -110,6 +111,7 @@ class WorkerProcess:
         self._still_until = max(now + seconds, self._still_until or 0.0)
         if clocks_too:
             self._clocks_stand += seconds
+            self.life.paused.append((now, now + seconds))
         self.life.still.append((now, now + seconds))
 
     @property
@@ -117,7 +119,7 @@ class WorkerProcess:
         return (self._still_until or 0.0) > self.simulation.world.elapsed
 
     @property
-    def life(self) -> Any:
+    def life(self) -> Life:
         return self.simulation.record.lives[self.number]
 
     # The end.

@@ -52,6 +52,8 @@ class Life:
     began_at: float
     ended_at: float | None = None
     still: list[tuple[float, float]] = field(default_factory=list)
+    paused: list[tuple[float, float]] = field(default_factory=list)  # the same, where its clocks stood still too
+    commits: list[float] = field(default_factory=list)  # of what it wrote
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def one_live_session(history: History) -> Iterator[str]:
     for customer, calls in _opened(history).items():
         for earlier, later in pairwise(calls):
             ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
-            if later.token != earlier.token and _at(later) < ends - 1e-6:
+            if later.token != earlier.token and _at(later) < ends - 1e-6 and not left_late(history, later):
                 yield (
                     f"{customer}: a session is opened at {_at(later):.1f} s by {later.account}, and one of"
                     f" {earlier.account} lives until {ends:.1f} s"
@@ -46,7 +46,7 @@ def no_unsafe_repeat(history: History) -> Iterator[str]:
             if call.account in SAFE or call.refused or not may_be_unknown(history, call):
                 continue
             for later in calls[number + 1 :]:
-                if later.account in SAFE:
+                if later.account in SAFE or left_late(history, later):
                     continue
                 if call.answered_at is not None and later.sent_at >= call.answered_at and call.status >= 400:
                     continue  # an answer may be read from a process's socket, and be a refusal
@@ -66,8 +66,18 @@ def no_call_beside_another(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             known = earlier.answered_at if earlier.answered_at is not None else earlier.broke_at
             ends = earlier.sent_at + TIMEOUT if known is None else known
-            if later.sent_at < ends - 1e-6 and not earlier.refused:
+            if later.sent_at < ends - 1e-6 and not earlier.refused and not left_late(history, later):
                 yield f"{customer}: calls of {earlier.sent_at:.2f} s and {later.sent_at:.2f} s are in flight together"
+
+
+def no_call_for_nothing(history: History) -> Iterator[str]:
+    """Who has a session whose answer was kept is not asked for again before it is over, not even for free."""
+    for customer, calls in _by_customer(history, Kind.SESSION).items():
+        for earlier, later in pairwise(calls):
+            over = earlier.ended_at is not None and later.sent_at >= earlier.ended_at
+            known = earlier.processed and not may_be_unknown(history, earlier)
+            if known and not (over or left_late(history, later)) and later.sent_at < earlier.expires_at - 1:
+                yield f"{customer}: its session of {earlier.sent_at:.1f} s lives, and another is asked for"
 
 
 def nothing_is_sent_twice(history: History) -> Iterator[str]:
@@ -78,7 +88,7 @@ def nothing_is_sent_twice(history: History) -> Iterator[str]:
         if call.processed and call.kind in (Kind.TEXT, Kind.MAIL):
             (texts if call.kind is Kind.TEXT else mails)[call.customer, call.token].append(call)
     for (customer, token), sent in texts.items():
-        if len(sent) > 1:
+        if sum(not left_late(history, call) for call in sent) > 1:
             yield f"{customer} is texted {len(sent)} times about session …{token[-6:]}"
     for (customer, token), sent in mails.items():
         if len({call.key for call in sent}) > 1:
@@ -179,7 +189,9 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
         gone = [at for word in ("cancelled", "erased") if (at := history.record.first(word, person.id)) is not None]
         if asked is None or gone or history.record.first("row cannot be read", person.id) is not None:
             continue
-        due, calls = max(asked, CALM, history.calm_at) + SOON, _of(history, person.id)
+        # Where no list shows whether an attempt became a call, its session must be over first.
+        unlisted = 0.0 if ROUTES[person.account][0] in LISTED | SAFE else LIFETIME
+        due, calls = max(asked, CALM, history.calm_at) + SOON + unlisted, _of(history, person.id)
         if not calls or calls[0].sent_at > due:
             yield f"{person.id}: no call within {SOON:.0f} s after everything works again"
             continue
@@ -205,6 +217,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     one_live_session,
     no_unsafe_repeat,
     no_call_beside_another,
+    no_call_for_nothing,
     nothing_is_sent_twice,
     caps_are_kept,
     limits_are_kept,
@@ -238,6 +251,19 @@ def may_be_unknown(history: History, call: Call) -> bool:
     if life.ended_at is not None and life.ended_at <= until:
         return True
     return any(begin <= until and end >= call.sent_at for begin, end in life.still)
+
+
+def left_late(history: History, call: Call) -> bool:
+    """Whether its machine was paused, clocks and all, between the attempt's commit and the call.
+
+    The process cannot see that it slept, and asks nothing more before the call: only the provider could refuse it. If
+    the process has written anything since it woke, the attempt may be younger, and the call must not leave.
+    """
+    life = history.record.lives[call.process]
+    return any(
+        end <= call.sent_at <= end + WRITTEN and not any(end < at < call.sent_at for at in life.commits)
+        for _, end in life.paused
+    )
 
 
 def _looked_up(history: History, call: Call, later: Call) -> bool:

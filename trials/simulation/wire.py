@@ -201,9 +201,10 @@ def token_in(text: bytes) -> str:
 
 
 def _spoilt(answer: HttpAnswer) -> HttpAnswer:
-    """The same answer with half a surrogate pair in each text that may be kept."""
+    """The same answer with half a surrogate pair in what is kept of it: no database stores that."""
     body = json.loads(answer.body)
-    for name in ("authToken", "token", "tokenString"):
+    body["vendorParameters"] = {"note": "\ud800"}  # FrankieOne's, which are passed on to the page
+    for name in ("authToken", "tokenString"):
         if name in body:
             body[name] += "\ud800"
     return HttpAnswer(answer.status, answer.headers, json.dumps(body).encode())

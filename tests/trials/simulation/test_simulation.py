@@ -37,6 +37,12 @@ def test_a_seed_gives_the_same_history_each_time():
     assert len(first.splitlines()) > 20
 
 
+def test_without_a_mend_a_history_breaks_a_rule():
+    ended = simulate("--missed")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_a_failing_plan_keeps_only_the_faults_and_the_people_that_it_needs():
     plan = next(plan for seed in range(100) if len((plan := plan_of(seed)).faults) >= 3)
     needed = plan.faults[1], plan.people[2]
