@@ -73,8 +73,8 @@ class Requests:
         event = Event("/signup", f"{word}-{person.id}", kind, data)
 
         def acknowledged(outcome: Outcome) -> None:
-            # A duplicate was taken before, and its acknowledgement was lost.
-            taken = outcome in (Outcome.TAKEN, Outcome.DUPLICATE)
+            # A duplicate was taken before, and its acknowledgement was lost: when it counted is not known.
+            taken = outcome is Outcome.TAKEN or (outcome is Outcome.DUPLICATE and kind is EventKind.REQUESTED)
             self._done(word if taken else f"{word}: {outcome}", [person.id])
 
         self._until_done(at, lambda process, done: process.receive(event, done), acknowledged)

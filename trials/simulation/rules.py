@@ -94,7 +94,7 @@ def nothing_is_sent_twice(history: History) -> Iterator[str]:
         if len({call.key for call in sent}) > 1:
             yield f"{customer} gets {len({call.key for call in sent})} Message-IDs for session …{token[-6:]}"
         unknown = sum(may_be_unknown(history, call) for call in sent)
-        if len(sent) - 1 > unknown:
+        if sum(not left_late(history, call) for call in sent) - 1 > unknown:
             yield f"{customer} gets {len(sent)} mails about session …{token[-6:]}, with {unknown} unknown outcomes"
 
 
@@ -150,7 +150,7 @@ def nothing_leaves_after_the_end(history: History) -> Iterator[str]:
     for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
         for word in ("cancelled", "erased"):
             at = history.record.first(word, call.customer)
-            if at is None or call.sent_at <= at + IN_FLIGHT:
+            if at is None or call.sent_at <= at + IN_FLIGHT or left_late(history, call):
                 continue
             # Events may come in any order: a request that came after the cancellation is a new one.
             requested = [
