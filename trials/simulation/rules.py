@@ -261,7 +261,9 @@ def left_late(history: History, call: Call) -> bool:
     """
     life = history.record.lives[call.process]
     return any(
-        end <= call.sent_at <= end + WRITTEN and not any(end < at < call.sent_at for at in life.commits)
+        end <= call.sent_at <= end + WRITTEN
+        # A second mail does little harm, so any commit of the process is taken for another row's.
+        and (call.kind is Kind.MAIL or not any(end < at < call.sent_at for at in life.commits))
         for _, end in life.paused
     )
 
