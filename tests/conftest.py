@@ -21,8 +21,13 @@ from worker.store.base import schema
 from worker.store.base.database import Database
 from worker.store.tables import Base
 
-# The duration of an example depends on the machine, so there is no deadline.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The duration of an example depends on the machine, so there is no deadline. EXAMPLES=1000 looks longer.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("EXAMPLES", "50")),
+)
 settings.load_profile("untimed")
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -7,13 +7,11 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from tests.deploy.compose_file import ROOT
 from trials.simulation.plan import plan_of
 from trials.simulation.shrink import shrink
 
-HISTORIES = 20
+HISTORIES = 16  # `make simulate SEEDS=5000` plays more
 
 
 def simulate(*words: str) -> subprocess.CompletedProcess[str]:
@@ -22,9 +20,8 @@ def simulate(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("first", [0, HISTORIES])
-def test_no_history_breaks_a_rule(first):
-    ended = simulate("--seeds", str(HISTORIES), "--from", str(first))
+def test_no_history_breaks_a_rule():
+    ended = simulate("--seeds", str(HISTORIES))
 
     assert ended.stdout.endswith("no rule is broken\n"), ended.stdout + ended.stderr
     assert ended.returncode == 0
