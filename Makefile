@@ -65,10 +65,11 @@ $(RIVALS)/.venv-%/.done: $(RIVALS)/requirements-%.lock .venv/.python
 	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -qq --require-hashes -r $<
 	@touch $@
 
-trial: .venv/.dev ## Run the main job with faults and kills, embedded and under Celery, and check the received messages.
+trial: .venv/.dev ## Run the main job with faults and kills, embedded and under Celery, and the long tests.
 	@$(PY) -m trials.main_job
 	@for pool in threads prefork; do for broker in amqp redis; do \
 		$(PY) -m trials.main_job --pool $$pool --broker $$broker || exit 1; done; done
+	@$(PY) -m pytest -m long
 
 chaos: .venv/.dev ## Kill workers, broker and database again and again, and check every promise: make chaos RUNS=10 SEED=1
 	@$(PY) -m trials.chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \

@@ -89,8 +89,10 @@ def office(desk: Desk, broker: str, make_postgresql: Callable[[], str]) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(office: Desk, played: Played, pool: str):
+@pytest.mark.parametrize(("broker", "pool"), [("redis", "threads"), ("amqp", "prefork")], indirect=["broker"])
+def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(
+    office: Desk, played: Played, broker: str, pool: str
+):
     options = [["--concurrency", "3"]] if pool == "prefork" else [[], ["--queues", "issue,sweep"]]
     processes = [*(office.start("worker", "--pool", pool, *more) for more in options), office.start("beat")]
     listed = office.list_of(customers(NUMBER, au=NUMBER // 3))
@@ -153,6 +155,7 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
     assert played.opened == {"C-0001": 1}
 
 
+@pytest.mark.parametrize("broker", ["amqp"], indirect=True)
 def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fixed(
     office: Desk, played: Played, broker: str
 ):
@@ -175,6 +178,7 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
     assert [office.end(process, by=signal.SIGTERM).code for process in processes] == [0, 0]
 
 
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
 def test_up_with_a_broker_takes_requests_too(office: Desk, played: Played, broker: str):
     log = office.path / "up.log"
     up = office.start("up", "--bind", "127.0.0.1:0", "--log-level", "info", "--log-file", str(log))

@@ -15,8 +15,9 @@ pytestmark = pytest.mark.xdist_group("chaos")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def test_every_event_is_stored_once_and_all_else_refused_while_everything_dies():
-    broker = "amqp"  # `make events` runs both; tests/inbound/bus/test_killed.py kills consumers of both
+@pytest.mark.long
+@pytest.mark.parametrize("broker", ["amqp", "redis"])
+def test_every_event_is_stored_once_and_all_else_refused_while_everything_dies(broker: str):
     if reason := missing(broker):
         (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)
     outcome = run(Plan(seed=11, events=400, refused=70, broker=broker, prefetch=20))
