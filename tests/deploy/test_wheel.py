@@ -199,6 +199,7 @@ def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(installe
             process.send_signal(signal.SIGTERM)
 
 
+@pytest.mark.long
 def test_the_demo_runs_in_an_empty_directory(installed: Installed, tmp_path: Path):
     ended = installed.run(tmp_path, "python", "-m", "worker.sandbox.demo")
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -120,8 +120,7 @@ def test_a_configuration_that_no_worker_can_work_with_stops_its_start(desk: Desk
     assert "worker.lease: 20 s is too short for email.timeout" in worker.lines[-1]
 
 
-@pytest.mark.parametrize("command", ["worker", "beat"])
-@pytest.mark.parametrize("away", ["database", "broker"])
+@pytest.mark.parametrize(("command", "away"), [("worker", "database"), ("beat", "broker")])
 def test_celerys_own_commands_refuse_what_ours_refuse(desk: Desk, command: str, away: str):
     if away == "broker":
         desk.environ["ONBOARDING__DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"

@@ -152,7 +152,7 @@ async def test_a_preflight_waits_no_longer_than_the_time_out(relay, email):
 
 async def test_waiting_for_a_connection_counts_against_the_time_out(relay, email, message):
     relay.script["MAIL"].append(HANG)
-    sender = email(connections=1, timeout=timedelta(milliseconds=200))
+    sender = email(connections=1, timeout=timedelta(seconds=2))
 
     first, second = await asyncio.gather(sender.send(message()), sender.send(message(key="second")))
 

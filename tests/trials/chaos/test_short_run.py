@@ -18,7 +18,8 @@ RUNS = (("amqp", "prefork", 910), ("redis", "threads", 1694))
 BLOWS_EACH = 5
 
 
-@pytest.mark.parametrize(("broker", "pool", "seed"), [RUNS[0], pytest.param(*RUNS[1], marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("broker", "pool", "seed"), RUNS)
 def test_a_run_that_is_struck_again_and_again_breaks_no_promise(broker: str, pool: str, seed: int):
     if reason := missing(broker):
         (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(reason)

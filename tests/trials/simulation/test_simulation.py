@@ -11,7 +11,7 @@ from tests.deploy.compose_file import ROOT
 from trials.simulation.plan import plan_of
 from trials.simulation.shrink import shrink
 
-HISTORIES = 8  # `make simulate SEEDS=5000` plays more
+HISTORIES = 5  # `make simulate SEEDS=5000` plays more
 
 
 def simulate(*words: str) -> subprocess.CompletedProcess[str]:
