@@ -120,7 +120,15 @@ def test_a_configuration_that_no_worker_can_work_with_stops_its_start(desk: Desk
     assert "worker.lease: 20 s is too short for email.timeout" in worker.lines[-1]
 
 
-@pytest.mark.parametrize(("command", "away"), [("worker", "database"), ("beat", "broker")])
+@pytest.mark.parametrize(
+    ("command", "away"),
+    [
+        ("worker", "database"),
+        ("beat", "broker"),
+        pytest.param("worker", "broker", marks=pytest.mark.long),
+        pytest.param("beat", "database", marks=pytest.mark.long),
+    ],
+)
 def test_celerys_own_commands_refuse_what_ours_refuse(desk: Desk, command: str, away: str):
     if away == "broker":
         desk.environ["ONBOARDING__DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"

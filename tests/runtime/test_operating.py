@@ -77,7 +77,14 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
         assert office.end(process, signal.SIGTERM).code == 0
 
 
-@pytest.mark.parametrize(("pool", "by"), [("threads", signal.SIGQUIT), ("prefork", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("pool", "by"),
+    [
+        ("threads", signal.SIGQUIT),
+        ("prefork", signal.SIGTERM),
+        pytest.param("threads", signal.SIGTERM, marks=pytest.mark.long),
+    ],
+)
 def test_a_worker_that_ends_releases_at_once_what_it_has_not_called_for(
     office: Desk, own_redis: OwnRedis, played: Played, pool: str, by: signal.Signals
 ):

@@ -89,7 +89,16 @@ def office(desk: Desk, broker: str, make_postgresql: Callable[[], str]) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize(("broker", "pool"), [("redis", "threads"), ("amqp", "prefork")], indirect=["broker"])
+@pytest.mark.parametrize(
+    ("broker", "pool"),
+    [
+        ("redis", "threads"),
+        ("amqp", "prefork"),
+        pytest.param("redis", "prefork", marks=pytest.mark.long),
+        pytest.param("amqp", "threads", marks=pytest.mark.long),
+    ],
+    indirect=["broker"],
+)
 def test_workers_and_beat_invite_an_imported_list_and_end_on_a_signal(
     office: Desk, played: Played, broker: str, pool: str
 ):
@@ -155,7 +164,7 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
     assert played.opened == {"C-0001": 1}
 
 
-@pytest.mark.parametrize("broker", ["amqp"], indirect=True)
+@pytest.mark.parametrize("broker", [pytest.param("redis", marks=pytest.mark.long), "amqp"], indirect=True)
 def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fixed(
     office: Desk, played: Played, broker: str
 ):
@@ -178,7 +187,7 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
     assert [office.end(process, by=signal.SIGTERM).code for process in processes] == [0, 0]
 
 
-@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+@pytest.mark.parametrize("broker", ["redis", pytest.param("amqp", marks=pytest.mark.long)], indirect=True)
 def test_up_with_a_broker_takes_requests_too(office: Desk, played: Played, broker: str):
     log = office.path / "up.log"
     up = office.start("up", "--bind", "127.0.0.1:0", "--log-level", "info", "--log-file", str(log))
