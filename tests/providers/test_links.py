@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.providers.links import LONGEST_LINK, filled, https_link, template_problem
+from worker.providers.links import LONGEST_LINK, Links, filled, https_link, template_problem
 
 HOSTS = ("ivs.idenfy.com", "verify.example.com:8443", "127.0.0.1", "localhost", "::1")
+LINKS = Links("https://ivs.idenfy.com/{token}", HOSTS)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ HOSTS = ("ivs.idenfy.com", "verify.example.com:8443", "127.0.0.1", "localhost", 
 )
 def test_a_link_to_an_allowed_host_may_be_sent(link):
     assert https_link(link, HOSTS) == link
+    assert LINKS.given(link) == link
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,7 @@ def test_a_link_to_an_allowed_host_may_be_sent(link):
         "https://ivs.idenfy.com:port/x",
         "https://ivs.idenfy.com:99999/x",
         "https://[::1/x",
+        "https://::1/x",
         "https://verify.example.com/other-port",
         'https://ivs.idenfy.com/"onclick',
         "https://ivs.idenfy.com/<b>",
@@ -57,6 +60,7 @@ def test_a_link_to_an_allowed_host_may_be_sent(link):
 )
 def test_any_other_link_is_refused(link):
     assert https_link(link, HOSTS) is None
+    assert LINKS.given(link) is None
 
 
 def test_a_template_is_filled_with_quoted_values():
@@ -93,6 +97,20 @@ def test_no_token_leads_a_template_to_another_host(token):
     link = filled("https://v.test/start?t={token}", {"token": token.encode("utf-8", "replace").decode()})
 
     assert https_link(link, ["v.test"]) == link
+
+
+@given(
+    template=st.sampled_from(["https://v.test/{reference}", "https://v.test/?{token}{token}#{digits}&{other}"]),
+    token=st.text(max_size=9),
+)
+def test_a_template_taken_apart_once_gives_the_same_links(template, token):
+    values = {"token": token.encode("utf-8", "replace").decode(), "reference": "{token}"}
+
+    assert Links(template, ["v.test"]).made(values) == filled(template, values)
+
+
+def test_a_template_gives_no_link_that_is_too_long():
+    assert Links("https://v.test/{token}", ["v.test"]).made({"token": "a" * LONGEST_LINK}) is None
 
 
 def test_a_link_may_name_what_the_answer_has_besides_the_token():

@@ -3,6 +3,7 @@
 Providers and SMS senders build and read these values; `worker.http.client` makes the call in between.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -60,10 +61,11 @@ def json_object(body: bytes) -> Mapping[str, Any]:
     Also for text that no database stores, because parts of the answer are kept.
     """
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        text = body.removeprefix(codecs.BOM_UTF8).decode()
+        value = _DECODER.decode(text)
         if not isinstance(value, dict):
             raise BadAnswer("the answer is not a JSON object")
-        if has_unstorable_text(value):
+        if "\\u" in text and has_unstorable_text(value):  # UTF-8 and JSON allow both only as an escape
             raise BadAnswer("the answer holds a NUL or half of a character")
     except (ValueError, RecursionError):
         raise BadAnswer("the answer is not JSON") from None
@@ -72,6 +74,9 @@ def json_object(body: bytes) -> Mapping[str, Any]:
 
 def _no_constant(_: str) -> None:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:

@@ -1,6 +1,6 @@
 """The account settings that an adapter reads. Adapters do not import the configuration's model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
@@ -71,3 +71,31 @@ def required_secret(account: AccountSettings, key: str) -> Secret:
     if secret is None:
         raise AccountUnusable(account.name, key, f"{account.provider} needs it")
     return secret
+
+
+class Credentials:
+    """An account's secrets, and the headers that contain them: made again when a secret has another value."""
+
+    def __init__(self, make: Callable[..., Mapping[str, str]], *secrets: Secret | None) -> None:
+        """`make` gets the secrets' values in this order; "" for a secret that the account does not have."""
+        self._make = make
+        self._secrets = secrets
+        self._values: tuple[str, ...] = ()
+        self._headers: Mapping[str, str] = {}
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What no message may show."""
+        return tuple([secret.reveal() if secret else "" for secret in self._secrets])
+
+    def headers(self) -> Mapping[str, str]:
+        """The same object as long as the secrets stay the same."""
+        values = self.values
+        if values != self._values:
+            self._headers, self._values = self._make(*values), values
+        return self._headers
+
+    def reload(self) -> bool:
+        """Read the secrets from their files again. True if any has changed."""
+        changed = [secret.reload() for secret in self._secrets if secret]
+        return any(changed)

@@ -27,6 +27,7 @@ __all__ = [
 # iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
 LONGEST_TOKEN = 4096
 LONGEST_REFERENCE = 256
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 def text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE) -> str:
@@ -45,6 +46,8 @@ def text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE
 
 def optional_text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE) -> str:
     """As `text`, but "" if the field is not usable: nothing depends on it."""
+    if not answer.get(field):
+        return ""
     try:
         return text(answer, field, most=most)
     except BadAnswer:
@@ -89,11 +92,10 @@ def utc_time(value: object) -> datetime | None:
 
     A date alone is not a time, and a number is never read as a time.
     """
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value.strip()):
+    if not isinstance(value, str) or not _TIME.match(value := value.strip()):
         return None
     try:
-        # Some libraries write nanoseconds; fromisoformat refuses more than microseconds.
-        time = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value.strip()))
+        time = datetime.fromisoformat(value)  # a fraction's digits after the sixth are dropped
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

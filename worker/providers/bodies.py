@@ -10,6 +10,9 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by documented name, with "a.b" put inside "a". If two collide, the later value wins."""
     result: dict[str, Any] = {}
     for name, value in values.items():
+        if "." not in name and name not in result:
+            result[name] = value
+            continue
         *outer, last = name.split(".")
         holder = result
         for part in outer:
@@ -26,6 +29,9 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Several layers of values merged into one. A later layer wins, name by name, inside objects too."""
     result: dict[str, Any] = {}
     for layer in layers:
+        if not result:
+            result = nested(layer)
+            continue
         for name, value in nested(layer).items():
             present = result.get(name)
             both = isinstance(present, Mapping) and isinstance(value, Mapping)
@@ -44,10 +50,13 @@ def holds(values: Mapping[str, Any], name: str) -> bool:
 
 def json_body(fields: Mapping[str, Any]) -> bytes:
     """JSON in ASCII: escapes survive every proxy, and half of a surrogate pair cannot break the encoding."""
-    return json.dumps(fields, separators=(",", ":"), default=_plain).encode("ascii")
+    return _ENCODER.encode(fields).encode("ascii")
 
 
 def _plain(value: object) -> str:
     if isinstance(value, date):  # TOML has dates
         return value.isoformat()
     raise TypeError(f"cannot be sent as JSON: {type(value).__name__}")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_plain)

@@ -8,10 +8,10 @@ from typing import Any
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
-from worker.providers.account import AccountSettings, AccountUnusable, required_secret
+from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, refusal, text, utc_time
 from worker.providers.contract import HttpAnswer
-from worker.providers.links import filled, https_link, template_problem
+from worker.providers.links import Links, template_problem
 from worker.providers.masking import masked
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
@@ -33,33 +33,28 @@ class Frankie:
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
-        self._key = required_secret(account, "api_key")
-        self._customer_id = required_secret(account, "customer_id")
+        key, customer_id = required_secret(account, "api_key"), required_secret(account, "customer_id")
+        self.credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
         if account.link is None:
             raise AccountUnusable(
                 account.name, "link", "FrankieOne documents no link for a token: set the page that opens it"
             )
-        self._link = account.link
         if problem := template_problem(account.link, account.link_hosts):
             raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
+        self._links = Links(account.link, account.link_hosts)
 
-    def headers(self) -> dict[str, str]:
+    def _headers(self, key: str, customer_id: str, child_id: str) -> Mapping[str, str]:
         headers = {
-            "api_key": self._key.reveal(),
-            "X-Frankie-CustomerID": self._customer_id.reveal(),
+            "api_key": key,
+            "X-Frankie-CustomerID": customer_id,
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
         if self._account.customer_child_id is not None:
-            headers["X-Frankie-CustomerChildID"] = self._account.customer_child_id.reveal()
+            headers["X-Frankie-CustomerChildID"] = child_id
         if self._account.channel:
             headers["X-Frankie-Channel"] = self._account.channel
         return headers
-
-    def reload(self) -> bool:
-        child = self._account.customer_child_id
-        changed = [secret.reload() for secret in (self._key, self._customer_id, child) if secret is not None]
-        return any(changed)
 
     def session(
         self,
@@ -79,7 +74,7 @@ class Frankie:
         vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
         values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
         values |= {"provider": vendor, **{f"vendor.{name}": value for name, value in vendor_parameters.items()}}
-        link = https_link(filled(self._link, values), self._account.link_hosts)
+        link = self._links.made(values)
         if link is None:  # the token is too long for a link
             raise BadAnswer("the token in the answer does not fit into a link")
         ids = {name: optional_text(found, name) for name in ("applicantId", "requestId")}
@@ -111,7 +106,7 @@ class Frankie:
         parsed = ERROR_CODE.match(given) if isinstance(given, str) else None
         prefix, number = (parsed[1], int(parsed[2])) if parsed else ("", None)
         kind = _kind(answer.status, prefix, number, repeatable=repeatable)
-        secrets = (self._key.reveal(), self._customer_id.reveal())
+        secrets = self.credentials.values
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
             reason = "entity not found"

@@ -66,7 +66,7 @@ class FrankieOneV1(NoLookUp):
             entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
         if customer.consent is True:  # sent only if the customer's own line has it
             fields["consent"] = True
-        return HttpRequest("POST", self._url, self._frankie.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self._frankie.credentials.headers(), json_body(fields))
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
@@ -96,7 +96,7 @@ class FrankieOneV1(NoLookUp):
         return EPOCH
 
     def reload_credentials(self) -> bool:
-        return self._frankie.reload()
+        return self._frankie.credentials.reload()
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity = found.get("entity")

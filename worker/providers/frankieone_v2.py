@@ -33,6 +33,7 @@ class FrankieOneV2(NoLookUp):
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
         self._frankie = Frankie(account)
+        self._before, self._after = (account.base_url.rstrip("/") + PATH).rsplit("{entity_id}", 1)
 
     @property
     def lifetime(self) -> timedelta | None:
@@ -63,9 +64,8 @@ class FrankieOneV2(NoLookUp):
         entity_id = request.entity_id or request.customer.entity_id
         ours = {"relayState": request.external_ref} if request.external_ref else {}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
-        path = PATH.replace("{entity_id}", quote(entity_id, safe=""))
-        url = self._account.base_url.rstrip("/") + path
-        return HttpRequest("POST", url, self._frankie.headers(), json_body(fields))
+        url = f"{self._before}{quote(entity_id, safe='')}{self._after}"
+        return HttpRequest("POST", url, self._frankie.credentials.headers(), json_body(fields))
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
@@ -96,4 +96,4 @@ class FrankieOneV2(NoLookUp):
         return expires_at
 
     def reload_credentials(self) -> bool:
-        return self._frankie.reload()
+        return self._frankie.credentials.reload()

@@ -8,11 +8,12 @@ import base64
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings, required_secret
+from worker.providers.account import AccountSettings, Credentials, required_secret
 from worker.providers.answers import BadAnswer, json_object, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
@@ -66,20 +67,8 @@ class Partner:
     """One account's credentials, and the reading of its errors. Raises AccountUnusable if a secret is missing."""
 
     def __init__(self, account: AccountSettings) -> None:
-        self._key = required_secret(account, "api_key")
-        self._secret = required_secret(account, "api_secret")
-
-    def headers(self) -> dict[str, str]:
-        pair = f"{self._key.reveal()}:{self._secret.reveal()}".encode()
-        return {
-            "Authorization": "Basic " + base64.b64encode(pair).decode("ascii"),
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-        }
-
-    def reload(self) -> bool:
-        changed = [self._key.reload(), self._secret.reload()]
-        return any(changed)
+        key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
+        self.credentials = Credentials(_headers, key, secret)
 
     def invalid(self, status: int) -> Problem:
         return Problem(
@@ -121,10 +110,18 @@ class Partner:
         identifier = given if isinstance(given, str) else ""
         message = _message(found)
         kind = _kind(answer.status, identifier, message)
-        secrets = (self._key.reveal(), self._secret.reveal())
+        secrets = self.credentials.values
         code = _code(identifier, masked(identifier, request, secrets=secrets))
         details = (reason, masked(message, request, secrets=secrets))
         return refusal(answer, kind, code=code, details=details, longest_wait=LONGEST_WAIT, now=now)
+
+
+def _headers(key: str, secret: str) -> Mapping[str, str]:
+    return {
+        "Authorization": "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode("ascii"),
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
 
 
 def broken(failure: Broken) -> Problem:
@@ -166,6 +163,7 @@ def _message(found: Mapping[str, Any]) -> str:
     return "; ".join(f"{field}: {value}" for field, value in texts if isinstance(value, str))
 
 
+@lru_cache(maxsize=1024)
 def language_of(locale: str, known: Collection[str]) -> str:
     """The provider's code of the locale's language, if it is one of `known`; else ""."""
     language, *rest = locale.lower().replace("_", "-").split("-")

@@ -17,7 +17,7 @@ from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optio
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
-from worker.providers.links import filled, https_link, template_problem
+from worker.providers.links import Links, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME
 
@@ -41,16 +41,18 @@ class IdenfyKyb(NoLookUp):
         self._account = account
         self._partner = Partner(account)
         self._url = account.base_url.rstrip("/") + PATH
-        self._link = account.link or WELCOME
-        if problem := template_problem(self._link, account.link_hosts):
-            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{self._link} {problem}")
+        link = account.link or WELCOME
+        if problem := template_problem(link, account.link_hosts):
+            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
+        self._links = Links(link, account.link_hosts)
+        self._asked = lifetime_of(account)
 
     @property
     def lifetime(self) -> timedelta | None:
-        return lifetime_of(self._account)
+        return self._asked
 
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return lifetime_of(self._account, parameters)
+        return lifetime_of(self._account, parameters) if parameters else self._asked
 
     @property
     def may_return_earlier(self) -> bool:
@@ -85,7 +87,7 @@ class IdenfyKyb(NoLookUp):
         fields = merged(fields, self._account.unchecked)
         # Not overridable: the kind of form, and the customer that it belongs to.
         fields |= {"tokenType": TOKEN_TYPE, "clientId": request.customer.customer_id}
-        return HttpRequest("POST", self._url, self._partner.headers(), json_body(fields))
+        return HttpRequest("POST", self._url, self._partner.credentials.headers(), json_body(fields))
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
@@ -103,7 +105,7 @@ class IdenfyKyb(NoLookUp):
         return AT_ONCE
 
     def reload_credentials(self) -> bool:
-        return self._partner.reload()
+        return self._partner.credentials.reload()
 
     def _tags(self, given: Mapping[str, Any], customer: Customer) -> list[str]:
         """The tags of the parameter and of the line, without duplicates."""
@@ -112,7 +114,7 @@ class IdenfyKyb(NoLookUp):
 
     def _lifetime(self, request: SessionRequest) -> int:
         """Seconds to ask for. Always sent: the provider's default of one hour is too short for a link in an email."""
-        asked = lifetime_of(self._account, request.parameters)
+        asked = self.lifetime_with(request.parameters)
         return DEFAULT_LIFETIME if asked is None else int(asked.total_seconds())
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
@@ -134,7 +136,7 @@ class IdenfyKyb(NoLookUp):
         # The answer has no id of the form. Webhooks return our own reference.
         reference = references["externalRef"] or _own_reference(request) or references["companyId"] or customer_id
         values = {"token": token, "customer_id": customer_id, "reference": reference}
-        link = https_link(filled(self._link, values), self._account.link_hosts)
+        link = self._links.made(values)
         if link is None:  # the token is too long for a link
             raise BadAnswer("the tokenString in the answer does not fit into a link")
         return Session(

@@ -29,7 +29,7 @@ from worker.providers.bodies import holds, json_body, merged
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
 from worker.providers.idenfy_statuses import meaning
-from worker.providers.links import filled, https_link, template_problem
+from worker.providers.links import Links, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem, unknown_parameter
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
 
@@ -89,17 +89,20 @@ class IdenfyKyc:
         self._form = FORMS[account.dialect]
         self._url = account.base_url.rstrip("/") + PATH
         self._listing = account.base_url.rstrip("/") + LISTING
-        self._link = account.link or REDIRECT
-        if problem := template_problem(self._link, account.link_hosts):
-            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{self._link} {problem}")
+        link = account.link or REDIRECT
+        if problem := template_problem(link, account.link_hosts):
+            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
+        self._links = Links(link, account.link_hosts)
+        self._lives = lifetime_of(account)
+        self._asked = self._asked_with({})
         self._refuse_the_other_form()
 
     @property
     def lifetime(self) -> timedelta | None:
-        return lifetime_of(self._account)
+        return self._lives
 
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        return lifetime_of(self._account, parameters)
+        return lifetime_of(self._account, parameters) if parameters else self._lives
 
     @property
     def may_return_earlier(self) -> bool:
@@ -126,7 +129,7 @@ class IdenfyKyc:
         return problems
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        return HttpRequest("POST", self._url, self._partner.headers(), json_body(self._fields(request)))
+        return HttpRequest("POST", self._url, self._partner.credentials.headers(), json_body(self._fields(request)))
 
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
@@ -144,7 +147,7 @@ class IdenfyKyc:
         return expires_at
 
     def reload_credentials(self) -> bool:
-        return self._partner.reload()
+        return self._partner.credentials.reload()
 
     @property
     def no_look_up(self) -> str:
@@ -152,7 +155,7 @@ class IdenfyKyc:
 
     def look_up(self, request: SessionRequest, *, page: int) -> HttpRequest | None:
         query = urlencode({"clientId": request.customer.customer_id, "page": page, "perPage": PAGE_SIZE})
-        headers = {name: value for name, value in self._partner.headers().items() if name != "Content-Type"}
+        headers = {name: value for name, value in self._partner.credentials.headers().items() if name != "Content-Type"}
         return HttpRequest("GET", f"{self._listing}?{query}", headers)
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
@@ -189,7 +192,7 @@ class IdenfyKyc:
             "externalRef": request.external_ref,
             # Without a known language iDenfy shows English.
             "locale": language_of(customer.locale, LOCALES),
-            lifetime_parameter(self._account): _seconds(asked_lifetime(self._account, request.parameters)),
+            **(self._asked_with(request.parameters) if request.parameters else self._asked),
             **self._prefill(customer.person),
         }
         fields = merged({name: value for name, value in ours.items() if value}, given, self._account.unchecked)
@@ -197,8 +200,14 @@ class IdenfyKyc:
         fields["clientId"] = customer.customer_id
         return fields
 
+    def _asked_with(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The lifetime that a request with these parameters names, under the form's name for it."""
+        return {lifetime_parameter(self._account): _seconds(asked_lifetime(self._account, parameters))}
+
     def _prefill(self, person: Person) -> dict[str, str]:
         """The person's known fields that the configuration allows us to send, by documented name."""
+        if self._account.prefill == "none":
+            return {}
         sex = person.sex.upper()
         values = {
             "first_name": person.first_name,
@@ -208,7 +217,7 @@ class IdenfyKyc:
             "nationality": person.nationality,
             "address": person.address,
         }
-        wanted = {"none": {}, "name": self._form.names, "all": self._form.prefill}[self._account.prefill]
+        wanted = self._form.names if self._account.prefill == "name" else self._form.prefill
         return {name: values[column] for name, column in wanted.items() if values[column]}
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
@@ -220,17 +229,21 @@ class IdenfyKyc:
         if found.get("isValid") is False:
             raise InvalidSession
         given_type = found.get("tokenType")
-        if isinstance(given_type, str) and given_type not in (TOKEN_TYPE, self._fields(request).get("tokenType")):
+        if (
+            isinstance(given_type, str)
+            and given_type != TOKEN_TYPE
+            and given_type != self._fields(request).get("tokenType")  # a parameter may ask for another
+        ):
             raise BadAnswer("tokenType in the answer is not the one asked for")
         expires_at, source = self._expiry(found, request, issued_at)
         if expires_at <= issued_at:
             raise BadAnswer("the session in the answer has already expired")
         digits = optional_text(found, "digitString", most=16)
         values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference, "digits": digits}
-        hosts = self._account.link_hosts
-        given = [found.get(name) for name in ("sessionUrl", "redirectUrl")]
-        offered = [] if self._account.link else [https_link(link, hosts) for link in given]
-        link = next(filter(None, offered), None) or https_link(filled(self._link, values), hosts)
+        link = None
+        if not self._account.link:
+            link = self._links.given(found.get("sessionUrl")) or self._links.given(found.get("redirectUrl"))
+        link = link or self._links.made(values)
         if link is None:  # the token is too long for a link
             raise BadAnswer(f"the {field} in the answer does not fit into a link")
         return Session(
@@ -255,7 +268,7 @@ class IdenfyKyc:
         seconds = found.get("expiryTime")
         if isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_LIFETIME:
             return issued_at + timedelta(seconds=seconds), ExpirySource.ANSWER
-        asked = _seconds(lifetime_of(self._account, request.parameters)) or DEFAULT_LIFETIME
+        asked = _seconds(self.lifetime_with(request.parameters)) or DEFAULT_LIFETIME
         return issued_at + timedelta(seconds=asked), ExpirySource.FALLBACK
 
     def _hint(self, name: str) -> str:

@@ -51,7 +51,36 @@ def is_loopback(host: str) -> bool:
 def filled(template: str, values: Mapping[str, str]) -> str:
     """`template` with the values of its placeholders, quoted: {token}, {customer_id}, {reference}, {provider}, {digits}
     and {vendor.NAME}. What the answer does not have is empty; other braces stay."""
-    return PLACEHOLDERS.sub(lambda match: quote(values.get(match[1], ""), safe=""), template)
+    return PLACEHOLDERS.sub(lambda match: _quoted(values.get(match[1], "")), template)
+
+
+def _quoted(value: str) -> str:
+    return value if value.isascii() and value.isalnum() else quote(value, safe="")
+
+
+class Links:
+    """The links of one account: made from its template, or given in answers."""
+
+    def __init__(self, template: str, hosts: Iterable[str]) -> None:
+        """`template` must have no `template_problem`: then no value leads a link to another host."""
+        parts = PLACEHOLDERS.split(template)
+        self._first, self._others = parts[0], list(zip(parts[1::2], parts[2::2], strict=True))
+        self._hosts = frozenset(hosts)
+        # What usual links begin with. `https_link` takes any other link apart.
+        self._beginnings = tuple(filter(None, (https_link(f"https://{host}/", self._hosts) for host in self._hosts)))
+
+    def made(self, values: Mapping[str, str]) -> str | None:
+        """The link from the template, as `filled`; None if it is too long."""
+        link = self._first
+        for name, text in self._others:
+            link += _quoted(values.get(name, "")) + text
+        return link if len(link) <= LONGEST_LINK else None
+
+    def given(self, text: object) -> str | None:
+        """`text` if it may be sent, as `https_link`."""
+        if isinstance(text, str) and text.startswith(self._beginnings):
+            return text if len(text) <= LONGEST_LINK and URL_TEXT.fullmatch(text) else None
+        return https_link(text, self._hosts)
 
 
 def template_problem(template: str, hosts: Iterable[str]) -> str | None:
