@@ -1,6 +1,7 @@
 """A dispatcher over rows in memory and a database whose calls take time."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing
+from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
 from worker.engine.dispatch.contract import ClaimedRows, UnknownClaim
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Dispatcher
 
@@ -23,7 +24,6 @@ BAD_ROW = sa.exc.IntegrityError("INSERT", None, Exception("unique"))
 class Row:
     number: int
     lease_until: datetime
-    slot: datetime | None = None
     is_event: bool = False
 
 
@@ -60,8 +60,8 @@ class Rows:
     unopenable: set[int] = field(default_factory=set)  # rows for which no attempt can be written
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
-    delays: list[timedelta] = field(default_factory=list)  # of calls after their slots
-    slots: list[datetime] = field(default_factory=list)  # of the calls, in their order
+    slots: list[datetime] = field(default_factory=list)  # as they were reserved
+    unused: list[datetime] = field(default_factory=list)  # given back
     written: dict[int, datetime] = field(default_factory=dict)
     halted: bool = False  # as the database has it
     next_at: datetime | None = None
@@ -89,25 +89,25 @@ class Rows:
             return ClaimedRows([], now + ASK_AGAIN, permits)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
-        slots = offer(limits, next_at=self.next_at, most=most, now=now, horizon=self.horizon + EVENTS_AHEAD)
-        soon = min(slots.until(now + self.horizon), room.rows)
+        begin, horizon = now + room.lead, self.horizon + room.lead
+        slots = offer(limits, next_at=self.next_at, most=most, now=begin, horizon=horizon + EVENTS_AHEAD)
+        soon = min(slots.until(begin + horizon), room.rows)
         numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
         slots = replace(slots, count=len(numbers))
         if self.limit:
             self.next_at = slots.end
         self.log += [("claim", number) for number in numbers]
         self.claims.append(len(numbers))
-        rows = [
-            Row(number, now + self.lease, slots.at(index) if self.limit else None, number >= EVENTS)
-            for index, number in enumerate(numbers)
-        ]
-        again_at = claim_again_at(slots.end, horizon=self.horizon, now=now) if self.waiting else None
+        rows = [Row(number, now + self.lease, number >= EVENTS) for number in numbers]
+        reserved = [slots.at(index) for index in range(len(rows))] if self.limit else []
+        self.slots += reserved
+        again_at = claim_again_at(slots.end - room.lead, horizon=horizon, now=now) if self.waiting else None
         first = [row for row in rows if row.is_event][: room.attempts]
         opened = self.open(first, now) if first else []
         if self.lost_answers and opened:
             self.log.append(("lost", opened[0].row.number))
             raise self.lost_answers.pop(0)([item.row for item in opened])
-        return ClaimedRows([row for row in rows if row not in first], again_at, permits, opened)
+        return ClaimedRows([row for row in rows if row not in first], again_at, permits, opened, reserved)
 
     def pick(self, events):
         def some(most):
@@ -133,9 +133,6 @@ class Rows:
         number = opened.row.number
         self.log.append(("call", number))
         self.begun.append(self.clock())
-        if opened.row.slot:
-            self.slots.append(opened.row.slot)
-            self.delays.append(self.clock() - opened.row.slot)
         self.calls += 1
         self.most_calls = max(self.calls, self.most_calls)
         try:
@@ -149,12 +146,6 @@ class Rows:
 
     def item(self, opened):
         return opened.row
-
-    def with_slot(self, item, slot):
-        return replace(item, slot=slot)
-
-    def opened_with_slot(self, opened, slot):
-        return Opened(replace(opened.row, slot=slot))
 
     def not_made(self, opened):
         self.log.append(("not made", opened.row.number))
@@ -175,8 +166,16 @@ class Rows:
     def release_permits(self):
         self.permits_released += 1
 
-    def flush(self, results, items, shared_claims=None, stretch=None):
+    @property
+    def delays(self):
+        """Of the calls after the slots that were used."""
+        used = sorted((Counter(self.slots) - Counter(self.unused)).elements())
+        assert len(used) >= len(self.begun)  # one slot for each call
+        return [begun - slot for begun, slot in zip(self.begun, used, strict=False)]
+
+    def flush(self, results, items, shared_claims=None, stretch=None, slots=()):
         now = self.clock()
+        self.give_back(slots)
         self.shared_claims.append(shared_claims)
         if results:
             self.finish(results, now)
@@ -196,7 +195,13 @@ class Rows:
             if result.what == "not made":
                 self.waiting.append(result.number)
 
-    def release(self, items):
+    def give_back(self, slots):
+        assert set(slots) <= set(self.slots), "only reserved slots are given back"
+        self.unused += slots
+        self.next_at = unused(self.next_at, slots, interval=self.spacing)
+
+    def release(self, items, slots=()):
+        self.give_back(slots)
         self.log += [("release", item.number) for item in items]
         self.waiting += [item.number for item in items]
 

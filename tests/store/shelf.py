@@ -84,7 +84,10 @@ class Shelf:
     # Sessions are opened for its customers.
 
     def claim(self, most=100, policy=None):
-        return self.jobs.claim(policy or self.policy, most=most, now=self.clock()).jobs
+        """The claimed jobs. `slots` has the seconds from now to their slots."""
+        claimed = self.jobs.claim(policy or self.policy, most=most, now=self.clock())
+        self.slots = [(slot - self.clock()).total_seconds() for slot in claimed.slots]
+        return claimed.jobs
 
     def open(self, jobs, *, repeatable=False, policy=None):
         due = [(job, repeatable) for job in jobs]

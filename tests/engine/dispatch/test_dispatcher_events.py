@@ -39,7 +39,7 @@ async def test_an_event_gets_the_next_slot_though_batch_rows_had_reserved_all_sl
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_exchanged_slots_are_used_once_and_neither_before_their_time_nor_long_after_it(bench, seed):
+async def test_the_slots_that_events_take_are_used_once_and_neither_before_their_time_nor_long_after_it(bench, seed):
     draw = random.Random(seed)  # noqa: S311 -- no secret
     rows = bench.rows(400, limit=Limit.parse("100/second"))
     rows.latency = {number: draw.uniform(0.001, 0.2) for number in [*range(400), *range(EVENTS, EVENTS + 100)]}

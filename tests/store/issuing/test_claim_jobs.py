@@ -42,7 +42,7 @@ def test_a_claimed_job_holds_all_values_for_its_call(shelf):
     known = customer("Ona", external_ref="crm-7", tags=("vip",), parameters=parameters, consent=True, template="gold")
     batch = shelf.add(known, replace(customer("Jonas"), entity_id="e-1"))
     first, second = shelf.claim()
-    assert (first.batch_id, first.purpose, first.channel, first.slot) == (batch, "onboarding", "email", None)
+    assert (first.batch_id, first.purpose, first.channel, shelf.slots) == (batch, "onboarding", "email", [])
     assert first.request.external_ref == "crm-7"
     assert first.request.parameters == {"documents": ["PASSPORT"]}
     assert replace(first.request.customer, parameters=parameters) == known
@@ -100,8 +100,8 @@ def test_a_job_that_joins_another_is_not_claimed(shelf):
 def test_exactly_the_claimed_calls_are_reserved(shelf):
     policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=10))
     shelf.add(*(customer(f"C{number}") for number in range(3)))
-    slots = [job.slot - shelf.clock() for job in shelf.claim(policy=policy)]
-    assert slots == [timedelta(milliseconds=100) * number for number in range(3)]
+    shelf.claim(policy=policy)
+    assert shelf.slots == [0, 0.1, 0.2]
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=300)
 
 
@@ -116,9 +116,10 @@ def test_two_accounts_that_share_a_budget_share_its_slots(shelf):
     kyb = replace(kyc, account="kyb")
     shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Firma"), account="kyb")
-    (firma,) = shelf.claim(policy=kyb)
-    ona, jonas = shelf.claim(policy=kyc)
-    assert firma.slot < ona.slot < jonas.slot
+    shelf.claim(policy=kyb)
+    assert shelf.slots == [0]
+    shelf.claim(policy=kyc)
+    assert shelf.slots == [0.1, 0.2]
 
 
 def test_with_no_slot_within_the_horizon_nothing_is_claimed_and_the_result_has_the_time_of_the_next_claim(shelf):
@@ -192,10 +193,10 @@ def together(*works):
         return [future.result(30) for future in [threads.submit(begin, work) for work in works]]
 
 
-def claim_all(jobs: Jobs, policy, most, now):
+def all_claims(jobs: Jobs, policy, most, now):
     found = []
-    while claimed := jobs.claim(policy, most=most, now=now).jobs:
-        found += claimed
+    while (claimed := jobs.claim(policy, most=most, now=now)).jobs:
+        found.append(claimed)
     return found
 
 
@@ -204,8 +205,8 @@ def test_workers_that_claim_at_once_never_lease_the_same_job(shelf):
         shelf.batch(), [line(row, customer(f"C{row}")) for row in range(2, 122)], [], priority=BATCH, now=shelf.clock()
     )
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: claim_all(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))
-    everything = [job.id for part in found for job in part]
+    found = together(*(lambda jobs=jobs: all_claims(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))
+    everything = [job.id for claims in found for claimed in claims for job in claimed.jobs]
     assert len(everything) == len(set(everything)) == 120
     assert {row.fence for row in shelf.rows(Job)} == {1}
 
@@ -214,8 +215,8 @@ def test_workers_that_reserve_at_once_keep_the_limit_together(shelf):
     policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(seconds=0.5))
     shelf.add(*(customer(f"C{number}") for number in range(80)))
     workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
-    found = together(*(lambda jobs=jobs: claim_all(jobs, policy, 3, shelf.clock()) for jobs in workers))
-    slots = sorted(job.slot for part in found for job in part)
+    found = together(*(lambda jobs=jobs: all_claims(jobs, policy, 3, shelf.clock()) for jobs in workers))
+    slots = sorted(slot for claims in found for claimed in claims for slot in claimed.slots)
     assert len(slots) == 51  # the slots of half a second, with its first and its last moment
     assert all(later - earlier == timedelta(milliseconds=10) for earlier, later in pairwise(slots))
 

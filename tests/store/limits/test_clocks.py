@@ -28,8 +28,7 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(6)))
     policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
     workers = [(Jobs(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
-    claimed = [job for jobs, clock in workers for job in jobs.claim(policy, most=2, now=clock()).jobs]
-    slots = [job.slot for job in claimed]
+    slots = [slot for jobs, clock in workers for slot in jobs.claim(policy, most=2, now=clock()).slots]
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart
     # the machine that is ahead does not return the leases of the other machine

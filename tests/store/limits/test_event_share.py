@@ -9,7 +9,6 @@ from tests.store.shelf import customer
 from worker.domain.limits.rate_limits import Limit
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.issuing.claim_jobs import Jobs
-from worker.store.issuing.record_results import IssueResult
 from worker.store.messages.claim_invitations import Invitations
 from worker.store.tables import Budget, InvitationRow
 
@@ -73,31 +72,31 @@ def next_at(shelf):
 def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
     policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=5)
-    jobs = shelf.claim(policy=policy)
-    shelf.jobs.release(policy.rule, jobs[2:], now=shelf.clock())
+    claimed = shelf.jobs.claim(policy, most=10, now=shelf.clock())
+    shelf.jobs.release(policy.rule, claimed.jobs[2:], claimed.slots[2:], now=shelf.clock())
     assert next_at(shelf) == shelf.clock() + timedelta(milliseconds=200)
-    assert [job.slot for job in shelf.claim(policy=policy)] == [job.slot for job in jobs[2:]]
+    assert shelf.jobs.claim(policy, most=10, now=shelf.clock()).slots == claimed.slots[2:]
 
 
 def test_an_unused_slot_before_a_reserved_slot_stays_lost(shelf):
     policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     crowd(shelf, events=0, batches=4)
-    first, second = shelf.claim(most=2, policy=policy), shelf.claim(most=2, policy=policy)
+    first, second = (shelf.jobs.claim(policy, most=2, now=shelf.clock()) for _ in range(2))
     before = next_at(shelf)
-    shelf.jobs.release(policy.rule, first, now=shelf.clock())
+    shelf.jobs.release(policy.rule, first.jobs, first.slots, now=shelf.clock())
     assert next_at(shelf) == before
-    shelf.jobs.release(policy.rule, second, now=shelf.clock())
-    assert next_at(shelf) == second[0].slot
+    shelf.jobs.release(policy.rule, second.jobs, second.slots, now=shelf.clock())
+    assert next_at(shelf) == second.slots[0]
 
 
-def test_the_slot_of_a_call_that_was_not_made_is_free_again(shelf):
-    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
-    crowd(shelf, events=0, batches=3)
-    opened = shelf.open(shelf.claim(policy=policy), policy=policy)
-    made, *not_made = opened
-    results = [shelf.got(made), *(IssueResult(item, shelf.clock(), None) for item in not_made)]
-    shelf.finish(*results, policy=policy)
-    assert next_at(shelf) == not_made[0].job.slot
+def test_no_slot_is_earlier_than_a_slow_dispatcher_needs_and_the_next_claim_comes_before_the_last_one(shelf):
+    lead, hundredth = timedelta(seconds=1.5), timedelta(milliseconds=10)
+    policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
+    crowd(shelf, events=0, batches=300)
+    claimed = shelf.jobs.claim(policy, most=300, lead=lead, now=shelf.clock())
+    assert claimed.slots[0] == shelf.clock() + lead
+    assert claimed.slots[-1] == shelf.clock() + lead + policy.horizon + lead
+    assert claimed.again_at == claimed.slots[-1] + hundredth - lead - (policy.horizon + lead) * 3 / 4
 
 
 def test_slots_of_invitations_that_are_given_back_are_free_again(shelf):
@@ -105,8 +104,8 @@ def test_slots_of_invitations_that_are_given_back_are_free_again(shelf):
     shelf.issue()
     rule = replace(shelf.message_policy.rule, limits=TEN)
     policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=10))
-    messages = shelf.invitations.claim(policy, most=10, now=shelf.clock()).invitations
-    shelf.invitations.release(rule, messages, now=shelf.clock())
+    claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
+    shelf.invitations.release(rule, claimed.invitations, claimed.slots, now=shelf.clock())
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock()
 
 
@@ -114,8 +113,8 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
     policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
     shelf.set(Budget, Budget.name == "kyc", pace_rate=5.0)
     crowd(shelf, events=0, batches=3)
-    slots = [job.slot - shelf.clock() for job in shelf.claim(policy=policy)]
-    assert slots == [timedelta(milliseconds=200) * number for number in range(3)]
+    shelf.claim(policy=policy)
+    assert shelf.slots == [0, 0.2, 0.4]
     assert shelf.budgets.all()["kyc"].pace.rate == 5.0
     assert shelf.budgets.all()["kyc"].pace.granted == 3
 
@@ -123,14 +122,12 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
 def test_an_event_is_claimed_though_all_slots_within_the_horizon_are_reserved_and_rows_of_batches_are_not(shelf):
     policy = replace(shelf.ruled(limits=TEN), ahead=timedelta(milliseconds=400))
     crowd(shelf, events=0, batches=9)
-    assert [job.slot - shelf.clock() for job in shelf.claim(policy=policy)] == [
-        timedelta(0),
-        timedelta(milliseconds=100),
-    ]
+    shelf.claim(policy=policy)
+    assert shelf.slots == [0, 0.1]
     assert shelf.claim(policy=policy) == []
     crowd(shelf, events=1, batches=0)
     (job,) = shelf.claim(policy=policy)
-    assert (job.is_event, job.slot - shelf.clock()) == (True, timedelta(milliseconds=200))
+    assert (job.is_event, shelf.slots) == (True, [0.2])
 
 
 def test_an_event_is_claimed_when_there_is_no_room_for_batches(shelf):
@@ -147,7 +144,7 @@ def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
     policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
     crowd(shelf, events=0, batches=30)
     first = shelf.jobs.claim(policy, most=100, now=shelf.clock())
-    assert first.again_at == first.jobs[-1].slot + timedelta(milliseconds=10) - policy.horizon * 3 / 4
+    assert first.again_at == first.slots[-1] + timedelta(milliseconds=10) - policy.horizon * 3 / 4
     full = shelf.jobs.claim(policy, most=100, now=shelf.clock())
     assert (full.jobs, full.again_at) == ([], first.again_at)
 

@@ -120,7 +120,7 @@ def test_invitations_use_slots_of_their_senders_budget(shelf):
     rule = replace(shelf.message_policy.rule, limits=(Limit.parse("1/second"),))
     policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=5))
     claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
-    assert [message.slot - shelf.clock() for message in claimed.invitations] == [timedelta(0), timedelta(seconds=1)]
+    assert [slot - shelf.clock() for slot in claimed.slots] == [timedelta(0), timedelta(seconds=1)]
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock() + timedelta(seconds=2)
 
 

@@ -114,9 +114,9 @@ def grant(
     now: datetime,
     horizon: timedelta,
     probe_for: timedelta,
-    ahead: timedelta = timedelta(0),
+    lead: timedelta = timedelta(0),
 ) -> Grant:
-    """The calls that may be made within `horizon` plus `ahead` from now, at most `most`.
+    """The calls that may be made within `horizon` from `lead` on, at most `most`.
 
     After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`. A stop
     for refused credentials has a probe at intervals.
@@ -132,8 +132,8 @@ def grant(
     left = credits_left(state, rule)
     most = min(most, 1 if probing else most, most if left is None else left)
     found = state.pace.interval
-    slots = offer(rule.limits, next_at=state.next_at, most=most, now=now, horizon=horizon + ahead, found=found)
-    again_at = None if slots.count else claim_again_at(slots.first, horizon=horizon, now=now)
+    slots = offer(rule.limits, next_at=state.next_at, most=most, now=now + lead, horizon=horizon, found=found)
+    again_at = None if slots.count else claim_again_at(slots.first - lead, horizon=horizon, now=now)
     return Grant(slots, probe=probing, again_at=again_at)
 
 
@@ -213,10 +213,9 @@ def after_claim(
     return replace(state, next_at=next_at, pace=pace, probe_until=probe_until, asks_again_at=asks_again_at)
 
 
-def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime | None]) -> BudgetState:
+def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
     """The state after these reserved slots were not used: free again, unless a later slot is reserved."""
-    reserved = [slot for slot in slots if slot is not None]
-    return replace(state, next_at=unused(state.next_at, reserved, interval=interval(state, rule)))
+    return replace(state, next_at=unused(state.next_at, slots, interval=interval(state, rule)))
 
 
 def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:

@@ -13,18 +13,22 @@ class Room:
     """How much the next claim may bring: so many rows, and up to `events` rows if the rest are events.
 
     `busy` calls are in flight. Of the events at most `attempts` may be opened, in the transaction that claims them.
+    `lead`: how long a row needs from its claim to its call; no slot is reserved earlier. Zero while the database is
+    quick.
     """
 
     rows: int
     events: int
     busy: int
     attempts: int = 0
+    lead: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
 class ClaimedRows:
     """Rows under this worker's lease: `items` are not opened yet, `opened` have their attempts written.
 
+    `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
     `again_at`: when to claim again; None: nothing more is due. `permits`: how many calls may be in flight from now on;
     None: as many as before.
     """
@@ -33,6 +37,7 @@ class ClaimedRows:
     again_at: datetime | None = None
     permits: int | None = None
     opened: Sequence[Any] = ()
+    slots: Sequence[datetime] = ()
 
 
 class UnknownClaim(Exception):
@@ -46,8 +51,6 @@ class UnknownClaim(Exception):
 class Item(Protocol):
     @property
     def lease_until(self) -> datetime: ...
-    @property
-    def slot(self) -> datetime | None: ...
     @property
     def is_event(self) -> bool:
         """Whether the row is an event's: it goes before batch rows."""
@@ -90,20 +93,18 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
         items: Sequence[ItemT],
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
         stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
     ) -> list[OpenedT]:
         """Write these results, and then open these items, in one transaction. Returns the opened rows.
 
         Items that are not returned were released or settled. One transaction, so that no call is made while results
         cannot be written. `shared_claims`, by channel, claim the messages that the results make due; only if
-        `has_next_step`. `stretch`: a busy stretch of calls that has ended, for the measured pace.
+        `has_next_step`. `stretch`: a busy stretch of calls that has ended, for the measured pace. `unused`: slots in
+        which no call is made.
         """
 
     async def call(self, opened: OpenedT) -> ResultT: ...
     def item(self, opened: OpenedT) -> ItemT: ...
-    def with_slot(self, item: ItemT, slot: datetime) -> ItemT:
-        """The row with another slot of the same dispatcher."""
-
-    def opened_with_slot(self, opened: OpenedT, slot: datetime) -> OpenedT: ...
     def not_made(self, opened: OpenedT) -> ResultT:
         """The result of an opened row whose call was not made."""
 
@@ -116,8 +117,8 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
     def halts(self, result: ResultT) -> bool:
         """Whether the account must not be called again before this result is written."""
 
-    def release(self, items: Sequence[ItemT]) -> None:
-        """Release rows for which no call was made, whether or not their attempts were written."""
+    def release(self, items: Sequence[ItemT], unused: Sequence[datetime] = ()) -> None:
+        """Release rows for which no call was made, whether or not their attempts were written, and unused slots."""
 
     def hold(self, items: Sequence[ItemT], kind: str) -> None:
         """Hold claimed rows that cannot be opened. `kind` names the exception."""

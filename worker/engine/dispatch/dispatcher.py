@@ -9,7 +9,8 @@ A dispatcher ends when nothing is due for longer than `LINGER`, or after `longes
 
 - permit: the right to have one call in flight. Each claim says how many this dispatcher has: all workers share the
   account's permits.
-- slot: the time at which one call may go, where the account or sender has a rate limit.
+- slot: the time at which one call may go, where the account or sender has a rate limit. Each claimed row brings one;
+  the dispatcher holds them, and the first slot goes to the row that is called first: to an event, if there is one.
 - claimed row: it has a lease, and its attempt is not written yet.
 - opened row: its attempt is written, and its call has not begun.
 - flush: the transaction that writes results and opens the next rows.
@@ -25,7 +26,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
@@ -34,8 +35,8 @@ import sqlalchemy as sa
 from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
 from worker.domain.limits.rate_limits import lapsed
 from worker.engine.dispatch.contract import ClaimedRows, ItemT, OpenedT, ResultT, Room, UnknownClaim, Work
+from worker.engine.dispatch.database_lead import DatabaseLead
 from worker.engine.dispatch.decision_log import DecisionLog
-from worker.engine.dispatch.event_priority import Rank, deal
 from worker.engine.dispatch.result_writer import ResultWriter
 from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, closing
 from worker.engine.dispatch.slot_gate import SlotGate
@@ -63,18 +64,20 @@ CLAIM_MOST = 200
 # event at one worker does not wait for the slots that another worker has reserved. It is long enough for the timer and
 # a transaction or two.
 HORIZON = timedelta(milliseconds=100)
-# The same where no other dispatcher works for the account. Larger claims delay no event then: the event changes slots
-# with this dispatcher's batch rows, however far ahead those are reserved.
+# The same where no other dispatcher works for the account. Larger claims delay no event then: an event takes this
+# dispatcher's next slot, however far ahead its slots are reserved.
 HORIZON_ALONE = timedelta(milliseconds=500)
 # Attempts are written this long before the slot of the first claimed batch row, together with the attempts of the rows
 # of the next flush. `OPEN_BEFORE` is early enough that a slow database delays no call; if a flush has just begun, the
 # attempts wait for the next flush, but not beyond `OPEN_AT_LATEST`.
 OPEN_BEFORE, OPEN_AT_LATEST = timedelta(milliseconds=100), timedelta(milliseconds=50)
 # How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
-# reserved: they then change slots with the batch rows that hold those (`event_priority`).
+# reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
 EVENTS_AHEAD = timedelta(milliseconds=400)
-# No slot is reserved further ahead than this; the second is for a clock that was set meanwhile.
+# No slot is reserved further ahead than this and twice the lead; the second is for a clock that was set meanwhile.
 FURTHEST_SLOT = HORIZON_ALONE + EVENTS_AHEAD + timedelta(seconds=1)
+# The slot of a row for which none is left: the slots lapsed.
+_PASSED = datetime.min.replace(tzinfo=UTC)
 # How many events at most are opened in the transaction that claims them; the rest wait for a flush. Few, because as
 # many permits are kept free for them until the claim ends.
 OPEN_IN_CLAIM = 5
@@ -112,6 +115,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._throughput = Throughput(FLUSH_EVERY)
         self._busy_stretch = BusyStretch(self._time())
         self._decisions = DecisionLog(log, work.name)
+        self._lead = DatabaseLead()
         self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
 
         # Permits: how many calls this dispatcher may have in flight, as the last claim granted.
@@ -122,6 +126,10 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._claimed: deque[ItemT] = deque()  # leased, attempt not written yet
         self._opened: deque[tuple[OpenedT, int]] = deque()  # attempt written; with the halt count of that moment
         self._calls: set[asyncio.Task[None]] = set()  # one task for each permit in use; it makes call after call
+        # The slots of the rows above and of those that the flush opens, earliest first. None: the call may go at once.
+        self._slots: deque[datetime | None] = deque()
+        self._unused_slots: list[datetime] = []  # in which no call was made: the next flush gives them back
+        self._slots_lapsed = False  # before calls whose rows the next flush releases
 
         # Results that are not written yet.
         self._results_to_write: list[ResultT] = []
@@ -132,7 +140,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._halt_count = 0  # a row that was opened under an earlier count is not called
         # A call waits here for its slot. Which row it is for is decided when the slot comes, so the row stays in
         # `_opened` until then.
-        self._slot_gate = SlotGate(work.spacing, time=self._time, halt=self._halted, furthest=FURTHEST_SLOT)
+        self._slot_gate = SlotGate(work.spacing, time=self._time, halt=self._halted, furthest=self._furthest)
 
         # The claim under way, if any.
         self._claim_task: asyncio.Task[ClaimedRows] | None = None
@@ -236,7 +244,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         most = max(most, self._permits + max(self._calls_in_a_flush, lately))
         events = sum(item.is_event for item in self._claimed)
         attempts = min(self._attempts_for_events, OPEN_IN_CLAIM)
-        return Room(max(most - len(self._claimed), 0), max(most - events, 0), len(self._calls), attempts)
+        lead = self._lead.lead
+        return Room(max(most - len(self._claimed), 0), max(most - events, 0), len(self._calls), attempts, lead)
 
     @property
     def _free_permits(self) -> int:
@@ -257,16 +266,19 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     @property
     def _calls_in_a_flush(self) -> int:
         """How many calls are expected to end until the next flush, as the last calls show; at most a flush."""
-        return min(self._throughput.in_a_flush(self._time()), self._flush_size)
+        now = self._time()
+        expected = self._throughput.in_a_flush(now)
+        if self._lead.opening:  # a slow database: its flushes begin long before the slots of their rows
+            latest = self._clock() + self._lead.opening
+            expected = max(expected, sum(slot is not None and slot <= latest for slot in self._slots))
+        return min(expected, self._flush_size)
 
     async def _collect_finished(self) -> None:
         """Take the rows of a claim that has ended, and forget a flush that has ended. Raises what either raised."""
         if self._claim_task is not None and self._claim_task.done():
             task, self._claim_task, self._claim_attempts = self._claim_task, None, 0
             claimed = task.result()
-            self._claimed = deque(
-                deal([*self._claimed, *claimed.items], item=lambda item: item, at=self._work.with_slot)
-            )
+            self._keep(claimed)
             again_at = None if claimed.again_at is None else self._time.of(claimed.again_at)
             if self._events_asked is None:
                 self._claim_planned_at = again_at
@@ -279,10 +291,36 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             if claimed.permits is not None:
                 self._permits, self._check_permits_at = claimed.permits, self._time() + ASK_AGAIN
             if claimed.opened:
-                self._queue_event_calls(claimed.opened, self._claim_halt_count)
+                self._queue_calls(claimed.opened, self._claim_halt_count)
         if self._flush_task is not None and self._flush_task.done():
             flush, self._flush_task, self._flush_attempts = self._flush_task, None, 0
             flush.result()
+
+    def _keep(self, claimed: ClaimedRows) -> None:
+        """Keep the claimed rows, events first, and their slots."""
+        self._claimed = deque(sorted([*self._claimed, *claimed.items], key=lambda item: not item.is_event))
+        rows = len(claimed.items) + len(claimed.opened)
+        slots: Sequence[datetime | None] = claimed.slots or [None] * rows
+        self._slots = deque(sorted([*self._slots, *slots], key=lambda slot: slot or _PASSED))
+
+    def _furthest(self) -> timedelta:
+        """How far ahead a slot may be; a longer wait would come from a wrong clock."""
+        return FURTHEST_SLOT + 2 * self._lead.lead
+
+    def _slot(self, index: int) -> datetime | None:
+        """The slot of the row that is called after `index` others; None: at once."""
+        return self._slots[index] if index < len(self._slots) else None
+
+    def _free_slots(self, count: int) -> None:
+        """So many rows are not called: their slots are the last ones."""
+        for _ in range(min(count, len(self._slots))):
+            slot = self._slots.pop()
+            self._unused_slots += [] if slot is None else [slot]
+
+    def _unused(self) -> list[datetime]:
+        """The unused slots, to be given back now."""
+        unused, self._unused_slots = self._unused_slots, []
+        return unused
 
     @property
     def _may_claim(self) -> bool:
@@ -347,8 +385,11 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._claim_task = self._in_background(self._claim(claiming))
 
     async def _claim(self, claiming: Awaitable[ClaimedRows]) -> ClaimedRows:
+        began_at = self._time()
         try:
-            return await claiming
+            claimed = await claiming
+            self._lead.claimed(self._time() - began_at)
+            return claimed
         except UnknownClaim as lost:
             # The rows may be ours, and their attempts say that calls may have been made. Release them before any call.
             await self._writer.insist(len(lost.items), self._work.release, lost.items)
@@ -364,7 +405,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         )
         events = list(takewhile(lambda item: item.is_event, chunk))
         chunk_due = len(chunk) > len(events) and (
-            self._opens_at(chunk[len(events)].slot, now) <= now
+            self._opens_at(self._slot(len(self._opened) + len(events)), now) <= now
             # The permits that are kept free for the events of a claim count as free here.
             and (
                 self._free_permits + self._claim_attempts >= max(self._permits // EMPTY_PERMITS_FRACTION, 1)
@@ -398,7 +439,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     def _explain_no_open(self, chunk: Sequence[ItemT]) -> None:
         if not self._decisions.enabled:
             return
-        slot = self._claimed[0].slot
+        slot = self._slot(len(self._opened))
         if self._halted.is_set():
             reason = "a result that halts the account is not written yet"
         elif self._free_permits <= 0:
@@ -413,21 +454,23 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         """When to open batch rows, the first of which has this slot."""
         if slot is None:
             return now
-        slot = self._time.of(slot, most=FURTHEST_SLOT)
-        return min(max(slot - OPEN_BEFORE, self._last_flush_at + FLUSH_EVERY), slot - OPEN_AT_LATEST)
+        slot = self._time.of(slot, most=self._furthest())
+        takes = self._lead.opening
+        return min(max(slot - OPEN_BEFORE - takes, self._last_flush_at + FLUSH_EVERY), slot - OPEN_AT_LATEST - takes)
 
     def _rows_to_open(self, now: datetime) -> list[ItemT]:
         """The claimed rows to open next: for the free permits, and for the calls expected to end until the next flush.
 
         The opened rows without a permit are then those that will be called while the next flush is written. So a killed
         worker leaves at most the permits and one flush with an unknown outcome. Events may use all of that, however
-        many rows are opened already and whenever the events' slots are: events change slots with those rows.
+        many rows are opened already: events take the slots of those rows.
         """
         room = self._free_permits + self._calls_in_a_flush
         room_for_events = self._attempts_for_events
         chunk: list[ItemT] = []
+        latest = now + OPEN_BEFORE + FLUSH_EVERY + self._lead.opening
         for item in self._claimed:
-            too_early = (item.slot or now) > now + OPEN_BEFORE + FLUSH_EVERY
+            too_early = (self._slot(len(self._opened) + len(chunk)) or now) > latest
             if len(chunk) >= (room_for_events if item.is_event else room) or (too_early and not item.is_event):
                 break
             chunk.append(item)
@@ -441,11 +484,18 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         # A full claim shows that rows wait only where a limit made it short: where there is none, claims are small.
         waiting = bool(self._claimed or self._opened) or (self._more_due and bool(self._work.spacing))
         stretch = self._busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
-        too_late = [item for item in chunk if not self._in_time(item, now)]
+        too_late = self._rows_without_slots(chunk, now)
+        slots_lapsed, self._slots_lapsed = self._slots_lapsed or bool(too_late), False
+        too_late += [item for item in chunk if not self._in_time(item, now)]
         chunk = [item for item in chunk if self._in_time(item, now)]
+        rows = len(too_late) + len(chunk)
+        unused = self._unused()
+        began_at = self._time()
+        opened: Sequence[OpenedT] = []
         try:
             with closing(shared_claims):
-                opened = await self._in_thread(self._work.flush, results, chunk, shared_claims, stretch)
+                opened = await self._in_thread(self._work.flush, results, chunk, shared_claims, stretch, unused)
+            self._lead.flushed(self._time() - began_at)
         except Exception as error:
             # Whatever it is (it may be a bug in a shared claim): the results must not be lost for it.
             self._database_unreachable = isinstance(error, sa.exc.OperationalError)
@@ -455,17 +505,30 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 await self._writer.wait(error)
             else:
                 log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
+            self._unused_slots += unused
             await self._writer.write(results)
             if self._database_unreachable:
                 too_late += chunk
                 self._woken_for_events = True  # the released rows can be claimed again at once
             else:
-                self._queue_calls(await self._open_in_parts(chunk), halt_count)
-        else:
-            self._queue_calls(opened, halt_count)
+                opened = await self._open_in_parts(chunk)
+        self._free_slots(rows - len(opened))
+        self._queue_calls(opened, halt_count)
         if too_late:
-            await self._writer.insist(len(too_late), self._work.release, too_late)
+            await self._writer.insist(len(too_late), self._work.release, too_late, self._unused())
+        if slots_lapsed and len(self._calls) - self._slot_gate.waiting < self._permits:
+            self._plan_claim(self._time())  # the database was slow, not the calls: now the lead is known
         self._database_unreachable = False
+
+    def _rows_without_slots(self, chunk: list[ItemT], now: datetime) -> list[ItemT]:
+        """Forget the slots that have lapsed. Removes as many rows from the end of the queue and returns them."""
+        lapsed_slots = 0
+        while self._slots and self._slots[0] is not None and lapsed(self._slots[0], now=now):
+            self._slots.popleft()
+            lapsed_slots += 1
+        rows = [self._claimed.pop() for _ in range(min(lapsed_slots, len(self._claimed)))]
+        rows += [chunk.pop() for _ in range(min(lapsed_slots - len(rows), len(chunk)))]
+        return rows[::-1]
 
     async def _open_in_parts(self, items: Sequence[ItemT]) -> list[OpenedT]:
         """Open rows that could not be opened with their flush. A row that cannot be opened alone is held."""
@@ -489,36 +552,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
     def _queue_calls(self, opened: Sequence[OpenedT], halt_count: int) -> None:
         """Queue opened rows for their calls, events first, and begin calls in the free permits."""
         rows = [*self._opened, *((item, halt_count) for item in opened)]
-        self._opened = deque(
-            deal(
-                rows,
-                item=lambda row: self._work.item(row[0]),
-                at=lambda row, slot: (self._work.opened_with_slot(row[0], slot), row[1]),
-            )
-        )
-        self._fill_permits(finishing=False)
-
-    def _queue_event_calls(self, events: Sequence[OpenedT], halt_count: int) -> None:
-        """Queue events that the claim has opened, before all batch rows that hold slots: they exchange slots."""
-        rows: list[tuple[OpenedT | None, ItemT, int]] = [
-            (opened, self._work.item(opened), count) for opened, count in self._opened
-        ]
-        rows += [(None, item, halt_count) for item in self._claimed]
-        rows += [(opened, self._work.item(opened), halt_count) for opened in events]
-
-        def at(row: tuple[OpenedT | None, ItemT, int], slot: datetime) -> tuple[OpenedT | None, ItemT, int]:
-            opened, item, count = row
-            return (
-                None if opened is None else self._work.opened_with_slot(opened, slot),
-                self._work.with_slot(item, slot),
-                count,
-            )
-
-        # Events that were opened earlier stay in front of these. An event that is not opened yet cannot be called, so
-        # it ranks with the batch rows.
-        dealt = deal(rows, item=lambda row: Rank(row[0] is not None and row[1].is_event, row[1].slot), at=at)
-        self._opened = deque((opened, count) for opened, _, count in dealt if opened is not None)
-        self._claimed = deque(item for opened, item, _ in dealt if opened is None)
+        self._opened = deque(sorted(rows, key=lambda row: not self._work.item(row[0]).is_event))
         self._fill_permits(finishing=False)
 
     def _fill_permits(self, *, finishing: bool) -> None:
@@ -526,8 +560,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if self._opened and not self._permits:
             self._decisions.not_done("call", "other workers hold all permits")
         if finishing and not self._permits:  # only a claim grants permits, and there are no more claims
-            self._results_to_write.extend(self._work.not_made(opened) for opened, _ in self._opened)
-            self._opened.clear()
+            self._give_up_opened()
         for _ in range(min(len(self._opened) - self._slot_gate.waiting, self._permits - len(self._calls))):
             task = asyncio.create_task(self._call_with_permit())
             self._calls.add(task)
@@ -540,7 +573,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             if not self._opened or len(self._calls) > self._permits:
                 return
             opened, halt_count = self._opened.popleft()
-            result = await self._call(opened, halt_count)
+            slot = self._slots.popleft() if self._slots else _PASSED
+            result = await self._call(opened, slot, halt_count)
             if self._work.halts(result):
                 self._halt_count += 1
                 self._halted.set()
@@ -552,7 +586,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
                 self._look_again.set()
 
     def _next_slot(self) -> datetime | None:
-        return self._work.item(self._opened[0][0]).slot if self._opened else None
+        return self._slot(0) if self._opened else None
 
     def _permit_freed(self, permit: "asyncio.Task[None]") -> None:
         self._calls.discard(permit)
@@ -565,20 +599,24 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         return task
 
     def _in_time(self, item: ItemT, now: datetime) -> bool:
-        """Whether a call that begins now ends under the row's lease, and the row's slot has not lapsed."""
-        return now + self._work.longest_call <= item.lease_until and not (item.slot and lapsed(item.slot, now=now))
+        """Whether a call that begins now ends under the row's lease."""
+        return now + self._work.longest_call <= item.lease_until
 
-    async def _call(self, opened: OpenedT, halt_count: int) -> ResultT:
+    async def _call(self, opened: OpenedT, slot: datetime | None, halt_count: int) -> ResultT:
         # The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
-        reason = ""
+        reason, now = "", self._clock()
         if self._halt_count != halt_count:
             reason = "opened before the account was halted, the database was lost or the dispatcher ended"
         elif self._stopping.is_set():
             reason = "the worker is stopping"
-        elif not self._in_time(self._work.item(opened), self._clock()):
-            reason = "the lease or the slot has passed"
+        elif not self._in_time(self._work.item(opened), now):
+            reason = "the lease has passed"
+        elif slot is not None and lapsed(slot, now=now):
+            reason = "the slot has passed"
+            self._slots_lapsed = True
         if reason:
             self._decisions.not_done("call", reason)
+            self._unused_slots += [] if slot in (None, _PASSED) else [slot]
             return self._work.not_made(opened)
         self._decisions.done("call")
         try:
@@ -590,10 +628,17 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             return self._work.crashed(opened, error)
 
     async def _release_claimed(self) -> None:
-        if self._claimed:
+        if self._claimed or self._unused_slots:
             items = list(self._claimed)
             self._claimed.clear()
-            await self._in_thread(self._work.release, items)
+            self._free_slots(len(items))
+            await self._in_thread(self._work.release, items, self._unused())
+
+    def _give_up_opened(self) -> None:
+        """Call none of the opened rows."""
+        self._results_to_write.extend(self._work.not_made(opened) for opened, _ in self._opened)
+        self._free_slots(len(self._opened))
+        self._opened.clear()
 
     async def _sleep(self, *, finishing: bool) -> None:
         """Wait for a result, a wake-up, or the next planned time."""
@@ -604,11 +649,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if self._next_claim_at is not None and not finishing:
             times.append(self._next_claim_at)
         if self._claimed and self._flush_task is None and self._free_permits > 0:
-            slot = self._claimed[
-                0
-            ].slot  # if its time has come, it waits for free permits: a call that ends wakes the loop
-            opens_at = self._opens_at(slot, now)
-            if opens_at > now:
+            opens_at = self._opens_at(self._slot(len(self._opened)), now)
+            if opens_at > now:  # if its time has come, it waits for free permits: a call that ends wakes the loop
                 times.append(opens_at)
         wait = (min(times) - now).total_seconds()
         try:
@@ -630,10 +672,9 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             self._flush_task.exception()  # read, so that asyncio does not log it: `run` is raising one already
         if self._claim_task is not None and self._claim_task.exception() is None:
             claimed = self._claim_task.result()
-            self._claimed.extend(claimed.items)
-            self._results_to_write.extend(self._work.not_made(opened) for opened in claimed.opened)
-        self._results_to_write.extend(self._work.not_made(opened) for opened, _ in self._opened)  # they had no permit
-        self._opened.clear()
+            self._keep(claimed)
+            self._opened.extend((opened, self._claim_halt_count) for opened in claimed.opened)
+        self._give_up_opened()  # they had no permit
         if self._results_to_write or self._event_results:
             results, self._results_to_write, self._event_results = (
                 [*self._event_results, *self._results_to_write],

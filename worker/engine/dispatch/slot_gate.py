@@ -10,10 +10,12 @@ from worker.engine.dispatch.steady_time import SteadyTime
 class SlotGate:
     """For one loop. `waiting`: how many calls wait here; which row each is for is not decided yet."""
 
-    def __init__(self, spacing: timedelta, *, time: SteadyTime, halt: asyncio.Event, furthest: timedelta) -> None:
+    def __init__(
+        self, spacing: timedelta, *, time: SteadyTime, halt: asyncio.Event, furthest: Callable[[], timedelta]
+    ) -> None:
         """`halt` ends all waiting: the caller checks again whether its call may be made.
 
-        No slot is further ahead than `furthest` when it is claimed: a longer wait would come from a wrong clock.
+        No slot is further ahead than `furthest()` when it is claimed: a longer wait would come from a wrong clock.
         """
         self._spacing = spacing
         self._time = time
@@ -32,8 +34,8 @@ class SlotGate:
             async with self._one_by_one:
                 slot = next_slot()
                 if slot is not None:
-                    # A late call delays the calls behind it.
-                    begins_at = max(self._time.of(slot, most=self._furthest), self._next_at)
+                    # A late call delays the calls behind it: several late slots are not used at once.
+                    begins_at = max(self._time.of(slot, most=self._furthest()), self._next_at, self._time())
                     self._next_at = begins_at + self._spacing
                     await self._until(begins_at)
         finally:

@@ -5,7 +5,7 @@ A kind of work for a dispatcher, as `issue` is.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -98,10 +98,11 @@ class InviteWork:
             events=room.events,
             now=now,
             busy=room.busy,
+            lead=room.lead,
             on_claim=open_events,
             within=within,
         )
-        return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened)
+        return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened, claimed.slots)
 
     def flush(
         self,
@@ -109,12 +110,15 @@ class InviteWork:
         items: Sequence[ClaimedInvitation],
         _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # a sent message makes nothing due
         stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
     ) -> list[OpenedInvitation]:
         opened: list[OpenedInvitation] = []
         with self.transaction() as connection:
             now = self.clock()
             if results:
                 self.handovers.finish(self.policy, results, now=now, within=connection, stretch=stretch)
+            if unused:
+                self.invitations.release(self.policy.rule, [], unused, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
         if results:
@@ -126,11 +130,11 @@ class InviteWork:
     ) -> list[OpenedInvitation]:
         """Write the attempts. A row whose link has become too old goes back for a new session instead."""
         # A row with an unknown outcome is reconciled first: the message may have been sent while its link was fresh.
-        stale = [item for item in items if item.unknown_call is None and _is_stale(item, _goes_at(item, now))]
+        stale = [item for item in items if item.unknown_call is None and _is_stale(item, now)]
         if stale:
             due = [(item, self._reissue_at(item, now)) for item in stale]
             self.invitations.replace(self.policy, due, now=now, within=connection)
-        fresh = [item for item in items if item.unknown_call is not None or not _is_stale(item, _goes_at(item, now))]
+        fresh = [item for item in items if item.unknown_call is not None or not _is_stale(item, now)]
         if not fresh:
             return []
         repeatable = self.sender.repeatable()
@@ -157,12 +161,6 @@ class InviteWork:
 
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
-
-    def with_slot(self, item: ClaimedInvitation, slot: datetime) -> ClaimedInvitation:
-        return replace(item, slot=slot)
-
-    def opened_with_slot(self, opened: OpenedInvitation, slot: datetime) -> OpenedInvitation:
-        return replace(opened, invitation=replace(opened.invitation, slot=slot))
 
     async def call(self, opened: OpenedInvitation) -> InviteResult:
         item = opened.invitation
@@ -239,19 +237,14 @@ class InviteWork:
     def halts(self, result: InviteResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[ClaimedInvitation]) -> None:
-        self.invitations.release(self.policy.rule, items, now=self.clock())
+    def release(self, items: Sequence[ClaimedInvitation], unused: Sequence[datetime] = ()) -> None:
+        self.invitations.release(self.policy.rule, items, unused, now=self.clock())
 
     def hold(self, items: Sequence[ClaimedInvitation], kind: str) -> None:
         self.invitations.hold(self.policy.rule, items, kind, now=self.clock())
 
     def release_permits(self) -> None:
         self.invitations.release_permits(self.policy)
-
-
-def _goes_at(item: ClaimedInvitation, now: datetime) -> datetime:
-    """When the message leaves: at its slot, if the sender has a rate limit."""
-    return now if item.slot is None else max(item.slot, now)
 
 
 def _is_stale(item: ClaimedInvitation, now: datetime) -> bool:

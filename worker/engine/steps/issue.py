@@ -110,14 +110,20 @@ class IssueWork:
 
         with unknown_claim_of(lambda: [item.job for item in opened]):
             claimed = self.jobs.claim(
-                self.policy, most=room.rows, events=room.events, now=now, busy=room.busy, on_claim=open_events
+                self.policy,
+                most=room.rows,
+                events=room.events,
+                now=now,
+                busy=room.busy,
+                lead=room.lead,
+                on_claim=open_events,
             )
         if not self.first_links.seen:
             tried = [*claimed.jobs, *(item.job for item in opened)]
             self.first_links.begin({job.id for job in tried if not job.looks_up})
         for channel in claimed.adopted_channels:
             self.wake_invite(channel, True)
-        return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened)
+        return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened, claimed.slots)
 
     def flush(
         self,
@@ -125,6 +131,7 @@ class IssueWork:
         items: Sequence[ClaimedJob],
         shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
         stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
     ) -> list[OpenedJob]:
         shared_claims = shared_claims or {}
         channels: set[str] = set()
@@ -137,6 +144,8 @@ class IssueWork:
             now = self.clock()
             if results:
                 channels = self.attempts.finish(self.policy, results, now=now, within=connection, stretch=stretch)
+            if unused:
+                self.jobs.release(self.policy.rule, [], unused, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
             # In the same order everywhere: each claim locks its sender's budget until the transaction ends.
@@ -176,12 +185,6 @@ class IssueWork:
 
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
-
-    def with_slot(self, item: ClaimedJob, slot: datetime) -> ClaimedJob:
-        return replace(item, slot=slot)
-
-    def opened_with_slot(self, opened: OpenedJob, slot: datetime) -> OpenedJob:
-        return replace(opened, job=replace(opened.job, slot=slot))
 
     async def call(self, opened: OpenedJob) -> IssueResult:
         """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
@@ -325,8 +328,8 @@ class IssueWork:
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[ClaimedJob]) -> None:
-        self.jobs.release(self.policy.rule, items, now=self.clock())
+    def release(self, items: Sequence[ClaimedJob], unused: Sequence[datetime] = ()) -> None:
+        self.jobs.release(self.policy.rule, items, unused, now=self.clock())
         self._tried(items)
 
     def hold(self, items: Sequence[ClaimedJob], kind: str) -> None:

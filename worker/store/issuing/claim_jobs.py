@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -23,13 +23,17 @@ from worker.store.onboarding.held_rows import hold_jobs
 
 @dataclass(frozen=True)
 class ClaimedJobs:
-    """The claimed jobs. `again_at`: when to claim again; None: nothing is due, or a person must act."""
+    """The claimed jobs. `again_at`: when to claim again; None: nothing is due, or a person must act.
+
+    `slots`: the reserved times of their calls, one for each job; none if the account has no limit.
+    """
 
     jobs: list[ClaimedJob]
     again_at: datetime | None = None
     permits: int | None = None  # calls that may be in flight from now on
     # Some jobs adopted sessions that are already live: these channels may have invitations due.
     adopted_channels: frozenset[str] = frozenset()
+    slots: tuple[datetime, ...] = ()
 
 
 class Jobs:
@@ -47,16 +51,17 @@ class Jobs:
         now: datetime,
         busy: int = 0,
         events: int = 0,
+        lead: timedelta = timedelta(0),
         on_claim: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
     ) -> ClaimedJobs:
         """Lease up to `most` due jobs whose calls fit into the policy's horizon, and of events up to `events`.
 
         A job whose customer already has a live session adopts this session without a call. `busy` is the number of
-        calls in flight. `on_claim` runs with the jobs in the same transaction.
+        calls in flight. No slot is earlier than `lead` from now. `on_claim` runs with the jobs in the same transaction.
         """
 
         def work(connection: sa.Connection, chunk: Chunk) -> ClaimedJobs:
-            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, now=now)
+            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, lead=lead, now=now)
             rows = chunk.of(leased.rows)
             ended = ended_jobs.decrypted_calls(connection, self._keyring, policy, rows, now=now)
             rows = [row for row in rows if not ended_jobs.is_ended(row)]
@@ -65,10 +70,11 @@ class Jobs:
             )
             jobs += ended
             again_at = leased.reserve(connection, len(jobs), now=now)
-            probe = leased.granted.probe
-            jobs = [replace(job, slot=leased.slot(index), probe=probe) for index, job in enumerate(jobs)]
+            if leased.granted.probe:
+                jobs = [replace(job, probe=True) for job in jobs]
+            slots = leased.slots(len(jobs))
             on_claim(connection, jobs)
-            return ClaimedJobs(jobs, again_at, leased.permits, adopted)
+            return ClaimedJobs(jobs, again_at, leased.permits, adopted, slots)
 
         def set_aside(connection: sa.Connection, kinds: Mapping[int, str]) -> None:
             hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
@@ -95,15 +101,21 @@ class Jobs:
             self._claims.release_permits(connection, policy)
 
     def release(
-        self, rule: BudgetRule, jobs: Iterable[ClaimedJob], *, now: datetime, within: sa.Connection | None = None
+        self,
+        rule: BudgetRule,
+        jobs: Iterable[ClaimedJob],
+        unused: Sequence[datetime] = (),
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
     ) -> None:
-        """Release jobs for which no call was made. The jobs are due as before, and nothing is counted."""
+        """Release jobs for which no call was made, and unused slots. The jobs are due as before; nothing is counted."""
         jobs = list(jobs)
         with self._database.write(within) as connection:
             if any(job.probe for job in jobs):
                 budgets.end_probe(connection, rule)
             unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in jobs], now=now)
-            budgets.give_back(connection, rule, [job.slot for job in jobs])
+            budgets.give_back(connection, rule, unused)
             budgets.refund_credits(connection, rule, unmade)
 
     def hold(self, rule: BudgetRule, jobs: Sequence[ClaimedJob], kind: str, *, now: datetime) -> None:
@@ -113,4 +125,3 @@ class Jobs:
                 budgets.end_probe(connection, rule)
             ours = LEASES.still_ours(connection, [(job.id, job.fence) for job in jobs])
             hold_jobs(connection, dict.fromkeys(ours, kind), states=(JobState.WORKING,), now=now)
-            budgets.give_back(connection, rule, [job.slot for job in jobs])

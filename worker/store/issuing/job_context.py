@@ -49,7 +49,7 @@ class JobPolicy(ClaimPolicy):
 
 @dataclass(frozen=True, repr=False)
 class ClaimedJob:
-    """A job under our lease. `slot` is the earliest time of its call; None: the account has no limit."""
+    """A job under our lease."""
 
     id: int
     batch_id: int
@@ -60,7 +60,6 @@ class ClaimedJob:
     channel: Channel
     due_at: datetime  # restored if no call is made, so that the job keeps its position in the order of claims
     lease_until: datetime
-    slot: datetime | None
     probe: bool  # the single call that goes first after a pause
     session_id: uuid.UUID | None  # the session that a new one replaces
     floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
@@ -183,7 +182,7 @@ def decrypted(
     provider: str,
     session_id: uuid.UUID | None,
 ) -> ClaimedJob:
-    """The claimed row with its decrypted context, without a slot yet. `session_id`: the session to replace.
+    """The claimed row with its decrypted context. `session_id`: the session to replace.
 
     Raises keyring.CannotDecrypt, encrypted_values.Erased.
     """
@@ -221,7 +220,6 @@ def decrypted(
         channel=row.channel,
         due_at=row.due_at,
         lease_until=row.lease_until,
-        slot=None,
         probe=False,
         session_id=session_id,
         floor=timedelta(seconds=row.floor_seconds),

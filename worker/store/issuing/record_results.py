@@ -169,7 +169,6 @@ class Attempts:
             not_made = [item for item in results if item.ending is None or not item.called]
             if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, results)]):
                 budgets.end_probe(connection, policy.rule)
-            budgets.give_back(connection, policy.rule, [item.opened.job.slot for item in not_made])
             refunds = [item for item in results if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
             budgets.refund_credits(connection, policy.rule, len(refunds))
         return added.channels

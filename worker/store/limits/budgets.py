@@ -4,7 +4,7 @@ A transaction locks the row before it reserves calls or applies their lessons, s
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -186,9 +186,8 @@ def _rate(state: BudgetState) -> float:
     return state.pace.rate or 0.0
 
 
-def give_back(connection: sa.Connection, rule: BudgetRule, slots: Iterable[datetime | None]) -> None:
+def give_back(connection: sa.Connection, rule: BudgetRule, slots: Sequence[datetime]) -> None:
     """Free reserved slots in which no call was made, unless later slots are reserved already."""
-    slots = [slot for slot in slots if slot is not None]
     if not slots:
         return
     state = read(connection, rule.name)

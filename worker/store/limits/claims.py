@@ -35,7 +35,7 @@ class ClaimPolicy:
     lease: timedelta
     owner: str
     horizon: timedelta  # how far ahead calls are reserved
-    ahead: timedelta = timedelta(0)  # added to the horizon for events, which then swap slots with batches' rows
+    ahead: timedelta = timedelta(0)  # added to the horizon for events, which then take the slots of batches' rows
     alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account; None: the same
     # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
@@ -62,13 +62,15 @@ class Leased:
     state: BudgetState
     granted: Grant
     horizon: timedelta
+    lead: timedelta
     rows: Sequence[sa.Row[Any]] = ()
     more: bool = False
     permits: int | None = None  # calls that may be in flight from now on
 
-    def slot(self, index: int) -> datetime | None:
-        """The earliest time of this kept row's call; None: the account has no limit."""
-        return self.granted.slots.at(index) if self.granted.slots.interval else None
+    def slots(self, kept: int) -> tuple[datetime, ...]:
+        """The earliest times of the calls of the `kept` rows; none if the account has no limit."""
+        slots = self.granted.slots
+        return tuple(slots.at(index) for index in range(kept)) if slots.interval else ()
 
     def reserve(self, connection: sa.Connection, kept: int, *, now: datetime) -> datetime | None:
         """Reserve the slots of the `kept` rows that are called. Returns when to claim again; None: nothing more is due,
@@ -77,8 +79,10 @@ class Leased:
             return self.granted.again_at
         rule = self.policy.rule
         budgets.reserve(connection, rule, self.state, self.granted, kept, now=now, probe_for=self.policy.lease)
-        free_from = self.slot(kept) or now
-        return claim_again_at(free_from, horizon=self.horizon, now=now) if self.more else None
+        if not self.more:
+            return None
+        slots = self.granted.slots
+        return claim_again_at(slots.at(kept) - self.lead, horizon=self.horizon, now=now) if slots.interval else now
 
 
 class Claims:
@@ -90,26 +94,36 @@ class Claims:
         self._permits = Permits()
 
     def lease(
-        self, connection: sa.Connection, policy: ClaimPolicy, *, most: int, events: int, busy: int, now: datetime
+        self,
+        connection: sa.Connection,
+        policy: ClaimPolicy,
+        *,
+        most: int,
+        events: int,
+        busy: int,
+        now: datetime,
+        lead: timedelta = timedelta(0),
     ) -> Leased:
         """Lease up to `most` due rows whose calls fit into the policy's horizon, and of events up to `events`.
 
-        `busy` is the number of calls in flight. Without a free permit or slot no row is leased.
+        `busy` is the number of calls in flight. Without a free permit or slot no row is leased. The horizon begins
+        `lead` from now, and is longer by it: the next claim takes as long.
         """
         rule, horizon = policy.rule, policy.horizon
         permits = self._permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
-            return Leased(policy, BudgetState(), none, horizon, permits=permits)
+            return Leased(policy, BudgetState(), none, horizon, lead, permits=permits)
         if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
             horizon = policy.alone
+        horizon += lead
         room = ROWS_PER_PERMIT * permits if permits is not None else max(most, events)
         most, events = min(most, room), min(events, room)
         reach = horizon + policy.ahead
         state = budgets.read_to_claim(connection, rule)
-        state = budgets.believed(connection, rule, state, now=now, reach=reach, lease=policy.lease)
-        granted, free_only = self._granted(connection, policy, state, max(most, events), reach, now=now)
-        leased = Leased(policy, state, granted, horizon, permits=permits)
+        state = budgets.believed(connection, rule, state, now=now, reach=lead + reach, lease=policy.lease)
+        granted, free_only = self._granted(connection, policy, state, max(most, events), reach, lead, now=now)
+        leased = Leased(policy, state, granted, horizon, lead, permits=permits)
         if not granted.slots.count:
             return leased
 
@@ -126,7 +140,7 @@ class Claims:
                 unknown_only=free_only,
             )
 
-        soon = min(granted.slots.until(now + horizon), most)
+        soon = min(granted.slots.until(now + lead + horizon), most)
         shared = share_out(granted.slots.count, self._jitter(), soon=soon, events=due(EVENT), batches=due(BATCH))
         return replace(leased, rows=shared.rows, more=shared.more)
 
@@ -135,7 +149,14 @@ class Claims:
         self._permits.give_back(connection, policy.rule, policy.permit_owner)
 
     def _granted(
-        self, connection: sa.Connection, policy: ClaimPolicy, state: BudgetState, most: int, reach: timedelta, **at: Any
+        self,
+        connection: sa.Connection,
+        policy: ClaimPolicy,
+        state: BudgetState,
+        most: int,
+        reach: timedelta,
+        lead: timedelta,
+        **at: Any,
     ) -> tuple[Grant, bool]:
         """The calls that the budget allows, and whether they are for rows alone whose calls cost no credit.
 
@@ -144,7 +165,7 @@ class Claims:
         """
 
         def granted(rule: BudgetRule) -> Grant:
-            return grant(state, rule, most=most, horizon=reach, probe_for=policy.lease, **at)
+            return grant(state, rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, **at)
 
         found = granted(policy.rule)
         if found.slots.count or credits_left(state, policy.rule) != 0:

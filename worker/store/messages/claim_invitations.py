@@ -4,7 +4,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -30,11 +30,15 @@ from worker.store.tables import Attempt, InvitationRow, Job
 
 @dataclass(frozen=True)
 class ClaimedInvitations:
-    """The claimed invitations. `again_at`: when more may be due; None: nothing is due, or a person must act."""
+    """The claimed invitations. `again_at`: when more may be due; None: nothing is due, or a person must act.
+
+    `slots`: the reserved times of their hand-overs, one for each; none if the sender has no limit.
+    """
 
     invitations: list[ClaimedInvitation]
     again_at: datetime | None = None
     permits: int | None = None  # hand-overs that may be in flight from now on
+    slots: tuple[datetime, ...] = ()
 
 
 class Invitations:
@@ -51,23 +55,24 @@ class Invitations:
         now: datetime,
         busy: int = 0,
         events: int = 0,
+        lead: timedelta = timedelta(0),
         on_claim: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _claimed: None,
         within: sa.Connection | None = None,
     ) -> ClaimedInvitations:
         """Lease up to `most` due invitations, up to `events` of events, that may be sent within the policy's horizon.
 
         An invitation whose session has ended, or whose job or batch was cancelled, becomes superseded: its link would
-        be of no use. `busy` is the number of hand-overs in flight.
+        be of no use. `busy` is the number of hand-overs in flight. No slot is earlier than `lead` from now.
         """
 
         def work(connection: sa.Connection, chunk: Chunk) -> ClaimedInvitations:
-            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, now=now)
+            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, lead=lead, now=now)
             found = gates.passed(connection, self._keyring, policy, chunk.of(leased.rows), now=now)
             again_at = leased.reserve(connection, len(found), now=now)
-            probe = leased.granted.probe
-            claimed = [replace(item, slot=leased.slot(index), probe=probe) for index, item in enumerate(found)]
+            claimed = [replace(item, probe=True) for item in found] if leased.granted.probe else found
+            slots = leased.slots(len(claimed))
             on_claim(connection, claimed)
-            return ClaimedInvitations(claimed, again_at, leased.permits)
+            return ClaimedInvitations(claimed, again_at, leased.permits, slots)
 
         if within is not None:
             return work(within, Chunk())  # if it raises, the rows are claimed again in a transaction of their own
@@ -83,18 +88,20 @@ class Invitations:
         self,
         rule: BudgetRule,
         invitations: Iterable[ClaimedInvitation],
+        unused: Sequence[datetime] = (),
         *,
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Release invitations that were not handed over: they keep their due time, and no attempt is counted."""
+        """Release invitations that were not handed over, and unused slots: they keep their due time, and no attempt is
+        counted."""
         invitations = list(invitations)
         with self._database.write(within) as connection:
             if any(item.probe for item in invitations):
                 budgets.end_probe(connection, rule)
             leases = [(item.id, item.fence, item.lease_until) for item in invitations]
             LEASES.give_back(connection, leases, now=now)
-            budgets.give_back(connection, rule, [item.slot for item in invitations])
+            budgets.give_back(connection, rule, unused)
 
     def hold(self, rule: BudgetRule, invitations: Sequence[ClaimedInvitation], kind: str, *, now: datetime) -> None:
         """Hold invitations for which no attempt can be written, under their leases. `kind` names the exception."""
@@ -103,7 +110,6 @@ class Invitations:
                 budgets.end_probe(connection, rule)
             ours = LEASES.still_ours(connection, [(item.id, item.fence) for item in invitations])
             hold_messages(connection, dict.fromkeys(ours, kind), states=(InvitationState.WORKING,), now=now)
-            budgets.give_back(connection, rule, [item.slot for item in invitations])
 
     def replace(
         self,
@@ -122,7 +128,6 @@ class Invitations:
             if any(item.probe for item, _ in stale):
                 budgets.end_probe(connection, policy.rule)
             ours = LEASES.still_ours(connection, [(item.id, item.fence) for item, _ in stale])
-            budgets.give_back(connection, policy.rule, [item.slot for item, _ in stale])
             if not ours:
                 return
             # A reminder with a stale link is not sent; its job stays as it is.

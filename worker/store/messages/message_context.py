@@ -56,7 +56,6 @@ class ClaimedInvitation:
     attempts: int
     due_at: datetime  # restored when the invitation is not handed over: it must not lose its place in the queue
     lease_until: datetime
-    slot: datetime | None
     probe: bool  # True for the single hand-over that tests the sender after a pause
     account: str  # the provider account that opened its session
     customer: Customer
@@ -131,7 +130,7 @@ def contexts_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uui
 def decrypted(
     keyring: Keyring, row: sa.Row[Any], context: sa.Row[Any], unknown_call: UnknownCall | None
 ) -> ClaimedInvitation:
-    """The claimed row with its decrypted message context, without a slot yet.
+    """The claimed row with its decrypted message context.
 
     Raises keyring.CannotDecrypt, encrypted_values.Erased.
     """
@@ -157,7 +156,6 @@ def decrypted(
         attempts=row.attempts,
         due_at=row.due_at,
         lease_until=row.lease_until,
-        slot=None,
         probe=False,
         account=context.account,
         customer=customer,

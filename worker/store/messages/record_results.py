@@ -142,7 +142,6 @@ class Handovers:
             not_made = [item.opened.invitation for item in results if item.ending is None]
             if any(item.probe for item in not_made):
                 budgets.end_probe(connection, policy.rule)
-            budgets.give_back(connection, policy.rule, [item.slot for item in not_made])
             bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
 
 
