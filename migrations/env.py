@@ -33,5 +33,6 @@ if given is not None:
 else:
     from worker.settings import load
 
-    with Database(load().database.url).engine.connect() as opened:
+    section = load().database
+    with Database(section.url, tls=section.protection).engine.connect() as opened:
         migrate(opened)

@@ -13,6 +13,7 @@ from celery.bin.celery import celery
 from tests.deploy.compose_file import ROOT, ours, services
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
+from worker.foundation.tls import Tls
 from worker.runtime.celery_settings import QUEUES, computed
 from worker.settings import load
 from worker.settings.addresses import is_loopback
@@ -72,8 +73,10 @@ def settings_of(name: str, tmp_path: Path, **environ: str):
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
-def test_the_configuration_is_accepted_without_a_warning(name, tmp_path):
-    assert settings_of(name, tmp_path).warnings == ()
+def test_the_configuration_is_accepted_and_says_what_has_no_tls(name, tmp_path):
+    (warning,) = settings_of(name, tmp_path).warnings
+
+    assert warning.startswith("TLS is off for database, broker, bus ")
 
 
 def test_the_database_is_the_postgres_service(tmp_path):
@@ -89,7 +92,9 @@ def test_the_database_is_the_postgres_service(tmp_path):
 def test_the_database_may_be_anothers(tmp_path):
     url = "postgresql+psycopg://db.internal/other"
 
-    assert settings_of("migrate", tmp_path, DATABASE_URL=url).database.url == url
+    database = settings_of("migrate", tmp_path, DATABASE_URL=url, DATABASE_TLS="verify").database
+
+    assert (database.url, database.protection) == (url, Tls())
 
 
 def test_the_database_url_names_a_driver_that_is_installed(tmp_path):

@@ -129,7 +129,7 @@ async def test_tls_where_the_server_speaks_none_pauses_the_channel_and_its_rows_
 
     await worker.work(*(customer(name) for name in ("Ona", "Jonas", "Rasa")))
 
-    waits_for_the_server(worker, "TLS failed at connect")
+    waits_for_the_server(worker, "TLS handshake failed at connect")
     assert relay.connections == 1
 
 

@@ -165,11 +165,11 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
             [{"accounts": ["kyc"]}, {"accounts": ["au"]}],
             "routes[2]: never reached: routes[1] matches every",
         ),
-        (("email", "url"), {"env": "URL"}, "email.url: the password is sent unencrypted"),
+        (("broker",), {"url": "amqp://h", "tls": "off"}, 'TLS is off for broker (tls = "off"): '),
     ],
 )
 def test_what_is_allowed_but_odd_is_a_warning(path: tuple[str, ...], value: Any, warning: str, tmp_path: Path) -> None:
-    settings = loaded(tmp_path, with_value(path, value), URL="smtp://user:hunter2@mail.example.com")
+    settings = loaded(tmp_path, with_value(path, value))
 
     (line,) = settings.warnings
     assert line.startswith(warning)

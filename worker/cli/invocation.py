@@ -30,16 +30,16 @@ class Invocation:
     log_level: str | None = None  # None: not given
     log_file: Path | None = None
 
-    def settings(self, needs: Needs = EVERYTHING) -> Settings:
+    def settings(self, needs: Needs = EVERYTHING, *, logs_warnings: bool = False) -> Settings:
         """The configuration, with a value for each reference that the command needs.
 
-        Raises CannotStart with a line for each problem.
+        `logs_warnings`: the process logs `Settings.warnings` itself. Raises CannotStart with a line for each problem.
         """
         from worker.cli.opening import (
             settings_of,
         )  # imported here: takes half a second, which the sandbox and --help do not need
 
-        return settings_of(self.config, needs)
+        return settings_of(self.config, needs, logs_warnings=logs_warnings)
 
     def parts(self, needs: Needs = EVERYTHING, *, migrate: bool = False) -> AbstractContextManager[Parts]:
         """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first.

@@ -22,7 +22,8 @@ async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]
     names = [*senders, *sorted(accounts)]
     try:
         async with open_http_session() as session:
-            asked = [_log_in(parts, account, Http(session)) for account in sorted(accounts)]
+            http = Http(session, parts.trust)
+            asked = [_log_in(parts, account, http) for account in sorted(accounts)]
             answers = await asyncio.gather(*(sender.preflight() for sender in senders.values()), *asked)
     finally:
         for sender in senders.values():

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
 
 
-def settings_of(config: Path | None, needs: Needs) -> Settings:
-    """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error."""
+def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool = False) -> Settings:
+    """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error.
+
+    `logs_warnings`: as `Invocation.settings` says.
+    """
     try:
         settings = load(config, needs=needs)
     except SettingsError as error:
         raise CannotStart(str(error)) from None
-    odd = [*settings.warnings, *doubtful_parameters(settings.accounts)]
+    odd = [*(() if logs_warnings else settings.warnings), *doubtful_parameters(settings.accounts)]
     with suppress(SettingsError):  # a key is missing: the command does not need it
         odd += shared_webhook_keys(settings.accounts)
     for warning in odd:

@@ -5,6 +5,7 @@ from email.utils import parseaddr
 from worker.domain.invitations import Brand, Templates
 from worker.foundation.clock import Clock
 from worker.http.client import OwnHttp
+from worker.http.trust import trust_of
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
@@ -45,7 +46,7 @@ def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
         senders["email"] = EmailSender(
             host=email.host,
             port=email.port,
-            tls=email.tls,
+            tls=email.encryption,
             username=email.username or "",
             password=email.password.reveal() if email.password else "",
             from_=email.from_,
@@ -54,10 +55,11 @@ def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
             hold_unknown=email.on_unknown == "hold",
             now=clock,
             login_from=_source(settings, "email.url"),
+            tls_context=email.protection.context() if email.protection else None,
         )
     if sms is not None:
         senders["sms"] = TwilioSender(
-            OwnHttp(),
+            OwnHttp(trust_of({sms.base_url: sms.protection})),
             base_url=sms.base_url,
             account=sms.account,
             token=sms.token,

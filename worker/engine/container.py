@@ -45,6 +45,7 @@ from worker.engine.timekeeper import Timekeeper
 from worker.foundation.clock import Clock, ProcessClock
 from worker.foundation.keyring import Keyring
 from worker.http.client import Http
+from worker.http.trust import Trust, trust_of
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.store.base.database import Database
@@ -80,7 +81,12 @@ class Parts(Stores):
         self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
         connections = DATABASE_THREADS + len(self.subscriptions.targets) + 1
-        database = Database(settings.database.url, connections=connections, subscriptions=self.subscriptions)
+        database = Database(
+            settings.database.url,
+            connections=connections,
+            tls=settings.database.protection,
+            subscriptions=self.subscriptions,
+        )
         self.clock: Clock = clock or ProcessClock()
         # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
         self.database_clock: Clock = database_clock or self.clock
@@ -105,6 +111,11 @@ class Parts(Stores):
     def channels(self) -> tuple[str, ...]:
         """The channels that this configuration can send on."""
         return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """Whom calls to the providers trust."""
+        return trust_of({account.base_url: account.protection for account in self.accounts.values()})
 
     @cached_property
     def templates(self) -> Templates:

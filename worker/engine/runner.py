@@ -127,7 +127,7 @@ class Runner:
         # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
         parts.database.give_up_after(parts.settings.worker.lease / 2)
         exits = AsyncExitStack()
-        http = Http(await exits.enter_async_context(open_http_session()))
+        http = Http(await exits.enter_async_context(open_http_session()), parts.trust)
         try:
             return cls(parts, http, exits, wake_invite=wake_invite, longest=longest, only_batch=only_batch)
         except BaseException:

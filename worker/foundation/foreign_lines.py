@@ -10,9 +10,11 @@ import re
 from types import TracebackType
 from typing import Any
 
+from worker.foundation.tls import in_words
+
 OURS = "worker"
 # Logger and template of lines that hold names of queues, processes and brokers. An exception among the arguments
-# becomes its kind.
+# becomes its kind, or the failure of TLS in words.
 KNOWN = frozenset(
     {
         ("celery.apps.worker", "%s ready."),
@@ -64,7 +66,7 @@ def reduced(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _known(argument: Any) -> Any:
-    return type(argument).__name__ if isinstance(argument, BaseException) else argument
+    return in_words(argument) if isinstance(argument, BaseException) else argument
 
 
 def kind_of(kind: type[BaseException] | None) -> str:

@@ -18,8 +18,10 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
+from worker.foundation.tls import tls_failure
 from worker.foundation.version import __version__
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.trust import Trust, server
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
 LARGEST_ANSWER = 1024 * 1024
@@ -27,6 +29,7 @@ LARGEST_ANSWER = 1024 * 1024
 # moment is unknown, and its row is held. So this side closes first, well before.
 KEEP_IDLE = timedelta(seconds=15)
 
+NO_TRUST: Trust = {}
 # Raised before there is a connection, with any session.
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
@@ -90,8 +93,9 @@ def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
 class Http:
     """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST) -> None:
         self._session = session
+        self._trust = trust
 
     # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
     async def call(
@@ -117,9 +121,11 @@ class Http:
             return Broken(sent=sent, detail=("" if sent else _place(request.url)) + _name(error, phase))
 
     async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
+        url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
         async with self._session.request(
             request.method,
-            URL(request.url, encoded=True),  # sent exactly as the adapter built it
+            url,
+            ssl=self._trust.get(server(url), True) if self._trust else True,
             headers=request.headers,
             data=request.body or None,
             allow_redirects=False,  # never send the credential to another place
@@ -141,12 +147,13 @@ class Http:
 class OwnHttp:
     """Like `Http`, with a session of its own: opened by the first call, on its loop, and closed by `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust = NO_TRUST) -> None:
+        self._trust = trust
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
         self._session = self._session or _new_session(0)
-        return await Http(self._session).call(request, timeout=timeout)
+        return await Http(self._session, self._trust).call(request, timeout=timeout)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -169,7 +176,7 @@ def _name(error: Exception, phase: _Phase) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "host name not found"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return "TLS handshake failed"
+            return tls_failure(error)
         case aiohttp.ClientConnectorError():
             return "connection refused or not possible"
         case aiohttp.InvalidURL():

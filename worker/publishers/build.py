@@ -13,11 +13,13 @@ def build_targets(settings: Settings) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     bus = settings.bus
     if bus is not None and bus.url.startswith("redis"):
-        targets[BUS] = RedisStream(bus.url, bus.exchange)
+        targets[BUS] = RedisStream(bus.url, bus.exchange, tls=bus.protection)
     elif bus is not None and bus.url.startswith("amqp"):
-        targets[BUS] = AmqpBus(bus.url, bus.exchange, declare=bus.declare)
+        targets[BUS] = AmqpBus(bus.url, bus.exchange, declare=bus.declare, tls=bus.protection)
     elif bus is not None:
         raise SettingsError(["bus.url: expected amqp://…, amqps://…, redis://… or rediss://…"])
     for name, subscriber in settings.subscribers.items():
-        targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(subscriber.url, subscriber.keys, timeout=subscriber.timeout)
+        targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(
+            subscriber.url, subscriber.keys, timeout=subscriber.timeout, tls=subscriber.protection
+        )
     return targets

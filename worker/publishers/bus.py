@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from amqp.exceptions import AMQPError
-from kombu.connection import Connection
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
+from worker.brokers.connection import BrokerConnection
 from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock, monotonic
+from worker.foundation.tls import Tls, in_words
 from worker.publishers.contract import GoesOn, Reply
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class AmqpBus:
 
     longest = timedelta(seconds=2 * CONNECT_SECONDS + 2 * SILENT_SECONDS + CONFIRM_SECONDS)
 
-    def __init__(self, url: str, exchange: str, *, declare: bool) -> None:
+    def __init__(self, url: str, exchange: str, *, declare: bool, tls: Tls | None = None) -> None:
         self._url = url
+        self._tls = tls
         self._exchange = exchange
         self._declare = declare
         self._connection: Any = None
@@ -60,7 +62,7 @@ class AmqpBus:
             self._wait_for(tags, goes_on)
         except UNREACHABLE as error:
             # Only the name: texts of these errors contain addresses.
-            name = type(error).__name__
+            name = in_words(error)
             outage = Problem(Kind.TRANSIENT, f"the broker cannot be reached ({name})", unreachable=True)
             self.close()
         return self._replies(events, tags, outage, began_at)
@@ -86,7 +88,9 @@ class AmqpBus:
             self.close()
         if self._connection is None:
             options = {"read_timeout": SILENT_SECONDS, "write_timeout": SILENT_SECONDS}
-            self._connection = Connection(self._url, connect_timeout=CONNECT_SECONDS, transport_options=options)
+            self._connection = BrokerConnection(
+                self._url, ssl=self._tls, connect_timeout=CONNECT_SECONDS, transport_options=options
+            )
             self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             self._channel = self._connection.channel()
             # Declared if configured so; else only checked, so that no event is lost on an exchange that does not exist.

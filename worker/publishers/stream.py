@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 
 import redis
 
+from worker.brokers.redis_tls import VerifiedRedis, redis_options
 from worker.domain.events.published import OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock
+from worker.foundation.tls import Tls, in_words
 from worker.publishers.contract import GoesOn, Reply
 
 CONNECT_SECONDS = 5
@@ -25,7 +27,8 @@ class RedisStream:
 
     longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, *, tls: Tls | None = None) -> None:
+        self._tls = redis_options(tls or Tls())
         self._urls = url.split(";")
         self._name = name
         self._client: redis.Redis | None = None
@@ -37,7 +40,7 @@ class RedisStream:
         except (redis.RedisError, OSError) as error:
             self.close()
             self._urls.append(self._urls.pop(0))
-            name = type(error).__name__
+            name = in_words(error)
             outage = Problem(Kind.TRANSIENT, f"the broker cannot be reached ({name})", unreachable=True)
             return [Reply(events[0].number, began_at, outage)]
 
@@ -45,11 +48,14 @@ class RedisStream:
         if not events:
             return []
         if self._client is None:
+            url = self._urls[0]
+            verified = {"connection_class": VerifiedRedis, **self._tls} if url.startswith("rediss:") else {}
             self._client = redis.Redis.from_url(
-                self._urls[0],
+                url,
                 socket_timeout=SILENT_SECONDS,
                 socket_connect_timeout=CONNECT_SECONDS,
                 health_check_interval=SILENT_SECONDS,
+                **verified,
             )
         chunk = self._client.pipeline(transaction=False)
         for event in events:

@@ -9,8 +9,10 @@ from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_ev
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
+from worker.foundation.tls import Tls
 from worker.http.client import Http, open_http_session
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, retry_after
+from worker.http.trust import trust_of
 from worker.publishers.contract import GoesOn, Reply
 from worker.settings import Secret
 
@@ -45,8 +47,9 @@ def read(answer: HttpAnswer | Broken, *, clock: Clock) -> Problem | None:
 class HttpSubscriber:
     """One subscriber. Not safe for threads."""
 
-    def __init__(self, url: str, keys: Sequence[Secret], *, timeout: timedelta) -> None:
+    def __init__(self, url: str, keys: Sequence[Secret], *, timeout: timedelta, tls: Tls | None = None) -> None:
         self._url = url
+        self._trust = trust_of({url: tls})
         self._keys = keys
         self._timeout = timeout
         self.longest = CHUNK_TIME + timeout
@@ -56,8 +59,8 @@ class HttpSubscriber:
 
     async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
         async with open_http_session(connections_per_host=IN_FLIGHT) as session:
-            chunk = _Chunk(iter(events))
-            posting = {asyncio.ensure_future(self._post_all(chunk, Http(session), clock)) for _ in range(IN_FLIGHT)}
+            chunk, http = _Chunk(iter(events)), Http(session, self._trust)
+            posting = {asyncio.ensure_future(self._post_all(chunk, http, clock)) for _ in range(IN_FLIGHT)}
             until = monotonic() + CHUNK_TIME.total_seconds()
             while posting:
                 done, posting = await asyncio.wait(posting, timeout=CHECK_SECONDS)

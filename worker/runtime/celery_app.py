@@ -4,6 +4,7 @@ Its settings come from celeryconfig.py and from onboarding.toml, through `celery
 project's celeryconfig.py.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def _end(reason: str) -> NoReturn:
     raise SystemExit(2) from None
 
 
+log = logging.getLogger(__name__)
 app = Celery(
     "onboarding",
     amqp=Amqp,
@@ -58,8 +60,11 @@ except SettingsError as error:
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _refuse_what_cannot_work(**_signal: Any) -> None:
     # On SQLite a worker would not respect the file lock of `onboard run`.
-    if reason := why_not_with_workers(load()):
+    settings = load()
+    if reason := why_not_with_workers(settings):
         _end(reason)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]

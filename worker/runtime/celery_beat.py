@@ -10,6 +10,7 @@ from celery.beat import Scheduler as CelerysScheduler
 from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
+from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import SWEEP
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
     def _ensure_connected(self) -> Any:
         def unreachable(error: Exception, _seconds: float) -> None:
             self._broker.lasts(
-                f"the broker cannot be reached ({type(error).__name__}): the sweep does not run; trying again",
+                f"the broker cannot be reached ({in_words(error)}): the sweep does not run; trying again",
                 monotonic(),
             )
 

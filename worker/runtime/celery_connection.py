@@ -1,7 +1,7 @@
 """The workers' connections to the broker: what strangers wrote is neither unpacked nor does it end the worker.
 
-kombu decompresses a message as soon as a header asks for it, and on Redis it raises where an entry of a list is not its
-envelope. Here the body stays as it came, and such an entry is dropped.
+The body stays as it came (`brokers/connection.py`). On Redis kombu raises where an entry of a list is not its envelope;
+here such an entry is dropped.
 """
 
 import logging
@@ -10,13 +10,13 @@ from queue import Empty
 from typing import Any
 
 from celery.app.amqp import AMQP
-from kombu.connection import Connection
-from kombu.transport import pyamqp, redis, virtual
+from kombu.transport import redis, virtual
 
+from worker.brokers.connection import BrokerConnection, RedisChannel
+from worker.brokers.undecoded import Undecoded
 from worker.foundation.broker_faults import UNREADABLE
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.inbound.bus.raw_messages import Undecoded
 
 log = logging.getLogger(__name__)
 _dropped: defaultdict[str, Outage] = defaultdict(lambda: Outage(log, logging.WARNING))
@@ -28,15 +28,11 @@ def log_dropped(why: str) -> None:
     _dropped[why].lasts(text, monotonic())
 
 
-class AmqpMessage(Undecoded, pyamqp.Message):
-    """A message from RabbitMQ."""
-
-
 class RedisMessage(Undecoded, virtual.Message):
     """A message from a Redis list."""
 
 
-class RedisChannel(redis.Channel):
+class DroppingChannel(RedisChannel):
     Message = RedisMessage
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -47,8 +43,8 @@ class RedisChannel(redis.Channel):
             raise Empty from None
 
 
-class RedisTransport(redis.Transport):
-    Channel = RedisChannel
+class DroppingTransport(redis.Transport):
+    Channel = DroppingChannel
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
@@ -57,20 +53,8 @@ class RedisTransport(redis.Transport):
             log_dropped(type(error).__name__)
 
 
-class WorkersConnection(Connection):
-    """kombu's connection, whose messages stay as they came."""
-
-    def _init_params(self, **params: Any) -> None:  # type: ignore[override]
-        if params.get("transport") in ("redis", "rediss"):
-            params["transport"] = RedisTransport
-        super()._init_params(**params)
-
-    def channel(self) -> Any:
-        channel = super().channel()
-        if isinstance(channel, pyamqp.Channel):
-            channel.auto_decode = False
-            channel.Message = AmqpMessage
-        return channel
+class WorkersConnection(BrokerConnection):
+    redis_transport = DroppingTransport
 
 
 class Amqp(AMQP):  # type: ignore[misc]

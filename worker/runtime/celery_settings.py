@@ -29,7 +29,11 @@ _PACKAGED = Path(__file__).parents[1] / "celeryconfig.py"
 CELERYCONFIG = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parents[1] / "celeryconfig.py"
 OTHER_CELERYCONFIG = "ONBOARDING_CELERYCONFIG"  # names another file
 # Settings that other processes take from onboarding.toml, and where.
-NOT_CELERYCONFIGS = {"broker_url": "url of [broker]", "task_queues": "nothing: the queues are fixed"}
+NOT_CELERYCONFIGS = {
+    "broker_url": "url of [broker]",
+    "broker_use_ssl": "tls, ca and client_certificate of [broker]",
+    "task_queues": "nothing: the queues are fixed",
+}
 
 ISSUE, INVITE, PUBLISH, SWEEP = "issue", "invite", "tell", "sweep"
 QUEUES = (ISSUE, INVITE, PUBLISH, SWEEP)
@@ -123,6 +127,7 @@ def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
     threads = 2 * (len(settings.accounts) + 2 + targets) + 2
     return {
         "broker_url": url,
+        "broker_use_ssl": settings.broker.protection,  # a `Tls`, which `celery_connection` reads
         "broker_transport_options": _transport_options(url),
         "task_queues": [_queue(name, url) for name in QUEUES],
         # All accounts and channels of a process work in parallel on its loop; `--pool prefork` works too.

@@ -15,6 +15,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.foundation.broker_faults import REFUSED
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
+from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
 from worker.settings import Settings
 
@@ -37,7 +38,7 @@ def send_through(app: Celery, wake_up: WakeUp) -> bool:
         app.send_task(queue, args=(wake_up.name,), queue=queue, retry=False, confirm_timeout=CONFIRM_SECONDS)
     except BROKER_UNREACHABLE as error:
         _broker.lasts(
-            f"the broker cannot be reached ({type(error).__name__}): wake-ups are lost; the sweep sends them again when"
+            f"the broker cannot be reached ({in_words(error)}): wake-ups are lost; the sweep sends them again when"
             " the broker is back",
             monotonic(),
         )
@@ -60,7 +61,7 @@ class WakeUps:
         # the configuration from the environment and sets up the log and the signals of a worker's process.
         from celery import Celery
 
-        app = Celery("onboarding", set_as_current=False)
+        app = Celery("onboarding", amqp="worker.runtime.celery_connection:Amqp", set_as_current=False)
         configure(app, lambda: self._settings)
         return app
 

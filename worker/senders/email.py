@@ -16,6 +16,7 @@ from typing import Literal
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
 from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.foundation.tls import tls_failure
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
@@ -279,10 +280,8 @@ async def _quit(client: SMTP) -> None:
 def _failure(error: SMTPException | OSError) -> str:
     """The failure's name; never its text, which may contain a host or an address."""
     cause = error.__cause__ or error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return "certificate not trusted"
-    if isinstance(cause, ssl.SSLError):
-        return "TLS failed"
+    if why := tls_failure(cause):
+        return why
     if isinstance(cause, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, (SMTPTimeoutError, TimeoutError)):

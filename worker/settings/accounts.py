@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from worker.settings.addresses import base_url, is_host, web_url
+from worker.settings.addresses import is_host, server_url, web_url
 from worker.settings.durations import parse_duration
+from worker.settings.tls import Client
 from worker.settings.values import (
     Cost,
     Credential,
@@ -22,7 +23,6 @@ from worker.settings.values import (
     PathSecrets,
     Rate,
     Secrets,
-    Section,
     Shown,
     Text,
     Whole,
@@ -62,7 +62,7 @@ DOCUMENTED_PATH = re.compile(r"/(api/v2(/token)?|kyb(/tokens)?|v2/individuals|v2
 
 
 def _provider_url(given: Any) -> str:
-    url = base_url(given)
+    url = server_url(given)
     if DOCUMENTED_PATH.search(urlsplit(url).path):
         raise ValueError("expected the URL up to the provider's documented path, which is appended to it")
     return url
@@ -92,7 +92,7 @@ ProviderUrl = Annotated[str, BeforeValidator(_provider_url), Shown("URL")]
 Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
 
 
-class Account(Section):
+class Account(Client):
     """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})

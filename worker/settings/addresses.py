@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from worker.settings.secrets import HOW, Referenced, Secret
 
@@ -52,22 +52,27 @@ def without_plain_password(given: Any) -> Any:
     return given
 
 
-def web_url(given: Any, expected: str) -> SplitResult:
-    """An https URL without credentials; http for this machine only."""
+def web_url(given: Any, expected: str, *, http: bool = False) -> SplitResult:
+    """An https URL without credentials; http for this machine only, or with `http` for any."""
     parts = split(given, expected)
     host = parts.hostname or ""
     if "@" in parts.netloc:
         raise ValueError("a URL with credentials is not accepted here")
     if parts.scheme not in ("http", "https") or not is_host(host):
         raise ValueError(expected)
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not http and not is_loopback(host):
         raise ValueError("expected https: http is accepted for this machine (127.0.0.1, ::1, localhost) only")
     return parts
 
 
-def base_url(given: Any) -> str:
+def server_url(given: Any) -> str:
+    """The address of a web server that is called. Whether http is accepted is the rule of `settings/tls.py`."""
+    return base_url(given, http=True)
+
+
+def base_url(given: Any, *, http: bool = False) -> str:
     """A web address without the slash at its end; paths are appended to it."""
-    parts = web_url(given, 'expected a URL such as "https://api.example.com"')
+    parts = web_url(given, 'expected a URL such as "https://api.example.com"', http=http)
     if parts.query or parts.fragment or "?" in given or "#" in given:
         raise ValueError("expected a URL without ? and #")
     path = parts.path.removesuffix("/")
@@ -102,6 +107,8 @@ def broker_url(given: Any) -> str:
         parts = split(node, expected)
         if parts.scheme not in BROKERS or (parts.scheme == "memory") == bool(parts.netloc):
             raise ValueError(expected)
+        if any(name.startswith("ssl") for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+            raise ValueError("expected no `ssl…` in the URL: `tls`, `ca` and `client_certificate` say it")
     return str(given)
 
 

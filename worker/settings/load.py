@@ -22,6 +22,7 @@ from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret
 from worker.settings.shape import keys_of, tables_of
+from worker.settings.tls import Client, check_one_host, check_tls
 from worker.settings.values import Section, Shown
 
 FILE = "onboarding.toml"
@@ -90,8 +91,11 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
     if parts["links"]:
         rules.check_links(parts["links"], findings)
-    if parts.get("email"):
-        rules.check_email(parts["email"], findings)
+    clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
+    clients |= {("accounts", name): account for name, account in accounts.items()}
+    clients |= {("subscribers", name): subscriber for name, subscriber in subscribers.items()}
+    check_tls(clients, findings)
+    check_one_host(accounts, findings)
     if parts["retry"]:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:

@@ -15,6 +15,7 @@ from worker.settings.outside import Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column
 from worker.settings.secrets import Secret
 from worker.settings.sending import Email, Sms
+from worker.settings.tls import Client
 from worker.settings.values import (
     BaseUrl,
     BrokerUrl,
@@ -34,7 +35,7 @@ from worker.settings.values import (
 )
 
 
-class Database(Section):
+class Database(Client):
     """Where everything is stored."""
 
     url: DatabaseUrl = Field(
@@ -46,7 +47,7 @@ class Database(Section):
     )
 
 
-class Broker(Section):
+class Broker(Client):
     """What carries wake-ups to the workers."""
 
     url: BrokerUrl = Field(

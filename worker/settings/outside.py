@@ -8,8 +8,9 @@ from pydantic import Field
 from worker.domain.events.incoming import EventKind
 from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import bind_address
+from worker.settings.tls import Client
 from worker.settings.users import Users
-from worker.settings.values import BaseUrl, Bind, BrokerUrl, Credential, Duration, Flag, Rate, Section, Text, Whole
+from worker.settings.values import Bind, BrokerUrl, Credential, Duration, Flag, Rate, Section, ServerUrl, Text, Whole
 
 # The types of the CloudEvents that are published, and of the events that are received.
 Published = Literal[
@@ -18,7 +19,7 @@ Published = Literal[
 Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
 
 
-class Bus(Section):
+class Bus(Client):
     """Where sign-up events come from, and where our events are published."""
 
     url: BrokerUrl = Field(
@@ -50,10 +51,10 @@ class Bus(Section):
     )
 
 
-class Subscriber(Section):
+class Subscriber(Client):
     """Your HTTP endpoint that receives our events, as signed POST requests."""
 
-    url: BaseUrl = Field(description="The endpoint's address; https, or http on loopback.")
+    url: ServerUrl = Field(description="The endpoint's address; https, or http on loopback.")
     keys: tuple[Credential, ...] = Field(
         min_length=1,
         description="Keys that sign the requests; with several, each key signs, so that keys can be rotated.",

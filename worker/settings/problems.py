@@ -76,6 +76,8 @@ def nearest(given: Any, known: Iterable[str]) -> str | None:
     if not isinstance(given, str):
         return None
     names = {name.lower(): name for name in known}
+    if swapped := [name for name in names if sorted(name) == sorted(given.lower())]:
+        return names[swapped[0]]
     close = difflib.get_close_matches(given.lower().replace("-", "_"), names, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.6)
     return names[close[0]] if close else None

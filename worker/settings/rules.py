@@ -131,14 +131,6 @@ def check_links(links: Links, findings: Findings) -> None:
         findings.consequence(("links", "mode"), NO_STABLE_LINKS)
 
 
-def check_email(email: Email, findings: Findings) -> None:
-    if email.lacks("url"):
-        return
-    server = email.server
-    if server.password is not None and server.tls == "plain" and not is_loopback(server.host):
-        findings.warn(("email", "url"), "the password is sent unencrypted: use smtp+starttls:// or smtps://")
-
-
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:
     """Refuse quiet hours that leave almost no time to send in. Warn if the quiet hours of the two channels are so far
     apart that a short link is too old for the second message."""

@@ -9,16 +9,16 @@ from pydantic import AfterValidator, Field
 from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import SmtpServer
 from worker.settings.secrets import Secret
+from worker.settings.tls import Client
 from worker.settings.values import (
-    BaseUrl,
     Cost,
     Country,
     Credential,
     Credentials,
     Duration,
     Rate,
-    Section,
     Sender,
+    ServerUrl,
     Shown,
     SmtpUrl,
     Text,
@@ -34,7 +34,7 @@ def _number(value: str) -> str:
     return value
 
 
-class Email(Section):
+class Email(Client):
     """The mail server, and the sender of the emails."""
 
     url: SmtpUrl = Field(
@@ -80,7 +80,7 @@ class Email(Section):
         return self.server.port
 
     @property
-    def tls(self) -> Literal["plain", "starttls", "tls"]:
+    def encryption(self) -> Literal["plain", "starttls", "tls"]:
         return self.server.tls
 
     @property
@@ -92,11 +92,11 @@ class Email(Section):
         return self.server.password
 
 
-class Sms(Section):
+class Sms(Client):
     """The SMS provider's account."""
 
     provider: Literal["twilio"] = Field("twilio", description="The SMS provider.")
-    base_url: BaseUrl = Field("https://api.twilio.com", description="The SMS provider's address.")
+    base_url: ServerUrl = Field("https://api.twilio.com", description="The SMS provider's address.")
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
     token: Credential = Field(description="The account's token.")
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(

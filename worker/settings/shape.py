@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from worker.settings.tls import Client
 from worker.settings.values import Lazy, Section, holds_secrets
+
+SHARED = Client.model_fields
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,11 @@ class Tables:
 
 
 def keys_of(model: type[Section]) -> dict[str, FieldInfo]:
-    """A table's keys as the configuration spells them, without the fields that `load` fills in."""
+    """A table's keys as the configuration spells them, without the fields that `load` fills in; shared keys last."""
+    own_first = sorted(model.model_fields.items(), key=lambda item: item[0] in SHARED)
     return {
         field.alias or name: field
-        for name, field in model.model_fields.items()
+        for name, field in own_first
         if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("resolved"))
     }
 

@@ -43,7 +43,7 @@ def test_a_consumer_that_cannot_start_ends_the_others_and_its_reason_is_raised(m
     monkeypatch.setattr(consumers, "DatabaseInbox", Inbox)
     monkeypatch.setattr(Inbox, "closed", 0)
     sources: Any = [
-        SimpleNamespace(url=url, topology=SimpleNamespace(queue=url)) for url in ("one", "unfit", "another")
+        SimpleNamespace(url=url, tls=None, topology=SimpleNamespace(queue=url)) for url in ("one", "unfit", "another")
     ]
     both = consumers.Consumers(SimpleNamespace(), sources, lambda _wake_up: None)  # type: ignore[arg-type]
     with pytest.raises(Unfit, match="lacks the queue"):

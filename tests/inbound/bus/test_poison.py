@@ -9,8 +9,8 @@ import pytest
 from tests.inbound.bus.brokers import envelope, requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from trials.servers import until as wait_until
+from worker.brokers import undecoded
 from worker.domain.events.cloudevents import LARGEST
-from worker.inbound.bus import raw_messages
 from worker.inbound.bus.dead_lettering import REASON
 from worker.inbound.bus.redis_entry import LARGEST_ENTRY
 
@@ -69,7 +69,7 @@ def test_another_content_type_is_refused_unread(
 def test_large_entries_of_a_list_come_a_few_at_once(
     redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(raw_messages, "BYTES_AT_ONCE", 250_000)
+    monkeypatch.setattr(undecoded, "BYTES_AT_ONCE", 250_000)
     broker = make_broker(redis_url)
     broker.publish(*(requested(id=str(number), padding="x" * 75_000) for number in range(12)))
     with consuming(broker.bus, inbox):

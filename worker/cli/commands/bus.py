@@ -19,6 +19,7 @@ from worker.cli.opening import wake_ups_of
 from worker.domain.model.needs import WAKING, Need
 from worker.domain.model.wakeups import Wake
 from worker.foundation.plural import counted
+from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 
@@ -243,8 +244,9 @@ def _opened(invocation: Invocation) -> Iterator[DeadQueues]:
     dead_queues, reached = DeadQueues({}, {}), []
     errors: tuple[type[Exception], ...] = (MessageNacked,)
     with ExitStack() as exits:
-        for place, url, key in _places(invocation.settings(frozenset({Need.BUS, Need.BROKER}))):
-            connection = exits.enter_context(connection_for_looking(url))
+        for place, source in _places(invocation.settings(frozenset({Need.BUS, Need.BROKER}))):
+            key = source.setting
+            connection = exits.enter_context(connection_for_looking(source.url, tls=source.tls))
             errors += (*connection.connection_errors, *connection.channel_errors)
             try:
                 connection.connect()
@@ -261,16 +263,13 @@ def _opened(invocation: Invocation) -> Iterator[DeadQueues]:
             raise CannotStart(_failed(error, " or ".join(reached))) from None
 
 
-def _places(settings: Settings) -> "list[tuple[Place, str, str]]":
-    """The queues of refused events, each with its broker's URL and that URL's setting. Raises CannotStart."""
+def _places(settings: Settings) -> "list[tuple[Place, Source]]":
+    """The queues of refused events, each with the queue that they came from. Raises CannotStart."""
     from worker.inbound.bus.dead_letters import place_of
     from worker.inbound.bus.sources import sources_of
 
-    found = [
-        (place_of(source.topology), source.url, source.setting)
-        for source in sources_of(settings)
-        if not source.url.startswith("memory")
-    ]
+    sources = [source for source in sources_of(settings) if not source.url.startswith("memory")]
+    found = [(place_of(source.topology), source) for source in sources]
     if not found:
         raise CannotStart(
             "this configuration has no queue of refused events: neither [bus] (events of other systems) nor a [broker]"
@@ -280,7 +279,7 @@ def _places(settings: Settings) -> "list[tuple[Place, str, str]]":
 
 
 def _failed(error: Exception, key: str) -> str:
-    return f"the broker does not work as expected ({type(error).__name__}): check {key}"
+    return f"the broker does not work as expected ({in_words(error)}): check {key}"
 
 
 def _show_queue(name: str, number: int, found: "list[Dead]") -> None:

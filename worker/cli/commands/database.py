@@ -25,7 +25,8 @@ def upgrade(invocation: Invocation) -> None:
     Workers of an earlier release write the results of their calls in flight, claim no more rows, and wait to be
     replaced.
     """
-    database = Database(invocation.settings(frozenset({Need.DATABASE})).database.url)
+    section = invocation.settings(frozenset({Need.DATABASE})).database
+    database = Database(section.url, tls=section.protection)
     try:
         before = schema.current(database)
         schema.upgrade(database)

@@ -76,7 +76,7 @@ def beat(invocation: Invocation) -> None:
 
 
 def _with_broker(invocation: Invocation) -> Settings:
-    settings = invocation.settings()
+    settings = invocation.settings(logs_warnings=True)
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
     return settings

@@ -1,12 +1,9 @@
 """Connections to the bus. Messages stay as they came: neither decoded nor decompressed before they are checked."""
 
-import ssl
 from typing import Any
 
-from kombu.connection import Connection
-from kombu.transport import pyamqp
-
-from worker.inbound.bus.raw_messages import Undecoded
+from worker.brokers.connection import AmqpMessage, BrokerConnection
+from worker.foundation.tls import Tls
 from worker.inbound.bus.redis_channel import TAKEN_SECONDS, keys_of
 from worker.inbound.bus.redis_channel import Transport as RedisTransport
 
@@ -19,7 +16,7 @@ SOCKET_SECONDS = 10
 CONFIRM_SECONDS = 10
 
 
-class AmqpMessage(Undecoded, pyamqp.Message):
+class BusMessage(AmqpMessage):
     """A message from RabbitMQ. `body` is bytes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -39,27 +36,16 @@ class AmqpMessage(Undecoded, pyamqp.Message):
         return times if isinstance(times, int) else 0
 
 
-class BusConnection(Connection):
-    """kombu's connection with our own transport on Redis, also after a switch to another node."""
+class BusConnection(BrokerConnection):
+    """A connection whose messages the bus reads."""
 
-    def _init_params(self, **params: Any) -> None:  # type: ignore[override]
-        if params.get("transport") == "rediss" and not params.get("ssl"):
-            # kombu would not check the certificate; these messages hold personal data.
-            params["ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-        if params.get("transport") in ("redis", "rediss"):
-            params["transport"] = RedisTransport
-        super()._init_params(**params)
-
-    def channel(self) -> Any:
-        """A channel whose messages are not decoded."""
-        channel = super().channel()
-        if isinstance(channel, pyamqp.Channel):
-            channel.auto_decode = False
-            channel.Message = AmqpMessage
-        return channel
+    redis_transport = RedisTransport
+    amqp_message = BusMessage
 
 
-def connection_to(url: str, queue: str, *, taken_seconds: float = TAKEN_SECONDS) -> BusConnection:
+def connection_to(
+    url: str, queue: str, *, tls: Tls | None = None, taken_seconds: float = TAKEN_SECONDS
+) -> BusConnection:
     """A connection to consume this queue. It opens when it is first used, or by `connect`.
 
     `taken_seconds`: after how long Redis gives back the messages of a consumer that is gone; RabbitMQ does it at once.
@@ -70,17 +56,21 @@ def connection_to(url: str, queue: str, *, taken_seconds: float = TAKEN_SECONDS)
         "unacked_index_key": taken.index,
         "visibility_timeout": taken_seconds,
     }
-    return _connection(url, on_redis if url.startswith("redis") else {})
+    return _connection(url, tls, on_redis if url.startswith("redis") else {})
 
 
-def connection_for_looking(url: str) -> BusConnection:
+def connection_for_looking(url: str, *, tls: Tls | None = None) -> BusConnection:
     """A connection to any broker that consumes nothing: to look at messages, and to put them into another queue."""
-    return _connection(url, {})
+    return _connection(url, tls, {})
 
 
-def _connection(url: str, options: dict[str, Any]) -> BusConnection:
+def _connection(url: str, tls: Tls | None, options: dict[str, Any]) -> BusConnection:
     return BusConnection(
-        url, heartbeat=HEARTBEAT, connect_timeout=CONNECT_SECONDS, transport_options={**_options(url), **options}
+        url,
+        ssl=tls,
+        heartbeat=HEARTBEAT,
+        connect_timeout=CONNECT_SECONDS,
+        transport_options={**_options(url), **options},
     )
 
 

@@ -15,6 +15,7 @@ from amqp.exceptions import MessageNacked
 from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
+from worker.brokers import undecoded
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.wakeups import Wake
 from worker.engine.opening import NotReady
@@ -22,7 +23,7 @@ from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage
-from worker.inbound.bus import raw_messages
+from worker.foundation.tls import in_words
 from worker.inbound.bus.batch_processing import Inbox, take
 from worker.inbound.bus.connection import BusConnection
 from worker.inbound.bus.dead_lettering import bury
@@ -121,7 +122,7 @@ class BusConsumer(ConsumerMixin):
                 self._ended.wait(REFUSED_SECONDS)
             except (*self.connection.connection_errors, *self.connection.channel_errors, MessageNacked) as error:
                 # One outage shows as several errors: the first one is logged.
-                self._lost = self._lost or type(error).__name__
+                self._lost = self._lost or in_words(error)
                 self._broker_lasts(
                     f"the broker cannot be reached ({self._lost}): events stay in {self._topology.queue}; trying again"
                 )
@@ -222,7 +223,7 @@ class BusConsumer(ConsumerMixin):
         while len(self._chunk) < self._most:
             size += sum(len(message.body) for message in self._chunk[counted:])
             counted = len(self._chunk)
-            if size >= raw_messages.BYTES_AT_ONCE:
+            if size >= undecoded.BYTES_AT_ONCE:
                 return
             try:
                 self.connected.drain_events(timeout=0)

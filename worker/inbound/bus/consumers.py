@@ -23,7 +23,7 @@ class Consumers:
             BusConsumer(
                 source,
                 inbox,
-                connect=partial(connection_to, source.url, source.topology.queue),
+                connect=partial(connection_to, source.url, source.topology.queue, tls=source.tls),
                 wake=wake,
                 clock=ProcessClock(),
             )

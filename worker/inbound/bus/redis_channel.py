@@ -17,8 +17,9 @@ from uuid import uuid4
 
 from kombu.transport import redis, virtual
 
-from worker.inbound.bus import raw_messages
-from worker.inbound.bus.raw_messages import Undecoded
+from worker.brokers import undecoded
+from worker.brokers.connection import RedisChannel
+from worker.brokers.undecoded import Undecoded
 from worker.inbound.bus.redis_entry import opened
 
 # An entry that was taken and not settled for so long goes back. A living consumer renews its entries three times as
@@ -115,7 +116,7 @@ class QoS(redis.QoS):
         """Do nothing: the TAKE script gives back the entries of consumers that are gone, by Redis's own clock."""
 
 
-class Channel(redis.Channel):
+class Channel(RedisChannel):
     """Takes entries from one queue."""
 
     _in_poll: Any
@@ -163,7 +164,7 @@ class Channel(redis.Channel):
         with self.conn_or_acquire() as client:
             kept = self._scripts[TAKE](
                 keys=[*keys_of(queue).all(), *lists],
-                args=[self.visibility_timeout, raw_messages.BYTES_AT_ONCE, *tags],
+                args=[self.visibility_timeout, undecoded.BYTES_AT_ONCE, *tags],
                 client=client,
             )
         return list(_payloads(zip(tags, kept, strict=False), queue))

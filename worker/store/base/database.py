@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
+from worker.foundation.tls import Tls
 from worker.store.base.bounded_connection import bound
 from worker.store.tables.types import UtcDateTime
 
@@ -70,11 +71,11 @@ class Database:
     text contains the values of a statement.
     """
 
-    def __init__(self, url: str, *, connections: int = 8, subscriptions: object = None) -> None:
+    def __init__(self, url: str, *, connections: int = 8, tls: Tls | None = None, subscriptions: object = None) -> None:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
-        `subscriptions`, a `store.outbox.Subscriptions`, says which changes of state are published to which targets.
-        None: no change is published.
+        `tls`: PostgreSQL's certificate is verified; None: as the URL says. `subscriptions`, a
+        `store.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
         """
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
@@ -89,6 +90,7 @@ class Database:
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": "onboarding-worker",
                 **SILENCE,
+                **(tls.libpq() if tls is not None else {}),
             }
             self.engine = sa.create_engine(
                 given,

@@ -1,0 +1,195 @@
+"""Each client of the product, made from a configuration, against a good server and three that it must not talk to."""
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+import sqlalchemy as sa
+import trustme
+from kombu.connection import Connection
+
+from tests.conftest import AMQP, NOON, POSTGRESQL, REDIS
+from tests.desk.tls_front import Opening, Speaking, TlsFront, as_postgresql, as_starttls, at_once, http, passed_on, smtp
+from tests.publishers.events import event
+from worker.cli.online import ask
+from worker.engine.container import Parts
+from worker.foundation.keyring import new_key
+from worker.foundation.tls import in_words
+from worker.inbound.bus.connection import connection_for_looking, connection_to
+from worker.inbound.bus.sources import sources_of
+from worker.publishers.build import build_targets
+from worker.runtime.celery_app import app as workers
+from worker.runtime.wakeups import WakeUps
+from worker.settings import Settings, load
+from worker.store.base.database import reason
+
+COMMON = """
+[encryption]
+keys = [{ env = "KEY" }]
+[accounts.kyc]
+provider = "idenfy-kyc"
+api_key = { env = "KEY" }
+api_secret = { env = "KEY" }
+"""
+ROUTE = '[[routes]]\naccounts = ["kyc"]\n'
+
+
+def as_database(settings: Settings) -> str:
+    parts = Parts(settings)
+    try:
+        with parts.database.read() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.OperationalError as error:
+        return reason(error)
+    finally:
+        parts.close()
+    return ""
+
+
+def connected(connection: Connection) -> str:
+    with connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        except Exception as error:
+            return in_words(error)
+    return ""
+
+
+def as_import(settings: Settings) -> str:
+    app = WakeUps(settings)._app
+    assert type(app.amqp) is type(workers.amqp)  # the workers and beat connect in the same way
+    return connected(app.connection_for_write())
+
+
+def as_bus(settings: Settings) -> str:
+    source = sources_of(settings)[0]
+    looked = connected(connection_for_looking(source.url, tls=source.tls))
+    assert looked == connected(connection_to(source.url, source.topology.queue, tls=source.tls).clone())
+    return looked
+
+
+def as_publisher(settings: Settings) -> str:
+    (target,) = build_targets(settings).values()
+    try:
+        (reply,) = target.publish([event(1)], clock=lambda: NOON, goes_on=lambda: True)
+    finally:
+        target.close()
+    return reply.problem.detail if reply.problem else ""
+
+
+def as_account(settings: Settings) -> str:
+    return asyncio.run(_asked(settings, "kyc"))
+
+
+def as_email(settings: Settings) -> str:
+    return asyncio.run(_asked(settings, "email"))
+
+
+def as_sms(settings: Settings) -> str:
+    return asyncio.run(_asked(settings, "sms"))
+
+
+async def _asked(settings: Settings, name: str) -> str:
+    """As `check --online` asks; the workers have the same senders, and the same trust in accounts."""
+    parts = Parts(settings, clock=lambda: NOON)
+    try:
+        answers = await ask(parts, {name} & {"kyc"}, {name} - {"kyc"})
+    finally:
+        parts.close()
+    return answers[name]
+
+
+@dataclass(frozen=True)
+class Client:
+    """`url` has a place for the port; `more` are other keys of the section."""
+
+    section: str
+    url: str
+    connect: Callable[[Settings], str]
+    opening: Opening = at_once
+    speaking: Speaking | str = http  # or the URL of the server behind it
+    more: str = ""
+
+
+def at(url: str) -> Speaking:
+    parts = urlsplit(url)
+    return passed_on(parts.hostname or "", parts.port or 0)
+
+
+STREAM = f"tls-test-{uuid.uuid4().hex[:12]}"
+DATABASE = f"{POSTGRESQL.partition('@')[0]}@localhost:{{port}}{urlsplit(POSTGRESQL).path}"
+OVER_AMQP = f"amqps://{urlsplit(AMQP).username}:{urlsplit(AMQP).password}@localhost:{{port}}{urlsplit(AMQP).path}"
+OVER_REDIS = f"rediss://localhost:{{port}}{urlsplit(REDIS).path}"
+NO_DECLARING = 'exchange = "amq.topic"\ndeclare = false'
+TEXTS = 'account = "AC0"\ntoken = { env = "KEY" }\nfrom = "+15005550006"'
+MAILS = 'from = "verify@example.com"'
+CLIENTS = {
+    "database": Client("database", DATABASE, as_database, as_postgresql, POSTGRESQL, 'tls = "verify"'),
+    "broker on RabbitMQ": Client("broker", OVER_AMQP, as_import, speaking=AMQP),
+    "broker on Redis": Client("broker", OVER_REDIS, as_import, speaking=REDIS),
+    "bus on RabbitMQ": Client("bus", OVER_AMQP, as_bus, speaking=AMQP),
+    "bus on Redis": Client("bus", OVER_REDIS, as_bus, speaking=REDIS),
+    "publisher to RabbitMQ": Client("bus", OVER_AMQP, as_publisher, speaking=AMQP, more=NO_DECLARING),
+    "publisher to Redis": Client("bus", OVER_REDIS, as_publisher, speaking=REDIS, more=f'exchange = "{STREAM}"'),
+    "mail over TLS": Client("email", "smtps://localhost:{port}", as_email, speaking=smtp(greets=True), more=MAILS),
+    "mail after STARTTLS": Client(
+        "email", "smtp+starttls://localhost:{port}", as_email, as_starttls, smtp(greets=False), MAILS
+    ),
+    "texts": Client("sms", "https://localhost:{port}", as_sms, more=TEXTS),
+    "account": Client("accounts.kyc", "https://localhost:{port}", as_account),
+    "subscriber": Client("subscribers.crm", "https://localhost:{port}", as_publisher, more='keys = [{ env = "KEY" }]'),
+}
+AUTHORITY, OTHER_AUTHORITY = trustme.CA(), trustme.CA()
+# The authority and the name of the server's certificate, and what the client says of it.
+SERVERS = {
+    "good": (AUTHORITY, "localhost", ()),
+    "self-signed": (OTHER_AUTHORITY, "localhost", ("certificate not trusted", "certificate verify failed")),
+    "wrong name": (AUTHORITY, "other.example", ("for another host name", "does not match host name")),
+    "no TLS": (None, "", ("TLS handshake failed", "server does not support SSL", "does not offer STARTTLS")),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def services(amqp_url: str, redis_url: str) -> Iterator[None]:
+    yield
+    with redis.Redis.from_url(REDIS) as client:
+        client.delete(STREAM)
+
+
+@pytest.fixture
+def front(client: str, server: str) -> Iterator[TlsFront]:
+    chosen, (authority, name, _) = CLIENTS[client], SERVERS[server]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
+    if authority and tls:
+        authority.issue_cert(name).configure_cert(tls)
+    made = TlsFront(tls, chosen.opening, at(chosen.speaking) if isinstance(chosen.speaking, str) else chosen.speaking)
+    yield made
+    made.close()
+
+
+def configured(client: Client, port: int, directory: Path) -> Settings:
+    """A configuration whose only client besides the account is this one."""
+    AUTHORITY.cert_pem.write_to_path(directory / "ca.pem")
+    address = "base_url" if client.section in ("accounts.kyc", "sms") else "url"
+    keys = f'{address} = {{ env = "URL" }}\nca = {{ file = "ca.pem" }}\n{client.more}\n'
+    head = "" if client.section == "accounts.kyc" else f"[{client.section}]\n"
+    (directory / "onboarding.toml").write_text(f"{COMMON}{head}{keys}{ROUTE}")
+    environ = {"KEY": new_key(), "URL": client.url.format(port=port)}
+    return load(directory / "onboarding.toml", environ=environ)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_talks_to_the_right_server_only(client: str, server: str, front: TlsFront, tmp_path: Path) -> None:
+    problem = CLIENTS[client].connect(configured(CLIENTS[client], front.port, tmp_path))
+
+    refused = SERVERS[server][2]
+    assert (front.heard > 0) == (server == "good")
+    assert not refused or any(words in problem for words in refused), problem
+    assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)

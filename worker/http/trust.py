@@ -1,0 +1,21 @@
+"""Whom calls trust: the TLS of the servers that the configuration says something about."""
+
+import ssl
+from collections.abc import Mapping
+
+from yarl import URL
+
+from worker.foundation.tls import Tls
+
+# By host and port. Other servers are verified too, against the system's authorities.
+Trust = Mapping[tuple[str | None, int | None], ssl.SSLContext]
+
+
+def trust_of(servers: Mapping[str, Tls | None]) -> Trust:
+    """The trust for these servers, by URL. None: a server without TLS."""
+    special = {url: tls for url, tls in servers.items() if tls is not None and not tls.is_usual}
+    return {server(URL(url)): tls.context() for url, tls in special.items()}
+
+
+def server(url: URL) -> tuple[str | None, int | None]:
+    return url.host, url.port

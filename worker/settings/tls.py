@@ -1,0 +1,198 @@
+"""The TLS of each client: one policy, one set of keys, one rule. What the libraries take: `foundation/tls.py`.
+
+A far host is spoken to over TLS, verified, or its section says `tls = "off"`. This machine needs no TLS.
+"""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+
+from worker.foundation.tls import Tls
+from worker.settings.addresses import POSTGRESQL, is_loopback
+from worker.settings.problems import Findings, show_path
+from worker.settings.problems import Path as KeyPath
+from worker.settings.secrets import Referenced
+from worker.settings.values import Lazy, Section, Shown, directory_of
+
+# The schemes without TLS, and those with it.
+WITH_TLS = {"amqp": "amqps", "redis": "rediss", "http": "https", "smtp": "smtp+starttls or smtps"}
+ENCRYPTED = ("amqps", "rediss", "https", "smtp+starttls", "smtps")
+# PostgreSQL's own word for a verified connection; its other words check less.
+VERIFIED = "verify-full"
+OFF = "off"
+
+
+def _pem(given: Any, info: ValidationInfo) -> Path:
+    path = given.file if isinstance(given, Referenced) and given.file else given
+    if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
+        raise ValueError('expected { file = "PATH" }')
+    path = (directory_of(info) or Path()) / path
+    if not path.is_file():
+        raise ValueError("no such file (a relative path starts from the configuration's directory)")
+    return path
+
+
+Pem = Annotated[Path, BeforeValidator(_pem), Shown("file"), Lazy()]
+
+
+class Client(Section):
+    """A section with connections to another system."""
+
+    tls: Literal["verify", "off"] | None = Field(
+        None,
+        description='"verify": TLS, with the certificate\'s chain and host name checked. "off": a connection to another'
+        " machine without TLS is allowed; each start warns.",
+        json_schema_extra={"default": '`"verify"`; this machine needs no TLS'},
+    )
+    ca: Pem | None = Field(
+        None,
+        description="The authorities that sign the other side's certificate (PEM).",
+        json_schema_extra={"default": "the system's"},
+    )
+    client_certificate: Pem | None = Field(
+        None, description="The certificate to present (PEM).", json_schema_extra={"default": "none"}
+    )
+    client_key: Pem | None = Field(
+        None,
+        description="Its private key (PEM, without a password).",
+        json_schema_extra={"default": "in `client_certificate`"},
+    )
+
+    @property
+    def address(self) -> str:
+        """The URL of the other side."""
+        return str(getattr(self, self.address_key()))
+
+    @classmethod
+    def address_key(cls) -> str:
+        return "url" if "url" in cls.model_fields else "base_url"
+
+    @property
+    def protection(self) -> Tls | None:
+        """How the connections are verified; None where they have no TLS, or for PostgreSQL as its URL says."""
+        return Tls(self.ca, self.client_certificate, self.client_key) if _is_verified(self) else None
+
+
+def _is_verified(client: Client) -> bool:
+    if client.address.startswith(f"{POSTGRESQL}:"):
+        asked = client.tls == "verify" or client.ca is not None or client.client_certificate is not None
+        return asked or (client.tls is None and (_is_far(client.address) or _sslmode(client.address) == VERIFIED))
+    return any(node.scheme in ENCRYPTED for node in _nodes(client.address))
+
+
+def _nodes(url: str) -> list[SplitResult]:
+    """The URLs of a broker's nodes; any other URL alone."""
+    return [urlsplit(node) for node in url.split(";")]
+
+
+def _sslmode(url: str) -> str | None:
+    return dict(parse_qsl(urlsplit(url).query)).get("sslmode")
+
+
+def _is_far(url: str) -> bool:
+    """True if any host of this URL may be another machine. Without a host it is this machine, or its own socket."""
+    parts = urlsplit(url)
+    hosts = [parts.hostname or ""]
+    if parts.scheme == POSTGRESQL:  # libpq takes hosts in the query too, and a service may name any host
+        query = parse_qsl(parts.query)
+        named = [value for key, value in query if key in ("host", "hostaddr")]
+        hosts += [host.rpartition(":")[0] or host for value in named for host in value.split(",")]
+        if any(key == "service" for key, _ in query):
+            return True
+    return any(host and not host.startswith(("/", "@")) and not is_loopback(host.strip("[]")) for host in hosts)
+
+
+def check_tls(clients: Mapping[KeyPath, Client], findings: Findings) -> None:
+    """Refuse what is neither verified nor switched off. One warning names every client without TLS."""
+    off = []
+    for path, client in clients.items():
+        if any(map(client.lacks, ("ca", "client_certificate", "client_key", client.address_key()))):
+            continue  # not needed by this command
+        known = len(findings.problems)
+        if client.address.startswith(f"{POSTGRESQL}:"):
+            _check_postgresql(path, client, findings)
+        else:
+            _check_url(path, client, findings)
+        if len(findings.problems) == known:  # one mistake gives one line
+            _check_files(path, client, findings)
+        if client.tls == OFF and any(_is_far(node.geturl()) for node in _nodes(client.address)):
+            off.append(show_path(path))
+    if off:
+        findings.warnings.append(
+            f'TLS is off for {", ".join(off)} (tls = "off"): what goes to and fro can be read and changed on its way'
+        )
+
+
+def _check_url(path: KeyPath, client: Client, findings: Findings) -> None:
+    nodes = _nodes(client.address)
+    plain = [node for node in nodes if node.scheme in WITH_TLS]
+    bare = [node for node in plain if client.tls == "verify" or _is_far(node.geturl())]
+    if client.tls == OFF:
+        if not plain and _is_verified(client):
+            findings.problem((*path, "tls"), f'"off", but {nodes[0].scheme}:// asks for TLS: leave one of them out')
+    elif bare:
+        scheme = bare[0].scheme
+        findings.problem(
+            (*path, client.address_key()),
+            f"expected {WITH_TLS[scheme]}: {scheme} is accepted for this machine (127.0.0.1, ::1, localhost) only;"
+            f' or write tls = "off" in {_section(path)}',
+        )
+
+
+def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None:
+    mode, key = _sslmode(client.address), (*path, client.address_key())
+    if client.tls == OFF:
+        if mode == VERIFIED:
+            findings.problem((*path, "tls"), f'"off", but sslmode={VERIFIED} asks for TLS: leave one of them out')
+    elif _is_verified(client) and mode not in (None, VERIFIED):
+        findings.problem(
+            key,
+            f"this sslmode does not check the server's certificate and host name: leave it out, or write sslmode="
+            f'{VERIFIED}; or write tls = "off" in {_section(path)}',
+        )
+    if client.ca is not None and "sslrootcert=" in urlsplit(client.address).query:
+        findings.problem((*path, "ca"), "the URL names another file (sslrootcert): leave one of them out")
+
+
+def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
+    """The files hold what they should, and are used."""
+    given = [name for name in ("ca", "client_certificate", "client_key") if getattr(client, name) is not None]
+    if given and (client.tls == OFF or not _is_verified(client)):
+        findings.consequence((*path, given[0]), "used with TLS only, and this connection has none")
+        return
+    if client.client_key is not None and client.client_certificate is None:
+        findings.consequence((*path, "client_key"), "needs `client_certificate`, to which the key belongs")
+        return
+    try:
+        if client.ca is not None:
+            Tls(client.ca).context()
+    except (OSError, ssl.SSLError):
+        findings.consequence((*path, "ca"), "expected a file with certificates in PEM")
+    try:
+        if client.client_certificate is not None:
+            Tls(None, client.client_certificate, client.client_key).context()
+    except (OSError, ssl.SSLError):
+        expected = "expected a certificate in PEM, with its private key (without a password) here or in `client_key`"
+        findings.consequence((*path, "client_certificate"), expected)
+
+
+def check_one_host(accounts: Mapping[str, Client], findings: Findings) -> None:
+    """All accounts of one host share its connections, so they trust and present the same."""
+    first: dict[str, tuple[str, Tls | None]] = {}
+    for name, account in accounts.items():
+        if any(map(account.lacks, ("ca", "client_certificate", "client_key"))):
+            continue
+        other, protection = first.setdefault(urlsplit(account.address).netloc.lower(), (name, account.protection))
+        if protection != account.protection:
+            findings.problem(
+                ("accounts", name, "ca"),
+                f"accounts.{other} has the same host: `ca`, `client_certificate` and `client_key` must be the same",
+            )
+
+
+def _section(path: KeyPath) -> str:
+    return f"[{show_path(path)}]"
