@@ -34,6 +34,17 @@ def test_other_words_of_the_server_for_the_same_outage_are_not_logged_before_a_m
     assert caplog.messages == ["unreachable: refused", "unreachable: starting up"]
 
 
+def test_it_lasts_from_the_first_failure_to_the_last_until_it_is_over(outage):
+    assert outage.lasted == 0
+    for seconds in (5.0, 7.0, 9.0):
+        outage.lasts("unreachable", seconds, why=f"why at {seconds}")
+    assert (outage.lasted, outage.why) == (4.0, "why at 9.0")
+    outage.over("back", 10.0)
+    assert outage.lasted == 0
+    outage.lasts("unreachable", 20.0)
+    assert outage.lasted == 0
+
+
 def test_it_is_over_when_each_kind_of_step_that_failed_has_succeeded(outage, caplog):
     """While nothing can be written, reading succeeds."""
     for second in range(0, 10, 2):

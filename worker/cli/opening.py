@@ -62,9 +62,12 @@ HINTS = {
 
 def does_not_answer(error: sa.exc.DatabaseError) -> str:
     """The database's error for people, and what to do if that is known."""
-    why = reason(error)
-    hint = f" (database.url: {HINTS[why]})" if why in HINTS else ""
-    return f"the database cannot be used: {why}{hint}"
+    return f"the database cannot be used: {with_hint(reason(error))}"
+
+
+def with_hint(why: str) -> str:
+    """The database's words, and what to do if that is known."""
+    return f"{why} (database.url: {HINTS[why]})" if why in HINTS else why
 
 
 def why_not_ready(database: Database) -> str:

@@ -138,6 +138,11 @@ class Runner:
     def busy(self) -> bool:
         return bool(self._dispatchers)
 
+    @property
+    def outages(self) -> list[Outage]:
+        """The outages of the database, as the results of each dispatcher meet them."""
+        return [dispatcher.outage for dispatcher in self._dispatchers.values()]
+
     def is_working(self, wake_up: WakeUp) -> bool:
         return wake_up in self._dispatchers
 

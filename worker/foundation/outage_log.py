@@ -23,6 +23,8 @@ class Outage:
         self._failed_at: dict[str, float] = {}  # by kind of step
         self._logged: str | None = None
         self._logged_at = 0.0
+        self._began_at = self._last_at = 0.0
+        self._why = ""
 
     def lasts(self, what: str, now: float, *, why: str = "", step: str = "") -> None:
         """Log `what` when it is new, and again after a minute.
@@ -30,11 +32,26 @@ class Outage:
         `why` is logged with it: the words of a server or driver, which change while the same outage lasts.
         """
         with self._lock:
-            self._failed_at[step] = now
+            if self._logged is None:
+                self._began_at = now
+            self._failed_at[step] = self._last_at = now
+            self._why = why
             if self._logged == what and now - self._logged_at < EVERY_SECONDS:
                 return
             self._logged, self._logged_at = what, now
         self._log.log(self._level, "%s", f"{what}: {why}" if why else what)
+
+    @property
+    def lasted(self) -> float:
+        """Seconds from the first failure of this outage to the last one so far; 0.0 if there is no outage."""
+        with self._lock:
+            return 0.0 if self._logged is None else self._last_at - self._began_at
+
+    @property
+    def why(self) -> str:
+        """The `why` of the last failure."""
+        with self._lock:
+            return self._why
 
     def over(self, message: str, now: float = 0.0, *, step: str = "") -> None:
         """A step has succeeded: log `message` if this ends an outage."""

@@ -1,6 +1,7 @@
 """Works one batch until it is done, for `onboard run`, and says why the work ended."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -18,6 +19,8 @@ from worker.runtime.embedded import Embedded, Outdated
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.report_rows import Facts, Outlook
 
+log = logging.getLogger(__name__)
+
 # Counting a batch costs its rows (a million: about a second): at most this often, and for at most a share of the time.
 # The display, and the end of the run, are late by as much.
 COUNT_SECONDS = 1.0
@@ -33,6 +36,10 @@ class Stand(Enum):
     INTERRUPTED = "interrupted"  # by Ctrl-C
     TERMINATED = "terminated"  # by another signal
     OUTDATED = "outdated"  # the database was upgraded to a newer release's schema
+
+
+class Unusable(Exception):
+    """The database could not be used for longer than the patience. The text is its reason."""
 
 
 class OneBatch:
@@ -75,7 +82,8 @@ class OneBatch:
     async def work(self) -> Stand:
         """Work until the batch is done, or its rest waits longer than the patience, or for a person.
 
-        Waits for a database that cannot be reached.
+        Waits for a database that cannot be used (it is away, or its disk is full). Raises Unusable when that takes
+        longer than the patience, once the results of calls are written, or the dispatchers have given them up.
         """
         async with self._embedded as embedded:
             while not embedded.interrupted:
@@ -90,8 +98,19 @@ class OneBatch:
                     return Stand.OUTDATED
                 except sa.exc.OperationalError as error:
                     embedded.log_unreachable(error)
+                self._give_up_if_unusable(embedded)
                 await embedded.rest()
             return Stand.INTERRUPTED
+
+    def _give_up_if_unusable(self, embedded: Embedded) -> None:
+        """Raise Unusable if the database failed for longer than the patience, and nothing was done meanwhile.
+
+        While some steps fail, others may succeed: a full disk can be read, and has room for a small row.
+        """
+        patience, outage = self._patience.total_seconds(), embedded.outage
+        if outage.lasted > patience and asyncio.get_running_loop().time() - self._progress.at > patience:
+            log.error("the database could not be used for longer than the patience: ending")
+            raise Unusable(outage.why)
 
     async def _look(self, embedded: Embedded) -> Stand | None:
         """Count the batch, if it is time; why the work is over, None while it goes on."""

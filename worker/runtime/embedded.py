@@ -158,6 +158,11 @@ class Embedded:
         what = "the database cannot be reached; trying again"
         self._database.lasts(what, monotonic(), why=reason(error), step=step)
 
+    @property
+    def outage(self) -> Outage:
+        """The outage of the database that has lasted longest, of the ticks, of claims or of results."""
+        return max([self._database, *self.runner.outages], key=lambda outage: outage.lasted)
+
     def log_back(self, step: str = TICKING) -> None:
         """A step has reached the database: log the end of an outage if no other kind of step still fails."""
         self._database.over("the database is back", monotonic(), step=step)
@@ -205,9 +210,9 @@ class Embedded:
             return
         error = task.exception()
         if isinstance(error, sa.exc.OperationalError):
-            self.log_unreachable(error, wake_up.step)
+            self.log_unreachable(error, str(wake_up))
             return
-        self.log_back(wake_up.step)
+        self.log_back(str(wake_up))
         if error is not None:
             log.error("%s ended with %s; the next tick tries again", wake_up, type(error).__name__)
         elif task.result():

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import click
+import sqlalchemy as sa
 
 from worker.cli.commands.status import paused_in_words, show_status, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation, operator
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.opening import does_not_answer, with_hint
 from worker.cli.other_batches import as_facts, how_to_go_on, how_to_import_the_rest, in_words, left_alone, lift_stopped
 from worker.cli.progress import Progress, open_progress
 from worker.cli.run_summary import channels_of, paused_senders, show_refusals, stopped_in_words
@@ -30,7 +32,7 @@ from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
 from worker.inbound.list_import import CutOff, Imported, import_list, list_age
 from worker.publishers.build import build_targets
-from worker.runtime.batch_run import OneBatch, Stand, next_move
+from worker.runtime.batch_run import OneBatch, Stand, Unusable, next_move
 from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
 from worker.settings import SettingsError, parse_duration
 from worker.store.base import schema
@@ -80,7 +82,8 @@ class Duration(click.ParamType[timedelta]):
     type=Duration(),
     default="10 minutes",
     show_default=True,
-    help="How long to wait for rows that cannot go on now, before ending with code 3: 90s, 10 minutes, 2h.",
+    help="How long to wait for rows that cannot go on now, before ending with code 3: 90s, 10 minutes, 2h. After"
+    " as long without a database that can be written, it ends with code 1.",
 )
 @AGAIN
 @click.option("--all", "every", is_flag=True, help="Until this list is done, also work the other batches and events.")
@@ -121,6 +124,11 @@ def run(
                 ended = _stopped_at(parts, imported.batch, stand)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
+        except Unusable as error:
+            raise Stopped(
+                f"the database could not be used for longer than --patience: {with_hint(str(error))}\n"
+                "what is written stays; the same command goes on, and finds out about calls whose results are lost"
+            ) from None
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.reporting.status(batch)
         if as_json:
@@ -162,6 +170,17 @@ def _stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     """What an interrupted run leaves behind, for people; "" if it was not interrupted. Ctrl-C also stops the batch."""
     if stand not in (Stand.INTERRUPTED, Stand.TERMINATED):
         return ""
+    try:
+        return _stopped(parts, batch, stand)
+    except sa.exc.OperationalError as error:
+        click.echo(f"interrupted; {does_not_answer(error)}", err=True)
+        if stand is Stand.INTERRUPTED:
+            pauses = f"`onboard pause {batch.id}` keeps them from that"
+            click.echo(f"batch {batch.id} could not be stopped: workers that run go on with it; {pauses}", err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     counts = parts.facts.counts(batch.id)
     total, left = sum(counts.jobs.values()), counts.left
     now = parts.batches.find(str(batch.id)) or batch
@@ -305,7 +324,7 @@ def _import(
     except CutOff as error:
         without = " (without --again)" if again else ""
         raise Stopped(
-            f"the database could not be reached for too long, the import is cut off: {error}\n"
+            f"the database could not be reached for too long, the import is cut off: {with_hint(str(error))}\n"
             f"the imported rows stay; the same command{without} imports the rest"
         ) from None
     for warning in imported.warnings:

@@ -43,6 +43,7 @@ from worker.engine.dispatch.slot_gate import SlotGate
 from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import BusyStretch, Throughput
 from worker.foundation.clock import Clock
+from worker.foundation.outage_log import Outage
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +179,11 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         found += ["results to write"] if unwritten else []
         found += ["a claim"] if self._claim_task is not None else []
         return ", ".join(found) or "its last step"
+
+    @property
+    def outage(self) -> Outage:
+        """The outage of the database, as the results meet it that wait to be written."""
+        return self._writer.outage
 
     def share_claim(self, claim: ClaimWithin) -> SharedClaim | None:
         """Let another dispatcher make the next claim, of events alone, in its own transaction.

@@ -32,7 +32,7 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         self._work = work
         self._in_thread = in_thread
         self._stopping = stopping
-        self._outage = Outage(log, logging.WARNING)
+        self.outage = Outage(log, logging.WARNING)
         # In the loop's seconds. Set once, when the worker stops: not again for each chunk.
         self._gives_up_at: float | None = None
         self._failed = False  # whether the last try failed
@@ -93,7 +93,7 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
             try:
                 await self._in_thread(write, *arguments)
                 self._failed = False
-                self._outage.over(f"{self._work.name}: the database is back")
+                self.outage.over(f"{self._work.name}: the database is back")
                 return
             except sa.exc.OperationalError as error:
                 self._failed = True
@@ -104,5 +104,5 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
     async def wait(self, error: sa.exc.OperationalError) -> None:
         """Wait a second for the database, and log that it cannot be reached: once for each outage."""
         what = f"{self._work.name}: the database cannot be reached; results of calls wait for it"
-        self._outage.lasts(what, monotonic(), why=reason(error))
+        self.outage.lasts(what, monotonic(), why=reason(error))
         await asyncio.sleep(DATABASE_RETRY.total_seconds())
