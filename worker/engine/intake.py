@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.text_numbers import why_not_texted
@@ -34,8 +35,13 @@ class Intake:
 
     def lifetime(self, account: str, customer: Customer) -> timedelta | None:
         """How long the customer's link of the account lives; None where the vendor decides."""
-        given = customer.parameters.get(self.accounts[account].provider, {})
-        return self.providers[account].lifetime_with(given)
+        given = customer.parameters.get(self.accounts[account].provider) if customer.parameters else None
+        return self.providers[account].lifetime_with(given) if given else self._lifetimes[account]
+
+    @cached_property
+    def _lifetimes(self) -> Mapping[str, timedelta | None]:
+        """By account, for customers without parameters of their own."""
+        return {account: provider.lifetime_with({}) for account, provider in self.providers.items()}
 
     def able(self, account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
         """Why the account cannot serve the customer with a route of this freshness floor; empty when it can."""
@@ -60,6 +66,8 @@ class Intake:
 
     def doubtful(self, account: str, customer: Customer) -> list[FieldProblem]:
         """Warnings about the row's own parameters that the account would send: accepted, and perhaps mistakes."""
+        if not customer.parameters:
+            return []
         settings = self.accounts[account]
         given = customer.parameters.get(settings.provider, {})
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []
@@ -70,12 +78,13 @@ class Intake:
 
     def unsendable(self, customer: Customer) -> list[FieldProblem]:
         """Why the customer's invitation could not be written or sent; empty when it could."""
+        channels = invitation_channels(customer.channel)
         problems = [
             FieldProblem("channel", f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
-            for channel in invitation_channels(customer.channel)
+            for channel in channels
             if channel not in self.channels
         ]
-        if Channel.SMS in invitation_channels(customer.channel):
+        if Channel.SMS in channels:
             why = why_not_texted(customer.person.phone, self.texted)
             if why:
                 problems.append(

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import os
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 VERSION = b"\x01"
 KEY_BYTES = 32
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must encrypt fewer than 2**32 values
 
 
@@ -68,8 +70,8 @@ class Keyring:
 
     def encrypt(self, value: dict[str, Any], *, context: str) -> bytes:
         """Encrypt a JSON object for the row that `context` names."""
-        plain = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        plain = _JSON.encode(value).encode()
+        nonce = os.urandom(NONCE_BYTES)
         return VERSION + self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
 
     def decrypt(self, encrypted: bytes, *, context: str) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from threading import Event
 from typing import Any
 
 import sqlalchemy as sa
@@ -128,6 +130,8 @@ def _by_use(
     intake: Intake, line: Accepted | Rejected, accounts: Collection[str]
 ) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
     """The problems of columns that one of these accounts uses, and warnings for those that none of them uses."""
+    if not line.if_used:
+        return (), ()
     used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
     unused = tuple(
         replace(problem, problem=f"{problem.problem}; left out: nothing here uses this column")
@@ -221,51 +225,75 @@ def import_list(
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings)
-    after = batches.last_row(batch.id)
-    accepted: list[AcceptedLine] = []
-    refused: list[RefusedLine] = []
     refusals = Refusals()
-    done = 0
 
-    def write() -> None:
-        # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
-        patiently(lambda: batches.add(batch.id, accepted, refused, priority=BATCH, now=intake.clock()))
-        accepted.clear()
-        refused.clear()
+    ended = Event()
 
     def patiently(step: Callable[[], None]) -> None:
-        _retried(step, intake.clock, pause)
+        _retried(step, intake.clock, pause, ended)
 
-    for line in reading:
-        done += 1
-        if line.row > after:
-            judged = judge(intake, line)
-            if isinstance(judged, AcceptedLine):
-                accepted.append(judged)
-            else:
-                refused.append(judged)
-                if judged.duplicate_of is None:
-                    refusals.add(judged.problems)
-        if len(accepted) + len(refused) >= CHUNK:
-            write()
+    def write(chunk: _Chunk) -> None:
+        # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
+        patiently(lambda: batches.add(batch.id, chunk.accepted, chunk.refused, priority=BATCH, now=intake.clock()))
+
+    # The next chunk is judged while the database stores this one. At most two are in memory.
+    with ThreadPoolExecutor(1, "import") as writer:
+        done, stored = 0, None
+        try:
+            for chunk in _chunks(intake, reading, refusals, after=batches.last_row(batch.id)):
+                if stored is not None:
+                    stored.result()
+                    progress(done)
+                done = chunk.done
+                stored = writer.submit(write, chunk)
+            if stored is not None:
+                stored.result()
             progress(done)
-    write()
-    progress(done)
-    patiently(lambda: batches.imported(batch.id, now=intake.clock()))
+            patiently(lambda: batches.imported(batch.id, now=intake.clock()))
+        finally:
+            ended.set()  # after Ctrl-C nothing waits for a database that is away
     hint = reading.hint
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
     return Imported(batch, new, (*reading.warnings, *hints), refusals)
 
 
-def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None]) -> None:
-    """Make a step that may be made twice; wait while the database cannot be reached. Raises CutOff."""
+@dataclass
+class _Chunk:
+    """Lines that are stored together. `done`: the lines of the list up to here."""
+
+    done: int = 0
+    accepted: list[AcceptedLine] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
+
+
+def _chunks(intake: Intake, reading: CustomerList, refusals: Refusals, *, after: int) -> Iterator[_Chunk]:
+    """The list's lines behind the row `after`, judged; the last chunk may be empty."""
+    chunk = _Chunk()
+    for done, line in enumerate(reading, start=1):
+        if line.row > after:
+            judged = judge(intake, line)
+            if isinstance(judged, AcceptedLine):
+                chunk.accepted.append(judged)
+            else:
+                chunk.refused.append(judged)
+                if judged.duplicate_of is None:
+                    refusals.add(judged.problems)
+        chunk.done = done
+        if len(chunk.accepted) + len(chunk.refused) >= CHUNK:
+            yield chunk
+            chunk = _Chunk(done)
+    yield chunk
+
+
+def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:
+    """Make a step that may be made twice; wait while the database cannot be reached, until `ended`. Raises CutOff."""
     outage = Outage(log, logging.WARNING)
     began = clock()
     while True:
         try:
             step()
         except sa.exc.OperationalError as error:
-            if clock() - began > DATABASE_PATIENCE:
+            if clock() - began > DATABASE_PATIENCE or ended.is_set():
                 raise CutOff(reason(error)) from None
             outage.lasts("the import waits: the database cannot be reached", monotonic(), why=reason(error))
             pause(DATABASE_RETRY.total_seconds())

@@ -6,7 +6,7 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.domain.intake.contacts import email, is_plain_email, phone
+from worker.domain.intake.contacts import email, is_plain_email, phone, plain_phone
 from worker.domain.intake.lines import Refusal
 
 LABELS = st.text(string.ascii_letters + string.digits + "-._+", max_size=70)
@@ -62,6 +62,31 @@ def test_what_is_kept_of_a_phone_number_is_e164_and_reads_the_same_again(text, c
     assert kept[1:].isdigit()
     assert 8 <= len(kept) <= 16
     assert phonenumbers.is_possible_number(phonenumbers.parse(kept))
+
+
+CODES = st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
+WRITTEN = st.text("0123456789" * 3 + " -.()+", min_size=5, max_size=15)
+
+
+@given(CODES, WRITTEN)
+@example(39, "06 698 00000")
+@example(44, "(0)7700 900123")
+@example(1, "1 202 555 0100")
+@example(7, "8 912 345-67-89")
+def test_the_quick_way_keeps_a_number_only_as_the_library_would(code, written):
+    text = f"+{code}{written}"
+    quick = plain_phone(text)
+    if quick is not None:
+        number = phonenumbers.parse(text, None)
+        assert phonenumbers.is_possible_number(number)
+        assert quick == phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def test_most_numbers_of_the_world_take_the_quick_way():
+    examples = [phonenumbers.example_number(region) for region in sorted(phonenumbers.SUPPORTED_REGIONS)]
+    texts = [phonenumbers.format_number(one, phonenumbers.PhoneNumberFormat.E164) for one in examples if one]
+    quick = [text for text in texts if plain_phone(text) is not None]
+    assert len(quick) > 0.8 * len(texts) > 150
 
 
 @pytest.mark.parametrize(

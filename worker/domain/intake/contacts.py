@@ -1,6 +1,7 @@
 """Email addresses and phone numbers: whether they can receive messages, and the one form that we store."""
 
 import re
+from functools import cache
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
@@ -64,6 +65,8 @@ def phone(text: str, country: str) -> str | Refusal:
             f"{characters(text)}, and not all of them belong to a phone number", "give digits, as in +37060000000"
         )
     international = text.startswith("+")
+    if international and (plain := plain_phone(text)):
+        return plain
     if not international and not country:
         if text.startswith("00"):
             return Refusal("a number that starts with 00", "write + and the country code instead of 00")
@@ -81,6 +84,42 @@ def phone(text: str, country: str) -> str | Refusal:
     if not _SHORTEST_PHONE <= len(e164) - 1 <= _LONGEST_PHONE:
         return Refusal("a number too short or too long for text messages", "check the number of digits")
     return e164
+
+
+_AS_WRITTEN = str.maketrans("", "", " -.()")  # the library leaves these characters out, wherever they are
+
+
+def plain_phone(text: str) -> str | None:
+    """The number as E.164, if it begins with + and the library would certainly keep its digits as they are.
+
+    This takes a tenth of the library's time. The library alone decides about every other number, and refuses.
+    """
+    kept = text.translate(_AS_WRITTEN)
+    digits = kept[1:]
+    if not (digits.isascii() and digits.isdigit() and _SHORTEST_PHONE <= len(digits) <= _LONGEST_PHONE):
+        return None
+    for length in (1, 2, 3):  # no country code is the beginning of another one
+        country = _numbers_of(digits[:length])
+        if country is not None:
+            lengths, prefix = country
+            number = digits[length:]
+            return kept if len(number) in lengths and not (prefix and prefix.match(number)) else None
+    return None
+
+
+@cache
+def _numbers_of(code: str) -> tuple[frozenset[int], re.Pattern[str] | None] | None:
+    """By the library's metadata: how many digits a number of this country code may have, and the national prefixes
+    that the library would take off. None: there is no such country code."""
+    if code.startswith("0") or int(code) not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+        return None
+    region = phonenumbers.region_code_for_country_code(int(code))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    if metadata is None or metadata.general_desc is None:
+        return frozenset(), None
+    numbers, prefix = metadata.general_desc, metadata.national_prefix_for_parsing
+    lengths = frozenset(numbers.possible_length) - frozenset(numbers.possible_length_local_only)
+    return lengths, re.compile(prefix) if prefix else None
 
 
 _WRONG_LENGTH = {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from worker.domain.model.customers import Customer
@@ -69,6 +70,7 @@ def is_stale(expires_at: datetime, *, floor: timedelta, now: datetime) -> bool:
     return expires_at - now < floor
 
 
+@lru_cache(maxsize=1024)
 def default_floor(lifetime: timedelta | None) -> timedelta:
     """The freshness floor where a route sets none: half the lifetime, at most 12 hours.
 

@@ -5,6 +5,7 @@ table is a module of this package and one entry in `tables.TABLES`. The tables g
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from worker.domain.model.customers import FieldProblem
@@ -116,10 +117,14 @@ def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = ""
 def parameter_problem(provider: str, name: str, value: Any, dialect: str = "") -> str | None:
     """The problem of a value of ours for a documented name; None if there is none. The name may be one that no
     parameter may fill."""
-    for table in tables_of(provider, dialect)[:1]:
-        parameter, _ = find(table, name)
-        return parameter.problem(value) if parameter else None
-    return None
+    parameter = _documented(provider, name, dialect)
+    return parameter.problem(value) if parameter else None
+
+
+@lru_cache(maxsize=256)
+def _documented(provider: str, name: str, dialect: str) -> Parameter | None:
+    tables = tables_of(provider, dialect)
+    return find(tables[0], name)[0] if tables else None
 
 
 def _check(provider: str, table: Table, together: Mapping[str, Any]) -> list[FieldProblem]:

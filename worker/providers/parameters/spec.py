@@ -122,7 +122,7 @@ class Parameter:
         return None
 
     def _text_problem(self, value: str) -> str | None:
-        if not value.translate(JOINERS).isprintable():
+        if not value.isprintable() and not value.translate(JOINERS).isprintable():
             return "must not contain control characters or line breaks"
         if self.ascii and not value.isascii():
             return "must be ASCII"

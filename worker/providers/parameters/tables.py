@@ -7,6 +7,7 @@ not name the account's form, so without a form it is enough that one of the two 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from worker.providers.parameters import frankieone_v1, frankieone_v2, idenfy_kyb, idenfy_kyc, idenfy_kyc_openapi
@@ -57,6 +58,7 @@ TABLES: Mapping[str, tuple[Table, ...]] = {
 PROVIDERS = tuple(TABLES)
 
 
+@lru_cache(maxsize=64)
 def tables_of(provider: str, dialect: str = "") -> tuple[Table, ...]:
     """The table of the given form; all of the provider's tables if no form is given or there is only one table.
 

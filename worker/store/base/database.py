@@ -17,6 +17,7 @@ from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
 from worker.foundation.tls import Tls
 from worker.store.base.bounded_connection import bound
+from worker.store.base.loading import let_copy
 from worker.store.tables.types import UtcDateTime
 
 T = TypeVar("T")
@@ -103,6 +104,7 @@ class Database:
             self._patience = bound(self.engine)
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
+            let_copy(self.engine)
         self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions})
 
     @contextmanager

@@ -6,12 +6,13 @@ from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.customers import Customer
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.loading import load, load_missing, load_over
 from worker.store.base.priorities import PAUSED
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.leadership import take_all
@@ -158,28 +159,29 @@ class Batches:
             if paused:
                 priority += PAUSED
             if accepted:
-                self._keep_customers(connection, [line.customer for line in accepted], now=now)
-                keys = {(line.customer.customer_id, line.customer.purpose) for line in accepted}
-                followed = following(connection, keys, now=now)
+                known = self._keep_customers(connection, [line.customer for line in accepted], now=now)
+                # A customer who was added just now cannot have been served: only for the others is this asked.
+                keys = {
+                    (line.customer.customer_id, line.customer.purpose)
+                    for line in accepted
+                    if line.customer.customer_id in known
+                }
+                followed = following(connection, keys, now=now) if keys else {}
                 rows = [
                     job_row(self._keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted
                 ]
                 if cancelled_at is not None:
                     rows = [row | CANCELLED for row in rows]
-                connection.execute(sa.insert(Job), rows)
+                load(connection, Job, rows)
                 stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
                 add_row_events(connection, batch_id, stopped, now=now)
                 joined = [row["row"] for row in rows if row["joins"] is not None]
                 if joined and not paused:
                     take_all(connection, batch_id, after=min(joined) - 1, now=now)
-            if refused:
-                connection.execute(sa.insert(SkippedLine), [refusal_row(batch_id, line) for line in refused])
+            bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
 
-    def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> None:
-        """Add customers. A known customer gets the details of the newest list."""
-        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        statement = insert(CustomerRow)
-        newest = {name: statement.excluded[name] for name in _NEWEST}
+    def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> set[str]:
+        """Add customers. A known customer gets the details of the newest list. Returns the ids of the known ones."""
         # The details of a list count as true at the time of its import.
         rows = {
             customer.customer_id: customer_row(self._keyring, customer, details_at=now, now=now)
@@ -187,7 +189,10 @@ class Batches:
         }
         # The order is the same everywhere, so that two imports of the same customers cannot deadlock.
         ordered = [rows[customer_id] for customer_id in sorted(rows)]
-        connection.execute(statement.on_conflict_do_update(index_elements=["customer_id"], set_=newest), ordered)
+        known = load_missing(connection, CustomerRow, ordered, key="customer_id")
+        again = [row for row in ordered if row["customer_id"] in known]
+        load_over(connection, CustomerRow, again, key="customer_id", changed=_NEWEST)
+        return known
 
 
 BATCH_FACTS = (

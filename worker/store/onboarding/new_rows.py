@@ -109,7 +109,8 @@ def job_row(
         "created_at": now,
         "changed_at": now,
     }
-    return job | dict(followed.get((customer.customer_id, customer.purpose), {}))
+    served = followed.get((customer.customer_id, customer.purpose))
+    return job | dict(served) if served else job
 
 
 CANCELLED: dict[str, Any] = {
