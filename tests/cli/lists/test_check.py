@@ -1,5 +1,6 @@
 """`onboard check`, and what every command that reads a list refuses."""
 
+import resource
 import tomllib
 from pathlib import Path
 
@@ -356,6 +357,20 @@ def test_a_template_that_does_not_exist_is_found_before_anything_is_sent(desk: D
 def test_a_problem_of_a_whole_row_names_no_column(desk: Desk):
     ended = desk.onboard("check", desk.write("wide.csv", "customer_id,email\nA-1,a@example.com,extra\n"))
     assert "row 2: 3 cells, but the header has 2" in ended.out
+
+
+def test_a_file_that_cannot_be_written_to_its_end_leaves_the_old_one(desk: Desk):
+    rows = "".join(f"C-{n},nobody\n" for n in range(1500))
+    desk.write("errors.csv", "of an earlier check")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        ended = desk.onboard("check", desk.write("bad.csv", f"customer_id,email\n{rows}"), "--errors", "errors.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (ended.code, ended.lines[-1]) == (1, "--errors: File too large; errors.csv was not written")
+    assert (desk.path / "errors.csv").read_text() == "of an earlier check"
+    assert not list(desk.path.glob(".*.part"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from worker.cli.commands.decide import JSON, YES, confirm
-from worker.cli.commands.report import opened
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import write_jsonl
@@ -43,7 +43,7 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
             _refuse_what_is_not_over(parts, found)
         if out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
-        with opened(out) as stream:
+        with whole_file(out) as stream:
             rows = write_jsonl(stream, parts.facts.lines(found.id), parts.reporting.columns(found, routes=True))
             stream.flush()
             os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database

@@ -1,17 +1,13 @@
 """`onboard report`: the result of each row."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import click
 
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept, operator
+from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.reporting.batch_report import write_csv, write_excel, write_jsonl
 from worker.foundation.plural import counted
@@ -68,7 +64,7 @@ def report(
         raise click.UsageError("--excel is for CSV")
     with invocation.parts(STORED, migrate=True) as parts:
         found = find_kept(parts, batch)
-        with opened(out) as stream:
+        with whole_file(out) as stream:
             if with_links:
                 parts.facts.audit(
                     actor=operator(), action="report with links", subject=f"batch {found.id}", now=parts.clock()
@@ -99,26 +95,3 @@ def _form_of(out: Path | None) -> str:
     if suffix in OTHER_FORMATS:
         raise CannotStart(f"--out: no report is written as {suffix}; use .csv (--excel for Excel), .jsonl or .html")
     return suffix[1:] if suffix in (".csv", ".jsonl", ".html") else "csv"
-
-
-@contextmanager
-def opened(out: Path | None) -> Iterator[TextIO]:
-    """A report is written to a temporary file and then renamed: never half a report. Only its owner can read it."""
-    if out is None:
-        yield sys.stdout
-        return
-    if out.exists() and not out.is_file():  # a pipe or a device: written to, not replaced
-        with out.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        return
-    part = out.with_name(f".{out.name}.part")
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise CannotStart(f"--out: {error.strerror or 'cannot be written'}") from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
