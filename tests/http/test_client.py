@@ -1,25 +1,32 @@
 """One call over real sockets: the answer, and whether the request may have been carried out."""
 
 import asyncio
+import gzip
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.test_utils import TestServer, unused_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from worker.foundation.version import __version__
+from worker.http import connections
 from worker.http.client import LARGEST_ANSWER, Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest
 
 LONG = timedelta(seconds=10)
 SHORT = timedelta(milliseconds=80)
+ZIPPED = gzip.compress(b"{}")
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -52,7 +59,7 @@ async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncItera
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
-        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0
     )
     return head + await reader.readexactly(length)
 
@@ -65,10 +72,26 @@ def post(url: str) -> HttpRequest:
     return HttpRequest("POST", url, {"Content-Type": "application/json"}, b"{}")
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[Http]:
+@pytest.fixture(params=["lean", "through ClientSession"])
+async def http(request, monkeypatch) -> AsyncIterator[Http]:
+    """Both ways of making a call: each test holds for both."""
+    is_lean = request.param == "lean"
     async with open_http_session() as session:
-        yield Http(session)
+        if is_lean:
+            monkeypatch.delattr(aiohttp.ClientSession, "request")
+        yield Http(session, lean=is_lean)
+
+
+def says(*answers: bytes) -> Talk:
+    """Reads a request and writes the next of `answers`, which are whole, again and again; then closes."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await read_request(reader)
+            writer.write(answer)
+            await writer.drain()
+
+    return talk
 
 
 async def call(http: Http, talk: Talk, within: timedelta = LONG) -> HttpAnswer | Broken:
@@ -140,13 +163,12 @@ async def test_a_closed_port_is_not_sent(http):
 
 
 async def test_a_host_that_does_not_exist_is_not_sent(http):
-    async with open_http_session() as session:
-        # Asking a name server would leave this machine; the resolver's answer is all that matters here.
-        async def nowhere(*_: object, **__: object) -> list[object]:
-            raise OSError("no such host")
+    # Asking a name server would leave this machine; the resolver's answer is all that matters here.
+    async def nowhere(*_: object, **__: object) -> list[object]:
+        raise OSError("no such host")
 
-        session.connector._resolver.resolve = nowhere
-        got = await Http(session).call(post("http://provider.invalid/"), timeout=LONG)
+    http._session.connector._resolver.resolve = nowhere
+    got = await http.call(post("http://provider.invalid/"), timeout=LONG)
 
     assert got == Broken(sent=False, detail="provider.invalid:80: host name not found")
 
@@ -173,8 +195,11 @@ async def test_a_tls_handshake_that_never_ends_is_not_sent(http):
     assert got == Broken(sent=False, detail=f"{place_of(url)}: time-out before there was a connection")
 
 
-async def test_a_request_to_an_invalid_address_is_not_sent(http):
-    assert await http.call(post("http:///nothing"), timeout=LONG) == Broken(sent=False, detail="address not valid")
+async def test_a_request_to_an_invalid_address_is_not_sent():
+    async with open_http_session() as session:
+        got = await Http(session).call(post("http:///nothing"), timeout=LONG)
+
+    assert got == Broken(sent=False, detail="address not valid")
 
 
 async def test_a_server_that_reads_and_closes_was_sent_to(http):
@@ -232,6 +257,60 @@ async def test_a_request_with_an_answer_that_is_not_http_was_sent(http):
     assert await call(http, babble) == Broken(sent=True, detail="answer is not HTTP")
 
 
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n1\r\n \r\n0\r\n\r\n", b"{} "),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED), b"{}"),
+        (b"HTTP/1.1 200 OK\r\n\r\n{}", b"{}"),  # as much as comes before the connection is closed
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nX: 1\r\nx: 2\r\n\r\n{}", b"{}"),
+    ],
+    ids=["chunked", "compressed", "until the end", "continue", "without a body", "of HTTP 1.0"],
+)
+async def test_an_answer_is_read_in_whatever_form_it_comes(http, answer, body):
+    got = await call(http, says(answer))
+
+    assert isinstance(got, HttpAnswer)
+    assert got.body == body
+    assert got.headers.get("x", "1") == "1"  # the first of two
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 two OK\r\n\r\n",
+    ],
+    ids=["a NUL", "a long header", "a word for the status"],
+)
+async def test_an_answer_with_a_bad_head_was_sent(http, answer):
+    assert await call(http, says(answer)) == Broken(sent=True, detail="answer is not HTTP")
+
+
+async def test_a_connection_that_is_reset_after_the_request_was_sent(http):
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    assert await call(http, reset) == Broken(sent=True, detail="connection reset")
+
+
+async def test_half_a_head_was_sent(http):
+    got = await call(http, says(b"HTTP/1.1 201 Created\r\nContent-Le"))
+
+    assert got == Broken(sent=True, detail="connection closed without an answer")
+
+
+async def test_a_compressed_answer_is_bounded_by_what_it_holds(http):
+    bomb = gzip.compress(b"x" * 20 * LARGEST_ANSWER)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+
+    assert await call(http, says(head + bomb)) == Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
+
+
 async def test_a_huge_answer_is_given_up_at_the_bound(http):
     written = []
 
@@ -280,6 +359,79 @@ async def test_a_kept_connection_that_the_server_closes_under_the_request_was_se
     assert len(requests) == 2  # not a third: no library repeated it
 
 
+async def test_a_kept_connection_that_the_server_closed_before_the_request_is_replaced(http):
+    accepted = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        await says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")(reader, writer)
+
+    async with listening(once) as url:
+        got = []
+        for _ in range(3):
+            got.append(await http.call(post(url), timeout=LONG))
+            await asyncio.sleep(0.01)  # the end of the connection arrives
+
+    assert got == [HttpAnswer(200, {"content-length": "2"}, b"{}")] * 3
+    assert len(accepted) == 3
+
+
+async def test_requests_go_one_after_the_other_over_a_kept_connection(http):
+    accepted = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        await says(*(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % n for n in range(4)))(reader, writer)
+
+    async with listening(serve) as url:
+        got = [await http.call(post(url), timeout=LONG, reads_body=n != 2) for n in range(4)]
+
+    assert [answer.body for answer in got] == [b"0", b"1", b"", b"3"]
+    assert len(accepted) == 1
+
+
+async def test_an_answer_that_nobody_asked_for_is_no_calls_answer(http):
+    """aiohttp would give it to the next call, and each later answer to the call after its own."""
+    said_more = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await says(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown")(reader, writer)
+        await asyncio.sleep(0.01)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
+        await writer.drain()
+        said_more.set()
+        await reader.read()
+
+    async with listening(talk) as url:
+        first = await http.call(post(url), timeout=LONG)
+        await said_more.wait()
+        await asyncio.sleep(0.01)
+        second = await http.call(post(url), timeout=LONG)
+
+    assert isinstance(first, HttpAnswer)
+    assert isinstance(second, HttpAnswer)
+    assert (first.body, second.body) == (b"own", b"own")
+
+
+async def test_an_answer_before_the_request_is_no_answer(http, monkeypatch):
+    monkeypatch.setattr(connections.Connector, "_create_connection", greeted(connections.Connector._create_connection))
+
+    got = await call(http, says())
+
+    assert isinstance(got, Broken)
+    assert not got.sent
+    assert got.detail.endswith("the server sends before it is asked")
+
+
+def greeted(create: Callable[..., Awaitable[ResponseHandler]]) -> Callable[..., Awaitable[ResponseHandler]]:
+    async def create_greeted(*arguments: object) -> ResponseHandler:
+        protocol = await create(*arguments)
+        protocol.data_received(b"220 hello\r\n")
+        return protocol
+
+    return create_greeted
+
+
 async def test_cancelling_a_call_reaches_its_caller(http):
     arrived = asyncio.Event()
 
@@ -320,6 +472,22 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent_to(http, self_signe
     assert b"".join(requests) == b""
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_trusted_certificate_must_have_the_hosts_name(http, self_signed, tmp_path, host):
+    http._session.connector._ssl = ssl.create_default_context(cafile=tmp_path / "server.pem")
+
+    async with listening(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), tls=self_signed) as url:
+        place = place_of(url).replace("127.0.0.1", host)
+        got = await http.call(post(f"https://{place}/"), timeout=LONG)
+
+    if host == "127.0.0.1":
+        assert got == HttpAnswer(200, {"content-length": "2"}, b"{}")
+    else:
+        assert isinstance(got, Broken)
+        assert not got.sent
+        assert got.detail.startswith(f"{place}: certificate")
+
+
 @pytest.fixture
 def self_signed(tmp_path) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
@@ -330,6 +498,7 @@ def self_signed(tmp_path) -> ssl.SSLContext:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
         .not_valid_after(datetime(2036, 1, 1, tzinfo=UTC))
         .sign(key, hashes.SHA256())

@@ -10,61 +10,29 @@ If unsure, `sent` is True: a call that counts as not made is made again, and may
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any
 
 import aiohttp
-from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from worker.foundation.tls import tls_failure
 from worker.foundation.version import __version__
+from worker.http.connections import (
+    LARGEST_ANSWER,
+    Connector,
+    Phase,
+    UnaskedAnswer,
+    bounded,
+    first_values,
+    phase_of_call,
+)
+from worker.http.lean_call import Unusual, lean_calls
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
-from worker.http.trust import Trust, server
+from worker.http.trust import NO_TRUST, Trust, server
 
-# Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
-LARGEST_ANSWER = 1024 * 1024
-# Servers and load balancers close idle connections, many after 60 s. The outcome of a request that is written at that
-# moment is unknown, and its row is held. So this side closes first, well before.
-KEEP_IDLE = timedelta(seconds=15)
-
-NO_TRUST: Trust = {}
 # Raised before there is a connection, with any session.
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-
-
-class _Phase:
-    """How far one request has come, as the connector reports."""
-
-    def __init__(self) -> None:
-        self.traced = False  # whether the session's connector reports anything
-        self.connected = False  # from here on bytes may have left
-
-
-_phase: ContextVar[_Phase | None] = ContextVar("phase", default=None)
-
-
-class _TracingConnector(aiohttp.TCPConnector):
-    """Records how far the request in the task's context has come.
-
-    Having a connection, new (TLS done) or kept, is the last moment that is surely before the first byte. The
-    session's own tracing reports the same, but took a tenth of a call's whole cost.
-    """
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-    ) -> Connection:
-        phase = _phase.get()
-        if phase is None:
-            return await super().connect(req, traces, timeout)
-        phase.traced = True
-        connection = await super().connect(req, traces, timeout)
-        phase.connected = True
-        return connection
 
 
 @asynccontextmanager
@@ -75,11 +43,8 @@ async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[a
 
 
 def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
-    connector = _TracingConnector(
-        limit=0, limit_per_host=connections_per_host, keepalive_timeout=KEEP_IDLE.total_seconds()
-    )
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=Connector(connections_per_host),
         # One account's cookies must not travel with another's calls to the same host.
         cookie_jar=aiohttp.DummyCookieJar(),
         # Answers are small; without compression the bound on the body is a bound on memory too.
@@ -93,9 +58,11 @@ def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
 class Http:
     """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
 
-    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST) -> None:
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST, *, lean: bool = True) -> None:
+        """Not `lean`: each call goes through ClientSession, which is where recorders of calls are hooked in."""
         self._session = session
         self._trust = trust
+        self._lean = lean_calls(session, trust) if lean else None
 
     # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
     async def call(
@@ -109,10 +76,13 @@ class Http:
 
         Without `reads_body` the status is the whole answer: an endless body does no harm.
         """
-        phase = _Phase()
-        _phase.set(phase)
+        phase = Phase()
         try:
             async with asyncio.timeout(timeout.total_seconds()):
+                if self._lean is not None:
+                    with suppress(Unusual):
+                        return await self._lean.exchange(request, phase, reads_body=reads_body)
+                phase_of_call.set(phase)
                 return await self._exchange(request, reads_body)
         except NEVER_CONNECTED as error:
             return Broken(sent=False, detail=_place(request.url) + _name(error, phase))
@@ -130,33 +100,32 @@ class Http:
             data=request.body or None,
             allow_redirects=False,  # never send the credential to another place
         ) as response:
-            headers: dict[str, str] = {}
-            for name, value in response.headers.items():
-                headers.setdefault(name.lower(), value)
-            body = bytearray()
+            headers = first_values(response.headers)
             if not reads_body:  # if the body has not all arrived, this closes the connection
                 return HttpAnswer(response.status, headers)
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    response.close()
-                    return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
-            return HttpAnswer(response.status, headers, bytes(body))
+            body = await bounded(response.content)
+            if body is None:
+                response.close()
+                return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
+            return HttpAnswer(response.status, headers, body)
 
 
 class OwnHttp:
     """Like `Http`, with a session of its own: opened by the first call, on its loop, and closed by `close`."""
 
-    def __init__(self, trust: Trust = NO_TRUST) -> None:
-        self._trust = trust
+    def __init__(self, trust: Trust = NO_TRUST, *, lean: bool = True) -> None:
+        self._trust, self._lean = trust, lean
         self._session: aiohttp.ClientSession | None = None
+        self._http: Http | None = None
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
-        self._session = self._session or _new_session(0)
-        return await Http(self._session, self._trust).call(request, timeout=timeout)
+        if self._http is None:
+            self._session = _new_session(0)
+            self._http = Http(self._session, self._trust, lean=self._lean)
+        return await self._http.call(request, timeout=timeout)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
+        session, self._session, self._http = self._session, None, None
         if session is not None:
             await session.close()
 
@@ -170,7 +139,7 @@ def _place(url: str) -> str:
     return ""
 
 
-def _name(error: Exception, phase: _Phase) -> str:
+def _name(error: Exception, phase: Phase) -> str:
     """What failed, in words without an address: exception texts of aiohttp contain URLs."""
     match error:
         case aiohttp.ClientConnectorDNSError():
@@ -179,6 +148,8 @@ def _name(error: Exception, phase: _Phase) -> str:
             return tls_failure(error)
         case aiohttp.ClientConnectorError():
             return "connection refused or not possible"
+        case UnaskedAnswer():
+            return "the server sends before it is asked"
         case aiohttp.InvalidURL():
             return "address not valid"
         case TimeoutError() if phase.connected:
@@ -189,7 +160,7 @@ def _name(error: Exception, phase: _Phase) -> str:
             return "connection closed without an answer"
         case aiohttp.ClientPayloadError():
             return "answer cut off"
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return "answer is not HTTP"
         case aiohttp.ClientOSError() | ConnectionError():
             return "connection reset"

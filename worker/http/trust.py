@@ -9,6 +9,7 @@ from worker.foundation.tls import Tls
 
 # By host and port. Other servers are verified too, against the system's authorities.
 Trust = Mapping[tuple[str | None, int | None], ssl.SSLContext]
+NO_TRUST: Trust = {}
 
 
 def trust_of(servers: Mapping[str, Tls | None]) -> Trust:
