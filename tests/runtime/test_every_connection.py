@@ -17,10 +17,11 @@ from kombu.connection import Connection
 from tests.conftest import AMQP, NOON, POSTGRESQL, REDIS
 from tests.desk.tls_front import Opening, Speaking, TlsFront, as_postgresql, as_starttls, at_once, http, passed_on, smtp
 from tests.publishers.events import event
+from worker.brokers.connection import BrokerConnection
 from worker.cli.online import ask
 from worker.engine.container import Parts
 from worker.foundation.keyring import new_key
-from worker.foundation.tls import in_words
+from worker.foundation.tls import Tls, in_words
 from worker.inbound.bus.connection import connection_for_looking, connection_to
 from worker.inbound.bus.sources import sources_of
 from worker.publishers.build import build_targets
@@ -146,9 +147,11 @@ CLIENTS = {
     "subscriber": Client("subscribers.crm", "https://localhost:{port}", as_publisher, more='keys = [{ env = "KEY" }]'),
 }
 AUTHORITY, OTHER_AUTHORITY = trustme.CA(), trustme.CA()
+OWN = AUTHORITY.issue_cert("worker.example")
 # The authority and the name of the server's certificate, and what the client says of it.
 SERVERS = {
     "good": (AUTHORITY, "localhost", ()),
+    "asks for a certificate": (AUTHORITY, "localhost", ()),
     "self-signed": (OTHER_AUTHORITY, "localhost", ("certificate not trusted", "certificate verify failed")),
     "wrong name": (AUTHORITY, "other.example", ("for another host name", "does not match host name")),
     "no TLS": (None, "", ("TLS handshake failed", "server does not support SSL", "does not offer STARTTLS")),
@@ -168,16 +171,22 @@ def front(client: str, server: str) -> Iterator[TlsFront]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
     if authority and tls:
         authority.issue_cert(name).configure_cert(tls)
+    if tls and server == "asks for a certificate":
+        tls.verify_mode = ssl.CERT_REQUIRED
+        AUTHORITY.configure_trust(tls)
     made = TlsFront(tls, chosen.opening, at(chosen.speaking) if isinstance(chosen.speaking, str) else chosen.speaking)
     yield made
     made.close()
 
 
-def configured(client: Client, port: int, directory: Path) -> Settings:
-    """A configuration whose only client besides the account is this one."""
+def configured(client: Client, port: int, directory: Path, *, presents: bool) -> Settings:
+    """A configuration whose only client besides the account is this one. It may present a certificate."""
     AUTHORITY.cert_pem.write_to_path(directory / "ca.pem")
+    (directory / "own.pem").touch(mode=0o600)  # libpq refuses a key that others can read
+    OWN.private_key_and_cert_chain_pem.write_to_path(directory / "own.pem")
     address = "base_url" if client.section in ("accounts.kyc", "sms") else "url"
     keys = f'{address} = {{ env = "URL" }}\nca = {{ file = "ca.pem" }}\n{client.more}\n'
+    keys += 'client_certificate = "own.pem"\n' if presents else ""
     head = "" if client.section == "accounts.kyc" else f"[{client.section}]\n"
     (directory / "onboarding.toml").write_text(f"{COMMON}{head}{keys}{ROUTE}")
     environ = {"KEY": new_key(), "URL": client.url.format(port=port)}
@@ -187,9 +196,25 @@ def configured(client: Client, port: int, directory: Path) -> Settings:
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_talks_to_the_right_server_only(client: str, server: str, front: TlsFront, tmp_path: Path) -> None:
-    problem = CLIENTS[client].connect(configured(CLIENTS[client], front.port, tmp_path))
+    settings = configured(CLIENTS[client], front.port, tmp_path, presents=server == "asks for a certificate")
+    problem = CLIENTS[client].connect(settings)
 
     refused = SERVERS[server][2]
-    assert (front.heard > 0) == (server == "good")
+    assert (front.heard > 0) == (not refused)
     assert not refused or any(words in problem for words in refused), problem
     assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)
+
+
+def test_each_node_of_a_cluster_is_checked_by_its_own_name() -> None:
+    connection = BrokerConnection("amqps://a.example;amqps://b.example", ssl=Tls(Path("ca.pem")))
+    connection.switch("amqps://b.example")
+
+    assert connection.clone().ssl == Tls(Path("ca.pem")).amqp("b.example")
+
+
+@pytest.mark.parametrize("url", ["amqps://a.example", "rediss://a.example"])
+def test_a_broker_is_verified_even_where_nothing_was_said_of_tls(url: str) -> None:
+    given = BrokerConnection(url).ssl
+
+    assert given.get("cert_reqs", ssl.CERT_REQUIRED) is ssl.CERT_REQUIRED
+    assert given.get("server_hostname") == "a.example" or given["ssl_context"].check_hostname

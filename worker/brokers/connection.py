@@ -45,9 +45,10 @@ class BrokerConnection(Connection):
             params["ssl"] = given if isinstance(given, dict) else redis_options(given or Tls())
         elif isinstance(given, Tls):
             params["ssl"] = False  # another node of the same broker has TLS
-        if scheme in ("redis", "rediss"):
-            params["transport"] = self.redis_transport
         super()._init_params(**params)
+
+    def get_transport_cls(self) -> Any:
+        return self.redis_transport if self.transport_cls in ("redis", "rediss") else super().get_transport_cls()
 
     def channel(self) -> Any:
         """A channel whose messages are not decoded."""
