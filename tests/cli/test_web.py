@@ -15,7 +15,7 @@ import pytest
 from tests.desk.desk import Desk, Played, customers, wait_until
 from tests.desk.own_redis import OwnRedis
 
-KEY = "an-invented-key"
+KEY = "an-invented-key-of-32-characters"
 ROW = customers(1)[0]
 EVENT = {"specversion": "1.0", "id": "7", "source": "/signup", "type": "onboarding.requested", "data": ROW}
 
@@ -134,7 +134,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_an_unmatched_webhook_i
     assert desk.onboard("webhook", "retry", "7").code == 2
     ended = desk.end(web, signal.SIGTERM)
     assert ended.code == 0
-    assert "refused; the last for account/kyc: no key of the account verifies its signature" in ended.err
+    assert "1 refused (1 from 127.0.0.1); the last for account/kyc: no key of the account verifies its" in ended.err
     assert not any(word in ended.err for word in (*played.tokens, "3f2a9c1d7e664b12", "sandbox-webhook-key"))
 
 

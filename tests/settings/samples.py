@@ -14,11 +14,11 @@ ENVIRON = {
     "ONBOARDING_KEY": KEY,
     "IDENFY_KEY": "key-of-idenfy",
     "IDENFY_SECRET": "secret-of-idenfy",
-    "IDENFY_WEBHOOK_KEY": "webhook-key-of-idenfy",
+    "IDENFY_WEBHOOK_KEY": "webhook-key-of-idenfy-of-32-chars",
     "FRANKIE_KEY": "key-of-frankie",
     "FRANKIE_CUSTOMER": "customer-of-frankie",
     "TWILIO_TOKEN": "token-of-twilio",
-    "EVENTS_KEY": "key-of-events",
+    "EVENTS_KEY": "key-of-the-senders-of-all-events",
 }
 TREE: dict[str, Any] = {
     "accounts": {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.settings.samples import ENVIRON
+from tests.settings.samples import ENVIRON, problems, with_value
 from worker.cli.commands.init import init, keys
 from worker.settings import load
 
@@ -147,6 +147,17 @@ def test_keys_new_prints_one_key_alone_and_another_each_time() -> None:
     assert first != second
     assert first.count("\n") == 1
     assert len(base64.urlsafe_b64decode(first)) == 32
+
+
+@pytest.mark.parametrize("path", [("web", "event_keys"), ("email", "callback_keys")])
+def test_a_key_for_senders_is_long_enough_and_a_short_one_is_refused(path: tuple[str, str], tmp_path: Path) -> None:
+    key = CliRunner().invoke(keys, ["new", "--for", "events"]).stdout.strip()
+    configuration = with_value(path, [{"env": "SENDERS"}])
+
+    assert problems(tmp_path, configuration, SENDERS=key) == []
+    (line,) = problems(tmp_path, configuration, SENDERS=key[:31])
+    assert line.startswith(f"{'.'.join(path)}[1]: expected at least 32 characters; `onboard keys new --for events` ")
+    assert key[:31] not in line
 
 
 def test_the_configuration_accepts_a_printed_key(tmp_path: Path) -> None:

@@ -165,11 +165,12 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
             [{"accounts": ["kyc"]}, {"accounts": ["au"]}],
             "routes[2]: never reached: routes[1] matches every",
         ),
+        (("accounts", "kyc", "webhook_keys"), [{"env": "SHORT"}], "accounts.kyc.webhook_keys: a key of less than 16"),
         (("broker",), {"url": "amqp://h", "tls": "off"}, 'TLS is off for broker (tls = "off"): '),
     ],
 )
 def test_what_is_allowed_but_odd_is_a_warning(path: tuple[str, ...], value: Any, warning: str, tmp_path: Path) -> None:
-    settings = loaded(tmp_path, with_value(path, value))
+    settings = loaded(tmp_path, with_value(path, value), SHORT="fifteen-letters")
 
     (line,) = settings.warnings
     assert line.startswith(warning)
@@ -277,7 +278,7 @@ def test_the_environment_overrides_the_file_with_values_of_the_keys_own_kind(tmp
         ONBOARDING__ROUTES='[{"accounts": ["au"]}]',
         ONBOARDING__WORKER__LEASE="30 s",
         ONBOARDING__IMPORT__COLUMNS='{ Mail = "email" }',
-        ONBOARDING__WEB__EVENT_KEYS='["event-key"]',
+        ONBOARDING__WEB__EVENT_KEYS='["event-key-of-thirty-two-characters"]',
         ONBOARDING__BUS__DECLARE="false",
     )
     account = settings.accounts["kyc"]
@@ -290,7 +291,7 @@ def test_the_environment_overrides_the_file_with_values_of_the_keys_own_kind(tmp
     assert [route.accounts for route in settings.routes] == [("au",)]
     assert settings.worker.lease == timedelta(seconds=30)
     assert settings.import_.columns == {"Mail": "email"}
-    assert settings.web.event_keys[0].reveal() == "event-key"
+    assert settings.web.event_keys[0].reveal() == "event-key-of-thirty-two-characters"
     assert settings.bus is not None
     assert settings.bus.declare is False
 

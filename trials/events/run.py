@@ -26,7 +26,7 @@ from trials.processes import Process, kill_group
 from trials.servers import Postgres, RabbitMq, Redis, Server, answers, free_port, until
 from trials.stage import Stage
 
-KEY = "a-key-of-senders-of-events"
+KEY = "a-key-of-the-senders-of-the-events"
 STORED = "select count(*) as number from inbox"
 # A job whose invitation waits for half an hour is finished for this run.
 LEFT = """

@@ -10,7 +10,20 @@ from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import bind_address
 from worker.settings.tls import Client
 from worker.settings.users import Users
-from worker.settings.values import Bind, BrokerUrl, Credential, Duration, Flag, Rate, Section, ServerUrl, Text, Whole
+from worker.settings.values import (
+    Bind,
+    BrokerUrl,
+    Credential,
+    Duration,
+    Flag,
+    Network,
+    Rate,
+    Section,
+    SenderKey,
+    ServerUrl,
+    Text,
+    Whole,
+)
 
 # The types of the CloudEvents that are published, and of the events that are received.
 Published = Literal[
@@ -87,11 +100,20 @@ class Web(Section):
         ' warn. { file = "users.toml" } with a line `name = "password"` for each user, or a table of secrets.',
         json_schema_extra={"default": "none"},
     )
-    event_keys: tuple[Credential, ...] = Field(
-        (), description="The keys of senders of events: as `Authorization: Bearer KEY`, or to sign with."
+    event_keys: tuple[SenderKey, ...] = Field(
+        (),
+        description="The keys of senders of events: as `Authorization: Bearer KEY`, or to sign with. At least 32"
+        " characters; `onboard keys new --for events` prints one.",
     )
     event_limit: Rate = Field(
         Limit(100, timedelta(seconds=1)), description="The most events that each key may post, for each process."
+    )
+
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        description="The proxies in front of `web`, as addresses or networks: whom they name in X-Forwarded-For is whom"
+        " the log names, and who is slowed, after refused keys and signatures.",
+        json_schema_extra={"default": "none"},
     )
 
     @property

@@ -38,6 +38,7 @@ NEEDED = {
     ),
 }
 SHORT = timedelta(seconds=60)
+SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
 CHANNELS = ("email", "sms")
 NO_CREDENTIALS = (
@@ -71,6 +72,11 @@ def check_account(account: Account, findings: Findings) -> None:
             findings.consequence((*path, "lifetime"), "expected whole seconds")
         if account.lifetime < SHORT:
             findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire before they arrive')
+    if any(not key.is_missing and len(key.reveal()) < SHORT_KEY for key in account.webhook_keys):
+        findings.warn(
+            (*path, "webhook_keys"),
+            f"a key of less than {SHORT_KEY} characters: who guesses it can say that customers are approved",
+        )
     for name in PLACEHOLDER.findall(account.link or ""):
         if name not in OWN and name.partition(".")[0] not in FACTS[account.provider].answers:
             findings.warn((*path, "link"), f"{{{name}}} is always empty: the provider's answers have no such value")

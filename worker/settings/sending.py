@@ -18,6 +18,7 @@ from worker.settings.values import (
     Duration,
     Rate,
     Sender,
+    SenderKey,
     ServerUrl,
     Shown,
     SmtpUrl,
@@ -62,8 +63,10 @@ class Email(Client):
         le=timedelta(minutes=10),
         description="How long one hand-over may take.",
     )
-    callback_keys: tuple[Credential, ...] = Field(
-        (), description="The keys that sign callbacks about bounces and deliveries (`POST /callbacks/email`)."
+    callback_keys: tuple[SenderKey, ...] = Field(
+        (),
+        description="The keys that sign callbacks about bounces and deliveries (`POST /callbacks/email`). At least 32"
+        " characters.",
     )
     connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    PlainValidator,
     PrivateAttr,
     Strict,
     ValidationInfo,
@@ -36,6 +38,8 @@ from worker.settings.durations import parse_duration
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret
 
+# A key that we choose: whoever guesses it may cancel and erase customers.
+LEAST_KEY = 32
 SECRETS = "secret, or a list of secrets"
 
 
@@ -116,6 +120,13 @@ def _credential(secret: Secret) -> Secret:
     # The value becomes a header: a line break in it would start another header.
     if not secret.is_missing and not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", secret.reveal()):
         raise ValueError("expected one line of ASCII, not empty and without spaces around it")
+    return secret
+
+
+def _sender_key(secret: Secret) -> Secret:
+    _credential(secret)
+    if not secret.is_missing and len(secret.reveal()) < LEAST_KEY:
+        raise ValueError(f"expected at least {LEAST_KEY} characters; `onboard keys new --for events` prints such a key")
     return secret
 
 
@@ -252,6 +263,15 @@ def _country(given: str) -> str:
     return found
 
 
+def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        if isinstance(given, str):
+            return ipaddress.ip_network(given)
+    except ValueError:
+        pass
+    raise ValueError('expected an address or a network, such as "10.0.0.7" or "10.0.0.0/8"')
+
+
 def _bind(given: Any) -> str:
     addresses.bind_address(given)
     return str(given)
@@ -270,6 +290,7 @@ Cost = Annotated[Price, BeforeValidator(_price), Shown("amount and currency")]
 Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
+SenderKey = Annotated[Secret, AfterValidator(_sender_key), Shown("secret")]
 Identifier = Annotated[Secret, BeforeValidator(_identifier), AfterValidator(_credential), Shown("identifier")]
 PathSecret = Annotated[Secret, AfterValidator(_path_secret), Shown("secret")]
 PathSecrets = Annotated[
@@ -289,4 +310,7 @@ ServerUrl = Annotated[str, BeforeValidator(addresses.server_url), Shown("URL")]
 DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
 BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
 SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
+]
 Bind = Annotated[str, BeforeValidator(_bind), Shown("HOST:PORT")]

@@ -68,7 +68,8 @@ base_url = "https://verify.example.com/onboarding"
 [web]
 {web}
 """
-FIRST, SECOND = "first-of-the-keys", "whsec_" + base64.b64encode(b"second-of-the-keys").decode()
+SIGNING = b"second-of-the-keys-of-senders"
+FIRST, SECOND = "first-of-the-keys-of-32-characters", "whsec_" + base64.b64encode(SIGNING).decode()
 KEYS = 'event_keys = [{ env = "FIRST" }, { env = "SECOND" }]\n'
 HOOKS = {
     "HOOK": "webhook-key-one",
@@ -197,7 +198,7 @@ class Site:
             check_answer("get", "/events/{id}" if route.startswith("/events/") else route, answer)
         return answer
 
-    def signed(self, body: bytes, *, key: bytes = b"second-of-the-keys", late: float = 0.0, **changes: str) -> dict:
+    def signed(self, body: bytes, *, key: bytes = SIGNING, late: float = 0.0, **changes: str) -> dict:
         """The headers of Standard Webhooks."""
         given = {"webhook_id": "msg_1", "webhook_timestamp": str(int(self.clock().timestamp() - late))} | changes
         content = f"{given['webhook_id']}.{given['webhook_timestamp']}.".encode() + body

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import HOOKS, Answer, renamed, until
-from worker.inbound.web.refusal_log import Refusals
 from worker.inbound.web.request_body import Room, Unacceptable
 from worker.providers.webhooks import LARGEST
 from worker.store.tables import Webhook
@@ -185,17 +184,6 @@ async def test_no_secret_and_nothing_that_was_sent_is_logged(site, caplog):
     logged = caplog.text
     assert "POST /webhooks/{account}/{rest} 200" in logged
     assert not any(word in logged for word in (SECRET, "Quirin", "scan-1", "C-1", "ona@", HOOKS["HOOK"]))
-
-
-def test_strangers_are_spoken_of_once_a_minute(caplog):
-    refusals = Refusals(logging.getLogger("refused"))
-    with caplog.at_level(logging.WARNING):
-        for second in range(0, 120, 2):
-            refusals.refused("kyc", f"why {second % 4}", second)
-    assert [record.getMessage() for record in caplog.records] == [
-        "1 refused; the last for kyc: why 0",
-        "30 refused; the last for kyc: why 0",
-    ]
 
 
 def test_large_bodies_share_a_room_that_small_ones_need_none_of():

@@ -1,9 +1,10 @@
-"""`onboard init` and `onboard keys`: a first configuration, and encryption keys."""
+"""`onboard init` and `onboard keys`: a first configuration, and keys."""
 
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_urlsafe
 
 import click
 
@@ -78,13 +79,21 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
 
 @click.group()
 def keys() -> None:
-    """Make keys that encrypt personal data and tokens."""
+    """Make keys: for encryption, and for senders of events."""
 
 
 @keys.command("new")
-def keys_new() -> None:
-    """Print a new key, for `[encryption] keys` or the variable ONBOARDING_KEY. Needs no configuration."""
-    click.echo(new_key())
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["encryption", "events"]),
+    default="encryption",
+    show_default=True,
+    help="encryption: for keys in [encryption]. events: for event_keys in [web], or callback_keys in [email].",
+)
+def keys_new(purpose: str) -> None:
+    """Print a new key: for encryption, or for senders of events. Needs no configuration."""
+    click.echo(new_key() if purpose == "encryption" else token_urlsafe(32))
 
 
 def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:

@@ -9,18 +9,22 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from worker.domain.events.incoming import Event, Receipt
 from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
+from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.batching import Batcher, Receive
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
-from worker.inbound.web.problems import PROBLEM, problem
+from worker.inbound.web.peers import Network, peer_of
+from worker.inbound.web.problems import PROBLEM, REFUSED, problem
 from worker.inbound.web.readiness import Readiness
+from worker.inbound.web.refusals import Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
 from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.inbound.web.webhooks import Processing, WebhookRoutes
@@ -39,6 +43,11 @@ CHUNKS, READINESS, WAITING = (
 )
 ROUTE = web.RequestKey("route", str)  # the key under which a request stores its route, for the log
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def wait(seconds: float) -> None:
+    """Wait before an answer is given; tests do not."""
+    await asyncio.sleep(seconds)
 
 
 def no_wake_up(_wake_up: WakeUp) -> None:
@@ -132,7 +141,7 @@ def app(
     async def answer_waiting_requests(_application: web.Application) -> None:
         waiting.close()
 
-    made = web.Application(middlewares=[_as_problems])
+    made = web.Application(middlewares=[_slowing(Refusals(log), parts.settings.web.trusted_proxies), _as_problems])
     made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
     made.on_shutdown.append(answer_waiting_requests)
@@ -145,6 +154,26 @@ def app(
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     return made
+
+
+def _slowing(refusals: Refusals, trusted: Sequence[Network]) -> Middleware:
+    """Counts, logs and delays the answers to refused credentials."""
+
+    @web.middleware
+    async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        why = request.get(REFUSED)
+        if why is not None:
+            peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), trusted)
+            if delay := refusals.refused(peer, why, monotonic()):
+                refusals.waiting += 1
+                try:
+                    await wait(delay)
+                finally:
+                    refusals.waiting -= 1
+        return answer
+
+    return slow
 
 
 @web.middleware

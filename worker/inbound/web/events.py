@@ -18,7 +18,7 @@ from worker.inbound.web.batching import Batcher, InThread, TooMany
 from worker.inbound.web.credentials import Stranger
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.preferences import preferred_wait
-from worker.inbound.web.problems import problem
+from worker.inbound.web.problems import REFUSED, problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
@@ -87,7 +87,7 @@ class Events:
             content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
             signer = credentials.signature(request.headers, content, self._secrets(), self._clock())
             if isinstance(signer, Stranger):
-                return _stranger(signer)
+                return _stranger(request, signer)
             if refused := self._too_often(signer):
                 return refused
         event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
@@ -116,7 +116,7 @@ class Events:
         if key is None:  # signed, so without a body
             signer = credentials.signature(request.headers, b"", self._secrets(), self._clock())
             if isinstance(signer, Stranger):
-                return _stranger(signer)
+                return _stranger(request, signer)
         try:
             event_id = uuid.UUID(request.match_info["id"])
         except ValueError:
@@ -138,11 +138,11 @@ class Events:
             return problem(403, "no event_keys are configured", hint="add event_keys to [web] in onboarding.toml")
         if "Authorization" not in request.headers and "webhook-signature" in request.headers:
             stranger = credentials.signed_recently(request.headers, self._clock())
-            return _stranger(stranger) if stranger else None
+            return _stranger(request, stranger) if stranger else None
         if "Authorization" not in request.headers:
-            return _stranger(Stranger("neither an Authorization header nor a signature"))
+            return _stranger(request, Stranger("neither an Authorization header nor a signature"))
         found = credentials.bearer(request.headers["Authorization"], self._secrets())
-        return _stranger(found) if isinstance(found, Stranger) else found
+        return _stranger(request, found) if isinstance(found, Stranger) else found
 
     def _too_often(self, key: int) -> web.Response | None:
         seconds = self._allowance.take(key, monotonic())
@@ -179,7 +179,8 @@ def _address(request: web.Request, event_id: uuid.UUID) -> str:
     return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
 
 
-def _stranger(stranger: Stranger) -> web.Response:
+def _stranger(request: web.Request, stranger: Stranger) -> web.Response:
+    request[REFUSED] = f"events: {stranger.reason}"
     return problem(401, stranger.reason, headers={"WWW-Authenticate": "Bearer"})
 
 

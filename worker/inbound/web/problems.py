@@ -9,6 +9,8 @@ from aiohttp import web
 from worker.domain.model.customers import FieldProblem
 
 PROBLEM = "application/problem+json"
+# Where a request stores why its credentials were refused: "events: …". It holds nothing of the request.
+REFUSED = web.RequestKey("refused", str)
 
 
 def problem(

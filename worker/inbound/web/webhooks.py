@@ -16,9 +16,8 @@ from worker.domain.model.wakeups import Wake, WakeUp
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import Batcher, InThread, TooMany
-from worker.inbound.web.problems import problem
+from worker.inbound.web.problems import REFUSED, problem
 from worker.inbound.web.readiness import Readiness
-from worker.inbound.web.refusal_log import Refusals
 from worker.inbound.web.request_body import Room, Unacceptable, bounded_body, check_not_compressed
 from worker.inbound.web.webhook_sources import SMS, Source
 from worker.providers.webhooks import Delivery, Unreadable
@@ -53,7 +52,6 @@ class WebhookRoutes:
         self._processed = processed
         self._body_seconds = body_seconds
         self._room = Room(room)
-        self._refusals = Refusals(log)
         self._outage = Outage(log)
 
     async def provider(self, request: web.Request) -> web.Response:
@@ -82,11 +80,11 @@ class WebhookRoutes:
 
     async def _taken(self, request: web.Request, source: Source | None, path: tuple[str, ...]) -> web.Response:
         if source is None:
-            self._refusals.refused("no configured source", "no such address", monotonic())
+            request[REFUSED] = "no configured source: no such address"
             raise Unacceptable(404, "no account or sender of this name is configured here")
         headers = {header.lower(): value for header, value in request.headers.items()}
         if why := source.refuses_unread(Delivery(b"", headers, path)):
-            raise self._refused(source, why)
+            raise _refused(request, source, why)
         check_not_compressed(request)
         if request.content_length is not None and request.content_length > source.largest:
             raise Unacceptable(413, f"it has more than {source.largest:,} bytes")
@@ -100,7 +98,7 @@ class WebhookRoutes:
         else:
             read = await self._in_thread(_read, source, delivery, query)
         if isinstance(read, str):
-            raise self._refused(source, read)
+            raise _refused(request, source, read)
         if isinstance(read, Unreadable):
             return problem(read.status, read.reason)
         return await self._kept(read)
@@ -120,9 +118,10 @@ class WebhookRoutes:
             self._processed.wake()
         return web.json_response({"state": "taken" if new else "duplicate"}, headers={"Cache-Control": "no-store"})
 
-    def _refused(self, source: Source, why: str) -> Unacceptable:
-        self._refusals.refused(source.name, why, monotonic())
-        return Unacceptable(401, "its signature is missing or wrong")
+
+def _refused(request: web.Request, source: Source, why: str) -> Unacceptable:
+    request[REFUSED] = f"{source.name}: {why}"
+    return Unacceptable(401, "its signature is missing or wrong")
 
 
 def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Unreadable | str:

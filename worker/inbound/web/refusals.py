@@ -1,0 +1,53 @@
+"""Counts refused log-ins by the machine that they came from, logs them, and slows that machine's next ones.
+
+A right key is never delayed, whichever machine it comes from: others may share the address. A key of 32 characters
+cannot be guessed at any speed; the delay keeps a machine that tries from costing much, and the log line names it.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+
+EVERY_SECONDS = 60.0
+# As many peers are named in a line.
+NAMED = 5
+# So many refusals of a peer are answered at once; each next one waits twice as long.
+FREE = 10
+FIRST_DELAY, LONGEST_DELAY = 0.25, 4.0
+# A peer that was not refused for so long begins anew.
+FORGET_SECONDS = 600.0
+# So many peers are remembered; the one that was refused longest ago is forgotten.
+MOST_PEERS = 10_000
+# So many answers wait at a time. Further ones do not: a waiting answer costs a connection.
+MOST_WAITING = 100
+
+
+class Refusals:
+    """Belongs to one loop. Times are monotonic seconds."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._since: Counter[str] = Counter()  # by peer, since the last line
+        self._logged_at: float | None = None
+        self._peers: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last
+        self.waiting = 0
+
+    def refused(self, peer: str, why: str, now: float) -> float:
+        """Count a refusal; how many seconds its answer should wait. `why` holds nothing of the request."""
+        self._since[peer] += 1
+        if self._logged_at is None or now - self._logged_at >= EVERY_SECONDS:
+            self._log.warning("%d refused (%s); the last for %s", self._since.total(), self._named(), why)
+            self._logged_at = now
+            self._since.clear()
+        times, last = self._peers.pop(peer, (0, now))
+        times = 1 if now - last > FORGET_SECONDS else times + 1
+        self._peers[peer] = (times, now)
+        if len(self._peers) > MOST_PEERS:
+            self._peers.popitem(last=False)
+        if times <= FREE or self.waiting >= MOST_WAITING:
+            return 0.0
+        return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(times - FREE - 1, 10))
+
+    def _named(self) -> str:
+        named = [f"{count} from {peer}" for peer, count in self._since.most_common(NAMED)]
+        others = len(self._since) - len(named)
+        return ", ".join(named) + (f", and others from {others} addresses" if others else "")
