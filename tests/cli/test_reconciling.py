@@ -91,6 +91,21 @@ def test_a_call_that_never_arrived_is_looked_up_and_made_again(faulty):
     each_once(played)
 
 
+@pytest.mark.parametrize("at", ["2026-01-01", "2096-01-01"])
+def test_a_run_looks_up_the_calls_of_rows_that_have_ended_or_says_when_that_is_due(faulty, at):
+    desk, played = faulty(f"drop-after:0.4,endpoint={IDENFY}")
+    first_run(desk)
+    verdict = "UPDATE job SET state = 'completed', due_at = NULL, lease_until = ?, lease_owner = ''"
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute(f"{verdict} WHERE unknown_attempt IS NOT NULL", [f"{at} 00:00:00.000000"])
+    ended = desk.onboard("run", "customers.csv", "--patience", "1 s")
+    lost = len(dropped(played))
+    assert lost > 1
+    assert len(played.calls(LISTING)) == (lost if at < "2050" else 0)
+    due = f"{lost} calls whose answer was lost, of rows that have ended: looked up from {at}T00:00:00Z on"
+    assert (due in ended.err) is (at > "2050")
+
+
 def test_a_conflict_with_an_unknown_session_is_held_with_it(play, desk_at):
     played = play(conflict=True)
     desk = desk_at(played)

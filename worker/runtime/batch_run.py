@@ -107,8 +107,8 @@ class OneBatch:
 
         While some steps fail, others may succeed: a full disk can be read, and has room for a small row.
         """
-        patience, outage = self._patience.total_seconds(), embedded.outage
-        if outage.lasted > patience and asyncio.get_running_loop().time() - self._progress.at > patience:
+        outage = embedded.outage
+        if outage.lasted > self._patience.total_seconds() and self._resting(asyncio.get_running_loop().time()):
             log.error("the database could not be used for longer than the patience: ending")
             raise Unusable(outage.why)
 
@@ -124,7 +124,9 @@ class OneBatch:
         self._progress.see(counts, began)
         stand: Stand | None = Stand.DONE if await runner.in_thread(self._is_done, counts) else None
         waits_for = ""
-        if stand is None and not runner.busy:
+        if stand is Stand.DONE:
+            stand, waits_for = await runner.in_thread(self._looked_up, began, runner.busy)
+        elif not runner.busy:
             stand, waits_for = await runner.in_thread(self._stand, began)
             if stand is not None:  # another worker may have done the rest since it was counted
                 counts = await runner.in_thread(self._facts.counts, batch_id)
@@ -134,6 +136,22 @@ class OneBatch:
         self._rest = min(before, self._took) / COUNT_SHARE
         self._show(counts, waits_for)
         return stand
+
+    def _looked_up(self, seconds: float, busy: bool) -> tuple[Stand | None, str]:
+        """DONE, or None while calls of jobs that have ended can be looked up soon; and what the batch waits for."""
+        left = self._facts.ended_calls(self._batch_id)
+        if left and busy and not self._resting(seconds):
+            return None, ""  # a dispatcher may be asking about them
+        outlook = Outlook({account: first for account, (_, first) in left.items()}, {}, under_way=False)
+        found = next_move(self._rules, self._takeovers, outlook, self._batch_id, now=self._clock()) if left else None
+        if found is None or self._resting(seconds) or found[0] > self._clock() + self._patience:
+            return Stand.DONE, ""
+        calls = lost_answers(sum(calls for calls, _ in left.values()), 0)
+        return None, f"waits until {found[0]:%H:%M:%S} UTC: {calls}, to be reconciled then"
+
+    def _resting(self, seconds: float) -> bool:
+        """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
+        return seconds - self._progress.at > self._patience.total_seconds()
 
     def _stand(self, seconds: float) -> tuple[Stand | None, str]:
         """Why nothing more will happen soon, None if something will; and what the batch waits for, for people.
@@ -155,9 +173,7 @@ class OneBatch:
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
         waits_for = f"waits until {soonest:%H:%M:%S} UTC: {self._why(state, soonest)}" if soonest > now else ""
-        # In an outage one pause follows another: a run does not wait longer than that for a batch without progress.
-        resting = seconds - self._progress.at > self._patience.total_seconds()
-        too_long = soonest > now + self._patience or (soonest > now and resting)
+        too_long = soonest > now + self._patience or (soonest > now and self._resting(seconds))
         return (Stand.LATER if too_long else None), waits_for
 
     def _why(self, state: BudgetState, soonest: datetime) -> str:

@@ -202,9 +202,8 @@ def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_i
 def test_a_verdict_ends_a_job_in_any_state(state):
     job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, message_out=True)
     of = apply(chain(job, link(state=EXPIRED)), update_of(COMPLETED, Result.APPROVED, minute=5))
-    # A job that had ended keeps the call that is to be looked up: it may have opened a session, which was paid for.
-    unknown = None if state in OPEN_JOBS else SECOND
-    completed = JobNow(7, JobState.COMPLETED, FIRST, result="approved", message_out=True, unknown_attempt=unknown)
+    # The job keeps the call that is to be looked up: it may have opened a session, which was paid for.
+    completed = JobNow(7, JobState.COMPLETED, FIRST, result="approved", message_out=True, unknown_attempt=SECOND)
     assert of.jobs[7] == completed
 
 

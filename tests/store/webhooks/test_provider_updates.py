@@ -240,6 +240,21 @@ def test_a_second_verdict_does_not_lose_the_call_of_a_job_that_has_ended(ona, fe
     assert (job.ended, job.unknown_call.attempt_id) == (True, called.attempt_id)
 
 
+def test_a_verdict_does_not_lose_the_call_of_a_job_that_waits_for_its_look_up(ona, feed, called):
+    look_up_at = ona.clock() + timedelta(seconds=75)
+    ona.set(Attempt, Attempt.id == called.attempt_id, reconcile_at=look_up_at)
+    ona.clock.advance(seconds=61)
+    assert ona.sweeps.return_leases(POLICY, now=ona.clock(), listing=["kyc"]) == Returned(unknown=1)
+    feed.receive(APPROVED)
+    ona.clock.advance(seconds=1)
+    assert ona.sweeps.return_leases(POLICY, now=ona.clock(), listing=["kyc"]) == Returned(ended=1)
+
+    row = ona.job("Ona")
+    assert (row.state, row.lease_until, row.unknown_attempt) == (JobState.COMPLETED, look_up_at, called.attempt_id)
+    (job,) = ona.jobs.claim(ona.policy, most=1, now=look_up_at).jobs
+    assert (job.ended, job.unknown_call.attempt_id) == (True, called.attempt_id)
+
+
 def test_a_review_that_ends_without_a_verdict_lets_the_new_link_go(ona, feed, called):
     feed.receive(REVIEW)
     ona.finish(ona.got(called))

@@ -24,6 +24,7 @@ from worker.domain.intake import ListOptions
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.needs import STORED, Need
 from worker.domain.model.operation import IMPORT
+from worker.domain.model.reconciliation import lost_answers
 from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
@@ -138,9 +139,16 @@ def run(
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
         move = _next_move(parts, batch, alone=not every) if stand is Stand.LATER else None
         next_due = move[0] if move is not None else None
+        look_ups = [
+            f"{lost_answers(calls, 0)}, of rows that have ended: looked up from {written(first)} on, by the next run or"
+            " worker"
+            for calls, first in parts.facts.ended_calls(batch.id).values()
+        ]
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
         silent = paused_senders(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
+    for line in look_ups:
+        click.echo(line, err=True)
     if unpublished:
         click.echo(
             f"{counted(unpublished, 'outgoing event')} not delivered yet; `onboard outbox list` says why", err=True

@@ -82,8 +82,8 @@ def room(state: BudgetState, rule: BudgetRule, *, due: int, now: datetime) -> in
 def keeps_one(state: BudgetState, *, now: datetime) -> bool:
     """Whether the account keeps its last row: the probe, which finds out whether it is back, needs a customer.
 
-    An account that is stopped for a person has no probe. A probe that is in flight, or is not to be made soon, needs
-    no row now.
+    An account that is stopped for a person has no probe. A probe that is in flight needs no row, and for one that is
+    due in minutes no customer waits: all rows move, and the account's next row makes the probe when it is due.
     """
     in_flight = state.probe_until is not None and state.probe_until > now
     soon = now + SOON

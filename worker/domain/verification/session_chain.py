@@ -159,9 +159,7 @@ def _moved(job: JobNow, move: Move) -> JobNow:
         reason=move.reason,
         detail=move.detail,
         result=move.result,
-        due_at=move.due_at,
-        # A job that had ended keeps the call that is to be looked up.
-        unknown_attempt=None if move.state is JobState.COMPLETED and job.state in OPEN_JOBS else job.unknown_attempt,
+        due_at=move.due_at,  # the call with an unknown outcome stays: it is looked up even if the job has ended
     )
 
 

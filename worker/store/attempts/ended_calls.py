@@ -1,8 +1,9 @@
-"""Calls of jobs that ended meanwhile, by a verdict about an earlier session, and whose worker then died.
+"""Calls with an unknown outcome of jobs that ended meanwhile, by a verdict about an earlier session.
 
-Such a call may have opened a session, which was paid for and which nobody has. Where the provider lists its sessions,
-the call is looked up, once, within the account's budget:
+The worker of the call has died, or its answer was lost. The call may have opened a session, which was paid for and
+which nobody has. Where the provider lists its sessions, the call is looked up, once, within the account's budget:
 
+    ended with an unknown call  --hand_over-->  a lease that is over
     ended job, lease over  --mark-->  may be looked up at `lease_until`  --claim-->  under a lease  --settle-->  over
 
 The job keeps its state, and nothing is sent for it. A marked job has no owner of its lease. What is claimed and not
@@ -26,14 +27,10 @@ from worker.store.base.database import fetch
 from worker.store.tables import Attempt, Job
 
 NO_OWNER = ""
+THE_SWEEP = "sweep"  # the owner of a lease that `hand_over` writes
 _ENDED = Job.state.in_(sorted(ENDED_JOBS))
-_MARKED = (
-    _ENDED,
-    Job.joins.is_(None),
-    Job.lease_until.is_not(None),
-    Job.lease_owner == NO_OWNER,
-    Job.unknown_attempt.is_not(None),
-)
+_UNSETTLED = (_ENDED, Job.joins.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
+_MARKED = (*_UNSETTLED, Job.lease_owner == NO_OWNER)
 _LookUp = aliased(Attempt)
 # A look-up that was answered, or failed for a reason of its own. Another would say the same.
 _LOOKED_UP = sa.exists().where(
@@ -41,6 +38,17 @@ _LOOKED_UP = sa.exists().where(
     _LookUp.closed_at.is_not(None),
     sa.or_(_LookUp.outcome == "done", _LookUp.outcome.not_in((*UNCOUNTED, MORE))),
 )
+
+
+def hand_over(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> None:
+    """Let the sweep mark those of these jobs that have ended, have no lease, and have a call with an unknown outcome.
+
+    It knows the accounts that list their sessions; a process that receives webhooks may not.
+    """
+    if ids:
+        unknown = (_ENDED, Job.joins.is_(None), Job.lease_until.is_(None), Job.unknown_attempt.is_not(None))
+        leased = {"lease_until": now, "lease_owner": THE_SWEEP}
+        connection.execute(sa.update(Job).where(Job.id.in_(ids), *unknown).values(leased))
 
 
 def mark(connection: sa.Connection, ids: Collection[int], accounts: Collection[str]) -> set[int]:
@@ -76,6 +84,16 @@ def due(account: str, *, now: datetime, only_batch: int | None = None) -> sa.Exi
     """True if a marked job of the account may be looked up now. As a part of another query."""
     of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
     return sa.exists().where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
+
+
+def first_due(connection: sa.Connection, batch_id: int) -> dict[str, tuple[int, datetime]]:
+    """The jobs of a batch whose calls are being looked up or may be: how many, and when the first, by account."""
+    query = (
+        sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
+        .where(Job.batch_id == batch_id, *_UNSETTLED)
+        .group_by(Job.account)
+    )
+    return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
 
 
 def claim(

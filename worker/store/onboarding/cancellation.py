@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.store.attempts import ended_calls
 from worker.store.base.database import fetch
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events
@@ -32,6 +33,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
     ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
     connection.execute(unsent.values(ended))
+    ended_calls.hand_over(connection, sorted(unknown), now=now)
     promote(connection, ids, unknown, now=now)
 
 

@@ -13,6 +13,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.foundation.keyring import Keyring
+from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, decrypt_opening
@@ -94,6 +95,11 @@ class Facts:
         """The calls and messages of the batch that wait to be reconciled."""
         with self._database.read() as connection:
             return waiting_to_reconcile(connection, batch_id)
+
+    def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
+        """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""
+        with self._database.read() as connection:
+            return ended_calls.first_due(connection, batch_id)
 
     def outlook(self, batch_id: int, *, alone: bool = False) -> Outlook:
         """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.

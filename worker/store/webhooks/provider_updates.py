@@ -20,6 +20,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_chain import Again, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.foundation.keyring import Keyring
+from worker.store.attempts import ended_calls
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
@@ -214,6 +215,7 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
             over += after.links
     _UPDATE_SESSIONS.run(connection, known)
     _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
+    ended_calls.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
         connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
     _add_events(connection, links, now=now)
