@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.contact.suppression import SuppressionReason, detail_of
 from worker.foundation.keyring import Keyring, new_key
-from worker.store.messages.suppressions import kept_of, keys_gone, release, suppress, suppressed
+from worker.store.messages.suppressions import counts, kept_of, keys_gone, release, suppress, suppressed
 from worker.store.tables import Suppression
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
@@ -140,3 +140,16 @@ def test_what_is_known_by_two_keys_becomes_one_row_with_the_stronger_reason(conn
         suppress(connection, DURING, *ONA, SuppressionReason.BOUNCE, "vita", now=clock()) is SuppressionReason.COMPLAINT
     )
     assert len(rows(connection)) == 1
+
+
+def test_a_reason_that_a_newer_release_has_stored_suppresses_and_outranks_all_others(connection, keyring, clock):
+    suppress(connection, keyring, *TEXT, SuppressionReason.STOP, "sender/sms", now=clock())
+    connection.execute(sa.text("UPDATE suppression SET reason = 'deceased'"))
+    assert suppress(connection, keyring, *TEXT, SuppressionReason.COMPLAINT, "vita", now=clock()) == "deceased"
+    found = suppressed(connection, keyring, [TEXT])
+    assert found == {TEXT: "deceased"}
+    assert detail_of(found[TEXT]) == "the address is on the do-not-contact list"
+    assert kept_of(connection, keyring, *TEXT).reason == "deceased"
+    assert counts(connection) == [("sms", "deceased", 1)]
+    assert release(connection, keyring, *TEXT, only={SuppressionReason.STOP}) is None
+    assert release(connection, keyring, *TEXT) == "deceased"

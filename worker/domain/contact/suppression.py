@@ -20,13 +20,18 @@ class SuppressionReason(StrEnum):
     COMPLAINT = "complaint"  # the customer reported a message as unwanted
 
 
-DETAILS = {
+_DETAILS = {
     SuppressionReason.BOUNCE: "messages to this address bounced permanently",
     SuppressionReason.MANUAL: "an operator put the address on the list",
     SuppressionReason.STOP: "the customer asked for no more messages",
     SuppressionReason.COMPLAINT: "the customer complained about a message",
 }
 _RANK = {reason: rank for rank, reason in enumerate(SuppressionReason)}
+
+
+def detail_of(reason: SuppressionReason) -> str:
+    """The sentence for a reason, also for one that a newer release has stored."""
+    return _DETAILS.get(reason, "the address is on the do-not-contact list")
 
 
 def text_of(channel: str, address: str) -> str:
@@ -49,8 +54,11 @@ def text_of(channel: str, address: str) -> str:
 
 
 def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionReason:
-    """The stronger of two reasons for one address: the customer's own wish outranks everything else."""
-    return max(one, other, key=_RANK.__getitem__)
+    """The stronger of two reasons for one address: the customer's own wish outranks everything else.
+
+    A reason that only a newer release has may be such a wish.
+    """
+    return max(one, other, key=lambda reason: _RANK.get(reason, len(_RANK)))
 
 
 def _email(address: str) -> str:

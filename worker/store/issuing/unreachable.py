@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.fallback_channel import writable
 from worker.domain.contact.send_decision import Never
-from worker.domain.contact.suppression import DETAILS
+from worker.domain.contact.suppression import detail_of
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -50,7 +50,7 @@ def unreachable(
         channels, suppressed = invitation_channels(job.channel), ways.get(job.request.customer.customer_id, {})
         reasons = [reason for channel in channels if (reason := suppressed.get(channel)) is not None]
         if reasons and not writable(channels, fallback, suppressed):
-            detail = "; ".join(dict.fromkeys(DETAILS[reason] for reason in reasons))
+            detail = "; ".join(dict.fromkeys(detail_of(reason) for reason in reasons))
             found[job.id] = Never(JobState.FAILED, Reason.SUPPRESSED, detail)
     before = {job.id: job.session_id for job in jobs if job.id in found and job.session_id is not None}
     sent = set(connection.execute(_LINK_SENT, {"sessions": bulk.keys(before.values())}).scalars()) if before else set()

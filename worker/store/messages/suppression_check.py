@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.fallback_channel import UNREACHED
 from worker.domain.contact.send_decision import Never
-from worker.domain.contact.suppression import DETAILS, SuppressionReason
+from worker.domain.contact.suppression import SuppressionReason, detail_of
 from worker.domain.model.customers import Person
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
@@ -53,7 +53,7 @@ def to_suppressed_addresses(
     to = {one.item.id: (policy.channel, address_of(one.item.customer.person, policy.channel)) for one in messages}
     found = suppressed(connection, keyring, to.values())
     return {
-        id_: Never(InvitationState.SUPPRESSED, Reason.SUPPRESSED, DETAILS[reason], unreached=reason in UNREACHED)
+        id_: Never(InvitationState.SUPPRESSED, Reason.SUPPRESSED, detail_of(reason), unreached=reason in UNREACHED)
         for id_, address in to.items()
         if (reason := found.get(address)) is not None
     }

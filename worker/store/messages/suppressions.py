@@ -62,9 +62,9 @@ def release(
     channel: str,
     address: str,
     *,
-    only: Collection[SuppressionReason] = frozenset(SuppressionReason),
+    only: Collection[SuppressionReason] | None = None,
 ) -> SuppressionReason | None:
-    """Lift the suppression of the address if its reason is in `only`; returns the reason, or None.
+    """Lift the suppression of the address, with `only` for one of these reasons; returns the reason, or None.
 
     A manual entry beneath that reason stays and applies from then on, unless `only` names MANUAL too.
 
@@ -72,11 +72,11 @@ def release(
     """
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _KEPT, {"digests": bulk.keys(digests)})
-    reasons = [SuppressionReason(row.reason) for row in rows]
-    if not reasons or any(reason not in only for reason in reasons):
+    reasons: list[SuppressionReason] = [row.reason for row in rows]
+    if not reasons or (only is not None and any(reason not in only for reason in reasons)):
         return None
     connection.execute(_DELETE, {"digests": bulk.keys(digests)})
-    if SuppressionReason.MANUAL not in only:
+    if only is not None and SuppressionReason.MANUAL not in only:
         for row in rows:
             if row.manual_by is not None:
                 manual = {
@@ -110,7 +110,7 @@ def suppressed(
     found: dict[Address, SuppressionReason] = {}
     old: dict[str, str] = {}
     for row in fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)}):
-        address, reason = by_digest[row.digest], SuppressionReason(row.reason)
+        address, reason = by_digest[row.digest], row.reason
         found[address] = stronger(found.get(address, reason), reason)
         if row.digest != newest[address]:
             old[row.digest] = newest[address]
@@ -136,7 +136,7 @@ def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: 
     """
     digests = keyring.digests(text_of(channel, address))
     rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
-    kept = [Kept(SuppressionReason(row.reason), row.source, row.created_at, row.manual_by) for row in rows]
+    kept = [Kept(row.reason, row.source, row.created_at, row.manual_by) for row in rows]
     reasons = [one.reason for one in kept]
     return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
 
@@ -145,7 +145,7 @@ def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]
     """How many addresses are suppressed, by channel and reason. The hashes do not show which addresses."""
     query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
     rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
-    return sorted((str(row.channel.value), SuppressionReason(row.reason), row.addresses) for row in rows)
+    return sorted((str(row.channel.value), row.reason, row.addresses) for row in rows)
 
 
 def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
@@ -208,8 +208,10 @@ def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReaso
         changed[name] = sa.case((is_it, None), else_=sa.func.coalesce(*entered))
     connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
     kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
-    return SuppressionReason(connection.execute(kept).scalar_one())
+    stored: SuppressionReason = connection.execute(kept).scalar_one()
+    return stored
 
 
 def _rank(reason: Any) -> sa.ColumnElement[int]:
-    return sa.case({each.value: rank for rank, each in enumerate(SuppressionReason)}, value=reason, else_=-1)
+    known = {each.value: rank for rank, each in enumerate(SuppressionReason)}
+    return sa.case(known, value=reason, else_=len(known))  # as `stronger`

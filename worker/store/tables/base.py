@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase
 
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.customers import Channel, CustomerKind
 from worker.domain.model.sessions import ExpirySource
@@ -30,4 +31,5 @@ class Base(DeclarativeBase):
         ExpirySource: enum_column(ExpirySource),
         EventKind: enum_column(EventKind, 32),
         Outcome: enum_column(Outcome),
+        SuppressionReason: enum_column(SuppressionReason),
     }

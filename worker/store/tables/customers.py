@@ -6,6 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel, CustomerKind
 from worker.store.tables.base import Base
 from worker.store.tables.types import BigId, partial
@@ -76,7 +77,7 @@ class Suppression(Base):
         sa.String(8), doc="The id of the key that made the digest: without this key the address is never found again."
     )
     channel: Mapped[Channel]
-    reason: Mapped[str] = mapped_column(sa.String(16), doc="bounce, manual, stop or complaint.")
+    reason: Mapped[SuppressionReason] = mapped_column(doc="bounce, manual, stop or complaint.")
     source: Mapped[str] = mapped_column(sa.String(80), doc="A sender's name or a person's name.")
     created_at: Mapped[datetime]
     manual_by: Mapped[str | None] = mapped_column(

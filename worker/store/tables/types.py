@@ -1,13 +1,14 @@
 """Column types, constraint names and partial indexes that work on both databases."""
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
 Row = TypeVar("Row")
 Kind = TypeVar("Kind", bound=StrEnum)
+Member = TypeVar("Member", bound=Enum)
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -67,6 +68,14 @@ def word_of(kind: type[Kind], text: str) -> Kind:
         return kind(text)
     except ValueError:
         return cast(Kind, UnknownWord(text))
+
+
+def member_of(kind: type[Member], stored: Any) -> Member:
+    """The enumeration's member, for a column without an enumeration. Raises NotKnown."""
+    try:
+        return kind(stored)
+    except ValueError:
+        raise NotKnown("a newer release wrote a word or a number that this release does not know") from None
 
 
 class Words(sa.TypeDecorator[Any]):

@@ -25,7 +25,7 @@ from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
-from worker.store.tables.types import known
+from worker.store.tables.types import known, member_of
 from worker.store.webhooks.session_lookup import Lookup, find
 from worker.store.webhooks.webhooks import ACCOUNT, KeptWebhook, WebhookResult, WebhookState
 
@@ -187,8 +187,8 @@ def _messaged(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uui
 def _link(row: sa.Row[Any]) -> Link:
     known = KnownSession(
         row.state,
-        Result(row.result) if row.result else None,
-        Rank(row.update_rank),
+        member_of(Result, row.result) if row.result else None,
+        member_of(Rank, row.update_rank),
         row.update_at,
         row.update_weight,
         row.note,

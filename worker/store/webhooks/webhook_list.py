@@ -12,6 +12,7 @@ from worker.domain.verification.session_updates import Key, session_update
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base.database import Database, fetch
 from worker.store.tables import SessionRow, Webhook
+from worker.store.tables.types import word_of
 from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState, context
 
 CHUNK = 1000
@@ -71,7 +72,7 @@ class WebhookList:
                 row.id,
                 row.source,
                 row.event,
-                WebhookState(row.state),
+                word_of(WebhookState, row.state),
                 row.received_at,
                 row.due_at,
                 row.attempts,
@@ -87,7 +88,7 @@ class WebhookList:
             return ()
         try:
             update = session_update(self._keyring.decrypt(encrypted, context=context(id_)))
-        except CannotDecrypt:
+        except (CannotDecrypt, KeyError, TypeError, ValueError):  # or a newer release has stored it
             return ()
         return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
 
