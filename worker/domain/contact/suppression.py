@@ -8,6 +8,7 @@ import re
 import unicodedata
 from enum import StrEnum
 
+_END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
@@ -63,8 +64,9 @@ def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionRea
 
 def _email(address: str) -> str:
     local, at, domain = address.strip().rpartition("@")
+    domain = _END.sub("", domain)
     if not (local and at and domain):
         raise ValueError("expected an address such as name@example.com")
     # Composed and decomposed letters look the same, and no two mailboxes differ only by them.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
-    return f"{folded}@{domain.lower().rstrip('.')}"
+    return f"{folded}@{domain.lower()}"
