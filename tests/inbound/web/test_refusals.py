@@ -44,10 +44,13 @@ def test_refusals_are_logged_once_a_minute_with_the_addresses(caplog):
     with caplog.at_level(logging.WARNING):
         for second in range(0, 120, 2):
             refusals.refused(f"192.0.2.{second % 8}", f"kyc: why {second % 4}", second)
-    first, second = [record.getMessage() for record in caplog.records]
+        refusals.write(120)
+        refusals.write(180)
+    first, second, third = [record.getMessage() for record in caplog.records]
     assert first == "1 refused (1 from 192.0.2.0); the last for kyc: why 0"
     assert second.startswith("30 refused (8 from ")
     assert second.endswith("; the last for kyc: why 0")
+    assert third.startswith("29 refused (")
 
 
 def test_a_machine_that_goes_on_is_slowed_and_others_are_not():

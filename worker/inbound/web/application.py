@@ -24,7 +24,7 @@ from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.peers import Network, peer_of
 from worker.inbound.web.problems import PROBLEM, REFUSED, problem
 from worker.inbound.web.readiness import Readiness
-from worker.inbound.web.refusals import Refusals
+from worker.inbound.web.refusals import EVERY_SECONDS, Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
 from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.inbound.web.webhooks import Processing, WebhookRoutes
@@ -84,6 +84,7 @@ def app(
         check_keys(parts.database, parts.keyring)
         parts.ready()
 
+    refusals = Refusals(log)
     readiness = Readiness(parts.database, prepare=prepare)
 
     def process_kept() -> set[WakeUp]:
@@ -129,6 +130,7 @@ def app(
         tasks = [
             asyncio.create_task(readiness.keep_looking(in_thread)),
             asyncio.create_task(processed.keep_working()),
+            asyncio.create_task(_keep_writing(refusals)),
         ]
         yield
         for task in tasks:
@@ -137,11 +139,12 @@ def app(
             with suppress(asyncio.CancelledError):
                 await task
         threads.shutdown()
+        refusals.write(monotonic())
 
     async def answer_waiting_requests(_application: web.Application) -> None:
         waiting.close()
 
-    made = web.Application(middlewares=[_slowing(Refusals(log), parts.settings.web.trusted_proxies), _as_problems])
+    made = web.Application(middlewares=[_slowing(refusals, parts.settings.web.trusted_proxies), _as_problems])
     made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
     made.on_shutdown.append(answer_waiting_requests)
@@ -154,6 +157,12 @@ def app(
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     return made
+
+
+async def _keep_writing(refusals: Refusals) -> None:
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        refusals.write(monotonic())
 
 
 def _slowing(refusals: Refusals, trusted: Sequence[Network]) -> Middleware:

@@ -27,6 +27,7 @@ class Refusals:
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._since: Counter[str] = Counter()  # by peer, since the last line
+        self._why = ""
         self._logged_at: float | None = None
         self._peers: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last
         self.waiting = 0
@@ -34,10 +35,9 @@ class Refusals:
     def refused(self, peer: str, why: str, now: float) -> float:
         """Count a refusal; how many seconds its answer should wait. `why` holds nothing of the request."""
         self._since[peer] += 1
+        self._why = why
         if self._logged_at is None or now - self._logged_at >= EVERY_SECONDS:
-            self._log.warning("%d refused (%s); the last for %s", self._since.total(), self._named(), why)
-            self._logged_at = now
-            self._since.clear()
+            self.write(now)
         times, last = self._peers.pop(peer, (0, now))
         times = 1 if now - last > FORGET_SECONDS else times + 1
         self._peers[peer] = (times, now)
@@ -46,6 +46,13 @@ class Refusals:
         if times <= FREE or self.waiting >= MOST_WAITING:
             return 0.0
         return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(times - FREE - 1, 10))
+
+    def write(self, now: float) -> None:
+        """Log what was not logged. Called each minute too, and at the end: the last ones are not left out."""
+        if self._since:
+            self._log.warning("%d refused (%s); the last for %s", self._since.total(), self._named(), self._why)
+            self._logged_at = now
+            self._since.clear()
 
     def _named(self) -> str:
         named = [f"{count} from {peer}" for peer, count in self._since.most_common(NAMED)]
