@@ -50,6 +50,7 @@ def test_an_edit_takes_effect_on_what_is_written_there_and_on_what_is_computed(d
     ("line", "said"),
     [
         ('broker_url = "redis://elsewhere"', "broker_url: set url of [broker] instead"),
+        ("broker_use_ssl = True", "broker_use_ssl: set tls, ca and client_certificate of [broker] instead"),
         ("worker_concurency = 3", "worker_concurency: Celery has no such setting; did you mean worker_concurrency?"),
         ("worker_concurrency = nothing", "it cannot be loaded (NameError)"),
         ("def (", "it cannot be loaded (SyntaxError)"),

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.settings.samples import loaded, problems, tree, with_value
+from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
+from worker.domain.model.needs import NOTHING
 from worker.foundation.tls import Tls
+from worker.settings import SettingsError, load
 
 DATABASE, BROKER, BUS, EMAIL, SMS = ("database",), ("broker",), ("bus",), ("email",), ("sms",)
 ACCOUNT, SUBSCRIBER = ("accounts", "kyc"), ("subscribers", "crm")
@@ -117,3 +119,12 @@ def test_accounts_of_one_host_trust_the_same(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, configuration)
 
     assert line.startswith("accounts.kyb.ca: accounts.kyc has the same host")
+
+
+def test_a_file_that_a_command_does_not_need_may_be_missing(tmp_path: Path) -> None:
+    configuration = tree(broker={"url": "amqps://h", "ca": {"file": "nothing.pem"}})
+
+    broker = load(write(tmp_path, configuration), environ=ENVIRON, needs=NOTHING).broker
+
+    with pytest.raises(SettingsError, match="no file"):
+        _ = broker.protection

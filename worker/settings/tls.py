@@ -36,7 +36,8 @@ def _pem(given: Any, info: ValidationInfo) -> Path:
     return path
 
 
-Pem = Annotated[Path, BeforeValidator(_pem), Shown("file"), Lazy()]
+# The marks are those of the key itself: inside of `Pem | None` they would not be found.
+Pem = Annotated[Path | None, BeforeValidator(_pem), Shown("file"), Lazy()]
 
 
 class Client(Section):
@@ -48,15 +49,15 @@ class Client(Section):
         " machine without TLS is allowed; each start warns.",
         json_schema_extra={"default": '`"verify"`; this machine needs no TLS'},
     )
-    ca: Pem | None = Field(
+    ca: Pem = Field(
         None,
         description="The authorities that sign the other side's certificate (PEM).",
         json_schema_extra={"default": "the system's"},
     )
-    client_certificate: Pem | None = Field(
+    client_certificate: Pem = Field(
         None, description="The certificate to present (PEM).", json_schema_extra={"default": "none"}
     )
-    client_key: Pem | None = Field(
+    client_key: Pem = Field(
         None,
         description="Its private key (PEM, without a password).",
         json_schema_extra={"default": "in `client_certificate`"},
