@@ -1,12 +1,19 @@
-"""`python -m benchmarks [issuing|import|limits|latency|webhooks]` runs one benchmark, or all, as `make bench` does."""
+"""`python -m benchmarks [BENCHMARK]` runs one benchmark, or all of them, as `make bench` does."""
 
 import argparse
 import json
 import sys
 
-from benchmarks import importing, issuing, latency, limits, webhooks
+from benchmarks import importing, issuing, latency, limits, mailing, webhooks
 
-BENCHMARKS = {"issuing": issuing, "import": importing, "limits": limits, "latency": latency, "webhooks": webhooks}
+BENCHMARKS = {
+    "issuing": issuing,
+    "import": importing,
+    "limits": limits,
+    "latency": latency,
+    "webhooks": webhooks,
+    "mail": mailing,
+}
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """The measuring code of benchmarks/: it must fail on wrong data, or its figures prove nothing."""
 
+import argparse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from benchmarks import issuing, latency, limits
+from benchmarks import importing, issuing, latency, limits, mailing
+from benchmarks.importing import Spent
 from benchmarks.latency import STAGES, Waits, mails_of_events, stages_of
 from benchmarks.limits import Calls
 from benchmarks.processes import Failed, cpu_seconds
@@ -134,6 +136,29 @@ def test_the_table_of_latency_holds_every_part_and_stage():
     text = latency.table(given | {"load_after": 1.5, "parts": [part, part | {"workers": 2}]})
     assert "| 2 | 41.5 ms | 60 ms | 99 ms | 120 ms | 190.1 | 99.9% | 0 | 50% | 10% | 20% | 99.5 |" in text
     assert f"| {STAGES[2]} | 2.5 ms, 9 ms | 2.5 ms, 9 ms |" in text
+
+
+def test_an_import_is_measured_without_its_start_and_by_its_medians():
+    starts = {importing.SCRIPT: Spent(1, 1, 0, 30), "ours": Spent(2, 1.5, 0.5, 100)}
+    found = {importing.SCRIPT: [Spent(2, 2, 0.1, 40)], "ours": [Spent(seconds, 2.5, 1, 120) for seconds in (3, 4, 7)]}
+    script, ours = importing.compared(10_000, starts, found)
+    assert (script["rate"], script["to_script"], script["megabytes"]) == (10_000, 1, 40)
+    assert (ours["rate"], ours["rates"], ours["to_script"]) == (5_000, [10_000, 5_000, 2_000], 0.5)
+    assert (ours["cpu_per_1000"], ours["database_cpu_per_1000"]) == (0.1, 0.05)
+    table = importing.table({"rows": 10_000, "rounds": 1, "load_before": 0.1, "sides": [script, ours]})
+    assert "| ours | 5,000 (10,000, 5,000, 2,000) | 0.5 | 0.100 | 0.050 | 120 MB |" in table
+
+
+def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path):
+    refused, twice = importing.write_list(tmp_path / "list.csv", 1000)
+    assert (refused, twice) == (5, 2)
+    assert len((tmp_path / "list.csv").read_text().splitlines()) == 1001
+
+
+def test_every_message_of_the_mail_benchmark_is_accepted():
+    facts = mailing.run(argparse.Namespace(messages=20, rounds=1, connections=2))
+    assert list(facts["steps"]) == ["render", "MIME", "MIME and hand-over", "all", "a script"]
+    assert "20 messages, medians of 1, 2 connections" in mailing.table(facts)
 
 
 def test_the_processor_time_of_a_process_that_has_ended_is_none_of_ours():

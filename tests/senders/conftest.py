@@ -84,8 +84,12 @@ class Relay:
                 sender = line.strip()
             if verb == "RCPT":
                 recipient = line.strip()
+            if verb == "DATA" and not recipient and not self.script[verb]:
+                self.script[verb].append("554 5.5.1 no valid recipients")
             if not await self._answer(verb, reader, writer) or verb == "QUIT":
                 return
+            if verb == "RCPT" and not self.last.startswith("2"):
+                recipient = ""
             if verb == "DATA" and self.last.startswith("354"):
                 body = await reader.readuntil(b"\r\n.\r\n")
                 self.written.append(body)

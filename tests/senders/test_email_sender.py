@@ -13,6 +13,14 @@ DROP, HANG = "DROP", "HANG"  # the relay ends the connection; the relay sends no
 CREDENTIALS = {"username": "worker", "password": "hunter2"}
 
 
+@pytest.fixture(params=["pipelining", "one by one"])
+def relay(request, relay):
+    """Every promise holds for a relay that takes commands together, and for one that takes them one by one."""
+    if request.param == "pipelining":
+        relay.extensions.append("PIPELINING")
+    return relay
+
+
 @pytest.mark.parametrize(
     ("verb", "reply", "kind", "wait"),
     [
@@ -152,12 +160,16 @@ async def test_a_preflight_waits_no_longer_than_the_time_out(relay, email):
 
 async def test_waiting_for_a_connection_counts_against_the_time_out(relay, email, message):
     relay.script["MAIL"].append(HANG)
-    sender = email(connections=1, timeout=timedelta(seconds=2))
+    sender = email(connections=1)
+    first = asyncio.create_task(sender.send(message()))
+    await relay.reached.wait()
+    sender._timeout = 0.05  # the first message keeps its own time-out, and the connection
 
-    first, second = await asyncio.gather(sender.send(message()), sender.send(message(key="second")))
+    second = await sender.send(message(key="second"))
 
-    assert [first.kind, second.kind] == [Kind.TRANSIENT, Kind.TRANSIENT]
+    assert second.kind is Kind.TRANSIENT
     assert "waiting for a free connection" in second.detail
+    first.cancel()
 
 
 async def test_many_messages_go_over_no_more_connections_than_configured(relay, email, message):
@@ -246,6 +258,32 @@ async def test_after_a_refused_recipient_the_connection_is_reset_and_used_again(
     assert isinstance(answer, Receipt)
     assert relay.connections == 1
     assert relay.heard("RSET") == 1
+
+
+async def test_a_relay_that_waits_for_a_message_without_recipient_gets_none(relay, email, message):
+    relay.script["RCPT"].append("550 5.1.1 no such user")
+    relay.script["DATA"].append("354 go ahead")
+    sender = email()
+
+    problem = await sender.send(message(key="first"))
+    answer = await sender.send(message(key="second"))
+
+    assert (problem.kind, problem.code) == (Kind.BAD_INPUT, "5.1.1")
+    assert isinstance(answer, Receipt)
+    assert len(relay.written) == 1
+    assert b"<second@" in relay.messages[0]
+
+
+async def test_a_reply_that_nothing_asked_for_is_not_read_as_the_next_ones(relay, email, message):
+    relay.script["END"].append("250 2.0.0 ok: queued as 4F8xY2\r\n250 2.0.0 once more")
+    sender = email()
+
+    await sender.send(message(key="first"))
+    relay.script["MAIL"].append("451 4.7.1 try later")
+    problem = await sender.send(message(key="second"))
+
+    assert problem.status == 451
+    assert relay.connections == 2
 
 
 async def test_a_connection_that_cannot_be_reset_is_replaced(relay, email, message):

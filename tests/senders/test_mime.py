@@ -1,16 +1,24 @@
 """A composed message, read back with the standard library's parser."""
 
+from binascii import b2a_qp
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from worker.senders.mime import From, Mailbox, compose
+from worker.senders import mime
+from worker.senders.contract import Message
+from worker.senders.mime import BREAKS, HIDDEN, From, Mailbox, compose
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 BANK = From.read("Example Bank <verify@bank.example>")
 MARIA = Mailbox("maria.lopez@customer.example")
+USUAL = {"sender": BANK, "to": MARIA, "date": NOW}
+HEADERS = ["From", "To", "Subject", "Message-ID", "Date", "MIME-Version", "Auto-Submitted"]
+HEADERS += ["Content-Language", "Content-Type"]
 
 
 def composed(message, sender=BANK, to=MARIA):
@@ -77,6 +85,45 @@ def test_every_line_is_short_and_ends_in_crlf(message):
 )
 def test_any_subject_comes_through(message, subject):
     assert parsed(message(subject=subject))["Subject"] == " ".join(subject.split())
+
+
+HOSTILE = st.text(
+    st.one_of(
+        st.sampled_from("\r\n\x0b\u2028\u0085 .=_-?@<>:\t\x00\u202e\ufeff"), st.characters(exclude_categories=["Cs"])
+    ),
+    max_size=200,
+)
+
+
+@given(HOSTILE, HOSTILE)
+@example("", "")
+@example("=?utf-8?b?eA==?=", ".\r\n--=_alternative--\r\n")
+def test_the_standard_library_reads_any_words_as_they_were_written(subject, text):
+    page = f"<p>{text}"
+    made = message_from_bytes(
+        compose(Message("key", MARIA.address, "de", subject, text, page), **USUAL), policy=default
+    )
+
+    assert made.keys() == HEADERS
+    assert made["Subject"] == " ".join(HIDDEN.sub("", BREAKS.sub(" ", subject)).split())
+    parts = [part.get_content().replace("\r\n", "\n") for part in made.iter_parts()]
+    assert [part.removesuffix("\n") for part in parts] == [
+        "\n".join(words.splitlines()).removesuffix("\n") for words in (text, page)
+    ]
+
+
+@given(HOSTILE)
+def test_lines_are_quoted_one_by_one_as_all_at_once(text):
+    whole = "\r\n".join(text.splitlines()) + "\r\n"
+    for _ in range(3):  # new, come again, and kept
+        assert mime._part("plain", text).partition(b"\r\n\r\n")[2] == b2a_qp(whole.encode(), istext=True)
+
+
+def test_a_line_that_comes_again_is_written_as_before_and_a_link_is_not_kept(message):
+    sent = message(text="A line with an = and Ü \nhttps://verify.example.com/t0k3n\n")
+    assert len({composed(sent) for _ in range(3)}) == 1
+    assert "A line with an = and Ü " in mime._LINES._kept
+    assert not any("t0k3n" in line for line in mime._LINES._kept)
 
 
 @pytest.mark.parametrize("bad", ["\r\nBcc: x@evil.example", "\nX: y", "\u2028Bcc: x@evil.example", "\x00\x0b\r"])

@@ -20,6 +20,7 @@ from worker.foundation.tls import tls_failure
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
+from worker.senders.smtp_session import Session
 
 Tls = Literal["plain", "starttls", "tls"]
 # Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
@@ -35,7 +36,7 @@ class _NotOffered(SMTPException):
 
 @dataclass
 class _Connection:
-    client: SMTP
+    session: Session
     idle_since: float = 0.0
     reset: bool = False  # a transaction is still open: RSET comes before the next MAIL
 
@@ -93,11 +94,12 @@ class EmailSender(NoLookUp):
 
     async def preflight(self) -> Problem | None:
         """Connect, log in, and keep the connection for the first message."""
-        progress, client = _Progress(), self._client()
+        progress, session = _Progress(), None
         try:
             async with asyncio.timeout(min(self._timeout, PREFLIGHT_SECONDS)):
-                await self._open(client, progress)
-                code, text = await client.execute_command(b"NOOP")
+                session = await self._open(progress)
+                session.write(b"NOOP\r\n")
+                code, text = await session.reply()
                 if 400 <= code < 500:  # a server without NOOP has accepted the log-in all the same
                     raise SMTPResponseException(code, text)
         except TimeoutError:
@@ -106,11 +108,12 @@ class EmailSender(NoLookUp):
             problem = self._problem(error, progress.phase, (self._username,))
         else:
             if self._closed:
-                client.close()
+                session.close()
             else:
-                self._idle.append(_Connection(client, asyncio.get_running_loop().time()))
+                self._idle.append(_Connection(session, asyncio.get_running_loop().time()))
             return None
-        client.close()
+        if session is not None:
+            session.close()
         return problem
 
     async def send(self, message: Message) -> Receipt | Problem:
@@ -130,7 +133,7 @@ class EmailSender(NoLookUp):
         """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""
         self._closed = True
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(_quit(connection.client) for connection in idle))
+        await asyncio.gather(*(_quit(connection.session) for connection in idle))
 
     async def _hand_over(self, to: Mailbox, body: bytes, progress: _Progress) -> Receipt | Problem:
         kept = self._take()
@@ -146,19 +149,18 @@ class EmailSender(NoLookUp):
         self, connection: _Connection | None, to: Mailbox, body: bytes, progress: _Progress
     ) -> Receipt | Problem:
         """One try over a kept connection, or a new one. A failure closes the connection."""
-        client = connection.client if connection else self._client()
+        session: Session | None = None
         keep = reset = False
         try:
-            if connection is None:
-                await self._open(client, progress)
+            session = connection.session if connection else await self._open(progress)
             progress.phase = Phase.MAIL
             if connection and connection.reset:
-                await _reset(client)
-            if to.utf8 and not client.supports_extension("smtputf8"):
+                await session.reset()
+            if to.utf8 and not session.utf8:
                 keep = True
                 why = "the address needs SMTPUTF8, which the relay does not offer"
                 return Problem(Kind.BAD_INPUT, why, address=AddressIs.REFUSED)
-            receipt = await self._transact(client, to, body, progress)
+            receipt = await self._transact(session, to, body, progress)
             keep = True
         except SMTPResponseException as error:
             # After a refused message the connection can still be used; after 421 or no valid reply it cannot.
@@ -169,10 +171,10 @@ class EmailSender(NoLookUp):
         except (SMTPException, OSError) as error:
             return self._problem(error, progress.phase, (to.address, self._username))
         finally:  # also if cancelled: a late reply must not be read as the reply to the next message
-            if keep and client.is_connected and not self._closed:
-                self._idle.append(_Connection(client, asyncio.get_running_loop().time(), reset))
-            else:
-                client.close()
+            if session is not None and keep and session.is_usable and not self._closed:
+                self._idle.append(_Connection(session, asyncio.get_running_loop().time(), reset))
+            elif session is not None:
+                session.close()
         return receipt
 
     def _problem(
@@ -195,7 +197,17 @@ class EmailSender(NoLookUp):
         correct = f"; correct the user or the password in {self._login_from}" if login else ""
         return replace(problem, detail=f"{self._host}:{self._port}: {problem.detail}{correct}")
 
-    async def _open(self, client: SMTP, progress: _Progress) -> None:
+    async def _open(self, progress: _Progress) -> Session:
+        """A new connection, logged in. A failure closes it."""
+        client = self._client()
+        try:
+            await self._log_in(client, progress)
+            return Session(client)
+        except BaseException:  # also if cancelled
+            client.close()
+            raise
+
+    async def _log_in(self, client: SMTP, progress: _Progress) -> None:
         progress.phase = Phase.CONNECT
         try:
             await client.connect()
@@ -216,22 +228,25 @@ class EmailSender(NoLookUp):
                 raise _NotOffered("the relay offers no supported log-in")
             await client.login(self._username, self._password)
 
-    async def _transact(self, client: SMTP, to: Mailbox, body: bytes, progress: _Progress) -> Receipt:
-        options = (b"SMTPUTF8",) if to.utf8 else ()
-        await _command(client, 250, b"MAIL", b"FROM:<" + self._from.mailbox.address.encode() + b">", *options)
-        progress.phase = Phase.RCPT
-        await _command(client, 250, b"RCPT", b"TO:<" + to.address.encode() + b">")
-        progress.phase = Phase.DATA
-        await _command(client, 354, b"DATA")
-        # Not client.data(): it sends DATA and the message in one step, so a break before the final dot would look
-        # like a break after it.
-        if client.protocol is None:
-            raise SMTPServerDisconnected("Connection lost")
-        client.protocol.write(body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+    async def _transact(self, session: Session, to: Mailbox, body: bytes, progress: _Progress) -> Receipt:
+        utf8 = b" SMTPUTF8" if to.utf8 else b""
+        steps = (
+            (Phase.MAIL, b"MAIL FROM:<" + self._from.mailbox.address.encode() + b">" + utf8 + b"\r\n", 250),
+            (Phase.RCPT, b"RCPT TO:<" + to.address.encode() + b">\r\n", 250),
+            (Phase.DATA, b"DATA\r\n", 354),
+        )
+        if session.pipelining:
+            session.write(b"".join(command for _, command, _ in steps), replies=len(steps))
+        for phase, command, expected in steps:
+            progress.phase = phase
+            if not session.pipelining:
+                session.write(command)
+            await session.expect(expected)
+        # The message goes out alone, and only after the server asked for it: a break before is one before the final
+        # dot, and a break after it leaves the outcome unknown.
+        session.write(body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         progress.phase = Phase.END
-        code, text = await client.protocol.read_response()
-        if not 200 <= code <= 299:
-            raise SMTPResponseException(code, text)
+        _, text = await session.expect(250)
         queued = QUEUED_AS.search(text)
         return Receipt(queued[1] if queued else "")
 
@@ -251,30 +266,17 @@ class EmailSender(NoLookUp):
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.client.is_connected and now - connection.idle_since < IDLE_SECONDS:
+            if connection.session.is_usable and now - connection.idle_since < IDLE_SECONDS:
                 return connection
-            connection.client.close()
+            connection.session.close()
         return None
 
 
-async def _command(client: SMTP, expected: int, *parts: bytes) -> None:
-    """Raise SMTPResponseException if the reply is not in the expected hundred (251 is as good as 250)."""
-    code, text = await client.execute_command(*parts)
-    if code // 100 != expected // 100:
-        raise SMTPResponseException(code, text)
-
-
-async def _reset(client: SMTP) -> None:
-    """Send RSET. Raises SMTPServerDisconnected for any refusal: without a reset the connection cannot be used."""
-    code, _ = await client.execute_command(b"RSET")
-    if code // 100 != 2:
-        raise SMTPServerDisconnected("Connection lost")
-
-
-async def _quit(client: SMTP) -> None:
+async def _quit(session: Session) -> None:
     with suppress(SMTPException, OSError):
-        await client.quit(timeout=QUIT_SECONDS)
-    client.close()
+        async with asyncio.timeout(QUIT_SECONDS):  # TimeoutError is an OSError
+            await session.ask(b"QUIT\r\n", 221)
+    session.close()
 
 
 def _failure(error: SMTPException | OSError) -> str:

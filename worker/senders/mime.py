@@ -14,6 +14,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
+from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -29,6 +30,7 @@ COMMON = re.compile(
 BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # These characters reverse or hide text: with them a subject could read differently.
 HIDDEN = re.compile(r"[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+MOST_LINES = 4096  # of templates, in memory
 WORD_BYTES = 42  # of UTF-8 in one encoded word: with "Subject: " before it, a line stays under 78
 
 
@@ -86,7 +88,7 @@ def compose(message: Message, *, sender: From, to: Mailbox, date: datetime) -> b
         f"To: {to.address}",
         f"Subject: {_header_text(message.subject)}",
         f"Message-ID: <{message.key}@{sender.mailbox.domain}>",
-        f"Date: {format_datetime(date)}",
+        f"Date: {_date(date.replace(microsecond=0))}",
         "MIME-Version: 1.0",
         "Auto-Submitted: auto-generated",  # RFC 3834: asks for no out-of-office replies
     ]
@@ -102,10 +104,43 @@ def compose(message: Message, *, sender: From, to: Mailbox, date: datetime) -> b
     return b"".join((head, content, edge, b"\r\n", text, edge, b"\r\n", html, edge, b"--\r\n"))
 
 
+_date = lru_cache(maxsize=8)(format_datetime)
+
+
 def _part(subtype: str, text: str) -> bytes:
     head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
-    lines = "\r\n".join(text.splitlines()) + "\r\n"
-    return head.encode() + b2a_qp(lines.encode("utf-8", "replace"), istext=True)
+    return head.encode() + b"".join(map(_LINES.quoted, text.splitlines() or [""]))
+
+
+class _Lines:
+    """Lines in quoted-printable, which is written line by line. Most lines of a message are those of its template.
+
+    A line is kept once it came twice, and no line with a link: links are secret.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+        self._seen: set[int] = set()
+
+    def quoted(self, line: str) -> bytes:
+        """The line with its end."""
+        kept = self._kept.get(line)
+        if kept is not None:
+            return kept
+        quoted = b2a_qp(line.encode("utf-8", "replace") + b"\r\n", istext=True)
+        mark = hash(line)
+        if mark not in self._seen:
+            if len(self._seen) >= MOST_LINES:
+                self._seen.clear()
+            self._seen.add(mark)
+        elif "://" not in line:
+            if len(self._kept) >= MOST_LINES:
+                self._kept.clear()
+            self._kept[line] = quoted
+        return quoted
+
+
+_LINES = _Lines()
 
 
 def _one_line(text: str) -> str:
@@ -122,11 +157,11 @@ def _header_text(text: str) -> str:
 
 def _pieces(line: str) -> Iterator[bytes]:
     """UTF-8 in pieces that end between characters, as encoded words must."""
-    piece = b""
-    for char in line:
-        encoded = char.encode("utf-8", "replace")
-        if len(piece) + len(encoded) > WORD_BYTES:
-            yield piece
-            piece = b""
-        piece += encoded
-    yield piece
+    rest = line.encode("utf-8", "replace")
+    while len(rest) > WORD_BYTES:
+        end = WORD_BYTES
+        while rest[end] & 0xC0 == 0x80:  # within a character
+            end -= 1
+        yield rest[:end]
+        rest = rest[end:]
+    yield rest

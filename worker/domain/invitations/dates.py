@@ -5,6 +5,7 @@ Five small tables instead of a locale database: any other language gets English 
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 
@@ -56,8 +57,14 @@ def in_words(moment: datetime, *, language: str, timezone: str, short: bool = Fa
 
     `language` is BCP 47; only its first part counts. `timezone` is an IANA name; empty or unknown means UTC.
     """
+    # Most links of a batch end within the same minutes.
+    return _in_words(moment.replace(second=0, microsecond=0), language.partition("-")[0].lower(), timezone, short)
+
+
+@lru_cache(maxsize=1024)
+def _in_words(moment: datetime, language: str, timezone: str, short: bool) -> str:
     local = moment.astimezone(_zone(timezone))
-    words = DATES.get(language.partition("-")[0].lower(), DATES["en"])
+    words = DATES.get(language, DATES["en"])
     return (words.short if short else words.long).format(
         date=local,
         day=words.first if local.day == 1 else local.day,

@@ -10,6 +10,7 @@ bounded.
 
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
@@ -19,6 +20,7 @@ from worker.domain.invitations.answer_values import VENDOR, name_of, names_in, u
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
 OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
+PIECES = 64  # of a rendering, after which its length is checked
 LAYOUTS = 3  # layouts above a template, one extending the other
 
 FILTERS = ("capitalize", "d", "default", "e", "escape", "length", "lower", "title", "trim", "truncate", "upper")
@@ -169,13 +171,13 @@ def rendered(template: Template, variables: Mapping[str, object]) -> str:
 
     Jinja's own message may quote a value, so the problem names only the type of the error.
     """
-    pieces, length = [], 0
+    pieces: list[str] = []
+    length = 0
     try:
-        for piece in template.generate(variables):
-            length += len(piece)
-            if length > OUTPUT_LENGTH:
-                break
-            pieces.append(piece)
+        source = template.root_render_func(template.new_context(dict(variables)))
+        while length <= OUTPUT_LENGTH and (some := list(islice(source, PIECES))):
+            length += sum(map(len, some))
+            pieces += some
     except Exception as error:
         raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
     if length > OUTPUT_LENGTH:

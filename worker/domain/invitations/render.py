@@ -5,6 +5,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -82,13 +83,15 @@ class Templates:
         self._locale = locale
         self._brand = brand
         self._library = Library.read(directory)
+        self._names = self._library.names
+        self._find = lru_cache(maxsize=1024)(self._library.find)
         self._env = environment(DictLoader(self._library.sources), self._library.layout_of)
         self._compiled: dict[str, Template | TemplateProblem] = {}
 
     @property
     def names(self) -> frozenset[str]:
         """The values that a line's `template` may have. Empty means "default"."""
-        return self._library.names
+        return self._names
 
     def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
         """The text for "email" or "sms" at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
@@ -97,7 +100,7 @@ class Templates:
             raise TemplateProblem("the line names a template that does not exist")
         if not is_link(invitation.link):
             raise TemplateProblem("the link is not a plain http or https address")
-        texts = self._library.find(name, invitation.customer.locale, channel, default=self._locale)
+        texts = self._find(name, invitation.customer.locale, channel, default=self._locale)
         if texts is None:
             raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
         return self._fill_in(texts, invitation, now)

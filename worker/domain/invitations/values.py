@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from worker.domain.invitations.answer_values import VALUE_LENGTH, VENDOR, shown
@@ -99,6 +100,15 @@ def variables(invitation: Invitation, brand: Brand, *, language: str, now: datet
         "days_left": left // timedelta(days=1),
         "hours_left": left // timedelta(hours=1),
         "sender_name": plain(invitation.sender_name),
+        **_of_brand(brand),
+        "language": language,
+        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
+    }
+
+
+@lru_cache(maxsize=8)
+def _of_brand(brand: Brand) -> Mapping[str, str]:
+    return {
         "logo": brand.logo,
         "colour": brand.colour,
         "ink": brand.ink,
@@ -108,8 +118,6 @@ def variables(invitation: Invitation, brand: Brand, *, language: str, now: datet
         "footer": "\n".join(plain(line, most=LINE_LENGTH) for line in brand.footer.splitlines()),
         "support": plain(brand.support, most=LINE_LENGTH),
         "support_link": brand.support_link,
-        "language": language,
-        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
     }
 
 
