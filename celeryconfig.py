@@ -3,7 +3,7 @@
 Every process of this project loads this file, or the file that the variable ONBOARDING_CELERYCONFIG names instead. An
 installed package has its own copy. What follows from onboarding.toml is computed (worker/runtime/celery_settings.py):
 the broker's URL and transport options, the queues, the pool, and how many threads or processes. A setting of this file
-wins over a computed one, except for `broker_url` and `task_queues`, which belong in onboarding.toml.
+wins over a computed one, except for the addresses and the TLS of the broker, and for `task_queues`.
 """
 
 # A worker that starts before its broker waits for it, and no outage ends it. A channel that the broker closes is an

@@ -31,6 +31,8 @@ OTHER_CELERYCONFIG = "ONBOARDING_CELERYCONFIG"  # names another file
 # Settings that other processes take from onboarding.toml, and where.
 NOT_CELERYCONFIGS = {
     "broker_url": "url of [broker]",
+    "broker_read_url": "url of [broker]",
+    "broker_write_url": "url of [broker]",
     "broker_use_ssl": "tls, ca and client_certificate of [broker]",
     "task_queues": "nothing: the queues are fixed",
 }
