@@ -223,6 +223,8 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
     lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
     stopped_before = state.stopped_at
     for lesson in lessons:
+        if lesson.kind is None and not lesson.unreachable and _is_well(state):
+            continue  # nearly every lesson: a success shows nothing new
         # A call from before the pause says nothing about the time since.
         fresh = state.paused_at is None or lesson.began_at >= state.paused_at
         failed = lesson.unreachable or lesson.kind in FAILURES
@@ -248,6 +250,12 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
         if failed and fresh and _opens(state, rule):
             state = replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, lesson))
     return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
+
+
+def _is_well(state: BudgetState) -> bool:
+    """Whether another success changes nothing."""
+    troubled = state.failures or state.pauses or state.unproven or state.pause_reason
+    return not (troubled or state.opened_at or state.probe_until or state.asks_again_at)
 
 
 def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:

@@ -50,17 +50,16 @@ log = logging.getLogger(__name__)
 # Results are written after this time. A killed worker leaves an unknown outcome for the calls in flight and for the
 # results of this time.
 FLUSH_EVERY = timedelta(milliseconds=100)
-# Results are written earlier when half as many have come as there are permits, within these bounds. So a killed worker
-# leaves about twice the concurrency with an unknown outcome, however fast the provider answers.
+# The rows that are opened ahead of their permits are those that are called within a flush, within these bounds.
 FLUSH_LEAST = 50
-FLUSH_MOST = 500
+FLUSH_MOST = 1000
 # Attempts of batch rows are written only when one permit in this many is free: a transaction for a call or two would
 # cost more than the calls.
 EMPTY_PERMITS_FRACTION = 4
 # The least time between two claims of batch rows that follow a wake-up: each flush of results sends a wake-up.
 CLAIM_EVERY = timedelta(milliseconds=200)
-# Rows in one claim. Larger claims made PostgreSQL read whole tables; smaller claims cost round trips.
-CLAIM_MOST = 200
+# Rows in one claim. A claim and a flush cost about the same for ten rows as for a hundred.
+CLAIM_MOST = 1000
 # How far ahead slots are reserved, a fourth of it at a time (`rate_limits.claim_again_at`). It is short, so that an
 # event at one worker does not wait for the slots that another worker has reserved. It is long enough for the timer and
 # a transaction or two.
@@ -266,8 +265,8 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
 
     @property
     def _flush_size(self) -> int:
-        """The most results and opened rows that one flush is meant to have."""
-        return min(max(self._permits, FLUSH_LEAST), FLUSH_MOST)
+        """How many rows are opened ahead at most: the calls of a flush, as many as there are permits, or a few."""
+        return min(max(self._permits, FLUSH_LEAST, self._throughput.in_a_flush(self._time())), FLUSH_MOST)
 
     @property
     def _calls_in_a_flush(self) -> int:
@@ -407,7 +406,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         halted = self._halted.is_set()
         chunk = [] if finishing or halted else self._rows_to_open(self._clock())
         results_due = (self._results_to_write or self._event_results) and (
-            halted or now - self._last_flush_at >= FLUSH_EVERY or len(self._results_to_write) * 2 >= self._flush_size
+            halted or now - self._last_flush_at >= FLUSH_EVERY or len(self._results_to_write) >= FLUSH_MOST
         )
         events = list(takewhile(lambda item: item.is_event, chunk))
         chunk_due = len(chunk) > len(events) and (
@@ -587,7 +586,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             follows = self._work.has_next_step and self._work.item(opened).is_event
             (self._event_results if follows else self._results_to_write).append(result)
             self._throughput.add(self._time())
-            many = len(self._results_to_write) * 2 >= self._flush_size
+            many = len(self._results_to_write) >= FLUSH_MOST
             if self._event_results or self._halted.is_set() or len(self._results_to_write) == 1 or many:
                 self._look_again.set()
 

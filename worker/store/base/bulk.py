@@ -6,7 +6,6 @@ depend on the number of rows, so PostgreSQL plans it once and it takes one round
 each row cost more than all other work for the row.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
@@ -69,7 +69,7 @@ def put(
     if connection.dialect.name == "sqlite":
         connection.execute(each, rows)  # one transaction writes at a time, so none can have come between
         return {tuple(row[name] for name in key) for row in rows}
-    return {tuple(row) for row in connection.execute(at_once, {"chunk": json.dumps(rows, default=_plain)})}
+    return {tuple(row) for row in connection.execute(at_once, {"chunk": _json(rows)})}
 
 
 @cache
@@ -118,7 +118,7 @@ def _run(connection: sa.Connection, each: sa.Executable, at_once: sa.Executable,
     if rows and connection.dialect.name == "sqlite":
         connection.execute(each, rows)
     elif rows:
-        connection.execute(at_once, {"chunk": json.dumps(rows, default=_plain)})
+        connection.execute(at_once, {"chunk": _json(rows)})
 
 
 class _Elements(sa.sql.expression.FunctionElement[Any]):
@@ -174,7 +174,11 @@ def fixed(word: StrEnum) -> sa.ColumnElement[Any]:
 
 def keys(values: Iterable[Any]) -> str:
     """The value of the parameter of `among`: ids or texts."""
-    return json.dumps([value.hex if isinstance(value, uuid.UUID) else value for value in values])
+    return _json([value.hex if isinstance(value, uuid.UUID) else value for value in values])
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
 def _plain(value: Any) -> str:
@@ -190,7 +194,6 @@ def _time(value: datetime) -> str:
 # Keyed by the exact type, because most values of most rows need it. PostgreSQL reads these texts as its own types.
 _TEXTS: dict[type, Callable[[Any], str]] = {
     datetime: _time,
-    uuid.UUID: lambda value: value.hex,
     bytes: lambda value: f"\\x{value.hex()}",
 }
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.contact_times import Hours
 from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant, credits_left, grant
-from worker.domain.limits.concurrency import ASK_AGAIN, ROWS_PER_PERMIT
+from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Slots, claim_again_at
 from worker.store.base.leases import Leases
@@ -117,7 +117,7 @@ class Claims:
         if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
             horizon = policy.alone
         horizon += lead
-        room = ROWS_PER_PERMIT * permits if permits is not None else max(most, events)
+        room = MOST_PER_PERMIT * permits if permits is not None else max(most, events)
         most, events = min(most, room), min(events, room)
         reach = horizon + policy.ahead
         state = budgets.read_to_claim(connection, rule)

@@ -104,6 +104,7 @@ def add(
     added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
     erased = _erased(connection, [job.customer_id for job in jobs.values() if job.id in added.cancelled])
     rows, invitations, ended, issued, texted = [], [], [], [], []
+    targets = subscriptions(connection)
     for item in new:
         old = before.get((item.customer_id, item.purpose))
         if old is not None:
@@ -118,7 +119,8 @@ def add(
         rows.append(row | {"encrypted": ERASED} if item.customer_id in erased else row)
         added.sessions[item.job_id] = session_id
         invite_at = jobs[item.job_id].invite_at
-        issued.append(_issued(item, jobs[item.job_id].row))
+        if targets.wants(Happened.SESSION_ISSUED):
+            issued.append(_issued(item, jobs[item.job_id].row))
         for channel in invitation_channels(item.channel):
             invitation = first_invitation(item, session_id, channel, invite_at, now=now)
             due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
@@ -141,7 +143,7 @@ def add(
         add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
     bulk.add(connection, SessionRow, rows)
     bulk.add(connection, InvitationRow, invitations)
-    subscriptions(connection).write(connection, Happened.SESSION_ISSUED, issued, now=now)
+    targets.write(connection, Happened.SESSION_ISSUED, issued, now=now)
     add_invitation_events(connection, texted, now=now)
     return added
 

@@ -64,10 +64,7 @@ def known(row: Row) -> Row:
 
 def word_of(kind: type[Kind], text: str) -> Kind:
     """The enumeration's member, or an UnknownWord: every reader of a member must let it through, or raise."""
-    try:
-        return kind(text)
-    except ValueError:
-        return cast(Kind, UnknownWord(text))
+    return cast(Kind, kind._value2member_map_.get(text) or UnknownWord(text))
 
 
 def member_of(kind: type[Member], stored: Any) -> Member:
