@@ -53,6 +53,7 @@ def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Playe
     decided(desk.onboard("resume", "1", "--json"), "resume", 3)
     assert desk.onboard("run", listed).code == 0
     assert rows(desk) == {"invited": 3}
+    decided(desk.onboard("pause", "latest", "--json"), "pause", 0)  # all are out: it holds none of them back
 
 
 def test_pausing_a_batch_leaves_another_to_be_run(desk: Desk, played: Played, listed: str):

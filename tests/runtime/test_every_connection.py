@@ -22,10 +22,11 @@ from worker.cli.online import ask
 from worker.engine.container import Parts
 from worker.foundation.keyring import new_key
 from worker.foundation.tls import Tls, in_words
-from worker.inbound.bus.connection import connection_for_looking, connection_to
+from worker.inbound.bus.connection import BusConnection, connection_for_looking, connection_to
 from worker.inbound.bus.sources import sources_of
 from worker.publishers.build import build_targets
 from worker.runtime.celery_app import app as workers
+from worker.runtime.celery_connection import WorkersConnection
 from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, load
 from worker.store.base.database import reason
@@ -218,3 +219,9 @@ def test_a_broker_is_verified_even_where_nothing_was_said_of_tls(url: str) -> No
 
     assert given.get("cert_reqs", ssl.CERT_REQUIRED) is ssl.CERT_REQUIRED
     assert given.get("server_hostname") == "a.example" or given["ssl_context"].check_hostname
+
+
+@pytest.mark.parametrize("kind", [WorkersConnection, BusConnection])
+def test_the_log_of_celery_and_kombu_names_the_broker_by_its_address_without_the_password(kind):
+    """Not by the class that reads from it."""
+    assert kind("redis://worker:secret@127.0.0.1:6379/3").as_uri() == "redis://worker:**@127.0.0.1:6379/3"

@@ -6,6 +6,7 @@ import click
 
 from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
+from worker.domain.model.stops import is_at_cap
 from worker.engine.container import Parts
 from worker.foundation.plural import counted, listed_in_words
 from worker.store.onboarding.batches import BatchFacts
@@ -28,6 +29,8 @@ def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
 
 def next_step(name: str, state: BudgetState) -> str:
     """What an operator does about the stopped account or sender `name`."""
+    if is_at_cap(state.stop_reason):
+        return f"raise `credits` of [accounts.{name}], and run again"
     if tries_again_by_itself(state):
         return "fix it and run again"
     return f"fix it, then `onboard account resume {name}`, and run again"

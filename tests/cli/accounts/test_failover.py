@@ -64,7 +64,7 @@ def test_what_was_taken_over_stays_and_what_comes_next_goes_to_the_first_again(t
 def test_a_row_whose_call_has_an_unknown_outcome_is_held_and_never_called_for_elsewhere(
     play: Callable[..., Played], desk_at: Callable[[Played], Desk]
 ):
-    faults = ("drop-after:0.3,endpoint=idenfy-kyc", "401:0.2,endpoint=idenfy-kyc")
+    faults = ("drop-after:0.6,endpoint=idenfy-kyc", "401:0.1,endpoint=idenfy-kyc")
     played = play(faults=tuple(Fault.parse(fault) for fault in faults), seed=4)
     desk = prefer(desk_at(played), "kyc", "au-new")
     desk.change(

@@ -13,6 +13,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, silence_of
 from worker.domain.model.needs import STORED, WAKING
+from worker.domain.model.stops import is_at_cap, way_out
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written_if_any
 from worker.store.limits import concurrency
@@ -73,6 +74,11 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
             raise CannotStart(f"there is no account {name!r}; they are {', '.join(sorted(rules))}")
         now = parts.clock()
         shared = [other for other, rule in rules.items() if rule.name == rules[name].name and other != name]
+        state = parts.budgets.all()[rules[name].name]
+        if state.stopped_at is not None and is_at_cap(state.stop_reason):
+            raise CannotStart(
+                f"{name}: {state.stop_reason}, so no call can be tried; {way_out(name, state.stop_reason)}"
+            )
         ended = parts.budgets.resume(rules[name].name, by_person_at=now)
         if ended:
             parts.jobs.make_snoozed_due([name, *shared], now=now)

@@ -23,6 +23,7 @@ from worker.domain.limits.rate_limits import (
     unused,
 )
 from worker.domain.model.endings import Kind, RetryPolicy
+from worker.domain.model.stops import CAP, is_at_cap
 from worker.foundation import plural
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
@@ -168,13 +169,12 @@ def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
     return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
 
 
-# How the reasons of two of our own stops begin. No provider's answer begins so: those begin with "HTTP".
-_CAP = "its cap of "
+# How the reason of another of our own stops begins.
 SHORT_LINKS = "its links live "
 
 
 def _used_up(rule: BudgetRule) -> str:
-    return f"{_CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
+    return f"{CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
 
 
 def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
@@ -191,7 +191,7 @@ def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
 
 def under_cap(state: BudgetState, rule: BudgetRule) -> BudgetState:
     """The state without a stop at the cap, if the cap was raised or taken out, or a credit came back."""
-    if state.stopped_at is not None and state.stop_reason.startswith(_CAP) and credits_left(state, rule) != 0:
+    if state.stopped_at is not None and is_at_cap(state.stop_reason) and credits_left(state, rule) != 0:
         return replace(state, stopped_at=None, stop_reason="")
     return state
 

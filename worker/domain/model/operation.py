@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from worker.domain.model.stops import is_at_cap, way_out
 from worker.foundation.plural import counted
 
 # These kinds of processes claim rows; the others only receive.
@@ -89,7 +90,11 @@ def attention(
     for name, reason in sorted(stopped.items()):
         what = "sender" if name in senders else "account"
         first = name.partition(",")[0]
-        found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
+        if is_at_cap(reason):
+            why = f"stopped: {reason}; {way_out(first, reason)}"
+            found.append(Attention(what, name, why, "onboard account list"))
+        else:
+            found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
     for batch in batches:
         rows = f"{counted(batch.rows, 'row waits', 'rows wait')}: " if batch.rows else ""
         why = f"{rows}{batch.reason}"

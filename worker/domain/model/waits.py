@@ -6,6 +6,7 @@ from datetime import datetime
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
+from worker.domain.model.stops import way_out
 from worker.foundation.timestamps import written
 
 # Words that say how a row is served, and nothing that went wrong.
@@ -63,7 +64,7 @@ def wait_of(
     for one in blocked:
         if one.stopped:
             why = explained(Reason.ACCOUNT_STOPPED, f"{one.name}: {one.stopped}")
-            return Wait(why, None, f"correct its cause, then `onboard account resume {one.name}`")
+            return Wait(why, None, way_out(one.name, one.stopped))
     until = due_at if due_at is not None and due_at > now else None
     pauses = [one for one in blocked if one.paused_until is not None and one.paused_until > (until or now)]
     if pauses:

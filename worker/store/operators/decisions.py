@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.base.database import Database, fetch, outlive_deadlocks
@@ -254,7 +255,7 @@ class Decisions:
         *,
         only_while: sa.ColumnElement[bool] | None = None,
     ) -> int:
-        """Change the priority of a batch's rows; returns how many, without failed rows.
+        """Change the priority of a batch's rows; returns how many of them have not failed and are not out.
 
         `only_while`: stop when this condition on the batch no longer holds.
         """
@@ -262,7 +263,7 @@ class Decisions:
         shift = sa.update(what.table).values(priority=what.table.priority + by)
         still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
         chunks = self._in_chunks(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
-        return sum(row.state is not JobState.FAILED for chunk in chunks for row in chunk)
+        return sum(what.is_counted(row) for chunk in chunks for row in chunk)
 
     def _in_chunks(
         self,
@@ -334,11 +335,22 @@ class _PriorityRows:
     table: type[Job] | type[InvitationRow]
     rows: sa.Select[*tuple[Any, ...]]
     key: sa.orm.InstrumentedAttribute[Any]
+    is_counted: Callable[[sa.Row[Any]], bool] = lambda _row: True
 
 
-# Failed rows too, though they are not counted: a row that is retried in a paused batch must wait until the resume.
+def _is_held_back(job: sa.Row[Any]) -> bool:
+    """Whether a pause holds the first invitation of an open job back, or its session if it wants no message."""
+    out = job.state is JobState.INVITED or (job.state is JobState.ISSUED and job.channel is Channel.NONE)
+    return not out and job.state is not JobState.FAILED
+
+
+# All open rows, since reminders wait too. Failed rows as well: a row that is retried in a paused batch must wait until
+# the resume.
 _JOBS = _PriorityRows(
-    Job, sa.select(Job.id, Job.row, Job.state).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])), Job.row
+    Job,
+    sa.select(Job.id, Job.row, Job.state, Job.channel).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])),
+    Job.row,
+    _is_held_back,
 )
 _UNSENT = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
 _MESSAGES = _PriorityRows(
