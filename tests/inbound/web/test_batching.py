@@ -2,6 +2,7 @@ import asyncio
 import uuid
 
 import pytest
+import sqlalchemy as sa
 
 from tests.inbound.web.site import until
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
@@ -51,3 +52,13 @@ async def test_no_more_are_gathered_than_the_database_keeps_up_with(slow):
         await chunks.take_in(event(0))
     slow.go_on.set()
     assert len(await asyncio.gather(*tasks)) == MOST_WAITING + 1
+
+
+async def test_who_sent_an_event_is_answered_while_the_database_hangs_and_the_event_may_be_taken(slow):
+    chunks = Batcher(slow.receive, lambda *_: None, slow.in_thread, seconds=0.01)
+    for number in (1, 2):
+        with pytest.raises(sa.exc.OperationalError, match="has not answered"):
+            await chunks.take_in(event(number))
+    slow.go_on.set()
+    assert (await chunks.take_in(event(3))).id.int == 3
+    assert [one for chunk in slow.chunks for one in chunk] == ["1", "2", "3"]

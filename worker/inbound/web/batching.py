@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import sqlalchemy as sa
 
 from worker.domain.model.wakeups import Wake, WakeUp
+from worker.inbound.web.answer_time import ANSWER_SECONDS, answered_within
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,11 @@ class TooMany(Exception):
 class Batcher(Generic[One, Receipt]):
     """Takes in one chunk after another. Belongs to one loop."""
 
-    def __init__(self, receive: Receive[One, Receipt], wake: Wake, in_thread: InThread) -> None:
+    def __init__(
+        self, receive: Receive[One, Receipt], wake: Wake, in_thread: InThread, *, seconds: float = ANSWER_SECONDS
+    ) -> None:
+        """`seconds`: how long an item's receipt is waited for."""
+        self._seconds = seconds
         self._receive = receive
         self._wake = wake
         self._in_thread = in_thread
@@ -64,7 +69,8 @@ class Batcher(Generic[One, Receipt]):
     async def take_in(self, one: One) -> Receipt:
         """The item's receipt, once it is committed and its dispatchers are woken.
 
-        Raises TooMany, and what `receive` raises.
+        Raises TooMany, and what `receive` raises; sqlalchemy's OperationalError also where the receipt comes too late.
+        The item stays in its chunk then: it may be taken in, and sending it again does no harm.
         """
         if len(self._waiting) >= MOST_WAITING:
             raise TooMany
@@ -72,7 +78,8 @@ class Batcher(Generic[One, Receipt]):
         self._waiting.append((one, receipt))
         if self._working is None:
             self._working = asyncio.create_task(self._work())
-        return await receipt
+        async with answered_within(self._seconds):
+            return await receipt
 
     async def _work(self) -> None:
         try:

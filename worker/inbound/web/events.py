@@ -14,6 +14,7 @@ from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web import credentials
+from worker.inbound.web.answer_time import ANSWER_SECONDS, answered_within
 from worker.inbound.web.batching import Batcher, InThread, TooMany
 from worker.inbound.web.credentials import Stranger
 from worker.inbound.web.link_waiters import Waiting
@@ -122,7 +123,8 @@ class Events:
         except ValueError:
             return problem(404, "there is no such event")
         try:
-            status = await self._in_thread(self._statuses.of, event_id)
+            async with answered_within(ANSWER_SECONDS):
+                status = await self._in_thread(self._statuses.of, event_id)
         except sa.exc.OperationalError:
             return problem(503, "the database cannot be reached", retry_after=RETRY_SECONDS)
         if status is None:
