@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import importing, issuing, latency, limits, mailing, webhooks
+from benchmarks import importing, issuing, latency, limits, mailing, row, webhooks
 
 BENCHMARKS = {
     "issuing": issuing,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "latency": latency,
     "webhooks": webhooks,
     "mail": mailing,
+    "row": row,
 }
 
 
