@@ -192,11 +192,13 @@ def passed(
         rows = [row for row in rows if row.id not in kept] if kept else rows
     jobs, stay = _decrypted(claim, rows)
     _explain(policy, "not decrypted", stay, rows)
+    asked = [job for job in jobs if _may_wait(job, now=now)]
     for gate in GATES:
-        asked = [job for job in jobs if job.id not in stay and _may_wait(job, now=now)]
         found = gate(claim, asked) if asked else {}
         _explain(policy, gate.__name__, found, asked)
-        stay |= found
+        if found:
+            stay |= found
+            asked = [job for job in asked if job.id not in found]
     _keep_back(connection, stay, now=now)
     return [job for job in jobs if job.id not in stay], frozenset(claim.adopted_channels)
 
