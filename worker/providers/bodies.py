@@ -29,6 +29,8 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Several layers of values merged into one. A later layer wins, name by name, inside objects too."""
     result: dict[str, Any] = {}
     for layer in layers:
+        if not layer:
+            continue
         if not result:
             result = nested(layer)
             continue
