@@ -4,9 +4,10 @@ import argparse
 import json
 import sys
 
-from benchmarks import importing, issuing, latency, limits, mailing, row, webhooks
+from benchmarks import call, importing, issuing, latency, limits, mailing, row, webhooks
 
 BENCHMARKS = {
+    "call": call,
     "issuing": issuing,
     "import": importing,
     "limits": limits,
