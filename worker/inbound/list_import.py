@@ -1,10 +1,12 @@
 """Imports a list into the database: each line is routed, and becomes a job or a skipped line."""
 
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
 CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
+TURN_SECONDS = 0.0005
 Progress = Callable[[int], None]
 
 
@@ -237,7 +240,7 @@ def import_list(
         patiently(lambda: batches.add(batch.id, chunk.accepted, chunk.refused, priority=BATCH, now=intake.clock()))
 
     # The next chunk is judged while the database stores this one. At most two are in memory.
-    with ThreadPoolExecutor(1, "import") as writer:
+    with _writer(batches) as writer:
         done, stored = 0, None
         try:
             for chunk in _chunks(intake, reading, refusals, after=batches.last_row(batch.id)):
@@ -255,6 +258,34 @@ def import_list(
     hint = reading.hint
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
     return Imported(batch, new, (*reading.warnings, *hints), refusals)
+
+
+class _AtOnce(Executor):
+    """Makes each step where it is submitted."""
+
+    def submit(self, step: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
+        made: Future[Any] = Future()
+        made.set_result(step(*arguments, **named))
+        return made
+
+
+@contextmanager
+def _writer(batches: Batches) -> Iterator[Executor]:
+    """Where chunks are stored: in a thread, if the database does its work in a process of its own.
+
+    SQLite does it in this process, and gives the interpreter back for each row: a second thread would only slow it.
+    """
+    if not batches.are_elsewhere:
+        yield _AtOnce()
+        return
+    usual = sys.getswitchinterval()
+    # The thread has some twenty short waits in a chunk. After each one it would wait as long as this for its turn.
+    sys.setswitchinterval(TURN_SECONDS)
+    try:
+        with ThreadPoolExecutor(1, "import") as writer:
+            yield writer
+    finally:
+        sys.setswitchinterval(usual)
 
 
 @dataclass

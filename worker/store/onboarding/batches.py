@@ -58,6 +58,11 @@ class Batches:
         self._database = database
         self._keyring = keyring
 
+    @property
+    def are_elsewhere(self) -> bool:
+        """Whether another process does the database's work."""
+        return not self._database.is_sqlite
+
     def find(self, which: str) -> BatchFacts | None:
         """The batch with this id, or the newest batch for `latest`."""
         query = sa.select(*BATCH_FACTS).order_by(Batch.id.desc()).limit(1)
