@@ -1,7 +1,6 @@
 """Imports a list into the database: each line is routed, and becomes a job or a skipped line."""
 
 import logging
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -44,7 +43,6 @@ log = logging.getLogger(__name__)
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
 CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
-TURN_SECONDS = 0.0005
 Progress = Callable[[int], None]
 
 
@@ -278,14 +276,8 @@ def _writer(batches: Batches) -> Iterator[Executor]:
     if not batches.are_elsewhere:
         yield _AtOnce()
         return
-    usual = sys.getswitchinterval()
-    # The thread has some twenty short waits in a chunk. After each one it would wait as long as this for its turn.
-    sys.setswitchinterval(TURN_SECONDS)
-    try:
-        with ThreadPoolExecutor(1, "import") as writer:
-            yield writer
-    finally:
-        sys.setswitchinterval(usual)
+    with ThreadPoolExecutor(1, "import") as writer:
+        yield writer
 
 
 @dataclass

@@ -40,9 +40,9 @@ class Seen:
         return 0
 
     def _allocate(self, size: int) -> None:
-        self._highs = array("Q", bytes(8 * size))
-        self._lows = array("Q", bytes(8 * size))
-        self._rows = array("I", bytes(4 * size))
+        self._highs = array("Q", [0]) * size
+        self._lows = array("Q", [0]) * size
+        self._rows = array("I", [0]) * size
         self._mask = size - 1
 
     def _grow(self) -> None:
