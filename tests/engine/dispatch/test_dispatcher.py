@@ -3,13 +3,14 @@ slots."""
 
 import asyncio
 from datetime import timedelta
-from itertools import pairwise
+from itertools import accumulate
 
 import pytest
 
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.dispatcher import FLUSH_EVERY, FLUSH_LEAST, FLUSH_MOST, HORIZON_ALONE
+from worker.engine.dispatch.slot_gate import CATCH_UP
 
 
 async def test_every_row_is_claimed_opened_called_and_written_in_that_order(bench):
@@ -117,12 +118,21 @@ async def test_with_a_slow_provider_hardly_more_rows_are_opened_than_there_are_c
 # Slots.
 
 
+def keeps(limit, begun):
+    """Whether in no span of time more calls began than the limit allows, but for `CATCH_UP`."""
+    due = [at - limit.interval * number for number, at in enumerate(begun)]
+    return all(
+        at >= latest - CATCH_UP - timedelta(milliseconds=0.1)
+        for at, latest in zip(due, accumulate(due, max), strict=True)
+    )
+
+
 async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
     rows = bench.rows(60, limit=Limit.parse("20/second"))
     await bench.run(rows)
     assert len(rows.delays) == 60
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
-    assert all(later - earlier >= timedelta(milliseconds=49.9) for earlier, later in pairwise(rows.begun))
+    assert keeps(rows.limit, rows.begun)
     assert bench.clock.elapsed < 3.3  # and no slot of the account was left unused
 
 
@@ -152,7 +162,7 @@ async def test_a_row_whose_slot_lapsed_before_its_call_is_released_and_claimed_a
     rows = bench.rows(6, permits=3, limit=Limit.parse("100/second"), latency={0: 2, 1: 2, 2: 2})
     await bench.run(rows)
     assert rows.numbers("release") == [3, 4, 5]
-    assert rows.numbers("call") == rows.numbers("done") == list(range(6))
+    assert sorted(rows.numbers("call")) == sorted(rows.numbers("done")) == list(range(6))
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.7, 2.5])
@@ -163,5 +173,5 @@ async def test_on_a_slow_database_the_slots_begin_as_late_as_its_transactions_ne
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == list(range(200))
     assert max(rows.numbers("not made"), default=0) < 40
-    assert all(later - earlier >= timedelta(milliseconds=49.9) for earlier, later in pairwise(rows.begun))
+    assert keeps(rows.limit, rows.begun)
     assert bench.clock.elapsed < 10 + 30 * seconds

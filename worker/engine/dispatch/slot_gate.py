@@ -6,6 +6,10 @@ from datetime import datetime, timedelta
 
 from worker.engine.dispatch.steady_time import SteadyTime
 
+# How much lateness may be made up for. A timer wakes a few milliseconds late, more on a busy machine: without this the
+# calls would be slower than the limit for good. With more, a standstill would be followed by calls above the limit.
+CATCH_UP = timedelta(milliseconds=50)
+
 
 class SlotGate:
     """For one loop. `waiting`: how many calls wait here; which row each is for is not decided yet."""
@@ -34,8 +38,9 @@ class SlotGate:
             async with self._one_by_one:
                 slot = next_slot()
                 if slot is not None:
-                    # A late call delays the calls behind it: several late slots are not used at once.
-                    begins_at = max(self._time.of(slot, most=self._furthest()), self._next_at, self._time())
+                    # A late call delays the calls behind it: many late slots are not used at once.
+                    least = self._time() - CATCH_UP
+                    begins_at = max(self._time.of(slot, most=self._furthest()), self._next_at, least)
                     self._next_at = begins_at + self._spacing
                     await self._until(begins_at)
         finally:
