@@ -7,10 +7,8 @@ lapse before its row's attempt is written. So slots begin later there, and attem
 from collections import deque
 from datetime import timedelta
 
-from worker.domain.limits.rate_limits import LAPSE
-
 # No lead below this: a call that is a little late uses its slot all the same, and delays only the calls behind it.
-LEAST = LAPSE / 2
+LEAST = timedelta(milliseconds=50)
 LEAD_MOST = timedelta(seconds=5)
 QUICK = timedelta(milliseconds=50)  # a flush that takes no longer needs no earlier begin
 _KEPT = 8  # transactions of each kind

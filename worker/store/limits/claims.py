@@ -107,7 +107,7 @@ class Claims:
         """Lease up to `most` due rows whose calls fit into the policy's horizon, and of events up to `events`.
 
         `busy` is the number of calls in flight. Without a free permit or slot no row is leased. The horizon begins
-        `lead` from now, and is longer by it: the next claim takes as long.
+        `lead` from now, and is at least as long as that: the next claim may take as long.
         """
         rule, horizon = policy.rule, policy.horizon
         permits = self._permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
@@ -116,7 +116,7 @@ class Claims:
             return Leased(policy, BudgetState(), none, horizon, lead, permits=permits)
         if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
             horizon = policy.alone
-        horizon += lead
+        horizon = max(horizon, lead)
         room = MOST_PER_PERMIT * permits if permits is not None else max(most, events)
         most, events = min(most, room), min(events, room)
         reach = horizon + policy.ahead
