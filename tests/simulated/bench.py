@@ -72,7 +72,6 @@ class Rows:
     chunks: list[int] = field(default_factory=list)
     claims: list[int] = field(default_factory=list)
     permits_released: int = 0
-    shared_claims: list[object] = field(default_factory=list)  # what each flush was given
     shares: list[tuple[float, int]] = field(default_factory=list)  # (seconds, permits from then on)
 
     @property
@@ -173,10 +172,9 @@ class Rows:
         assert len(used) >= len(self.begun)  # one slot for each call
         return [begun - slot for begun, slot in zip(self.begun, used, strict=False)]
 
-    def flush(self, results, items, shared_claims=None, stretch=None, slots=()):
+    def flush(self, results, items, stretch=None, slots=()):
         now = self.clock()
         self.give_back(slots)
-        self.shared_claims.append(shared_claims)
         if results:
             self.finish(results, now)
         return self.open(items, now) if items else []

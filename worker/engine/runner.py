@@ -19,7 +19,6 @@ from typing import Any
 from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.engine.dispatch.shared_claim import SharedClaim
 from worker.engine.preflight import Preflight
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
@@ -167,7 +166,6 @@ class Runner:
             in_thread=partial(self.in_turn, wake_up),
             stopping=self._stopping,
             longest=self._longest,
-            claims_to_share=self._shared_claims,
         )
         self._dispatchers[wake_up] = dispatcher
         self._idle.clear()
@@ -183,17 +181,6 @@ class Runner:
     async def prove_senders(self) -> None:
         """Log in to the senders that have not answered, before sessions are opened for their messages."""
         await asyncio.gather(*(self._preflight.prove(channel) for channel in self._parts.channels))
-
-    def _shared_claims(self) -> dict[str, SharedClaim]:
-        """The claims of messages, by channel, that dispatchers of this process can share now."""
-        shared = {}
-        for channel, (wake_up, work) in self._invites.items():
-            if (
-                wake_up in self._dispatchers
-                and (claiming := self._dispatchers[wake_up].share_claim(work.claim_within)) is not None
-            ):
-                shared[channel] = claiming
-        return shared
 
     async def wait_until_idle(self) -> None:
         """Wait until no dispatcher is running."""

@@ -1,6 +1,6 @@
 """What a dispatcher works on: the interface that `dispatcher` uses and `engine.steps` implements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -61,16 +61,6 @@ OpenedT = TypeVar("OpenedT")  # a row whose attempt is written down
 ResultT = TypeVar("ResultT")  # the result of its call
 
 
-class ClaimsInTransaction(Protocol):
-    """Claims, in another dispatcher's transaction, the rows that this transaction makes due. Runs in its thread."""
-
-    def begin(self) -> None:
-        """Forget what was claimed: after a deadlock the transaction is repeated from its start."""
-
-    def claim(self, connection: Any, now: datetime) -> None:
-        """Claim the rows that are due by now, within this transaction."""
-
-
 class Work(Protocol[ItemT, OpenedT, ResultT]):
     """What a dispatcher works on.
 
@@ -91,15 +81,13 @@ class Work(Protocol[ItemT, OpenedT, ResultT]):
         self,
         results: Sequence[ResultT],
         items: Sequence[ItemT],
-        shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
     ) -> list[OpenedT]:
         """Write these results, and then open these items, in one transaction. Returns the opened rows.
 
         Items that are not returned were released or settled. One transaction, so that no call is made while results
-        cannot be written. `shared_claims`, by channel, claim the messages that the results make due; only if
-        `has_next_step`. `stretch`: a busy stretch of calls that has ended, for the measured pace. `unused`: slots in
+        cannot be written. `stretch`: a busy stretch of calls that has ended, for the measured pace. `unused`: slots in
         which no call is made.
         """
 

@@ -24,7 +24,7 @@ passed, no call while results cannot be written, and no result kept in memory fo
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -38,7 +38,6 @@ from worker.engine.dispatch.contract import ClaimedRows, ItemT, OpenedT, ResultT
 from worker.engine.dispatch.database_lead import DatabaseLead
 from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.result_writer import ResultWriter
-from worker.engine.dispatch.shared_claim import ClaimWithin, SharedClaim, closing
 from worker.engine.dispatch.slot_gate import SlotGate
 from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import BusyStretch, Throughput
@@ -96,13 +95,10 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         in_thread: Callable[..., Any],
         stopping: asyncio.Event,
         longest: timedelta,
-        claims_to_share: Callable[[], Mapping[str, SharedClaim]] = dict,
     ) -> None:
         """`in_thread(function, *arguments)` awaits a blocking call; `stopping` is set when the process is to end.
 
         After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn.
-        `claims_to_share` returns the claims, by channel, of the invitation dispatchers that can claim in the
-        transaction that writes an event's results.
         """
         self._work = work
         self._clock = clock  # of leases and slots
@@ -110,7 +106,6 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._in_thread = in_thread
         self._stopping = stopping
         self._longest = longest
-        self._claims_to_share = claims_to_share
         self._writer = ResultWriter(work, in_thread=in_thread, stopping=stopping)
         self._throughput = Throughput(FLUSH_EVERY)
         self._busy_stretch = BusyStretch(self._time())
@@ -153,7 +148,6 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         self._batches_claimed_at = self._time() - CLAIM_EVERY  # when batch rows were last claimed
         self._woken_for_events = False  # a wake-up came: an event may be due
         self._woken_for_batches = False  # a wake-up came: batch rows may be due
-        self._may_share_claims = False
 
         # The flush under way, if any.
         self._flush_task: asyncio.Task[None] | None = None
@@ -184,18 +178,6 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         """The outage of the database, as the results meet it that wait to be written."""
         return self._writer.outage
 
-    def share_claim(self, claim: ClaimWithin) -> SharedClaim | None:
-        """Let another dispatcher make the next claim, of events alone, in its own transaction.
-
-        None: not now; the other dispatcher sends a wake-up instead.
-        """
-        room = replace(self._room, rows=0)
-        if not (self._may_share_claims and self._may_claim and room.events and room.attempts):
-            return None
-        shared = SharedClaim(claim, room, item=self._work.item)
-        self._start_claim(room, shared.claimed())
-        return shared
-
     def _plan_claim(self, when: datetime) -> None:
         """Plan the next claim for this time, unless it is planned for an earlier one."""
         self._claim_planned_at = when if self._claim_planned_at is None else min(self._claim_planned_at, when)
@@ -205,7 +187,6 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         try:
             more = await self._work_until_done()
         finally:
-            self._may_share_claims = False
             # Only after an exception are rows or results left here: rows are released, results are written.
             await self._finish()
         # A wake-up that came while this dispatcher ended went to no other dispatcher.
@@ -218,7 +199,6 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             await self._collect_finished()
             now = self._time()
             finishing = self._stopping.is_set() or now >= ends_at
-            self._may_share_claims = not finishing
             if self._stopping.is_set():
                 self._writer.stops()
             if finishing and self._claim_task is None and self._claimed:
@@ -424,7 +404,6 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if halted:
             await self._release_claimed()
         results, self._event_results = self._event_results, []
-        has_event_results = bool(results)
         if results_due or chunk_due:
             results, self._results_to_write = [*results, *self._results_to_write], []
             self._last_flush_at = now
@@ -437,9 +416,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if chunk:
             self._decisions.done("attempt")
         # The halt count of now, not of the task's beginning: after a halt in between, these rows must not be called.
-        self._flush_task = self._in_background(
-            self._flush(results, chunk, self._halt_count, self._claims_to_share() if has_event_results else {})
-        )
+        self._flush_task = self._in_background(self._flush(results, chunk, self._halt_count))
 
     def _explain_no_open(self, chunk: Sequence[ItemT]) -> None:
         if not self._decisions.enabled:
@@ -481,9 +458,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
             chunk.append(item)
         return chunk
 
-    async def _flush(
-        self, results: list[ResultT], chunk: list[ItemT], halt_count: int, shared_claims: Mapping[str, SharedClaim]
-    ) -> None:
+    async def _flush(self, results: list[ResultT], chunk: list[ItemT], halt_count: int) -> None:
         """Write the results and open the rows of this chunk, then call them. Release rows that cannot be opened."""
         now = self._clock()
         # A full claim shows that rows wait only where a limit made it short: where there is none, claims are small.
@@ -498,11 +473,10 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         began_at = self._time()
         opened: Sequence[OpenedT] = []
         try:
-            with closing(shared_claims):
-                opened = await self._in_thread(self._work.flush, results, chunk, shared_claims, stretch, unused)
+            opened = await self._in_thread(self._work.flush, results, chunk, stretch, unused)
             self._lead.flushed(self._time() - began_at)
         except Exception as error:
-            # Whatever it is (it may be a bug in a shared claim): the results must not be lost for it.
+            # Whatever it is (it may be a bug): the results must not be lost for it.
             self._database_unreachable = isinstance(error, sa.exc.OperationalError)
             if isinstance(error, sa.exc.OperationalError):
                 # Opened rows must not be called: their results could not be written.
@@ -540,7 +514,7 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         if not items:
             return []
         try:
-            opened: list[OpenedT] = await self._in_thread(self._work.flush, [], items, {})
+            opened: list[OpenedT] = await self._in_thread(self._work.flush, [], items)
         except sa.exc.OperationalError:
             await self._writer.insist(len(items), self._work.release, items)
             return []

@@ -4,7 +4,7 @@ A kind of work for a dispatcher, as `issue` is.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,7 +18,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.domain.model.sessions import is_stale
 from worker.domain.verification.reissue import replace_at
-from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
+from worker.engine.dispatch.contract import ClaimedRows, Room
 from worker.engine.steps.step_endings import (
     FLUSH_MARGIN,
     Transaction,
@@ -72,18 +72,8 @@ class InviteWork:
         return spacing(self.policy.rule.limits)
 
     def claim(self, room: Room) -> ClaimedRows:
-        opened: list[OpenedInvitation] = []
-        with unknown_claim_of(lambda: [item.invitation for item in opened]):
-            return self._claim(room, self.clock(), opened)
-
-    def claim_within(self, connection: sa.Connection, room: Room, now: datetime) -> ClaimedRows:
-        """As `claim`, in the caller's transaction."""
-        return self._claim(room, now, [], within=connection)
-
-    def _claim(
-        self, room: Room, now: datetime, opened: list[OpenedInvitation], *, within: sa.Connection | None = None
-    ) -> ClaimedRows:
-        """`opened` is filled before the transaction ends: after a lost answer the caller still knows the rows."""
+        now = self.clock()
+        opened: list[OpenedInvitation] = []  # filled before the transaction ends: after a lost answer they are known
 
         def open_events(connection: sa.Connection, items: list[ClaimedInvitation]) -> None:
             # A stale link waits for a flush, which sends the row back for a new session.
@@ -92,23 +82,22 @@ class InviteWork:
             for item in fresh:
                 items.remove(item)
 
-        claimed = self.invitations.claim(
-            self.policy,
-            most=room.rows,
-            events=room.events,
-            now=now,
-            busy=room.busy,
-            lead=room.lead,
-            on_claim=open_events,
-            within=within,
-        )
+        with unknown_claim_of(lambda: [item.invitation for item in opened]):
+            claimed = self.invitations.claim(
+                self.policy,
+                most=room.rows,
+                events=room.events,
+                now=now,
+                busy=room.busy,
+                lead=room.lead,
+                on_claim=open_events,
+            )
         return ClaimedRows(claimed.invitations, claimed.again_at, claimed.permits, opened, claimed.slots)
 
     def flush(
         self,
         results: Sequence[InviteResult],
         items: Sequence[ClaimedInvitation],
-        _shared_claims: Mapping[str, ClaimsInTransaction] | None = None,  # a sent message makes nothing due
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
     ) -> list[OpenedInvitation]:

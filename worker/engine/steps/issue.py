@@ -7,7 +7,7 @@ which rows change.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -29,7 +29,7 @@ from worker.domain.model.reconciliation import (
 )
 from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
-from worker.engine.dispatch.contract import ClaimedRows, ClaimsInTransaction, Room
+from worker.engine.dispatch.contract import ClaimedRows, Room
 from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.step_endings import (
     FLUSH_MARGIN,
@@ -129,17 +129,13 @@ class IssueWork:
         self,
         results: Sequence[IssueResult],
         items: Sequence[ClaimedJob],
-        shared_claims: Mapping[str, ClaimsInTransaction] | None = None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
     ) -> list[OpenedJob]:
-        shared_claims = shared_claims or {}
         channels: set[str] = set()
         opened: list[OpenedJob] = []
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
         self._keep_news(results)
-        for shared in shared_claims.values():
-            shared.begin()
         with self.transaction() as connection:
             now = self.clock()
             if results:
@@ -148,18 +144,12 @@ class IssueWork:
                 self.jobs.release(self.policy.rule, [], unused, now=now, within=connection)
             if items:
                 opened = self._open(items, now, connection)
-            # In the same order everywhere: each claim locks its sender's budget until the transaction ends.
-            for channel in shared_claims:
-                if channel in channels:
-                    shared_claims[channel].claim(connection, now)
         self._tried([*(result.opened.job for result in results), *items], opened)
         if results:
             log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
         of_events = [result.opened.job.is_event for result in results]
         for channel in channels:  # after the commit; the sweep sends another for a wake-up that is lost here
-            claimed = channel in shared_claims
-            if not (claimed and all(of_events)):
-                self.wake_invite(channel, any(of_events) and not claimed)
+            self.wake_invite(channel, any(of_events))
         return opened
 
     def _keep_news(self, results: Sequence[IssueResult]) -> None:

@@ -57,7 +57,6 @@ class Invitations:
         events: int = 0,
         lead: timedelta = timedelta(0),
         on_claim: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _claimed: None,
-        within: sa.Connection | None = None,
     ) -> ClaimedInvitations:
         """Lease up to `most` due invitations, up to `events` of events, that may be sent within the policy's horizon.
 
@@ -74,8 +73,6 @@ class Invitations:
             on_claim(connection, claimed)
             return ClaimedInvitations(claimed, again_at, leased.permits, slots)
 
-        if within is not None:
-            return work(within, Chunk())  # if it raises, the rows are claimed again in a transaction of their own
         set_aside = partial(hold_messages, states=(InvitationState.WAITING,), now=now)
         return row_by_row(self._database, f"claim for {policy.channel}", work, set_aside)
 
