@@ -38,7 +38,7 @@ from worker.settings.durations import parse_duration
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret
 
-# A key that we choose: whoever guesses it may cancel and erase customers.
+# A key that we choose: a person who guesses it may cancel and erase customers.
 LEAST_KEY = 32
 SECRETS = "secret, or a list of secrets"
 

@@ -466,9 +466,9 @@ class Dispatcher(Generic[ItemT, OpenedT, ResultT]):
         stretch = self._busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
         too_late = self._rows_without_slots(chunk, now)
         slots_lapsed, self._slots_lapsed = self._slots_lapsed or bool(too_late), False
+        rows = len(chunk)  # that have slots: those of the others are forgotten already
         too_late += [item for item in chunk if not self._in_time(item, now)]
         chunk = [item for item in chunk if self._in_time(item, now)]
-        rows = len(too_late) + len(chunk)
         unused = self._unused()
         began_at = self._time()
         opened: Sequence[OpenedT] = []
