@@ -20,6 +20,12 @@ def test_an_encrypted_value_can_be_decrypted(value, context):
     assert RING.decrypt(RING.encrypt(value, context=context), context=context) == value
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**64), 10**18 + 1, 10**30 + 1])
+def test_a_number_of_any_length_stays_as_it_is(number):
+    value = {"questionnaire": [number]}
+    assert RING.decrypt(RING.encrypt(value, context="line 1:1"), context="line 1:1") == value
+
+
 def test_no_part_of_the_plain_value_is_in_the_encrypted_one():
     encrypted = RING.encrypt(PERSON, context="customer C-1")
     plain = json.dumps(PERSON, ensure_ascii=False).encode()
