@@ -1,6 +1,6 @@
 """Ids that are made before the row is written, so that related rows are written in one transaction."""
 
-import secrets
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,15 @@ def new_id(now: datetime) -> uuid.UUID:
 
     Ordered by time, so that a growing index is written at its end; unguessable, so that a link may contain it.
     """
-    milliseconds = (now - EPOCH) // MILLISECOND & (2**48 - 1)
-    random = secrets.randbits(74)
-    value = milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (2**62 - 1)
-    return uuid.UUID(int=value)
+    return new_ids(now, 1)[0]
+
+
+def new_ids(now: datetime, count: int) -> list[uuid.UUID]:
+    """As many different ids of one moment, as `new_id` makes them."""
+    fixed = ((now - EPOCH) // MILLISECOND & (2**48 - 1)) << 80 | 0x7 << 76 | 0b10 << 62
+    source = os.urandom(10 * count)  # one call for all: it is half the cost of an id
+    ids = []
+    for start in range(0, 10 * count, 10):
+        random = int.from_bytes(source[start : start + 10])
+        ids.append(uuid.UUID(int=fixed | (random >> 62 & 0xFFF) << 64 | random & (2**62 - 1)))
+    return ids
