@@ -50,7 +50,7 @@ def suppress(
     newest = {"digest": digests[0], "key_id": keyring.digest_ids[0]}
     for row in fetch(connection, _KEPT, {"digests": bulk.keys(digests)}):
         if row.digest != digests[0]:
-            _keep(connection, dict(row._mapping) | newest)
+            _keep(connection, row._asdict() | newest)
     connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
     entry: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
     return _keep(connection, entry | {"manual_by": None, "manual_at": None} | newest)
@@ -84,7 +84,7 @@ def release(
                     "source": row.manual_by,
                     "created_at": row.manual_at,
                 }
-                _keep(connection, dict(row._mapping) | manual | {"manual_by": None, "manual_at": None})
+                _keep(connection, row._asdict() | manual | {"manual_by": None, "manual_at": None})
     return reduce(stronger, reasons)
 
 
@@ -184,7 +184,7 @@ def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> No
     transaction may wait.
     """
     for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
-        _keep(connection, dict(row._mapping) | {"digest": old[row.digest], "key_id": key_id})
+        _keep(connection, row._asdict() | {"digest": old[row.digest], "key_id": key_id})
         connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
 
 

@@ -72,13 +72,13 @@ class Batches:
             query = query.where(Batch.id == int(which))
         with self._database.read() as connection:
             row = connection.execute(query).first()
-        return BatchFacts(**row._mapping) if row else None
+        return BatchFacts(**row._asdict()) if row else None
 
     def all(self) -> list[BatchFacts]:
         """All batches, the newest first."""
         with self._database.read() as connection:
             rows = fetch(connection, sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
-        return [BatchFacts(**row._mapping) for row in rows]
+        return [BatchFacts(**row._asdict()) for row in rows]
 
     def open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
         """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch."""
@@ -94,7 +94,7 @@ class Batches:
             query = sa.select(*BATCH_FACTS, Batch.generation).where(Batch.digest == digest)
             rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
             if rows and not again:
-                facts = {name: value for name, value in rows[0]._mapping.items() if name != "generation"}
+                facts = {name: value for name, value in rows[0]._asdict().items() if name != "generation"}
                 return BatchFacts(**facts), False
             values = {
                 "name": name[:255],

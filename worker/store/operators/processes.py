@@ -47,7 +47,7 @@ class Processes:
         columns = [getattr(ProcessRow, name) for name in _COLUMNS]
         query = sa.select(*columns).where(ProcessRow.seen_at > now - GONE_AFTER).order_by(ProcessRow.started_at)
         with self._database.read() as connection:
-            return [Running(**row._mapping) for row in fetch(connection, query)]
+            return [Running(**row._asdict()) for row in fetch(connection, query)]
 
     def last(self) -> dict[str, datetime]:
         """When the last sweep began, and when the scheduler's last wake-up came, by name."""

@@ -57,7 +57,7 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
         batches = sa.select(*BATCH_FACTS, Batch.last_row).where(
             Batch.id.in_(list(waiting)), Batch.cancelled_at.is_(None)
         )
-        found = [row._mapping for row in connection.execute(batches.order_by(Batch.id))]
+        found = [row._asdict() for row in connection.execute(batches.order_by(Batch.id))]
     return [
         Unsent(
             BatchFacts(**{name: value for name, value in row.items() if name != "last_row"}),
@@ -74,7 +74,7 @@ def cut_off(database: Database) -> list[BatchFacts]:
         Batch.imported_at.is_(None), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None), Batch.pause_cause == ""
     )
     with database.read() as connection:
-        return [BatchFacts(**row._mapping) for row in connection.execute(query.order_by(Batch.id))]
+        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
 
 
 def held(database: Database) -> list[tuple[BatchFacts, int]]:
@@ -83,5 +83,5 @@ def held(database: Database) -> list[tuple[BatchFacts, int]]:
     held_rows = rows.where(Job.state == JobState.HELD, Job.joins.is_(None)).group_by(Job.batch_id).subquery()
     query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.id == Batch.id)
     with database.read() as connection:
-        found = [dict(row._mapping) for row in connection.execute(query.order_by(Batch.id))]
+        found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
     return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]

@@ -172,7 +172,7 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
     finished = sa.select(*columns).where(Job.id.in_(ids), Job.joins.is_(None), Job.state == JobState.COMPLETED)
-    rows: list[dict[str, Any]] = [dict(row._mapping) for row in fetch(connection, finished.order_by(Job.customer_id))]
+    rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
     if rows:
         insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         connection.execute(insert(Finished).on_conflict_do_nothing(), rows)

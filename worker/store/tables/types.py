@@ -33,9 +33,11 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return value and value.replace(tzinfo=UTC)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        # PostgreSQL's times come aware and in UTC, as each connection asks for (`database._prepare_postgresql`).
+        return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
 
 class UnknownWord(str):
@@ -57,7 +59,7 @@ class NotKnown(Exception):
 
 def known(row: Row) -> Row:
     """The row. Raises NotKnown, with no value in its text, if it has an UnknownWord."""
-    if isinstance(row, sa.Row) and UnknownWord in map(type, row):
+    if isinstance(row, tuple | sa.Row) and UnknownWord in map(type, row):
         raise NotKnown("a newer release, or a person, wrote a word that this release does not know")
     return row
 
@@ -73,6 +75,17 @@ def member_of(kind: type[Member], stored: Any) -> Member:
         return kind(stored)
     except ValueError:
         raise NotKnown("a newer release wrote a word or a number that this release does not know") from None
+
+
+class _Read(dict[str | None, StrEnum | None]):
+    """By stored word: the enumeration's member, or an UnknownWord."""
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__({None: None} | {word.value: word for word in kind})
+        self._kind = kind
+
+    def __missing__(self, text: str) -> StrEnum:
+        return word_of(self._kind, text)
 
 
 class Words(sa.TypeDecorator[Any]):
@@ -94,8 +107,8 @@ class Words(sa.TypeDecorator[Any]):
             return value and str(value)
         return self.kind(value).value
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> StrEnum | UnknownWord | None:
-        return None if value is None else word_of(self.kind, value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        return _Read(self.kind).__getitem__  # no Python code runs for a known word
 
 
 def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
