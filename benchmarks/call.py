@@ -23,9 +23,11 @@ from benchmarks.provider import answering, nginx
 # What is shown: the way for `benchmarks.caller`.
 WAYS = {
     "aiohttp alone": "bare",
+    "aiohttp alone, uvloop": "bare-uvloop",
     "`Http` through ClientSession": "session",
     "`Http`": "http",
     "adapter and `Http`": "adapter",
+    "`IssueWork.call`, a plain success": "issue-work",
 }
 
 

@@ -8,22 +8,36 @@ import asyncio
 import gc
 import os
 import sys
+import tempfile
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
+from cryptography.fernet import Fernet
 
 from benchmarks.adapters import KYC
 from benchmarks.bare import HEADERS
+from benchmarks.sides import CONFIGURATION
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Done
 from worker.domain.model.sessions import Session
+from worker.engine.container import Parts
+from worker.foundation import event_loop
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer, HttpRequest
 from worker.providers.registry import build_provider
+from worker.settings import load
+from worker.store.base.priorities import BATCH
+from worker.store.issuing.job_context import ClaimedJob
+from worker.store.issuing.record_results import OpenedJob
 
 TIMEOUT = timedelta(seconds=10)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 WARM_UP = 2_000  # connections, caches
+ROWS = 2_000  # as many different rows
 Call = Callable[[int], Awaitable[bool]]
 
 
@@ -68,7 +82,52 @@ def adapter(session: aiohttp.ClientSession, url: str) -> Call:
     return call
 
 
-WAYS = {"bare": bare, "session": through_session, "http": http, "adapter": adapter}
+def issue_work(session: aiohttp.ClientSession, url: str) -> Call:
+    """What a dispatcher calls for a row: the whole way from the opened row to its result."""
+    os.environ["BENCH_KEY"] = Fernet.generate_key().decode()
+    with tempfile.TemporaryDirectory(prefix="onboarding-bench-") as folder:
+        configuration = Path(folder) / "onboarding.toml"
+        configuration.write_text(CONFIGURATION.format(url=url, places=1))
+        parts = Parts(load(configuration))
+    work = parts.issue_work("kyc", Http(session, parts.trust), wake_invite=lambda *_: None)
+    rows = [_opened(number) for number in range(ROWS)]
+
+    async def call(number: int) -> bool:
+        result = await work.call(rows[number % ROWS])
+        return isinstance(result.ending, Done)
+
+    return call
+
+
+def _opened(number: int) -> OpenedJob:
+    job = ClaimedJob(
+        id=number,
+        batch_id=1,
+        fence=1,
+        attempts=0,
+        priority=BATCH,
+        purpose="onboarding",
+        channel=Channel.NONE,
+        due_at=NOW,
+        lease_until=NOW,
+        probe=False,
+        session_id=None,
+        floor=timedelta(0),
+        request=KYC.asked,
+    )
+    return OpenedJob(job, uuid.UUID(int=number), repeatable=False)
+
+
+WAYS = {
+    "bare": bare,
+    "bare-uvloop": bare,
+    "session": through_session,
+    "http": http,
+    "adapter": adapter,
+    "issue-work": issue_work,
+}
+# With asyncio's loop, as the documentation shows it. The others have the worker's loop.
+ON_ASYNCIO = {"bare"}
 
 
 async def main(way: str, url: str, calls: int, places: int) -> str:
@@ -98,4 +157,5 @@ async def _make(call: Call, calls: int, places: int) -> None:
 
 if __name__ == "__main__":
     way, url, calls, places = sys.argv[1:]
-    print(asyncio.run(main(way, url, int(calls), int(places))))
+    run = asyncio.run if way in ON_ASYNCIO else event_loop.run
+    print(run(main(way, url, int(calls), int(places))))

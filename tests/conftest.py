@@ -3,10 +3,11 @@
 A service that cannot be reached skips the tests that need it, with the reason; with REQUIRE_SERVICES=1 it fails them.
 """
 
+import asyncio
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from tests.simulated.statements import STATEMENTS
+from worker.foundation.event_loop import new_event_loop
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
 from worker.store.base.database import Database
@@ -39,6 +41,11 @@ AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
 @sa.event.listens_for(sa.Engine, "engine_connect")
 def share_statements(connection: sa.Connection) -> None:
     connection.execution_options(compiled_cache=STATEMENTS)
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the worker's loop, where they have none of their own."""
+    return {"worker": new_event_loop}
 
 
 class SetClock:

@@ -61,3 +61,15 @@ def test_no_code_but_the_clocks_own_reads_the_machines_clock():
     code = {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
     assert [str(file) for file, text in code.items() if READS_A_CLOCK.search(text)] == []
     assert all(READS_A_CLOCK.search(file.read_text(encoding="utf-8")) for file in CLOCKS)
+
+
+MAKES_A_LOOP = re.compile(r"\basyncio\.(run|new_event_loop|Runner)\b")
+
+
+def test_no_code_but_one_module_makes_an_event_loop():
+    """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0035."""
+    its_own = [ROOT / "worker/sandbox", ROOT / "worker/cli/commands/sandbox.py"]  # the sandbox imports no other room
+    files = [file for file in (ROOT / "worker").rglob("*.py") if not any(file.is_relative_to(path) for path in its_own)]
+    code = {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+    makes = [file.relative_to(ROOT).as_posix() for file, text in code.items() if MAKES_A_LOOP.search(text)]
+    assert makes == ["worker/foundation/event_loop.py"]

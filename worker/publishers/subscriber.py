@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
+from worker.foundation import event_loop
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature
 from worker.foundation.tls import Tls
@@ -55,7 +56,7 @@ class HttpSubscriber:
         self.longest = CHUNK_TIME + timeout
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
-        return asyncio.run(self._publish(events, clock, goes_on))
+        return event_loop.run(self._publish(events, clock, goes_on))
 
     async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
         async with open_http_session(connections_per_host=IN_FLIGHT) as session:

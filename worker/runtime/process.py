@@ -23,6 +23,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import opened
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
+from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
 from worker.publishers.contract import Target
@@ -76,7 +77,7 @@ class Process:
                 self.parts.outbox_targets, targets(self.parts.settings), stopping=lambda: self.runner.stopping
             )
             exits.callback(self.publisher.close)
-            self._loop = asyncio.new_event_loop()
+            self._loop = event_loop.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
             exits.callback(self._end_loop)

@@ -4,7 +4,6 @@ A worker, or each child of the prefork pool, has one `Process` with a loop of it
 sends the wake-ups again that were lost meanwhile.
 """
 
-import asyncio
 import logging
 import threading
 import time
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated, opened
 from worker.engine.runner import LONGEST_DISPATCH, prove_senders
+from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.build import build_targets
@@ -125,7 +125,7 @@ def resume_stopped_accounts(timer: Any, *, sends: bool) -> None:
         with opened(load()) as parts:
             parts.resume(None if sends else ())
             if sends:
-                asyncio.run(prove_senders(parts))
+                event_loop.run(prove_senders(parts))
     except (NotReady, SettingsError) as error:
         _log_not_ready(error, RESUMING)
         if not isinstance(error, Outdated):

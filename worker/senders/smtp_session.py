@@ -6,6 +6,7 @@ reads one reply for each command that it writes and drops what comes together wi
 
 import asyncio
 from collections import deque
+from typing import cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected
 
@@ -22,12 +23,12 @@ class Session(asyncio.Protocol):
     def __init__(self, client: SMTP) -> None:
         """Take over the connection of a client without an open command. Raises SMTPServerDisconnected."""
         transport = client.transport
-        if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+        if transport is None or transport.is_closing():
             raise SMTPServerDisconnected("Connection lost")
         self.pipelining = client.supports_extension("pipelining")
         self.utf8 = client.supports_extension("smtputf8")
         self._client = client  # kept alive: it may close its transport at its end
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has no class in common with asyncio's
         self._owed = 0  # replies that have not come
         self._replies: deque[Reply] = deque()
         self._buffer = b""

@@ -1,6 +1,5 @@
 """`onboard check`: checks a list, and forecasts its cost and time."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -31,6 +30,7 @@ from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import loads_of
+from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written_if_any
 from worker.inbound.list_import import Judged, count, judge, problems_of
@@ -95,7 +95,7 @@ def check(
         warnings += cost.shared
         of_all = [*(FieldProblem("", text) for text in reading.warnings), *filter(None, [reading.hint])]
         warnings[:0] = [(None, warning) for warning in of_all]
-        answers = asyncio.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
+        answers = event_loop.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
         answering = [name for name, answer in answers.items() if answer == WORKS]
         facts = _facts(parts, judged, cost.due, problems, warnings, answering)
         in_all = _messages_in_all(parts, cost.due)

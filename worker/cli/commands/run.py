@@ -29,6 +29,7 @@ from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.reporting.batch_report import needs_a_person, state_of
+from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
 from worker.inbound.list_import import CutOff, Imported, import_list, list_age
@@ -401,4 +402,4 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, a
         return stand, one.unpublished
 
     with open_progress() as progress:
-        return asyncio.run(work(progress))
+        return event_loop.run(work(progress))

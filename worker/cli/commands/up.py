@@ -17,6 +17,7 @@ from worker.domain.model.states import BatchState
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import state_of
+from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
 from worker.foundation.plural import counted
 from worker.publishers.build import build_targets
@@ -61,7 +62,7 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
                     parts, web_parts, build_targets(settings), intake=_intake(settings), look=_Watch(parts).look
                 )
                 with parts.heartbeat("up"):
-                    asyncio.run(_work(everything, host, port))
+                    event_loop.run(_work(everything, host, port))
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except OSError as error:

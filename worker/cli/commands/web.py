@@ -1,6 +1,5 @@
 """`onboard web`: webhooks and events over HTTP."""
 
-import asyncio
 from contextlib import suppress
 
 import click
@@ -13,6 +12,7 @@ from worker.cli.opening import does_not_answer, wake_ups_of
 from worker.domain.model.needs import EVERYTHING, Need
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
+from worker.foundation import event_loop
 from worker.inbound.web import app, no_wake_up
 from worker.inbound.web.server import serve
 from worker.inbound.web.webhook_sources import Closed, account_sources
@@ -63,7 +63,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
         with parts.heartbeat("web"):
-            asyncio.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
+            event_loop.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
         raise CannotStart(does_not_answer(error)) from None

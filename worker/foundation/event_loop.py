@@ -1,0 +1,21 @@
+"""The event loop of each process: uvloop's where it is installed, else asyncio's (docs/decisions/0035-uvloop.md)."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+try:
+    import uvloop
+except ImportError:  # not for Windows and PyPy
+    pass
+else:
+    new_event_loop = uvloop.new_event_loop
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.run, on a loop of `new_event_loop`."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
