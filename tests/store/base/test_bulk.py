@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
-from worker.store.base import bulk
+from worker.domain.model.states import SessionState
+from worker.store.base import binary_rows, bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Audit, SessionRow
 
@@ -34,19 +35,40 @@ def test_texts_and_times_come_out_as_they_went_in(database):
 def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
     if database.is_sqlite:
         pytest.skip("SQLite gets the values themselves")
-    session = {
-        "id": uuid.uuid4(),
-        "encrypted": bytes(range(256)),
-        "references": {"entityId": 'e"1', "other": "ü"},
-        "replaces": None,
-        "sms_sent": False,
-    }
-    kinds = {name: SessionRow.__table__.c[name].type for name in session}
-    given = bulk._given(kinds)
-    with database.read() as connection:
-        chunk = bulk._json([session])
-        (row,) = connection.execute(sa.select(given), {"chunk": chunk})
-    assert row._asdict() == session
+    sessions = [
+        {
+            "id": uuid.uuid4(),
+            "encrypted": bytes(range(256)),
+            "references": {"entityId": 'e"1', "other": "ü"},
+            "state": SessionState.WAITING,
+            "replaces": None,
+            "check_at": check_at,
+            "update_weight": weight,
+            "sms_sent": False,
+        }
+        for check_at, weight in ((None, 1), (NOON, 1_000_000))
+    ]
+    kinds = {name: SessionRow.__table__.c[name].type for name in sessions[0]}
+    query = binary_rows.text(sa.select(binary_rows.given(kinds)))
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE copied (LIKE session) ON COMMIT DROP")
+        for name in set(SessionRow.__table__.c.keys()) - {"id"}:
+            connection.exec_driver_sql(f'ALTER TABLE copied ALTER COLUMN "{name}" DROP NOT NULL')
+        copied = SessionRow.__table__.to_metadata(sa.MetaData(), name="copied")
+        binary_rows.copy(connection, copied, sessions)
+        by_copy = fetch(connection, sa.select(*(copied.c[name] for name in kinds)).order_by(copied.c.update_weight))
+        by_arrays = list(connection.exec_driver_sql(query, binary_rows.arrays(kinds, sessions)))
+    assert [row._asdict() for row in by_copy] == [row._asdict() for row in by_arrays] == sessions
+
+
+def test_a_text_that_is_too_long_is_refused_and_not_cut_off(database):
+    if database.is_sqlite:
+        pytest.skip("SQLite knows no length")
+    with database.write() as connection:
+        bulk.add(connection, Audit, [audit(1, "x")])
+    for too_long in ([{"which": 1, "to": "x" * 201}], {}), ([{"which": 1}], {"to": "x" * 201}):
+        with pytest.raises(sa.exc.DataError), database.write() as connection:
+            RENAME.run(connection, too_long[0], **too_long[1])
 
 
 def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database):
@@ -58,6 +80,15 @@ def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database)
     assert [row.action for row in rows] == ["look", "ona", "look", "ona", "look"]
 
 
+def test_what_is_the_same_for_all_rows_is_given_once(database):
+    with database.write() as connection:
+        bulk.add(connection, Audit, [audit(number, "before") for number in range(3)])
+        RENAME.run(connection, [{"which": 0}, {"which": 2}], to="after")
+        rows = fetch(connection, sa.select(Audit.__table__).order_by(Audit.id))
+    assert [row.subject for row in rows] == ["after", "before", "after"]
+    assert [row.action for row in rows] == ["ona", "look", "ona"]
+
+
 def test_an_empty_chunk_changes_nothing(database):
     with database.write() as connection:
         bulk.add(connection, Audit, [])
@@ -65,7 +96,7 @@ def test_an_empty_chunk_changes_nothing(database):
 
 
 def test_a_naive_time_is_refused(database):
-    with pytest.raises((TypeError, sa.exc.StatementError)), database.write() as connection:
+    with pytest.raises((ValueError, sa.exc.StatementError)), database.write() as connection:
         bulk.add(connection, Audit, [audit(1, "x", datetime(2026, 11, 20))])  # noqa: DTZ001 -- that is the point
 
 

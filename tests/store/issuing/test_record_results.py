@@ -51,7 +51,7 @@ def break_at(shelf, table, error=RuntimeError):
 
     @sa.event.listens_for(shelf.database.engine, "before_cursor_execute")
     def refuse(_connection, _cursor, statement, *_):
-        if statement.startswith((f"INSERT INTO {table}", f"UPDATE {table} SET")):
+        if statement.startswith((f"INSERT INTO {table}", f"COPY {table} ", f"UPDATE {table} SET")):
             raise error(f"no {table} now")
 
     return lambda: sa.event.remove(shelf.database.engine, "before_cursor_execute", refuse)

@@ -1,17 +1,16 @@
 """Statements over a chunk of rows, in the form that each database needs.
 
 A statement is written for one row, with a bound parameter for each value. SQLite runs this statement with a list of
-rows. PostgreSQL runs one statement over all rows, which are one parameter: a JSON array. The statement's text does not
-depend on the number of rows, so PostgreSQL plans it once and it takes one round trip. A parameter for each value of
-each row cost more than all other work for the row.
+rows. PostgreSQL runs one statement over all rows, which come as one array for each column, or by a COPY. The
+statement's text does not depend on the number of rows, so PostgreSQL plans it once and it takes one round trip. A
+parameter for each value of each row cost more than all other work for the row.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
 
+from worker.store.base import binary_rows
 from worker.store.tables import Base
 
 Row = Mapping[str, Any]
@@ -31,29 +31,52 @@ class Change:
     def __init__(self, id_: InstrumentedAttribute[Any], values: Mapping[str, Any], *conditions: Any, by: str) -> None:
         """`values` maps columns to new values. `by` is the name of the id in the chunk's rows."""
         self.columns = frozenset(values)
+        self._id, self._values, self._conditions, self._by = id_, values, conditions, by
         table = id_.class_.__table__
-        self._each = sa.update(table).where(id_ == sa.bindparam(by), *conditions).values(**values)
-        types = {by: id_.type}
+        self._types = {by: id_.type}
         for name, value in values.items():
-            types |= {parameter: table.c[name].type for parameter in _named(value)}
-        given = _given(types)
-        at_once = {name: _read_from(given, value) for name, value in values.items()}
-        self._all = sa.update(table).where(id_ == given.c[by], *conditions).values(**at_once)
+            self._types |= {parameter: table.c[name].type for parameter in _named(value)}
+        self._each = sa.update(table).where(id_ == sa.bindparam(by), *conditions).values(**values)
+        self._written: dict[frozenset[str], tuple[str, binary_rows.Types, binary_rows.Types]] = {}
 
-    def run(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
-        _run(connection, self._each, self._all, rows)
+    def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
+        """`shared` are the parameters that are the same for all rows: these do not hold them."""
+        if rows and connection.dialect.name == "sqlite":
+            connection.execute(self._each, [{**row, **shared} for row in rows] if shared else rows)
+        elif rows:
+            statement, of_rows, of_all = self._all(frozenset(shared))
+            given = {**binary_rows.arrays(of_rows, rows), **binary_rows.scalars(of_all, shared)}
+            connection.exec_driver_sql(statement, given)
+
+    def _all(self, shared: frozenset[str]) -> tuple[str, binary_rows.Types, binary_rows.Types]:
+        """The statement over all rows, and the types of what each row holds and of what is the same for all."""
+        if shared not in self._written:
+            of_rows = {name: type_ for name, type_ in self._types.items() if name not in shared}
+            of_all = {name: self._types[name] for name in shared}
+            given = binary_rows.given(of_rows)
+            read: dict[str, sa.ColumnElement[Any]] = {name: given.c[name] for name in of_rows}
+            read |= {name: binary_rows.parameter(name, type_) for name, type_ in of_all.items()}
+            values = {name: _read_from(read, value) for name, value in self._values.items()}
+            all_ = sa.update(self._id.class_.__table__).where(self._id == given.c[self._by], *self._conditions)
+            self._written[shared] = binary_rows.text(all_.values(**values)), of_rows, of_all
+        return self._written[shared]
 
 
 def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
-    """INSERT rows. All rows have the same columns."""
-    if rows:
-        _run(connection, *_insert(model, tuple(rows[0])), rows)
+    """INSERT rows. All rows have the same columns, two or more; the database fills in the other columns."""
+    if rows and connection.dialect.name == "sqlite":
+        connection.execute(_insert(model, tuple(rows[0])), rows)
+    elif rows:
+        binary_rows.copy(connection, table_of(model), rows)
 
 
 def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """INSERT rows as `add` does. A row that conflicts with an existing row, by any unique key, is skipped."""
-    if rows:
-        _run(connection, *_insert_new(model, tuple(rows[0]), connection.dialect.name), rows)
+    if rows and connection.dialect.name == "sqlite":
+        connection.execute(_insert_new(model, tuple(rows[0])), rows)
+    elif rows:
+        statement, types = _insert_all_new(model, tuple(rows[0]))
+        connection.exec_driver_sql(statement, binary_rows.arrays(types, rows))
 
 
 def put(
@@ -65,60 +88,66 @@ def put(
     """
     if not rows:
         return set()
-    each, at_once = _put(model, tuple(rows[0]), key, version, connection.dialect.name)
     if connection.dialect.name == "sqlite":
-        connection.execute(each, rows)  # one transaction writes at a time, so none can have come between
+        connection.execute(_put(model, tuple(rows[0]), key, version), rows)
+        # One transaction writes at a time, so none can have come between.
         return {tuple(row[name] for name in key) for row in rows}
-    return {tuple(row) for row in connection.execute(at_once, {"chunk": _json(rows)})}
+    statement, types = _put_all(model, tuple(rows[0]), key, version)
+    return {tuple(row) for row in connection.exec_driver_sql(statement, binary_rows.arrays(types, rows))}
 
 
 @cache
-def _put(
-    model: type[Base], columns: tuple[str, ...], key: tuple[str, ...], version: str, dialect: str
-) -> tuple[sa.Executable, sa.Executable]:
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    table = model.__table__
-    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: each of our models has a table
-    given = _given({name: table.c[name].type for name in columns})
-    each = insert(table).values({name: sa.bindparam(name) for name in columns})
-    at_once = insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
-
-    def overwriting(statement: Any) -> Any:
-        new = statement.excluded
-        return statement.on_conflict_do_update(
-            index_elements=[table.c[name] for name in key],
-            set_={name: new[name] for name in columns if name not in key},
-            where=table.c[version] == new[version] - 1,
-        )
-
-    return overwriting(each), overwriting(at_once).returning(*(table.c[name] for name in key))
+def _insert(model: type[Base], columns: tuple[str, ...]) -> sa.Insert:
+    return sa.insert(table_of(model)).values({name: sa.bindparam(name) for name in columns})
 
 
 @cache
-def _insert_new(model: type[Base], columns: tuple[str, ...], dialect: str) -> tuple[sa.Executable, sa.Executable]:
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    table = model.__table__
-    assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: each of our models has a table
-    each = insert(table).values({name: sa.bindparam(name) for name in columns}).on_conflict_do_nothing()
-    given = _given({name: table.c[name].type for name in columns})
-    at_once = insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
-    return each, at_once.on_conflict_do_nothing()
+def _insert_new(model: type[Base], columns: tuple[str, ...]) -> sa.Insert:
+    each = sqlite.insert(table_of(model)).values({name: sa.bindparam(name) for name in columns})
+    return each.on_conflict_do_nothing()
 
 
 @cache
-def _insert(model: type[Base], columns: tuple[str, ...]) -> tuple[sa.Insert, sa.Insert]:
+def _insert_all_new(model: type[Base], columns: tuple[str, ...]) -> tuple[str, binary_rows.Types]:
+    statement, types = insert_all(model, columns)
+    return binary_rows.text(statement.on_conflict_do_nothing()), types
+
+
+@cache
+def _put(model: type[Base], columns: tuple[str, ...], key: tuple[str, ...], version: str) -> sa.Insert:
+    each = sqlite.insert(table_of(model)).values({name: sa.bindparam(name) for name in columns})
+    return cast(sa.Insert, _overwriting(each, columns, key, version))
+
+
+@cache
+def _put_all(
+    model: type[Base], columns: tuple[str, ...], key: tuple[str, ...], version: str
+) -> tuple[str, binary_rows.Types]:
+    statement, types = insert_all(model, columns)
+    keys_ = [table_of(model).c[name] for name in key]
+    return binary_rows.text(_overwriting(statement, columns, key, version).returning(*keys_)), types
+
+
+def insert_all(model: type[Base], columns: tuple[str, ...]) -> tuple[postgresql.Insert, binary_rows.Types]:
+    table = table_of(model)
+    types = {name: table.c[name].type for name in columns}
+    rows = sa.select(binary_rows.given(types))
+    return postgresql.insert(table).from_select(list(columns), rows, include_defaults=False), types
+
+
+def _overwriting(statement: Any, columns: tuple[str, ...], key: tuple[str, ...], version: str) -> Any:
+    table, new = statement.table, statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[table.c[name] for name in key],
+        set_={name: new[name] for name in columns if name not in key},
+        where=table.c[version] == new[version] - 1,
+    )
+
+
+def table_of(model: type[Base]) -> sa.Table:
     table = model.__table__
     assert isinstance(table, sa.Table)  # noqa: S101 -- for mypy: each of our models has a table
-    each = sa.insert(table).values({name: sa.bindparam(name) for name in columns})
-    given = _given({name: table.c[name].type for name in columns})
-    return each, sa.insert(table).from_select(list(columns), sa.select(given), include_defaults=False)
-
-
-def _run(connection: sa.Connection, each: sa.Executable, at_once: sa.Executable, rows: Sequence[Row]) -> None:
-    if rows and connection.dialect.name == "sqlite":
-        connection.execute(each, rows)
-    elif rows:
-        connection.execute(at_once, {"chunk": _json(rows)})
+    return table
 
 
 class _Elements(sa.sql.expression.FunctionElement[Any]):
@@ -174,35 +203,7 @@ def fixed(word: StrEnum) -> sa.ColumnElement[Any]:
 
 def keys(values: Iterable[Any]) -> str:
     """The value of the parameter of `among`: ids or texts."""
-    return _json([value.hex if isinstance(value, uuid.UUID) else value for value in values])
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
-
-
-def _plain(value: Any) -> str:
-    return _TEXTS[type(value)](value)
-
-
-def _time(value: datetime) -> str:
-    if value.tzinfo is None:
-        raise ValueError("a naive datetime cannot be stored: times are aware UTC")
-    return value.isoformat()
-
-
-# Keyed by the exact type, because most values of most rows need it. PostgreSQL reads these texts as its own types.
-_TEXTS: dict[type, Callable[[Any], str]] = {
-    datetime: _time,
-    bytes: lambda value: f"\\x{value.hex()}",
-}
-
-
-def _given(types: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.TableValuedAlias:
-    """PostgreSQL: the JSON rows as a table with these columns."""
-    chunk = sa.cast(sa.bindparam("chunk", type_=sa.Text()), sa.JSON())
-    columns = [sa.column(name, type_) for name, type_ in types.items()]
-    return sa.func.json_to_recordset(chunk).table_valued(*columns, name="given").render_derived(with_types=True)
+    return orjson.dumps([value.hex if isinstance(value, uuid.UUID) else value for value in values]).decode()
 
 
 def _named(value: Any) -> set[str]:
@@ -211,11 +212,11 @@ def _named(value: Any) -> set[str]:
     return {element.key for element in found if isinstance(element, sa.BindParameter) and not element.unique}
 
 
-def _read_from(given: sa.TableValuedAlias, value: Any) -> Any:
-    """The expression, with each parameter that is bound by name read from the given rows."""
+def _read_from(given: Mapping[str, sa.ColumnElement[Any]], value: Any) -> Any:
+    """The expression, with each parameter that is bound by name read from what is given."""
     names = _named(value)
 
     def read(element: Any, **_: Any) -> Any:
-        return given.c[element.key] if isinstance(element, sa.BindParameter) and element.key in names else None
+        return given[element.key] if isinstance(element, sa.BindParameter) and element.key in names else None
 
     return visitors.replacement_traverse(value, {}, read) if names else value

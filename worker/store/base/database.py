@@ -18,8 +18,8 @@ from sqlalchemy import event
 from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
 from worker.foundation.tls import Tls
+from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
-from worker.store.base.loading import let_copy
 from worker.store.tables.types import UtcDateTime
 
 T = TypeVar("T")

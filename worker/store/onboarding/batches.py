@@ -12,7 +12,7 @@ from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
-from worker.store.base.loading import load, load_missing, load_over
+from worker.store.base.loading import load_missing, load_over
 from worker.store.base.priorities import PAUSED
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.leadership import take_all
@@ -177,7 +177,7 @@ class Batches:
                 ]
                 if cancelled_at is not None:
                     rows = [row | CANCELLED for row in rows]
-                load(connection, Job, rows)
+                bulk.add(connection, Job, rows)
                 stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
                 add_row_events(connection, batch_id, stopped, now=now)
                 joined = [row["row"] for row in rows if row["joins"] is not None]
