@@ -123,7 +123,7 @@ class World:
 
     def _arrive(self, worker: Worker, lesson: Lesson, back: timedelta) -> None:
         if not self.server.call(self.now, self.random.random()):
-            lesson = replace(lesson, kind=Kind.RATE_LIMITED, detail="HTTP 429", retry_after=self.server.retry_after)
+            lesson = lesson._replace(kind=Kind.RATE_LIMITED, detail="HTTP 429", retry_after=self.server.retry_after)
         self._at(self.now + back, self._answer, worker, lesson)
 
     def _answer(self, worker: Worker, lesson: Lesson) -> None:

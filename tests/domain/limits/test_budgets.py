@@ -351,7 +351,7 @@ def test_an_unreachable_account_is_paused_at_once_and_its_breaker_opens_after_fi
     assert (state.failures, state.opened_at) == (1, None)
     for _ in range(4):
         now = state.blocked_until
-        state = learn(state, replace(unreachable, began_at=now), now=now)
+        state = learn(state, unreachable._replace(began_at=now), now=now)
     assert (state.failures, state.opened_at) == (5, now)
     assert state.pause_reason == "5 calls in a row failed, the last with connection refused"
 

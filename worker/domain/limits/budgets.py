@@ -8,6 +8,7 @@ all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lo
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
 
 from worker.domain.limits.measured_pace import MeasuredPace
 from worker.domain.limits.rate_adaptation import Pace, adapted, counted
@@ -92,8 +93,7 @@ class Grant:
     again_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Lesson:
+class Lesson(NamedTuple):
     """What one call showed: its kind of problem, or None for a success. `began_at` is when the call was made.
 
     An account that cannot be reached is paused like a rate-limited one: one call finds out whether it is back, and not
@@ -223,7 +223,7 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
     lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
     stopped_before = state.stopped_at
     for lesson in lessons:
-        if lesson.kind is None and not lesson.unreachable and _is_well(state):
+        if lesson.kind is None and not lesson.unreachable and is_well(state):
             continue  # nearly every lesson: a success shows nothing new
         # A call from before the pause says nothing about the time since.
         fresh = state.paused_at is None or lesson.began_at >= state.paused_at
@@ -244,7 +244,7 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
             if state.asks_again_at is not None and stopped_before is not None and lesson.began_at > stopped_before:
                 state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None)
         elif failed and fresh and _opens(state, rule):
-            state = _paused(state, rule, replace(lesson, retry_after=None), fresh=True, now=now)
+            state = _paused(state, rule, lesson._replace(retry_after=None), fresh=True, now=now)
         elif fresh:
             state = replace(state, probe_until=None)
         if failed and fresh and _opens(state, rule):
@@ -252,8 +252,27 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
     return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
 
 
-def _is_well(state: BudgetState) -> bool:
-    """Whether another success changes nothing."""
+class Troubles(Protocol):
+    """What a success may end: a part of `BudgetState`."""
+
+    @property
+    def failures(self) -> int: ...
+    @property
+    def pauses(self) -> int: ...
+    @property
+    def unproven(self) -> bool: ...
+    @property
+    def pause_reason(self) -> str: ...
+    @property
+    def opened_at(self) -> datetime | None: ...
+    @property
+    def probe_until(self) -> datetime | None: ...
+    @property
+    def asks_again_at(self) -> datetime | None: ...
+
+
+def is_well(state: Troubles) -> bool:
+    """Whether another success ends no trouble."""
     troubled = state.failures or state.pauses or state.unproven or state.pause_reason
     return not (troubled or state.opened_at or state.probe_until or state.asks_again_at)
 
@@ -278,10 +297,17 @@ def _counted(pace: Pace, rule: BudgetRule, lessons: list[Lesson], *, now: dateti
     since = pace.lowered_at
     current = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
     refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in current)
-    unlimited = rule.rate is None and pace.rate is None
-    if not refused and not (unlimited and pace.refused):
+    counts_all = counts_successes(rule, rate=pace.rate, refused=pace.refused)
+    if not refused and not counts_all:
         return pace
+    unlimited = rule.rate is None and pace.rate is None
     return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
+
+
+def counts_successes(rule: BudgetRule, *, rate: float | None, refused: float) -> bool:
+    """Whether successes are counted too: for an account without a limit that has refused calls. `rate`, `refused`: the
+    pace's."""
+    return rule.rate is None and rate is None and bool(refused)
 
 
 def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, now: datetime) -> BudgetState:

@@ -24,11 +24,13 @@ from worker.domain.limits.budgets import (
     after_claim,
     at_cap,
     believable,
+    counts_successes,
     credits_left,
     doubted,
     found_in_words,
     given_back,
     is_stopped,
+    is_well,
     learned,
     proved,
     refunded,
@@ -54,6 +56,17 @@ _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
+_TROUBLES = sa.select(
+    Budget.failures,
+    Budget.pauses,
+    Budget.unproven,
+    Budget.pause_reason,
+    Budget.opened_at,
+    Budget.probe_until,
+    Budget.asks_again_at,
+    Budget.pace_rate,
+    Budget.pace_refused,
+).where(Budget.name == sa.bindparam("budget"))
 _SAVE = (
     sa.update(Budget)
     .where(Budget.name == sa.bindparam("budget"))
@@ -88,11 +101,14 @@ def _values(state: BudgetState) -> dict[str, Any]:
 
 def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
     """The budget's state. With `lock`, the row is locked until the transaction ends. Raises LookupError."""
-    row = connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()
+    return _state(_of(name, connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()))
+
+
+def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
     if row is None:
         # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
         raise LookupError(f"there is no budget {name!r}")
-    return _state(row)
+    return row
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
@@ -204,17 +220,19 @@ def learn(
     now: datetime,
     refund: bool = True,
     stretch: Stretch | None = None,
-) -> BudgetState:
+) -> None:
     """Apply the lessons of calls to the budget, and give back the credits of calls that cost none.
 
     `refund` False: the calls took no credit, so none is given back. `stretch`: the calls of a busy stretch that ended
     now, for the measured pace.
     """
     lessons = list(lessons)
+    if stretch is None and (not lessons or (_all_succeeded(lessons) and _needs_no_success(connection, rule))):
+        return
     unlocked = read(connection, rule.name)
     refunds = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons) if refund else 0
     if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds and stretch is None:
-        return unlocked  # mostly there is nothing new: the row is neither locked nor written
+        return  # mostly there is nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
     after = learned(before, rule, lessons, now=now)
     if refunds:
@@ -224,7 +242,17 @@ def learn(
     save(connection, rule.name, after)
     if (before.opened_at is None) != (after.opened_at is None):
         log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "answers again")
-    return after
+
+
+def _all_succeeded(lessons: Sequence[Lesson]) -> bool:
+    return all(lesson.kind is None and not lesson.unreachable for lesson in lessons)
+
+
+def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
+    """Whether successes show nothing new: of a row of many columns, only those are read that they could change."""
+    found: Any = connection.execute(_TROUBLES, {"budget": rule.name}).first()
+    row = _of(rule.name, found)
+    return is_well(row) and not counts_successes(rule, rate=row.pace_rate, refused=row.pace_refused)
 
 
 def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
