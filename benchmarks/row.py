@@ -23,6 +23,7 @@ from worker.domain.model.endings import Done
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.engine.container import Parts
 from worker.engine.dispatch.contract import Room
+from worker.engine.runner import tune_gc
 from worker.engine.steps.issue import IssueWork
 from worker.settings import load
 from worker.store.issuing.record_results import IssueResult, OpenedJob
@@ -100,6 +101,7 @@ def _prepare(folder: Path, name: str, chosen: argparse.Namespace) -> None:
 
 def _work(work: IssueWork, cost: _Cost, chunk: int) -> tuple[int, int]:
     """Claim, open and record all rows. Returns how many there were, and in how many claims."""
+    tune_gc()  # as a worker does
     work.first_links.lived()
     results: Sequence[IssueResult] = []
     done = claims = 0

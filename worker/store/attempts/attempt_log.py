@@ -88,12 +88,6 @@ def opening(opened: Opened, row: Claimed, job_id: int, account: str, *, now: dat
     }
 
 
-def outcomes_of(connection: sa.Connection, attempt_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str | None]:
-    """The outcomes of these attempts; None for an open attempt. The rows are locked until the transaction ends."""
-    rows = connection.execute(_OUTCOMES, {"ids": bulk.keys(attempt_ids)})
-    return {row.id: row.outcome for row in rows}
-
-
 def new_and_late(
     results: Sequence[R], outcomes: Mapping[uuid.UUID, str | None], is_conclusive: Callable[[R], bool]
 ) -> tuple[list[R], list[R]]:
@@ -107,9 +101,6 @@ def new_and_late(
     )
 
 
-_OUTCOMES = (
-    sa.select(Attempt.id, Attempt.outcome).where(bulk.among(Attempt.id, "ids")).order_by(Attempt.id).with_for_update()
-)
 CLOSE = bulk.Change(
     Attempt.id,
     {
@@ -122,12 +113,14 @@ CLOSE = bulk.Change(
     },
     by="attempt_id",
 )
+# For an open attempt whose call succeeded: it was opened with the other values of `CLOSE`.
+CLOSE_DONE = bulk.Change(Attempt.id, {"closed_at": sa.bindparam("at"), "outcome": DONE}, by="attempt_id")
 
 
 def closing(
-    attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, now: datetime, found: Found | None = None
+    attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, found: Found | None = None
 ) -> dict[str, Any]:
-    """The values that close an attempt, for `CLOSE`. `found` is the result of a look-up."""
+    """The values that close an attempt, for `CLOSE`, without the time. `found` is the result of a look-up."""
     outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
     if problem is not None and problem.unreachable:
         outcome = UNREACHABLE
@@ -136,7 +129,6 @@ def closing(
     unmatched = found if isinstance(found, Unmatched) else None
     return {
         "attempt_id": attempt_id,
-        "at": now,
         "new_outcome": outcome,
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,

@@ -1,7 +1,7 @@
 """Attempts of calls to providers: written down before the calls are made, and closed with their results."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours
+from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.customers import Channel, Customer, invitation_channels
 from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, job_state_after
@@ -21,6 +22,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import (
     CLOSE,
+    CLOSE_DONE,
     LATE,
     after_call,
     closing,
@@ -28,9 +30,9 @@ from worker.store.attempts.attempt_log import (
     lesson_of,
     new_and_late,
     opening,
-    outcomes_of,
 )
 from worker.store.attempts.late_results import LateAnswer, jobs_answered
+from worker.store.attempts.standing import Standing, is_leased, standing, standing_of
 from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.issuing.job_context import LEASES, ClaimedJob, JobPolicy
@@ -122,56 +124,156 @@ class Attempts:
         A result whose lease was lost changes only its attempt: another dispatcher owns the job.
         """
         with self._database.write(within) as connection:
-            outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
-            results, late = new_and_late(results, outcomes, _is_conclusive)
-            ours = LEASES.still_ours(connection, [(item.opened.job.id, item.opened.job.fence) for item in results])
-            if late:
-                answered = jobs_answered(connection, [_late_answer(item) for item in late])
-                ours |= answered
-                results += [item for item in late if item.opened.job.id in answered]
-                late = [item for item in late if item.opened.job.id not in answered]
-            kept = [result for result in results if result.opened.job.id in ours]
-            added = sessions.add(
-                connection, self._keyring, _new_sessions(policy, kept, ours), quiet=policy.hours.quiet, now=now
-            )
-            if policy.reminders:
-                reminders.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
-            moves, closings = [], [_closing(result, late=True, now=now) for result in late]
-            for result in results:
-                job = result.opened.job
-                ending = result.ending
-                if result.session is not None and job.id in ours and job.id not in added.sessions:
-                    found = f"the provider opened {result.session.reference} next to a session that is still live"
-                    ending = Hold(Reason.SECOND_SESSION, found)
-                if job.id in ours:
-                    counted = outcomes[result.opened.attempt_id] is not None
-                    moves.append(_move(result, ending, added, counted=counted, now=now))
-                closings.append(_closing(result, late=job.id not in ours, now=now))
-            _MOVE.run(connection, moves)
-            add_job_events(
-                connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
-            )
-            asked = [item.opened.job.session_id for item in results if isinstance(item.ending, Asked)]
-            if asked:
-                answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked), SessionRow.asked_at.is_(None))
-                connection.execute(answered_now.values(asked_at=now, check_at=now))
-            if added.cancelled:
-                cancel_jobs(connection, sorted(added.cancelled), now=now)
-            CLOSE.run(connection, closings)
-            overtaken = _settle_ended(connection, results, now=now)
-            made = [item for item in results if item.ending and item.called and not _shows_nothing(item)]
-            lessons = [lesson_of(item.began_at, item.problem) for item in made if not item.opened.job.looks_up]
-            budgets.learn(connection, policy.rule, lessons, now=now, stretch=stretch)
-            if len(lessons) < len(made):
-                reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.looks_up]
-                # Look-ups cost no credit, so no answer of theirs gives a credit back.
-                budgets.learn(connection, policy.rule, reconciled, now=now, refund=False)
-            not_made = [item for item in results if item.ending is None or not item.called]
-            if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, results)]):
-                budgets.end_probe(connection, policy.rule)
-            refunds = [item for item in results if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
-            budgets.refund_credits(connection, policy.rule, len(refunds))
+            rows = standing_of(connection, _STANDING, [item.opened.attempt_id for item in results])
+            plain: list[IssueResult] = []
+            special: list[IssueResult] = []
+            for item in results:
+                (plain if _is_plain(item, rows[item.opened.attempt_id.int]) else special).append(item)
+            channels = self._write_plain(connection, policy, plain, rows, now=now) if plain else set()
+            overtaken: set[uuid.UUID] = set()
+            if special:
+                special, more = self._write_special(connection, policy, special, rows, now=now)
+                channels |= more
+                overtaken = _settle_ended(connection, special, now=now)
+            _teach(connection, policy, plain, special, overtaken, now=now, stretch=stretch)
+        return channels
+
+    def _write_plain(
+        self,
+        connection: sa.Connection,
+        policy: JobPolicy,
+        results: Sequence[IssueResult],
+        rows: Mapping[int, Standing],
+        *,
+        now: datetime,
+    ) -> set[str]:
+        """Write the results of `_is_plain`. Returns the channels that have invitations due now."""
+        new = [_new_session(policy, item, rows[item.opened.attempt_id.int]) for item in results]
+        added = sessions.add(connection, self._keyring, new, quiet=policy.hours.quiet, now=now)
+        moves = [
+            {
+                "job_id": item.opened.job.id,
+                "new_session_id": added.sessions[item.opened.job.id],
+                "new_floor": _floor_seconds(item),
+                "new_entity_id": _entity_id(item),
+            }
+            for item in results
+        ]
+        _ISSUED.run(connection, moves, at=now)
+        CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in results], at=now)
         return added.channels
+
+    def _write_special(
+        self,
+        connection: sa.Connection,
+        policy: JobPolicy,
+        results: Sequence[IssueResult],
+        rows: Mapping[int, Standing],
+        *,
+        now: datetime,
+    ) -> tuple[list[IssueResult], set[str]]:
+        """Write all other results. Returns those that were not written before, and the channels as `_write_plain`."""
+        results, late = new_and_late(results, {row.id: row.outcome for row in rows.values()}, _is_conclusive)
+        # By attempt: the priorities of the jobs that are still ours.
+        ours = {
+            item.opened.attempt_id: rows[item.opened.attempt_id.int].priority
+            for item in results
+            if is_leased(rows[item.opened.attempt_id.int], item.opened.job.fence)
+        }
+        if late:
+            answered = jobs_answered(connection, [_late_answer(item) for item in late])
+            ours |= {
+                item.opened.attempt_id: answered[item.opened.job.id] for item in late if item.opened.job.id in answered
+            }
+            results += [item for item in late if item.opened.job.id in answered]
+            late = [item for item in late if item.opened.job.id not in answered]
+        kept = [item for item in results if item.opened.attempt_id in ours]
+        new = [
+            _new_session(policy, item, rows[item.opened.attempt_id.int], priority=ours[item.opened.attempt_id])
+            for item in kept
+            if item.session is not None
+        ]
+        added = sessions.add(connection, self._keyring, new, quiet=policy.hours.quiet, now=now)
+        if policy.reminders:
+            reminders.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
+        moves, closings = [], [_closing(result, late=True) for result in late]
+        for result in results:
+            job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
+            if result.session is not None and is_ours and job.id not in added.sessions:
+                found = f"the provider opened {result.session.reference} next to a session that is still live"
+                ending = Hold(Reason.SECOND_SESSION, found)
+            if is_ours:
+                counted = rows[result.opened.attempt_id.int].outcome is not None
+                moves.append(_move(result, ending, added, counted=counted))
+            closings.append(_closing(result, late=not is_ours))
+        _MOVE.run(connection, moves, at=now)
+        add_job_events(connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now)
+        asked = [item.opened.job.session_id for item in results if isinstance(item.ending, Asked)]
+        if asked:
+            answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked), SessionRow.asked_at.is_(None))
+            connection.execute(answered_now.values(asked_at=now, check_at=now))
+        if added.cancelled:
+            cancel_jobs(connection, sorted(added.cancelled), now=now)
+        CLOSE.run(connection, closings, at=now)
+        return results, added.channels
+
+
+def _is_plain(result: IssueResult, row: Standing) -> bool:
+    """True for the first session of a customer, opened by an ordinary call whose lease is still ours.
+
+    All other results are special: a problem, a look-up, a late answer, another session of the customer, a cancelled
+    job, a link that the provider has texted itself.
+    """
+    job, session = result.opened.job, result.session
+    return (
+        isinstance(result.ending, Done)
+        and session is not None
+        and row.outcome is None
+        and is_leased(row, job.fence)
+        and row.live_session is None
+        and row.cancelled_at is None
+        and job.session_id is None
+        and not job.looks_up
+        and not session.sms_sent
+    )
+
+
+def _floor_seconds(result: IssueResult) -> int:
+    return int((result.floor if result.floor is not None else result.opened.job.floor).total_seconds())
+
+
+def _entity_id(result: IssueResult) -> str:
+    """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
+    new = result.session.references.get("entityId") if result.session else None
+    return new or result.opened.job.request.entity_id
+
+
+def _teach(
+    connection: sa.Connection,
+    policy: JobPolicy,
+    plain: Sequence[IssueResult],
+    special: Sequence[IssueResult],
+    overtaken: Collection[uuid.UUID],
+    *,
+    now: datetime,
+    stretch: Stretch | None,
+) -> None:
+    """Apply what the results show to the account's budget. `overtaken` as `_settle_ended` returns it."""
+    made = [item for item in special if item.ending and item.called and not _shows_nothing(item)]
+    lessons = [Lesson(item.began_at) for item in plain]
+    lessons += [lesson_of(item.began_at, item.problem) for item in made if not item.opened.job.looks_up]
+    budgets.learn(connection, policy.rule, lessons, now=now, stretch=stretch)
+    if not special:
+        return
+    reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.looks_up]
+    if reconciled:
+        # Look-ups cost no credit, so no answer of theirs gives a credit back.
+        budgets.learn(connection, policy.rule, reconciled, now=now, refund=False)
+    not_made = [item for item in special if item.ending is None or not item.called]
+    if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, special)]):
+        budgets.end_probe(connection, policy.rule)
+    refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
+    budgets.refund_credits(connection, policy.rule, len(refunds))
 
 
 def _settle_ended(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:
@@ -240,30 +342,34 @@ def _opening(policy: JobPolicy, item: OpenedJob, *, now: datetime) -> dict[str, 
     return values | {"reconciles": item.attempt_id} if item.job.asks is not None else values
 
 
-def _new_sessions(
-    policy: JobPolicy, results: Sequence[IssueResult], priorities: Mapping[int, int]
-) -> list[sessions.NewSession]:
-    return [
-        sessions.NewSession(
-            job_id=result.opened.job.id,
-            batch_id=result.opened.job.batch_id,
-            customer_id=result.opened.job.request.customer.customer_id,
-            purpose=result.opened.job.purpose,
-            channel=result.opened.job.channel if isinstance(result.ending, Done) else Channel.NONE,
-            priority=priorities[result.opened.job.id],
-            account=policy.account,
-            issued_at=result.began_at,
-            replaces=result.opened.job.session_id,
-            session=result.session,
-            zones=_zones(policy.hours, result.opened.job.request.customer),
-        )
-        for result in results
-        if result.session is not None
-    ]
+def _new_session(
+    policy: JobPolicy, result: IssueResult, row: Standing, *, priority: int | None = None
+) -> sessions.NewSession:
+    """The session of a result that has one. `priority`: the job's, if its row was read again."""
+    job = result.opened.job
+    assert result.session is not None  # noqa: S101 -- for mypy
+    channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
+    return sessions.NewSession(
+        job_id=job.id,
+        batch_id=job.batch_id,
+        customer_id=job.request.customer.customer_id,
+        purpose=job.purpose,
+        channels=channels,
+        priority=row.priority if priority is None else priority,
+        account=policy.account,
+        issued_at=result.began_at,
+        replaces=job.session_id,
+        session=result.session,
+        row=row.row,
+        invite_at=row.invite_at,
+        cancelled=row.cancelled_at is not None,
+        live=row.live_session is not None,
+        zones=_zones(policy.hours, channels, job.request.customer),
+    )
 
 
-def _zones(hours: Hours, customer: Customer) -> tuple[str, ...]:
-    if not hours.concern(invitation_channels(customer.channel)):
+def _zones(hours: Hours, channels: Sequence[str], customer: Customer) -> tuple[str, ...]:
+    if not hours.concern(channels):
         return ()
     return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
 
@@ -284,6 +390,33 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
     ]
 
 
+_STANDING = standing(
+    Job,
+    Job.id == Attempt.job_id,
+    Job.priority,  # the batch may have been paused since the claim
+    Job.row,
+    Job.invite_at,
+    Job.cancelled_at,
+    sessions.LIVE_SESSION.label("live_session"),
+)
+_ISSUED = bulk.Change(
+    Job.id,
+    {
+        "state": JobState.ISSUED,
+        "due_at": None,
+        "lease_until": None,
+        "attempts": Job.attempts + 1,
+        "reason": "",
+        "detail": "",
+        "session_id": sa.bindparam("new_session_id"),
+        "floor_seconds": sa.bindparam("new_floor"),
+        "asks": False,
+        "entity_id": sa.bindparam("new_entity_id"),
+        "unknown_attempt": None,
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
 _MOVE = bulk.Change(
     Job.id,
     {
@@ -307,9 +440,7 @@ _MOVE = bulk.Change(
 )
 
 
-def _move(
-    result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool, now: datetime
-) -> dict[str, Any]:
+def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool) -> dict[str, Any]:
     """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
     job = result.opened.job
     move = after_call(ending, result.opened, job, counted=counted) | {
@@ -319,11 +450,8 @@ def _move(
         "new_asks": job.asks is not None and not isinstance(ending, Asked),
         "new_result": ending.result if isinstance(ending, Finish) else None,
         "new_session_id": added.sessions.get(job.id, job.session_id),
-        "new_floor": int((result.floor if result.floor is not None else job.floor).total_seconds()),
-        # The provider's entity of the customer is sent from now on: otherwise the provider makes another entity.
-        "new_entity_id": (result.session.references.get("entityId") if result.session else None)
-        or job.request.entity_id,
-        "at": now,
+        "new_floor": _floor_seconds(result),
+        "new_entity_id": _entity_id(result),
     }
     if isinstance(ending, Done):
         if job.id in added.invited:
@@ -332,9 +460,9 @@ def _move(
     return move
 
 
-def _closing(result: IssueResult, *, late: bool, now: datetime) -> dict[str, Any]:
+def _closing(result: IssueResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None
-    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if late and result.session is not None:
         # The provider's reference is the only record of a session that was opened and paid for.
         found = f"the result came after the lease; the provider opened {result.session.reference}"

@@ -17,6 +17,7 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (
     CLOSE,
+    CLOSE_DONE,
     LATE,
     after_call,
     closing,
@@ -24,9 +25,9 @@ from worker.store.attempts.attempt_log import (
     lesson_of,
     new_and_late,
     opening,
-    outcomes_of,
 )
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
+from worker.store.attempts.standing import Standing, is_leased, standing, standing_of
 from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.limits import budgets
@@ -110,32 +111,31 @@ class Handovers:
     ) -> None:
         """Store results in one transaction: the attempts, the invitations and their jobs' states."""
         with self._database.write(within) as connection:
-            outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
-            results, late = new_and_late(results, outcomes, _says_more)
-            leases = [(item.opened.invitation.id, item.opened.invitation.fence) for item in results]
-            ours = LEASES.still_ours(connection, leases)
-            if late:
-                answered = invitations_answered(connection, [_late_answer(item) for item in late])
-                _open_again(connection, answered)
+            rows = standing_of(connection, _STANDING, [item.opened.attempt_id for item in results])
+            plain: list[InviteResult] = []
+            special: list[InviteResult] = []
+            for item in results:
+                (plain if _is_plain(item, rows[item.opened.attempt_id.int]) else special).append(item)
+            if plain:
+                _SENT.run(connection, [_sent(item) for item in plain], at=now)
+                CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now)
+            ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
+            settled: list[InviteResult] = []
+            if special:
+                special, answered, settled = _write_special(connection, special, rows, now=now)
                 ours |= answered
-                results += [item for item in late if item.opened.invitation.id in answered]
-                late = [item for item in late if item.opened.invitation.id not in answered]
+            results = [*plain, *special]
             kept = [item for item in results if item.opened.invitation.id in ours]
             if kept:
-                counted = {key: outcome is not None for key, outcome in outcomes.items()}
-                _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
                 sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
                 add_invitation_events(connection, sent, now=now)
                 refusals.follow_up(connection, self._keyring, policy, kept, now=now)
                 move_jobs(connection, ours.values(), now=now)
-                settled = [item.opened.invitation for item in kept if _settles_outcome(item, counted)]
                 if policy.reminders:
                     reminders.add(
                         connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now
                     )
-                schedule_checks(connection, {ours[item.id] for item in settled}, now=now)
-            closings = [_closing(item, late=False, now=now) for item in results]
-            CLOSE.run(connection, closings + [_closing(item, late=True, now=now) for item in late])
+                schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
             lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
             # Messages are not counted as credits.
             budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
@@ -143,6 +143,48 @@ class Handovers:
             if any(item.probe for item in not_made):
                 budgets.end_probe(connection, policy.rule)
             bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
+
+
+def _write_special(
+    connection: sa.Connection, results: Sequence[InviteResult], rows: Mapping[int, Standing], *, now: datetime
+) -> tuple[list[InviteResult], dict[uuid.UUID, int], list[InviteResult]]:
+    """Write all results but those of `_is_plain`.
+
+    Returns those that were not written before; the jobs of the messages that are still ours; and the results that
+    settled an unknown outcome.
+    """
+    results, late = new_and_late(results, {row.id: row.outcome for row in rows.values()}, _says_more)
+    ours = {
+        item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id
+        for item in results
+        if is_leased(rows[item.opened.attempt_id.int], item.opened.invitation.fence)
+    }
+    if late:
+        answered = invitations_answered(connection, [_late_answer(item) for item in late])
+        _open_again(connection, answered)
+        ours |= answered
+        results += [item for item in late if item.opened.invitation.id in answered]
+        late = [item for item in late if item.opened.invitation.id not in answered]
+    kept = [item for item in results if item.opened.invitation.id in ours]
+    counted = {item.opened.attempt_id: rows[item.opened.attempt_id.int].outcome is not None for item in kept}
+    _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
+    closings = [_closing(item, late=False) for item in results]
+    CLOSE.run(connection, closings + [_closing(item, late=True) for item in late], at=now)
+    return results, ours, [item for item in kept if _settles_outcome(item, counted)]
+
+
+def _is_plain(result: InviteResult, row: Standing) -> bool:
+    """True for a message that left by an ordinary hand-over whose lease is still ours.
+
+    All other results are special: a problem, a look-up, a late receipt.
+    """
+    invitation = result.opened.invitation
+    return (
+        isinstance(result.ending, Done)
+        and row.outcome is None
+        and invitation.unknown_call is None
+        and is_leased(row, invitation.fence)
+    )
 
 
 def _first_messages(
@@ -181,9 +223,9 @@ def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> No
     connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
 
 
-def _closing(result: InviteResult, *, late: bool, now: datetime) -> dict[str, Any]:
+def _closing(result: InviteResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None
-    values = closing(result.opened.attempt_id, called=called, problem=result.problem, now=now, found=result.found)
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if late and isinstance(result.ending, Done):
         # The message left, and may leave again: only this says so. Mail servers give no reference.
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
@@ -196,6 +238,24 @@ def _opened(policy: InvitationPolicy, item: ClaimedInvitation, repeatable: bool,
     return OpenedInvitation(item, new_id(now), repeatable, reconcile_at)
 
 
+_STANDING = standing(InvitationRow, InvitationRow.id == Attempt.invitation_id, InvitationRow.job_id)
+_SENT = bulk.Change(
+    InvitationRow.id,
+    {
+        "state": InvitationState.SENT,
+        "due_at": None,
+        "lease_until": None,
+        "delivery_at": None,
+        "attempts": InvitationRow.attempts + 1,
+        "reason": "",
+        "detail": "",
+        "reference": sa.bindparam("new_reference"),
+        "sent_at": sa.bindparam("at"),
+        "new_link": sa.bindparam("has_new_link"),
+        "unknown_attempt": None,
+    },
+    by="invitation_id",
+)
 _MOVE = bulk.Change(
     InvitationRow.id,
     {
@@ -214,6 +274,14 @@ _MOVE = bulk.Change(
     },
     by="invitation_id",
 )
+
+
+def _sent(result: InviteResult) -> dict[str, Any]:
+    return {
+        "invitation_id": result.opened.invitation.id,
+        "new_reference": result.reference[:100],
+        "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
+    }
 
 
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:

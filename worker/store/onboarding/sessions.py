@@ -23,7 +23,7 @@ from worker.domain.model.states import (
 )
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_chain import ABOUT_ANOTHER
-from worker.foundation.ids import new_id
+from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
@@ -52,20 +52,28 @@ ABOUT_A_MESSAGE = (Job.unknown_attempt.is_(None), Job.reason.not_in(ABOUT_ANOTHE
 HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, slots=True)  # frozen, it costs five times as much to make
 class NewSession:
-    """A session to store, and the job that it was opened for."""
+    """A session to store, and the job that it was opened for.
+
+    `row`, `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: an event cancelled the job
+    during its call; `live`: its customer has a live session.
+    """
 
     job_id: int
     batch_id: int
     customer_id: str
     purpose: str
-    channel: Channel
+    channels: tuple[str, ...]  # of its invitations
     priority: int
     account: str
     issued_at: datetime
     replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
     session: Session
+    row: int
+    invite_at: datetime | None
+    cancelled: bool
+    live: bool
     zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
 
 
@@ -98,32 +106,31 @@ def add(
     added = Added({}, set(), set(), set())
     if not new:
         return added
-    jobs = {job.id: job for job in fetch(connection, _JOBS_OF, {"ids": bulk.keys(item.job_id for item in new)})}
-    live_ones = ((job.customer_id, job.purpose) for job in jobs.values() if job.session_id is not None)
-    before = not_ended(connection, live_ones)
-    added.cancelled.update(job.id for job in jobs.values() if job.cancelled_at is not None)
-    erased = _erased(connection, [job.customer_id for job in jobs.values() if job.id in added.cancelled])
+    before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])
+    added.cancelled.update(item.job_id for item in new if item.cancelled)
+    erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
     rows, invitations, ended, issued, texted = [], [], [], [], []
     targets = subscriptions(connection)
-    for item in new:
+    publishes = targets.wants(Happened.SESSION_ISSUED)
+    for item, session_id in zip(new, new_ids(now, len(new)), strict=True):
         old = before.get((item.customer_id, item.purpose))
         if old is not None:
             if old.expires_at > now and old.id != item.replaces:
                 continue
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
-        session_id = new_id(now)
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
         row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
-        rows.append(row | {"encrypted": ERASED} if item.customer_id in erased else row)
+        if item.customer_id in erased:
+            row["encrypted"] = ERASED
+        rows.append(row)
         added.sessions[item.job_id] = session_id
-        invite_at = jobs[item.job_id].invite_at
-        if targets.wants(Happened.SESSION_ISSUED):
-            issued.append(_issued(item, jobs[item.job_id].row))
-        for channel in invitation_channels(item.channel):
-            invitation = first_invitation(item, session_id, channel, invite_at, now=now)
-            due_at = message_at(channel, item.zones, quiet, invite_at=invite_at, now=now)
+        if publishes:
+            issued.append(_issued(item))
+        for channel in item.channels:
+            invitation = first_invitation(item, session_id, channel, item.invite_at, now=now)
+            due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
             if due_at > invitation["due_at"]:
                 invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
             if channel == Channel.SMS and item.session.sms_sent:
@@ -148,12 +155,12 @@ def add(
     return added
 
 
-def _issued(item: NewSession, row: int) -> dict[str, Any]:
+def _issued(item: NewSession) -> dict[str, Any]:
     """The event data of a new session, as in `add_session_events` but without a query."""
     return {
         "job_id": item.job_id,
         "batch_id": item.batch_id,
-        "row": row,
+        "row": item.row,
         "customer_id": item.customer_id,
         "purpose": item.purpose,
         "account": item.account,
@@ -169,9 +176,6 @@ LIVE_SESSION = (
     .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
     .scalar_subquery()
 )
-_JOBS_OF = sa.select(
-    Job.id, Job.row, Job.customer_id, Job.purpose, Job.invite_at, Job.cancelled_at, LIVE_SESSION.label("session_id")
-).where(bulk.among(Job.id, "ids"))
 # By purpose too: to lock another purpose's session could deadlock with the transaction that writes its result.
 _NOT_ENDED = (
     sa.select(*SessionRow.__table__.columns)
@@ -182,7 +186,7 @@ _NOT_ENDED = (
 
 
 def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
-    """The live sessions of these keys, with expired links too. The rows are locked."""
+    """The live sessions of these keys, with expired links too. The rows are locked. No key: no query."""
     return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
 
 
@@ -261,13 +265,16 @@ def _session(
         # Later events of a company's session may name it only by one of these values.
         "company_id": session.references.get("companyId", "")[:100],
         "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
-        "check_at": check_at(item.channel, session.expires_at),
+        "check_at": session.expires_at + SETTLES if item.channels else None,
     }
+
+
+_OWN_IDS = frozenset({"scanRef", "entityId", "applicantId"})
 
 
 def _named_by_token(session: Session) -> bool:
     """True if the provider may name a session only by its token: iDenfy does, for a company's form."""
-    return not session.references.keys() & {"scanRef", "entityId", "applicantId"}
+    return _OWN_IDS.isdisjoint(session.references)
 
 
 def first_invitation(
