@@ -60,10 +60,10 @@ class Keyring:
         ids = []
         for key in map(_key_bytes, keys):
             ids.append(hashlib.sha256(b"onboarding key id" + key).digest()[:4])
-            self._ciphers[ids[-1]] = AESGCM(key)
+            self._ciphers[VERSION + ids[-1]] = AESGCM(key)
             # Digests have a key of their own: it shows nothing about the encryption key.
             self._digest_keys.append(hmac.digest(key, b"onboarding digests", "sha256"))
-        self._current = ids[0]
+        self._current = VERSION + ids[0]
         self.digest_ids = tuple(each.hex() for each in ids)
         """The id of the key of each of `digests`, in the same order: 8 hex digits that show nothing of the key."""
 
@@ -78,11 +78,11 @@ class Keyring:
         """Encrypt a JSON object for the row that `context` names."""
         plain = _written(value)
         nonce = os.urandom(NONCE_BYTES)
-        return VERSION + self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
+        return self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
 
     def decrypt(self, encrypted: bytes, *, context: str) -> dict[str, Any]:
         """The object that was encrypted for this context. Raises CannotDecrypt, which names only the context."""
-        cipher = self._ciphers.get(encrypted[1:5]) if encrypted[:1] == VERSION else None
+        cipher = self._ciphers.get(encrypted[:5])
         if cipher is None:
             likely = "is an older key missing from [encryption] keys?"
             raise CannotDecrypt(f"no key of the ring decrypts {context}: {likely}")

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.store.shelf import customer, line
+from tests.store.statements import statements
 from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind
@@ -50,6 +51,16 @@ def test_a_claimed_job_holds_all_values_for_its_call(shelf):
     assert (second.request.external_ref, second.request.parameters) == (str(second.id), {})
     assert second.request.entity_id == "e-1"
     assert "Ona" not in repr(first)
+
+
+def test_a_claimed_row_is_read_once(shelf, database):
+    """PostgreSQL returns the customer with the lease. SQLite cannot, and reads the rows that it has leased."""
+    shelf.add(customer("Ona"), customer("Jonas"))
+    with statements(database) as made:
+        assert len(shelf.claim()) == 2
+    reads = [text for text in made if "customer.timezone" in text]
+    assert len(reads) == (1 if database.is_sqlite else 2)  # of events, and of batches
+    assert {text.split()[0] for text in reads} == {"SELECT" if database.is_sqlite else "UPDATE"}
 
 
 def test_an_event_goes_before_a_batch_and_the_longest_due_job_goes_first(shelf):

@@ -15,7 +15,7 @@ class ExpirySource(StrEnum):
     FALLBACK = "fallback"  # it gave none, or none that can be read: the call's time and the requested lifetime
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: see `customers`
 class SessionRequest:
     """What an adapter needs to ask for one customer's session.
 

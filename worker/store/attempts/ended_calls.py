@@ -13,7 +13,6 @@ answered (its worker died, the account was paused) is marked again when that lea
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -100,21 +99,20 @@ def claim(
     connection: sa.Connection,
     account: str,
     most: int,
-    columns: Sequence[Any],
     *,
     lease: timedelta,
     owner: str,
     now: datetime,
     only_batch: int | None = None,
-) -> list[sa.Row[Any]]:
-    """Lease up to `most` marked jobs whose calls may be looked up now. A row has no `due_at`: its job has ended."""
+) -> list[int]:
+    """Lease up to `most` marked jobs whose calls may be looked up now. Returns their ids."""
     first = sa.select(Job.id).where(*_MARKED, Job.account == account, Job.lease_until <= now)
     if only_batch is not None:
         first = first.where(Job.batch_id == only_batch)
     first = first.order_by(Job.lease_until, Job.id).limit(most).with_for_update(skip_locked=True)
     leased = {"lease_until": now + lease, "lease_owner": owner, "fence": Job.fence + 1}
     chosen = sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased)
-    return list(connection.execute(chosen.returning(*columns)))
+    return list(connection.execute(chosen.returning(Job.id)).scalars())
 
 
 def held(connection: sa.Connection, leases: Sequence[tuple[int, int, datetime]]) -> set[int]:

@@ -34,6 +34,9 @@ class Line:
     parameters: dict[str, dict[str, Any]]
 
 
+_EMPTY = Line("", (), {})
+
+
 def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
     known = {name: value for name, value in vars(person).items() if value}
     if person.date_of_birth:
@@ -48,7 +51,9 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
     known = keyring.decrypt(encrypted, context=f"customer {customer_id}")
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
-    return Person(**{name: value for name, value in known.items() if name in _FIELDS})
+    if not known.keys() <= _FIELDS:
+        known = {name: value for name, value in known.items() if name in _FIELDS}
+    return Person(**known)
 
 
 def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
@@ -62,7 +67,7 @@ def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) 
 def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
     """The line's values. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
-        return Line("", (), {})
+        return _EMPTY
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
     line = keyring.decrypt(encrypted, context=f"line {batch_id}:{row}")

@@ -8,6 +8,7 @@ stood still with the dispatcher.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from worker.store.tables.types import UtcDateTime
 NOT_SENT = "not_sent"
 Id = TypeVar("Id")
 Kept = TypeVar("Kept")
+_IN_ORDER = attrgetter("due_at", "id")
 
 
 class Leases(Generic[Id, Kept]):
@@ -36,6 +38,7 @@ class Leases(Generic[Id, Kept]):
         *,
         of: InstrumentedAttribute[str],
         worked_from: Sequence[Any],
+        joined: Sequence[sa.ColumnElement[bool]],
         rereads: InstrumentedAttribute[Kept],
         conditions: Sequence[sa.ColumnElement[bool]] = (),
         changes: Sequence[str] = (),
@@ -43,7 +46,8 @@ class Leases(Generic[Id, Kept]):
     ) -> None:
         """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
 
-        `worked_from` are the columns that a claim returns. `rereads` is the column that `still_ours` reads again.
+        `worked_from` are the columns that a claim returns, of the row and of the rows that `joined` joins to it: all
+        that its work needs, so that each is read once. `rereads` is the column that `still_ours` reads again.
         `changes` are the columns with the time of the last change. `attempts` are the conditions that find the
         attempts of the rows whose ids are given.
         """
@@ -61,7 +65,7 @@ class Leases(Generic[Id, Kept]):
             "fence": model.fence + 1,
         }
         changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
-        self._claims = {
+        leases = {
             (unknown_only, one_batch): sa.update(model)
             .where(
                 bulk.within(
@@ -73,10 +77,13 @@ class Leases(Generic[Id, Kept]):
                 )
             )
             .values(claimed | changed)
-            .returning(*worked_from)
             for unknown_only in (False, True)
             for one_batch in (False, True)
         }
+        self._claims = {which: lease.where(*joined).returning(*worked_from) for which, lease in leases.items()}
+        # SQLite returns no column of another table.
+        self._leases = {which: lease.returning(model.id) for which, lease in leases.items()}
+        self._worked_from = sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined)
         self._is_due = {
             (unknown, one_batch): sa.select(
                 sa.exists().where(
@@ -135,7 +142,7 @@ class Leases(Generic[Id, Kept]):
         now: datetime,
         only_batch: int | None = None,
         unknown_only: bool = False,
-    ) -> list[sa.Row[Any]]:
+    ) -> list[Any]:
         """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped.
 
         `only_batch`: only rows of this batch; None: of all batches.
@@ -143,8 +150,16 @@ class Leases(Generic[Id, Kept]):
         given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
         if only_batch is not None:
             given["batch"] = only_batch
-        rows = fetch(connection, self._claims[unknown_only, only_batch is not None], given)
-        return sorted(rows, key=lambda row: (row.due_at, row.id))
+        which = unknown_only, only_batch is not None
+        if connection.dialect.name == "sqlite":
+            rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], given)])
+        else:
+            rows = fetch(connection, self._claims[which], given)
+        return sorted(rows, key=_IN_ORDER)
+
+    def read(self, connection: sa.Connection, ids: Sequence[Id]) -> list[Any]:
+        """The claimed rows with these ids, as `claim` returns them, in any order."""
+        return fetch(connection, self._worked_from, {"ids": bulk.keys(ids)}) if ids else []
 
     def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:
         """The rows (id, fence) that were not claimed again since, with their `rereads` column. The rows are locked."""

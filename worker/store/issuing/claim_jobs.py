@@ -63,12 +63,13 @@ class Jobs:
         def work(connection: sa.Connection, chunk: Chunk) -> ClaimedJobs:
             leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, lead=lead, now=now)
             rows = chunk.of(leased.rows)
-            ended = ended_jobs.decrypted_calls(connection, self._keyring, policy, rows, now=now)
-            rows = [row for row in rows if not ended_jobs.is_ended(row)]
+            ended = [row for row in rows if ended_jobs.is_ended(row)]
+            if ended:
+                rows = [row for row in rows if not ended_jobs.is_ended(row)]
             jobs, adopted = gates.passed(
                 connection, self._keyring, policy, self._backlogs, rows, more=leased.more, now=now
             )
-            jobs += ended
+            jobs += ended_jobs.decrypted_calls(connection, self._keyring, policy, ended, now=now)
             again_at = leased.reserve(connection, len(jobs), now=now)
             if leased.granted.probe:
                 jobs = [replace(job, probe=True) for job in jobs]

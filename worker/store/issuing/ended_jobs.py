@@ -11,22 +11,20 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base.encrypted_values import Erased
-from worker.store.issuing.job_context import ClaimedJob, JobPolicy, contexts_of, decrypted
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted
 
 
-def is_ended(row: sa.Row[Any]) -> bool:
+def is_ended(row: Any) -> bool:
     """Whether this claimed row is of a job that has ended: no other claimed row is due at no time."""
     return row.due_at is None
 
 
 def decrypted_calls(
-    connection: sa.Connection, keyring: Keyring, policy: JobPolicy, rows: Sequence[sa.Row[Any]], *, now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: JobPolicy, rows: Sequence[Any], *, now: datetime
 ) -> list[ClaimedJob]:
-    """Those of these claimed rows whose jobs have ended, with the calls to look up."""
-    rows = [row for row in rows if is_ended(row)]
+    """The jobs of these rows, which have ended, with the calls to look up."""
     if not rows:
         return []
-    contexts = contexts_of(connection, [row.id for row in rows])
     calls = calls_to_reconcile(connection, rows, now=now)
     jobs: list[ClaimedJob] = []
     unread: list[int] = []
@@ -35,7 +33,6 @@ def decrypted_calls(
             job = decrypted(
                 keyring,
                 row,
-                contexts[row.id],
                 calls[row.id],
                 provider=policy.provider,
                 session_id=row.session_id,

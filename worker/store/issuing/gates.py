@@ -30,7 +30,7 @@ from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
 from worker.store.base.priorities import BATCH
 from worker.store.issuing import deferral
-from worker.store.issuing.job_context import ClaimedJob, JobPolicy, contexts_of, decrypted
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
 from worker.store.messages.address_places import Wanted, take
@@ -50,9 +50,9 @@ class Claim:
     connection: sa.Connection
     keyring: Keyring
     policy: JobPolicy
-    contexts: Mapping[int, sa.Row[Any]]  # of each leased job
     backlogs: Backlogs
     more: bool
+    any_suppressed: bool  # if no address is, no question is asked about addresses
     now: datetime
     live_sessions: dict[int, uuid.UUID] = field(default_factory=dict)  # of customers whose next session replaces them
     adopted_channels: set[str] = field(default_factory=set)  # on which the adopted sessions may have invitations due
@@ -64,18 +64,18 @@ class Claim:
         return self.backlogs.rooms(self.connection, policy.senders, max_age=policy.max_age, now=self.now)
 
 
-def cancelled(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
+def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     """End the jobs that were cancelled, alone or with their batch."""
-    ids = [row.id for row in rows if claim.contexts[row.id].cancelled_at is not None]
+    ids = [row.id for row in rows if row.cancelled_at is not None]
     if ids:
         cancel_jobs(claim.connection, ids, now=claim.now)
     return ids
 
 
-def with_live_session(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
+def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     """Let the jobs of customers who have a live session adopt it."""
     # A job that only asks about its session adopts none.
-    having = [row for row in rows if claim.contexts[row.id].live_session is not None and not row.asks]
+    having = [row for row in rows if row.live_session is not None and not row.asks]
     found = adoption.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
     kept = []
     for row in having:
@@ -90,7 +90,7 @@ def with_live_session(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[i
     return kept
 
 
-def reviewed(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
+def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     """Release the jobs whose previous session is in review at the provider."""
     return in_review.release_reviewed(claim.connection, [row for row in rows if not row.asks], now=claim.now)
 
@@ -98,9 +98,9 @@ def reviewed(claim: Claim, rows: Sequence[sa.Row[Any]]) -> Collection[int]:
 def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """End the jobs whose links could not be sent to any address, before a session is paid for."""
     # The sender of an event may wait for the first session, for a customer who is in the app right now.
-    concerned = [
-        job for job in jobs if claim.contexts[job.id].any_suppressed and not (job.is_event and job.session_id is None)
-    ]
+    if not claim.any_suppressed:
+        return {}
+    concerned = [job for job in jobs if not (job.is_event and job.session_id is None)]
     return unreachable(claim.connection, claim.keyring, concerned, fallback=claim.policy.fallback) if concerned else {}
 
 
@@ -163,7 +163,7 @@ def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, No
     }
 
 
-RowGate = Callable[[Claim, Sequence[sa.Row[Any]]], Collection[int]]
+RowGate = Callable[[Claim, Sequence[Any]], Collection[int]]
 Gate = Callable[[Claim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
 ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, reviewed)
 # Last the addresses: only a job whose call is made takes a place.
@@ -175,7 +175,7 @@ def passed(
     keyring: Keyring,
     policy: JobPolicy,
     backlogs: Backlogs,
-    rows: Sequence[sa.Row[Any]],
+    rows: Sequence[Any],
     *,
     more: bool,
     now: datetime,
@@ -184,8 +184,8 @@ def passed(
 
     The other rows are released here, each with what becomes of it.
     """
-    contexts = contexts_of(connection, [row.id for row in rows])
-    claim = Claim(connection, keyring, policy, contexts, backlogs, more, now)
+    any_suppressed = any(row.any_suppressed for row in rows)
+    claim = Claim(connection, keyring, policy, backlogs, more, any_suppressed, now)
     for row_gate in ROW_GATES:
         kept = row_gate(claim, rows) if rows else ()
         _explain(policy, row_gate.__name__, kept, rows)
@@ -200,7 +200,9 @@ def passed(
             stay |= found
             asked = [job for job in asked if job.id not in found]
     _keep_back(connection, stay, now=now)
-    return [job for job in jobs if job.id not in stay], frozenset(claim.adopted_channels)
+    if stay:
+        jobs = [job for job in jobs if job.id not in stay]
+    return jobs, frozenset(claim.adopted_channels)
 
 
 def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequence[Any]) -> None:
@@ -208,7 +210,7 @@ def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequenc
         log.debug("%s: %d of %d leased rows are not called: %s", policy.account, len(kept), len(asked), gate)
 
 
-def _decrypted(claim: Claim, rows: Sequence[sa.Row[Any]]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
+def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
     """The jobs, and those that cannot be decrypted: these may block no other jobs."""
     unknown_calls = calls_to_reconcile(claim.connection, rows, now=claim.now)
     jobs: list[ClaimedJob] = []
@@ -218,7 +220,6 @@ def _decrypted(claim: Claim, rows: Sequence[sa.Row[Any]]) -> tuple[list[ClaimedJ
             job = decrypted(
                 claim.keyring,
                 row,
-                claim.contexts[row.id],
                 unknown_calls.get(row.id),
                 provider=claim.policy.provider,
                 session_id=claim.live_sessions.get(row.id, row.session_id),
@@ -238,7 +239,7 @@ def _may_wait(job: ClaimedJob, *, now: datetime) -> bool:
     A look-up is made at any hour. A customer who is in the app until `invite_at` needs the link there.
     """
     in_app = job.invite_at is not None and job.invite_at > now
-    return not job.looks_up and not in_app and bool(invitation_channels(job.channel))
+    return job.channel is not Channel.NONE and not in_app and not job.looks_up
 
 
 _KEEP_BACK = bulk.Change(

@@ -1,7 +1,7 @@
 """Job contexts: the customer and the batch that a session is requested from, decrypted for the job's dispatcher."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,14 +16,12 @@ from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
 from worker.store.base import bulk
-from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import decrypt_line, decrypt_person
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.onboarding import sessions
 from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow, Suppression
-from worker.store.tables.types import known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class JobPolicy(ClaimPolicy):
         return self.account
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
 class ClaimedJob:
     """A job under our lease."""
 
@@ -79,7 +77,15 @@ class ClaimedJob:
         return self.priority == EVENT
 
 
-# The columns that a claim returns. Not all columns: converting unused columns cost more than the query.
+# Whether any address at all is suppressed. If none is, no further query is made.
+_ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
+    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
+).scalar_subquery()
+# The provider's reference of the session that the job asks about.
+_ASKS_ABOUT = (
+    sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).correlate(Job).scalar_subquery()
+)
+# What a claim returns. Not all columns: converting unused columns cost more than the query.
 _WORKED_FROM = (
     Job.id,
     Job.batch_id,
@@ -90,7 +96,7 @@ _WORKED_FROM = (
     Job.template,
     Job.entity_id,
     Job.consent,
-    Job.encrypted,
+    Job.encrypted.label("line"),
     Job.floor_seconds,
     Job.due_at,
     Job.priority,
@@ -102,6 +108,15 @@ _WORKED_FROM = (
     Job.unknown_attempt,
     Job.asks,
     Job.invite_at,
+    CustomerRow.kind,
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    CustomerRow.encrypted.label("person"),
+    sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    sessions.LIVE_SESSION.label("live_session"),
+    _ANY_SUPPRESSED.label("any_suppressed"),
+    _ASKS_ABOUT.label("asks_about"),
 )
 
 
@@ -110,10 +125,10 @@ class _JobLeases(Leases[int, int]):
 
     def claim(
         self, connection: sa.Connection, of: str, priority: int, most: int, *, unknown_only: bool = False, **how: Any
-    ) -> list[sa.Row[Any]]:
+    ) -> list[Any]:
         rows = super().claim(connection, of, priority, most, unknown_only=unknown_only, **how)
         if priority == BATCH and len(rows) < most:
-            rows += ended_calls.claim(connection, of, most - len(rows), _WORKED_FROM, **how)
+            rows += self.read(connection, ended_calls.claim(connection, of, most - len(rows), **how))
         return rows
 
     def is_due(self, connection: sa.Connection, of: str, *, unknown: bool, **how: Any) -> bool:
@@ -128,6 +143,7 @@ LEASES: Leases[int, int] = _JobLeases(
     of=Job.account,
     conditions=(Job.joins.is_(None),),
     worked_from=_WORKED_FROM,
+    joined=(CustomerRow.customer_id == Job.customer_id, Batch.id == Job.batch_id),
     rereads=Job.priority,  # the batch may have been paused since the claim
     changes=("changed_at",),
     attempts=(
@@ -136,65 +152,29 @@ LEASES: Leases[int, int] = _JobLeases(
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
 )
-# Whether any address at all is suppressed, as a part of another query. If none is, no further query is made.
-_ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
-    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
-).scalar_subquery()
-# The provider's reference of the session that the job asks about.
-_ASKS_ABOUT = sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).scalar_subquery()
-_CONTEXTS = (
-    sa.select(
-        Job.id,
-        CustomerRow.kind,
-        CustomerRow.country,
-        CustomerRow.locale,
-        CustomerRow.timezone,
-        CustomerRow.encrypted,
-        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
-        sessions.LIVE_SESSION.label("live_session"),
-        _ANY_SUPPRESSED.label("any_suppressed"),
-        # The session to look up.
-        sa.select(SessionRow.reference)
-        .where(SessionRow.id == Job.session_id, Job.asks)
-        .scalar_subquery()
-        .label("asks"),
-    )
-    .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
-    .join(Batch, Batch.id == Job.batch_id)
-    .where(bulk.among(Job.id, "ids"))
-)
-
-
-def contexts_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
-    """By job: the customer, the cancellation, the live session, and whether any address at all is suppressed.
-
-    Raises NotKnown.
-    """
-    return {row.id: known(row) for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
 
 
 def decrypted(
     keyring: Keyring,
-    row: sa.Row[Any],
-    context: sa.Row[Any],
+    row: Any,
     unknown_call: UnknownCall | None,
     *,
     provider: str,
     session_id: uuid.UUID | None,
 ) -> ClaimedJob:
-    """The claimed row with its decrypted context. `session_id`: the session to replace.
+    """The job of a claimed row. `session_id`: the session to replace.
 
     Raises keyring.CannotDecrypt, encrypted_values.Erased.
     """
-    line = decrypt_line(keyring, row.batch_id, row.row, row.encrypted)
+    line = decrypt_line(keyring, row.batch_id, row.row, row.line)
     customer = Customer(
         customer_id=row.customer_id,
-        kind=context.kind,
+        kind=row.kind,
         purpose=row.purpose,
-        person=decrypt_person(keyring, row.customer_id, context.encrypted),
-        country=context.country,
-        locale=context.locale,
-        timezone=context.timezone,
+        person=decrypt_person(keyring, row.customer_id, row.person),
+        country=row.country,
+        locale=row.locale,
+        timezone=row.timezone,
         channel=row.channel,
         entity_id=row.entity_id,
         external_ref=line.external_ref,
@@ -225,12 +205,12 @@ def decrypted(
         floor=timedelta(seconds=row.floor_seconds),
         request=request,
         unknown_call=unknown_call,
-        asks=(context.asks or "") if row.asks and unknown_call is None else None,
+        asks=(row.asks_about or "") if row.asks and unknown_call is None else None,
         invite_at=row.invite_at,
     )
 
 
-def _serial(row: sa.Row[Any]) -> str:
+def _serial(row: Any) -> str:
     """Which of the customer's sessions is asked for, and with which call: "" for the first call for the first."""
     number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
     return (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else "")

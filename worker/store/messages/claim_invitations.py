@@ -21,7 +21,7 @@ from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
 from worker.store.limits.claims import Claims
 from worker.store.messages import gates
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.message_context import JOINED, WORKED_FROM, ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.held_rows import hold_messages
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
@@ -162,7 +162,8 @@ LEASES: Leases[uuid.UUID, int] = Leases(
     InvitationRow,
     InvitationState,
     of=InvitationRow.channel,
-    worked_from=tuple(InvitationRow.__table__.columns),
+    worked_from=WORKED_FROM,
+    joined=JOINED,
     rereads=InvitationRow.job_id,  # read again: a job of another list may have adopted the session since the claim
     attempts=(
         Attempt.job_id.in_(_MESSAGES),

@@ -30,7 +30,7 @@ from worker.store.messages import (
     text_number_check,
 )
 from worker.store.messages.fallback import fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, contexts_of, decrypted
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -45,10 +45,10 @@ ASK_AGAIN = timedelta(hours=1)
 
 @dataclass(frozen=True, repr=False)
 class Candidate:
-    """A message that may be about to leave, and the row of `contexts_of` that it was decrypted from."""
+    """A message that may be about to leave, and the claimed row that it was decrypted from."""
 
     item: ClaimedInvitation
-    context: sa.Row[Any]
+    row: Any
 
 
 Gate = Callable[[sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]]
@@ -68,13 +68,13 @@ def in_review(
     decided, whatever this link's expiry.
     """
     firsts = [one for one in messages if one.item.kind == FIRST]
-    before = {one.context.replaces for one in firsts if one.context.reissues and one.context.replaces is not None}
+    before = {one.row.replaces for one in firsts if one.row.reissues and one.row.replaces is not None}
     reviewed = sessions_in_review(connection, before)
     return {
         one.item.id: Later(now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts
-        if (one.context.result == Result.REVIEW and not one.item.ended)
-        or (one.context.reissues and one.context.replaces in reviewed)
+        if (one.row.result == Result.REVIEW and not one.item.ended)
+        or (one.row.reissues and one.row.replaces in reviewed)
     }
 
 
@@ -94,7 +94,7 @@ def passed(
     connection: sa.Connection,
     keyring: Keyring,
     policy: InvitationPolicy,
-    rows: Sequence[sa.Row[Any]],
+    rows: Sequence[Any],
     *,
     now: datetime,
 ) -> list[ClaimedInvitation]:
@@ -102,10 +102,9 @@ def passed(
 
     The other rows are released here, each with what becomes of it and of its job.
     """
-    contexts = contexts_of(connection, [row.id for row in rows])
-    cancel_jobs(connection, [row.job_id for row in rows if contexts[row.id].cancelled_at is not None], now=now)
-    stay = of_no_use(rows, contexts)
-    found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], contexts, now=now)
+    cancel_jobs(connection, [row.job_id for row in rows if row.cancelled_at is not None], now=now)
+    stay = of_no_use(rows)
+    found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], now=now)
     stay |= undecrypted
     for gate in GATES:
         asked = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
@@ -122,20 +121,18 @@ def passed(
 def _decrypted(
     connection: sa.Connection,
     keyring: Keyring,
-    rows: Sequence[sa.Row[Any]],
-    contexts: Mapping[uuid.UUID, sa.Row[Any]],
+    rows: Sequence[Any],
     *,
     now: datetime,
 ) -> tuple[list[Candidate], dict[uuid.UUID, NotNow]]:
     """The messages, and those that cannot be decrypted: these may block no others."""
-    customers = {row.id: contexts[row.id].customer_id for row in rows}
+    customers = {row.id: row.customer_id for row in rows}
     unknown_calls = messages_to_reconcile(connection, rows, customers, now=now)
     found: list[Candidate] = []
     stay: dict[uuid.UUID, NotNow] = {}
     for row in rows:
-        context = contexts[row.id]
         try:
-            found.append(Candidate(decrypted(keyring, row, context, unknown_calls.get(row.id)), context))
+            found.append(Candidate(decrypted(keyring, row, unknown_calls.get(row.id)), row))
         except CannotDecrypt as error:
             stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
         except Erased as error:
@@ -143,29 +140,29 @@ def _decrypted(
     return found, stay
 
 
-def of_no_use(rows: Sequence[sa.Row[Any]], contexts: Mapping[uuid.UUID, sa.Row[Any]]) -> dict[uuid.UUID, NotNow]:
+def of_no_use(rows: Sequence[Any]) -> dict[uuid.UUID, NotNow]:
     """The messages whose session or job has ended, or whose job or batch was cancelled, with the reason.
 
     A message whose link ended before it reached the customer is left out: its session is replaced, unless that has
     happened already.
     """
-    return {row.id: why for row in rows if (why := _of_no_use(contexts[row.id])) is not None}
+    return {row.id: why for row in rows if (why := _of_no_use(row)) is not None}
 
 
-def _of_no_use(context: sa.Row[Any]) -> Never | None:
-    if context.cancelled_at is not None:
+def _of_no_use(row: Any) -> Never | None:
+    if row.cancelled_at is not None:
         return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
-    is_current = context.job_session_id == context.session_id
-    replaceable = context.job_state is JobState.ISSUED and context.kind == FIRST and is_current
-    if context.session_state is SessionState.EXPIRED and replaceable:
+    is_current = row.job_session_id == row.session_id
+    replaceable = row.job_state is JobState.ISSUED and row.kind == FIRST and is_current
+    if row.session_state is SessionState.EXPIRED and replaceable:
         return None
-    if context.session_state not in LIVE_SESSIONS or context.job_state in (JobState.COMPLETED, JobState.LAPSED):
+    if row.session_state not in LIVE_SESSIONS or row.job_state in (JobState.COMPLETED, JobState.LAPSED):
         return Never(InvitationState.SUPERSEDED, Reason.SESSION_ENDED)
     return None
 
 
 def _keep_back(
-    connection: sa.Connection, rows: Sequence[sa.Row[Any]], stay: Mapping[uuid.UUID, NotNow], *, now: datetime
+    connection: sa.Connection, rows: Sequence[Any], stay: Mapping[uuid.UUID, NotNow], *, now: datetime
 ) -> None:
     """Release the claimed rows that do not leave; their jobs' states follow from their messages."""
     kept = [row for row in rows if row.id in stay]

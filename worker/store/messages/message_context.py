@@ -1,7 +1,6 @@
 """Message contexts: the session, customer and job that an invitation is written from, decrypted for its dispatcher."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,14 +16,12 @@ from worker.domain.model.sessions import Opening
 from worker.domain.model.states import SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
-from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import decrypt_opening, decrypt_person
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.store.tables.types import known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +40,7 @@ class InvitationPolicy(ClaimPolicy):
         return self.channel
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
 class ClaimedInvitation:
     """An invitation under our lease, with all that its text needs: personal and secret, so no repr."""
 
@@ -85,67 +82,69 @@ _REACHED_BEFORE = sa.exists().where(
         _OF_EARLIER.state.in_([bulk.fixed(state) for state in sorted(REACHED)]),
     ),
 )
-_CONTEXTS = (
-    sa.select(
-        InvitationRow.id,
-        InvitationRow.kind,
-        SessionRow.encrypted.label("session"),
-        SessionRow.id.label("session_id"),
-        SessionRow.state.label("session_state"),
-        SessionRow.result,
-        SessionRow.issued_at,
-        SessionRow.expires_at,
-        SessionRow.replaces,
-        SessionRow.account,
-        SessionRow.vendor,
-        CustomerRow.customer_id,
-        CustomerRow.kind.label("customer_kind"),
-        CustomerRow.encrypted.label("person"),
-        CustomerRow.country,
-        CustomerRow.locale,
-        CustomerRow.timezone,
-        Job.purpose,
-        Job.state.label("job_state"),
-        Job.session_id.label("job_session_id"),
-        Job.reissues,
-        Job.channel.label("job_channel"),
-        Job.template,
-        Job.floor_seconds,
-        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
-        _REACHED_BEFORE.label("reached_before"),
-    )
-    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
-    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
-    .join(Job, Job.id == InvitationRow.job_id)
-    .join(Batch, Batch.id == InvitationRow.batch_id)
-    .where(bulk.among(InvitationRow.id, "ids"))
+# What a claim returns.
+WORKED_FROM = (
+    InvitationRow.id,
+    InvitationRow.session_id,
+    InvitationRow.job_id,
+    InvitationRow.batch_id,
+    InvitationRow.kind,
+    InvitationRow.state,
+    InvitationRow.due_at,
+    InvitationRow.priority,
+    InvitationRow.lease_until,
+    InvitationRow.fence,
+    InvitationRow.attempts,
+    InvitationRow.unknown_attempt,
+    SessionRow.encrypted.label("session"),
+    SessionRow.state.label("session_state"),
+    SessionRow.result,
+    SessionRow.issued_at,
+    SessionRow.expires_at,
+    SessionRow.replaces,
+    SessionRow.account,
+    SessionRow.vendor,
+    CustomerRow.customer_id,
+    CustomerRow.kind.label("customer_kind"),
+    CustomerRow.encrypted.label("person"),
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    Job.purpose,
+    Job.state.label("job_state"),
+    Job.session_id.label("job_session_id"),
+    Job.reissues,
+    Job.channel.label("job_channel"),
+    Job.template,
+    Job.floor_seconds,
+    sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    _REACHED_BEFORE.label("reached_before"),
+)
+JOINED = (
+    SessionRow.id == InvitationRow.session_id,
+    CustomerRow.customer_id == SessionRow.customer_id,
+    Job.id == InvitationRow.job_id,
+    Batch.id == InvitationRow.batch_id,
 )
 
 
-def contexts_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, sa.Row[Any]]:
-    """Each invitation's session, customer and job, still encrypted, by invitation id. Raises NotKnown."""
-    return {row.id: known(row) for row in fetch(connection, _CONTEXTS, {"ids": bulk.keys(ids)})} if ids else {}
-
-
-def decrypted(
-    keyring: Keyring, row: sa.Row[Any], context: sa.Row[Any], unknown_call: UnknownCall | None
-) -> ClaimedInvitation:
-    """The claimed row with its decrypted message context.
+def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> ClaimedInvitation:
+    """The message of a claimed row.
 
     Raises keyring.CannotDecrypt, encrypted_values.Erased.
     """
     customer = Customer(
-        customer_id=context.customer_id,
-        kind=context.customer_kind,
-        purpose=context.purpose,
-        person=decrypt_person(keyring, context.customer_id, context.person),
-        country=context.country,
-        locale=context.locale,
-        timezone=context.timezone,
-        channel=context.job_channel,
-        template=context.template,
+        customer_id=row.customer_id,
+        kind=row.customer_kind,
+        purpose=row.purpose,
+        person=decrypt_person(keyring, row.customer_id, row.person),
+        country=row.country,
+        locale=row.locale,
+        timezone=row.timezone,
+        channel=row.job_channel,
+        template=row.template,
     )
-    opening = decrypt_opening(keyring, row.session_id, context.session, vendor=context.vendor)
+    opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
     return ClaimedInvitation(
         id=row.id,
         session_id=row.session_id,
@@ -157,16 +156,16 @@ def decrypted(
         due_at=row.due_at,
         lease_until=row.lease_until,
         probe=False,
-        account=context.account,
+        account=row.account,
         customer=customer,
         link=opening.link,
         opening=opening,
-        issued_at=context.issued_at,
-        expires_at=context.expires_at,
-        floor=timedelta(seconds=context.floor_seconds),
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        floor=timedelta(seconds=row.floor_seconds),
         unknown_call=unknown_call,
         priority=row.priority,
-        wording=wording_of(first=row.kind == FIRST, reached_before=context.reached_before),
-        reissues=context.reissues,
-        ended=context.session_state is SessionState.EXPIRED,
+        wording=wording_of(first=row.kind == FIRST, reached_before=row.reached_before),
+        reissues=row.reissues,
+        ended=row.session_state is SessionState.EXPIRED,
     )

@@ -52,7 +52,7 @@ class About(Protocol):
     def item(self) -> ClaimedInvitation: ...
 
     @property
-    def context(self) -> Any: ...
+    def row(self) -> Any: ...
 
 
 def add(
@@ -97,9 +97,9 @@ def not_now(
     reminders = [one for one in messages if one.item.kind != FIRST]
     if not reminders:
         return {}
-    given = {"sessions": bulk.keys({one.context.session_id for one in reminders}), "channel": policy.channel}
+    given = {"sessions": bulk.keys({one.row.session_id for one in reminders}), "channel": policy.channel}
     firsts = {row.session_id: row for row in fetch(connection, _FIRSTS, given)}
-    found = {one.item.id: _judged(one, firsts.get(one.context.session_id), policy, now=now) for one in reminders}
+    found = {one.item.id: _judged(one, firsts.get(one.row.session_id), policy, now=now) for one in reminders}
     return {id_: why for id_, why in found.items() if why is not None}
 
 
@@ -112,15 +112,15 @@ def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, 
         return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
     zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
     invited = Invited(
-        job=one.context.job_state,
-        session=one.context.session_state,
+        job=one.row.job_state,
+        session=one.row.session_state,
         invitation=first.state,
         invited_at=first.sent_at,
         expires_at=item.expires_at,
         floor=item.floor,
         made=kinds[: kinds.index(item.kind)],
         messages=0,
-        in_review=one.context.result == Result.REVIEW,
+        in_review=one.row.result == Result.REVIEW,
     )
     match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now):
         case Reminder(kind=item.kind, due_at=due_at):

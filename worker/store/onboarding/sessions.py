@@ -174,6 +174,7 @@ def _issued(item: NewSession) -> dict[str, Any]:
 LIVE_SESSION = (
     sa.select(SessionRow.id)
     .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+    .correlate(Job)
     .scalar_subquery()
 )
 # By purpose too: to lock another purpose's session could deadlock with the transaction that writes its result.
