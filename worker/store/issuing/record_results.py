@@ -17,7 +17,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, Listed, Nothing
 from worker.domain.model.sessions import Session
 from worker.domain.model.states import JobState
-from worker.foundation.ids import new_id
+from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import (
@@ -44,7 +44,7 @@ from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Attempt, Job, SessionRow
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class OpenedJob:
     """A job whose attempt is written down, so its call may be made once. `reconcile_at`: see the attempt's column."""
 
@@ -103,10 +103,13 @@ class Attempts:
                 due = [(job, repeatable) for job, repeatable in due if job.id in held]
             calls = sum(not job.looks_up for job, _ in due)
             allowed = budgets.spend_credits(connection, policy.rule, calls, now=now)
-            opened = [_opened(policy, *item, now=now) for item in _allowed(due, allowed)]
-            if opened:
-                rows = [_opening(policy, item, now=now) for item in opened]
-                bulk.add(connection, Attempt, rows)
+            if allowed < calls:
+                due = _allowed(due, allowed)
+            opened = [
+                _opened(policy, job, attempt_id, repeatable)
+                for (job, repeatable), attempt_id in zip(due, new_ids(now, len(due)), strict=True)
+            ]
+            bulk.add(connection, Attempt, [_opening(policy, item, now=now) for item in opened])
         return opened
 
     def finish(
@@ -329,17 +332,18 @@ def _allowed(due: Sequence[tuple[ClaimedJob, bool]], calls: int) -> list[tuple[C
     return kept
 
 
-def _opened(policy: JobPolicy, job: ClaimedJob, repeatable: bool, *, now: datetime) -> OpenedJob:
+def _opened(policy: JobPolicy, job: ClaimedJob, attempt_id: uuid.UUID, repeatable: bool) -> OpenedJob:
     if job.asks is not None:
-        return OpenedJob(job, new_id(now), repeatable=True)
+        return OpenedJob(job, attempt_id, repeatable=True)
     reconcile_after = policy.reconcile_after if policy.reconcile_after is not None else policy.orphan_life(job.request)
-    repeatable, reconcile_at = if_unknown(job, reconcile_after, repeatable=repeatable)
-    return OpenedJob(job, new_id(now), repeatable, reconcile_at)
+    return OpenedJob(job, attempt_id, *if_unknown(job, reconcile_after, repeatable=repeatable))
 
 
 def _opening(policy: JobPolicy, item: OpenedJob, *, now: datetime) -> dict[str, Any]:
     values = opening(item, item.job, item.job.id, policy.account, now=now)
-    return values | {"reconciles": item.attempt_id} if item.job.asks is not None else values
+    if item.job.asks is not None:
+        values["reconciles"] = item.attempt_id
+    return values
 
 
 def _new_session(

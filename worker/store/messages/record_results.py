@@ -13,7 +13,7 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Done, Ending, Kind, Problem, invitation_state_after
 from worker.domain.model.reconciliation import Found
 from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.ids import new_id
+from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (
     CLOSE,
@@ -40,7 +40,7 @@ from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class OpenedInvitation:
     """An invitation whose hand-over is recorded: the hand-over may be made, once."""
 
@@ -91,7 +91,10 @@ class Handovers:
             if not granted:
                 held = LEASES.held(connection, [(item.id, item.fence, item.lease_until) for item in due], now=now)
                 due = [item for item in due if item.id in held]
-            opened = [_opened(policy, item, repeatable, now=now) for item in due]
+            opened = [
+                OpenedInvitation(item, attempt_id, *if_unknown(item, policy.reconcile_after, repeatable=repeatable))
+                for item, attempt_id in zip(due, new_ids(now, len(due)), strict=True)
+            ]
             rows = [
                 opening(item, item.invitation, item.invitation.job_id, policy.channel, now=now)
                 | {"invitation_id": item.invitation.id}
@@ -231,11 +234,6 @@ def _closing(result: InviteResult, *, late: bool) -> dict[str, Any]:
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
         values |= {"new_found": result.reference[:100]}
     return values
-
-
-def _opened(policy: InvitationPolicy, item: ClaimedInvitation, repeatable: bool, *, now: datetime) -> OpenedInvitation:
-    repeatable, reconcile_at = if_unknown(item, policy.reconcile_after, repeatable=repeatable)
-    return OpenedInvitation(item, new_id(now), repeatable, reconcile_at)
 
 
 _STANDING = standing(InvitationRow, InvitationRow.id == Attempt.invitation_id, InvitationRow.job_id)
