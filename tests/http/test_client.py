@@ -227,6 +227,20 @@ async def test_an_answer_that_does_not_come_was_sent(http):
     assert await call(http, hang, SHORT) == Broken(sent=True, detail="time-out before the answer was complete")
 
 
+async def test_an_answer_that_does_not_come_over_a_kept_connection_was_sent(http):
+    async def one_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.read()
+
+    async with listening(one_answer) as url:
+        first = await http.call(post(url), timeout=LONG)
+        second = await http.call(post(url), timeout=SHORT)
+
+    assert isinstance(first, HttpAnswer)
+    assert second == Broken(sent=True, detail="time-out before the answer was complete")
+
+
 async def test_an_answer_that_trickles_runs_into_the_same_deadline(http):
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

@@ -76,13 +76,13 @@ class Http:
 
         Without `reads_body` the status is the whole answer: an endless body does no harm.
         """
-        phase = Phase()
+        phase, seconds = Phase(), timeout.total_seconds()
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                if self._lean is not None:
-                    with suppress(Unusual):
-                        return await self._lean.exchange(request, phase, reads_body=reads_body)
-                phase_of_call.set(phase)
+            if self._lean is not None:
+                with suppress(Unusual):
+                    return await self._lean.exchange(request, phase, seconds, reads_body=reads_body)
+            phase_of_call.set(phase)
+            async with asyncio.timeout(seconds):
                 return await self._exchange(request, reads_body)
         except NEVER_CONNECTED as error:
             return Broken(sent=False, detail=_place(request.url) + _name(error, phase))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
@@ -73,10 +74,22 @@ class Connector(aiohttp.TCPConnector):
         """
         for _ in range(MOST_DROPPED):
             connection = await super().connect(req, traces, timeout)
-            if not getattr(connection.protocol, "should_close", False):
+            if _is_clean(connection):
                 return connection
             connection.close()
         raise UnaskedAnswer
+
+    async def kept(self, key: ConnectionKey) -> Connection | None:
+        """As `clean`, but only a connection that was kept; None if there is none. Waits for nothing."""
+        while (connection := await self._get(key, [])) is not None:
+            if _is_clean(connection):
+                return connection
+            connection.close()
+        return None
+
+
+def _is_clean(connection: Connection) -> bool:
+    return not getattr(connection.protocol, "should_close", False)
 
 
 def first_values(headers: Mapping[str, str]) -> dict[str, str]:

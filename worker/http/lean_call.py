@@ -7,6 +7,7 @@ None where aiohttp is not as expected, and a request that is not a usual one is 
 ClientSession.
 """
 
+import asyncio
 import inspect
 import re
 import ssl
@@ -26,11 +27,13 @@ from worker.http.trust import Trust, server
 TESTED = "3.14."  # of aiohttp
 # What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.
 EXPECTED: dict[str, set[str]] = {
+    "connector:BaseConnector._get": {"key", "traces"},
     "connector:BaseConnector.connect": {"req", "traces", "timeout"},
     "connector:Connection.release": set(),
     "connector:Connection.close": set(),
     "client_proto:ResponseHandler.set_response_params": {"read_until_eof"},
     "client_proto:ResponseHandler.read": set(),
+    "client_proto:ResponseHandler._on_read_timeout": set(),
     "client_proto:ResponseHandler.should_close.fget": set(),
     "streams:StreamReader.readany": set(),
     "streams:StreamReader.is_eof": set(),
@@ -78,6 +81,7 @@ class _Head:
         lines.pop("Content-Length", None)
         if method == "POST":
             lines.setdefault("Content-Type", "application/octet-stream")  # as ClientSession does
+        self.key = self.request.connection_key
         self.lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
 
@@ -89,8 +93,10 @@ class LeanCalls:
         self._trust = trust
         self._heads: dict[object, _Head] = {}
 
-    async def exchange(self, request: HttpRequest, phase: Phase, *, reads_body: bool) -> HttpAnswer | Broken:
-        """Raises Unusual, and what ClientSession raises: aiohttp.ClientError, OSError."""
+    async def exchange(
+        self, request: HttpRequest, phase: Phase, seconds: float, *, reads_body: bool
+    ) -> HttpAnswer | Broken:
+        """Raises Unusual, and what ClientSession raises: aiohttp.ClientError, OSError. TimeoutError after `seconds`."""
         phase.traced = True
         usual = USUAL.fullmatch(request.url)
         if usual is None or (request.body and request.method != "POST"):
@@ -100,10 +106,16 @@ class LeanCalls:
         head = self._head(request.method, origin, request.headers)
         length = f"Content-Length: {len(request.body)}\r\n" if request.method == "POST" else ""
         written = f"{request.method} {path} HTTP/1.1\r\n{head.lines}{length}\r\n".encode() + request.body
-        connection = await self._connector.clean(head.request, [], NO_TIMEOUT)
+        loop = asyncio.get_running_loop()
+        connection = await self._connector.kept(head.key)
+        if connection is None:
+            until = loop.time() + seconds
+            async with asyncio.timeout_at(until):
+                connection = await self._connector.clean(head.request, [], NO_TIMEOUT)
+            seconds = until - loop.time()
         phase.connected = True
         try:
-            answer, whole = await _answer(connection, written, reads_body)
+            answer, whole = await _answer(connection, written, reads_body, loop, seconds)
         except BaseException:
             connection.close()
             raise
@@ -127,20 +139,27 @@ class LeanCalls:
         return head
 
 
-async def _answer(connection: Connection, written: bytes, reads_body: bool) -> tuple[HttpAnswer | Broken, bool]:
+async def _answer(
+    connection: Connection, written: bytes, reads_body: bool, loop: asyncio.AbstractEventLoop, seconds: float
+) -> tuple[HttpAnswer | Broken, bool]:
     """The answer, and whether all of it was read: only then the connection is fit for another request."""
     protocol = connection.protocol
     if protocol is None or protocol.transport is None:
         raise aiohttp.ClientConnectionResetError("the connection was lost before anything was written")
     protocol.set_response_params(read_until_eof=True)
     protocol.transport.write(written)
-    message, content = await protocol.read()
-    while 100 <= message.code < 200 and message.code != 101:  # early hints, "continue"
+    # The connection ends what waits for its bytes. `asyncio.timeout` cancels the task, which takes six times as long.
+    deadline = loop.call_later(seconds, protocol._on_read_timeout)
+    try:
         message, content = await protocol.read()
-    headers = first_values(message.headers)
-    if not reads_body:
-        return HttpAnswer(message.code, headers), content.is_eof()
-    body = await bounded(content)
+        while 100 <= message.code < 200 and message.code != 101:  # early hints, "continue"
+            message, content = await protocol.read()
+        headers = first_values(message.headers)
+        if not reads_body:
+            return HttpAnswer(message.code, headers), content.is_eof()
+        body = await bounded(content)
+    finally:
+        deadline.cancel()
     if body is None:
         return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes"), False
     return HttpAnswer(message.code, headers, body), True
