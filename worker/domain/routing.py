@@ -133,8 +133,23 @@ def _forced(
 
 def freshness_for(customer: Customer, rules: Sequence[Rule], account: str) -> timedelta | None:
     """The freshness floor of the route that would choose this account for the customer; None: it sets none."""
-    rule = next((rule for rule in rules if account in rule.accounts and rule.fits(customer) is not None), None)
-    return rule.freshness if rule else None
+    return freshness_of(account, rules)(customer)
+
+
+def freshness_of(account: str, rules: Sequence[Rule]) -> Callable[[Customer], timedelta | None]:
+    """`freshness_for` of one account. Customers are compared with the routes only if that makes a difference."""
+    routes = [rule for rule in rules if account in rule.accounts]
+    possible = {rule.freshness for rule in routes}
+    if all(rule.when for rule in routes):
+        possible.add(None)  # of a customer whom no route fits
+    if len(possible) == 1:
+        same = possible.pop()
+        return lambda _: same
+
+    def of(customer: Customer) -> timedelta | None:
+        return next((rule.freshness for rule in routes if rule.fits(customer) is not None), None)
+
+    return of
 
 
 def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chosen | Unroutable:

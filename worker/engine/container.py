@@ -14,7 +14,7 @@ from functools import cached_property
 from worker.domain.contact.contact_times import Hours
 from worker.domain.invitations import Templates
 from worker.domain.model.sessions import SessionRequest, floor_of
-from worker.domain.routing import Rule, freshness_for
+from worker.domain.routing import Rule, freshness_of
 from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name, templates_of
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
@@ -293,16 +293,16 @@ class Parts(Stores):
             wake_invite=wake_invite,
             transaction=self.database.write,
             clock=self.clock,
-            floor=lambda request: self._floor(account, request),
+            floor=self._floor(account),
             first_links=self.first_links[account],
             keep_news=self.webhooks.keep_news,
             jitter=self._jitter,
         )
 
-    def _floor(self, account: str, request: SessionRequest) -> timedelta:
+    def _floor(self, account: str) -> Callable[[SessionRequest], timedelta]:
         """The freshness floor of a new link, by the routes as they are now."""
-        freshness = freshness_for(request.customer, self.routes, account)
-        return floor_of(freshness, lifetime=self.providers[account].lifetime_with(request.parameters))
+        freshness, lifetime_with = freshness_of(account, self.routes), self.providers[account].lifetime_with
+        return lambda request: floor_of(freshness(request.customer), lifetime=lifetime_with(request.parameters))
 
     def invite_work(self, channel: str, *, only_batch: int | None = None) -> InviteWork:
         sender = self.senders[channel]

@@ -49,7 +49,8 @@ class ProcessClock:
         self._best: float | None = None
 
     def __call__(self) -> datetime:
-        return self._at(self.elapsed())
+        time_then, then = self._anchor
+        return time_then + timedelta(0, self.elapsed() - then)
 
     def _at(self, seconds: float) -> datetime:
         time_then, then = self._anchor

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.domain.routing import ROUTABLE_COLUMNS, Chosen, Rule, Unroutable, choose_account
+from worker.domain.routing import ROUTABLE_COLUMNS, Chosen, Rule, Unroutable, choose_account, freshness_for
 
 RULES = (
     Rule({"kind": "company"}, ("kyb",)),
@@ -184,3 +184,21 @@ def test_the_choice_is_the_first_able_account_of_the_first_fitting_rule(table, c
     fitting = next((sorted(accounts) for wanted, accounts in table if wanted in (None, country)), [])
     expected = next((account for account in fitting if account not in stopped), None)
     assert (answer.account if isinstance(answer, Chosen) else None) == expected
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("rules", "german", "french"),
+    [
+        ([Rule({"country": "DE"}, ("eu",), HOUR), Rule({}, ("eu",))], HOUR, None),
+        ([Rule({"country": "DE"}, ("eu",), HOUR)], HOUR, None),  # no route chooses the account for another customer
+        ([Rule({"country": "DE"}, ("eu",), HOUR), Rule({}, ("eu",), HOUR)], HOUR, HOUR),
+        ([Rule({"country": "DE"}, ("us",), HOUR), Rule({}, ("eu",), 2 * HOUR)], 2 * HOUR, 2 * HOUR),
+        ([Rule({"country": "DE"}, ("eu",)), Rule({}, ("us",), HOUR)], None, None),
+    ],
+)
+def test_a_links_freshness_is_that_of_the_first_route_that_fits_and_has_the_account(rules, german, french):
+    assert freshness_for(Customer("C-1", country="DE"), rules, "eu") == german
+    assert freshness_for(Customer("C-2", country="FR"), rules, "eu") == french

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -181,22 +182,27 @@ class IssueWork:
 
         Both calls within one time-out: the lease leaves room for no more.
         """
-        if opened.job.unknown_call is not None:
-            return await self._reconcile(opened, opened.job.unknown_call)
-        if opened.job.asks is not None:
-            return await self._ask_about(opened, opened.job.asks)
-        request = opened.job.request
-        began_at = self.clock()
+        job = opened.job
+        if job.unknown_call is not None:
+            return await self._reconcile(opened, job.unknown_call)
+        if job.asks is not None:
+            return await self._ask_about(opened, job.asks)
+        request, began_at, began = job.request, self.clock(), self._seconds()
+        built = self.provider.build(request)
+        found = self._read(request, began_at, await self.http.call(built, timeout=self.timeout))
+        if isinstance(found, Session):
+            return self._opened(opened, began_at, found)
+        if found.kind is Kind.AUTH:
+            build, read = partial(self.provider.build, request), partial(self._read, request, began_at)
+            found = await self._with_new_secret(found, built, began, build, read)
+            if isinstance(found, Session):
+                return self._opened(opened, began_at, found)
+        return IssueResult(opened, began_at, self._ending(opened, found), problem=found)
 
-        def read(answer: HttpAnswer | Broken) -> Session | Problem:
-            if isinstance(answer, Broken):
-                return self.provider.broken(answer, request)
+    def _read(self, request: SessionRequest, began_at: datetime, answer: HttpAnswer | Broken) -> Session | Problem:
+        if isinstance(answer, HttpAnswer):
             return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
-
-        answer = await self._ask(lambda: self.provider.build(request), read)
-        if isinstance(answer, Session):
-            return self._opened(opened, began_at, answer)
-        return IssueResult(opened, began_at, self._ending(opened, answer), problem=answer)
+        return replace(self.provider.broken(answer, request), unreachable=not answer.sent)
 
     def _opened(self, opened: OpenedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again: the
@@ -261,37 +267,37 @@ class IssueWork:
 
         def read(answer: HttpAnswer | Broken) -> Listing | Problem:
             if isinstance(answer, Broken):
-                return Problem(Kind.TRANSIENT, answer.detail)
+                return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        return await self._ask(lambda: self.provider.look_up(request, page=page) or built, read)
+        began = self._seconds()
+        found = read(await self.http.call(built, timeout=self.timeout))
+        if isinstance(found, Problem) and found.kind is Kind.AUTH:
+            build = partial(self.provider.look_up, request, page=page)
+            found = await self._with_new_secret(found, built, began, lambda: build() or built, read)
+        return found
 
-    async def _ask(
-        self, build: Callable[[], HttpRequest], read: Callable[[HttpAnswer | Broken], Read | Problem]
+    async def _with_new_secret(
+        self,
+        refused: Problem,
+        built: HttpRequest,
+        began: float,
+        build: Callable[[], HttpRequest],
+        read: Callable[[HttpAnswer | Broken], Read | Problem],
     ) -> Read | Problem:
-        time = asyncio.get_running_loop().time
-        deadline = time() + self.timeout.total_seconds()
-        built = build()
-        answer = await self._exchange(built, read, self.timeout)
-        if isinstance(answer, Problem) and answer.kind is Kind.AUTH:
-            self.provider.reload_credentials()
-            # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
-            rebuilt = build()
-            if rebuilt.headers != built.headers:
-                left = timedelta(seconds=deadline - time())
-                if left >= self.timeout / 2:
-                    answer = await self._exchange(rebuilt, read, left)
-                else:  # cut off early, a second call would have an unknown outcome
-                    answer = replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its secret was replaced")
-        return answer
+        """Make a call again whose secret was refused, if there is a new secret: within the time-out of the first."""
+        self.provider.reload_credentials()
+        # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
+        rebuilt = build()
+        if rebuilt.headers == built.headers:
+            return refused
+        left = self.timeout - timedelta(seconds=self._seconds() - began)
+        if left < self.timeout / 2:  # cut off early, a second call would have an unknown outcome
+            return replace(refused, kind=Kind.TRANSIENT, detail=f"{refused.detail}; its secret was replaced")
+        return read(await self.http.call(rebuilt, timeout=left))
 
-    async def _exchange(
-        self, built: HttpRequest, read: Callable[[HttpAnswer | Broken], Read | Problem], within: timedelta
-    ) -> Read | Problem:
-        answer = await self.http.call(built, timeout=within)
-        result = read(answer)
-        unreachable = isinstance(answer, Broken) and not answer.sent
-        return replace(result, unreachable=True) if isinstance(result, Problem) and unreachable else result
+    def _seconds(self) -> float:
+        return asyncio.get_running_loop().time()  # whatever the clock is set to meanwhile
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
