@@ -33,12 +33,13 @@ from worker.store.base.database import Database
 from worker.store.base.priorities import BATCH
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.job_context import JobPolicy
-from worker.store.issuing.record_results import Attempts, IssueResult
+from worker.store.issuing.record_results import IssueResult
 from worker.store.limits.budgets import Budgets
+from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.message_context import InvitationPolicy
-from worker.store.messages.record_results import Handovers, InviteResult
+from worker.store.messages.record_results import InviteResult
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.batches import AcceptedLine, Batches
 from worker.store.operators.report_rows import Facts
@@ -47,6 +48,7 @@ from worker.store.privacy.purge import Purging
 
 SERVER = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 CHUNK = 100
+ROOM = Room(CHUNK, CHUNK)
 CHUNKS = 7  # the reported figure is the median of this many chunks
 POLICY = RetryPolicy()
 TERMS = JobPolicy(
@@ -124,9 +126,8 @@ class Watched:
         self.database = Database(url)
         self.keyring = Keyring([new_key()])
         self.batches, self.facts = Batches(self.database, self.keyring), Facts(self.database, self.keyring)
-        self.jobs, self.attempts = Jobs(self.database, self.keyring), Attempts(self.database, self.keyring)
+        self.jobs = Jobs(self.database, self.keyring)
         self.invitations = Invitations(self.database, self.keyring)
-        self.handovers = Handovers(self.database, self.keyring)
         self.sweeps, self.budgets = Sweeps(self.database), Budgets(self.database)
 
     def watch(self) -> None:
@@ -193,15 +194,13 @@ class Watched:
     def work(self, cost: Callable[[str, Callable[[], Any]], Any]) -> int:
         """Work one chunk from claim to hand-over, each step measured by `cost`. Returns the number of claimed jobs."""
         now = system_clock()
-        jobs = cost("claim jobs", lambda: self.jobs.claim(TERMS, most=CHUNK, now=now)).jobs
-        opened = cost("open attempts", lambda: self.attempts.open(TERMS, [(job, False) for job in jobs], now=now))
+        opened = cost("claim jobs", lambda: self.jobs.flush(TERMS, [], ROOM, clock=system_clock)).opened
         results = [IssueResult(item, now, Done(), session=_session(now)) for item in opened]
-        cost("finish attempts", lambda: self.attempts.finish(TERMS, results, now=now))
-        invitations = cost("claim invitations", lambda: self.invitations.claim(EMAILS, most=CHUNK, now=now)).invitations
-        handed = cost("open hand-overs", lambda: self.handovers.open(EMAILS, invitations, repeatable=True, now=now))
+        cost("write results of calls", lambda: self.jobs.flush(TERMS, results, None, clock=system_clock))
+        handed = cost("claim messages", lambda: self.invitations.flush(EMAILS, [], ROOM, clock=system_clock)).opened
         sent = [InviteResult(item, now, Done()) for item in handed]
-        cost("finish hand-overs", lambda: self.handovers.finish(EMAILS, sent, now=now))
-        return len(jobs)
+        cost("write results of hand-overs", lambda: self.invitations.flush(EMAILS, sent, None, clock=system_clock))
+        return len(opened)
 
 
 def _session(now: datetime) -> Session:
@@ -249,7 +248,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             cost("following, 1000 new", lambda now=now: _following(store, "N-", now))
             cost("following, 1000 known", lambda now=now: _following(store, "D-", now))
         for _ in range(5):
-            store.jobs.claim(TERMS, most=CHUNK, now=system_clock())
+            store.jobs.flush(TERMS, [], ROOM, clock=system_clock)
         later = system_clock() + timedelta(hours=1)
         cost("leases, 500 lost", lambda: store.sweeps.return_leases(POLICY, now=later))
         for _ in range(3):

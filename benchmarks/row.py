@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +22,11 @@ from benchmarks.sides import CONFIGURATION, tidy
 from worker.domain.model.endings import Done
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.engine.container import Parts
-from worker.engine.dispatch.contract import Room
 from worker.engine.runner import tune_gc
 from worker.engine.steps.issue import IssueWork
 from worker.settings import load
 from worker.store.issuing.record_results import IssueResult, OpenedJob
+from worker.store.limits.claims import Room
 
 T = TypeVar("T")
 
@@ -100,18 +100,13 @@ def _prepare(folder: Path, name: str, chosen: argparse.Namespace) -> None:
 
 
 def _work(work: IssueWork, cost: _Cost, chunk: int) -> tuple[int, int]:
-    """Claim, open and record all rows. Returns how many there were, and in how many claims."""
+    """Claim and record all rows. Returns how many there were, and in how many claims."""
     tune_gc()  # as a worker does
     work.first_links.lived()
-    results: Sequence[IssueResult] = []
     done = claims = 0
-    while items := cost.of("claim", work.claim, Room(chunk, chunk, 0)).items:
-        if results:
-            cost.of("record", work.flush, results, [])
-        opened = cost.of("open", work.flush, [], items)
-        results = [_result(work, one) for one in opened]
-        done, claims = done + len(results), claims + 1
-    cost.of("record", work.flush, results, [])
+    while opened := cost.of("claim, attempt", work.flush, [], Room(chunk, chunk, work.permits)).opened:
+        cost.of("result", work.flush, [_result(work, one) for one in opened], None)
+        done, claims = done + len(opened), claims + 1
     return done, claims
 
 

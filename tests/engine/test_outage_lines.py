@@ -16,14 +16,14 @@ async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, cap
     caplog.set_level(logging.INFO, logger="worker.runtime.embedded")
     world = make()
     world.add(customer("Ona"))
-    claim, away = world.parts.jobs.claim, True
+    flush, away = world.parts.jobs.flush, True
 
-    def claim_or_fail(*arguments, **how):
+    def flush_or_fail(*arguments, **how):
         if away:
             raise READ_ONLY
-        return claim(*arguments, **how)
+        return flush(*arguments, **how)
 
-    world.parts.jobs.claim = claim_or_fail
+    world.parts.jobs.flush = flush_or_fail
 
     async def open_runner(parts, *, wake_invite):
         return Runner(parts, world.http, AsyncExitStack(), wake_invite=wake_invite, longest=world.longest)

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.domain.model.wakeups import WakeUp
-from worker.engine.dispatch.contract import Room
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
 from worker.store.issuing.record_results import Attempts
+from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.record_results import Handovers
 from worker.store.tables import Attempt, Job
@@ -178,8 +178,8 @@ class FickleHandovers(Fickle, Handovers):
 
 async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make_on_both, caplog):
     world = make_on_both()
-    world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
-    world.parts.attempts.refusals = 2
+    world.parts.jobs._attempts = FickleAttempts(world.parts.database, world.parts.keyring)
+    world.parts.jobs._attempts.refusals = 2
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
@@ -189,8 +189,8 @@ async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_
 
 async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplog):
     world = make()
-    world.parts.attempts = FickleAttempts(world.parts.database, world.parts.keyring)
-    world.parts.attempts.refusals, world.parts.attempts.why = 3, Deadlock()
+    world.parts.jobs._attempts = FickleAttempts(world.parts.database, world.parts.keyring)
+    world.parts.jobs._attempts.refusals, world.parts.jobs._attempts.why = 3, Deadlock()
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
@@ -200,8 +200,8 @@ async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplo
 
 async def test_results_of_sent_messages_outlive_it_too_and_are_not_sent_again(make):
     world = make()
-    world.parts.handovers = FickleHandovers(world.parts.database, world.parts.keyring)
-    world.parts.handovers.refusals = 2
+    world.parts.invitations._handovers = FickleHandovers(world.parts.database, world.parts.keyring)
+    world.parts.invitations._handovers.refusals = 2
     world.add_many(6)
     await world.work()
     assert world.states() == {"invited": 6}
@@ -211,13 +211,13 @@ async def test_results_of_sent_messages_outlive_it_too_and_are_not_sent_again(ma
 async def test_a_database_that_cannot_be_reached_at_a_claim_ends_the_dispatcher_and_nothing_is_lost(make):
     world = make()
     world.add_many(5)
-    real = world.parts.jobs.claim
-    world.parts.jobs.claim = lambda *_, **__: (_ for _ in ()).throw(
+    real = world.parts.jobs.flush
+    world.parts.jobs.flush = lambda *_, **__: (_ for _ in ()).throw(
         sa.exc.OperationalError("SELECT", None, Exception("the connection was closed"))
     )
     with pytest.raises(sa.exc.OperationalError):
         await world.issue()
-    world.parts.jobs.claim = real
+    world.parts.jobs.flush = real
     await world.work()
     assert world.states() == {"invited": 5}
 
@@ -270,12 +270,12 @@ async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog
     world = make()
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
-    work.claim(Room(10, 10, 0))
+    work.flush([], Room(10, 10))
     assert world.parts.sweep.return_leases() == Returned()
     world.clock.advance(seconds=61)
-    assert world.parts.sweep.return_leases() == Returned(free=2)
-    assert "2 rows given back" in caplog.text
-    assert not await world.tick() or world.states() == {"issued": 2}
+    assert world.parts.sweep.return_leases() == Returned(unknown=2)
+    assert "2 to be reconciled" in caplog.text
+    assert world.states() == {"waiting": 2}
 
 
 async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,8 +12,9 @@ from tests.simulated.virtual_time import VirtualClock
 from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
-from worker.engine.dispatch.contract import ClaimedRows, UnknownClaim
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, Dispatcher
+from worker.store.limits.claims import Room
+from worker.store.limits.flush import Flushed, UnknownFlush
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events
@@ -49,15 +51,15 @@ class Rows:
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
     has_next_step: bool = True
+    database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
     horizon: timedelta = HORIZON
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
     answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; "done" for all other rows
     finish_errors: list[Exception] = field(default_factory=list)
-    lost_answers: list[type[UnknownClaim]] = field(default_factory=list)  # of claims that opened rows
+    lost_answers: int = 0  # of the next flushes that open rows
     bad_rows: set[int] = field(default_factory=set)  # whose results cannot be written
     bad_row: Exception = BAD_ROW  # what writing such a result raises
-    unopenable: set[int] = field(default_factory=set)  # rows for which no attempt can be written
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     slots: list[datetime] = field(default_factory=list)  # as they were reserved
@@ -71,6 +73,7 @@ class Rows:
     most_unknown: int = 0
     chunks: list[int] = field(default_factory=list)
     claims: list[int] = field(default_factory=list)
+    flushes: list[tuple[int, Room | None]] = field(default_factory=list)  # (results, room)
     permits_released: int = 0
     shares: list[tuple[float, int]] = field(default_factory=list)  # (seconds, permits from then on)
 
@@ -78,35 +81,43 @@ class Rows:
     def spacing(self):
         return spacing([self.limit] if self.limit else [])
 
-    def claim(self, room):
+    def flush(self, results, room, stretch=None, slots=()):
         now = self.clock()
-        busy = room.busy
+        self.give_back(slots)
+        if results:
+            self.finish(results, now)
+        self.flushes.append((len(results), room))
+        return Flushed() if room is None else self.claim(room, now)
+
+    def claim(self, room, now):
         if self.halted:
-            return ClaimedRows([], now + MINUTE)
+            return Flushed(again_at=now + MINUTE)
         permits = next((share for since, share in reversed(self.shares) if since <= self.clock.elapsed), None)
-        if permits is not None and permits < max(busy, 1):
-            return ClaimedRows([], now + ASK_AGAIN, permits)
+        if permits is not None and permits < max(room.busy, 1):
+            return Flushed(again_at=now + ASK_AGAIN, permits=permits)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
-        begin, horizon = now + room.lead, max(self.horizon, room.lead)
+        begin, horizon = now + room.lead, max(self.horizon, 2 * room.lead)
         slots = offer(limits, next_at=self.next_at, most=most, now=begin, horizon=horizon + EVENTS_AHEAD)
         soon = min(slots.until(begin + horizon), room.rows)
         numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
         slots = replace(slots, count=len(numbers))
         if self.limit:
             self.next_at = slots.end
-        self.log += [("claim", number) for number in numbers]
         self.claims.append(len(numbers))
-        rows = [Row(number, now + self.lease, number >= EVENTS) for number in numbers]
-        reserved = [slots.at(index) for index in range(len(rows))] if self.limit else []
+        reserved = [slots.at(index) for index in range(len(numbers))] if self.limit else []
         self.slots += reserved
         again_at = claim_again_at(slots.end - room.lead, horizon=horizon, now=now) if self.waiting else None
-        first = [row for row in rows if row.is_event][: room.attempts]
-        opened = self.open(first, now) if first else []
+        opened = [Opened(Row(number, now + self.lease, number >= EVENTS)) for number in numbers]
+        self.log += [("open", number) for number in numbers]
+        self.chunks += [len(opened)] if opened else []
+        self.unknown += len(opened)
+        self.most_unknown = max(self.unknown, self.most_unknown)
         if self.lost_answers and opened:
-            self.log.append(("lost", opened[0].row.number))
-            raise self.lost_answers.pop(0)([item.row for item in opened])
-        return ClaimedRows([row for row in rows if row not in first], again_at, permits, opened, reserved)
+            self.lost_answers -= 1
+            self.log.append(("lost", numbers[0]))
+            raise UnknownFlush(opened, UNREACHABLE)
+        return Flushed(opened, again_at, permits, reserved)
 
     def pick(self, events):
         def some(most):
@@ -115,18 +126,6 @@ class Rows:
             return picked
 
         return some
-
-    def open(self, items, now):
-        if self.unopenable & {item.number for item in items}:
-            raise ZeroDivisionError
-        self.log += [("open", item.number) for item in items]
-        self.chunks.append(len(items))
-        if self.halted:
-            self.waiting += [item.number for item in items]
-            return []
-        self.unknown += len(items)
-        self.most_unknown = max(self.unknown, self.most_unknown)
-        return [Opened(item) for item in items]
 
     async def call(self, opened):
         number = opened.row.number
@@ -156,9 +155,6 @@ class Rows:
     def kept_nothing(self, result, kind):
         return Result(result.number, "kept nothing")
 
-    def hold(self, items, kind):
-        self.log += [(f"hold {kind}", item.number) for item in items]
-
     def halts(self, result):
         return result.what == "halt"
 
@@ -171,13 +167,6 @@ class Rows:
         used = sorted((Counter(self.slots) - Counter(self.unused)).elements())
         assert len(used) >= len(self.begun)  # one slot for each call
         return [begun - slot for begun, slot in zip(self.begun, used, strict=False)]
-
-    def flush(self, results, items, stretch=None, slots=()):
-        now = self.clock()
-        self.give_back(slots)
-        if results:
-            self.finish(results, now)
-        return self.open(items, now) if items else []
 
     def finish(self, results, now):
         if self.finish_errors:
@@ -198,10 +187,10 @@ class Rows:
         self.unused += slots
         self.next_at = unused(self.next_at, slots, interval=self.spacing)
 
-    def release(self, items, slots=()):
-        self.give_back(slots)
-        self.log += [("release", item.number) for item in items]
-        self.waiting += [item.number for item in items]
+    def release(self, opened):
+        self.log += [("release", each.row.number) for each in opened]
+        self.waiting += [each.row.number for each in opened]
+        self.unknown -= len(opened)
 
     def numbers(self, what):
         return [number for happened, number in self.log if happened == what]

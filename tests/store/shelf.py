@@ -6,17 +6,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.store.steps import InvitationSteps, JobSteps
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.store.base.priorities import BATCH
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.record_results import Attempts, IssueResult
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
-from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.record_results import Handovers, InviteResult
 from worker.store.onboarding.batches import AcceptedLine, Batches
@@ -40,8 +39,8 @@ def line(row: int, accepted: Customer, *, account: str = "kyc", floor: timedelta
 class Shelf:
     def __init__(self, database, keyring, clock, *, credits=None, limits=()):
         self.database, self.keyring, self.clock = database, keyring, clock
-        self.jobs, self.attempts = Jobs(database, keyring, jitter=lambda: 0.0), Attempts(database, keyring)
-        self.invitations = Invitations(database, keyring, jitter=lambda: 0.0)
+        self.jobs, self.attempts = JobSteps(database, keyring, jitter=lambda: 0.0), Attempts(database, keyring)
+        self.invitations = InvitationSteps(database, keyring, jitter=lambda: 0.0)
         self.handovers = Handovers(database, keyring)
         self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
         self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)

@@ -2,7 +2,7 @@
 
 python -m trials.simulation --seeds 500               seeds 0 to 499
 python -m trials.simulation --seed 17                 one history, with its lines
-python -m trials.simulation --without fenced-attempts without one of the mends: seeds that find it
+python -m trials.simulation --without leases-by-database-time without one of the mends: seeds that find it
 """
 
 import argparse

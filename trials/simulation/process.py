@@ -187,7 +187,9 @@ class WorkerProcess:
         self._post(do)
 
     def answer(self, future: "asyncio.Future[Any]", value: Any) -> None:
-        """An answer arrives over a connection of this process."""
+        """An answer arrives over a connection of this process, which may have died."""
+        if self.loop.is_closed():
+            return
 
         def deliver() -> None:
             if not future.done():

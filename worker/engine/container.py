@@ -286,12 +286,9 @@ class Parts(Stores):
             provider=provider,
             http=http,
             timeout=settings.timeout,
-            repeat_unknown=settings.on_unknown == "repeat",
             wait_for_orphans=settings.on_orphan == "wait",
             jobs=self.jobs,
-            attempts=self.attempts,
             wake_invite=wake_invite,
-            transaction=self.database.write,
             clock=self.clock,
             floor=self._floor(account),
             first_links=self.first_links[account],
@@ -308,16 +305,19 @@ class Parts(Stores):
         sender = self.senders[channel]
         return InviteWork(
             policy=invitation_policy(
-                self.settings, channel, sender, channels=self.channels, owner=self.owner, only_batch=only_batch
+                self.settings,
+                channel,
+                sender,
+                dict(self.providers),
+                channels=self.channels,
+                owner=self.owner,
+                only_batch=only_batch,
             ),
             sender=sender,
             sender_name=sender_name(self.settings, channel),
             timeout=sender_timeout(self.settings, channel),
             templates=self.templates,
-            providers=dict(self.providers),
             invitations=self.invitations,
-            handovers=self.handovers,
-            transaction=self.database.write,
             clock=self.clock,
             jitter=self._jitter,
         )

@@ -94,7 +94,7 @@ class Runner:
         self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
         self._turns = {name: asyncio.Semaphore(THREADS_OF_A_BUDGET) for name in self._budgets.values()}
         self._stopping = asyncio.Event()
-        self._dispatchers: dict[WakeUp, Dispatcher[Any, Any, Any]] = {}
+        self._dispatchers: dict[WakeUp, Dispatcher[Any, Any]] = {}
         self._ending: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()

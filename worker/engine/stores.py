@@ -10,7 +10,6 @@ from worker.settings import Settings
 from worker.store.base.database import Database
 from worker.store.inbox.inbox import Inboxes
 from worker.store.issuing.claim_jobs import Jobs
-from worker.store.issuing.record_results import Attempts
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.maintenance.expired_sessions import Expiring
@@ -18,7 +17,6 @@ from worker.store.maintenance.takeover import Failover
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.messages.record_results import Handovers
 from worker.store.onboarding.batches import Batches
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.ledger import Ledger
@@ -48,9 +46,7 @@ class Stores:
         """`delivery` returns what becomes of messages that come back; it is called for each chunk of webhooks."""
         self.database, self.keyring = database, keyring
         self.jobs = Jobs(database, keyring, jitter=jitter)
-        self.attempts = Attempts(database, keyring)
         self.invitations = Invitations(database, keyring, jitter=jitter)
-        self.handovers = Handovers(database, keyring)
         self.batches = Batches(database, keyring)
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)

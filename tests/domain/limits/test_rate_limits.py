@@ -89,7 +89,7 @@ def test_with_nothing_free_within_the_horizon_it_says_when_to_ask_again():
     state = BudgetState(next_at=NOW + timedelta(seconds=3))
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
     granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON, probe_for=HORIZON)
-    assert (granted.slots.count, granted.again_at) == (0, NOW + timedelta(seconds=3) - HORIZON * 3 / 4)
+    assert (granted.slots.count, granted.again_at) == (0, NOW + timedelta(seconds=3) - HORIZON / 2)
     later = grant(state, rule, most=100, now=granted.again_at, horizon=HORIZON, probe_for=HORIZON)
     assert later.slots.count > 0
 

@@ -33,7 +33,7 @@ async def test_above_debug_nothing_is_logged(caplog, bench):
     caplog.set_level(logging.INFO)
     await bench.run(bench.rows(30, limit=Limit.parse("20/second")))
     assert not reasons(caplog, "claim")
-    assert not reasons(caplog, "attempt")
+    assert not reasons(caplog, "call")
 
 
 async def test_a_dispatcher_that_waits_for_a_slow_call_logs_one_line_and_not_one_in_each_loop(caplog, bench):
@@ -43,12 +43,12 @@ async def test_a_dispatcher_that_waits_for_a_slow_call_logs_one_line_and_not_one
     assert reasons(caplog, "claim")[-1] == "nothing more is known to be due"
 
 
-async def test_the_next_slot_and_full_permits_are_reasons_not_to_open_an_attempt(caplog, bench):
+async def test_the_next_slots_and_full_permits_are_reasons_not_to_claim(caplog, bench):
     caplog.set_level(logging.DEBUG, logger=DISPATCHER)
     await bench.run(bench.rows(6, limit=Limit.parse("5/second")))
-    assert any(reason.startswith("the next slot is at 12:00:0") for reason in reasons(caplog, "attempt"))
+    assert any(reason.startswith("the next claim is planned in 0.") for reason in reasons(caplog, "claim"))
     await bench.run(bench.rows(6, permits=2, latency=dict.fromkeys(range(6), 0.5)))
-    assert "no permit is free" in reasons(caplog, "attempt")
+    assert "enough rows are opened" in reasons(caplog, "claim")
 
 
 async def test_a_halt_and_an_unreachable_database_are_reasons_not_to_claim_or_call(caplog, bench):
@@ -66,11 +66,11 @@ async def test_a_halt_and_an_unreachable_database_are_reasons_not_to_claim_or_ca
 
 async def test_without_permits_a_dispatcher_logs_that_other_workers_hold_them(caplog, bench):
     caplog.set_level(logging.DEBUG, logger=DISPATCHER)
-    latency = {number: 0.7 + number % 5 / 20 for number in range(300)}
-    rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (0.7, 0)])
-    bench.database_seconds = 0.3
+    latency = {number: 0.1 + number % 5 / 50 for number in range(300)}
+    rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (1, 0)])
+    bench.database_seconds = 0.05
     going = asyncio.create_task(bench.run(rows, longest=timedelta(seconds=5)))
-    await asyncio.sleep(1.9)
+    await asyncio.sleep(1.3)
     bench.stopping.set()
     await going
     assert "other workers hold all permits" in reasons(caplog, "call")

@@ -10,14 +10,13 @@ import pytest
 from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.contract import UnknownClaim
+from worker.engine.dispatch.claim_plan import CLAIM_EVERY
 from worker.engine.dispatch.dispatcher import (
-    CLAIM_EVERY,
+    EVENTS_AT_ONCE,
     FLUSH_EVERY,
     FLUSH_LEAST,
     HORIZON,
     HORIZON_ALONE,
-    OPEN_IN_CLAIM,
 )
 
 
@@ -92,29 +91,32 @@ async def test_the_result_of_an_event_is_written_alone_and_those_of_a_batch_with
     assert len(chunks) <= 22 + 10  # a flush each 100 ms, and one for each event
 
 
-async def test_a_few_events_are_opened_in_their_claim_and_more_of_them_wait_for_a_flush(bench):
-    rows = bench.rows(0, permits=40)
+async def test_many_events_that_come_among_batch_rows_are_opened_a_few_at_a_time_and_at_once(bench):
+    rows = bench.rows(400, permits=40, latency=dict.fromkeys(range(400), 0.3))
+    going, dispatcher = begun(bench, rows)
+    await asyncio.sleep(0.03)
     rows.waiting += range(EVENTS, EVENTS + 30)
-    await bench.run(rows)
-    first, *more = rows.chunks
-    assert first == OPEN_IN_CLAIM
-    assert sum(more) == 30 - OPEN_IN_CLAIM
-    assert sorted(rows.numbers("done")) == list(range(EVENTS, EVENTS + 30))
+    dispatcher.wake()
+    await asyncio.sleep(0.03)
+    assert rows.chunks[1] == EVENTS_AT_ONCE
+    assert len([number for number in rows.numbers("open") if number >= EVENTS]) == 30
+    await going
+    assert len(rows.numbers("done")) == 430
 
 
 async def test_events_of_a_claim_with_an_unknown_outcome_are_released_and_not_called(bench):
-    rows = bench.rows(0, lost_answers=[UnknownClaim])
+    rows = bench.rows(0, lost_answers=1)
     rows.waiting.append(EVENTS)
     await bench.run(rows)
     happened = [what for what, _ in rows.log]
-    assert happened == ["claim", "open", "lost", "release", "claim", "open", "call", "answer", "done"]
+    assert happened == ["open", "lost", "release", "open", "call", "answer", "done"]
 
 
 async def test_an_event_whose_attempt_was_being_written_when_the_account_was_halted_is_not_called(bench):
     bench.database_seconds = 0.03
     rows = bench.rows(1, answers={0: "halt"}, latency={0: 0.02})
     going, dispatcher = begun(bench, rows)
-    await asyncio.sleep(0.07)  # the call is in flight, and halts the account while the event is being claimed
+    await asyncio.sleep(0.045)  # the call is in flight, and halts the account while the event is being claimed
     rows.waiting.append(EVENTS)
     dispatcher.wake()
     await going

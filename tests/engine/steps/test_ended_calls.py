@@ -6,14 +6,14 @@ import pytest
 
 from tests.simulated.world import FAILED, LIMITED, customer
 from worker.domain.model.states import JobState
-from worker.engine.dispatch.contract import Room
 from worker.engine.reporting.batch_report import Columns, line_values
 from worker.providers.fake import FakeHttp
 from worker.store.attempts.attempt_log import LATE
+from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, Budget, CustomerRow, Job, SessionRow
 
 WAIT = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
-ONE = Room(1, 1, 0)
+ONE = Room(1, 1)
 ORPHAN = FakeHttp.listing(("session-1", "EXPIRED"), ("scan-paid", "ACTIVE"))
 OLD_ONE = FakeHttp.listing(("session-1", "EXPIRED"))
 
@@ -36,8 +36,7 @@ def bereft(make_on_both):
         world.set(Job, state=JobState.WAITING, due_at=world.clock(), unknown_attempt=None)
         world.provider.lists = lists
         work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-        claimed = work.claim(ONE)
-        assert work.flush([], claimed.items)  # the call is made, and then the worker died
+        assert work.flush([], ONE).opened  # the call is made, and then the worker died
         world.set(Job, state=state, due_at=None, result="approved")
         world.batch = batch
         return world
@@ -141,15 +140,15 @@ async def test_it_keeps_to_the_budget(bereft):
     assert call_of(world).found == "scan-paid"
 
 
-async def test_a_worker_that_dies_while_it_looks_up_leaves_it_to_the_next(bereft):
+async def test_a_look_up_whose_worker_dies_is_not_made_again(bereft):
     world = await bereft(ORPHAN)
     world.clock.advance(seconds=61)
     world.parts.sweep.return_leases()
     world.clock.advance(seconds=30)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    assert work.claim(ONE).items  # and then it died
+    assert work.flush([], ONE).opened  # and then it died
     await days(world, times=2)
-    assert (len(world.reconciled), call_of(world).found) == (1, "scan-paid")
+    assert (world.reconciled, world.job("Ona").lease_until, call_of(world).outcome) == ([], None, "unknown")
 
 
 async def test_a_customer_who_was_erased_is_not_asked_about(bereft):
@@ -167,13 +166,3 @@ async def test_the_answer_that_comes_before_the_look_up_counts(bereft):
     world.set(Attempt, Attempt.id == call_of(world).id, outcome=LATE, found="scan-own")
     await days(world, times=2)
     assert (call_of(world).found, world.budget().credits_used) == ("scan-own", used)
-
-
-async def test_a_job_that_runs_is_not_looked_up_by_its_end(bereft):
-    """The verdict ends the job between its claim and its call: the call is not made."""
-    world = await bereft(OLD_ONE)
-    world.set(Job, state=JobState.WAITING, due_at=world.clock(), lease_until=None)
-    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    claimed = work.claim(ONE)
-    world.set(Job, state=JobState.COMPLETED, due_at=None)
-    assert work.flush([], claimed.items) == []

@@ -1,4 +1,4 @@
-"""An event's row is claimed and opened in one transaction; a lost answer to it leaves no unknown outcome of a call."""
+"""A row is claimed and opened in one transaction; a lost answer to it leaves no unknown outcome of a call."""
 
 from contextlib import contextmanager
 
@@ -6,11 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.engine.dispatch.contract import Room, UnknownClaim
 from worker.store.base.priorities import EVENT
+from worker.store.limits.claims import Room
+from worker.store.limits.flush import UnknownFlush
 from worker.store.tables import Attempt, InvitationRow, Job
 
-ROOM = Room(10, 10, 0, 5)
+ROOM = Room(10, 10)
 UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
 
 
@@ -29,31 +30,30 @@ def works(world):
     yield world.parts.invite_work("email")
 
 
-async def carried_out(work, world):
-    claimed = work.claim(ROOM)
-    results = [await work.call(opened) for opened in claimed.opened]
-    results += [await work.call(opened) for opened in work.flush([], claimed.items)]
-    work.flush(results, [])
+async def carried_out(work):
+    flushed = work.flush([], ROOM)
+    work.flush([await work.call(opened) for opened in flushed.opened], None)
 
 
-async def test_an_event_is_opened_in_its_claim_and_a_batch_row_is_not(world):
+async def test_rows_are_opened_in_the_flush_that_claims_them_and_events_go_first(world):
     for work in works(world):
         before = len(world.rows(Attempt))
-        claimed = work.claim(ROOM)
-        assert [work.item(opened).is_event for opened in claimed.opened] == [True]
-        assert [item.is_event for item in claimed.items] == [False]
-        assert len(world.rows(Attempt)) == before + 1
-        results = [await work.call(opened) for opened in claimed.opened]
-        work.release(claimed.items)
-        work.flush(results, [])
-        await carried_out(work, world)
+        flushed = work.flush([], ROOM)
+        assert [work.item(opened).is_event for opened in flushed.opened] == [True, False]
+        assert len(world.rows(Attempt)) == before + 2
+        work.flush([await work.call(opened) for opened in flushed.opened], None)
     assert world.states() == {"invited": 2}
 
 
-async def test_without_room_for_attempts_a_claim_opens_no_row(world):
-    work = next(works(world))
-    claimed = work.claim(Room(10, 10, 0))
-    assert (len(claimed.items), claimed.opened, world.rows(Attempt)) == (2, [], [])
+async def test_one_flush_writes_results_and_claims_the_next_rows(world):
+    """With room for one row at a time."""
+    one = Room(1, 1)
+    for work in works(world):
+        (first,) = work.flush([], one).opened
+        (second,) = work.flush([await work.call(first)], one).opened
+        assert work.item(first).id != work.item(second).id
+        assert work.flush([await work.call(second)], one).opened == []
+    assert world.states() == {"invited": 2}
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "not committed"])
@@ -73,16 +73,13 @@ async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(world, kep
         before = {row.id for row in world.rows(Attempt)}
         with monkeypatch.context() as patched:
             patched.setattr(world.parts.database, "write", lost)
-            with pytest.raises(UnknownClaim) as caught:
-                work.claim(ROOM)
+            with pytest.raises(UnknownFlush) as caught:
+                work.flush([], ROOM)
         assert "Ona" not in repr(caught.value)
-        work.release(caught.value.items)
-        assert [row.state.value for row in world.rows(model) if row.priority == EVENT] == ["waiting"]
+        work.release(caught.value.opened)
+        assert [row.state.value for row in world.rows(model)] == ["waiting", "waiting"]
         written = [row for row in world.rows(Attempt) if row.id not in before]
-        assert [row.outcome for row in written] == (["not_sent"] if kept else [])
-        # The claimed batch rows come back as from a worker that died.
-        world.clock.advance(seconds=61)
-        world.parts.sweep.return_leases()
-        await carried_out(work, world)
+        assert [row.outcome for row in written] == (["not_sent"] * 2 if kept else [])
+        await carried_out(work)
     assert world.states() == {"invited": 2}
     assert world.budget().credits_used == 2

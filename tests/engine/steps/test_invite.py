@@ -9,8 +9,8 @@ from tests.simulated.world import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
-from worker.engine.dispatch.contract import Room
 from worker.senders.fake import FakeSender
+from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, InvitationRow, SessionRow
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
@@ -203,8 +203,7 @@ async def test_a_stale_link_of_an_account_that_is_no_longer_configured_waits_for
     del world.parts.providers["kyc"]
     world.clock.advance(days=6, hours=13)
     work = world.parts.invite_work("email")
-    claimed = work.claim(Room(10, 10, 0))
-    assert work.flush([], claimed.items) == []
+    assert work.flush([], Room(10, 10)).opened == []
     assert world.job("Ona").due_at == world.row(SessionRow).expires_at
 
 

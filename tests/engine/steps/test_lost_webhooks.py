@@ -6,9 +6,9 @@ import pytest
 
 from tests.simulated.world import FAILED, LIMITED, customer
 from worker.domain.model.states import JobState
-from worker.engine.dispatch.contract import Room
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp
+from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, Budget, Job, SessionRow
 
 OVER = timedelta(days=7, minutes=16)
@@ -116,7 +116,7 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
     job = world.job("Ona")
     assert (job.state, job.reason, job.asks) == (JobState.WAITING, "asks", True)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    assert work.flush([], work.claim(Room(10, 10, 0)).items)  # and then it died
+    assert work.flush([], Room(10, 10)).opened  # and then it died
     world.clock.advance(seconds=61)
     for _ in range(3):
         await world.work()

@@ -10,12 +10,12 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.domain.model.states import InvitationState, JobState
-from worker.engine.dispatch.contract import Room
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import FakeHttp
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.store.attempts.attempt_log import DONE
+from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 DROPPED = Broken(sent=True, detail="connection closed without an answer")
@@ -225,8 +225,7 @@ async def test_a_worker_that_died_while_reconciling_leaves_the_row_to_be_reconci
     await world.work()
     world.clock.advance(seconds=WAIT.total_seconds())
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    claimed = work.claim(Room(10, 10, 0)).items
-    assert work.flush([], claimed)  # and then it died
+    assert work.flush([], Room(10, 10)).opened  # and then it died
     await wait_and_work(world, seconds=61)
     await wait_and_work(world, seconds=2)
     assert world.states() == {"invited": 1}

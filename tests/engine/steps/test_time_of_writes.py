@@ -2,18 +2,17 @@
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.engine.dispatch.contract import Room
 from worker.engine.dispatch.dispatcher import Dispatcher
+from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, Budget, Job
 
-ROOM = Room(10, 10, 0)
+ROOM = Room(10, 10)
 
 
 @pytest.fixture
@@ -29,36 +28,42 @@ def works(world):
     yield world.parts.invite_work("email")
 
 
-def standing_still(world, work):
-    """The work of a process that stands still for two minutes before each of its transactions begins."""
+@contextmanager
+def standing_still(world, monkeypatch):
+    """The process stands still for two minutes before each of its transactions begins."""
+    write = world.parts.database.write
 
     @contextmanager
-    def transaction():
-        world.clock.advance(minutes=2)
-        with world.parts.database.write() as connection:
+    def late(within=None):
+        if within is None:
+            world.clock.advance(minutes=2)
+        with write(within) as connection:
             yield connection
 
-    return replace(work, transaction=transaction)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.parts.database, "write", late)
+        yield
 
 
-async def test_a_result_is_written_with_the_time_at_which_it_is_written(world):
+async def test_a_result_is_written_with_the_time_at_which_it_is_written(world, monkeypatch):
     for work in works(world):
-        (opened,) = work.flush([], work.claim(ROOM).items)
+        (opened,) = work.flush([], ROOM).opened
         result = await work.call(opened)
         answered_at = world.clock()
-        standing_still(world, work).flush([result], [])
+        with standing_still(world, monkeypatch):
+            work.flush([result], None)
         attempt = world.row(Attempt, id=opened.attempt_id)
         assert attempt.outcome == "done"
         assert (attempt.closed_at - answered_at).total_seconds() == pytest.approx(120)
 
 
-async def test_no_attempt_is_written_for_a_lease_that_ended_while_the_process_stood_still(world):
+async def test_a_lease_counts_from_the_transaction_that_gives_it(world, monkeypatch):
     for work in works(world):
-        items = work.claim(ROOM).items
-        written = len(world.rows(Attempt))
-        assert standing_still(world, work).flush([], items) == []
-        assert len(world.rows(Attempt)) == written
-        await world.work()
+        asked_at = world.clock()
+        with standing_still(world, monkeypatch):
+            (opened,) = work.flush([], ROOM).opened
+        assert (work.item(opened).lease_until - asked_at).total_seconds() == pytest.approx(180)
+        work.flush([await work.call(opened)], None)
     assert world.row(Job).state.value == "invited"
 
 
@@ -69,7 +74,7 @@ async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_w
     still = []
 
     async def in_thread(function, *arguments):
-        if function.__name__ == "claim" and not still:
+        if function.__name__ == "flush" and not still:
             still.append(True)
             world.clock.advance(minutes=2)
             soon = world.clock() + timedelta(seconds=0.3)

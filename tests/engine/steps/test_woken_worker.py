@@ -56,35 +56,3 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
     assert "session-1" in world.attempts()[0].detail  # the only trace of what the first call opened
     for runner in (woken, successor):
         await runner.close()
-
-
-async def test_a_woken_worker_does_not_release_the_row_that_its_successor_is_calling_for(make_on_both):
-    answered = [asyncio.Event(), asyncio.Event()]
-
-    async def answer(_request):
-        await answered[len(world.http.requests) - 1].wait()
-        return world.session()
-
-    world = make_on_both(answer, concurrency=1)
-    world.add(customer("Ona"), customer("Jonas"))
-    woken, successor = world.start(), world.start()
-    first = asyncio.create_task(woken.serve(WakeUp.issue("kyc")))
-    await world.http.received(1)  # Jonas is claimed as well, and waits for the permit
-    assert world.states() == {"working": 2}
-    with suspended(woken):
-        world.clock.advance(seconds=61)
-        world.parts.sweep.return_leases()
-        second = asyncio.create_task(successor.serve(WakeUp.issue("kyc")))
-        await world.http.received(2)
-    claimed = world.job("Jonas")
-    assert claimed.state is JobState.WORKING
-
-    answered[0].set()
-    await first
-    assert world.job("Jonas") == claimed
-    answered[1].set()
-    await second
-    assert world.job("Jonas").state is JobState.ISSUED
-    assert world.asked.count("Jonas") == 1
-    for runner in (woken, successor):
-        await runner.close()

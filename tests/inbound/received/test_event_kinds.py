@@ -8,6 +8,7 @@ from tests.store.statements import statements
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.encrypted_values import ERASED
+from worker.store.limits.claims import Room
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
 
 
@@ -98,9 +99,9 @@ async def test_a_message_that_was_being_sent_is_not_tried_again_once_it_was_canc
     receiver.receive([requested("C-1")])
     await world.issue()
     policy = world.parts.invite_work("email").policy
-    claimed = world.parts.invitations.claim(policy, most=10, now=world.clock()).invitations
+    opened = world.parts.invitations.flush(policy, [], Room(10, 10), clock=world.clock).opened
     receiver.receive([cancelled("C-1")])
-    world.parts.invitations.release(policy.rule, claimed, now=world.clock())
+    world.parts.invitations.release(policy.rule, [one.invitation for one in opened], now=world.clock())
     assert world.message().state is InvitationState.WAITING
     await world.work()
     assert (world.senders["email"].messages, world.message().state) == ([], InvitationState.SUPERSEDED)

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
+from tests.store.steps import JobSteps
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.database import Database
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.tables import Base, CustomerRow, InvitationRow, SessionRow
 
@@ -117,7 +117,7 @@ def test_the_sqlite_file_and_its_log_hold_no_secret_unencrypted(sqlite_url, keyr
 
 def test_another_key_decrypts_nothing_and_the_row_is_held_with_the_name_of_the_missing_key(full):
     full.add(replace(MARIA, purpose="renewal"))
-    stranger = Jobs(full.database, Keyring([new_key()]))
+    stranger = JobSteps(full.database, Keyring([new_key()]))
     assert stranger.claim(full.policy, most=10, now=full.clock()).jobs == []
     held = full.job("C-1", purpose="renewal")
     assert (held.state, held.reason, held.lease_until) == (JobState.HELD, "cannot_open", None)

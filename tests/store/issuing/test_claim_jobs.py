@@ -10,12 +10,12 @@ import pytest
 
 from tests.store.shelf import customer, line
 from tests.store.statements import statements
+from tests.store.steps import JobSteps
 from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits import budgets
 from worker.store.tables import Attempt, Budget, CustomerRow, Job
 
@@ -138,7 +138,7 @@ def test_with_no_slot_within_the_horizon_nothing_is_claimed_and_the_result_has_t
     shelf.add(customer("Ona"), customer("Jonas"))
     assert ids(shelf.claim(policy=policy)) == ["Ona"]
     claimed = shelf.jobs.claim(policy, most=10, now=shelf.clock())
-    assert (claimed.jobs, claimed.again_at) == ([], shelf.clock() + timedelta(seconds=0.925))
+    assert (claimed.jobs, claimed.again_at) == ([], shelf.clock() + timedelta(seconds=0.95))
     assert shelf.job("Jonas").fence == 0
 
 
@@ -204,7 +204,7 @@ def together(*works):
         return [future.result(30) for future in [threads.submit(begin, work) for work in works]]
 
 
-def all_claims(jobs: Jobs, policy, most, now):
+def all_claims(jobs: JobSteps, policy, most, now):
     found = []
     while (claimed := jobs.claim(policy, most=most, now=now)).jobs:
         found.append(claimed)
@@ -215,7 +215,7 @@ def test_workers_that_claim_at_once_never_lease_the_same_job(shelf):
     shelf.batches.add(
         shelf.batch(), [line(row, customer(f"C{row}")) for row in range(2, 122)], [], priority=BATCH, now=shelf.clock()
     )
-    workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
+    workers = [JobSteps(shelf.database, shelf.keyring) for _ in range(4)]
     found = together(*(lambda jobs=jobs: all_claims(jobs, shelf.policy, 7, shelf.clock()) for jobs in workers))
     everything = [job.id for claims in found for claimed in claims for job in claimed.jobs]
     assert len(everything) == len(set(everything)) == 120
@@ -225,7 +225,7 @@ def test_workers_that_claim_at_once_never_lease_the_same_job(shelf):
 def test_workers_that_reserve_at_once_keep_the_limit_together(shelf):
     policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(seconds=0.5))
     shelf.add(*(customer(f"C{number}") for number in range(80)))
-    workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
+    workers = [JobSteps(shelf.database, shelf.keyring) for _ in range(4)]
     found = together(*(lambda jobs=jobs: all_claims(jobs, policy, 3, shelf.clock()) for jobs in workers))
     slots = sorted(slot for claims in found for claimed in claims for slot in claimed.slots)
     assert len(slots) == 51  # the slots of half a second, with its first and its last moment
@@ -235,7 +235,7 @@ def test_workers_that_reserve_at_once_keep_the_limit_together(shelf):
 def test_only_one_worker_sends_the_call_that_goes_first_after_a_pause(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(20)))
     shelf.set(Budget, Budget.name == "kyc", pauses=3, blocked_until=shelf.clock())
-    workers = [Jobs(shelf.database, shelf.keyring) for _ in range(4)]
+    workers = [JobSteps(shelf.database, shelf.keyring) for _ in range(4)]
     found = together(*(lambda jobs=jobs: jobs.claim(shelf.policy, most=5, now=shelf.clock()).jobs for jobs in workers))
     assert sorted(len(part) for part in found) == [0, 0, 0, 1]
 

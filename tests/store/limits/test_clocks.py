@@ -8,9 +8,9 @@ import pytest
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
+from tests.store.steps import JobSteps
 from worker.domain.limits.rate_limits import Limit
 from worker.foundation.clock import ProcessClock, system_clock
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.tables import Job
 
 
@@ -27,7 +27,7 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     shelf.clock.now = ahead()
     shelf.add(*(customer(f"C{number}") for number in range(6)))
     policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
-    workers = [(Jobs(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
+    workers = [(JobSteps(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
     slots = [slot for jobs, clock in workers for slot in jobs.claim(policy, most=2, now=clock()).slots]
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart

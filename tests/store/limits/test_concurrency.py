@@ -10,11 +10,10 @@ import pytest
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.statements import statements
+from tests.store.steps import InvitationSteps, JobSteps
 from worker.engine.steps.step_endings import FLUSH_MARGIN
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits import concurrency as permits
 from worker.store.limits.concurrency import Permits
-from worker.store.messages.claim_invitations import Invitations
 from worker.store.tables import Permit
 
 LEASE = timedelta(seconds=60)
@@ -106,7 +105,7 @@ def test_the_permits_of_a_dead_worker_are_free_when_their_time_is_over(shelf):
 
 
 def test_permits_that_a_dispatcher_releases_are_free_for_other_dispatchers_at_once(shelf):
-    jobs, other = Jobs(shelf.database, shelf.keyring), Permits()
+    jobs, other = JobSteps(shelf.database, shelf.keyring), Permits()
     policy = shelf.ruled(concurrency=10)
     shelf.add(customer("Ona"))
     assert len(jobs.claim(policy, most=10, now=shelf.clock()).jobs) == 1
@@ -125,7 +124,7 @@ def test_a_worker_without_permits_claims_nothing_and_asks_again_soon(shelf):
 
 
 def test_text_messages_share_their_permits_and_emails_have_permits_for_each_process(shelf):
-    messages = Invitations(shelf.database, shelf.keyring)
+    messages = InvitationSteps(shelf.database, shelf.keyring)
     text = replace(shelf.on("sms"), rule=replace(shelf.on("sms").rule, concurrency=10, each_process=False))
     assert messages.claim(text, most=5, now=shelf.clock()).permits == 8
     assert messages.claim(shelf.message_policy, most=5, now=shelf.clock()).permits is None

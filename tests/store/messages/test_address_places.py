@@ -8,6 +8,7 @@ import pytest
 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import WEEK, customer
+from tests.store.steps import JobSteps
 from worker.domain.contact.address_cap import AddressCap, Wish
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Channel, Person
@@ -15,7 +16,6 @@ from worker.domain.model.endings import Cancel, Kind
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.priorities import EVENT
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.messages.address_places import AddressPlaces, Wanted, take
 from worker.store.tables import AddressPlace, InvitationRow, Job, SessionRow
 
@@ -192,7 +192,7 @@ def test_two_workers_of_two_accounts_never_give_one_address_more_than_its_places
     claimed = []
 
     def claim():
-        jobs = Jobs(shelf.database, shelf.keyring, jitter=lambda: 0.0)
+        jobs = JobSteps(shelf.database, shelf.keyring, jitter=lambda: 0.0)
         claimed.extend(jobs.claim(other, most=100, now=shelf.clock()).jobs)
 
     thread = threading.Thread(target=claim)

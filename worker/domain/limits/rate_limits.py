@@ -106,12 +106,12 @@ def offer(
 
 
 def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
-    """When to reserve again, with slots reserved up to `next_at`: when a fourth of the horizon is free.
+    """When to reserve again, with slots reserved up to `next_at`: when half of the horizon is free.
 
     Not slot by slot as each comes within the horizon: that is a transaction for every call. Not the whole horizon at
     once: several workers take turns, and an event that arrives at one worker waits for that worker's next slot.
     """
-    return max(next_at - horizon * 3 / 4, now)
+    return max(next_at - horizon / 2, now)
 
 
 def unused(next_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
-from worker.engine.dispatch.contract import ItemT, OpenedT, ResultT, Work
+from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.store.base.database import reason
@@ -19,12 +19,12 @@ DATABASE_RETRY = timedelta(seconds=1)
 STOP_PATIENCE = timedelta(seconds=30)  # how long a stopping worker waits for an unreachable database
 
 
-class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
+class ResultWriter(Generic[OpenedT, ResultT]):
     """Writes the results of one dispatcher's calls."""
 
     def __init__(
         self,
-        work: Work[ItemT, OpenedT, ResultT],
+        work: Work[OpenedT, ResultT],
         *,
         in_thread: Callable[..., Any],
         stopping: asyncio.Event,
@@ -51,7 +51,7 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
         if not results:
             return
         try:
-            await self.insist(len(results), self._work.flush, results, [])
+            await self.insist(len(results), self._work.flush, results, None)
         except Exception as error:
             kind = type(error).__name__
             if len(results) > 1:
@@ -70,7 +70,7 @@ class ResultWriter(Generic[ItemT, OpenedT, ResultT]):
 
     async def _hold(self, result: ResultT) -> None:
         try:
-            await self.insist(1, self._work.flush, [result], [])
+            await self.insist(1, self._work.flush, [result], None)
         except Exception as error:
             # Its attempt stays open: after the lease the sweep holds the row, or repeats it if that is allowed.
             log.error("%s: a row cannot be held, its attempt stays open: %s", self._work.name, type(error).__name__)

@@ -10,27 +10,27 @@ STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush
 
 
 class Throughput:
-    """Counts the ends of calls in the last `flush`, and in the last second: rows come in chunks, with gaps."""
+    """Counts the ends of calls in the last `flush`, and of late: rows come in chunks, with gaps."""
 
     def __init__(self, flush: timedelta) -> None:
         self._flush = flush
         self._in_a_flush: deque[datetime] = deque()
-        self._in_a_second: deque[datetime] = deque()
+        self._of_late: deque[datetime] = deque()
 
     def add(self, at: datetime) -> None:
         """A call has ended at `at`."""
         self._in_a_flush.append(at)
-        self._in_a_second.append(at)
+        self._of_late.append(at)
 
-    def in_a_flush(self, now: datetime) -> int:
-        """How many calls are expected to end within the next flush: as in the last flush or the last second."""
+    def expected(self, time: timedelta, now: datetime) -> int:
+        """How many calls are expected to end within this time: as in the last flush, or at the rate of late.
+
+        On a slow database calls come in bursts, one for each flush: then the rate is that of several of them.
+        """
+        lately = max(LATELY, 2 * time)
         _forget(self._in_a_flush, now - self._flush)
-        return max(len(self._in_a_flush), round(self.within(self._flush, now)))
-
-    def within(self, time: timedelta, now: datetime) -> float:
-        """How many calls are expected to end within this time: at the rate of the last second."""
-        _forget(self._in_a_second, now - LATELY)
-        return len(self._in_a_second) * (time / LATELY)
+        _forget(self._of_late, now - lately)
+        return max(len(self._in_a_flush), round(len(self._of_late) * (time / lately)))
 
 
 class BusyStretch:

@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-import sqlalchemy as sa
-
 from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.limits.rate_limits import spacing
@@ -30,24 +28,17 @@ from worker.domain.model.reconciliation import (
 )
 from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
-from worker.engine.dispatch.contract import ClaimedRows, Room
 from worker.engine.steps.first_links import FirstLinks
-from worker.engine.steps.step_endings import (
-    FLUSH_MARGIN,
-    Transaction,
-    WakeInvite,
-    ending_of,
-    log_chunk,
-    nothing_kept,
-    unknown_claim_of,
-)
+from worker.engine.steps.step_endings import FLUSH_MARGIN, WakeInvite, ending_of, log_chunk, nothing_kept
 from worker.foundation.clock import Clock
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.settings.durations import show_duration
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
-from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
+from worker.store.issuing.record_results import IssueResult, OpenedJob
+from worker.store.limits.claims import Room
+from worker.store.limits.flush import Flushed
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)
@@ -63,12 +54,9 @@ class IssueWork:
     provider: Provider
     http: Http
     timeout: timedelta
-    repeat_unknown: bool  # the account says on_unknown = "repeat"
     wait_for_orphans: bool  # the account says on_orphan = "wait"
     jobs: Jobs
-    attempts: Attempts
     wake_invite: WakeInvite
-    transaction: Transaction
     clock: Clock
     floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have
     first_links: FirstLinks
@@ -95,84 +83,44 @@ class IssueWork:
     def spacing(self) -> timedelta:
         return spacing(self.policy.rule.limits)
 
-    def claim(self, room: Room) -> ClaimedRows:
-        now = self.clock()
-        opened: list[OpenedJob] = []
-        if not self.first_links.seen:
-            if self.first_links.trying:
-                return ClaimedRows([], again_at=now + PROBE_PATIENCE)
-            room = replace(room, rows=min(room.rows, 1), events=min(room.events, 1))
-
-        def open_events(connection: sa.Connection, jobs: list[ClaimedJob]) -> None:
-            first = [job for job in jobs if job.is_event][: room.attempts]
-            opened[:] = self._open(first, now, connection, granted=True) if first else []
-            for job in first:
-                jobs.remove(job)
-
-        with unknown_claim_of(lambda: [item.job for item in opened]):
-            claimed = self.jobs.claim(
-                self.policy,
-                most=room.rows,
-                events=room.events,
-                now=now,
-                busy=room.busy,
-                lead=room.lead,
-                on_claim=open_events,
-            )
-        if not self.first_links.seen:
-            tried = [*claimed.jobs, *(item.job for item in opened)]
-            self.first_links.begin({job.id for job in tried if not job.looks_up})
-        for channel in claimed.adopted_channels:
-            self.wake_invite(channel, True)
-        return ClaimedRows(claimed.jobs, claimed.again_at, claimed.permits, opened, claimed.slots)
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        return self.jobs.database_time
 
     def flush(
         self,
         results: Sequence[IssueResult],
-        items: Sequence[ClaimedJob],
+        room: Room | None,
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
-    ) -> list[OpenedJob]:
-        channels: set[str] = set()
-        opened: list[OpenedJob] = []
+    ) -> Flushed[OpenedJob]:
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
         self._keep_news(results)
-        with self.transaction() as connection:
-            now = self.clock()
-            if results:
-                channels = self.attempts.finish(self.policy, results, now=now, within=connection, stretch=stretch)
-            if unused:
-                self.jobs.release(self.policy.rule, [], unused, now=now, within=connection)
-            if items:
-                opened = self._open(items, now, connection)
-        self._tried([*(result.opened.job for result in results), *items], opened)
+        self._tried([result.opened.job for result in results])
+        waits = room is not None and not self.first_links.seen
+        if room is not None and waits:
+            one = replace(room, rows=min(room.rows, 1), events=min(room.events, 1))
+            room = None if self.first_links.trying else one
+        flushed = self.jobs.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+        if waits:
+            self.first_links.begin({item.job.id for item in flushed.opened if not item.job.looks_up})
+        now = self.clock()
         if results:
             log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
-        of_events = [result.opened.job.is_event for result in results]
-        for channel in channels:  # after the commit; the sweep sends another for a wake-up that is lost here
-            self.wake_invite(channel, any(of_events))
-        return opened
+        of_events = any(result.opened.job.is_event for result in results)
+        for channel in flushed.channels:  # after the commit; the sweep sends another for a wake-up that is lost here
+            self.wake_invite(channel, of_events or not results)
+        return replace(flushed, again_at=now + PROBE_PATIENCE) if waits and room is None else flushed
 
     def _keep_news(self, results: Sequence[IssueResult]) -> None:
         updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
         if updates:
             self.keep_news(self.policy.account, updates, self.clock())
 
-    def _open(
-        self, items: Sequence[ClaimedJob], now: datetime, connection: sa.Connection, *, granted: bool = False
-    ) -> list[OpenedJob]:
-        due = [(job, self.repeat_unknown or self.provider.repeatable(job.request)) for job in items]
-        opened = self.attempts.open(self.policy, due, now=now, within=connection, granted=granted)
-        may_be_made = {item.job.id for item in opened}
-        refused = [job for job in items if job.id not in may_be_made]
-        if refused:
-            self.jobs.release(self.policy.rule, refused, now=now, within=connection)
-        return opened
-
-    def _tried(self, jobs: Sequence[ClaimedJob], opened: Sequence[OpenedJob] = ()) -> None:
-        """These jobs' calls are made, or are not made now, except those that were opened."""
+    def _tried(self, jobs: Sequence[ClaimedJob]) -> None:
+        """These jobs' calls are made, or are not made now."""
         if self.first_links.trying:
-            self.first_links.end({job.id for job in jobs} - {item.job.id for item in opened})
+            self.first_links.end({job.id for job in jobs})
 
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
@@ -324,13 +272,10 @@ class IssueWork:
     def halts(self, result: IssueResult) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
-    def release(self, items: Sequence[ClaimedJob], unused: Sequence[datetime] = ()) -> None:
-        self.jobs.release(self.policy.rule, items, unused, now=self.clock())
-        self._tried(items)
-
-    def hold(self, items: Sequence[ClaimedJob], kind: str) -> None:
-        self.jobs.hold(self.policy.rule, items, kind, now=self.clock())
-        self._tried(items)
+    def release(self, opened: Sequence[OpenedJob]) -> None:
+        jobs = [each.job for each in opened]
+        self.jobs.release(self.policy.rule, jobs, now=self.clock())
+        self._tried(jobs)
 
     def release_permits(self) -> None:
         self.jobs.release_permits(self.policy)

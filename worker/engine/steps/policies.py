@@ -131,6 +131,7 @@ def job_policy(
         fallback=delivery_policy(settings, channels=channels).fallback,
         address_cap=settings.invitations.messages_per_address,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
+        repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
         orphan_life=_orphan_life(of, provider),
         only_batch=only_batch,
     )
@@ -140,12 +141,13 @@ def invitation_policy(
     settings: Settings,
     channel: str,
     sender: Sender,
+    providers: Mapping[str, Provider],
     *,
     channels: Collection[str],
     owner: str,
     only_batch: int | None = None,
 ) -> InvitationPolicy:
-    """As for `job_policy`."""
+    """As for `job_policy`; `providers` by account."""
     sending = settings.sms if channel == "sms" else settings.email
     on_unknown = sending.on_unknown if sending else "hold"
     return InvitationPolicy(
@@ -157,6 +159,11 @@ def invitation_policy(
         ahead=EVENTS_AHEAD,
         most_reissues=settings.reissue.most,
         spacing=settings.reissue.spacing,
+        reissue_at=lambda account, expires_at: (
+            # An account that was taken out of the configuration opens no session, so any time will do.
+            providers[account].reissue_at(expires_at) if account in providers else expires_at
+        ),
+        repeatable=sender.repeatable(),
         hours=hours_of(settings),
         caps=caps_of(settings),
         address_cap=settings.invitations.messages_per_address,

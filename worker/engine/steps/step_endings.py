@@ -2,16 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
-
-import sqlalchemy as sa
 
 from worker.domain.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
-from worker.engine.dispatch.contract import UnknownClaim
-from worker.store.base.database import SACRIFICED
 from worker.store.issuing.record_results import OpenedJob
 from worker.store.messages.record_results import OpenedInvitation
 
@@ -19,7 +13,6 @@ from worker.store.messages.record_results import OpenedInvitation
 FLUSH_MARGIN = timedelta(seconds=5)
 # (channel, whether it is for an event); must return at once
 WakeInvite = Callable[[str, bool], None]
-Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 log = logging.getLogger(__name__)
 
 
@@ -48,21 +41,6 @@ def nothing_kept(reference: str, kind: str) -> Problem:
     named = reference.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:100]
     opened = f" (the other side calls it {named})" if named else ""
     return Problem(Kind.UNKNOWN, f"the call was answered{opened}, and nothing of the answer could be kept: {kind}")
-
-
-@contextmanager
-def unknown_claim_of(items: Callable[[], Sequence[Any]]) -> Iterator[None]:
-    """Raise UnknownClaim with these rows if a claim that opened them fails, unless PostgreSQL rolled it back.
-
-    If the connection broke at the commit, the outcome is unknown. If PostgreSQL ended the transaction to resolve a
-    deadlock, the rows are not ours.
-    """
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        if items() and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
-            raise UnknownClaim(items()) from error
-        raise
 
 
 Step = tuple[int, Ending | None, Problem | None, timedelta]

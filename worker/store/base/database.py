@@ -141,10 +141,15 @@ class Database:
         if not self.is_sqlite:
             self.engine.update_execution_options(**{OWN_TIME: True})
 
+    @property
+    def has_own_time(self) -> bool:
+        """Whether leases are checked by the database's own time."""
+        return bool(self.engine.get_execution_options().get(OWN_TIME))
+
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
-        with self.read() as connection:
-            return _time_of(connection)
+        with naming_outages(), self.engine.connect().execution_options(onboarding_read=True) as connection:
+            return _time_of(connection)  # nothing to commit
 
     def set_clock(self, clock: ProcessClock) -> None:
         """Set the clock by PostgreSQL's time, to about half a round trip."""

@@ -1,87 +1,93 @@
-"""Claims of jobs: reserve calls from the account's budget and lease as many due jobs, in one transaction."""
+"""Jobs: what of a flush is special to them, and what becomes of those that are released or put off."""
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import JobState
+from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
 from worker.store.base.database import Database
-from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.issuing import deferral, ended_jobs, gates
 from worker.store.issuing.job_context import LEASES, ClaimedJob, JobPolicy
+from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
 from worker.store.issuing.sender_backlog import Backlogs
 from worker.store.limits import budgets
-from worker.store.limits.claims import Claims
+from worker.store.limits.claims import Claims, Room
+from worker.store.limits.flush import Flushed, flush
 from worker.store.onboarding.held_rows import hold_jobs
-
-
-@dataclass(frozen=True)
-class ClaimedJobs:
-    """The claimed jobs. `again_at`: when to claim again; None: nothing is due, or a person must act.
-
-    `slots`: the reserved times of their calls, one for each job; none if the account has no limit.
-    """
-
-    jobs: list[ClaimedJob]
-    again_at: datetime | None = None
-    permits: int | None = None  # calls that may be in flight from now on
-    # Some jobs adopted sessions that are already live: these channels may have invitations due.
-    adopted_channels: frozenset[str] = frozenset()
-    slots: tuple[datetime, ...] = ()
 
 
 class Jobs:
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._keyring = keyring
+        self._attempts = Attempts(database, keyring)
         self._claims = Claims(LEASES, jitter=jitter)
         self._backlogs = Backlogs()
 
-    def claim(
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        """The database's time, a blocking call; None: leases are not checked by it."""
+        return self._database.now if self._database.has_own_time else None
+
+    def flush(
         self,
         policy: JobPolicy,
+        results: Sequence[IssueResult],
+        room: Room | None,
         *,
-        most: int,
-        now: datetime,
-        busy: int = 0,
-        events: int = 0,
-        lead: timedelta = timedelta(0),
-        on_claim: Callable[[sa.Connection, list[ClaimedJob]], None] = lambda _connection, _jobs: None,
-    ) -> ClaimedJobs:
-        """Lease up to `most` due jobs whose calls fit into the policy's horizon, and of events up to `events`.
+        clock: Clock,
+        stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
+    ) -> Flushed[OpenedJob]:
+        """Write these results, and claim and open due jobs as `store.limits.flush` says.
 
-        A job whose customer already has a live session adopts this session without a call. `busy` is the number of
-        calls in flight. No slot is earlier than `lead` from now. `on_claim` runs with the jobs in the same transaction.
+        A job whose customer already has a live session adopts this session without a call.
         """
+        return flush(
+            self._database, self._claims, self, policy, results, room, clock=clock, stretch=stretch, unused=unused
+        )
 
-        def work(connection: sa.Connection, chunk: Chunk) -> ClaimedJobs:
-            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, lead=lead, now=now)
-            rows = chunk.of(leased.rows)
-            ended = [row for row in rows if ended_jobs.is_ended(row)]
-            if ended:
-                rows = [row for row in rows if not ended_jobs.is_ended(row)]
-            jobs, adopted = gates.passed(
-                connection, self._keyring, policy, self._backlogs, rows, more=leased.more, now=now
-            )
-            jobs += ended_jobs.decrypted_calls(connection, self._keyring, policy, ended, now=now)
-            again_at = leased.reserve(connection, len(jobs), now=now)
-            if leased.granted.probe:
-                jobs = [replace(job, probe=True) for job in jobs]
-            slots = leased.slots(len(jobs))
-            on_claim(connection, jobs)
-            return ClaimedJobs(jobs, again_at, leased.permits, adopted, slots)
+    def record(
+        self,
+        connection: sa.Connection,
+        policy: JobPolicy,
+        results: Sequence[IssueResult],
+        *,
+        now: datetime,
+        stretch: Stretch | None,
+    ) -> set[str]:
+        return self._attempts.finish(policy, results, now=now, within=connection, stretch=stretch)
 
-        def set_aside(connection: sa.Connection, kinds: Mapping[int, str]) -> None:
-            hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
-            ended_calls.give_up(connection, kinds)
+    def passed(
+        self, connection: sa.Connection, policy: JobPolicy, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
+    ) -> tuple[list[ClaimedJob], frozenset[str]]:
+        ended = [row for row in rows if ended_jobs.is_ended(row)]
+        if ended:
+            rows = [row for row in rows if not ended_jobs.is_ended(row)]
+        jobs, adopted = gates.passed(connection, self._keyring, policy, self._backlogs, rows, more=more, now=now)
+        return jobs + ended_jobs.decrypted_calls(connection, self._keyring, policy, ended, now=now), adopted
 
-        return row_by_row(self._database, f"claim for {policy.account}", work, set_aside)
+    def open(
+        self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], *, now: datetime
+    ) -> list[OpenedJob]:
+        due = [(job, policy.repeatable(job.request)) for job in jobs]
+        opened = self._attempts.open(policy, due, now=now, within=connection, granted=True)
+        if len(opened) < len(jobs):  # the credit cap is reached
+            may_be_made = {item.job.id for item in opened}
+            self.release(policy.rule, [job for job in jobs if job.id not in may_be_made], now=now, within=connection)
+        return opened
+
+    def set_aside(self, connection: sa.Connection, kinds: Mapping[int, str], *, now: datetime) -> None:
+        hold_jobs(connection, kinds, states=(JobState.WAITING,), now=now)
+        ended_calls.give_up(connection, kinds)
 
     def make_waiting_jobs_due(self, *, now: datetime) -> None:
         """Make all jobs that wait for a sender due now."""
@@ -104,25 +110,14 @@ class Jobs:
     def release(
         self,
         rule: BudgetRule,
-        jobs: Iterable[ClaimedJob],
-        unused: Sequence[datetime] = (),
+        jobs: Collection[ClaimedJob],
         *,
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Release jobs for which no call was made, and unused slots. The jobs are due as before; nothing is counted."""
-        jobs = list(jobs)
+        """Release jobs for which no call was made. They are due as before; nothing is counted."""
         with self._database.write(within) as connection:
             if any(job.probe for job in jobs):
                 budgets.end_probe(connection, rule)
             unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in jobs], now=now)
-            budgets.give_back(connection, rule, unused)
             budgets.refund_credits(connection, rule, unmade)
-
-    def hold(self, rule: BudgetRule, jobs: Sequence[ClaimedJob], kind: str, *, now: datetime) -> None:
-        """Hold jobs for which no attempt can be written, under their leases. `kind` names the exception."""
-        with self._database.write() as connection:
-            if any(job.probe for job in jobs):
-                budgets.end_probe(connection, rule)
-            ours = LEASES.still_ours(connection, [(job.id, job.fence) for job in jobs])
-            hold_jobs(connection, dict.fromkeys(ours, kind), states=(JobState.WORKING,), now=now)

@@ -31,6 +31,8 @@ class JobPolicy(ClaimPolicy):
     account: str
     provider: str
     reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+    # Whether a call may be repeated if its outcome is unknown.
+    repeatable: Callable[[SessionRequest], bool] = lambda _: False
     # Where it is never looked up: how long a session that the request may have opened can live; None: it is held.
     orphan_life: Callable[[SessionRequest], timedelta | None] = lambda _: None
     lifetime: timedelta | None = None  # of the account's links; None: the vendor decides

@@ -55,6 +55,20 @@ class ClaimPolicy:
 
 
 @dataclass(frozen=True)
+class Room:
+    """How much a claim may bring: so many rows, and up to `events` rows if the rest are events.
+
+    `busy` calls are in flight. `lead`: how long a row needs from its claim to its call; no slot is reserved earlier.
+    Zero while the database is quick.
+    """
+
+    rows: int
+    events: int
+    busy: int = 0
+    lead: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
 class Leased:
     """Rows under new leases, and what the budget allows for them. `more`: more rows may be due."""
 
@@ -93,32 +107,22 @@ class Claims:
         self._jitter = jitter
         self._permits = Permits()
 
-    def lease(
-        self,
-        connection: sa.Connection,
-        policy: ClaimPolicy,
-        *,
-        most: int,
-        events: int,
-        busy: int,
-        now: datetime,
-        lead: timedelta = timedelta(0),
-    ) -> Leased:
-        """Lease up to `most` due rows whose calls fit into the policy's horizon, and of events up to `events`.
+    def lease(self, connection: sa.Connection, policy: ClaimPolicy, asked: Room, *, now: datetime) -> Leased:
+        """Lease as many due rows as are asked for and whose calls fit into the policy's horizon.
 
-        `busy` is the number of calls in flight. Without a free permit or slot no row is leased. The horizon begins
-        `lead` from now, and is at least as long as that: the next claim may take as long.
+        Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least
+        twice as long: the next claim may take as long, and begins when half of the horizon is free.
         """
-        rule, horizon = policy.rule, policy.horizon
+        rule, horizon, busy, lead = policy.rule, policy.horizon, asked.busy, asked.lead
         permits = self._permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
             return Leased(policy, BudgetState(), none, horizon, lead, permits=permits)
         if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
             horizon = policy.alone
-        horizon = max(horizon, lead)
-        room = MOST_PER_PERMIT * permits if permits is not None else max(most, events)
-        most, events = min(most, room), min(events, room)
+        horizon = max(horizon, 2 * lead)
+        room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
+        most, events = min(asked.rows, room), min(asked.events, room)
         reach = horizon + policy.ahead
         state = budgets.read_to_claim(connection, rule)
         state = budgets.believed(connection, rule, state, now=now, reach=lead + reach, lease=policy.lease)

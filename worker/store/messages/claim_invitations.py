@@ -1,80 +1,108 @@
-"""Claim invitations: reserve hand-overs from the sender's budget and lease as many due invitations."""
+"""Messages: what of a flush is special to them, and what becomes of those that are released or have a stale link."""
 
 import random
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.reasons import Reason
+from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.verification.reissue import replace_at
+from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
-from worker.store.base.leases import Leases
-from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
-from worker.store.limits.claims import Claims
+from worker.store.limits.claims import Claims, Room
+from worker.store.limits.flush import Flushed, flush
 from worker.store.messages import gates
-from worker.store.messages.message_context import JOINED, WORKED_FROM, ClaimedInvitation, InvitationPolicy
+from worker.store.messages.message_context import LEASES, ClaimedInvitation, InvitationPolicy
+from worker.store.messages.record_results import Handovers, InviteResult, OpenedInvitation
 from worker.store.onboarding.held_rows import hold_messages
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
-from worker.store.tables import Attempt, InvitationRow, Job
-
-
-@dataclass(frozen=True)
-class ClaimedInvitations:
-    """The claimed invitations. `again_at`: when more may be due; None: nothing is due, or a person must act.
-
-    `slots`: the reserved times of their hand-overs, one for each; none if the sender has no limit.
-    """
-
-    invitations: list[ClaimedInvitation]
-    again_at: datetime | None = None
-    permits: int | None = None  # hand-overs that may be in flight from now on
-    slots: tuple[datetime, ...] = ()
+from worker.store.tables import InvitationRow, Job
 
 
 class Invitations:
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._keyring = keyring
+        self._handovers = Handovers(database, keyring)
         self._claims = Claims(LEASES, jitter=jitter)
 
-    def claim(
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        """The database's time, a blocking call; None: leases are not checked by it."""
+        return self._database.now if self._database.has_own_time else None
+
+    def flush(
         self,
         policy: InvitationPolicy,
+        results: Sequence[InviteResult],
+        room: Room | None,
         *,
-        most: int,
-        now: datetime,
-        busy: int = 0,
-        events: int = 0,
-        lead: timedelta = timedelta(0),
-        on_claim: Callable[[sa.Connection, list[ClaimedInvitation]], None] = lambda _connection, _claimed: None,
-    ) -> ClaimedInvitations:
-        """Lease up to `most` due invitations, up to `events` of events, that may be sent within the policy's horizon.
+        clock: Clock,
+        stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
+    ) -> Flushed[OpenedInvitation]:
+        """Write these results, and claim and open due messages as `store.limits.flush` says.
 
-        An invitation whose session has ended, or whose job or batch was cancelled, becomes superseded: its link would
-        be of no use. `busy` is the number of hand-overs in flight. No slot is earlier than `lead` from now.
+        A message whose session has ended, or whose job or batch was cancelled, becomes superseded: its link would be of
+        no use. A row whose link has become too old goes back for a new session.
         """
+        return flush(
+            self._database, self._claims, self, policy, results, room, clock=clock, stretch=stretch, unused=unused
+        )
 
-        def work(connection: sa.Connection, chunk: Chunk) -> ClaimedInvitations:
-            leased = self._claims.lease(connection, policy, most=most, events=events, busy=busy, lead=lead, now=now)
-            found = gates.passed(connection, self._keyring, policy, chunk.of(leased.rows), now=now)
-            again_at = leased.reserve(connection, len(found), now=now)
-            claimed = [replace(item, probe=True) for item in found] if leased.granted.probe else found
-            slots = leased.slots(len(claimed))
-            on_claim(connection, claimed)
-            return ClaimedInvitations(claimed, again_at, leased.permits, slots)
+    def record(
+        self,
+        connection: sa.Connection,
+        policy: InvitationPolicy,
+        results: Sequence[InviteResult],
+        *,
+        now: datetime,
+        stretch: Stretch | None,
+    ) -> set[str]:
+        self._handovers.finish(policy, results, now=now, within=connection, stretch=stretch)
+        return set()
 
-        set_aside = partial(hold_messages, states=(InvitationState.WAITING,), now=now)
-        return row_by_row(self._database, f"claim for {policy.channel}", work, set_aside)
+    def passed(
+        self,
+        connection: sa.Connection,
+        policy: InvitationPolicy,
+        rows: Sequence[sa.Row[Any]],
+        *,
+        more: bool,
+        now: datetime,
+    ) -> tuple[list[ClaimedInvitation], frozenset[str]]:
+        return gates.passed(connection, self._keyring, policy, rows, now=now), frozenset()
+
+    def open(
+        self,
+        connection: sa.Connection,
+        policy: InvitationPolicy,
+        items: Sequence[ClaimedInvitation],
+        *,
+        now: datetime,
+    ) -> list[OpenedInvitation]:
+        # A row with an unknown outcome is reconciled first: the message may have been sent while its link was fresh.
+        stale = [item for item in items if item.unknown_call is None and has_stale_link(item, now)]
+        if stale:
+            due = [(item, _reissue_at(policy, item, now)) for item in stale]
+            self.replace(policy, due, now=now, within=connection)
+            replaced = {item.id for item in stale}
+            items = [item for item in items if item.id not in replaced]
+        return self._handovers.open(
+            policy, items, repeatable=policy.repeatable, now=now, within=connection, granted=True
+        )
+
+    def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
+        hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
     def release_permits(self, policy: InvitationPolicy) -> None:
         """Release the sender's permits: this dispatcher hands nothing more over."""
@@ -84,29 +112,17 @@ class Invitations:
     def release(
         self,
         rule: BudgetRule,
-        invitations: Iterable[ClaimedInvitation],
-        unused: Sequence[datetime] = (),
+        invitations: Collection[ClaimedInvitation],
         *,
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Release invitations that were not handed over, and unused slots: they keep their due time, and no attempt is
-        counted."""
-        invitations = list(invitations)
+        """Release invitations that were not handed over: they keep their due time, and no attempt is counted."""
         with self._database.write(within) as connection:
             if any(item.probe for item in invitations):
                 budgets.end_probe(connection, rule)
             leases = [(item.id, item.fence, item.lease_until) for item in invitations]
             LEASES.give_back(connection, leases, now=now)
-            budgets.give_back(connection, rule, unused)
-
-    def hold(self, rule: BudgetRule, invitations: Sequence[ClaimedInvitation], kind: str, *, now: datetime) -> None:
-        """Hold invitations for which no attempt can be written, under their leases. `kind` names the exception."""
-        with self._database.write() as connection:
-            if any(item.probe for item in invitations):
-                budgets.end_probe(connection, rule)
-            ours = LEASES.still_ours(connection, [(item.id, item.fence) for item in invitations])
-            hold_messages(connection, dict.fromkeys(ours, kind), states=(InvitationState.WORKING,), now=now)
 
     def replace(
         self,
@@ -157,21 +173,21 @@ class Invitations:
                 connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
 
 
-_MESSAGES = sa.select(InvitationRow.job_id).where(bulk.among(InvitationRow.id, "ids"))
-LEASES: Leases[uuid.UUID, int] = Leases(
-    InvitationRow,
-    InvitationState,
-    of=InvitationRow.channel,
-    worked_from=WORKED_FROM,
-    joined=JOINED,
-    rereads=InvitationRow.job_id,  # read again: a job of another list may have adopted the session since the claim
-    attempts=(
-        Attempt.job_id.in_(_MESSAGES),
-        bulk.among(Attempt.invitation_id, "ids"),
-        Attempt.fence
-        == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
-    ),
-)
+def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
+    """Whether the message's link is too old to be sent, or its session is over."""
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
+
+
+def _reissue_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
+    return replace_at(
+        allowed_from=policy.reissue_at(item.account, item.expires_at),
+        issued_at=item.issued_at,
+        expires_at=item.expires_at,
+        spacing=policy.spacing,
+        reported_over=item.ended,
+        reissues=item.reissues,
+        now=now,
+    )
 
 
 def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Message contexts: the session, customer and job that an invitation is written from, decrypted for its dispatcher."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,15 +14,16 @@ from worker.domain.contact.wording import REACHED, Wording, wording_of
 from worker.domain.model.customers import Customer
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import Opening
-from worker.domain.model.states import SessionState
+from worker.domain.model.states import InvitationState, SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import decrypt_opening, decrypt_person
+from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.sessions import FIRST
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,9 @@ class InvitationPolicy(ClaimPolicy):
     channel: str
     most_reissues: int  # sessions after the first, per customer and purpose
     spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
+    # From when an account may open another session, by the account and the expiry of the session before.
+    reissue_at: Callable[[str, datetime], datetime] = lambda _account, expires_at: expires_at
+    repeatable: bool = False  # whether a hand-over may be repeated if its outcome is unknown
     delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     caps: Caps | None = None  # None: not checked
     reminders: tuple[timedelta, ...] = ()  # counted from the first message
@@ -169,3 +174,20 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         reissues=row.reissues,
         ended=row.session_state is SessionState.EXPIRED,
     )
+
+
+_MESSAGES = sa.select(InvitationRow.job_id).where(bulk.among(InvitationRow.id, "ids"))
+LEASES: Leases[uuid.UUID, int] = Leases(
+    InvitationRow,
+    InvitationState,
+    of=InvitationRow.channel,
+    worked_from=WORKED_FROM,
+    joined=JOINED,
+    rereads=InvitationRow.job_id,  # read again: a job of another list may have adopted the session since the claim
+    attempts=(
+        Attempt.job_id.in_(_MESSAGES),
+        bulk.among(Attempt.invitation_id, "ids"),
+        Attempt.fence
+        == sa.select(InvitationRow.fence).where(InvitationRow.id == Attempt.invitation_id).scalar_subquery(),
+    ),
+)

@@ -32,8 +32,7 @@ from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, refusals, reminders
-from worker.store.messages.claim_invitations import LEASES
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.message_context import LEASES, ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events

@@ -1,0 +1,66 @@
+"""The steps of a flush one by one: rows are claimed here and opened later, which the store does in one transaction."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.store.issuing.claim_jobs import Jobs
+from worker.store.limits.claims import Room
+from worker.store.limits.flush import Flushed, flush
+from worker.store.messages.claim_invitations import Invitations
+
+OnClaim = Callable[[sa.Connection, Sequence[Any]], None]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    jobs: list[Any]
+    again_at: datetime | None
+    permits: int | None
+    adopted_channels: frozenset[str]
+    slots: tuple[datetime, ...]
+
+    @property
+    def invitations(self) -> list[Any]:
+        return self.jobs
+
+
+class Unopened:
+    """A kind of row whose claimed rows are not opened."""
+
+    def __init__(self, kind: Any, on_claim: OnClaim) -> None:
+        self.record, self.passed, self.set_aside = kind.record, kind.passed, kind.set_aside
+        self._on_claim = on_claim
+
+    def open(self, connection: sa.Connection, _policy: Any, items: Sequence[Any], *, now: datetime) -> Sequence[Any]:
+        self._on_claim(connection, items)
+        return items
+
+
+def claimed(
+    store: Any,
+    policy: Any,
+    *,
+    most: int,
+    now: datetime,
+    busy: int = 0,
+    events: int = 0,
+    lead: timedelta = timedelta(0),
+    on_claim: OnClaim = lambda _connection, _items: None,
+) -> Claimed:
+    room, kind = Room(most, events, busy, lead), Unopened(store, on_claim)
+    found: Flushed[Any] = flush(store._database, store._claims, kind, policy, [], room, clock=lambda: now)
+    return Claimed(list(found.opened), found.again_at, found.permits, found.channels, tuple(found.slots))
+
+
+class JobSteps(Jobs):
+    def claim(self, policy: Any, **how: Any) -> Claimed:
+        return claimed(self, policy, **how)
+
+
+class InvitationSteps(Invitations):
+    def claim(self, policy: Any, **how: Any) -> Claimed:
+        return claimed(self, policy, **how)

@@ -1,0 +1,135 @@
+"""A flush: the one transaction of a dispatcher. It writes results, and then claims the next rows and opens them.
+
+    results → unused slots → permits → budget → lease → gates → slots → attempts
+
+All of it or nothing is in the database, so no call is made while results cannot be written, and a call's attempt is
+there before the call. Jobs and messages differ in their `Kind`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from worker.domain.limits.measured_pace import Stretch
+from worker.foundation.clock import Clock
+from worker.store.base.database import SACRIFICED, Database
+from worker.store.base.row_by_row import Chunk, row_by_row
+from worker.store.limits import budgets
+from worker.store.limits.claims import ClaimPolicy, Claims, Room
+
+PolicyT = TypeVar("PolicyT", bound=ClaimPolicy, contravariant=True)
+ItemT = TypeVar("ItemT")  # a claimed row
+OpenedT = TypeVar("OpenedT")  # a row whose attempt is written
+ResultT = TypeVar("ResultT", contravariant=True)  # the result of its call
+
+
+@dataclass(frozen=True)
+class Flushed(Generic[OpenedT]):
+    """What a flush has claimed: rows under this worker's lease, with their attempts written.
+
+    `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
+    `again_at`: when to claim again; None: nothing more is due, or a person must act. `permits`: how many calls may be
+    in flight from now on; None: as many as before. `channels`: those on which messages became due.
+    """
+
+    opened: Sequence[OpenedT] = ()
+    again_at: datetime | None = None
+    permits: int | None = None
+    slots: Sequence[datetime] = ()
+    channels: frozenset[str] = frozenset()
+
+
+class UnknownFlush(Exception):
+    """A flush that opened rows has an unknown outcome: these rows may be under this worker's lease, or not.
+
+    `error`: the database's, which is an outage.
+    """
+
+    def __init__(self, opened: Sequence[Any], error: sa.exc.OperationalError) -> None:
+        super().__init__("the outcome of a flush is unknown: the database's answer was lost")
+        self.opened = opened
+        self.error = error
+
+
+class Kind(Protocol[PolicyT, ItemT, OpenedT, ResultT]):
+    """One kind of row: jobs, or messages. Each method is a part of the flush's transaction."""
+
+    def record(
+        self,
+        connection: sa.Connection,
+        policy: PolicyT,
+        results: Sequence[ResultT],
+        *,
+        now: datetime,
+        stretch: Stretch | None,
+    ) -> set[str]:
+        """Write results. Returns the channels on which messages are due now."""
+
+    def passed(
+        self, connection: sa.Connection, policy: PolicyT, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
+    ) -> tuple[list[ItemT], frozenset[str]]:
+        """The leased rows that pass all gates, and the channels on which messages became due. The others are released.
+
+        `more`: more rows may be due.
+        """
+
+    def open(
+        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime
+    ) -> list[OpenedT]:
+        """Write the attempts. Items that are not returned are settled or released."""
+
+    def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
+        """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
+
+
+def flush(
+    database: Database,
+    claims: Claims,
+    kind: Kind[PolicyT, ItemT, OpenedT, ResultT],
+    policy: PolicyT,
+    results: Sequence[ResultT],
+    room: Room | None,
+    *,
+    clock: Clock,
+    stretch: Stretch | None = None,
+    unused: Sequence[datetime] = (),
+) -> Flushed[OpenedT]:
+    """Write these results, and claim and open the rows for which there is `room`; None: claim nothing.
+
+    `unused`: slots in which no call is made. `stretch`: a busy stretch of calls that has ended, for the measured pace.
+    The time is read where the transaction begins: the process may have stood still on its way there.
+    Raises UnknownFlush, or sqlalchemy.exc.OperationalError if it opened no rows.
+    """
+    opened: list[OpenedT] = []
+
+    def work(connection: sa.Connection, chunk: Chunk) -> Flushed[OpenedT]:
+        opened.clear()
+        now = clock()
+        channels = kind.record(connection, policy, results, now=now, stretch=stretch) if results else set()
+        budgets.give_back(connection, policy.rule, unused)
+        if room is None:
+            return Flushed(channels=frozenset(channels))
+        leased = claims.lease(connection, policy, room, now=now)
+        items, due = kind.passed(connection, policy, chunk.of(leased.rows), more=leased.more, now=now)
+        again_at = leased.reserve(connection, len(items), now=now)
+        if leased.granted.probe:
+            items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
+        slots = leased.slots(len(items))
+        if items:
+            opened.extend(kind.open(connection, policy, items, now=now))
+            budgets.give_back(connection, policy.rule, slots[len(opened) :])
+        return Flushed(list(opened), again_at, leased.permits, slots[: len(opened)], due | channels)
+
+    def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
+        kind.set_aside(connection, kinds, now=clock())
+
+    try:
+        return row_by_row(database, f"claim for {policy.claims_for}", work, set_aside)
+    except sa.exc.OperationalError as error:
+        # If PostgreSQL ended the transaction to resolve a deadlock, the rows are not ours.
+        if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
+            raise UnknownFlush(opened, error) from error
+        raise
