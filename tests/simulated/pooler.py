@@ -77,23 +77,27 @@ class _Pooler:
 
     @staticmethod
     def _transaction(client: socket.socket, server: socket.socket, message: bytes) -> None:
+        copies_in = b""  # the kind of message that began the COPY
         while True:
             if message[:1] == b"X":
                 raise EOFError
             server.sendall(message)
-            if message[:1] in (b"Q", b"S"):  # the server answers these with "ready"
+            # The server answers these with "ready", and the end of a COPY that a simple query began.
+            if message[:1] in (b"Q", b"S") or (message[:1] in (b"c", b"f") and copies_in == b"Q"):
                 answers = list(_until_ready(server))
                 client.sendall(b"".join(answers))
-                if answers[-1][5:6] == b"I":  # no transaction is open
+                copies_in = message[:1] if answers[-1][:1] == b"G" else b""
+                if answers[-1][:1] == b"Z" and answers[-1][5:6] == b"I":  # no transaction is open
                     return
             message = _message(client)
 
 
 def _until_ready(server: socket.socket) -> Iterator[bytes]:
+    """The server's messages until it is ready, or until it waits for the rows of a COPY."""
     while True:
         message = _message(server)
         yield message
-        if message[:1] == b"Z":
+        if message[:1] in (b"Z", b"G"):
             return
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.simulated.bench import BAD_ROW, UNREACHABLE
+from tests.simulated.bench import BAD_ROW, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.dispatcher import FLUSH_EVERY, HORIZON, LINGER
 
@@ -48,6 +48,31 @@ async def test_after_a_standstill_a_dispatcher_makes_none_of_the_calls_that_wait
     await dispatcher
     assert len(waited) > 1
     assert set(rows.numbers("not made")) == waited
+
+
+async def test_rows_whose_leases_ended_while_the_machine_stood_still_with_its_clock_are_released(bench):
+    """Only the database's time shows it; the rows may be another worker's by now."""
+    rows = bench.rows(3)
+    times = iter([MINUTE * 2])
+    rows.database_time = lambda: bench.clock() + next(times, timedelta(0))
+    await bench.run(rows)
+    assert rows.numbers("release") == [0, 1, 2]
+    assert sorted(rows.numbers("call")) == sorted(rows.numbers("done")) == [0, 1, 2]
+
+
+async def test_rows_are_released_if_the_database_is_lost_when_it_is_asked_for_its_time(bench):
+    rows = bench.rows(3)
+    away = [True]
+
+    def time():
+        if away and away.pop():
+            raise UNREACHABLE
+        return bench.clock()
+
+    rows.database_time = time
+    await bench.run(rows)
+    assert rows.numbers("release") == [0, 1, 2]
+    assert sorted(rows.numbers("done")) == [0, 1, 2]
 
 
 # Halts: the account is rate-limited or refused.

@@ -333,11 +333,15 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     async def _check_leases(self, opened: Sequence[OpenedT]) -> None:
         """Raise UnknownFlush if the leases are over: the machine may have stood still since the commit, and its clock
         with it. Only the database can tell."""
-        if opened and self._work.database_time is not None:
+        if not opened or self._work.database_time is None:
+            return
+        try:
             now = await self._in_thread(self._work.database_time)
-            if now >= min(self._work.item(each).lease_until for each in opened):
-                why = Exception("the leases ended while this process stood still")
-                raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
+        except sa.exc.OperationalError as error:
+            raise UnknownFlush(opened, error) from error
+        if now >= min(self._work.item(each).lease_until for each in opened):
+            why = Exception("the leases ended while this process stood still")
+            raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 
     async def _write_after(self, error: Exception, results: list[ResultT]) -> None:
         """Write the results of a flush that failed. Raises the error if there are none: the claim has failed."""
