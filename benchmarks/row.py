@@ -103,10 +103,10 @@ def _work(work: IssueWork, cost: _Cost, chunk: int) -> tuple[int, int]:
     """Claim and record all rows. Returns how many there were, and in how many claims."""
     tune_gc()  # as a worker does
     work.first_links.lived()
-    done = claims = 0
-    while opened := cost.of("claim, attempt", work.flush, [], Room(chunk, chunk, work.permits)).opened:
-        cost.of("result", work.flush, [_result(work, one) for one in opened], None)
-        done, claims = done + len(opened), claims + 1
+    done = claims = busy = 0
+    while (flushed := cost.of("claim, attempt", work.flush, [], Room(chunk, chunk, busy))).opened:
+        cost.of("result", work.flush, [_result(work, one) for one in flushed.opened], None)
+        done, claims, busy = done + len(flushed.opened), claims + 1, flushed.permits or 0
     return done, claims
 
 
