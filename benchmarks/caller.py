@@ -32,7 +32,7 @@ from worker.providers.registry import build_provider
 from worker.settings import load
 from worker.store.base.priorities import BATCH
 from worker.store.issuing.job_context import ClaimedJob
-from worker.store.issuing.record_results import OpenedJob
+from worker.store.issuing.open_attempts import OpenedJob
 
 TIMEOUT = timedelta(seconds=10)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

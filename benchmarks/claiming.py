@@ -32,14 +32,14 @@ from worker.store.base import schema
 from worker.store.base.database import Database
 from worker.store.base.priorities import BATCH
 from worker.store.issuing.claim_jobs import Jobs
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
-from worker.store.issuing.record_results import IssueResult
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
-from worker.store.messages.record_results import InviteResult
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.batches import AcceptedLine, Batches
 from worker.store.operators.report_rows import Facts

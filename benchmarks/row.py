@@ -25,7 +25,8 @@ from worker.engine.container import Parts
 from worker.engine.runner import tune_gc
 from worker.engine.steps.issue import IssueWork
 from worker.settings import load
-from worker.store.issuing.record_results import IssueResult, OpenedJob
+from worker.store.issuing.issue_results import IssueResult
+from worker.store.issuing.open_attempts import OpenedJob
 from worker.store.limits.claims import Room
 
 T = TypeVar("T")

@@ -11,10 +11,8 @@ from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.domain.model.wakeups import WakeUp
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
-from worker.store.issuing.record_results import Attempts
 from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Returned
-from worker.store.messages.record_results import Handovers
 from worker.store.tables import Attempt, Job
 
 
@@ -152,34 +150,21 @@ class Deadlock(Exception):
     sqlstate = "40P01"
 
 
-class Fickle:
-    """A store whose results cannot be written for some time."""
+def refuse_results(store, times, why=None):
+    """The next results of this store cannot be written."""
+    record, refusals = store.record, [why or Exception("the connection was closed")] * times
 
-    why: Exception = Exception("the connection was closed")
+    def refused(*arguments, **how):
+        if refusals:
+            raise sa.exc.OperationalError("UPDATE", None, refusals.pop())
+        return record(*arguments, **how)
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.refusals = 0
-
-    def finish(self, *arguments, **how):
-        if self.refusals:
-            self.refusals -= 1
-            raise sa.exc.OperationalError("UPDATE", None, self.why)
-        return super().finish(*arguments, **how)
-
-
-class FickleAttempts(Fickle, Attempts):
-    pass
-
-
-class FickleHandovers(Fickle, Handovers):
-    pass
+    store.record = refused
 
 
 async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make_on_both, caplog):
     world = make_on_both()
-    world.parts.jobs._attempts = FickleAttempts(world.parts.database, world.parts.keyring)
-    world.parts.jobs._attempts.refusals = 2
+    refuse_results(world.parts.jobs, 2)
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
@@ -189,8 +174,7 @@ async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_
 
 async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplog):
     world = make()
-    world.parts.jobs._attempts = FickleAttempts(world.parts.database, world.parts.keyring)
-    world.parts.jobs._attempts.refusals, world.parts.jobs._attempts.why = 3, Deadlock()
+    refuse_results(world.parts.jobs, 3, Deadlock())
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
@@ -200,8 +184,7 @@ async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplo
 
 async def test_results_of_sent_messages_outlive_it_too_and_are_not_sent_again(make):
     world = make()
-    world.parts.invitations._handovers = FickleHandovers(world.parts.database, world.parts.keyring)
-    world.parts.invitations._handovers.refusals = 2
+    refuse_results(world.parts.invitations, 2)
     world.add_many(6)
     await world.work()
     assert world.states() == {"invited": 6}

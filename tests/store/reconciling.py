@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tests.store.shelf import POLICY, customer
 from worker.domain.model.endings import Kind, Problem, Reconcile
-from worker.store.issuing.record_results import IssueResult
+from worker.store.issuing.issue_results import IssueResult
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")

@@ -12,12 +12,13 @@ from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.endings import Done, Ending, Kind, Problem, RetryPolicy
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.store.base.priorities import BATCH
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
-from worker.store.issuing.record_results import Attempts, IssueResult
 from worker.store.limits.budgets import Budgets
+from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Sweeps
+from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
-from worker.store.messages.record_results import Handovers, InviteResult
 from worker.store.onboarding.batches import AcceptedLine, Batches
 from worker.store.operators.report_rows import Facts
 from worker.store.tables import Base, Job
@@ -39,9 +40,8 @@ def line(row: int, accepted: Customer, *, account: str = "kyc", floor: timedelta
 class Shelf:
     def __init__(self, database, keyring, clock, *, credits=None, limits=()):
         self.database, self.keyring, self.clock = database, keyring, clock
-        self.jobs, self.attempts = JobSteps(database, keyring, jitter=lambda: 0.0), Attempts(database, keyring)
+        self.jobs = JobSteps(database, keyring, jitter=lambda: 0.0)
         self.invitations = InvitationSteps(database, keyring, jitter=lambda: 0.0)
-        self.handovers = Handovers(database, keyring)
         self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
         self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)
         self.policy = JobPolicy(
@@ -89,8 +89,9 @@ class Shelf:
         return claimed.jobs
 
     def open(self, jobs, *, repeatable=False, policy=None):
-        due = [(job, repeatable) for job in jobs]
-        return self.attempts.open(policy or self.policy, due, now=self.clock())
+        policy = replace(policy or self.policy, repeatable=lambda _: repeatable)
+        with self.database.write() as connection:
+            return self.jobs.open(connection, policy, jobs, now=self.clock())
 
     def session(self, *, lifetime=WEEK, **changes):
         self._sessions += 1
@@ -112,7 +113,12 @@ class Shelf:
         return IssueResult(opened, self.clock(), ending, problem=Problem(kind, detail, **problem))
 
     def finish(self, *results, policy=None):
-        return self.attempts.finish(policy or self.policy, results, now=self.clock())
+        with self.database.write() as connection:
+            return self.jobs.record(connection, policy or self.policy, results, now=self.clock(), stretch=None)
+
+    def flush(self, *results, most=100, policy=None):
+        """Write results, and claim and open due jobs: one transaction, as a dispatcher's."""
+        return self.jobs.flush(policy or self.policy, results, Room(most, 0), clock=self.clock)
 
     def issue(self, *, policy=None, **session):
         """Claim all due jobs and open a session for each. Returns the jobs."""
@@ -130,10 +136,34 @@ class Shelf:
         rule = replace(self.message_policy.rule, name=f"sender/{channel}")
         return replace(self.message_policy, channel=channel, rule=rule)
 
+    def open_messages(self, messages, *, policy=None, repeatable=True):
+        policy = replace(policy or self.message_policy, repeatable=repeatable)
+        with self.database.write() as connection:
+            return self.invitations.open(connection, policy, messages, now=self.clock())
+
+    def finish_messages(self, *results, policy=None):
+        with self.database.write() as connection:
+            policy = policy or self.message_policy
+            self.invitations.record(connection, policy, results, now=self.clock(), stretch=None)
+
+    def flush_messages(self, *results, most=100, policy=None):
+        """As `flush`, for messages."""
+        return self.invitations.flush(policy or self.message_policy, results, Room(most, 0), clock=self.clock)
+
+    def put_off_as_stale(self, *, policy=None, due_at=None):
+        """All due messages turn out to have stale links. Their jobs wait for new sessions, which make sense then."""
+        floors = {row.id: row.floor_seconds for row in self.rows(Job)}
+        self.set(Job, floor_seconds=60 * WEEK.total_seconds())
+        due_at = due_at or self.clock()
+        policy = replace(policy or self.message_policy, reissue_at=lambda *_: due_at)
+        assert self.flush_messages(policy=policy).opened == []
+        for job_id, floor_seconds in floors.items():
+            self.set(Job, Job.id == job_id, floor_seconds=floor_seconds)
+
     def hand_over(self, messages, ending=None, channel="email", problem=None):
-        opened = self.handovers.open(self.on(channel), messages, repeatable=True, now=self.clock())
+        opened = self.open_messages(messages, policy=self.on(channel))
         results = [InviteResult(item, self.clock(), ending or Done(), problem=problem) for item in opened]
-        self.handovers.finish(self.on(channel), results, now=self.clock())
+        self.finish_messages(*results, policy=self.on(channel))
 
     def send(self, **how):
         """Claim all due invitations and send them. Returns the invitations."""

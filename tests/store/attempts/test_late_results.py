@@ -10,9 +10,9 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
 from worker.domain.model.reconciliation import Nothing
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.issuing.record_results import IssueResult
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.maintenance.due_work import Returned
-from worker.store.messages.record_results import InviteResult
+from worker.store.messages.handovers import InviteResult
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
@@ -157,11 +157,11 @@ def test_a_late_receipt_settles_the_unknown_outcome_of_a_text(shelf, texts, reco
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
-    (opened,) = shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
+    (opened,) = shelf.open_messages(messages, policy=texts, repeatable=False)
     advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").state is (JobState.ISSUED if reconcilable else JobState.HELD)
-    shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     message = shelf.row(InvitationRow)
     assert (message.state, message.reference, message.unknown_attempt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
@@ -171,11 +171,11 @@ def test_a_late_receipt_of_an_earlier_session_does_not_settle_what_the_job_is_he
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
-    (opened,) = shelf.handovers.open(shelf.on("sms"), messages, repeatable=False, now=shelf.clock())
+    (opened,) = shelf.open_messages(messages, policy=shelf.on("sms"), repeatable=False)
     advance(shelf, seconds=61)
     sweep(shelf)
     shelf.set(Job, reason="conflict")  # of the call for the next session
-    shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), Done(), reference="SM1")], now=shelf.clock())
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     assert shelf.row(InvitationRow).state is InvitationState.SENT
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.HELD, "conflict")
 
@@ -201,13 +201,13 @@ def test_a_mail_whose_receipt_comes_while_it_is_sent_again_is_recorded_as_late(s
     shelf.add(customer("Ona"))
     shelf.issue()
     mail = shelf.on("email")
-    (opened,) = shelf.handovers.open(mail, shelf.claim_messages(), repeatable=True, now=shelf.clock())
+    (opened,) = shelf.open_messages(shelf.claim_messages(), policy=mail)
     advance(shelf, seconds=61)
     sweep(shelf)
     advance(shelf, hours=1)
-    (again,) = shelf.handovers.open(mail, shelf.claim_messages(), repeatable=True, now=shelf.clock())
-    shelf.handovers.finish(mail, [InviteResult(opened, shelf.clock(), Done())], now=shelf.clock())
-    shelf.handovers.finish(mail, [InviteResult(again, shelf.clock(), Done())], now=shelf.clock())
+    (again,) = shelf.open_messages(shelf.claim_messages(), policy=mail)
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done()), policy=mail)
+    shelf.finish_messages(InviteResult(again, shelf.clock(), Done()), policy=mail)
     outcomes = {row.id: row.outcome for row in shelf.rows(Attempt)}
     assert (outcomes[opened.attempt_id], outcomes[again.attempt_id]) == ("late", "done")
     assert shelf.row(InvitationRow).state is InvitationState.SENT
@@ -218,10 +218,10 @@ def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, recon
     texts = texts if reconcilable else shelf.on("sms")
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    (opened,) = shelf.handovers.open(texts, shelf.claim_messages(channel="sms"), repeatable=False, now=shelf.clock())
+    (opened,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
     advance(shelf, seconds=61)
     sweep(shelf)
-    shelf.handovers.finish(texts, [InviteResult(opened, shelf.clock(), None)], now=shelf.clock())
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), None), policy=texts)
     message = shelf.row(InvitationRow)
     assert (message.state, message.unknown_attempt) == (InvitationState.WAITING, None)
     assert shelf.job("Ona").state is JobState.ISSUED

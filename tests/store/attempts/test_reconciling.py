@@ -9,9 +9,9 @@ from worker.domain.model.endings import Hold, Reconcile
 from worker.domain.model.reconciliation import Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes
-from worker.store.issuing.record_results import IssueResult
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.maintenance.due_work import Returned
-from worker.store.messages.record_results import InviteResult
+from worker.store.messages.handovers import InviteResult
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
@@ -68,7 +68,7 @@ def test_a_hand_over_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(sh
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
     messages = shelf.claim_messages(channel="sms")
-    shelf.handovers.open(texts, messages, repeatable=False, now=shelf.clock())
+    shelf.open_messages(messages, policy=texts, repeatable=False)
     advance(shelf, seconds=61)
     assert sweep(shelf) == Returned(unknown=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
@@ -189,9 +189,9 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
 ):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
-    (opened,) = shelf.handovers.open(texts, shelf.claim_messages(channel="sms"), repeatable=False, now=shelf.clock())
+    (opened,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
     lost = InviteResult(opened, shelf.clock(), Reconcile(opened.reconcile_at, "unknown", "lost"), LOST)
-    shelf.handovers.finish(texts, [lost], now=shelf.clock())
+    shelf.finish_messages(lost, policy=texts)
     before = shelf.row(InvitationRow)
     shelf.set(Job, state=JobState.FAILED)  # its other message failed, say
     heir = shelf.add(customer("Ona", channel=Channel.SMS))

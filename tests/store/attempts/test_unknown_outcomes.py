@@ -9,7 +9,7 @@ from tests.store.reconciling import LOST, advance, drop, look_up, reconcilable, 
 from tests.store.shelf import customer
 from worker.domain.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.domain.model.reconciliation import More, Nothing, Unmatched
-from worker.store.issuing.record_results import IssueResult
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Attempt, SessionRow
 

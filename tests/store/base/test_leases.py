@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,9 +9,11 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import POLICY, customer
+from tests.store.steps import InvitationSteps, JobSteps
 from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.clock import system_clock
+from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Returned
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
@@ -52,57 +53,53 @@ def test_a_dispatcher_whose_claim_was_lost_does_not_release_a_row_that_another_d
     if what == "job":
         (opened,) = shelf.open([theirs])
     else:
-        (opened,) = shelf.handovers.open(policy, [theirs], repeatable=False, now=shelf.clock())
+        (opened,) = shelf.open_messages([theirs], policy=policy, repeatable=False)
     store.release(policy.rule, lost, now=shelf.clock())
     row = shelf.row(Job if what == "job" else InvitationRow)
     assert (row.state.value, row.lease_until) == ("working", theirs.lease_until)
     assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None
 
 
-def claim_and_open(shelf, what):
-    """Functions that claim rows, and that write down the attempts of what was claimed."""
+def flushing(shelf, what):
+    """The store, the policy and the table of this kind of row, which is due."""
     if what == "job":
-        return shelf.claim, shelf.open
+        return JobSteps(shelf.database, shelf.keyring), shelf.policy, Job
     shelf.issue()
-    write = partial(shelf.handovers.open, shelf.message_policy, repeatable=False)
-    return shelf.claim_messages, lambda claimed: write(claimed, now=shelf.clock())
+    return InvitationSteps(shelf.database, shelf.keyring), shelf.message_policy, InvitationRow
 
 
 @pytest.mark.parametrize("what", ["job", "message"])
-def test_no_attempt_is_written_for_a_row_that_another_worker_has_claimed(shelf, what):
-    """A machine that stood still together with its clock passes every check of its own."""
-    shelf.add(customer("Ona"), customer("Jonas"))
-    claim, write = claim_and_open(shelf, what)
-    before = len(shelf.rows(Attempt))
-    lost, ours = claim()
-    row = Job if what == "job" else InvitationRow
-    ours = replace(ours, lease_until=ours.lease_until + timedelta(hours=1))
-    shelf.set(row, row.id == ours.id, lease_until=ours.lease_until)
-    shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(free=1)
-    assert [theirs.id for theirs in claim()] == [lost.id]
+def test_workers_that_flush_at_once_write_one_attempt_for_each_row(shelf, in_parallel, what):
+    shelf.add(*(customer(f"C{number}") for number in range(60)))
+    store, policy, row = flushing(shelf, what)
+    before = {attempt.id for attempt in shelf.rows(Attempt)}
 
-    shelf.clock.advance(seconds=-60)
-    opened = write([lost, ours])
+    def work():
+        return [item for _ in range(12) for item in store.flush(policy, [], Room(7, 0), clock=shelf.clock).opened]
 
-    assert [getattr(item, "job" if what == "job" else "invitation") for item in opened] == [ours]
-    assert len(shelf.rows(Attempt)) == before + 1
+    opened = [item.attempt_id for part in in_parallel(work, times=3) for item in part]
+
+    new = [attempt for attempt in shelf.rows(Attempt) if attempt.id not in before]
+    assert sorted(opened) == sorted(attempt.id for attempt in new)
+    rows = [attempt.job_id if what == "job" else attempt.invitation_id for attempt in new]
+    assert sorted(rows) == sorted(each.id for each in shelf.rows(row))
+    assert {each.fence for each in (*new, *shelf.rows(row))} == {1}
 
 
 @on_postgresql
 @pytest.mark.parametrize("what", ["job", "message"])
-def test_a_lease_that_is_over_by_the_databases_clock_lets_no_call_go_out(shelf, what):
+def test_the_databases_clock_shows_that_the_lease_of_an_opened_row_is_over(shelf, what):
+    """A machine that stood still together with its clock passes every check of its own: a dispatcher asks this one."""
     shelf.clock.now = system_clock() - timedelta(seconds=61)  # this machine's clock is behind
     shelf.add(customer("Ona"))
-    claim, write = claim_and_open(shelf, what)
-    before = len(shelf.rows(Attempt))
+    store, policy, row = flushing(shelf, what)
+    assert store.database_time is None  # not asked: see `Database.trust_its_time`
     shelf.database.trust_its_time()
 
-    claimed = claim()
+    assert len(store.flush(policy, [], Room(7, 0), clock=shelf.clock).opened) == 1
 
-    assert len(claimed) == 1
-    assert write(claimed) == []
-    assert len(shelf.rows(Attempt)) == before
+    assert shelf.row(row).lease_until < store.database_time()
+    assert shelf.row(row).lease_until > shelf.clock()
 
 
 def test_a_row_that_was_only_claimed_goes_back_free(shelf):
@@ -274,7 +271,7 @@ def test_a_hand_over_that_may_have_been_made_is_repeated_or_held(shelf, repeatab
     shelf.add(customer("Ona"))
     shelf.issue()
     messages = shelf.claim_messages()
-    shelf.handovers.open(shelf.message_policy, messages, repeatable=repeatable, now=shelf.clock())
+    shelf.open_messages(messages, repeatable=repeatable)
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == returned
     assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (state, 1)
@@ -308,7 +305,7 @@ def test_the_repeated_invitation_keeps_its_id_and_so_its_message_id(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
     (first,) = shelf.claim_messages()
-    shelf.handovers.open(shelf.message_policy, [first], repeatable=True, now=shelf.clock())
+    shelf.open_messages([first])
     shelf.clock.advance(seconds=61)
     sweep(shelf)
     shelf.clock.advance(seconds=1)

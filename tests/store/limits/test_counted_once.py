@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests.store.shelf import customer
 from worker.domain.model.endings import Kind, Retry
 from worker.domain.model.states import JobState
-from worker.store.issuing.record_results import IssueResult
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.tables import Attempt, Budget, Job
 
 
@@ -89,7 +89,7 @@ def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it
     shelf.add(customer("Ona"))
     shelf.issue()
     messages = shelf.claim_messages()
-    shelf.handovers.open(shelf.message_policy, messages, repeatable=True, now=shelf.clock())
+    shelf.open_messages(messages)
     shelf.invitations.release(shelf.message_policy.rule, messages, now=shelf.clock())
     (only,) = [attempt for attempt in shelf.rows(Attempt) if attempt.invitation_id is not None]
     assert (only.outcome, only.closed_at) == ("not_sent", shelf.clock())

@@ -215,8 +215,7 @@ def test_two_workers_of_two_accounts_never_give_one_address_more_than_its_places
 def test_a_stale_link_s_message_keeps_no_place_from_the_next_one(shelf):
     shelf.add(*sharing(1, 2, 3))
     shelf.issue(lifetime=timedelta(hours=13))
-    messages = shelf.claim_messages()
-    shelf.invitations.replace(shelf.message_policy, [(one, shelf.clock()) for one in messages], now=shelf.clock())
+    shelf.put_off_as_stale()
     shelf.set(SessionRow, expires_at=shelf.clock())
     shelf.issue()
     assert len(shelf.send()) == 3

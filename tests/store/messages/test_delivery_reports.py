@@ -20,7 +20,7 @@ from worker.domain.verification.reissue import SETTLES
 from worker.foundation.ids import new_id
 from worker.store.base.database import outlive_deadlocks
 from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, count, deliver
-from worker.store.messages.record_results import InviteResult
+from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow, Suppression
 from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
@@ -41,11 +41,11 @@ class Post:
         self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])
         self.shelf.issue()
         messages = self.shelf.claim_messages(channel=channel)
-        opened = self.shelf.handovers.open(self.shelf.on(channel), messages, repeatable=True, now=self.shelf.clock())
+        opened = self.shelf.open_messages(messages, policy=self.shelf.on(channel))
         results = [
             InviteResult(item, self.shelf.clock(), Done(), reference=f"SM{index}") for index, item in enumerate(opened)
         ]
-        self.shelf.handovers.finish(self.shelf.on(channel), results, now=self.shelf.clock())
+        self.shelf.finish_messages(*results, policy=self.shelf.on(channel))
         return messages[0].id.hex if channel == "email" else "SM0"
 
     def report(self, reference, status=None, *, channel="email", **values):

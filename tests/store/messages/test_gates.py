@@ -82,7 +82,7 @@ def test_what_does_not_leave_uses_no_slot_of_the_sender(shelf, answer):
 def test_a_message_with_an_unknown_outcome_is_reconciled_whatever_the_checks_say(shelf, answer):
     issued(shelf, "Ona")
     (message,) = shelf.claim_messages()
-    (opened,) = shelf.handovers.open(shelf.message_policy, [message], repeatable=False, now=shelf.clock())
+    (opened,) = shelf.open_messages([message], repeatable=False)
     unknown_call = {"unknown_attempt": opened.attempt_id, "state": InvitationState.WAITING, "lease_until": None}
     shelf.set(InvitationRow, InvitationRow.id == message.id, **unknown_call)
     shelf.set(Attempt, Attempt.id == opened.attempt_id, closed_at=shelf.clock(), outcome="unknown")

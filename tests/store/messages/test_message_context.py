@@ -12,7 +12,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.messages.record_results import InviteResult
+from worker.store.messages.handovers import InviteResult
 from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 
 
@@ -50,20 +50,20 @@ def test_a_sent_invitation_makes_its_job_invited(shelf):
 def test_the_hand_over_is_written_before_it_is_made_and_closed_after(shelf):
     issued(shelf)
     (message,) = shelf.claim_messages()
-    (opened,) = shelf.handovers.open(shelf.message_policy, [message], repeatable=True, now=shelf.clock())
+    (opened,) = shelf.open_messages([message])
     attempt = shelf.row(Attempt, invitation_id=message.id)
     assert (attempt.account, attempt.closed_at, attempt.fence) == ("email", None, message.fence)
     result = InviteResult(opened, shelf.clock(), None)
-    shelf.handovers.finish(shelf.message_policy, [result], now=shelf.clock())
+    shelf.finish_messages(result)
     assert shelf.row(Attempt, invitation_id=message.id).outcome == "not_sent"
     assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (InvitationState.WAITING, 0)
 
 
 def test_the_senders_id_of_the_message_is_kept(shelf):
     issued(shelf)
-    (opened,) = shelf.handovers.open(shelf.message_policy, shelf.claim_messages(), repeatable=True, now=shelf.clock())
+    (opened,) = shelf.open_messages(shelf.claim_messages())
     result = InviteResult(opened, shelf.clock(), Done(), reference="queued as 4F8xY2" + "x" * 200)
-    shelf.handovers.finish(shelf.message_policy, [result], now=shelf.clock())
+    shelf.finish_messages(result)
     assert shelf.row(InvitationRow).reference.startswith("queued as 4F8xY2")
 
 
@@ -124,14 +124,16 @@ def test_invitations_use_slots_of_their_senders_budget(shelf):
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock() + timedelta(seconds=2)
 
 
-@pytest.mark.parametrize("stop", [{"stopped_at": True}, {"blocked_until": True}])
-def test_a_sender_that_was_paused_or_stopped_since_the_claim_sends_nothing(shelf, stop):
-    issued(shelf)
-    messages = shelf.claim_messages()
-    soon = shelf.clock() + timedelta(seconds=5)
-    shelf.set(Budget, Budget.name == "sender/email", **dict.fromkeys(stop, soon))
-    assert shelf.handovers.open(shelf.message_policy, messages, repeatable=True, now=shelf.clock()) == []
-    assert shelf.rows(Attempt, account="email") == []
+@pytest.mark.parametrize("stop", ["stopped_at", "blocked_until"])
+def test_once_a_sender_is_paused_or_stopped_the_next_flush_opens_no_hand_over(shelf, stop):
+    issued(shelf, customer("Ona"), customer("Rasa"))
+    (first,) = shelf.flush_messages(most=1).opened
+    shelf.set(Budget, Budget.name == "sender/email", **{stop: shelf.clock() + timedelta(seconds=5)})
+
+    flushed = shelf.flush_messages(InviteResult(first, shelf.clock(), Done()))
+
+    assert flushed.opened == []
+    assert [row.outcome for row in shelf.rows(Attempt, account="email")] == ["done"]  # the result is written
 
 
 def test_what_is_given_back_is_due_as_before(shelf):
@@ -174,11 +176,8 @@ def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_repl
 
 
 def stale(shelf, *, due_in=timedelta(hours=1), **policy):
-    """Put back every due invitation for a new session."""
-    messages = shelf.claim_messages()
-    due = [(message, shelf.clock() + due_in) for message in messages]
-    shelf.invitations.replace(replace(shelf.message_policy, **policy), due, now=shelf.clock())
-    return messages
+    """Each due link is too old when its message is to be sent."""
+    shelf.put_off_as_stale(policy=replace(shelf.message_policy, **policy), due_at=shelf.clock() + due_in)
 
 
 def test_a_stale_invitation_goes_back_for_a_new_session(shelf):
@@ -201,12 +200,13 @@ def test_a_new_session_that_made_sense_long_ago_is_due_now(shelf):
 
 def test_the_new_session_brings_an_invitation_of_its_own(shelf):
     issued(shelf, lifetime=timedelta(hours=13))
-    (old,) = stale(shelf)
+    stale(shelf)
+    (old,) = shelf.rows(InvitationRow)
     shelf.clock.advance(hours=14)
     shelf.issue()
     (new,) = shelf.claim_messages()
     assert new.id != old.id
-    assert new.link != old.link
+    assert new.link == "https://verify.test/token-0002"
     assert new.wording is Wording.INVITATION  # the old link never left
     assert shelf.job("Ona").reissues == 1
 
@@ -243,11 +243,10 @@ def test_without_reissues_the_first_stale_link_is_the_last(shelf):
     assert shelf.job("Ona").state is JobState.LAPSED
 
 
-def test_a_stale_invitation_that_another_worker_has_claimed_since_is_left_alone(shelf):
+def test_a_stale_invitation_that_another_worker_has_claimed_is_left_alone(shelf):
     issued(shelf)
-    messages = shelf.claim_messages()
-    shelf.set(InvitationRow, fence=9)
-    shelf.invitations.replace(shelf.message_policy, [(messages[0], shelf.clock())], now=shelf.clock())
+    shelf.claim_messages()
+    stale(shelf)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WORKING, JobState.ISSUED)
 
 

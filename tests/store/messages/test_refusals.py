@@ -11,7 +11,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Cancel, Done, Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.messages.record_results import InviteResult
+from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.tables import Batch, BounceCount, InvitationRow
 
@@ -43,7 +43,7 @@ def desk(shelf, keyring):
 
         def refused(self, address, channel="email", *, good=0):
             messages = shelf.claim_messages(channel=channel)
-            opened = shelf.handovers.open(shelf.on(channel), messages, repeatable=True, now=shelf.clock())
+            opened = shelf.open_messages(messages, policy=shelf.on(channel))
             problem = Problem(Kind.BAD_INPUT, "550 5.1.1 no such user", address=address)
             results = [
                 InviteResult(item, shelf.clock(), Done())
@@ -51,7 +51,7 @@ def desk(shelf, keyring):
                 else InviteResult(item, shelf.clock(), Cancel("bad_input", problem.detail), problem=problem)
                 for index, item in enumerate(opened)
             ]
-            shelf.handovers.finish(shelf.on(channel), results, now=shelf.clock())
+            shelf.finish_messages(*results, policy=shelf.on(channel))
 
         def messages(self):
             return {row.channel: row.state for row in shelf.rows(InvitationRow)}

@@ -190,8 +190,7 @@ def test_a_reminder_whose_link_has_become_too_old_replaces_nothing(shelf, remind
     reminding()
     invited(shelf)
     shelf.clock.now += 2 * DAY
-    stale = [(message, shelf.clock()) for message in shelf.claim_messages()]
-    shelf.invitations.replace(shelf.message_policy, stale, now=shelf.clock())
+    assert shelf.open_messages([replace(message, floor=WEEK) for message in shelf.claim_messages()]) == []
     assert (ended(shelf, "reminder-1"), shelf.job("Ona").state) == (
         (InvitationState.SUPERSEDED, "stale_link"),
         JobState.INVITED,

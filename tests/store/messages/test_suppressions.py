@@ -122,7 +122,6 @@ def test_a_look_up_stores_an_address_of_an_older_key_under_the_newest(connection
     suppress(connection, BEFORE, *TEXT, SuppressionReason.STOP, "vita", now=clock())
     assert suppressed(connection, AFTER, [ONA]) == {}
     assert keys_gone(connection, DURING) == 0
-    assert suppressed(connection, DURING, [ONA], renew=False) == {ONA: SuppressionReason.STOP}
     assert keys_gone(connection, AFTER) == 2
     assert suppressed(connection, DURING, [ONA]) == {ONA: SuppressionReason.STOP}
     assert suppressed(connection, AFTER, [ONA, TEXT]) == {ONA: SuppressionReason.STOP}

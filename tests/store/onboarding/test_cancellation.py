@@ -349,5 +349,5 @@ def test_opening_a_hand_over_does_not_wait_for_a_transaction_that_ends_its_job(s
         end(connection, shelf.job("Ona"), shelf.clock())
         with shelf.database.write() as other:
             other.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
-            opened = shelf.handovers.open(shelf.on("email"), messages, repeatable=True, now=shelf.clock(), within=other)
+            opened = shelf.invitations.open(other, shelf.on("email"), messages, now=shelf.clock())
     assert len(opened) == 1

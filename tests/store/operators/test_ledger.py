@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from tests.store.shelf import WEEK, customer
 from worker.domain.contact.caps import Caps
-from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.endings import Done, Hold, Kind
 from worker.domain.model.states import JobState
 from worker.domain.verification.reissue import SETTLES
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
+from worker.store.messages.handovers import InviteResult
 from worker.store.operators.ledger import Ledger
 from worker.store.tables import Job
 
@@ -20,10 +21,11 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     jobs = shelf.claim()
     (opened, other) = shelf.open(jobs)
     shelf.finish(shelf.got(opened, shelf.session(lifetime=timedelta(hours=13))), shelf.got(other))
-    by_name = {message.customer.customer_id: message for message in shelf.claim_messages()}
-    shelf.invitations.replace(shelf.message_policy, [(by_name["Ona"], shelf.clock())], now=shelf.clock())
-    shelf.hand_over([by_name["Rasa"]])
-    shelf.clock.advance(hours=13)
+    shelf.clock.advance(hours=2)  # Ona's link is too old by then
+    (message,) = shelf.flush_messages().opened
+    assert message.invitation.customer.customer_id == "Rasa"
+    shelf.finish_messages(InviteResult(message, shelf.clock(), Done()))
+    shelf.clock.advance(hours=11)
     shelf.issue()
     shelf.clock.advance(seconds=1)
     shelf.send()
@@ -56,10 +58,10 @@ def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
 def test_a_session_that_was_replaced_alive_shows_it(shelf):
     shelf.policy = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
     shelf.add(customer("Ona"))
-    shelf.issue(lifetime=timedelta(hours=6))
+    shelf.issue(lifetime=timedelta(hours=13))
     shelf.send()
     shelf.set(Job, state=JobState.CANCELLED)
-    shelf.clock.advance(seconds=1)
+    shelf.clock.advance(hours=2)
     shelf.add(customer("Ona"))
     shelf.issue()
     assert [one.because for one in Ledger(shelf.database).of("Ona").sessions] == ["first", "session_superseded"]

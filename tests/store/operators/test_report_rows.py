@@ -13,7 +13,7 @@ from worker.cli.progress import line_of
 from worker.domain.model.customers import Channel, FieldProblem
 from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.issuing.record_results import IssueResult
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.counts import AccountFacts
 from worker.store.operators.decisions import Decisions

@@ -19,9 +19,10 @@ from worker.foundation.clock import Clock
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
-from worker.store.messages.claim_invitations import Invitations, has_stale_link
+from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.handovers import InviteResult, OpenedInvitation
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
-from worker.store.messages.record_results import InviteResult, OpenedInvitation
+from worker.store.messages.stale_links import has_stale_link
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,9 @@ from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.settings.durations import show_duration
 from worker.store.issuing.claim_jobs import Jobs
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
-from worker.store.issuing.record_results import IssueResult, OpenedJob
+from worker.store.issuing.open_attempts import OpenedJob
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
 

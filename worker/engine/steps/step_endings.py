@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from worker.domain.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
-from worker.store.issuing.record_results import OpenedJob
-from worker.store.messages.record_results import OpenedInvitation
+from worker.store.issuing.open_attempts import OpenedJob
+from worker.store.messages.handovers import OpenedInvitation
 
 # Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
 FLUSH_MARGIN = timedelta(seconds=5)

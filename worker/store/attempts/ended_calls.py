@@ -11,7 +11,7 @@ answered (its worker died, the account was paused) is marked again when that lea
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -113,17 +113,6 @@ def claim(
     leased = {"lease_until": now + lease, "lease_owner": owner, "fence": Job.fence + 1}
     chosen = sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased)
     return list(connection.execute(chosen.returning(Job.id)).scalars())
-
-
-def held(connection: sa.Connection, leases: Sequence[tuple[int, int, datetime]]) -> set[int]:
-    """The ended jobs that are still under these leases (id, fence, end), locked. A look-up changes nothing at the
-    provider, so no clock is asked."""
-    if not leases:
-        return set()
-    query = sa.select(Job.id, Job.fence, Job.lease_until).where(Job.id.in_([each[0] for each in leases]), _ENDED)
-    locked = query.order_by(Job.id).with_for_update(key_share=True)
-    found = {(row.id, row.fence, row.lease_until) for row in fetch(connection, locked)}
-    return {lease[0] for lease in leases if lease in found}
 
 
 def give_up(connection: sa.Connection, ids: Iterable[int]) -> None:

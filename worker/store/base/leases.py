@@ -2,8 +2,6 @@
 
 Each claim raises the row's fence. Before a dispatcher writes under a lease, it checks that the row still has the fence
 of its claim: a dispatcher that stood still for longer than its lease must not overwrite the results of the next one.
-Before an attempt is written, the lease itself is checked too, by the database's clock: the machine's clock may have
-stood still with the dispatcher.
 """
 
 from collections.abc import Sequence
@@ -16,10 +14,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
-from worker.store.base.database import fetch, has_own_time
+from worker.store.base.database import fetch
 from worker.store.base.priorities import PRIORITIES
 from worker.store.tables import Attempt, InvitationRow, Job
-from worker.store.tables.types import UtcDateTime
 
 # An attempt that was given back before its call was made. The call was certainly not carried out.
 NOT_SENT = "not_sent"
@@ -39,7 +36,6 @@ class Leases(Generic[Id, Kept]):
         of: InstrumentedAttribute[str],
         worked_from: Sequence[Any],
         joined: Sequence[sa.ColumnElement[bool]],
-        rereads: InstrumentedAttribute[Kept],
         conditions: Sequence[sa.ColumnElement[bool]] = (),
         changes: Sequence[str] = (),
         attempts: Sequence[sa.ColumnElement[bool]],
@@ -47,9 +43,8 @@ class Leases(Generic[Id, Kept]):
         """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
 
         `worked_from` are the columns that a claim returns, of the row and of the rows that `joined` joins to it: all
-        that its work needs, so that each is read once. `rereads` is the column that `still_ours` reads again.
-        `changes` are the columns with the time of the last change. `attempts` are the conditions that find the
-        attempts of the rows whose ids are given.
+        that its work needs, so that each is read once. `changes` are the columns with the time of the last change.
+        `attempts` are the conditions that find the attempts of the rows whose ids are given.
         """
         self._due = (
             of == sa.bindparam("of_"),
@@ -97,11 +92,8 @@ class Leases(Generic[Id, Kept]):
             for one_batch in (False, True)
         }
         chosen = bulk.among(model.id, "ids")
-        columns = (model.id, model.fence, model.state, model.lease_until, rereads.label("kept"))
-        locked = sa.select(*columns).where(chosen)
-        self._locked = locked.order_by(model.id).with_for_update(key_share=True)
-        self._locked_at = self._locked.add_columns(sa.func.clock_timestamp(type_=UtcDateTime()).label("at"))
-        self._working = states.WORKING
+        leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
+        self._leased = leased.order_by(model.id).with_for_update(key_share=True)
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
         self._frees = sa.update(model).where(chosen).values(free | changed)
         # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.
@@ -161,37 +153,14 @@ class Leases(Generic[Id, Kept]):
         """The claimed rows with these ids, as `claim` returns them, in any order."""
         return fetch(connection, self._worked_from, {"ids": bulk.keys(ids)}) if ids else []
 
-    def still_ours(self, connection: sa.Connection, leases: Sequence[tuple[Id, int]]) -> dict[Id, Kept]:
-        """The rows (id, fence) that were not claimed again since, with their `rereads` column. The rows are locked."""
-        rows = self._leased(connection, [row_id for row_id, _ in leases])
-        held = {(row.id, row.fence): row.kept for row in rows}
-        return {row_id: held[row_id, fence] for row_id, fence in leases if (row_id, fence) in held}
-
-    def held(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> set[Id]:
-        """The rows that are still under these leases (id, fence, end). They are locked: no other worker can
-        get them before the transaction ends. `now` counts only where the database has no time of its own."""
-        if has_own_time(connection):
-            rows = fetch(connection, self._locked_at, {"ids": bulk.keys([each[0] for each in leases])})
-            found = {(row.id, row.fence, row.lease_until) for row in rows if self._is_leased(row, row.at)}
-        else:
-            rows = fetch(connection, self._locked, {"ids": bulk.keys([each[0] for each in leases])})
-            found = {(row.id, row.fence, row.lease_until) for row in rows if self._is_leased(row, now)}
-        return {lease[0] for lease in leases if lease in found}
-
-    def _is_leased(self, row: sa.Row[Any], now: datetime) -> bool:
-        return row.state is self._working and row.lease_until > now
-
-    def _leased(self, connection: sa.Connection, ids: Sequence[Id]) -> list[sa.Row[Any]]:
-        rows = fetch(connection, self._locked, {"ids": bulk.keys(ids)})
-        return [row for row in rows if row.state is self._working]
-
     def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> int:
         """Release rows for which no call was made. Returns how many calls (not look-ups) were written down for them.
 
         The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
         may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
         """
-        held = {(row.id, row.fence, row.lease_until) for row in self._leased(connection, [each[0] for each in leases])}
+        rows = fetch(connection, self._leased, {"ids": bulk.keys([each[0] for each in leases])})
+        held = {(row.id, row.fence, row.lease_until) for row in rows}
         ours = [lease[0] for lease in leases if lease in held]
         if not ours:
             return 0

@@ -15,8 +15,10 @@ from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
 from worker.store.base.database import Database
 from worker.store.issuing import deferral, ended_jobs, gates
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import LEASES, ClaimedJob, JobPolicy
-from worker.store.issuing.record_results import Attempts, IssueResult, OpenedJob
+from worker.store.issuing.open_attempts import OpenedJob, open_attempts
+from worker.store.issuing.record_results import record_results
 from worker.store.issuing.sender_backlog import Backlogs
 from worker.store.limits import budgets
 from worker.store.limits.claims import Claims, Room
@@ -28,7 +30,6 @@ class Jobs:
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._keyring = keyring
-        self._attempts = Attempts(database, keyring)
         self._claims = Claims(LEASES, jitter=jitter)
         self._backlogs = Backlogs()
 
@@ -64,7 +65,7 @@ class Jobs:
         now: datetime,
         stretch: Stretch | None,
     ) -> set[str]:
-        return self._attempts.finish(policy, results, now=now, within=connection, stretch=stretch)
+        return record_results(connection, self._keyring, policy, results, now=now, stretch=stretch)
 
     def passed(
         self, connection: sa.Connection, policy: JobPolicy, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
@@ -78,8 +79,7 @@ class Jobs:
     def open(
         self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], *, now: datetime
     ) -> list[OpenedJob]:
-        due = [(job, policy.repeatable(job.request)) for job in jobs]
-        opened = self._attempts.open(policy, due, now=now, within=connection, granted=True)
+        opened = open_attempts(connection, policy, jobs, now=now)
         if len(opened) < len(jobs):  # the credit cap is reached
             may_be_made = {item.job.id for item in opened}
             self.release(policy.rule, [job for job in jobs if job.id not in may_be_made], now=now, within=connection)

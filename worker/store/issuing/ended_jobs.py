@@ -1,5 +1,6 @@
 """The claimed jobs that have ended: their calls are looked up (`store.attempts.ended_calls`). No gate concerns them."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +12,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base.encrypted_values import Erased
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted
 
 
@@ -43,3 +45,15 @@ def decrypted_calls(
             jobs.append(replace(job, ended=True, due_at=now))
     ended_calls.give_up(connection, unread)
     return jobs
+
+
+def settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:
+    """Write what was found of calls whose jobs have ended. Returns the look-ups that calls' own answers overtook."""
+    overtaken = set()
+    for result in results:
+        job = result.opened.job
+        if job.ended and job.unknown_call is not None and result.found is not None:
+            call = job.unknown_call.attempt_id
+            if not ended_calls.settle(connection, job.id, job.fence, call, result.found, now=now):
+                overtaken.add(result.opened.attempt_id)
+    return overtaken

@@ -122,7 +122,7 @@ _WORKED_FROM = (
 )
 
 
-class _JobLeases(Leases[int, int]):
+class _JobLeases(Leases[int, Any]):
     """Claims ended jobs too, whose calls are to be looked up: they share the account's permits and budget."""
 
     def claim(
@@ -139,14 +139,13 @@ class _JobLeases(Leases[int, int]):
         return unknown and bool(connection.execute(sa.select(ended_calls.due(of, **how))).scalar())
 
 
-LEASES: Leases[int, int] = _JobLeases(
+LEASES: Leases[int, Any] = _JobLeases(
     Job,
     JobState,
     of=Job.account,
     conditions=(Job.joins.is_(None),),
     worked_from=_WORKED_FROM,
     joined=(CustomerRow.customer_id == Job.customer_id, Batch.id == Job.batch_id),
-    rereads=Job.priority,  # the batch may have been paused since the claim
     changes=("changed_at",),
     attempts=(
         bulk.among(Attempt.job_id, "ids"),

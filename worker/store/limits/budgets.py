@@ -77,9 +77,6 @@ _SPEND = (
     .where(Budget.name == sa.bindparam("budget"))
     .values(credits_used=Budget.credits_used + sa.bindparam("spent"))
 )
-_MAY_CALL = sa.select(Budget.stopped_at, Budget.blocked_until, Budget.probe_until).where(
-    Budget.name == sa.bindparam("budget")
-)
 
 
 def _state(values: Iterable[Any]) -> BudgetState:
@@ -114,13 +111,6 @@ def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     values = {f"new_{column}": value for column, value in _values(state).items()}
     connection.execute(_SAVE, {"budget": name, **values})
-
-
-def may_call(connection: sa.Connection, name: str, *, now: datetime) -> bool:
-    """True if calls may be made now: the budget is neither stopped nor paused, or a probe of the stop is under way."""
-    row = connection.execute(_MAY_CALL, {"budget": name}).one()
-    probing = row.probe_until is not None and row.probe_until > now
-    return (row.stopped_at is None or probing) and (row.blocked_until is None or row.blocked_until <= now)
 
 
 _LANES = sa.select(

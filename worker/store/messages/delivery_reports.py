@@ -61,8 +61,8 @@ class Delivered:
 def lock(connection: sa.Connection, references: Iterable[tuple[str, str]]) -> None:
     """Lock the messages that senders report on, by (source, reference), and their jobs, before any of them changes.
 
-    Locks messages by id and then jobs by id, as `Handovers.finish` does: processing some hundred updates one by one
-    would otherwise deadlock with `finish` again and again.
+    Locks messages by id and then jobs by id, as `record_results` does: processing some hundred updates one by one
+    would otherwise deadlock with it again and again.
     """
     texts, keys = set(), set()
     for source, reference in references:

@@ -177,13 +177,12 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
 
 
 _MESSAGES = sa.select(InvitationRow.job_id).where(bulk.among(InvitationRow.id, "ids"))
-LEASES: Leases[uuid.UUID, int] = Leases(
+LEASES: Leases[uuid.UUID, Any] = Leases(
     InvitationRow,
     InvitationState,
     of=InvitationRow.channel,
     worked_from=WORKED_FROM,
     joined=JOINED,
-    rereads=InvitationRow.job_id,  # read again: a job of another list may have adopted the session since the claim
     attempts=(
         Attempt.job_id.in_(_MESSAGES),
         bulk.among(Attempt.invitation_id, "ids"),

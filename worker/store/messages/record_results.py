@@ -1,8 +1,7 @@
-"""Records hand-overs to senders: each before it is made, and its result once that is known."""
+"""Records the results of hand-overs to senders: all of a flush in its transaction."""
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +9,8 @@ import sqlalchemy as sa
 
 from worker.domain.contact.wording import Wording
 from worker.domain.limits.measured_pace import Stretch
-from worker.domain.model.endings import Done, Ending, Kind, Problem, invitation_state_after
-from worker.domain.model.reconciliation import Found
+from worker.domain.model.endings import Done, Kind, invitation_state_after
 from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import (
     CLOSE,
@@ -21,130 +18,62 @@ from worker.store.attempts.attempt_log import (
     LATE,
     after_call,
     closing,
-    if_unknown,
     lesson_of,
     new_and_late,
-    opening,
 )
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import Standing, is_leased, standing, standing_of
 from worker.store.base import bulk
-from worker.store.base.database import Database
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, refusals, reminders
-from worker.store.messages.message_context import LEASES, ClaimedInvitation, InvitationPolicy
+from worker.store.messages.handovers import InviteResult
+from worker.store.messages.message_context import InvitationPolicy
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import Attempt, InvitationRow, Job
 
 
-@dataclass(repr=False)
-class OpenedInvitation:
-    """An invitation whose hand-over is recorded: the hand-over may be made, once."""
-
-    invitation: ClaimedInvitation
-    attempt_id: uuid.UUID
-    repeatable: bool
-    reconcile_at: datetime | None = None
-
-
-@dataclass(frozen=True, repr=False)
-class InviteResult:
-    """The result of one recorded hand-over.
-
-    `ending` None: the hand-over was not made. `reference` is the sender's id for the message.
-    """
-
-    opened: OpenedInvitation
-    began_at: datetime
-    ending: Ending | None
-    problem: Problem | None = None
-    reference: str = ""
-    found: Found | None = None  # the answer of a look-up that did not find the message
-
-
-class Handovers:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database = database
-        self._keyring = keyring
-
-    def open(
-        self,
-        policy: InvitationPolicy,
-        due: Sequence[ClaimedInvitation],
-        *,
-        repeatable: bool,
-        now: datetime,
-        within: sa.Connection | None = None,
-        granted: bool = False,
-    ) -> list[OpenedInvitation]:
-        """Record the hand-overs that are about to be made: none when the sender is paused or stopped, and none of
-        invitations whose lease was lost.
-
-        `granted`: this transaction claimed the invitations, and has checked the sender's budget.
-        """
-        with self._database.write(within) as connection:
-            if not granted and not budgets.may_call(connection, policy.rule.name, now=now):
-                return []
-            if not granted:
-                held = LEASES.held(connection, [(item.id, item.fence, item.lease_until) for item in due], now=now)
-                due = [item for item in due if item.id in held]
-            opened = [
-                OpenedInvitation(item, attempt_id, *if_unknown(item, policy.reconcile_after, repeatable=repeatable))
-                for item, attempt_id in zip(due, new_ids(now, len(due)), strict=True)
-            ]
-            rows = [
-                opening(item, item.invitation, item.invitation.job_id, policy.channel, now=now)
-                | {"invitation_id": item.invitation.id}
-                for item in opened
-            ]
-            bulk.add(connection, Attempt, rows)
-        return opened
-
-    def finish(
-        self,
-        policy: InvitationPolicy,
-        results: Sequence[InviteResult],
-        *,
-        now: datetime,
-        within: sa.Connection | None = None,
-        stretch: Stretch | None = None,
-    ) -> None:
-        """Store results in one transaction: the attempts, the invitations and their jobs' states."""
-        with self._database.write(within) as connection:
-            rows = standing_of(connection, _STANDING, [item.opened.attempt_id for item in results])
-            plain: list[InviteResult] = []
-            special: list[InviteResult] = []
-            for item in results:
-                (plain if _is_plain(item, rows[item.opened.attempt_id.int]) else special).append(item)
-            if plain:
-                _SENT.run(connection, [_sent(item) for item in plain], at=now)
-                CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now)
-            ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
-            settled: list[InviteResult] = []
-            if special:
-                special, answered, settled = _write_special(connection, special, rows, now=now)
-                ours |= answered
-            results = [*plain, *special]
-            kept = [item for item in results if item.opened.invitation.id in ours]
-            if kept:
-                sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
-                add_invitation_events(connection, sent, now=now)
-                refusals.follow_up(connection, self._keyring, policy, kept, now=now)
-                move_jobs(connection, ours.values(), now=now)
-                if policy.reminders:
-                    reminders.add(
-                        connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now
-                    )
-                schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
-            lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
-            # Messages are not counted as credits.
-            budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
-            not_made = [item.opened.invitation for item in results if item.ending is None]
-            if any(item.probe for item in not_made):
-                budgets.end_probe(connection, policy.rule)
-            bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
+def record_results(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: InvitationPolicy,
+    results: Sequence[InviteResult],
+    *,
+    now: datetime,
+    stretch: Stretch | None = None,
+) -> None:
+    """Write results: the attempts, the invitations and their jobs' states."""
+    rows = standing_of(connection, _STANDING, [item.opened.attempt_id for item in results])
+    plain: list[InviteResult] = []
+    special: list[InviteResult] = []
+    for item in results:
+        (plain if _is_plain(item, rows[item.opened.attempt_id.int]) else special).append(item)
+    if plain:
+        _SENT.run(connection, [_sent(item) for item in plain], at=now)
+        CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now)
+    ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
+    settled: list[InviteResult] = []
+    if special:
+        special, answered, settled = _write_special(connection, special, rows, now=now)
+        ours |= answered
+    results = [*plain, *special]
+    kept = [item for item in results if item.opened.invitation.id in ours]
+    if kept:
+        sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
+        add_invitation_events(connection, sent, now=now)
+        refusals.follow_up(connection, keyring, policy, kept, now=now)
+        move_jobs(connection, ours.values(), now=now)
+        if policy.reminders:
+            reminders.add(connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now)
+        schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
+    lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
+    # Messages are not counted as credits.
+    budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
+    not_made = [item.opened.invitation for item in results if item.ending is None]
+    if any(item.probe for item in not_made):
+        budgets.end_probe(connection, policy.rule)
+    bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
 
 
 def _write_special(

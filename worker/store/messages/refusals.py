@@ -3,38 +3,23 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import reason_to_suppress, state_refused
-from worker.domain.model.endings import Cancel, Done, Ending, Problem
+from worker.domain.model.endings import Cancel, Done
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.messages.fallback import address_of, fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.handovers import InviteResult
+from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.suppressions import suppress
 
 
-class Opened(Protocol):
-    @property
-    def invitation(self) -> ClaimedInvitation: ...
-
-
-class Result(Protocol):
-    """The result of a hand-over."""
-
-    @property
-    def opened(self) -> Opened: ...
-    @property
-    def ending(self) -> Ending | None: ...
-    @property
-    def problem(self) -> Problem | None: ...
-
-
-def address_refused(result: Result) -> dict[str, Any]:
+def address_refused(result: InviteResult) -> dict[str, Any]:
     """The message's state and reason where the sender refused its address; empty otherwise."""
     address = result.problem.address if result.problem is not None else None
     if address is None or not isinstance(result.ending, Cancel):
@@ -44,7 +29,12 @@ def address_refused(result: Result) -> dict[str, Any]:
 
 
 def follow_up(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, results: Sequence[Result], *, now: datetime
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: InvitationPolicy,
+    results: Sequence[InviteResult],
+    *,
+    now: datetime,
 ) -> None:
     """Suppress the addresses that are refused for good, and write to their customers on the other channel.
 
@@ -63,11 +53,11 @@ def follow_up(
     fall_back(connection, keyring, policy.delivery, [result.opened.invitation.id for result in back], now=now)
 
 
-def _address(result: Result, policy: InvitationPolicy) -> str:
+def _address(result: InviteResult, policy: InvitationPolicy) -> str:
     return address_of(result.opened.invitation.customer.person, policy.channel)
 
 
-def counts_of(results: Sequence[Result]) -> dict[int, BounceCounts]:
+def counts_of(results: Sequence[InviteResult]) -> dict[int, BounceCounts]:
     """What these hand-overs add to the counts of each batch."""
     tried, refused = Counter[int](), Counter[int]()
     for result in results:

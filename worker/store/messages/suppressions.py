@@ -89,12 +89,12 @@ def release(
 
 
 def suppressed(
-    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address], *, renew: bool = True
+    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address]
 ) -> dict[Address, SuppressionReason]:
     """The suppressed ones of these addresses, with the reason; one statement for all addresses.
 
-    Text that is not an address is never suppressed: its sender refuses it. `renew`: store what an older key of the ring
-    found under the newest key; this writes.
+    Text that is not an address is never suppressed: its sender refuses it. What an older key of the ring finds is
+    stored under the newest key; this writes.
     """
     by_digest: dict[str, Address] = {}
     newest: dict[Address, str] = {}
@@ -114,7 +114,7 @@ def suppressed(
         found[address] = stronger(found.get(address, reason), reason)
         if row.digest != newest[address]:
             old[row.digest] = newest[address]
-    if old and renew:
+    if old:
         _renew(connection, keyring.digest_ids[0], old)
     return found
 

@@ -1,0 +1,77 @@
+"""The result of a call for a session, and what its job and its session get from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.domain.contact.contact_times import Hours
+from worker.domain.model.customers import Customer, invitation_channels
+from worker.domain.model.endings import Done, Ending, Problem
+from worker.domain.model.reconciliation import Found, Listed
+from worker.domain.model.sessions import Session
+from worker.store.attempts.standing import Standing
+from worker.store.issuing.job_context import JobPolicy
+from worker.store.issuing.open_attempts import OpenedJob
+from worker.store.onboarding import sessions
+
+
+@dataclass(frozen=True, repr=False)
+class IssueResult:
+    """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
+
+    A session whose ending is not Done is kept, and no message is written for it. `found` is the result of a successful
+    look-up. `floor`: the freshness floor of the new session's link.
+    """
+
+    opened: OpenedJob
+    began_at: datetime
+    ending: Ending | None
+    problem: Problem | None = None
+    session: Session | None = None
+    found: Found | None = None
+    floor: timedelta | None = None
+    called: bool = True  # False: a look-up that needed no request
+    news: Listed | None = None  # what the provider's list says about the session that the job asks for
+
+
+def floor_seconds(result: IssueResult) -> int:
+    """The job's freshness floor from now on."""
+    return int((result.floor if result.floor is not None else result.opened.job.floor).total_seconds())
+
+
+def entity_id(result: IssueResult) -> str:
+    """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
+    new = result.session.references.get("entityId") if result.session else None
+    return new or result.opened.job.request.entity_id
+
+
+def new_session(
+    policy: JobPolicy, result: IssueResult, row: Standing, *, priority: int | None = None
+) -> sessions.NewSession:
+    """The session of a result that has one. `priority`: the job's, if its row was read again."""
+    job = result.opened.job
+    assert result.session is not None  # noqa: S101 -- for mypy
+    channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
+    return sessions.NewSession(
+        job_id=job.id,
+        batch_id=job.batch_id,
+        customer_id=job.request.customer.customer_id,
+        purpose=job.purpose,
+        channels=channels,
+        priority=row.priority if priority is None else priority,
+        account=policy.account,
+        issued_at=result.began_at,
+        replaces=job.session_id,
+        session=result.session,
+        row=row.row,
+        invite_at=row.invite_at,
+        cancelled=row.cancelled_at is not None,
+        live=row.live_session is not None,
+        zones=_zones(policy.hours, channels, job.request.customer),
+    )
+
+
+def _zones(hours: Hours, channels: Sequence[str], customer: Customer) -> tuple[str, ...]:
+    if not hours.concern(channels):
+        return ()
+    return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)

@@ -1,0 +1,82 @@
+"""Plain results of calls for sessions: most of all results, written in few statements."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.domain.model.endings import Done
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import Keyring
+from worker.store.attempts.attempt_log import CLOSE_DONE
+from worker.store.attempts.standing import Standing, is_leased
+from worker.store.base import bulk
+from worker.store.issuing.issue_results import IssueResult, entity_id, floor_seconds, new_session
+from worker.store.issuing.job_context import JobPolicy
+from worker.store.onboarding import sessions
+from worker.store.tables import Job
+
+_ISSUED = bulk.Change(
+    Job.id,
+    {
+        "state": JobState.ISSUED,
+        "due_at": None,
+        "lease_until": None,
+        "attempts": Job.attempts + 1,
+        "reason": "",
+        "detail": "",
+        "session_id": sa.bindparam("new_session_id"),
+        "floor_seconds": sa.bindparam("new_floor"),
+        "asks": False,
+        "entity_id": sa.bindparam("new_entity_id"),
+        "unknown_attempt": None,
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def is_plain(result: IssueResult, row: Standing) -> bool:
+    """True for the first session of a customer, opened by an ordinary call whose lease is still ours.
+
+    All other results are special: a problem, a look-up, a late answer, another session of the customer, a cancelled
+    job, a link that the provider has texted itself.
+    """
+    job, session = result.opened.job, result.session
+    return (
+        isinstance(result.ending, Done)
+        and session is not None
+        and row.outcome is None
+        and is_leased(row, job.fence)
+        and row.live_session is None
+        and row.cancelled_at is None
+        and job.session_id is None
+        and not job.looks_up
+        and not session.sms_sent
+    )
+
+
+def write_plain(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: JobPolicy,
+    results: Sequence[IssueResult],
+    rows: Mapping[int, Standing],
+    *,
+    now: datetime,
+) -> set[str]:
+    """Write the results of `is_plain`. Returns the channels that have invitations due now."""
+    new = [new_session(policy, item, rows[item.opened.attempt_id.int]) for item in results]
+    added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
+    moves = [
+        {
+            "job_id": item.opened.job.id,
+            "new_session_id": added.sessions[item.opened.job.id],
+            "new_floor": floor_seconds(item),
+            "new_entity_id": entity_id(item),
+        }
+        for item in results
+    ]
+    _ISSUED.run(connection, moves, at=now)
+    CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in results], at=now)
+    return added.channels

@@ -1,0 +1,138 @@
+"""Special results of calls for sessions: all but the plain ones (`store.issuing.plain_results`)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.customers import Channel
+from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import Keyring
+from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing
+from worker.store.attempts.standing import Standing
+from worker.store.base import bulk
+from worker.store.issuing.issue_results import IssueResult, entity_id, floor_seconds, new_session
+from worker.store.issuing.job_context import JobPolicy
+from worker.store.issuing.late_results import sort_out
+from worker.store.messages import reminders
+from worker.store.onboarding import sessions
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
+from worker.store.tables import Job, SessionRow
+
+_MOVE = bulk.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "attempts": Job.attempts + sa.bindparam("more_attempts"),
+        "waits": Job.waits + sa.bindparam("more_waits"),
+        "reissues": Job.reissues + sa.bindparam("more_reissues"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "session_id": sa.bindparam("new_session_id"),
+        "floor_seconds": sa.bindparam("new_floor"),
+        "asks": sa.bindparam("new_asks"),
+        "entity_id": sa.bindparam("new_entity_id"),
+        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
+        "result": sa.func.coalesce(sa.bindparam("new_result", type_=sa.String()), Job.result),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def write_special(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: JobPolicy,
+    results: Sequence[IssueResult],
+    rows: Mapping[int, Standing],
+    *,
+    now: datetime,
+) -> tuple[Sequence[IssueResult], set[str]]:
+    """Write results that are not plain.
+
+    Returns those that were not written before, without the late ones, and the channels that have invitations due now.
+    """
+    found = sort_out(connection, results, rows)
+    ours = found.priorities
+    kept = [item for item in found.results if item.opened.attempt_id in ours]
+    new = [
+        new_session(policy, item, rows[item.opened.attempt_id.int], priority=ours[item.opened.attempt_id])
+        for item in kept
+        if item.session is not None
+    ]
+    added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
+    if policy.reminders:
+        reminders.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
+    moves, closings = [], [_closing(result, late=True) for result in found.late]
+    for result in found.results:
+        job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
+        if result.session is not None and is_ours and job.id not in added.sessions:
+            second = f"the provider opened {result.session.reference} next to a session that is still live"
+            ending = Hold(Reason.SECOND_SESSION, second)
+        if is_ours:
+            counted = rows[result.opened.attempt_id.int].outcome is not None
+            moves.append(_move(result, ending, added, counted=counted))
+        closings.append(_closing(result, late=not is_ours))
+    _MOVE.run(connection, moves, at=now)
+    add_job_events(connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now)
+    asked = [item.opened.job.session_id for item in found.results if isinstance(item.ending, Asked)]
+    if asked:
+        answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked), SessionRow.asked_at.is_(None))
+        connection.execute(answered_now.values(asked_at=now, check_at=now))
+    if added.cancelled:
+        cancel_jobs(connection, sorted(added.cancelled), now=now)
+    CLOSE.run(connection, closings, at=now)
+    return found.results, added.channels
+
+
+def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminders.Sent]:
+    """The customers to whom the provider sent the link by text itself. Reminders by text follow these texts."""
+    return [
+        reminders.Sent(
+            added.sessions[item.opened.job.id],
+            item.opened.job.id,
+            item.opened.job.batch_id,
+            Channel.SMS.value,
+            item.opened.job.request.customer,
+            item.session.expires_at,
+        )
+        for item in results
+        if item.session is not None and item.opened.job.id in added.invited
+    ]
+
+
+def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool) -> dict[str, Any]:
+    """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
+    job = result.opened.job
+    move = after_call(ending, result.opened, job, counted=counted) | {
+        "job_id": job.id,
+        "new_state": JobState.WAITING if ending is None else job_state_after(ending),
+        "more_reissues": 0,
+        "new_asks": job.asks is not None and not isinstance(ending, Asked),
+        "new_result": ending.result if isinstance(ending, Finish) else None,
+        "new_session_id": added.sessions.get(job.id, job.session_id),
+        "new_floor": floor_seconds(result),
+        "new_entity_id": entity_id(result),
+    }
+    if isinstance(ending, Done):
+        if job.id in added.invited:
+            move["new_state"] = JobState.INVITED
+        move["more_reissues"] = int(job.session_id is not None)
+    return move
+
+
+def _closing(result: IssueResult, *, late: bool) -> dict[str, Any]:
+    called = result.ending is not None
+    values = closing(result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
+    if late and result.session is not None:
+        # The provider's reference is the only record of a session that was opened and paid for.
+        found = f"the result came after the lease; the provider opened {result.session.reference}"
+        values |= {"new_outcome": LATE, "new_detail": found[:400], "new_found": result.session.reference[:100]}
+    return values

@@ -1,0 +1,89 @@
+"""Links that are too old when their messages are due: their jobs wait for new sessions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.reasons import Reason
+from worker.domain.model.sessions import is_stale
+from worker.domain.model.states import InvitationState, JobState
+from worker.domain.verification.reissue import replace_at
+from worker.store.base.database import fetch
+from worker.store.limits import budgets
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.onboarding.sessions import FIRST
+from worker.store.onboarding.usage import sessions_of
+from worker.store.tables import InvitationRow, Job
+
+
+def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
+    """Whether the message's link is too old to be sent, or its session is over."""
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
+
+
+def replace_sessions(
+    connection: sa.Connection, policy: InvitationPolicy, stale: Sequence[ClaimedInvitation], *, now: datetime
+) -> None:
+    """Move the jobs of these invitations, which this transaction has claimed, back to waiting for a new session.
+
+    When the cap on sessions is used up, the job lapses instead: a queue longer than a link's life must not buy sessions
+    for ever.
+    """
+    if any(item.probe for item in stale):
+        budgets.end_probe(connection, policy.rule)
+    # A reminder with a stale link is not sent; its job stays as it is.
+    firsts = [item for item in stale if item.kind == FIRST]
+    due = {item.job_id: _replace_at(policy, item, now) for item in firsts}
+    sessions = [item.session_id for item in firsts]
+    over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": Reason.STALE_LINK}
+    # Waiting reminders stay: a reminder repeats a link that was sent, and is checked when it is due.
+    first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
+    ids = [item.id for item in stale]
+    stale_rows = InvitationRow.id.in_(ids) | (first & (InvitationRow.state == InvitationState.WAITING))
+    connection.execute(sa.update(InvitationRow).where(stale_rows).values(over))
+    query = sa.select(Job.id, Job.customer_id, Job.purpose)
+    # A job that has another session by now is left out: its message on another channel was stale earlier.
+    query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
+    query = query.order_by(Job.id)
+    jobs = fetch(connection, query.with_for_update())
+    had = sessions_of(connection, [row.customer_id for row in jobs])
+    moves = [
+        _wait_for_session(
+            row.id,
+            max(due[row.id], now),
+            spent=had[row.customer_id, row.purpose] > policy.most_reissues,
+            now=now,
+        )
+        for row in jobs
+    ]
+    if moves:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
+        connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
+
+
+def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
+    return replace_at(
+        allowed_from=policy.reissue_at(item.account, item.expires_at),
+        issued_at=item.issued_at,
+        expires_at=item.expires_at,
+        spacing=policy.spacing,
+        reported_over=item.ended,
+        reissues=item.reissues,
+        now=now,
+    )
+
+
+def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:
+    detail = "the link was too old to send when the message was due"
+    return {
+        "job_id": job_id,
+        "new_state": JobState.LAPSED if spent else JobState.WAITING,
+        "new_due_at": None if spent else due_at,
+        "new_attempts": 0,
+        "new_reason": Reason.REISSUES_SPENT if spent else Reason.STALE_LINK,
+        "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
+        "new_changed_at": now,
+    }
