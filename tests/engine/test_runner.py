@@ -291,18 +291,3 @@ async def test_a_slow_relay_does_not_delay_the_opening_of_sessions(make):
     runner.stop()
     await runner.close()
     assert sending.done()
-
-
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
-async def test_accounts_that_wait_for_one_locked_budget_leave_database_threads_to_the_others(make_on_both):
-    world = make_on_both(more='budget = "shared"', more_of_au='budget = "shared"')
-    runner, loop = world.start(), asyncio.get_running_loop()
-    waiting = [
-        asyncio.create_task(runner.in_turn(WakeUp.issue(name), lambda: None))
-        for name in ("kyc", "au")
-        for _ in range(world.parts.database_threads)
-    ]
-    await asyncio.sleep(0)
-    assert 0 < loop.in_threads < world.parts.database_threads
-    await asyncio.gather(*waiting, runner.in_turn(WakeUp.invite("email"), lambda: None))
-    await runner.close()

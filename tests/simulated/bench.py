@@ -207,7 +207,7 @@ class Bench:
 
     def dispatcher(self, rows, *, longest=MINUTE, **how):
         return Dispatcher(
-            rows, clock=self.clock, in_thread=self.in_thread, stopping=self.stopping, longest=longest, **how
+            rows, clock=self.clock, in_turn=self.in_thread, stopping=self.stopping, longest=longest, **how
         )
 
     async def in_thread(self, function, *arguments):

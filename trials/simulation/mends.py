@@ -10,7 +10,7 @@ from typing import Any
 
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
-from worker.engine.dispatch.dispatcher import Dispatcher
+from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.result_writer import ResultWriter
 from worker.engine.maintenance import sweep
 from worker.foundation.clock import ProcessClock
@@ -82,7 +82,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # One answer that cannot be written takes the other results of its flush with it.
     "one-bad-answer": ((messages, "has_unstorable_text", lambda _value: False), (ResultWriter, "write", _write_once)),
     # A machine that stood still with its clock after a flush calls under leases that are over.
-    "leases-by-database-time": ((Dispatcher, "_check_leases", _unchecked),),
+    "leases-by-database-time": ((Flushes, "_check_leases", _unchecked),),
 }
 # Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
 # them with `--without NAME --until-found`.

@@ -51,13 +51,16 @@ from worker.settings import Account, Settings
 from worker.store.base.database import Database
 from worker.store.messages.fallback import DeliveryPolicy
 
-DATABASE_THREADS = 8
+# How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
+DATABASE_THREADS = 3
+ON_THE_LOOP = 5
 
 
 class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections."""
 
     database_threads = DATABASE_THREADS
+    on_the_loop = 0  # how many transactions at once; 0: they run in threads
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Parts(Stores):
         keyring = Keyring([key.reveal() for key in settings.encryption.keys])
         self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
-        connections = DATABASE_THREADS + len(self.subscriptions.targets) + 1
+        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1
         database = Database(
             settings.database.url,
             connections=connections,
@@ -96,6 +99,7 @@ class Parts(Stores):
             self._timekeeper = Timekeeper(database, self.clock)
             if database_clock is None:
                 database.trust_its_time()
+                self.on_the_loop = ON_THE_LOOP  # not where a test sets the time: its loop waits for nothing
         super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
         self._senders = senders
         self.first_links = {account: FirstLinks() for account in settings.accounts}

@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
@@ -20,10 +19,10 @@ from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.preflight import Preflight
+from worker.engine.store_calls import StoreCalls
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.http.client import Http, open_http_session
-from worker.store.base.database import outlive_deadlocks
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +34,6 @@ SAY_AGAIN = timedelta(seconds=10)
 # Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
 # the chunk is written, so looking for garbage among them takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
-# At most so many database threads wait for one budget's row, however many accounts share it: a worker that stands still
-# may keep the row locked for seconds, and the other accounts go on. A dispatcher has one claim and one flush at a time.
-THREADS_OF_A_BUDGET = 2
 _tuned: set[int] = set()
 
 
@@ -86,13 +82,11 @@ class Runner:
         self._parts = parts
         self._exits = exits
         self._longest = longest
-        # SQLite has one writer: a single thread queues here instead of at the file's lock.
-        threads = 1 if parts.database.is_sqlite else parts.database_threads
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="database")
         rules = parts.budget_rules
         self._budgets = {WakeUp.issue(name): rule.name for name, rule in rules.accounts.items()}
         self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
-        self._turns = {name: asyncio.Semaphore(THREADS_OF_A_BUDGET) for name in self._budgets.values()}
+        threads = 1 if parts.database.is_sqlite else parts.database_threads
+        self._store = StoreCalls(self._budgets.values(), threads=threads, on_the_loop=parts.on_the_loop)
         self._stopping = asyncio.Event()
         self._dispatchers: dict[WakeUp, Dispatcher[Any, Any]] = {}
         self._ending: asyncio.Future[None] | None = None
@@ -118,7 +112,7 @@ class Runner:
         longest: timedelta = LONGEST_DISPATCH,
         only_batch: int | None = None,
     ) -> "Runner":
-        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from other threads.
+        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from any thread.
 
         `only_batch`: rows of other batches are not worked.
         """
@@ -163,7 +157,7 @@ class Runner:
         dispatcher = Dispatcher(
             work,
             clock=self._parts.clock,
-            in_thread=partial(self.in_turn, wake_up),
+            in_turn=partial(self.in_turn, wake_up),
             stopping=self._stopping,
             longest=self._longest,
         )
@@ -187,17 +181,12 @@ class Runner:
         await self._idle.wait()
 
     async def in_turn(self, wake_up: WakeUp, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The same as `in_thread`, when it is the turn of the budget of this account or channel."""
-        async with self._turns[self._budgets[wake_up]]:
-            return await self.in_thread(function, *arguments)
+        """Await a blocking call to the store, when it is the turn of the budget of this account or channel."""
+        return await self._store.in_turn(self._budgets[wake_up], function, *arguments)
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Await a blocking call, made in one of the database threads.
-
-        A transaction that PostgreSQL ended because of a deadlock has changed nothing: it is repeated.
-        """
-        call = partial(outlive_deadlocks, partial(function, *arguments))
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        """Await a blocking call, made in one of the database threads."""
+        return await self._store.in_thread(function, *arguments)
 
     def stop(self) -> None:
         """Claim no more rows: calls in flight are finished, all other claimed rows are released."""
@@ -240,4 +229,4 @@ class Runner:
         for sender in self._parts.senders.values():
             await sender.close()
         await self._exits.aclose()
-        self._threads.shutdown(wait=True)
+        self._store.close()

@@ -119,7 +119,7 @@ class Embedded:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 
-        def wake_invite(channel: str, for_events: bool) -> None:  # called from the database's threads
+        def wake_invite(channel: str, for_events: bool) -> None:  # also called from the database's threads
             loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
 
         self._exits.push_async_callback(self._gather)

@@ -9,7 +9,8 @@ import pytest
 
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.dispatcher import FLUSH_EVERY, FLUSH_LEAST, FLUSH_MOST, HORIZON_ALONE
+from worker.engine.dispatch.dispatcher import HORIZON_ALONE
+from worker.engine.dispatch.headroom import FLUSH_EVERY, FLUSH_LEAST, OPEN_MOST
 from worker.engine.dispatch.slot_gate import CATCH_UP
 
 
@@ -105,7 +106,7 @@ async def test_a_kill_leaves_an_unknown_outcome_for_the_calls_in_flight_and_one_
     await bench.run(rows)
     assert rows.most_calls == permits
     time = FLUSH_EVERY + 2 * timedelta(seconds=bench.database_seconds)  # from one flush to the end of the next
-    in_a_flush = permits * time / timedelta(seconds=seconds) if seconds else FLUSH_MOST
+    in_a_flush = permits * time / timedelta(seconds=seconds) if seconds else OPEN_MOST
     assert rows.most_unknown <= permits + max(permits, FLUSH_LEAST, in_a_flush)
 
 

@@ -14,10 +14,10 @@ from worker.engine.dispatch.claim_plan import CLAIM_EVERY
 from worker.engine.dispatch.dispatcher import (
     EVENTS_AT_ONCE,
     FLUSH_EVERY,
-    FLUSH_LEAST,
     HORIZON,
     HORIZON_ALONE,
 )
+from worker.engine.dispatch.headroom import FLUSH_LEAST
 
 
 @pytest.mark.parametrize("horizon", [HORIZON, HORIZON_ALONE])

@@ -73,7 +73,7 @@ async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_w
     world.add(customer("Ona"))
     still = []
 
-    async def in_thread(function, *arguments):
+    async def in_turn(function, *arguments):
         if function.__name__ == "flush" and not still:
             still.append(True)
             world.clock.advance(minutes=2)
@@ -83,7 +83,7 @@ async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_w
         return function(*arguments)
 
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    how = {"clock": world.clock, "in_thread": in_thread, "stopping": asyncio.Event()}
+    how = {"clock": world.clock, "in_turn": in_turn, "stopping": asyncio.Event()}
     await Dispatcher(work, longest=timedelta(hours=1), **how).run()
     assert "cannot be true" not in caplog.text
     assert world.asked == ["Ona"]

@@ -1,5 +1,6 @@
 """A database that hangs with its network alive is given up."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from tests.simulated.hanging import HangingServer, hanging
 from worker.store.base.database import Database, reason
+from worker.store.base.on_loop import on_loop
 
 SHORT = timedelta(milliseconds=300)
 
@@ -28,13 +30,19 @@ def ask(database: Database, statement: str = "SELECT 1") -> Any:
         return connection.execute(sa.text(statement)).scalar_one_or_none()
 
 
-def outcome(work: Any, *, server: HangingServer) -> Any:
+@pytest.fixture(params=["in a thread", "on a loop"])
+def runs(request: pytest.FixtureRequest) -> Any:
+    """How the blocking work is run: both ways of `engine.store_calls`."""
+    return request.param
+
+
+def outcome(work: Any, *, server: HangingServer, runs: str) -> Any:
     """The result or the exception of blocking work. It fails the test, instead of blocking it, if it never ends."""
     ended: list[Any] = []
 
     def run() -> None:
         try:
-            ended.append(work())
+            ended.append(work() if runs == "in a thread" else asyncio.run(on_loop(work)))
         except Exception as error:
             ended.append(error)
 
@@ -48,13 +56,13 @@ def outcome(work: Any, *, server: HangingServer) -> Any:
     return ended[0]
 
 
-def test_a_statement_that_is_not_answered_is_an_outage_and_the_pool_begins_anew(behind):
+def test_a_statement_that_is_not_answered_is_an_outage_and_the_pool_begins_anew(behind, runs):
     database, server = behind
     database.give_up_after(SHORT)
     with database.read() as first, database.read() as second:
         pids = {each.execute(sa.text("SELECT pg_backend_pid()")).scalar_one() for each in (first, second)}
     server.hang()
-    error = outcome(lambda: ask(database), server=server)
+    error = outcome(lambda: ask(database), server=server, runs=runs)
     server.go_on()
     assert isinstance(error, sa.exc.OperationalError)
     assert reason(error) == "the database has not answered for 0.3 s"
@@ -63,7 +71,7 @@ def test_a_statement_that_is_not_answered_is_an_outage_and_the_pool_begins_anew(
     assert not new & pids
 
 
-def test_a_commit_that_is_not_answered_is_an_outage(behind):
+def test_a_commit_that_is_not_answered_is_an_outage(behind, runs):
     database, server = behind
     database.give_up_after(SHORT)
 
@@ -72,10 +80,10 @@ def test_a_commit_that_is_not_answered_is_an_outage(behind):
             connection.execute(sa.text("SELECT 1"))
             server.hang()
 
-    assert isinstance(outcome(work, server=server), sa.exc.OperationalError)
+    assert isinstance(outcome(work, server=server, runs=runs), sa.exc.OperationalError)
 
 
-def test_an_error_of_the_server_stays_what_it_is(behind):
+def test_an_error_of_the_server_stays_what_it_is(behind, runs):
     database, _ = behind
     database.give_up_after(SHORT)
     with pytest.raises(sa.exc.OperationalError) as caught:
@@ -83,7 +91,7 @@ def test_an_error_of_the_server_stays_what_it_is(behind):
     assert "column" in reason(caught.value)
 
 
-def test_an_error_that_is_an_outage_to_the_driver_keeps_its_code_and_its_connection(behind):
+def test_an_error_that_is_an_outage_to_the_driver_keeps_its_code_and_its_connection(behind, runs):
     """Locks that are not granted and deadlocks are such errors too: their codes decide what follows."""
     database, _ = behind
     database.give_up_after(timedelta(seconds=30))

@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-# Rows claimed at once, until the dispatcher knows how fast its calls end.
-ROWS_PER_PERMIT = 2
-# … and however fast: more rows would wait in the worker until their leases end, if the calls become slow.
-MOST_PER_PERMIT = 10
+# The most rows claimed at once: more would wait in the worker until their leases end, if the calls become slow.
+MOST_PER_PERMIT = 20
 ASK_AGAIN = timedelta(milliseconds=200)  # how soon a dispatcher reads the permits of the other dispatchers again
 # How old a dispatcher's permits may become before it renews them. A call for a row claimed then ends this long before
 # that row's lease ends (`FLUSH_MARGIN`), so no other dispatcher gets its permit while the call is in flight.

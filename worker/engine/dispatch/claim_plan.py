@@ -18,6 +18,7 @@ class ClaimPlan:
         self.at: datetime | None = time()
         self.woken_for_events = False  # an event may be due
         self.more_due = False  # the last claim brought rows, and left more
+        self._more_at_once = False  # … that may be claimed at once
 
     def wake(self, *, for_events: bool) -> None:
         """Something has become due. Batch rows are claimed in chunks, so they wait for one; events do not."""
@@ -44,11 +45,12 @@ class ClaimPlan:
         """A claim of batch rows and of events begins: a wake-up from now on is for another one."""
         self.woken_for_events = False
         self._claimed_at = self._time()
-        self.at = None
+        self.at = self._claimed_at if self._more_at_once else None
 
     def ends(self, again_at: datetime | None, *, found: int) -> None:
         """That claim found so many rows. `again_at`: when more is due, in steady time; None: nothing more is."""
         self.more_due = again_at is not None and found > 0
+        self._more_at_once = self.more_due and again_at is not None and again_at <= self._time()
         if again_at is not None:
             self.claim_by(again_at)
 

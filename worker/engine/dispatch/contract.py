@@ -24,8 +24,8 @@ ResultT = TypeVar("ResultT")  # the result of its call
 class Work(Protocol[OpenedT, ResultT]):
     """What a dispatcher works on.
 
-    `flush`, `release` and `release_permits` are blocking database calls, made in threads. They read the time
-    themselves, where their transaction begins: the process may stand still on its way from the loop to there.
+    `flush`, `release` and `release_permits` are blocking calls to the store. They read the time themselves, where their
+    transaction begins: the process may stand still on its way from the loop to there.
     """
 
     name: str

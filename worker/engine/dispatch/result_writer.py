@@ -26,11 +26,11 @@ class ResultWriter(Generic[OpenedT, ResultT]):
         self,
         work: Work[OpenedT, ResultT],
         *,
-        in_thread: Callable[..., Any],
+        in_turn: Callable[..., Any],
         stopping: asyncio.Event,
     ) -> None:
         self._work = work
-        self._in_thread = in_thread
+        self._in_turn = in_turn
         self._stopping = stopping
         self.outage = Outage(log, logging.WARNING)
         # In the loop's seconds. Set once, when the worker stops: not again for each chunk.
@@ -91,7 +91,7 @@ class ResultWriter(Generic[OpenedT, ResultT]):
                 )
                 return
             try:
-                await self._in_thread(write, *arguments)
+                await self._in_turn(write, *arguments)
                 self._failed = False
                 self.outage.over(f"{self._work.name}: the database is back")
                 return

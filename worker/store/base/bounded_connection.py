@@ -13,6 +13,8 @@ from psycopg.rows import TupleRow
 from sqlalchemy import event
 
 from worker.foundation.clock import monotonic
+from worker.store.base import on_loop
+from worker.store.base.on_loop import is_on_loop
 
 # How often psycopg looks whether the wait is over, in seconds: its own default.
 LOOK_SECONDS = 0.1
@@ -36,16 +38,21 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     def wait(self, gen: Any, interval: float = LOOK_SECONDS, timeout: float | None = None) -> Any:
         seconds = self.patience.seconds
         if seconds is None or timeout is not None:
-            return super().wait(gen, interval, timeout)
+            return self._wait(gen, interval, timeout)
         until = monotonic() + seconds
         try:
-            return super().wait(gen, interval, seconds)
+            return self._wait(gen, interval, seconds)
         except psycopg.OperationalError:
             if monotonic() < until or self.closed:
                 raise  # the server's own error, or a connection that broke
             # Closed at once: SQLAlchemy then replaces it, and all older connections of the pool.
             self.pgconn.finish()
             raise psycopg.OperationalError(f"the database has not answered for {seconds:g} s") from None
+
+    def _wait(self, gen: Any, interval: float, timeout: float | None) -> Any:
+        if is_on_loop():
+            return on_loop.wait(gen, self.pgconn.socket, interval, timeout)
+        return super().wait(gen, interval, timeout)
 
 
 def bound(engine: sa.Engine) -> Patience:

@@ -20,6 +20,7 @@ from worker.foundation.clock import ProcessClock, monotonic
 from worker.foundation.tls import Tls
 from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
+from worker.store.base.on_loop import elsewhere
 from worker.store.tables.types import UtcDateTime
 
 T = TypeVar("T")
@@ -114,7 +115,7 @@ class Database:
         """A transaction that writes nothing: on SQLite it does not wait for a writer."""
         with (
             naming_outages(),
-            self.engine.connect().execution_options(onboarding_read=True) as connection,
+            self._connect().execution_options(onboarding_read=True) as connection,
             connection.begin(),
         ):
             yield connection
@@ -125,8 +126,13 @@ class Database:
         if within is not None:
             yield within
             return
-        with naming_outages(), self.engine.begin() as connection:
+        with naming_outages(), self._connect() as connection, connection.begin():
             yield connection
+
+    def _connect(self, **options: Any) -> sa.Connection:
+        """A connection of the pool. This may wait: for the pool, and for the network if a new one is needed."""
+        connection = elsewhere(self.engine.connect)
+        return connection.execution_options(**options) if options else connection
 
     def give_up_after(self, patience: timedelta) -> None:
         """From now on, take a server that does not answer a statement within this time for an outage.
@@ -148,7 +154,7 @@ class Database:
 
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
-        with naming_outages(), self.engine.connect().execution_options(onboarding_read=True) as connection:
+        with naming_outages(), self._connect(onboarding_read=True) as connection:
             return _time_of(connection)  # nothing to commit
 
     def set_clock(self, clock: ProcessClock) -> None:

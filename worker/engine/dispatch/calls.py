@@ -1,0 +1,141 @@
+"""Makes the calls of a dispatcher: one at a time for each permit, each in its slot, none that may not be made now."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Generic
+
+from worker.domain.limits.rate_limits import lapsed
+from worker.engine.dispatch.claim_plan import ClaimPlan
+from worker.engine.dispatch.contract import OpenedT, ResultT, Work
+from worker.engine.dispatch.decision_log import DecisionLog
+from worker.engine.dispatch.halts import Halts
+from worker.engine.dispatch.headroom import FLUSH_LEAST, Headroom
+from worker.engine.dispatch.opened_rows import OpenedRows
+from worker.engine.dispatch.slot_gate import SlotGate
+from worker.engine.dispatch.steady_time import SteadyTime
+from worker.engine.dispatch.throughput import BusyStretch
+from worker.foundation.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Results(Generic[ResultT]):
+    """Results that are not being written yet. `of_events`: of events that have a next step: written at once."""
+
+    def __init__(self) -> None:
+        self.of_events: list[ResultT] = []
+        self.others: list[ResultT] = []
+
+    def __len__(self) -> int:
+        return len(self.of_events) + len(self.others)
+
+    def take(self, *, of_events: bool, others: bool) -> list[ResultT]:
+        taken: list[ResultT] = []
+        if of_events:
+            taken, self.of_events = self.of_events, []
+        if others:
+            taken, self.others = [*taken, *self.others], []
+        return taken
+
+
+class Calls(Generic[OpenedT, ResultT]):
+    """The calls of one dispatcher. Rows come from `rows`, and each row's result goes to `results`."""
+
+    def __init__(
+        self,
+        work: Work[OpenedT, ResultT],
+        rows: OpenedRows[OpenedT],
+        results: Results[ResultT],
+        plan: ClaimPlan,
+        halts: Halts,
+        *,
+        headroom: Headroom,
+        busy_stretch: BusyStretch,
+        decisions: DecisionLog,
+        clock: Clock,
+        time: SteadyTime,
+        stopping: asyncio.Event,
+        furthest: Callable[[], timedelta],
+        look_again: Callable[[], object],
+    ) -> None:
+        """No slot is further ahead than `furthest()`. `look_again` is called when there may be more to do."""
+        self._work, self._rows, self._results, self._plan, self._halts = work, rows, results, plan, halts
+        self._headroom, self._busy_stretch, self._decisions = headroom, busy_stretch, decisions
+        self._clock, self._time, self._stopping, self._look_again = clock, time, stopping, look_again
+        self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
+        # A call waits here for its slot. Which row it is for is decided when the slot comes.
+        self._slot_gate = SlotGate(work.spacing, time=time, halt=halts.unwritten, furthest=furthest)
+
+    def __len__(self) -> int:
+        """Permits in use, by calls in flight or by calls that wait for their slot."""
+        return len(self.tasks)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.tasks) - self._slot_gate.waiting
+
+    @property
+    def use_all_permits(self) -> bool:
+        return self.in_flight >= self._headroom.permits
+
+    def begin(self) -> None:
+        """Begin calls of opened rows in the free permits."""
+        permits = self._headroom.permits
+        if self._rows and not permits:
+            self._decisions.not_done("call", "other workers hold all permits")
+        for _ in range(min(len(self._rows) - self._slot_gate.waiting, permits - len(self.tasks))):
+            task = asyncio.create_task(self._call_with_permit())
+            self.tasks.add(task)
+            task.add_done_callback(self._permit_freed)
+
+    def _permit_freed(self, permit: "asyncio.Task[None]") -> None:
+        self.tasks.discard(permit)
+        self._look_again()
+
+    async def _call_with_permit(self) -> None:
+        """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
+        rows, gate, headroom, results = self._rows, self._slot_gate, self._headroom, self._results
+        while len(rows) > gate.waiting and len(self.tasks) <= headroom.permits:
+            await gate.wait(rows.next_slot)
+            if not rows or len(self.tasks) > headroom.permits:
+                return
+            opened, slot, halts = rows.take()
+            result = await self._call(opened, slot, halts)
+            if self._work.halts(result):
+                self._halts.by_result()
+            follows = self._work.has_next_step and self._work.item(opened).is_event
+            (results.of_events if follows else results.others).append(result)
+            headroom.throughput.add(self._time())
+            if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
+                self._look_again()
+
+    async def _call(self, opened: OpenedT, slot: datetime | None, halts: int) -> ResultT:
+        # The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
+        reason, now = "", self._clock()
+        if self._halts.count != halts:
+            reason = "opened before the account was halted, the database was lost or the dispatcher ended"
+        elif self._stopping.is_set():
+            reason = "the worker is stopping"
+        elif now + self._work.longest_call > self._work.item(opened).lease_until:
+            reason = "the lease has passed"
+        elif slot is not None and lapsed(slot, now=now):
+            reason = "the slot has passed"
+        if reason:
+            self._decisions.not_done("call", reason)
+            self._rows.not_used(slot)
+            self._plan.claim_by(self._time())  # the row is due again
+            return self._work.not_made(opened)
+        self._decisions.done("call")
+        try:
+            result = await self._work.call(opened)
+            self._busy_stretch.call_ended()
+            return result
+        except Exception as error:  # a bug must not lose the row: its call may have been made
+            log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
+            return self._work.crashed(opened, error)
+
+    def give_up(self) -> None:
+        """Call none of the opened rows."""
+        self._results.others.extend(map(self._work.not_made, self._rows.take_all()))

@@ -1,0 +1,138 @@
+"""Makes the flushes of a dispatcher, and sees to what follows when the database does not answer.
+
+The results of a flush that failed are written however long that takes. Until then no call is made, because its result
+could not be written either.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic
+
+import sqlalchemy as sa
+
+from worker.domain.limits.concurrency import ASK_AGAIN
+from worker.engine.dispatch.claim_plan import ClaimPlan
+from worker.engine.dispatch.contract import OpenedT, ResultT, Work
+from worker.engine.dispatch.halts import Halts
+from worker.engine.dispatch.headroom import Headroom
+from worker.engine.dispatch.lanes import Lane
+from worker.engine.dispatch.opened_rows import OpenedRows
+from worker.engine.dispatch.result_writer import ResultWriter
+from worker.engine.dispatch.steady_time import SteadyTime
+from worker.engine.dispatch.throughput import BusyStretch
+from worker.store.limits.claims import Room
+from worker.store.limits.flush import Flushed, UnknownFlush
+
+log = logging.getLogger(__name__)
+
+
+class Flushes(Generic[OpenedT, ResultT]):
+    """The flushes of one dispatcher. What they open goes to `rows`, when to claim again to `plan`."""
+
+    def __init__(
+        self,
+        work: Work[OpenedT, ResultT],
+        rows: OpenedRows[OpenedT],
+        plan: ClaimPlan,
+        halts: Halts,
+        *,
+        headroom: Headroom,
+        busy_stretch: BusyStretch,
+        time: SteadyTime,
+        in_turn: Callable[..., Any],
+        stopping: asyncio.Event,
+        ended: Callable[[], object],
+    ) -> None:
+        """`in_turn(function, *arguments)` awaits a blocking call to the store. `ended` is called after each flush."""
+        self._work, self._rows, self._plan, self._halts = work, rows, plan, halts
+        self._headroom, self._busy_stretch = headroom, busy_stretch
+        self._time, self._in_turn, self._ended = time, in_turn, ended
+        self.writer = ResultWriter(work, in_turn=in_turn, stopping=stopping)
+        self.check_permits_at = time()  # when to ask again how many there are, where all are in use
+        self.claim_alone = False  # a flush failed, and not for its results: the next claim shows why
+        self._lost = 0  # flushes whose results wait for the database
+
+    @property
+    def unreachable(self) -> bool:
+        """The database could not be reached, until the results of the flushes that failed are written."""
+        return self._lost > 0
+
+    def begin(self, lane: Lane, results: list[ResultT], room: Room | None) -> None:
+        """Begin a flush in a free lane; `room` None: it claims nothing."""
+        lane.rows = len(results)
+        if room is not None:
+            lane.rows += room.events if lane.for_events else room.rows
+        # The count of halts of now: after a halt in between, the rows of this flush must not be called.
+        lane.flush = asyncio.create_task(self._flush(lane, results, room, self._halts.count))
+        lane.flush.add_done_callback(lambda _: self._ended())
+
+    async def _flush(self, lane: Lane, results: list[ResultT], room: Room | None, halts: int) -> None:
+        waiting = bool(self._rows) or self._plan.more_due
+        stretch = self._busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
+        unused = self._rows.unused()
+        began_at = self._time()
+        try:
+            flushed = await self._in_turn(self._work.flush, results, room, stretch, unused)
+            await self._check_leases(flushed.opened)
+        except Exception as error:
+            # Whatever it is (it may be a bug): the results must not be lost for it.
+            for slot in unused:
+                self._rows.not_used(slot)
+            await self._write_after(error, results)
+            return
+        self._headroom.lead.add(self._time() - began_at)
+        if room is not None:
+            self._claimed(lane, flushed, room, halts)
+
+    def _claimed(self, lane: Lane, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
+        self._rows.add(flushed.opened, flushed.slots, halts)
+        if flushed.permits is not None:
+            self._headroom.permits = flushed.permits
+        self.check_permits_at = self._time() + ASK_AGAIN
+        again_at = None if flushed.again_at is None else self._time.of(flushed.again_at)
+        if lane.for_events:
+            self._plan.ends_for_events(again_at, found=len(flushed.opened), asked=room.events)
+        elif room.rows:
+            self._plan.ends(again_at, found=len(flushed.opened))
+        else:  # it asked how many permits there are
+            self._plan.claim_by(self.check_permits_at)
+
+    async def _check_leases(self, opened: Sequence[OpenedT]) -> None:
+        """Raise UnknownFlush if the leases are over: the machine may have stood still since the commit, and its clock
+        with it. Only the database can tell."""
+        if not opened or self._work.database_time is None:
+            return
+        try:
+            now: datetime = await self._in_turn(self._work.database_time)
+        except sa.exc.OperationalError as error:
+            raise UnknownFlush(opened, error) from error
+        if now >= min(self._work.item(each).lease_until for each in opened):
+            why = Exception("the leases ended while this process stood still")
+            raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
+
+    async def _write_after(self, error: Exception, results: list[ResultT]) -> None:
+        """Write the results of a flush that failed. Raises the error if there are none: the claim has failed."""
+        outage = error.error if isinstance(error, UnknownFlush) else error
+        opened = error.opened if isinstance(error, UnknownFlush) else []
+        if not (results or opened):
+            raise error
+        self._plan.wake(for_events=True)
+        self._plan.claim_by(self._time())
+        is_outage = isinstance(outage, sa.exc.OperationalError)
+        if is_outage:
+            # Opened rows must not be called: their results could not be written.
+            self._halts.opened_rows()
+        else:
+            log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
+            self.claim_alone = True
+        self._lost += is_outage
+        try:
+            if results and isinstance(outage, sa.exc.OperationalError):
+                await self.writer.wait(outage)
+            await self.writer.write(results)
+            if opened:  # they may be ours, and their attempts say that calls may have been made
+                await self.writer.insist(len(opened), self._work.release, opened)
+        finally:
+            self._lost -= is_outage

@@ -1,0 +1,82 @@
+"""How many rows a dispatcher may open: for its free permits, and for the calls until the flush after the next one.
+
+The opened rows without a permit are those that will be called while flushes are written. So a killed worker leaves at
+most its permits and the calls of one flush with an unknown outcome.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from worker.engine.dispatch.database_lead import DatabaseLead
+from worker.engine.dispatch.throughput import Throughput
+from worker.store.limits.claims import Room
+
+# Results are written after this time. A killed worker leaves an unknown outcome for the calls in flight, for the
+# results of this time, and for the rows that are opened for it.
+FLUSH_EVERY = timedelta(milliseconds=100)
+# At least so many rows may be events: a stream of events has its own pace.
+FLUSH_LEAST = 50
+# The most rows beyond the permits whose results are not written.
+OPEN_MOST = 1500
+# Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
+# one, and the rows that are called meanwhile.
+LONG_FLUSH = FLUSH_EVERY / 2
+PARTS = 3
+
+
+class Headroom:
+    """`permits`: how many calls may be in flight, as the last claim granted."""
+
+    def __init__(
+        self,
+        permits: int,
+        *,
+        spaced: bool,
+        time: Callable[[], datetime],
+        taken: Callable[[], int],
+        waiting: Callable[[], int],
+    ) -> None:
+        """`spaced`: the calls have a rate limit. `taken`: calls in flight, opened rows, and the rows of flushes under
+        way. `waiting`: results that are not being written yet.
+        """
+        self.permits = permits
+        self.lead = DatabaseLead()
+        self.throughput = Throughput(FLUSH_EVERY)
+        self._spaced, self._time, self._taken, self._waiting = spaced, time, taken, waiting
+
+    @property
+    def _free(self) -> int:
+        """Permits that no call uses and no opened row waits for; below zero if more rows wait."""
+        return self.permits - self._taken()
+
+    @property
+    def _calls_in_a_flush(self) -> int:
+        """How many calls are expected to end until the end of the flush after this one, as the last calls show."""
+        time = 2 * self.lead.longest + max(FLUSH_EVERY, self.lead.longest)
+        expected = self.throughput.expected(time, self._time())
+        # On a slow database each flush has room for twice the calls of the one before, until the slots bound them.
+        return min(2 * expected if self.lead.lead and self._spaced else expected, OPEN_MOST)
+
+    @property
+    def _most_in_a_flush(self) -> int:
+        """The most rows that one flush opens for batches."""
+        most = self.permits + self._calls_in_a_flush
+        return max(-(-most // PARTS), FLUSH_LEAST) if self.lead.longest > LONG_FLUSH else most
+
+    @property
+    def for_batches(self) -> int:
+        return min(self._free + self._calls_in_a_flush, self._most_in_a_flush)
+
+    @property
+    def for_another_flush(self) -> bool:
+        """Whether so many batch rows may be opened that a second flush next to one under way is worth it."""
+        return self.lead.longest > LONG_FLUSH and 2 * self.for_batches >= self._most_in_a_flush
+
+    @property
+    def for_events(self) -> int:
+        """Events may use all of it, whatever batch rows are opened, and take the slots of these."""
+        most = max(self.permits, FLUSH_LEAST, self._calls_in_a_flush)
+        return min(self._free + most - self._waiting(), OPEN_MOST)
+
+    def room(self, rows: int, events: int, *, busy: int) -> Room:
+        return Room(max(rows, 0), max(events, 0), busy, self.lead.lead)

@@ -1,0 +1,46 @@
+"""The flushes of a dispatcher that are under way.
+
+Two for batches: while one waits for the database, the other prepares its statements. One for events, which wait for no
+batch.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+
+class Lane:
+    """One flush at a time. `rows`: how many it may open, and how many results it writes."""
+
+    def __init__(self, *, for_events: bool) -> None:
+        self.for_events = for_events
+        self.flush: asyncio.Task[None] | None = None
+        self.rows = 0
+
+
+class Lanes:
+    def __init__(self) -> None:
+        self.batches = (Lane(for_events=False), Lane(for_events=False))
+        self.events = Lane(for_events=True)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter((*self.batches, self.events))
+
+    @property
+    def under_way(self) -> list[asyncio.Task[None]]:
+        return [lane.flush for lane in self if lane.flush is not None]
+
+    @property
+    def free_for_batches(self) -> list[Lane]:
+        return [lane for lane in self.batches if lane.flush is None]
+
+    @property
+    def rows(self) -> int:
+        """How many rows are in the flushes under way."""
+        return sum(lane.rows for lane in self)
+
+    def end(self) -> None:
+        """Free the lanes whose flush has ended. Raises what a claim raised."""
+        for lane in self:
+            if lane.flush is not None and lane.flush.done():
+                flush, lane.flush, lane.rows = lane.flush, None, 0
+                flush.result()
