@@ -206,9 +206,8 @@ class Bench:
         return Rows(self.clock, list(range(count)), **how)
 
     def dispatcher(self, rows, *, longest=MINUTE, **how):
-        return Dispatcher(
-            rows, clock=self.clock, in_turn=self.in_thread, stopping=self.stopping, longest=longest, **how
-        )
+        how = {"clock": self.clock, "in_turn": self.in_thread, "stopping": self.stopping, "longest": longest} | how
+        return Dispatcher(rows, **how)
 
     async def in_thread(self, function, *arguments):
         await asyncio.sleep(self.database_seconds)

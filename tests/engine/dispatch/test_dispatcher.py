@@ -99,6 +99,29 @@ async def test_permits_are_not_idle_while_rows_are_claimed_and_results_written(b
     assert bench.clock.elapsed < 60 * 0.05 * 1.25  # if calls waited for flushes it would take half as long again
 
 
+@pytest.mark.parametrize(("database_seconds", "most"), [(0.01, 1), (0.2, 2)])
+async def test_two_flushes_are_under_way_only_where_flushes_take_long(bench, database_seconds, most):
+    bench.database_seconds = database_seconds
+    rows = bench.rows(900, permits=30, latency=dict.fromkeys(range(900), 0.01))
+    under_way, counted = set(), []
+
+    async def in_turn(function, *arguments):
+        results, room = arguments[:2] if function == rows.flush else ([], None)
+        if results or (room and room.rows):  # not one that looks for events alone
+            under_way.add(id(arguments))
+            counted.append(len(under_way))
+        try:
+            return await bench.in_thread(function, *arguments)
+        finally:
+            under_way.discard(id(arguments))
+
+    await bench.dispatcher(rows, in_turn=in_turn).run()
+    assert sorted(rows.numbers("done")) == list(range(900))
+    assert max(counted) == most
+    in_a_flush = 3000 * (FLUSH_EVERY + 3 * timedelta(seconds=database_seconds)).total_seconds()  # calls in this time
+    assert rows.most_unknown <= 30 + in_a_flush
+
+
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.02, 0.4])
 @pytest.mark.parametrize("permits", [3, 30, 100])
 async def test_a_kill_leaves_an_unknown_outcome_for_the_calls_in_flight_and_one_flush_at_most(bench, permits, seconds):
