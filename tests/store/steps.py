@@ -1,6 +1,7 @@
 """The steps of a flush one by one: rows are claimed here and opened later, which the store does in one transaction."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits.claims import Room
-from worker.store.limits.flush import Flushed, flush
+from worker.store.limits.flush import Flushed
 from worker.store.messages.claim_invitations import Invitations
 
 OnClaim = Callable[[sa.Connection, Sequence[Any]], None]
@@ -28,18 +29,6 @@ class Claimed:
         return self.jobs
 
 
-class Unopened:
-    """A kind of row whose claimed rows are not opened."""
-
-    def __init__(self, kind: Any, on_claim: OnClaim) -> None:
-        self.record, self.passed, self.set_aside = kind.record, kind.passed, kind.set_aside
-        self._on_claim = on_claim
-
-    def open(self, connection: sa.Connection, _policy: Any, items: Sequence[Any], *, now: datetime) -> Sequence[Any]:
-        self._on_claim(connection, items)
-        return items
-
-
 def claimed(
     store: Any,
     policy: Any,
@@ -51,8 +40,13 @@ def claimed(
     lead: timedelta = timedelta(0),
     on_claim: OnClaim = lambda _connection, _items: None,
 ) -> Claimed:
-    room, kind = Room(most, events, busy, lead), Unopened(store, on_claim)
-    found: Flushed[Any] = flush(store._database, store._claims, kind, policy, [], room, clock=lambda: now)
+    def unopened(connection: sa.Connection, _policy: Any, items: Sequence[Any], *, now: datetime) -> Sequence[Any]:
+        on_claim(connection, items)
+        return items
+
+    store = copy(store)  # several threads claim through it at once
+    store.open = unopened
+    found: Flushed[Any] = store.flush(policy, [], Room(most, events, busy, lead), clock=lambda: now)
     return Claimed(list(found.opened), found.again_at, found.permits, found.channels, tuple(found.slots))
 
 

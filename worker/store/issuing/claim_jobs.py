@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import JobState
-from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
 from worker.store.base.database import Database
@@ -21,40 +20,17 @@ from worker.store.issuing.open_attempts import OpenedJob, open_attempts
 from worker.store.issuing.record_results import record_results
 from worker.store.issuing.sender_backlog import Backlogs
 from worker.store.limits import budgets
-from worker.store.limits.claims import Claims, Room
-from worker.store.limits.flush import Flushed, flush
+from worker.store.limits.flush import Rows
 from worker.store.onboarding.held_rows import hold_jobs
 
 
-class Jobs:
+class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
+    """The jobs. One whose customer already has a live session adopts this session without a call."""
+
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
-        self._database = database
+        super().__init__(database, LEASES, jitter=jitter)
         self._keyring = keyring
-        self._claims = Claims(LEASES, jitter=jitter)
         self._backlogs = Backlogs()
-
-    @property
-    def database_time(self) -> Callable[[], datetime] | None:
-        """The database's time, a blocking call; None: leases are not checked by it."""
-        return self._database.now if self._database.has_own_time else None
-
-    def flush(
-        self,
-        policy: JobPolicy,
-        results: Sequence[IssueResult],
-        room: Room | None,
-        *,
-        clock: Clock,
-        stretch: Stretch | None = None,
-        unused: Sequence[datetime] = (),
-    ) -> Flushed[OpenedJob]:
-        """Write these results, and claim and open due jobs as `store.limits.flush` says.
-
-        A job whose customer already has a live session adopts this session without a call.
-        """
-        return flush(
-            self._database, self._claims, self, policy, results, room, clock=clock, stretch=stretch, unused=unused
-        )
 
     def record(
         self,
@@ -101,11 +77,6 @@ class Jobs:
         """Make the rows of these accounts and channels due now that only wait for the end of a pause."""
         with self._database.write() as connection:
             deferral.make_snoozed_due(connection, names, now=now)
-
-    def release_permits(self, policy: JobPolicy) -> None:
-        """Release the account's permits: no further call is made."""
-        with self._database.write() as connection:
-            self._claims.release_permits(connection, policy)
 
     def release(
         self,

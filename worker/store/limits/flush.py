@@ -3,27 +3,29 @@
     results → unused slots → permits → budget → lease → gates → slots → attempts
 
 All of it or nothing is in the database, so no call is made while results cannot be written, and a call's attempt is
-there before the call. Jobs and messages differ in their `Kind`.
+there before the call. What is different for jobs and for messages are the abstract methods of `Rows`.
 """
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.clock import Clock
 from worker.store.base.database import SACRIFICED, Database
+from worker.store.base.leases import Leases
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
 from worker.store.limits.claims import ClaimPolicy, Claims, Room
 
-PolicyT = TypeVar("PolicyT", bound=ClaimPolicy, contravariant=True)
+PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 ItemT = TypeVar("ItemT")  # a claimed row
 OpenedT = TypeVar("OpenedT")  # a row whose attempt is written
-ResultT = TypeVar("ResultT", contravariant=True)  # the result of its call
+ResultT = TypeVar("ResultT")  # the result of its call
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,17 @@ class UnknownFlush(Exception):
         self.error = error
 
 
-class Kind(Protocol[PolicyT, ItemT, OpenedT, ResultT]):
-    """One kind of row: jobs, or messages. Each method is a part of the flush's transaction."""
+class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
+    """The rows of one kind, jobs or messages, for one process. Each abstract method is a part of a flush's transaction.
 
+    `leases`: those of this kind of row.
+    """
+
+    def __init__(self, database: Database, leases: Leases[Any, Any], *, jitter: Callable[[], float]) -> None:
+        self._database = database
+        self._claims = Claims(leases, jitter=jitter)
+
+    @abstractmethod
     def record(
         self,
         connection: sa.Connection,
@@ -68,6 +78,7 @@ class Kind(Protocol[PolicyT, ItemT, OpenedT, ResultT]):
     ) -> set[str]:
         """Write results. Returns the channels on which messages are due now."""
 
+    @abstractmethod
     def passed(
         self, connection: sa.Connection, policy: PolicyT, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
     ) -> tuple[list[ItemT], frozenset[str]]:
@@ -76,60 +87,69 @@ class Kind(Protocol[PolicyT, ItemT, OpenedT, ResultT]):
         `more`: more rows may be due.
         """
 
+    @abstractmethod
     def open(
         self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime
     ) -> list[OpenedT]:
         """Write the attempts. Items that are not returned are settled or released."""
 
+    @abstractmethod
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        """The database's time, a blocking call; None: leases are not checked by it."""
+        return self._database.now if self._database.has_own_time else None
 
-def flush(
-    database: Database,
-    claims: Claims,
-    kind: Kind[PolicyT, ItemT, OpenedT, ResultT],
-    policy: PolicyT,
-    results: Sequence[ResultT],
-    room: Room | None,
-    *,
-    clock: Clock,
-    stretch: Stretch | None = None,
-    unused: Sequence[datetime] = (),
-) -> Flushed[OpenedT]:
-    """Write these results, and claim and open the rows for which there is `room`; None: claim nothing.
+    def flush(
+        self,
+        policy: PolicyT,
+        results: Sequence[ResultT],
+        room: Room | None,
+        *,
+        clock: Clock,
+        stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
+    ) -> Flushed[OpenedT]:
+        """Write these results, and claim and open the rows for which there is `room`; None: claim nothing.
 
-    `unused`: slots in which no call is made. `stretch`: a busy stretch of calls that has ended, for the measured pace.
-    The time is read where the transaction begins: the process may have stood still on its way there.
-    Raises UnknownFlush, or sqlalchemy.exc.OperationalError if it opened no rows.
-    """
-    opened: list[OpenedT] = []
+        `unused`: slots in which no call is made. `stretch`: a busy stretch of calls that has ended, for the measured
+        pace. The time is read where the transaction begins: the process may have stood still on its way there.
+        Raises UnknownFlush, or sqlalchemy.exc.OperationalError if it opened no rows.
+        """
+        opened: list[OpenedT] = []
 
-    def work(connection: sa.Connection, chunk: Chunk) -> Flushed[OpenedT]:
-        opened.clear()
-        now = clock()
-        channels = kind.record(connection, policy, results, now=now, stretch=stretch) if results else set()
-        budgets.give_back(connection, policy.rule, unused)
-        if room is None:
-            return Flushed(channels=frozenset(channels))
-        leased = claims.lease(connection, policy, room, now=now)
-        items, due = kind.passed(connection, policy, chunk.of(leased.rows), more=leased.more, now=now)
-        again_at = leased.reserve(connection, len(items), now=now)
-        if leased.granted.probe:
-            items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
-        slots = leased.slots(len(items))
-        if items:
-            opened.extend(kind.open(connection, policy, items, now=now))
-            budgets.give_back(connection, policy.rule, slots[len(opened) :])
-        return Flushed(list(opened), again_at, leased.permits, slots[: len(opened)], due | channels)
+        def work(connection: sa.Connection, chunk: Chunk) -> Flushed[OpenedT]:
+            opened.clear()
+            now = clock()
+            channels = self.record(connection, policy, results, now=now, stretch=stretch) if results else set()
+            budgets.give_back(connection, policy.rule, unused)
+            if room is None:
+                return Flushed(channels=frozenset(channels))
+            leased = self._claims.lease(connection, policy, room, now=now)
+            items, due = self.passed(connection, policy, chunk.of(leased.rows), more=leased.more, now=now)
+            again_at = leased.reserve(connection, len(items), now=now)
+            if leased.granted.probe:
+                items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
+            slots = leased.slots(len(items))
+            if items:
+                opened.extend(self.open(connection, policy, items, now=now))
+                budgets.give_back(connection, policy.rule, slots[len(opened) :])
+            return Flushed(list(opened), again_at, leased.permits, slots[: len(opened)], due | channels)
 
-    def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
-        kind.set_aside(connection, kinds, now=clock())
+        def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
+            self.set_aside(connection, kinds, now=clock())
 
-    try:
-        return row_by_row(database, f"claim for {policy.claims_for}", work, set_aside)
-    except sa.exc.OperationalError as error:
-        # If PostgreSQL ended the transaction to resolve a deadlock, the rows are not ours.
-        if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
-            raise UnknownFlush(opened, error) from error
-        raise
+        try:
+            return row_by_row(self._database, f"claim for {policy.claims_for}", work, set_aside)
+        except sa.exc.OperationalError as error:
+            # If PostgreSQL ended the transaction to resolve a deadlock, the rows are not ours.
+            if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
+                raise UnknownFlush(opened, error) from error
+            raise
+
+    def release_permits(self, policy: PolicyT) -> None:
+        """Release the permits of this account or sender: no further call is made."""
+        with self._database.write() as connection:
+            self._claims.release_permits(connection, policy)

@@ -10,12 +10,10 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import InvitationState
-from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
 from worker.store.limits import budgets
-from worker.store.limits.claims import Claims, Room
-from worker.store.limits.flush import Flushed, flush
+from worker.store.limits.flush import Rows
 from worker.store.messages import gates
 from worker.store.messages.handovers import InviteResult, OpenedInvitation, open_handovers
 from worker.store.messages.message_context import LEASES, ClaimedInvitation, InvitationPolicy
@@ -24,35 +22,14 @@ from worker.store.messages.stale_links import has_stale_link, replace_sessions
 from worker.store.onboarding.held_rows import hold_messages
 
 
-class Invitations:
+class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
+    """The messages. One whose session has ended, or whose job or batch was cancelled, becomes superseded: its link
+    would be of no use. A job whose link has become too old goes back for a new session.
+    """
+
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
-        self._database = database
+        super().__init__(database, LEASES, jitter=jitter)
         self._keyring = keyring
-        self._claims = Claims(LEASES, jitter=jitter)
-
-    @property
-    def database_time(self) -> Callable[[], datetime] | None:
-        """The database's time, a blocking call; None: leases are not checked by it."""
-        return self._database.now if self._database.has_own_time else None
-
-    def flush(
-        self,
-        policy: InvitationPolicy,
-        results: Sequence[InviteResult],
-        room: Room | None,
-        *,
-        clock: Clock,
-        stretch: Stretch | None = None,
-        unused: Sequence[datetime] = (),
-    ) -> Flushed[OpenedInvitation]:
-        """Write these results, and claim and open due messages as `store.limits.flush` says.
-
-        A message whose session has ended, or whose job or batch was cancelled, becomes superseded: its link would be of
-        no use. A row whose link has become too old goes back for a new session.
-        """
-        return flush(
-            self._database, self._claims, self, policy, results, room, clock=clock, stretch=stretch, unused=unused
-        )
 
     def record(
         self,
@@ -95,11 +72,6 @@ class Invitations:
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
-
-    def release_permits(self, policy: InvitationPolicy) -> None:
-        """Release the sender's permits: this dispatcher hands nothing more over."""
-        with self._database.write() as connection:
-            self._claims.release_permits(connection, policy)
 
     def release(self, rule: BudgetRule, invitations: Collection[ClaimedInvitation], *, now: datetime) -> None:
         """Release invitations that were not handed over: they keep their due time, and no attempt is counted."""
