@@ -73,3 +73,25 @@ def test_no_code_but_one_module_makes_an_event_loop():
     code = {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
     makes = [file.relative_to(ROOT).as_posix() for file, text in code.items() if MAKES_A_LOOP.search(text)]
     assert makes == ["worker/foundation/event_loop.py"]
+
+
+# What begins a transaction, or holds one: a call on a Database or an engine, a connection, a driver of its own.
+TRANSACTION = re.compile(
+    r"\b_?database\.(read|write)\b|\bwith [^\n]*(\.read|\.write|transaction)\(\) as\b"
+    r"|\bengine\.(begin|connect|raw_connection)\b|\b(create_engine|sessionmaker)\b|\b(sqlite3|psycopg)\.connect\b"
+    r"|\bsa\.(Connection|Engine)\b|\bsqlalchemy\.(engine|orm)\b"
+)
+MAY_HOLD_ONE = {
+    "worker/runtime/python_api.py": "the transaction is the caller's: the event is to be committed with it",
+    "worker/inbound/event_receiver.py": "passes the transaction of a caller of the Python API to the store",
+    "worker/cli/completions.py": "answers a shell while somebody types: importing the store takes too long",
+}
+
+
+def test_no_transaction_begins_above_the_store():
+    """Else two transactions could depend on each other, and fail one by one: see docs/decisions/0036."""
+    store = ROOT / "worker/store"
+    files = {file: file.read_text(encoding="utf-8") for file in (ROOT / "worker").rglob("*.py")}
+    code = {file: ast.unparse(ast.parse(text)) for file, text in files.items() if not file.is_relative_to(store)}
+    holds = [file.relative_to(ROOT).as_posix() for file, text in code.items() if TRANSACTION.search(text)]
+    assert sorted(holds) == sorted(MAY_HOLD_ONE)

@@ -4,7 +4,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.settings import SettingsError
 from worker.store.base.database import Database
 from worker.store.base.encrypted_values import decrypt_person
-from worker.store.messages.suppressions import count_keys_gone
+from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.operators.report_rows import Facts
 
 
@@ -18,7 +18,7 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     try:
         if newest is not None:
             decrypt_person(keyring, *newest)
-        forgotten = count_keys_gone(database, keyring)
+        forgotten = DoNotContact(database, keyring).keys_gone()
     except CannotDecrypt as error:
         raise SettingsError([f"encryption.keys: {error}"]) from None
     if forgotten:

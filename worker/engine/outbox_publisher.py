@@ -10,23 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from worker.domain.events.published import OutgoingEvent
-from worker.domain.limits.budgets import Lesson, grant
+from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.wakeups import NAME_UNKNOWN
 from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import GoesOn, Reply, Target
-from worker.store.limits import budgets
-from worker.store.outbox.relay import (
-    Later,
-    SessionNotKept,
-    Transaction,
-    keeps_its_session,
-    next_events,
-    publishing_lock,
-    settle,
-)
+from worker.store.outbox.relay import Later, Publishing, SessionNotKept, keeps_its_session, publishing_lock
 
 log = logging.getLogger(__name__)
 # Events in one chunk: at most so many are published twice if the process dies before they are removed.
@@ -76,8 +67,8 @@ class OutboxPublisher:
         try:
             self._check_sessions()
             target = self._targets[name]
-            with publishing_lock(self._database, name, silence=target.longest) as transaction:
-                return transaction is not None and self._publish(name, target, transaction, longest)
+            with publishing_lock(self._database, name, silence=target.longest) as publishing:
+                return publishing is not None and self._publish(name, target, publishing, longest)
         except SessionNotKept as error:
             self._shared.lasts(f"nothing is published: {error}", monotonic())
             return False
@@ -91,12 +82,13 @@ class OutboxPublisher:
         if not self._keeps_its_session:
             raise SessionNotKept
 
-    def _publish(self, name: str, target: Target, transaction: Transaction, longest: timedelta) -> bool:
+    def _publish(self, name: str, target: Target, publishing: Publishing, longest: timedelta) -> bool:
         until, since = monotonic() + longest.total_seconds(), self._clock()
         while not self._stopping():
             # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and
             # two transactions, again and again for as long as a batch is worked.
-            events = self._next(name, transaction, since)
+            rule = self._policies[name].rule
+            events = publishing.next_events(rule, most=CHUNK, due_at=since, now=self._clock())
             if not events:
                 return False
             if monotonic() >= until:
@@ -112,7 +104,7 @@ class OutboxPublisher:
             )
             if not replies:
                 return False  # the process is stopping
-            self._settle(name, events, replies, transaction)
+            self._settle(name, events, replies, publishing)
         return False
 
     def _published(self, name: str, target: Target, events: Sequence[OutgoingEvent], goes_on: GoesOn) -> list[Reply]:
@@ -138,15 +130,8 @@ class OutboxPublisher:
         log.error("%s: %d events cannot be published, each raises: %s", name, bad, type(failed).__name__)
         return replies
 
-    def _next(self, name: str, transaction: Transaction, due_at: datetime) -> list[OutgoingEvent]:
-        rule, now = self._policies[name].rule, self._clock()
-        with transaction() as connection:
-            state = budgets.read(connection, name)
-            granted = grant(state, rule, most=CHUNK, now=now, horizon=timedelta(0), probe_for=timedelta(0))
-            return next_events(connection, name, most=granted.slots.count, now=due_at) if granted.slots.count else []
-
     def _settle(
-        self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], transaction: Transaction
+        self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], publishing: Publishing
     ) -> None:
         policy, now = self._policies[name], self._clock()
         by_number = {event.number: event for event in events}
@@ -154,8 +139,7 @@ class OutboxPublisher:
         later = [
             self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
-        with transaction() as connection:
-            settle(connection, policy.rule, accepted=accepted, later=later, lessons=map(_lesson, replies), now=now)
+        publishing.settle(policy.rule, accepted=accepted, later=later, lessons=map(_lesson, replies), now=now)
         given_up = [item for item in later if item.due_at is None]
         if given_up:
             log.warning(

@@ -16,6 +16,7 @@ from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.maintenance.takeover import Failover
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.messages.claim_invitations import Invitations
+from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.batches import Batches
 from worker.store.operators.decisions import Decisions
@@ -60,6 +61,7 @@ class Stores:
         self.inboxes = Inboxes(database, keyring)
         self.inbox_retention = InboxRetention(database)
         self.address_places = AddressPlaces(database)
+        self.do_not_contact = DoNotContact(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._again = Again(settings.reissue.most, settings.reissue.spacing)

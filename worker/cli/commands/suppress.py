@@ -17,7 +17,6 @@ from worker.domain.model.countries import alpha2
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written
-from worker.store.messages import suppressions
 
 CHUNK = 500
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
@@ -47,6 +46,10 @@ class _Given:
     place: int
     channel: str
     address: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.channel, self.address
 
 
 @dataclass(frozen=True)
@@ -162,15 +165,10 @@ def _add(
 ) -> None:
     new = 0
     for chunk in _chunks(given):
-        with parts.database.write() as connection:
-            before = suppressions.suppressed(connection, parts.keyring, [(one.channel, one.address) for one in chunk])
-            for one in {(one.channel, one.address): one for one in chunk}.values():
-                suppressions.suppress(
-                    connection, parts.keyring, one.channel, one.address, reason, operator(), now=parts.clock()
-                )
-                new += (one.channel, one.address) not in before
+        addresses = list(dict.fromkeys(one.key for one in chunk))
+        new += parts.do_not_contact.add(addresses, reason, operator(), now=parts.clock())
     _audit(parts, "suppress", f"{_addresses(len(given))} ({reason.value})")
-    known = len({(one.channel, one.address) for one in given}) - new
+    known = len({one.key for one in given}) - new
     if as_json:
         _say_json("suppress", refused, added=new, known=known)
         return
@@ -179,15 +177,13 @@ def _add(
 
 
 def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: bool, as_json: bool) -> None:
-    kept = [(one, found) for one in given if (found := _kept(parts, one)) is not None]
+    kept = [(one, found) for one in given if (found := parts.do_not_contact.find(one.key)) is not None]
     asked = sum(found.reason in ASKED_FOR for _, found in kept)
     if asked and not yes:
         confirm(f"{_addresses(asked)} asked for no more messages, or complained; allow messages to them again?")
     removed = 0
     for chunk in _chunks([one for one, _ in kept]):
-        with parts.database.write() as connection:
-            released = [suppressions.release(connection, parts.keyring, one.channel, one.address) for one in chunk]
-        removed += sum(reason is not None for reason in released)
+        removed += parts.do_not_contact.remove([one.key for one in chunk])
     _audit(parts, "suppress --remove", _addresses(removed))
     if as_json:
         _say_json("remove", refused, removed=removed)
@@ -198,7 +194,7 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
 
 
 def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
-    found = [(one, _kept(parts, one)) for one in given]
+    found = [(one, parts.do_not_contact.find(one.key)) for one in given]
     _audit(parts, "suppress --check", _addresses(len(given)))
     if as_json:
         facts = [
@@ -222,10 +218,8 @@ def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_jso
 
 
 def _show_counts(parts: Parts, *, as_json: bool) -> None:
-    with parts.database.read() as connection:
-        found = suppressions.counts(connection)
-        older = suppressions.by_older_keys(connection, parts.keyring)
-        gone = suppressions.keys_gone(connection, parts.keyring)
+    counts = parts.do_not_contact.counts()
+    found, older, gone = counts.addresses, counts.by_older_keys, counts.keys_gone
     if as_json:
         facts = [{"channel": channel, "reason": reason.value, "addresses": number} for channel, reason, number in found]
         click.echo(json.dumps({"suppressed": facts, "by_older_keys": older, "by_keys_that_are_gone": gone}))
@@ -246,24 +240,17 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
 
 
 def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
-    with parts.database.read() as connection:
-        gone = suppressions.keys_gone(connection, parts.keyring)
+    gone = parts.do_not_contact.keys_gone()
     if gone and not yes:
         confirm(
             f"forget {_addresses(gone)} from the do-not-contact list? Their key, if put back, would match them again"
         )
-    with parts.database.write() as connection:
-        forgotten = suppressions.forget_gone(connection, parts.keyring)
+    forgotten = parts.do_not_contact.forget_gone()
     _audit(parts, "suppress --forget-unknown", _addresses(forgotten))
     if as_json:
         _say_json("forget", [], forgotten=forgotten)
         return
     click.echo(f"{_addresses(forgotten)} known by no key of [encryption] keys forgotten")
-
-
-def _kept(parts: Parts, one: _Given) -> suppressions.Kept | None:
-    with parts.database.read() as connection:
-        return suppressions.kept_of(connection, parts.keyring, one.channel, one.address)
 
 
 def _audit(parts: Parts, action: str, subject: str) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch
+from worker.store.base.database import fetch
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
@@ -156,12 +156,6 @@ def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
 def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
     """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
     return _count(connection, _is_gone(keyring))
-
-
-def count_keys_gone(database: Database, keyring: Keyring) -> int:
-    """As `keys_gone`, in a transaction of its own."""
-    with database.read() as connection:
-        return keys_gone(connection, keyring)
 
 
 def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.events.published import OutgoingEvent
-from worker.domain.limits.budgets import BudgetRule, Lesson
+from worker.domain.limits.budgets import BudgetRule, Lesson, grant
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, naming_outages
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
 
-Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+_Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.
 PUBLISHES = 1_415_923_788
 # The holder of the lock may be silent for the time of a chunk and this margin. Then the database ends its session.
@@ -59,8 +59,56 @@ class TargetStatus:
     oldest: datetime | None
 
 
+class Publishing:
+    """Publishing to one target, while no other process publishes to it. Each method has a transaction of its own.
+
+    Raises SessionNotKept: see `publishing_lock`.
+    """
+
+    def __init__(self, target: str, transaction: _Transaction) -> None:
+        self._target, self._transaction = target, transaction
+
+    def next_events(self, rule: BudgetRule, *, most: int, due_at: datetime, now: datetime) -> list[OutgoingEvent]:
+        """The first events that were due then, in the order of their numbers, at most one for each customer.
+
+        No more than the target's budget allows now.
+        """
+        with self._transaction() as connection:
+            state = budgets.read(connection, self._target)
+            granted = grant(state, rule, most=most, now=now, horizon=timedelta(0), probe_for=timedelta(0))
+            if not granted.slots.count:
+                return []
+            query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id)
+            return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query.limit(granted.slots.count))]
+
+    def settle(
+        self,
+        rule: BudgetRule,
+        *,
+        accepted: Sequence[int],
+        later: Sequence[Later],
+        lessons: Iterable[Lesson],
+        now: datetime,
+    ) -> None:
+        """Remove the accepted rows, keep the other rows for later, and apply the lessons to the target's budget."""
+        values = [
+            {
+                "number": item.number,
+                "new_due_at": item.due_at,
+                "new_since": item.since,
+                "new_detail": item.detail[:400],
+            }
+            for item in later
+        ]
+        with self._transaction() as connection:
+            if accepted:
+                connection.execute(_REMOVE, {"ids": bulk.keys(accepted)})
+            _LATER.run(connection, values)
+            budgets.learn(connection, rule, lessons, now=now)
+
+
 @contextmanager
-def publishing_lock(database: Database, target: str, *, silence: timedelta) -> Iterator[Transaction | None]:
+def publishing_lock(database: Database, target: str, *, silence: timedelta) -> Iterator[Publishing | None]:
     """Hold the lock for publishing to this target. Yields None if another process holds it. SQLite has one process.
 
     The lock belongs to the connection that removes the rows: a process that lost the lock cannot remove rows. The lock
@@ -71,7 +119,7 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
     transaction: that client would hold the lock as well. To find out, each transaction reads a mark in the session.
     """
     if database.is_sqlite:
-        yield database.write
+        yield Publishing(target, database.write)
         return
     with naming_outages(), database.engine.connect() as connection:
         mark = str(uuid4())
@@ -89,7 +137,7 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
             milliseconds = int((silence + MARGIN) / timedelta(milliseconds=1))
             connection.execute(_SILENCE, {"milliseconds": f"{milliseconds}ms"})  # PostgreSQL 14 and newer
             connection.commit()
-            yield transaction if mine else None
+            yield Publishing(target, transaction) if mine else None
         finally:
             connection.invalidate()  # the settings and the lock must not go back to the pool
 
@@ -170,12 +218,6 @@ _PUBLISHING_NOW = sa.text(
 )
 
 
-def next_events(connection: sa.Connection, target: str, *, most: int, now: datetime) -> list[OutgoingEvent]:
-    """The first due events in the order of their numbers, at most one for each customer."""
-    rows = fetch(connection, sa.select(*_EVENT).where(*_next(target, now)).order_by(Outbox.id).limit(most))
-    return [OutgoingEvent(*tuple(row)) for row in rows]
-
-
 # In the order of `OutgoingEvent`.
 _EVENT = (
     Outbox.id,
@@ -187,31 +229,6 @@ _EVENT = (
     Outbox.since,
     Outbox.attempts,
 )
-
-
-def settle(
-    connection: sa.Connection,
-    rule: BudgetRule,
-    *,
-    accepted: Sequence[int],
-    later: Sequence[Later],
-    lessons: Iterable[Lesson],
-    now: datetime,
-) -> None:
-    """Remove the accepted rows, keep the other rows for later, and apply the lessons to the target's budget."""
-    if accepted:
-        connection.execute(_REMOVE, {"ids": bulk.keys(accepted)})
-    values = [
-        {
-            "number": item.number,
-            "new_due_at": item.due_at,
-            "new_since": item.since,
-            "new_detail": item.detail[:400],
-        }
-        for item in later
-    ]
-    _LATER.run(connection, values)
-    budgets.learn(connection, rule, lessons, now=now)
 
 
 _REMOVE = sa.delete(Outbox).where(bulk.among(Outbox.id, "ids"))
