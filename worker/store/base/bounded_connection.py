@@ -60,7 +60,7 @@ def bound(engine: sa.Engine) -> Patience:
     patience = Patience()
 
     def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> BoundedConnection:
-        connection = BoundedConnection.connect(*arguments, **options)
+        connection = on_loop.elsewhere(lambda: BoundedConnection.connect(*arguments, **options))
         connection.patience = patience
         return connection
 

@@ -130,8 +130,10 @@ class Database:
             yield connection
 
     def _connect(self, **options: Any) -> sa.Connection:
-        """A connection of the pool. This may wait: for the pool, and for the network if a new one is needed."""
-        connection = elsewhere(self.engine.connect)
+        """A connection of the pool. If none is free, this waits: for the pool, or for the network."""
+        pool = self.engine.pool
+        has_free = isinstance(pool, sa.QueuePool) and pool.checkedin() > 0
+        connection = self.engine.connect() if has_free else elsewhere(self.engine.connect)
         return connection.execution_options(**options) if options else connection
 
     def give_up_after(self, patience: timedelta) -> None:
