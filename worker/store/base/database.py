@@ -46,10 +46,8 @@ DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=
 # A connection that was used more recently than this is not checked.
 CHECK_AFTER_SECONDS = 1.0
 USED_AT = "onboarding_used_at"
-# Execution options of all connections: the subscriptions of the outbox (`store.outbox`), and whether the database's own
-# time counts where another process could not undo a mistake (`leases`).
+# An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
 SUBSCRIPTIONS = "onboarding_subscriptions"
-OWN_TIME = "onboarding_own_time"
 
 
 def _make_private(url: str) -> None:
@@ -82,6 +80,7 @@ class Database:
         `store.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
         """
         self.is_sqlite = url.startswith("sqlite")
+        self.has_own_time = False  # whether leases are checked by the database's own time
         if self.is_sqlite:
             _make_private(url)
             arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
@@ -146,13 +145,7 @@ class Database:
 
     def trust_its_time(self) -> None:
         """From now on, check leases by PostgreSQL's own time. Not where a test sets the time."""
-        if not self.is_sqlite:
-            self.engine.update_execution_options(**{OWN_TIME: True})
-
-    @property
-    def has_own_time(self) -> bool:
-        """Whether leases are checked by the database's own time."""
-        return bool(self.engine.get_execution_options().get(OWN_TIME))
+        self.has_own_time = not self.is_sqlite
 
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
@@ -175,11 +168,6 @@ class Database:
 def _time_of(connection: sa.Connection) -> datetime:
     now: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))).scalar_one()
     return now
-
-
-def has_own_time(connection: sa.Connection) -> bool:
-    """Whether to ask the database for the time: see `Database.trust_its_time`."""
-    return bool(connection.get_execution_options().get(OWN_TIME))
 
 
 def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[Any]:

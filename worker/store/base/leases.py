@@ -21,11 +21,10 @@ from worker.store.tables import Attempt, InvitationRow, Job
 # An attempt that was given back before its call was made. The call was certainly not carried out.
 NOT_SENT = "not_sent"
 Id = TypeVar("Id")
-Kept = TypeVar("Kept")
 _IN_ORDER = attrgetter("due_at", "id")
 
 
-class Leases(Generic[Id, Kept]):
+class Leases(Generic[Id]):
     """The leases of one kind of row."""
 
     def __init__(

@@ -122,7 +122,7 @@ _WORKED_FROM = (
 )
 
 
-class _JobLeases(Leases[int, Any]):
+class _JobLeases(Leases[int]):
     """Claims ended jobs too, whose calls are to be looked up: they share the account's permits and budget."""
 
     def claim(
@@ -139,7 +139,7 @@ class _JobLeases(Leases[int, Any]):
         return unknown and bool(connection.execute(sa.select(ended_calls.due(of, **how))).scalar())
 
 
-LEASES: Leases[int, Any] = _JobLeases(
+LEASES: Leases[int] = _JobLeases(
     Job,
     JobState,
     of=Job.account,

@@ -102,7 +102,7 @@ class Leased:
 class Claims:
     """The claims of one kind of row, by one process."""
 
-    def __init__(self, leases: Leases[Any, Any], *, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, leases: Leases[Any], *, jitter: Callable[[], float] = random.random) -> None:
         self._leases = leases
         self._jitter = jitter
         self._permits = Permits()

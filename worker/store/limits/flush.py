@@ -62,7 +62,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     `leases`: those of this kind of row.
     """
 
-    def __init__(self, database: Database, leases: Leases[Any, Any], *, jitter: Callable[[], float]) -> None:
+    def __init__(self, database: Database, leases: Leases[Any], *, jitter: Callable[[], float]) -> None:
         self._database = database
         self._claims = Claims(leases, jitter=jitter)
 

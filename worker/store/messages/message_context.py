@@ -177,7 +177,7 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
 
 
 _MESSAGES = sa.select(InvitationRow.job_id).where(bulk.among(InvitationRow.id, "ids"))
-LEASES: Leases[uuid.UUID, Any] = Leases(
+LEASES: Leases[uuid.UUID] = Leases(
     InvitationRow,
     InvitationState,
     of=InvitationRow.channel,
