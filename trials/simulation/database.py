@@ -20,7 +20,7 @@ from tests.simulated.statements import STATEMENTS
 from trials.simulation.setting import KEY
 from worker.foundation.keyring import Keyring
 from worker.store.base import schema
-from worker.store.base.database import OWN_TIME, Database
+from worker.store.base.database import Database
 from worker.store.tables import CustomerRow
 
 if TYPE_CHECKING:
@@ -103,9 +103,10 @@ def databases(server: str | None = None) -> Iterator[Databases | PostgresqlDatab
             made.close()
 
 
-def shows_time_of(world: "World", engine: sa.Engine) -> None:
-    """From now on, the database's own clock is the world's."""
-    engine.update_execution_options(compiled_cache=STATEMENTS, **{OWN_TIME: True})
+def shows_time_of(world: "World", database: Database) -> None:
+    """From now on, the database's own clock is the world's, and it counts."""
+    engine, database.has_own_time = database.engine, True
+    engine.update_execution_options(compiled_cache=STATEMENTS)
     if engine.dialect.name == "sqlite":
 
         def connected(connection: Any, _record: object) -> None:

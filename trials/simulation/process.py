@@ -78,7 +78,7 @@ class WorkerProcess:
         self.parts.database_clock = self.database_clock
         self.parts._timekeeper = None  # `keep_time` does its work, without a thread
         strikes_at_commits(self, self.parts.database.engine)
-        shows_time_of(world, self.parts.database.engine)
+        shows_time_of(world, self.parts.database)
         self._receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
         self._sources = account_sources(self.parts.accounts, self.parts.keyring, self.clock)
         self.runner: Runner | None = None
