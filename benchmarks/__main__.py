@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import call, importing, issuing, latency, limits, mailing, row, webhooks
+from benchmarks import call, importing, issuing, latency, limits, mailing, row, scale, webhooks
 
 BENCHMARKS = {
     "call": call,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "webhooks": webhooks,
     "mail": mailing,
     "row": row,
+    "scale": scale,
 }
 
 

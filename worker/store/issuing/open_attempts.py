@@ -33,12 +33,13 @@ def open_attempts(
 
     Returns the calls that may be made: fewer than the jobs if the credit cap is reached. A look-up costs no credit.
     """
-    calls = sum(not job.looks_up for job in jobs)
-    allowed = budgets.spend_credits(connection, policy.rule, calls, now=now)
-    if allowed < calls:
-        jobs = _allowed(jobs, allowed)
+    calls, rule = sum(not job.looks_up for job in jobs), policy.rule
+    if rule.credits is not None:
+        jobs = _allowed(jobs, budgets.spend_credits(connection, rule, calls, now=now))
     opened = [_opened(policy, job, attempt_id) for job, attempt_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
     bulk.add(connection, Attempt, [_opening(policy, item, now=now) for item in opened])
+    if rule.credits is None:  # last: it locks the budget's row until the commit, and other workers wait for it
+        budgets.count_credits(connection, rule, calls)
     return opened
 
 

@@ -245,17 +245,16 @@ def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
     return is_well(row) and not counts_successes(rule, rate=row.pace_rate, refused=row.pace_refused)
 
 
-def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops.
+def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int) -> None:
+    """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
+    if spent:
+        connection.execute(_SPEND, {"budget": rule.name, "spent": spent})
 
-    Without a cap they are counted too: a cap that is set later covers what was bought before.
-    """
-    if rule.credits is None:
-        if wanted:  # one statement, which locks the row only until the attempts are written
-            connection.execute(_SPEND, {"budget": rule.name, "spent": wanted})
-        return wanted
+
+def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
+    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
     state = read(connection, rule.name, lock=True)
-    allowed = min(wanted, max(rule.credits - state.credits_used, 0))
+    allowed = wanted if rule.credits is None else min(wanted, max(rule.credits - state.credits_used, 0))
     after = replace(state, credits_used=state.credits_used + allowed)
     save(connection, rule.name, at_cap(after, rule, now=now) if allowed < wanted else after)
     return allowed
