@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MEMORY = Path("/dev/shm")  # noqa: S108 -- a file system in memory, where there is one
 TIME = "%Y-%m-%d %H:%M:%S.%f"
+_NEW_ATTEMPTS = ("INSERT INTO attempt ", "COPY attempt ")  # how their statements begin: on SQLite, on PostgreSQL
 
 
 class Databases:
@@ -126,14 +127,19 @@ def shows_time_of(world: "World", database: Database) -> None:
 
 def strikes_at_commits(process: "WorkerProcess", engine: sa.Engine) -> None:
     """From now on, the process can be killed at a commit, and the database can be away."""
-    writes = False
+    writes = opens = False
 
     def begins(connection: sa.Connection) -> None:
-        nonlocal writes
+        nonlocal writes, opens
+        opens = False
         process.must_live()
         if process.simulation.is_database_away:
             raise sa.exc.OperationalError("BEGIN", None, Exception("connection refused"))
         writes = not connection.get_execution_options().get("onboarding_read", False)
+
+    def executes(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        nonlocal opens
+        opens = opens or statement.startswith(_NEW_ATTEMPTS)
 
     do_commit: Any = engine.dialect.do_commit
 
@@ -142,11 +148,13 @@ def strikes_at_commits(process: "WorkerProcess", engine: sa.Engine) -> None:
         if writes:
             process.strike("commit.before")
         do_commit(connection)
+        if opens:
+            process.life.opened.append(process.simulation.world.elapsed)
         if writes:
-            process.life.commits.append(process.simulation.world.elapsed)
             process.strike("commit.after")
 
     event.listen(engine, "begin", begins)
+    event.listen(engine, "before_cursor_execute", executes)
     engine.dialect.do_commit = commit  # type: ignore[method-assign]
 
 

@@ -33,7 +33,7 @@ class History:
     jobs: dict[str, Any] = field(default_factory=dict)  # by customer
     open_attempts: int = 0
     credits_used: dict[str, int] = field(default_factory=dict)  # by account
-    calm_at: float = 0.0  # from then on no account refuses
+    calm_at: float = 0.0  # from then on no fault strikes, and no account refuses
     steps: int = 0
     ended_at: float = 0.0
 
@@ -92,6 +92,12 @@ class Simulation:
         calm = not self.is_stormy and self.broker.nothing_due
         return calm and not self.people.unfinished and not self.requests.left
 
+    @property
+    def _calm_at(self) -> float:
+        last, refused_until = self.record.struck_at, self.wire.unauthorized_until
+        # Refused credentials are tried again with one call each five minutes: the last fault may have struck that call.
+        return max(refused_until, last) + 300 if refused_until else last
+
     def _history(self) -> History:
         rows = self.observer.rows
         jobs = rows("SELECT customer_id, state, reason, result, account FROM job WHERE joins IS NULL ORDER BY id")
@@ -101,8 +107,7 @@ class Simulation:
             {row.customer_id: row for row in jobs},
             rows("SELECT count(*) FROM attempt WHERE closed_at IS NULL")[0][0],
             {row.name: row.credits_used for row in rows("SELECT name, credits_used FROM budget")},
-            # Refused credentials are tried again each five minutes.
-            self.wire.unauthorized_until + 300 if self.wire.unauthorized_until else 0.0,
+            self._calm_at,
             self.world.steps,
             self.world.elapsed,
         )
@@ -119,6 +124,7 @@ class Simulation:
             if not process.dead and fault.point == point and fault.concerns(call):
                 self.armed.remove(fault)
                 self.note(f"{type(fault).__name__} strikes process {process.number}", call.customer if call else "")
+                self.record.struck_at = self.world.elapsed
                 fault.strike(self, process, call)
                 return
 

@@ -53,7 +53,7 @@ class Life:
     ended_at: float | None = None
     still: list[tuple[float, float]] = field(default_factory=list)
     paused: list[tuple[float, float]] = field(default_factory=list)  # the same, where its clocks stood still too
-    commits: list[float] = field(default_factory=list)  # of what it wrote
+    opened: list[float] = field(default_factory=list)  # when it committed attempts
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Record:
     happened: list[Happened] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)  # of the database
     complaints: list[str] = field(default_factory=list)  # of what must not arrive at all
+    struck_at: float = 0.0  # when the last fault struck that had waited for its point
 
     def note(self, at: float, what: str, customer: str = "", detail: str = "") -> None:
         self.happened.append(Happened(at, what, customer, detail))

@@ -32,7 +32,9 @@ def one_live_session(history: History) -> Iterator[str]:
     for customer, calls in _opened(history).items():
         for earlier, later in pairwise(calls):
             ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
-            if later.token != earlier.token and _at(later) < ends - 1e-6 and not left_late(history, later):
+            # An answer that came too late is not kept: the worker does not know of its session.
+            excused = left_late(history, earlier) or left_late(history, later)
+            if later.token != earlier.token and _at(later) < ends - 1e-6 and not excused:
                 yield (
                     f"{customer}: a session is opened at {_at(later):.1f} s by {later.account}, and one of"
                     f" {earlier.account} lives until {ends:.1f} s"
@@ -75,7 +77,7 @@ def no_call_for_nothing(history: History) -> Iterator[str]:
     for customer, calls in _by_customer(history, Kind.SESSION).items():
         for earlier, later in pairwise(calls):
             over = earlier.ended_at is not None and later.sent_at >= earlier.ended_at
-            known = earlier.processed and not may_be_unknown(history, earlier)
+            known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
             if known and not (over or left_late(history, later)) and later.sent_at < earlier.expires_at - 1:
                 yield f"{customer}: its session of {earlier.sent_at:.1f} s lives, and another is asked for"
 
@@ -186,7 +188,8 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
         return
     for person in history.plan.people:
         asked = history.record.first("requested", person.id)
-        gone = [at for word in ("cancelled", "erased") if (at := history.record.first(word, person.id)) is not None]
+        words = ("cancelled", "cancelled: duplicate", "erased", "erased: duplicate")
+        gone = any(history.record.first(word, person.id) is not None for word in words)
         if asked is None or gone or history.record.first("row cannot be read", person.id) is not None:
             continue
         # Where no list shows whether an attempt became a call, its session must be over first.
@@ -257,13 +260,13 @@ def left_late(history: History, call: Call) -> bool:
     """Whether its machine was paused, clocks and all, between the attempt's commit and the call.
 
     The process cannot see that it slept, and asks nothing more before the call: only the provider could refuse it. If
-    the process has written anything since it woke, the attempt may be younger, and the call must not leave.
+    the process has committed attempts since it woke, this may be one of them, and the call must not leave.
     """
     life = history.record.lives[call.process]
     return any(
         end <= call.sent_at <= end + WRITTEN
-        # A second mail does little harm, so any commit of the process is taken for another row's.
-        and (call.kind is Kind.MAIL or not any(end < at < call.sent_at for at in life.commits))
+        # A second mail does little harm, so an attempt that was committed since is taken for another row's.
+        and (call.kind is Kind.MAIL or not any(end < at < call.sent_at for at in life.opened))
         for _, end in life.paused
     )
 

@@ -60,6 +60,17 @@ async def test_rows_whose_leases_ended_while_the_machine_stood_still_with_its_cl
     assert sorted(rows.numbers("call")) == sorted(rows.numbers("done")) == [0, 1, 2]
 
 
+async def test_rows_that_waited_for_their_slots_while_the_machine_stood_still_are_not_called(bench):
+    """Their leases were good after the flush that opened them. The next flush opens nothing, and shows their end."""
+    rows = bench.rows(3, limit=Limit.parse("5/second"), horizon=timedelta(seconds=1), latency={0: 0.01})
+    times = iter([timedelta(0), MINUTE * 2])
+    rows.database_time = lambda: bench.clock() + next(times, timedelta(0))
+    await bench.run(rows)
+    assert rows.numbers("open")[:3] == [0, 1, 2]
+    assert all(rows.log.index(("not made", number)) < rows.log.index(("call", number)) for number in (1, 2))
+    assert sorted(rows.numbers("done")) == [0, 1, 2]
+
+
 async def test_rows_are_released_if_the_database_is_lost_when_it_is_asked_for_its_time(bench):
     rows = bench.rows(3)
     away = [True]

@@ -75,12 +75,16 @@ class Flushes(Generic[OpenedT, ResultT]):
         began_at = self._time()
         try:
             flushed = await self._in_turn(self._work.flush, results, room, stretch, unused)
-            await self._check_leases(flushed.opened)
         except Exception as error:
             # Whatever it is (it may be a bug): the results must not be lost for it.
             for slot in unused:
                 self._rows.not_used(slot)
             await self._write_after(error, results)
+            return
+        try:
+            await self._check_leases(flushed.opened)
+        except UnknownFlush as error:
+            await self._write_after(error, [])  # the results are written
             return
         self._headroom.lead.add(self._time() - began_at)
         if room is not None:
@@ -100,23 +104,26 @@ class Flushes(Generic[OpenedT, ResultT]):
             self._plan.claim_by(self.check_permits_at)
 
     async def _check_leases(self, opened: Sequence[OpenedT]) -> None:
-        """Raise UnknownFlush if the leases are over: the machine may have stood still since the commit, and its clock
-        with it. Only the database can tell."""
-        if not opened or self._work.database_time is None:
+        """Raise UnknownFlush if leases are over, of these rows or of those that wait for their calls.
+
+        The machine may have stood still since their commit, and its clock with it. Only the database can tell.
+        """
+        leased = [*opened, *self._rows.oldest]
+        if not leased or self._work.database_time is None:
             return
         try:
             now: datetime = await self._in_turn(self._work.database_time)
         except sa.exc.OperationalError as error:
             raise UnknownFlush(opened, error) from error
-        if now >= min(self._work.item(each).lease_until for each in opened):
+        if now >= min(self._work.item(each).lease_until for each in leased):
             why = Exception("the leases ended while this process stood still")
             raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 
     async def _write_after(self, error: Exception, results: list[ResultT]) -> None:
-        """Write the results of a flush that failed. Raises the error if there are none: the claim has failed."""
+        """Write the results of a flush that failed. Raises the error if there is nothing to save: a claim failed."""
         outage = error.error if isinstance(error, UnknownFlush) else error
         opened = error.opened if isinstance(error, UnknownFlush) else []
-        if not (results or opened):
+        if not (results or isinstance(error, UnknownFlush)):
             raise error
         self._plan.wake(for_events=True)
         self._plan.claim_by(self._time())

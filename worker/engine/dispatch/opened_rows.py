@@ -35,6 +35,11 @@ class OpenedRows(Generic[OpenedT]):
         else:
             self._slots.extendleft([None] * len(opened))
 
+    @property
+    def oldest(self) -> list[OpenedT]:
+        """The first event and the first other row: no lease ends before theirs."""
+        return [queue[0][0] for queue in (self._events, self._others) if queue]
+
     def next_slot(self) -> datetime | None:
         """The slot of the next call; None: at once, or there is no row."""
         return self._slots[0] if self._slots else None
