@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import call, importing, issuing, latency, limits, mailing, row, scale, webhooks
+from benchmarks import call, importing, issuing, latency, limits, mailing, row, scale, webhooks, whole
 
 BENCHMARKS = {
     "call": call,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "latency": latency,
     "webhooks": webhooks,
     "mail": mailing,
+    "whole": whole,
     "row": row,
     "scale": scale,
 }

@@ -97,6 +97,17 @@ def test_a_batch_larger_than_a_chunk_goes_in_several(shelf, purge, purging):
     assert len(shelf.rows(Finished)) == CHUNK + 1
 
 
+def test_a_job_that_another_transaction_works_on_stays_with_all_that_belongs_to_it(shelf, purging, done):
+    if shelf.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    purging.begin(done, shelf.facts.counts(done), now=shelf.clock())
+    first = min(job.id for job in shelf.rows(Job))
+    with shelf.database.write() as connection:  # as results are written, and messages and attempts added
+        connection.execute(sa.select(Job.id).where(Job.id == first).with_for_update(key_share=True))
+        assert purging.chunk(done, now=shelf.clock()) == 1
+    assert {row.job_id for model in (Attempt, SessionRow, InvitationRow) for row in shelf.rows(model)} == {first}
+
+
 def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, in_parallel):
     batch = listed(shelf, *[customer(f"C{number}") for number in range(40)])
     end(shelf, batch)

@@ -54,6 +54,8 @@ def of_country(country: str) -> tuple[str, ...]:
 
 def _of_phone(phone: str) -> tuple[str, ...]:
     """The zones of a number in E.164; none for an invalid number or one without a place, such as a satellite phone."""
+    if not phone:
+        return ()
     if on_one_clock := _on_one_clock().get(_calling_code(phone)):
         return on_one_clock
     try:

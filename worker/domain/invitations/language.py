@@ -180,9 +180,14 @@ def rendered(template: Template, variables: Mapping[str, object]) -> str:
             pieces += some
     except Exception as error:
         raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
-    if length > OUTPUT_LENGTH:
-        raise TemplateProblem(f"{template.name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
+    check_length(str(template.name), length)
     return "".join(pieces)
+
+
+def check_length(name: str, length: int) -> None:
+    """Raise TemplateProblem if so many characters of a rendered part are too many."""
+    if length > OUTPUT_LENGTH:
+        raise TemplateProblem(f"{name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
 
 
 def blocks(template: Template, variables: Mapping[str, object]) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """Renders the text of an invitation: chooses the template, fills in the variables, and keeps the result harmless."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 from jinja2 import DictLoader, Template
 
@@ -19,6 +20,7 @@ from worker.domain.invitations.language import (
     answer_values,
     blocks,
     blocks_in,
+    check_length,
     compiled,
     environment,
     never_shown,
@@ -26,6 +28,7 @@ from worker.domain.invitations.language import (
     rendered,
 )
 from worker.domain.invitations.library import BUILT_IN, DEFAULT, PARTS, Library, Texts
+from worker.domain.invitations.prepared import Prepared, key_of, marked, only_shows
 from worker.domain.invitations.segments import segments
 from worker.domain.invitations.values import VARIABLES, Invitation, is_link, plain, variables
 from worker.domain.model.customers import Customer, CustomerKind, Person
@@ -36,6 +39,7 @@ MOST_SEGMENTS = 10
 # Without these a customer does not know what the message is about, what to press, or until when.
 NEEDED_BLOCKS = frozenset({"heading", "request", "button", "expiry"})
 TAGS = re.compile(r"<[^>]*>|&nbsp;|&#160;")
+MOST_PREPARED = 256  # in memory, of all languages and minutes in which links end
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 
 SAMPLE = Invitation(
@@ -87,6 +91,8 @@ class Templates:
         self._find = lru_cache(maxsize=1024)(self._library.find)
         self._env = environment(DictLoader(self._library.sources), self._library.layout_of)
         self._compiled: dict[str, Template | TemplateProblem] = {}
+        self._shows: dict[tuple[str, ...], bool] = {}  # whether these files only show personal values
+        self._prepared: dict[Hashable, dict[str, Prepared]] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -229,12 +235,40 @@ class Templates:
 
     def _fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
         values = variables(invitation, self._brand, language=texts.locale, now=now)
-        parts = {part: rendered(self._template(source), values) for part, source in texts.parts.items()}
+        parts = self._parts(texts, values)
         subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
         if "subject.txt" in parts and not subject:
             raise TemplateProblem(f"{texts.parts['subject.txt']}: renders no text")
         text = parts.get("body.txt") or parts.get("sms.txt") or ""
-        return Rendered(texts.locale, subject, _tidy(text), parts.get("body.html", "").strip())
+        return Rendered(texts.locale, subject, text, parts.get("body.html", ""))
+
+    def _parts(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
+        """Each part, rendered: from what is prepared, if the files only show what is personal."""
+        sources = tuple(texts.parts.values())
+        if sources not in self._shows:
+            self._shows[sources] = all(self._only_shows(source) for source in sources)
+        if not self._shows[sources]:
+            return self._rendered(texts, values)
+        key = (sources, *key_of(values))
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            made = self._rendered(texts, marked(values))
+            prepared = {part: Prepared.of(text, is_html=part.endswith(".html")) for part, text in made.items()}
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared.clear()
+            self._prepared[key] = prepared
+        parts = {part: one.filled(values) for part, one in prepared.items()}
+        for part, text in parts.items():
+            check_length(texts.parts[part], len(text))
+        return parts
+
+    def _rendered(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
+        made = {part: rendered(self._template(source), values) for part, source in texts.parts.items()}
+        return {part: text.strip() if part.endswith(".html") else _tidy(text) for part, text in made.items()}
+
+    def _only_shows(self, source: str) -> bool:
+        self._template(source)  # raises the problem of a file that cannot be used
+        return all(only_shows(self._env.parse(self._library.sources[file])) for file in self._chain(source))
 
     def _template(self, name: str) -> Template:
         """The template; its first use checks it with its layouts and compiles it. Raises TemplateProblem."""

@@ -1,9 +1,9 @@
 """The work for a customer: the job, its attempts, the session that they open, and the messages with its link.
 
 Foreign keys are where a row could go while others still need it: customers are deleted (an event took their data back)
-while lists name them, and jobs and sessions are purged while results come late. No batch is ever deleted, and a session
-has the customer of its job: the columns `batch_id` of attempts and messages, and `session.customer_id`, have none. Each
-of these would cost a lock of the other row for each new row.
+while lists name them. Attempts, sessions and messages have none, because each would cost a look-up and a lock for each
+new row. No batch is ever deleted. A job goes with its attempts, sessions and messages, and all of them are added under
+the job's lock, which the purge needs too (`store.privacy.purge`).
 """
 
 import uuid
@@ -125,7 +125,7 @@ class Attempt(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     batch_id: Mapped[int] = mapped_column(BigId)
-    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True)
+    job_id: Mapped[int] = mapped_column(BigId, index=True)
     invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="The message of the call; NULL: a call for a session.")
     account: Mapped[str] = mapped_column(sa.String(64), doc="The provider account, or the channel of the sender.")
     fence: Mapped[int]
@@ -170,7 +170,7 @@ class SessionRow(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     customer_id: Mapped[str] = mapped_column(sa.String(100))
     purpose: Mapped[str] = mapped_column(sa.String(64))
-    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True, doc="The job that it was opened for.")
+    job_id: Mapped[int] = mapped_column(BigId, index=True, doc="The job that it was opened for.")
     account: Mapped[str] = mapped_column(sa.String(64))
     reference: Mapped[str] = mapped_column(sa.String(100))
     references: Mapped[dict[str, Any]] = mapped_column(doc="The provider's other ids, by the provider's names.")
@@ -221,8 +221,8 @@ class InvitationRow(Base):
     __tablename__ = "invitation"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    session_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("session.id"))
-    job_id: Mapped[int] = mapped_column(sa.ForeignKey("job.id"), index=True)
+    session_id: Mapped[uuid.UUID]
+    job_id: Mapped[int] = mapped_column(BigId, index=True)
     batch_id: Mapped[int] = mapped_column(BigId, index=True)
     channel: Mapped[str] = mapped_column(sa.String(8))
     kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or the name of the reminder.")

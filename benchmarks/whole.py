@@ -1,0 +1,176 @@
+"""Runs the whole way with email: each customer of a list gets a session and a message with its link."""
+
+import argparse
+import csv
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks import sides
+from benchmarks.processes import (
+    ONBOARD,
+    Failed,
+    Started,
+    cpu_seconds,
+    free_port,
+    listens,
+    onboard,
+    report,
+    running,
+    wait_for,
+)
+from benchmarks.provider import answering, nginx
+from benchmarks.services import Server, database_url, driver_url, postgresql, redis
+from worker.foundation.keyring import new_key
+
+EMAIL = """
+[email]
+url = "smtp://127.0.0.1:{port}"
+from = "Example Bank <verify@example.com>"
+connections = {connections}
+"""
+WARM_UP = 3.0  # seconds after the first message that are not measured
+LOOK = 0.25  # seconds between two looks at the number of messages
+PATIENCE = 60  # seconds without a message after which it is stuck
+SENT = "select count(*) from invitation where state in ('sent', 'delivered')"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=30_000, help="customers [30000]")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds [2]")
+    parser.add_argument("--workers", type=int, action="append", help="workers of a part; repeatable [1 and 2]")
+    parser.add_argument("--places", type=int, default=50, help="calls in flight of all workers [50]")
+    parser.add_argument("--connections", type=int, default=8, help="connections to the mail server [8]")
+
+
+def run(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure and return the facts. Progress goes to standard error. Raises Failed."""
+    os.environ["BENCH_KEY"] = new_key()
+    load = os.getloadavg()[0]
+    parts: list[dict[str, Any]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="onboarding-bench-") as name,
+        answering(Path(name), program=nginx()) as provider,
+        redis(Path(name)) as broker,
+        postgresql() as server,
+        ExitStack() as exits,
+    ):
+        folder, port = Path(name), free_port()
+        sink, command = _sink(port)
+        exits.enter_context(running(command, folder=folder))
+        wait_for(sink, lambda: listens(port))
+        text = sides.CONFIGURATION.format(url=provider.url, places=chosen.places)
+        text += EMAIL.format(port=port, connections=chosen.connections)
+        prepared = _prepare(folder, text, chosen.rows, server)
+        for number in range(1, chosen.rounds + 1):
+            for workers in chosen.workers or [1, 2]:
+                part = _part(chosen.rows, workers, folder, broker, server, prepared)
+                report(f"{number}: {workers} workers: {part['rate']:,.0f}/s")
+                parts.append(part)
+    return {"load_before": round(load, 1), "rows": chosen.rows, "sink": sink, "parts": parts}
+
+
+def table(facts: dict[str, Any]) -> str:
+    lines = [
+        f"{facts['rows']:,} customers, {facts['sink']}. Load before the start {facts['load_before']}.",
+        "",
+        "| workers | customers/s | CPU s per 1,000 | of the database |",
+        "|--:|--:|--:|--:|",
+    ]
+    for part in facts["parts"]:
+        spent = f"{part['cpu_per_1000']:.3f} | {part['database_cpu_per_1000']:.3f}"
+        lines.append(f"| {part['workers']} | {part['rate']:,.0f} | {spent} |")
+    return "\n".join(lines)
+
+
+def _sink(port: int) -> tuple[str, list[str]]:
+    """The name and the command of a mail server that accepts each message and keeps none."""
+    program = shutil.which("smtp-sink", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if program is None:
+        return "a mail server in Python", [sys.executable, "-m", "benchmarks.smtp_sink", str(port)]
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    return "smtp-sink of postfix", [program, *user, f"127.0.0.1:{port}", "1000"]
+
+
+def _prepare(folder: Path, text: str, rows: int, server: Server) -> str:
+    """A database with the imported list."""
+    name = server.make()
+    (folder / "onboarding.toml").write_text(text.replace("sqlite:///onboarding.db", database_url(name)))
+    with (folder / "list.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["customer_id", "email", "country", "first_name", "last_name"])
+        writer.writerows([f"C-{row:08}", f"c{row}@example.com", "DE", "Ona", "Kazlauskienė"] for row in range(rows))
+    onboard(folder, "db", "upgrade")
+    onboard(folder, "import", "list.csv")
+    sides.tidy(name)
+    return name
+
+
+def _part(rows: int, workers: int, folder: Path, broker: str, server: Server, prepared: str) -> dict[str, Any]:
+    name = server.make(like=prepared)
+    environment = {"ONBOARDING__DATABASE__URL": database_url(name), "ONBOARDING__BROKER__URL": broker}
+    server.settle()
+    with ExitStack() as exits:
+        processes = [
+            exits.enter_context(running([*ONBOARD, command], folder=folder, environment=environment))
+            for command in ["worker"] * workers + ["beat"]
+        ]
+        connection = exits.enter_context(psycopg.connect(driver_url(name), autocommit=True))
+        part = _measured(rows, processes, connection, server, name)
+        for what, query in {
+            "live sessions": "select count(*) from session where state = 'waiting'",
+            "messages": SENT,
+            "hand-overs": "select count(*) from attempt where invitation_id is not null and outcome = 'done'",
+        }.items():
+            sides.expect(rows, {what: _number(connection, query)})
+    server.drop(name)
+    return {"workers": workers, **part}
+
+
+def _measured(
+    rows: int, processes: list[Started], connection: psycopg.Connection, server: Server, name: str
+) -> dict[str, float]:
+    pids = [process.pid for process in processes]
+    # The backend that counts for us is not the product's.
+    own = connection.info.backend_pid
+
+    def in_database() -> dict[int, float]:
+        return {pid: cpu_seconds([pid]) or 0.0 for pid in server.backends(name) if pid != own}
+
+    sent, moved_at = 0, time.perf_counter()
+    first_at: float | None = None
+    began: tuple[int, float, float, dict[int, float]] | None = None
+    while sent < rows:
+        time.sleep(LOOK)
+        before, sent, now = sent, _number(connection, SENT), time.perf_counter()
+        if sent > before:
+            moved_at = now
+            first_at = first_at or now
+        elif now - moved_at > PATIENCE:
+            raise Failed(f"{sent} of {rows} messages, then none; {processes[0].last_output()}")
+        for process in processes:
+            process.check()
+        if began is None and first_at and now - first_at >= WARM_UP:
+            began = sent, now, cpu_seconds(pids) or 0.0, in_database()
+    if began is None:
+        raise Failed("too few rows to be measured")
+    first, began_at, cpu, backends = began
+    seconds, messages, spent = time.perf_counter() - began_at, rows - first, in_database()
+    database = sum(spent[pid] - backends.get(pid, 0.0) for pid in spent)
+    return {
+        "rate": messages / seconds,
+        "cpu_per_1000": ((cpu_seconds(pids) or 0.0) - cpu) * 1000 / messages,
+        "database_cpu_per_1000": database * 1000 / messages,
+    }
+
+
+def _number(connection: psycopg.Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+    return int(row[0]) if row else 0
