@@ -175,7 +175,7 @@ def _create_customers() -> None:
     op.create_table(
         "suppression",
         _key("digest", sa.String(64)),
-        _column("key_id", sa.String(8)),
+        _column("encrypted", sa.LargeBinary()),
         _column("channel", sa.String(8)),
         _column("reason", sa.String(16)),
         _column("source", sa.String(80)),

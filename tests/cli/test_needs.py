@@ -25,6 +25,7 @@ NEEDS = {
     "customer show C-0001": STORED,
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},
+    "keys digest-key": STORED,
     "outbox list": STORED,
     "outbox retry bus": STORED,
     "pause 1": STORED,

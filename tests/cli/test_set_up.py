@@ -253,8 +253,8 @@ def test_what_init_and_the_first_command_make_is_private_and_not_committed(bare:
 
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in bare.path.iterdir()}
     ignored = (bare.path / ".gitignore").read_text().split()
-    assert made["onboarding.db"] == made["onboarding.key"] == 0o600
-    assert ignored == ["onboarding.key", "secrets/", "onboarding.db*"]
+    assert made["onboarding.db"] == made["onboarding.key"] == made["onboarding-digest.key"] == 0o600
+    assert ignored == ["onboarding.key", "onboarding-digest.key", "secrets/", "onboarding.db*"]
 
 
 def test_init_keeps_a_gitignore_that_is_there(bare: Desk):

@@ -99,12 +99,32 @@ def test_neither_the_database_nor_the_audit_log_has_the_address(desk):
     assert noted == [("suppress", "1 address (manual)"), ("suppress --check", "1 address")]
 
 
-def test_a_start_is_refused_while_suppressed_addresses_would_be_forgotten(desk):
+def test_another_encryption_key_finds_the_addresses_as_before(desk):
     desk.onboard("suppress", "vita@example.com")
     (desk.path / "onboarding.key").write_text(new_key())
+    assert desk.onboard("suppress", "--list", "--json").facts["by_keys_that_are_gone"] == 0
+    assert desk.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
+
+
+def test_the_derived_digest_key_can_be_set_before_the_encryption_keys_rotate(desk):
+    config = desk.path / "onboarding.toml"
+    config.write_text(config.read_text().replace('digest_key = { file = "onboarding-digest.key" }', ""))
+    desk.onboard("suppress", "vita@example.com")
+    (desk.path / "onboarding-digest.key").write_text(desk.onboard("keys", "digest-key").out)
+    config.write_text(
+        config.read_text().replace("[encryption]", '[encryption]\ndigest_key = { file = "onboarding-digest.key" }')
+    )
+    (desk.path / "onboarding.key").write_text(new_key())
+    assert desk.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
+    assert desk.onboard("keys", "digest-key").code == 2
+
+
+def test_a_start_is_refused_while_suppressed_addresses_would_be_forgotten(desk):
+    desk.onboard("suppress", "vita@example.com")
+    (desk.path / "onboarding-digest.key").write_text(new_key())
     ended = desk.onboard("run", desk.list_of(customers(1)))
     assert ended.code == 2
-    assert "encryption.keys: 1 suppressed addresses are known by a key that is not in the ring" in ended.err
+    assert "encryption.digest_key: 1 suppressed addresses are known by a key that is not in the ring" in ended.err
     assert desk.onboard("suppress", "--list", "--json").facts["by_keys_that_are_gone"] == 1
     assert desk.onboard("suppress", "--forget-unknown", "--yes").code == 0
     assert desk.onboard("suppress", "--list", "--json").facts["suppressed"] == []

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.foundation.keyring import NONCE_BYTES, CannotDecrypt, Keyring, new_key
+from worker.foundation.keyring import (
+    NONCE_BYTES,
+    CannotDecrypt,
+    Keyring,
+    derived_digest_key,
+    key_id_of,
+    new_key,
+)
 
 OLD, NEW = new_key(), new_key()
 RING = Keyring([NEW])
@@ -93,6 +100,34 @@ def test_a_malformed_key_is_refused_without_being_shown(keys):
     with pytest.raises(ValueError, match="32 bytes") as error:
         Keyring(keys)
     assert not keys[0] or keys[0] not in str(error.value)
+
+
+def test_a_digest_begins_with_the_id_of_its_key_and_shows_neither_text_nor_key():
+    (digest,) = RING.digests("address", "maria@example.org")
+    assert key_id_of(digest) == RING.digest_ids[0]
+    assert len(digest) == 64
+    assert "maria" not in digest
+
+
+def test_a_digest_key_of_its_own_outlives_the_encryption_keys():
+    digest_key = new_key()
+    before, after = Keyring([OLD], [digest_key]), Keyring([NEW], [digest_key])
+    assert before.digests("address", "maria@example.org") == after.digests("address", "maria@example.org")
+
+
+def test_the_derived_digest_key_may_be_written_as_a_digest_key_and_changes_nothing():
+    written = Keyring([NEW], [derived_digest_key(OLD)])
+    assert written.digests("address", "maria@example.org") == Keyring([OLD]).digests("address", "maria@example.org")
+
+
+def test_the_first_digest_key_hashes_and_all_of_them_recognise():
+    first, second = new_key(), new_key()
+    ring = Keyring([NEW], [second, first])
+    assert Keyring([NEW], [first]).digests("token", "t")[0] == ring.digests("token", "t")[1]
+
+
+def test_the_same_text_has_another_digest_for_another_purpose():
+    assert set(RING.digests("address", "t")).isdisjoint(RING.digests("token", "t"))
 
 
 def test_an_empty_ring_is_refused():

@@ -12,6 +12,7 @@ from worker.settings import Settings, SettingsError, load
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 ENVIRON = {
     "ONBOARDING_KEY": KEY,
+    "ONBOARDING_DIGEST_KEY": base64.urlsafe_b64encode(b"d" * 32).decode(),
     "IDENFY_KEY": "key-of-idenfy",
     "IDENFY_SECRET": "secret-of-idenfy",
     "IDENFY_WEBHOOK_KEY": "webhook-key-of-idenfy-of-32-chars",

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.settings.samples import ENVIRON, problems, with_value
-from worker.cli.commands.init import init, keys
+from worker.cli.commands.init import init
+from worker.cli.commands.keys import keys
 from worker.settings import load
 
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}
@@ -127,7 +128,7 @@ def test_the_facts_come_as_json(tmp_path: Path) -> None:
 
     assert facts["config"] == str(tmp_path / "onboarding.toml")
     assert facts["kept"] == []
-    assert len(facts["written"]) == 10
+    assert len(facts["written"]) == 11
     assert facts["next"][0].startswith("onboard sandbox")
 
 

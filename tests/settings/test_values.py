@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.settings.samples import loaded, problems, tree, with_value
+from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
 from worker.settings import QuietHours, SettingsError, load, parse_duration, show_duration
 
 
@@ -305,3 +305,12 @@ def test_an_unknown_provider_names_the_nearest(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_value(("accounts", "kyc", "provider"), "idenfy_kyc"))
 
     assert line.endswith("; did you mean `idenfy-kyc`?")
+
+
+def test_the_digest_key_is_one_secret_or_several_and_is_none_of_the_encryption_keys(tmp_path: Path) -> None:
+    apart = with_value(("encryption",), {"keys": [{"env": "ONBOARDING_KEY"}], "digest_key": {"env": "DIGESTS"}})
+
+    assert problems(tmp_path, apart, DIGESTS=ENVIRON["ONBOARDING_DIGEST_KEY"]) == []
+    assert problems(tmp_path, apart, DIGESTS=ENVIRON["ONBOARDING_KEY"]) == [
+        "encryption.digest_key[1]: one of `keys`: digests have a key of their own"
+    ]

@@ -25,7 +25,7 @@ class WebhookFeed:
 
     def arrived(self, update, *, account="kyc", body=None):
         self.number += 1
-        digests = self.shelf.keyring.digests(sha256(body or str(self.number).encode()).hexdigest())
+        digests = self.shelf.keyring.digests("webhook", sha256(body or str(self.number).encode()).hexdigest())
         return Arrived(f"account/{account}", digests, update.event, update.as_json())
 
     def keep(self, *updates, **how):

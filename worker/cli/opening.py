@@ -86,7 +86,7 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
     An empty database replaces one that is not there, and a new key one that is missing. Nothing is written beside the
     configuration.
     """
-    if settings.encryption.keys[0].is_missing:
+    if any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key)):
         settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
     if not settings.database.lacks("url") and is_there(settings.database.url):
         yield settings

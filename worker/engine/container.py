@@ -80,7 +80,8 @@ class Parts(Stores):
         self.accounts: Mapping[str, Account] = settings.accounts
         self.providers = build_providers(settings)
         check_leases(settings)
-        keyring = Keyring([key.reveal() for key in settings.encryption.keys])
+        encryption = settings.encryption
+        keyring = Keyring([key.reveal() for key in encryption.keys], [key.reveal() for key in encryption.digest_key])
         self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
         connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1

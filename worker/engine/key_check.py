@@ -24,8 +24,9 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     if forgotten:
         raise SettingsError(
             [
-                f"encryption.keys: {forgotten:,} suppressed addresses are known by a key that is not in the ring,"
-                " and would be written to; put it back at the end of the list, or give them up with"
-                " `onboard suppress --forget-unknown`"
+                f"encryption.digest_key: {forgotten:,} suppressed addresses are known by a key that is not in the"
+                " ring, and would be written to; put it back at the end of the list, or give them up with"
+                " `onboard suppress --forget-unknown` (without digest_key it is derived from the key in"
+                " encryption.keys)"
             ]
         )

@@ -2,6 +2,9 @@
 
 An encrypted value is  version (1 byte) | key id (4) | nonce (12) | ciphertext and tag.  Its context binds it to its
 row: a value copied into another row cannot be decrypted there.
+
+A digest is  key id (8 hex digits) | the first 56 hex digits of an HMAC-SHA256.  So the key that a value or a digest
+needs can be read from it without any key.
 """
 
 import base64
@@ -26,6 +29,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _PASSED = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 # orjson reads a whole number beyond 64 bits as a float. The shortest has 19 digits.
 _LONG_NUMBER = re.compile(rb"\d{19}")
+KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must encrypt fewer than 2**32 values
 
 
@@ -36,6 +40,21 @@ class CannotDecrypt(Exception):
 def new_key() -> str:
     """A new key in the form for the environment or a file: URL-safe base64 of 32 random bytes."""
     return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def derived_digest_key(key: str) -> str:
+    """The digest key that a ring without one of its own makes of an encryption key. Raises ValueError."""
+    return base64.urlsafe_b64encode(_derived(_key_bytes(key))).decode()
+
+
+def key_id_of(digest: str) -> str:
+    """The id of the key that made a digest."""
+    return digest[:KEY_ID_DIGITS]
+
+
+def _derived(key: bytes) -> bytes:
+    """It shows nothing about the encryption key."""
+    return hmac.digest(key, b"onboarding digests", "sha256")
 
 
 def _key_bytes(text: str) -> bytes:
@@ -49,30 +68,38 @@ def _key_bytes(text: str) -> bytes:
 
 
 class Keyring:
-    """The first key encrypts, all of them decrypt."""
+    """The first key encrypts, all of them decrypt. The first digest key hashes, all of them recognise."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        """Raises ValueError, without any key in its text, when a key is malformed or there is none."""
+    def __init__(self, keys: Sequence[str], digest_keys: Sequence[str] = ()) -> None:
+        """Without digest keys each key has one that is derived from it.
+
+        Raises ValueError, without any key in its text, when a key is malformed or there is none.
+        """
         if not keys:
             raise ValueError("no encryption key; `onboard keys new` prints one")
         self._ciphers = {}
-        self._digest_keys = []
         ids = []
         for key in map(_key_bytes, keys):
             ids.append(hashlib.sha256(b"onboarding key id" + key).digest()[:4])
             self._ciphers[VERSION + ids[-1]] = AESGCM(key)
-            # Digests have a key of their own: it shows nothing about the encryption key.
-            self._digest_keys.append(hmac.digest(key, b"onboarding digests", "sha256"))
         self._current = VERSION + ids[0]
-        self.digest_ids = tuple(each.hex() for each in ids)
-        """The id of the key of each of `digests`, in the same order: 8 hex digits that show nothing of the key."""
+        digesting = [_key_bytes(key) for key in digest_keys] or [_derived(_key_bytes(key)) for key in keys]
+        self._digest_keys = [
+            (hashlib.sha256(b"onboarding digest key id" + key).hexdigest()[:KEY_ID_DIGITS], key) for key in digesting
+        ]
+        self.digest_ids = tuple(key_id for key_id, _ in self._digest_keys)
+        """The ids of the digest keys, in their order: 8 hex digits that show nothing of the key."""
 
-    def digests(self, text: str) -> tuple[str, ...]:
-        """Keyed hashes of a text, in hex, one by each key: to recognise the text without storing it.
+    def digests(self, purpose: str, text: str) -> tuple[str, ...]:
+        """Keyed hashes of a text, one by each digest key: to recognise the text without storing it.
 
-        Store the first, and compare stored digests with all. After a key is removed, its digests match nothing.
+        Store the first, and compare stored digests with all. After a key is removed, its digests match nothing. The
+        same text has other digests for another purpose.
         """
-        return tuple(hmac.digest(key, text.encode(), "sha256").hex() for key in self._digest_keys)
+        content = f"{purpose}\0{text}".encode()
+        return tuple(
+            key_id + hmac.digest(key, content, "sha256").hex()[:DIGEST_DIGITS] for key_id, key in self._digest_keys
+        )
 
     def encrypt(self, value: dict[str, Any], *, context: str) -> bytes:
         """Encrypt a JSON object for the row that `context` names."""

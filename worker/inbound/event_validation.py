@@ -71,7 +71,7 @@ class Judging:
             return _refused(_NO_JSON)
         # A time in the future would win over all later events.
         occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
-        found = self._arrival(event, data, occurred_at, self._keyring.digests(_identity(event, plain)))
+        found = self._arrival(event, data, occurred_at, self._keyring.digests("event", _identity(event, plain)))
         if isinstance(found, Arrival):
             return found
         return _refused(_BAD_DATA, *map(_without_flags, found))

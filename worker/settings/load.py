@@ -47,8 +47,9 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     file = Path(path or environ.get(VARIABLE) or FILE).absolute()
     tree = _parse(file)
     findings = Findings(apply_overrides(tree, Settings, environ))
-    if tree.get("encryption", {}) == {}:
-        tree["encryption"] = {"keys": [DEFAULT_KEY]}
+    encryption = tree.setdefault("encryption", {})
+    if isinstance(encryption, dict):
+        encryption.setdefault("keys", [DEFAULT_KEY])
     tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings, needs))
     return _check(tree, file, findings)
 
@@ -96,6 +97,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     clients |= {("subscribers", name): subscriber for name, subscriber in subscribers.items()}
     check_tls(clients, findings)
     check_one_host(accounts, findings)
+    if parts["encryption"]:
+        rules.check_encryption(parts["encryption"], findings)
     if parts["retry"]:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:

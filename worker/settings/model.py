@@ -24,6 +24,7 @@ from worker.settings.values import (
     Directory,
     Duration,
     EncryptionKey,
+    EncryptionKeys,
     Locale,
     PerAddress,
     Quiet,
@@ -65,6 +66,12 @@ class Encryption(Section):
         min_length=1,
         description="The first key encrypts, all keys decrypt; 32 bytes in base64 each. `onboard keys new` prints one.",
         json_schema_extra={"default": '`[{ env = "ONBOARDING_KEY" }]`'},
+    )
+    digest_key: EncryptionKeys = Field(
+        (),
+        description="The key of hashes that recognise addresses, tokens, webhooks and events; 32 bytes in base64. With"
+        " several the first hashes and all recognise.",
+        json_schema_extra={"default": "derived from each of `keys`"},
     )
 
 

@@ -10,7 +10,7 @@ from worker.domain.model.sessions import default_floor, never_fresh
 from worker.settings.accounts import FACTS, FRANKIEONE, IDENFY, OWN, PLACEHOLDER, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.durations import show_duration
-from worker.settings.model import Invitations, Links, Retry
+from worker.settings.model import Encryption, Invitations, Links, Retry
 from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
@@ -159,6 +159,12 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
                 f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`, a link of'
                 f" accounts.{account.name} is too old for the second message, so that message is not sent",
             )
+
+
+def check_encryption(encryption: Encryption, findings: Findings) -> None:
+    for index, key in enumerate(encryption.digest_key):
+        if key in encryption.keys:
+            findings.problem(("encryption", "digest_key", index), "one of `keys`: digests have a key of their own")
 
 
 def check_retry(retry: Retry, findings: Findings) -> None:

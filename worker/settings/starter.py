@@ -30,6 +30,7 @@ url = "sqlite:///onboarding.db"          # one process; for several: { env = "DA
 
 [encryption]
 keys = [{ file = "onboarding.key" }]     # back it up: without it, tokens and contacts are lost
+digest_key = { file = "onboarding-digest.key" }   # for hashes of addresses; back it up too
 
 # [broker]
 # url = "amqp://127.0.0.1:5672"          # for workers in other processes; or redis://…
@@ -81,6 +82,7 @@ url = "sqlite:///onboarding.db"
 
 [encryption]
 keys = [{ file = "onboarding.key" }]
+digest_key = { file = "onboarding-digest.key" }
 
 [accounts.kyc]
 provider = "idenfy-kyc"

@@ -301,6 +301,9 @@ Credentials = Annotated[
 ]
 Secrets = Annotated[tuple[Secret, ...], _one_or_more(Secret.accept), Shown(SECRETS)]
 EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret")]
+EncryptionKeys = Annotated[
+    tuple[EncryptionKey, ...], _one_or_more(lambda given: _encryption_key(Secret.accept(given))), Shown(SECRETS)
+]
 Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
 DatesForm = Annotated[DateForm, BeforeValidator(_dates), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]

@@ -14,6 +14,8 @@ from tests.simulated.world import customer
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import JobState
 from worker.domain.model.wakeups import WakeUp
+from worker.foundation.keyring import Keyring, new_key
+from worker.inbound.event_receiver import Receiver
 from worker.store.base.encrypted_values import decrypt_person
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.tables import Batch, CustomerRow, Inbox, Job
@@ -62,6 +64,15 @@ async def test_the_same_id_with_other_content_is_refused(inlet, change):
     assert other.outcome is Outcome.REFUSED
     assert "source and id" in other.reason
     assert len(world.rows(Job)) == 1
+
+
+async def test_an_event_that_comes_again_after_its_digest_key_was_removed_is_a_duplicate_whatever_it_says(inlet):
+    world, receiver = inlet()
+    one = requested("C-1")
+    receiver.receive([one])
+    later = Receiver(world.parts.intake, world.parts.inboxes, Keyring([new_key()]))
+    (again,) = later.receive([replace(one, occurred_at=at(1))]).receipts
+    assert again.outcome is Outcome.DUPLICATE
 
 
 def problems(receipt):

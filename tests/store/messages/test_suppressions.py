@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.contact.suppression import SuppressionReason, detail_of
+from worker.domain.contact.suppression import SuppressionReason, detail_of, text_of
 from worker.foundation.keyring import Keyring, new_key
+from worker.store.base.encrypted_values import decrypt_address
 from worker.store.messages.suppressions import counts, kept_of, keys_gone, release, suppress, suppressed
 from worker.store.tables import Suppression
 
@@ -127,6 +128,14 @@ def test_a_look_up_stores_an_address_of_an_older_key_under_the_newest(connection
     assert suppressed(connection, AFTER, [ONA, TEXT]) == {ONA: SuppressionReason.STOP}
     assert keys_gone(connection, AFTER) == 1
     assert [row.source for row in rows(connection)] == ["vita", "vita"]
+
+
+def test_the_address_is_kept_encrypted_and_moves_with_its_digest(connection, clock):
+    suppress(connection, BEFORE, *ONA, SuppressionReason.STOP, "vita", now=clock())
+    assert suppressed(connection, DURING, [ONA])
+    (row,) = rows(connection)
+    assert decrypt_address(AFTER, row.digest, row.encrypted) == text_of(*ONA)
+    assert b"ona" not in row.encrypted
 
 
 def test_what_is_known_by_two_keys_becomes_one_row_with_the_stronger_reason(connection, clock):

@@ -43,7 +43,7 @@ def test_a_copy_of_another_accounts_webhook_matches_no_session_here_by_any_id(on
     (kept,) = ona.rows(SessionRow)
     changes = dict(there, job_id=ona.job("Vita").id)
     if "token_digest" in changes:
-        changes["token_digest"] = ona.keyring.digests("token-there")[0]
+        changes["token_digest"] = ona.keyring.digests("token", "token-there")[0]
     another_session(ona, **changes)
     match = tuple((key, value.replace("{job}", str(ona.job("Vita").id))) for key, value in match)
     feed.receive(replace(APPROVED, match=(*match, (Key.CLIENT_ID, "Ona"))))

@@ -1,10 +1,9 @@
-"""`onboard init` and `onboard keys`: a first configuration, and keys."""
+"""`onboard init`: a first configuration and its keys."""
 
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from secrets import token_urlsafe
 
 import click
 
@@ -14,11 +13,12 @@ from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
 
 CONFIG = "onboarding.toml"
 KEY = "onboarding.key"
+DIGEST_KEY = "onboarding-digest.key"
 SECRETS = "secrets"
 PRIVATE = 0o600
 GITIGNORE = ".gitignore"
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
-GITIGNORED = f"{KEY}\n{SECRETS}/\nonboarding.db*\n"
+GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\nonboarding.db*\n"
 PORT = click.IntRange(1, 65_535)
 
 
@@ -40,7 +40,7 @@ PORT = click.IntRange(1, 65_535)
 @click.option("--force", is_flag=True, help="Replace an existing onboarding.toml. A key is never replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool, as_json: bool) -> None:
-    """Write a first onboarding.toml, and an encryption key, into DIRECTORY (default: the current one).
+    """Write a first onboarding.toml, and keys for encryption and digests, into DIRECTORY (default: the current one).
 
     An existing onboarding.toml is replaced only with --force. An existing key is never replaced: everything that it has
     encrypted would be lost.
@@ -54,7 +54,8 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
         directory.mkdir(parents=True, exist_ok=True)
         if sandbox:
             written += _write_sandbox_secrets(directory / SECRETS)
-        (written if _write_new(key, new_key() + "\n") else kept).append(str(key))
+        for file in (key, directory / DIGEST_KEY):
+            (written if _write_new(file, new_key() + "\n") else kept).append(str(file))
         if _write_new(ignored, GITIGNORED, mode=0o644):
             written.append(str(ignored))
         # Last: a directory with a configuration also has all files that the configuration names.
@@ -75,25 +76,6 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
     click.echo("\nNext:")
     for step in steps:
         click.echo(f"  {step}")
-
-
-@click.group()
-def keys() -> None:
-    """Make keys: for encryption, and for senders of events."""
-
-
-@keys.command("new")
-@click.option(
-    "--for",
-    "purpose",
-    type=click.Choice(["encryption", "events"]),
-    default="encryption",
-    show_default=True,
-    help="encryption: for keys in [encryption]. events: for event_keys in [web], or callback_keys in [email].",
-)
-def keys_new(purpose: str) -> None:
-    """Print a new key: for encryption, or for senders of events. Needs no configuration."""
-    click.echo(new_key() if purpose == "encryption" else token_urlsafe(32))
 
 
 def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:
@@ -133,6 +115,6 @@ def _next_steps(directory: Path, *, sandbox: bool, port: int, smtp_port: int) ->
         return [f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)", *run]
     return [
         f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and adapt {directory / CONFIG} to your accounts",
-        f"back up {directory / KEY}; {GITIGNORE} keeps it out of version control",
+        f"back up {directory / KEY} and {DIGEST_KEY}; {GITIGNORE} keeps them out of version control",
         *run,
     ]

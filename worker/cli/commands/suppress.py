@@ -32,10 +32,10 @@ HELP = """Put ADDRESSES (emails, phone numbers) on the do-not-contact list: no l
 
 It takes effect at once: the worker checks an address before it opens a session, and again before it sends a message.
 After an address was removed from the list, `onboard retry BATCH` tries its failed rows again. Permanent bounces,
-complaints and answers of STOP suppress an address automatically. Only a keyed hash of an address is stored: the list
-can be checked for an address, but cannot be read. It stays when a customer is erased. Upper and lower case of
-emails do not matter. Suppressing an email does not suppress the same customer's phone. The audit log records each use,
-without the address. With --file the address is not in your shell's history either.
+complaints and answers of STOP suppress an address automatically. An address is stored as a keyed hash, and encrypted
+so that it can be hashed by another key: no command shows it. It stays when a customer is erased. Upper and lower case
+of emails do not matter. Suppressing an email does not suppress the same customer's phone. The audit log records each
+use, without the address. With --file the address is not in your shell's history either.
 """
 
 
@@ -230,11 +230,11 @@ def _show_counts(parts: Parts, *, as_json: bool) -> None:
         click.echo("no address is suppressed")
     if older:
         click.echo(
-            f"{_addresses(older)} known by older keys of [encryption] keys: without those keys they are not matched"
+            f"{_addresses(older)} known by older keys of [encryption] digest_key: they are matched only by these"
         )
     if gone:
         click.echo(
-            f"{_addresses(gone)} known by a key that is not in [encryption] keys: they get messages\n"
+            f"{_addresses(gone)} known by a key that is not in [encryption] digest_key: they get messages\n"
             "until the key is put back; `onboard suppress --forget-unknown` removes them"
         )
 
@@ -250,7 +250,7 @@ def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
     if as_json:
         _say_json("forget", [], forgotten=forgotten)
         return
-    click.echo(f"{_addresses(forgotten)} known by no key of [encryption] keys forgotten")
+    click.echo(f"{_addresses(forgotten)} known by no key of [encryption] digest_key forgotten")
 
 
 def _audit(parts: Parts, action: str, subject: str) -> None:

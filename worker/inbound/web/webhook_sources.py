@@ -177,4 +177,4 @@ def _of_sender(source: str, digests: tuple[str, ...], update: DeliveryUpdate | N
 
 
 def _digests(keyring: Keyring, content: bytes) -> tuple[str, ...]:
-    return keyring.digests(sha256(content).hexdigest())
+    return keyring.digests("webhook", sha256(content).hexdigest())

@@ -17,6 +17,9 @@ from worker.foundation.keyring import Keyring
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""
 
+# What a digest recognises (`Keyring.digests`).
+ADDRESS, TOKEN = "address", "token"
+
 
 _FIELDS = frozenset(field.name for field in fields(Person))
 
@@ -93,6 +96,17 @@ def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *
 def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
     """The session's link. Raises keyring.CannotDecrypt, Erased."""
     return decrypt_opening(keyring, session_id, encrypted, vendor="").link
+
+
+def encrypt_address(keyring: Keyring, digest: str, text: str) -> bytes:
+    """The text of `suppression.text_of`, encrypted, so that it can be hashed by another key."""
+    return keyring.encrypt({"text": text}, context=f"suppression {digest}")
+
+
+def decrypt_address(keyring: Keyring, digest: str, encrypted: bytes) -> str:
+    """The text that was hashed. Raises keyring.CannotDecrypt."""
+    text: str = keyring.decrypt(encrypted, context=f"suppression {digest}")["text"]
+    return text
 
 
 def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import ADDRESS
 from worker.store.messages.fallback import address_of
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.suppression_check import About
@@ -63,7 +64,8 @@ def take(
 ) -> list[datetime | None]:
     """Take a place for each; None where it has one now, else the time at which to ask again."""
     digests = {
-        address: keyring.digests(text_of(*address)) for address in {(one.channel, one.address) for one in wanted}
+        address: keyring.digests(ADDRESS, text_of(*address))
+        for address in {(one.channel, one.address) for one in wanted}
     }
     by_digest: dict[str, list[sa.Row[Any]]] = {}
     given = {"digests": bulk.keys(sorted({each for of in digests.values() for each in of}))}

@@ -1,7 +1,8 @@
 """The do-not-contact list: addresses as keyed hashes, so that the table does not show which addresses it holds.
 
 Only the key that made a hash can find it again. So an address that a look-up finds by an older key of the ring is
-stored under the newest key from then on, and `keys_gone` counts the rows whose keys were removed too early.
+stored under the newest key from then on, and `keys_gone` counts the rows that no key of the ring finds. The hashed text
+is in the row too, encrypted, so that all rows can be hashed anew (`onboard keys rotate`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -14,12 +15,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
-from worker.foundation.keyring import Keyring
+from worker.foundation.keyring import KEY_ID_DIGITS, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
+from worker.store.base.encrypted_values import ADDRESS, encrypt_address
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
+KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
 
 _AMONG = bulk.among(Suppression.digest, "digests")
 _FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
@@ -46,8 +49,9 @@ def suppress(
     `source` is where the reason comes from: `sender/sms`, or a person's name. Raises ValueError, without the address in
     its text, on an address that `suppression.text_of` cannot read.
     """
-    digests = keyring.digests(text_of(channel, address))
-    newest = {"digest": digests[0], "key_id": keyring.digest_ids[0]}
+    text = text_of(channel, address)
+    digests = keyring.digests(ADDRESS, text)
+    newest = {"digest": digests[0], "encrypted": encrypt_address(keyring, digests[0], text)}
     for row in fetch(connection, _KEPT, {"digests": bulk.keys(digests)}):
         if row.digest != digests[0]:
             _keep(connection, row._asdict() | newest)
@@ -70,7 +74,7 @@ def release(
 
     Raises ValueError as `suppress` does.
     """
-    digests = keyring.digests(text_of(channel, address))
+    digests = keyring.digests(ADDRESS, text_of(channel, address))
     rows = fetch(connection, _KEPT, {"digests": bulk.keys(digests)})
     reasons: list[SuppressionReason] = [row.reason for row in rows]
     if not reasons or (only is not None and any(reason not in only for reason in reasons)):
@@ -97,12 +101,14 @@ def suppressed(
     stored under the newest key; this writes.
     """
     by_digest: dict[str, Address] = {}
+    texts: dict[Address, str] = {}
     newest: dict[Address, str] = {}
     for address in set(addresses):
         try:
-            digests = keyring.digests(text_of(*address))
+            texts[address] = text_of(*address)
         except ValueError:
             continue
+        digests = keyring.digests(ADDRESS, texts[address])
         by_digest |= dict.fromkeys(digests, address)
         newest[address] = digests[0]
     if not by_digest:
@@ -113,9 +119,9 @@ def suppressed(
         address, reason = by_digest[row.digest], row.reason
         found[address] = stronger(found.get(address, reason), reason)
         if row.digest != newest[address]:
-            old[row.digest] = newest[address]
+            old[row.digest] = texts[address]
     if old:
-        _renew(connection, keyring.digest_ids[0], old)
+        _renew(connection, keyring, old)
     return found
 
 
@@ -134,7 +140,7 @@ def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: 
 
     Raises ValueError as `suppress` does.
     """
-    digests = keyring.digests(text_of(channel, address))
+    digests = keyring.digests(ADDRESS, text_of(channel, address))
     rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
     kept = [Kept(row.reason, row.source, row.created_at, row.manual_by) for row in rows]
     reasons = [one.reason for one in kept]
@@ -150,7 +156,7 @@ def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]
 
 def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
     """How many suppressed addresses are hashed by keys of the ring other than the newest."""
-    return _count(connection, Suppression.key_id.in_(keyring.digest_ids[1:]))
+    return _count(connection, KEY_ID.in_(keyring.digest_ids[1:]))
 
 
 def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
@@ -164,21 +170,23 @@ def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
 
 
 def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
-    return Suppression.key_id.not_in(keyring.digest_ids)
+    return KEY_ID.not_in(keyring.digest_ids)
 
 
 def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()
 
 
-def _renew(connection: sa.Connection, key_id: str, old: Mapping[str, str]) -> None:
-    """Store these rows under the newest key. `old` maps each old digest to the newest key's digest.
+def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) -> None:
+    """Store these rows under the newest key. `old` maps each old digest to its text.
 
     A row that another transaction is changing is left for the next time: the caller holds rows for which that
     transaction may wait.
     """
     for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
-        _keep(connection, row._asdict() | {"digest": old[row.digest], "key_id": key_id})
+        digest = keyring.digests(ADDRESS, old[row.digest])[0]
+        encrypted = encrypt_address(keyring, digest, old[row.digest])
+        _keep(connection, row._asdict() | {"digest": digest, "encrypted": encrypted})
         connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
 
 

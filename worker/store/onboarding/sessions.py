@@ -28,7 +28,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import ERASED, encrypt_session
+from worker.store.base.encrypted_values import ERASED, TOKEN, encrypt_session
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.outbox.outbox import (
     add_invitation_events,
@@ -265,7 +265,7 @@ def _session(
         "replaces": replaces,
         # Later events of a company's session may name it only by one of these values.
         "company_id": session.references.get("companyId", "")[:100],
-        "token_digest": keyring.digests(session.token)[0] if _named_by_token(session) else None,
+        "token_digest": keyring.digests(TOKEN, session.token)[0] if _named_by_token(session) else None,
         "check_at": session.expires_at + SETTLES if item.channels else None,
     }
 

@@ -68,14 +68,12 @@ class AddressPlace(Base):
 
 
 class Suppression(Base):
-    """An address that gets no messages, as a keyed hash of `suppression.text_of`."""
+    """An address that gets no messages, found by a keyed hash of `suppression.text_of`."""
 
     __tablename__ = "suppression"
 
     digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    key_id: Mapped[str] = mapped_column(
-        sa.String(8), doc="The id of the key that made the digest: without this key the address is never found again."
-    )
+    encrypted: Mapped[bytes] = mapped_column(doc="The text that was hashed, encrypted: to hash it by another key.")
     channel: Mapped[Channel]
     reason: Mapped[SuppressionReason] = mapped_column(doc="bounce, manual, stop or complaint.")
     source: Mapped[str] = mapped_column(sa.String(80), doc="A sender's name or a person's name.")

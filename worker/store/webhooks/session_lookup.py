@@ -13,6 +13,7 @@ from worker.domain.verification.session_updates import Key, Rank, SessionUpdate
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
+from worker.store.base.encrypted_values import TOKEN
 from worker.store.tables import SessionRow
 
 Accounts = frozenset[str]
@@ -194,7 +195,7 @@ def _by_company(connection: sa.Connection, _keyring: Keyring, _accounts: Account
 
 
 def _by_token(connection: sa.Connection, keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
-    digests = {value: keyring.digests(value) for value in values}
+    digests = {value: keyring.digests(TOKEN, value) for value in values}
     rows = _rows_by(connection, _BY_TOKEN, "token_digest", (one for each in digests.values() for one in each))
     return {value: [row for one in each for row in rows.get(one, ())] for value, each in digests.items()}
 

@@ -134,7 +134,9 @@ class Webhooks:
         kept = [
             Arrived(
                 f"{ACCOUNT}{account}",
-                self._keyring.digests(f"{update.event} {account} {update.match} {update.state} {update.result}"),
+                self._keyring.digests(
+                    "news", f"{update.event} {account} {update.match} {update.state} {update.result}"
+                ),
                 update.event,
                 update.as_json(),
             )
