@@ -45,6 +45,7 @@ TABLES = (
     "webhook",
     "audit",
     "process",
+    "retired_key",
     "timer",
 )
 
@@ -75,10 +76,12 @@ def upgrade() -> None:
         _column("pid", sa.Integer()),
         _column("release", sa.String(32)),
         _optional("batch_id", BigId),
+        _column("first_keys", sa.String(32)),
         _column("started_at", TIME),
         _column("seen_at", TIME),
         postgresql_with=SHORT_LIVED,
     )
+    op.create_table("retired_key", _key("key_id", sa.String(8)), _column("at", TIME))
     op.create_table(
         "timer",
         _key("name", sa.String(16)),

@@ -52,7 +52,7 @@ COMMANDS = {
     "web": ("web", "Receive webhooks and events over HTTP."),
     "sandbox": ("sandbox", "Simulate the providers and a mailbox."),
     "db": ("database", "Upgrade the database's schema."),
-    "keys": ("keys", "Make keys."),
+    "keys": ("keys", "Make, rotate and retire keys."),
     "completion": ("completion", "Set up completion in your shell."),
 }
 

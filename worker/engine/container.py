@@ -246,7 +246,8 @@ class Parts(Stores):
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
         """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
-        return Heartbeat(self.processes, self.owner, self.clock, kind, batch_id=batch_id)
+        keys = f"{self.keyring.ids[0]} {self.keyring.digest_ids[0]}"
+        return Heartbeat(self.processes, self.owner, self.clock, kind, first_keys=keys, batch_id=batch_id)
 
     def ready(self) -> None:
         """Make the budgets' rows, and keep the database's time. The schema must be up to date.

@@ -23,11 +23,19 @@ class Heartbeat:
     """Writes this process's row every few seconds, in a thread of its own: the loop may be busy, or wait."""
 
     def __init__(
-        self, processes: Processes, owner: str, clock: Clock, kind: str, *, batch_id: int | None = None
+        self,
+        processes: Processes,
+        owner: str,
+        clock: Clock,
+        kind: str,
+        *,
+        first_keys: str = "",
+        batch_id: int | None = None,
     ) -> None:
-        """`owner` names the process, `kind` is its command. `batch_id`: it works this batch alone."""
+        """`owner` names the process, `kind` is its command. `batch_id`: it works this batch alone. `first_keys`: see
+        `Running`."""
         self._processes, self._owner, self._clock = processes, owner, clock
-        self._kind, self._batch_id = kind, batch_id
+        self._kind, self._batch_id, self._first_keys = kind, batch_id, first_keys
         self._started_at = clock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -67,5 +75,6 @@ class Heartbeat:
             batch_id=self._batch_id,
             started_at=self._started_at,
             seen_at=now,
+            first_keys=self._first_keys,
         )
         self._processes.started(self._owner, running)

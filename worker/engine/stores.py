@@ -25,6 +25,8 @@ from worker.store.operators.processes import Processes
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing
 from worker.store.privacy.inbox_retention import InboxRetention
+from worker.store.privacy.key_rotation import KeyRotation
+from worker.store.privacy.key_use import KeyUse
 from worker.store.privacy.purge import Purging
 from worker.store.webhooks.delivery_updates import DeliveryUpdates
 from worker.store.webhooks.provider_updates import ProviderUpdates
@@ -62,6 +64,7 @@ class Stores:
         self.inbox_retention = InboxRetention(database)
         self.address_places = AddressPlaces(database)
         self.do_not_contact = DoNotContact(database, keyring)
+        self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._again = Again(settings.reissue.most, settings.reissue.spacing)

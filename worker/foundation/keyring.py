@@ -29,8 +29,10 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _PASSED = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 # orjson reads a whole number beyond 64 bits as a float. The shortest has 19 digits.
 _LONG_NUMBER = re.compile(rb"\d{19}")
+KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must encrypt fewer than 2**32 values
+_NONCE = slice(KEY_ID_BYTES, KEY_ID_BYTES + NONCE_BYTES)
 
 
 class CannotDecrypt(Exception):
@@ -45,6 +47,11 @@ def new_key() -> str:
 def derived_digest_key(key: str) -> str:
     """The digest key that a ring without one of its own makes of an encryption key. Raises ValueError."""
     return base64.urlsafe_b64encode(_derived(_key_bytes(key))).decode()
+
+
+def key_id_of_value(start: bytes) -> str:
+    """The id of the key that a value needs, from its first KEY_ID_BYTES bytes; empty if the value has no such start."""
+    return start[1:KEY_ID_BYTES].hex() if len(start) >= KEY_ID_BYTES and start[:1] == VERSION else ""
 
 
 def key_id_of(digest: str) -> str:
@@ -83,6 +90,9 @@ class Keyring:
             ids.append(hashlib.sha256(b"onboarding key id" + key).digest()[:4])
             self._ciphers[VERSION + ids[-1]] = AESGCM(key)
         self._current = VERSION + ids[0]
+        self.ids = tuple(each.hex() for each in ids)
+        """The ids of the keys, in their order: 8 hex digits that show nothing of the key."""
+        self.derives_digest_keys = not digest_keys
         digesting = [_key_bytes(key) for key in digest_keys] or [_derived(_key_bytes(key)) for key in keys]
         self._digest_keys = [
             (hashlib.sha256(b"onboarding digest key id" + key).hexdigest()[:KEY_ID_DIGITS], key) for key in digesting
@@ -107,14 +117,19 @@ class Keyring:
         nonce = os.urandom(NONCE_BYTES)
         return self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
 
+    def is_current(self, start: bytes) -> bool:
+        """True if a value with these first KEY_ID_BYTES bytes was encrypted by the first key."""
+        return start == self._current
+
     def decrypt(self, encrypted: bytes, *, context: str) -> dict[str, Any]:
         """The object that was encrypted for this context. Raises CannotDecrypt, which names only the context."""
-        cipher = self._ciphers.get(encrypted[:5])
+        cipher = self._ciphers.get(encrypted[:KEY_ID_BYTES])
         if cipher is None:
+            needed = f"it needs the key {key_id_of_value(encrypted) or '?'}"
             likely = "is an older key missing from [encryption] keys?"
-            raise CannotDecrypt(f"no key of the ring decrypts {context}: {likely}")
+            raise CannotDecrypt(f"no key of the ring decrypts {context}: {needed}; {likely}")
         try:
-            plain = cipher.decrypt(encrypted[5 : 5 + NONCE_BYTES], encrypted[5 + NONCE_BYTES :], context.encode())
+            plain = cipher.decrypt(encrypted[_NONCE], encrypted[_NONCE.stop :], context.encode())
         except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
             raise CannotDecrypt(f"the encrypted value of {context} was changed or belongs to another row") from None
         return _read(plain)

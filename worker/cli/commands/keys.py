@@ -1,18 +1,31 @@
-"""`onboard keys`: makes keys."""
+"""`onboard keys`: makes keys, shows which are needed, rotates and retires them."""
 
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
 from secrets import token_urlsafe
+from typing import Any
 
 import click
 
-from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation, operator
 from worker.domain.model.needs import STORED
+from worker.engine.container import Parts
+from worker.engine.maintenance.key_rotation import rotate
 from worker.foundation.keyring import derived_digest_key, new_key
+from worker.foundation.plural import counted
+from worker.store.base.encrypted_columns import DIGESTS, Uses
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+SHOW_EVERY = 5.0  # seconds between lines of progress
+LASTING = {column.name for column in DIGESTS if column.lasts}
 
 
 @click.group()
 def keys() -> None:
-    """Make keys: for encryption, and for senders of events."""
+    """Make keys, see which keys the stored values need, rotate and retire them: docs/keys.md."""
 
 
 @keys.command("new")
@@ -41,3 +54,150 @@ def keys_digest_key(invocation: Invocation) -> None:
     if encryption.digest_key:
         raise CannotStart("encryption.digest_key is set: no key is derived")
     click.echo(derived_digest_key(encryption.keys[0].reveal()))
+
+
+@keys.command("status")
+@JSON
+@click.pass_obj
+def keys_status(invocation: Invocation, as_json: bool) -> None:
+    """Show each key by its id, its place in the configuration, and how many stored values and digests need it.
+
+    Reads every row, and locks none. Ends with code 1 if values need a key that is not in the configuration.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        values, digests = parts.key_use.uses()
+        retired = parts.key_use.retired()
+        facts = [
+            *_states("encryption", parts.keyring.ids, values, retired),
+            *_states("digests", parts.keyring.digest_ids, digests, retired),
+        ]
+    if as_json:
+        click.echo(json.dumps({"keys": facts}))
+    else:
+        for one in facts:
+            click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
+    if any(one["state"] == "missing" for one in facts):
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key_id in [*ring, *sorted(uses.keys() - set(ring))]:
+        needed_by = uses.get(key_id, {})
+        state = "first" if key_id == ring[0] else "other" if key_id in ring else "missing"
+        if state == "missing" and use == "digests" and LASTING.isdisjoint(needed_by):
+            state = "gone"  # of what is recognised for some weeks only
+        if key_id in retired:
+            state = "retired"
+        yield {"id": key_id, "use": use, "state": state, "needed_by": needed_by}
+
+
+def _words(uses: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in uses.items()) or "nothing needs it"
+
+
+@keys.command("rotate")
+@click.option(
+    "--per-second",
+    type=click.IntRange(1, 100_000),
+    default=2000,
+    show_default=True,
+    help="How many rows it changes in a second, at most.",
+)
+@JSON
+@click.pass_obj
+def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
+    """Encrypt all stored values by the first of `keys`, and hash again by the first digest_key, while workers run.
+
+    It changes few rows at a time, and holds their locks for milliseconds. End it at any moment: the next one goes on
+    with what is left. Give the new key to all processes first, behind the old key; then put it first, and restart them
+    (docs/keys.md). Ends with code 1 if values are left that no key decrypts.
+    """
+    said = time.monotonic()
+
+    def show(name: str, changed: int) -> None:
+        nonlocal said
+        if changed and time.monotonic() - said >= SHOW_EVERY:
+            said = time.monotonic()
+            click.echo(f"{name}: {changed:,} changed", err=True)
+
+    with invocation.parts(STORED, migrate=True) as parts:
+        first = parts.keyring.ids[0]
+        if first in parts.key_use.retired():
+            raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
+        found = rotate(parts.key_rotation, per_second=per_second, seconds=time.monotonic, pause=time.sleep, show=show)
+        total = sum(one.changed for one in found.values())
+        _audit(parts, "keys rotate", f"{counted(total, 'value')} to {first}")
+    left = sum(one.busy + one.unreadable for one in found.values())
+    if as_json:
+        columns = {name: vars(one) for name, one in found.items()}
+        click.echo(json.dumps({"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns}))
+    else:
+        for name, one in found.items():
+            if one.changed or one.busy or one.unreadable:
+                rest = f"; {one.busy:,} are locked" if one.busy else ""
+                rest += f"; {one.unreadable:,} cannot be decrypted" if one.unreadable else ""
+                click.echo(f"{name}: {one.changed:,} changed{rest}")
+        click.echo(
+            f"{counted(total, 'value')} changed; all values are by the first keys"
+            if not left
+            else f"{counted(left, 'value')} left; `onboard keys status` names their keys"
+        )
+    if left:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+@keys.command("retire")
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--forget-copies",
+    is_flag=True,
+    help="Of a digest key: retire it although copies of webhooks and events, and places of addresses, are recognised by"
+    " it. They are not recognised any more.",
+)
+@click.option(
+    "--lost",
+    is_flag=True,
+    help="The key is gone: give up the values that need it. They stay, and what needs them is held.",
+)
+@JSON
+@click.pass_obj
+def keys_retire(invocation: Invocation, key_id: str, forget_copies: bool, lost: bool, as_json: bool) -> None:
+    """Prove that nothing needs the key ID (see `onboard keys status`), so that it can be destroyed.
+
+    Every row is looked at, and every process that runs. From then on no process starts that would encrypt or hash with
+    this key. Ends with code 1, and changes nothing, if something needs it.
+    """
+    if not re.fullmatch(r"[0-9a-f]{8}", key_id):
+        raise click.UsageError("ID is 8 digits and letters from a to f; `onboard keys status` shows the ids")
+    with invocation.parts(STORED, migrate=True) as parts:
+        ring = parts.keyring
+        if key_id in (ring.ids[0], ring.digest_ids[0]):
+            raise CannotStart(f"the key {key_id} is the first one of this configuration: put another key before it")
+        known = key_id in parts.key_use.retired()
+        # First, so that no process that would use the key starts while the rows are looked at.
+        parts.key_use.retire(key_id, now=parts.clock())
+        needs = parts.key_use.needs(key_id, now=parts.database_clock())
+        digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
+        needed = [] if lost else [f"{number:,} {name}" for name, number in needs.values.items()]
+        needed += [] if lost else [f"{number:,} digests of {name}" for name, number in digests.items()]
+        needed += [f"the process {one.kind} on {one.host}, pid {one.pid}" for one in needs.processes]
+        if needed and not known:
+            parts.key_use.take_back(key_id)
+        if not needed and not known:
+            given_up = sum(needs.values.values()) if lost else 0
+            _audit(parts, "keys retire", f"{key_id}, {counted(given_up, 'value')} given up" if lost else key_id)
+    if as_json:
+        facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
+        processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
+        click.echo(json.dumps(facts | {"processes": processes}))
+    elif needed:
+        click.echo(f"the key {key_id} is needed by {', '.join(needed)}", err=True)
+        click.echo("`onboard keys rotate` changes values; restart processes that have it as their first key", err=True)
+    else:
+        click.echo(f"nothing needs the key {key_id}: take it out of the configuration, and destroy it")
+    if needed:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _audit(parts: Parts, action: str, subject: str) -> None:
+    parts.facts.audit(actor=operator(), action=action, subject=subject, now=parts.clock())

@@ -18,7 +18,8 @@ BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
 
 @dataclass(frozen=True)
 class Running:
-    """A process that runs. `batch_id`: the one batch that it works; None: all."""
+    """A process that runs. `batch_id`: the one batch that it works; None: all. `first_keys`: the ids of the keys with
+    which it encrypts and hashes, separated by a space."""
 
     kind: str
     host: str
@@ -27,6 +28,7 @@ class Running:
     batch_id: int | None
     started_at: datetime
     seen_at: datetime
+    first_keys: str = ""
 
 
 class Level(IntEnum):

@@ -40,18 +40,42 @@ class Line:
 _EMPTY = Line("", (), {})
 
 
+def context_of_person(customer_id: str) -> str:
+    return f"customer {customer_id}"
+
+
+def context_of_line(batch_id: int, row: int) -> str:
+    return f"line {batch_id}:{row}"
+
+
+def context_of_session(session_id: uuid.UUID) -> str:
+    return f"session {session_id.hex}"
+
+
+def context_of_update(event_id: uuid.UUID) -> str:
+    return f"event {event_id.hex}"
+
+
+def context_of_webhook(webhook_id: uuid.UUID) -> str:
+    return f"webhook {webhook_id.hex}"
+
+
+def context_of_address(digest: str) -> str:
+    return f"suppression {digest}"
+
+
 def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
     known = {name: value for name, value in vars(person).items() if value}
     if person.date_of_birth:
         known["date_of_birth"] = person.date_of_birth.isoformat()
-    return keyring.encrypt(known, context=f"customer {customer_id}")
+    return keyring.encrypt(known, context=context_of_person(customer_id))
 
 
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
     """The person. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
         raise Erased("the customer's personal data was erased")
-    known = keyring.decrypt(encrypted, context=f"customer {customer_id}")
+    known = keyring.decrypt(encrypted, context=context_of_person(customer_id))
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
     if not known.keys() <= _FIELDS:
@@ -64,7 +88,7 @@ def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) 
     if not (customer.external_ref or customer.tags or customer.parameters):
         return None
     line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
-    return keyring.encrypt(line, context=f"line {batch_id}:{row}")
+    return keyring.encrypt(line, context=context_of_line(batch_id, row))
 
 
 def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
@@ -73,7 +97,7 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
         return _EMPTY
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
-    line = keyring.decrypt(encrypted, context=f"line {batch_id}:{row}")
+    line = keyring.decrypt(encrypted, context=context_of_line(batch_id, row))
     return Line(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
 
 
@@ -82,14 +106,14 @@ def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -
     if session.digit_string:
         secrets["digit_string"] = session.digit_string
     kept: dict[str, Any] = {**secrets, "vendor_parameters": dict(session.vendor_parameters)}
-    return keyring.encrypt(kept, context=f"session {session_id.hex}")
+    return keyring.encrypt(kept, context=context_of_session(session_id))
 
 
 def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *, vendor: str) -> Opening:
     """What the customer needs for the session. Raises keyring.CannotDecrypt, Erased."""
     if encrypted == ERASED:
         raise Erased("the session's link was erased with the customer's personal data")
-    kept = keyring.decrypt(encrypted, context=f"session {session_id.hex}")
+    kept = keyring.decrypt(encrypted, context=context_of_session(session_id))
     return Opening(kept["link"], kept.get("digit_string", ""), vendor, kept.get("vendor_parameters", {}))
 
 
@@ -100,20 +124,20 @@ def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> s
 
 def encrypt_address(keyring: Keyring, digest: str, text: str) -> bytes:
     """The text of `suppression.text_of`, encrypted, so that it can be hashed by another key."""
-    return keyring.encrypt({"text": text}, context=f"suppression {digest}")
+    return keyring.encrypt({"text": text}, context=context_of_address(digest))
 
 
 def decrypt_address(keyring: Keyring, digest: str, encrypted: bytes) -> str:
     """The text that was hashed. Raises keyring.CannotDecrypt."""
-    text: str = keyring.decrypt(encrypted, context=f"suppression {digest}")["text"]
+    text: str = keyring.decrypt(encrypted, context=context_of_address(digest))["text"]
     return text
 
 
 def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
     """The new columns of an update, as JSON values, encrypted."""
-    return keyring.encrypt(dict(columns), context=f"event {event_id.hex}")
+    return keyring.encrypt(dict(columns), context=context_of_update(event_id))
 
 
 def decrypt_update(keyring: Keyring, event_id: uuid.UUID, encrypted: bytes) -> dict[str, Any]:
     """The new columns of an update. Raises keyring.CannotDecrypt."""
-    return keyring.decrypt(encrypted, context=f"event {event_id.hex}")
+    return keyring.decrypt(encrypted, context=context_of_update(event_id))

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
-from worker.foundation.keyring import KEY_ID_DIGITS, Keyring
+from worker.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import ADDRESS, encrypt_address
+from worker.store.base.encrypted_values import ADDRESS, decrypt_address, encrypt_address
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
@@ -31,6 +31,11 @@ _ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
 _KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
 _KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
 _DELETE = sa.delete(Suppression).where(_AMONG)
+_SEAL = (
+    sa.update(Suppression)
+    .where(Suppression.digest == sa.bindparam("digest_"))
+    .values(encrypted=sa.bindparam("encrypted_"))
+)
 
 
 def suppress(
@@ -178,7 +183,7 @@ def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
 
 
 def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) -> None:
-    """Store these rows under the newest key. `old` maps each old digest to its text.
+    """Store these rows under the newest keys. `old` maps each old digest to its text.
 
     A row that another transaction is changing is left for the next time: the caller holds rows for which that
     transaction may wait.
@@ -186,8 +191,26 @@ def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) 
     for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
         digest = keyring.digests(ADDRESS, old[row.digest])[0]
         encrypted = encrypt_address(keyring, digest, old[row.digest])
+        if digest == row.digest:
+            connection.execute(_SEAL, {"digest_": digest, "encrypted_": encrypted})
+            continue
         _keep(connection, row._asdict() | {"digest": digest, "encrypted": encrypted})
         connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
+
+
+def hash_anew(connection: sa.Connection, keyring: Keyring, digests: Collection[str]) -> tuple[int, int]:
+    """Store these rows under the first keys; returns how many were stored, and how many are unreadable.
+
+    A row that another transaction is changing is left for the next time.
+    """
+    texts, unreadable = {}, 0
+    for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(digests)}):
+        try:
+            texts[row.digest] = decrypt_address(keyring, row.digest, row.encrypted)
+        except CannotDecrypt:
+            unreadable += 1
+    _renew(connection, keyring, texts)
+    return len(texts), unreadable
 
 
 def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:

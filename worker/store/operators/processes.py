@@ -76,4 +76,4 @@ class Processes:
         return statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 
 
-_COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at")
+_COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at", "first_keys")

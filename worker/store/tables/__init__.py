@@ -9,7 +9,7 @@ from worker.store.tables.base import Base
 from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, Webhook
 from worker.store.tables.lists import Batch, BounceCount, SkippedLine
-from worker.store.tables.operating import Audit, ProcessRow, Timer
+from worker.store.tables.operating import Audit, ProcessRow, RetiredKey, Timer
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Permit",
     "ProcessRow",
     "ReissueCount",
+    "RetiredKey",
     "SessionRow",
     "SkippedLine",
     "Suppression",

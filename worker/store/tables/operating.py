@@ -32,8 +32,20 @@ class ProcessRow(Base):
     pid: Mapped[int]
     release: Mapped[str] = mapped_column(sa.String(32))
     batch_id: Mapped[int | None] = mapped_column(BigId, doc="The one batch that it works; NULL: all.")
+    first_keys: Mapped[str] = mapped_column(
+        sa.String(32), doc="The ids of the keys with which it encrypts and hashes, separated by a space."
+    )
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class RetiredKey(Base):
+    """A key that must encrypt and hash nothing any more: no process with it in the first place starts."""
+
+    __tablename__ = "retired_key"
+
+    key_id: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
+    at: Mapped[datetime]
 
 
 class Timer(Base):

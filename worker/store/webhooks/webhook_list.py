@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from worker.domain.verification.session_updates import Key, session_update
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.tables import SessionRow, Webhook
 from worker.store.tables.types import word_of
-from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState, context
+from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.
@@ -87,7 +88,7 @@ class WebhookList:
         if not encrypted or not source.startswith(ACCOUNT):
             return ()
         try:
-            update = session_update(self._keyring.decrypt(encrypted, context=context(id_)))
+            update = session_update(self._keyring.decrypt(encrypted, context=context_of_webhook(id_)))
         except (CannotDecrypt, KeyError, TypeError, ValueError):  # or a newer release has stored it
             return ()
         return tuple(f"{key.value} {masked(value)}" for key, value in update.match if key is not Key.TOKEN)
@@ -114,8 +115,8 @@ class WebhookList:
         encrypted = connection.execute(contradicted.with_for_update()).scalar()
         if encrypted is None:
             return 0
-        update = self._keyring.decrypt(encrypted, context=context(id_)) | {"vouched": True}
-        kept = again | {"encrypted": self._keyring.encrypt(update, context=context(id_))}
+        update = self._keyring.decrypt(encrypted, context=context_of_webhook(id_)) | {"vouched": True}
+        kept = again | {"encrypted": self._keyring.encrypt(update, context=context_of_webhook(id_))}
         return connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(kept)).rowcount
 
     def remove(self, *, since: datetime) -> int:

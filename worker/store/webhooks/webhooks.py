@@ -23,6 +23,7 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.tables import Webhook
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class Webhooks:
             "due_at": now if waits else None,
             "attempts": 0,
             "detail": one.detail[:400],
-            "encrypted": self._keyring.encrypt(dict(one.update), context=context(id_))
+            "encrypted": self._keyring.encrypt(dict(one.update), context=context_of_webhook(id_))
             if one.update is not None
             else None,
             "session_id": None,
@@ -223,7 +224,7 @@ class Webhooks:
         return processed
 
     def _decrypt(self, row: sa.Row[Any]) -> dict[str, Any]:
-        return self._keyring.decrypt(row.encrypted, context=context(row.id))
+        return self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id))
 
     def _note(
         self,
@@ -284,10 +285,6 @@ def _add(total: Processed, more: Processed) -> None:
 
 def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
     return any((one.source, digest) in known for digest in one.digests[1:])
-
-
-def context(id_: uuid.UUID) -> str:
-    return f"webhook {id_.hex}"
 
 
 _KNOWN = sa.select(Webhook.source, Webhook.digest).where(

@@ -1,0 +1,106 @@
+"""`onboard keys`: a key is rotated, retired and destroyed, and nothing is lost."""
+
+import pytest
+
+from tests.desk.desk import Desk, customers
+from worker.foundation.keyring import Keyring, new_key
+
+
+@pytest.fixture
+def used(desk: Desk) -> Desk:
+    """A desk with customers and a suppressed address under the old key; `old` and `new` are the keys' ids."""
+    assert desk.onboard("run", desk.list_of(customers(4))).code == 0
+    desk.onboard("suppress", "vita@example.com")
+    return desk
+
+
+def id_of(desk: Desk, file: str) -> str:
+    key = (desk.path / file).read_text().strip()
+    return Keyring([key]).ids[0] if "digest" not in file else Keyring([key], [key]).digest_ids[0]
+
+
+def add_first(desk: Desk) -> None:
+    (desk.path / "new.key").write_text(desk.onboard("keys", "new").out)
+    desk.change('keys = [{ file = "onboarding.key" }]', 'keys = [{ file = "new.key" }, { file = "onboarding.key" }]')
+
+
+def remove_last(desk: Desk) -> None:
+    desk.change(', { file = "onboarding.key" }]', "]")
+    (desk.path / "onboarding.key").unlink()
+
+
+def test_a_key_is_rotated_retired_and_destroyed_and_every_link_still_opens(used: Desk):
+    old = id_of(used, "onboarding.key")
+    add_first(used)
+    rotated = used.onboard("keys", "rotate", "--per-second", "100000", "--json")
+    assert rotated.code == 0
+    assert rotated.facts["columns"]["customers"]["changed"] == 4
+    retired = used.onboard("keys", "retire", old)
+    assert (retired.code, retired.out) == (
+        0,
+        f"nothing needs the key {old}: take it out of the configuration, and destroy it\n",
+    )
+    remove_last(used)
+    rows = used.onboard("report", "latest", "--with-links").table
+    assert all(row["link"].startswith("http") for row in rows)
+    assert used.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
+
+
+def test_a_key_that_values_need_is_not_retired(used: Desk):
+    old = id_of(used, "onboarding.key")
+    add_first(used)
+    ended = used.onboard("keys", "retire", old, "--json")
+    assert (ended.code, ended.facts["retired"]) == (1, False)
+    assert ended.facts["values"]["customers"] == 4
+    assert used.onboard("keys", "retire", old, "--json").code == 1
+
+
+def test_the_first_key_is_not_retired_and_a_retired_key_starts_nothing(used: Desk):
+    old = id_of(used, "onboarding.key")
+    assert used.onboard("keys", "retire", old).code == 2
+    add_first(used)
+    used.onboard("keys", "rotate")
+    assert used.onboard("keys", "retire", old).code == 0
+    used.change(
+        '{ file = "new.key" }, { file = "onboarding.key" }', '{ file = "onboarding.key" }, { file = "new.key" }'
+    )
+    ended = used.onboard("run", used.list_of(customers(1), "other.csv"))
+    assert ended.code == 2
+    assert f"encryption.keys: the first key, {old}, was retired on" in ended.err
+    assert used.onboard("keys", "rotate").code == 2
+
+
+def test_status_shows_each_key_with_what_needs_it(used: Desk):
+    old, digest = id_of(used, "onboarding.key"), id_of(used, "onboarding-digest.key")
+    add_first(used)
+    facts = used.onboard("keys", "status", "--json").facts["keys"]
+    assert [(one["id"], one["use"], one["state"]) for one in facts[1:]] == [
+        (old, "encryption", "other"),
+        (digest, "digests", "first"),
+    ]
+    assert facts[0]["needed_by"] == {}
+    assert facts[1]["needed_by"]["customers"] == 4
+    assert facts[2]["needed_by"]["suppressed addresses"] == 1
+
+
+def test_a_lost_key_is_named_and_can_be_given_up(used: Desk):
+    old = id_of(used, "onboarding.key")
+    (used.path / "onboarding.key").write_text(new_key())
+    status = used.onboard("keys", "status")
+    assert status.code == 1
+    assert f"{old}  encryption, missing: " in status.out
+    assert used.onboard("run", used.list_of(customers(1), "other.csv")).code == 2
+    assert used.onboard("keys", "retire", old).code == 1
+    assert used.onboard("keys", "retire", old, "--lost").code == 0
+
+
+def test_rotating_what_no_key_opens_ends_with_1_and_says_how_many(used: Desk):
+    (used.path / "onboarding.key").write_text(new_key())
+    ended = used.onboard("keys", "rotate")
+    assert ended.code == 1
+    assert "customers: 0 changed; 4 cannot be decrypted" in ended.out
+
+
+@pytest.mark.parametrize("id_", ["", "1a2b", "ABCDEF01", "1a2b3c4d5"])
+def test_what_is_no_keys_id_is_refused(desk: Desk, id_: str):
+    assert desk.onboard("keys", "retire", id_).code == 2

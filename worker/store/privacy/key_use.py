@@ -1,0 +1,59 @@
+"""Which keys the stored values and digests need, and which keys are retired."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.model.operation import Running
+from worker.foundation.keyring import Keyring
+from worker.store.base.database import Database
+from worker.store.base.encrypted_columns import Uses, uses_of_digest_keys, uses_of_keys
+from worker.store.operators.processes import Processes
+from worker.store.tables import RetiredKey
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What needs a key: values and digests by what they are of, and processes that encrypt or hash with it."""
+
+    values: Mapping[str, int]
+    digests: Mapping[str, int]
+    processes: Collection[Running]
+
+
+class KeyUse:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def uses(self) -> tuple[Uses, Uses]:
+        """How many encrypted values, and how many digests, need each key. Reads every row, and locks none."""
+        with self._database.read() as connection:
+            return uses_of_keys(connection), uses_of_digest_keys(connection)
+
+    def needs(self, key_id: str, *, now: datetime) -> Needs:
+        """What needs this key. A digest key that is derived from it counts as the key itself."""
+        derived = dict(zip(self._keyring.ids, self._keyring.digest_ids, strict=False))
+        digest_id = derived.get(key_id, key_id) if self._keyring.derives_digest_keys else key_id
+        running = Processes(self._database).running(now=now)
+        values, digests = self.uses()
+        using = [one for one in running if not {key_id, digest_id}.isdisjoint(one.first_keys.split())]
+        return Needs(values.get(key_id, {}), digests.get(digest_id, {}), using)
+
+    def retired(self) -> dict[str, datetime]:
+        """When each retired key was retired."""
+        with self._database.read() as connection:
+            return {row.key_id: row.at for row in connection.execute(sa.select(RetiredKey.key_id, RetiredKey.at))}
+
+    def retire(self, key_id: str, *, now: datetime) -> None:
+        """From now on no process that encrypts or hashes with this key starts."""
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        with self._database.write() as connection:
+            connection.execute(insert(RetiredKey).values(key_id=key_id, at=now).on_conflict_do_nothing())
+
+    def take_back(self, key_id: str) -> None:
+        """The key is not retired."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(RetiredKey).where(RetiredKey.key_id == key_id))
