@@ -289,6 +289,18 @@ def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk,
     assert len(played.sandbox.mailbox) == 3
 
 
+def test_a_link_that_no_key_opens_is_said_in_its_row_and_the_others_have_theirs(desk: Desk, listed: str):
+    desk.onboard("run", listed)
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("UPDATE session SET encrypted = x'0111223344556677889900' WHERE customer_id = 'C-0001'")
+    ended = desk.onboard("report", "1", "--with-links")
+    assert ended.code == 1
+    assert sorted(bool(row["link"]) for row in ended.table) == [False, True, True]
+    (bad,) = [row for row in ended.table if not row["link"]]
+    assert "it needs the key 11223344; is an older key missing" in bad["error"]
+    assert "`onboard keys status`" in bad["action"]
+
+
 def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, listed: str):
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
         connection.execute(

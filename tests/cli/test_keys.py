@@ -92,6 +92,8 @@ def test_a_lost_key_is_named_and_can_be_given_up(used: Desk):
     assert used.onboard("run", used.list_of(customers(1), "other.csv")).code == 2
     assert used.onboard("keys", "retire", old).code == 1
     assert used.onboard("keys", "retire", old, "--lost").code == 0
+    assert used.onboard("run", used.list_of([customers(9)[8]], "other.csv")).code == 0
+    assert used.onboard("report", "2", "--with-links").table[0]["link"]
 
 
 def test_rotating_what_no_key_opens_ends_with_1_and_says_how_many(used: Desk):

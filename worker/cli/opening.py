@@ -119,10 +119,8 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
         yield parts
     except SettingsError as error:  # a value that the command did not declare as needed
         raise CannotStart(str(error)) from None
-    except CannotDecrypt:
-        raise CannotStart(
-            "encryption.keys: none of them decrypts the data in this database; add the key that encrypted it"
-        ) from None
+    except CannotDecrypt as error:  # its text names a row and a key's id
+        raise CannotStart(f"encryption.keys: {error}") from None
     except sa.exc.DatabaseError as error:
         # SQLite raises a plain DatabaseError for a file that is not a database; the other kinds are bugs.
         if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):

@@ -60,8 +60,9 @@ class Receiver:
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt) as error:
-            # The error's text is not logged: a database's message about a value may hold the value.
-            log.error("an event is refused because it cannot be stored: %s", type(error).__name__)
+            # A database's message about a value may hold the value. CannotDecrypt names a row and a key's id.
+            why = str(error) if isinstance(error, CannotDecrypt) else type(error).__name__
+            log.error("an event is refused because it cannot be stored: %s", why)
             return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])
 
     def _take(self, judged: Sequence[Arrival | Receipt], within: sa.Connection | None = None) -> Received:

@@ -1,16 +1,18 @@
 """`onboard report`: the result of each row."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from worker.cli.completions import Batch
-from worker.cli.exits import CannotStart
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept, operator
 from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.reporting.batch_report import write_csv, write_excel, write_jsonl
 from worker.foundation.plural import counted
+from worker.store.operators.report_rows import LineFacts
 
 OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 
@@ -70,7 +72,8 @@ def report(
                     actor=operator(), action="report with links", subject=f"batch {found.id}", now=parts.clock()
                 )
             columns = parts.reporting.columns(found, links=with_links, routes=with_routes)
-            lines = parts.facts.lines(found.id, with_links=with_links)
+            unreadable = Unreadable()
+            lines = unreadable.of(parts.facts.lines(found.id, with_links=with_links))
             if form == "html":
                 from worker.engine.reporting.html_report import write_html
 
@@ -87,6 +90,21 @@ def report(
                 count = write(stream, lines, columns)
     if out:
         click.echo(f"{counted(count, 'row')} written to {out}", err=True)
+    if unreadable.count:
+        click.echo(f"{counted(unreadable.count, 'link')} cannot be decrypted: the column `error` says why", err=True)
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+class Unreadable:
+    """Counts the lines whose links no key decrypts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, lines: Iterable[LineFacts]) -> Iterator[LineFacts]:
+        for line in lines:
+            self.count += bool(line.unreadable)
+            yield line
 
 
 def _form_of(out: Path | None) -> str:

@@ -262,6 +262,9 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
         error = f"{error}; {late}" if error else late
         action = action or "end the session that the error names at the provider, or let it expire unused"
+    if line.unreadable:
+        error = f"{error}; {line.unreadable}" if error else line.unreadable
+        action = action or "put the key back into [encryption] keys (`onboard keys status`)"
     values: dict[str, Any] = {
         "row": line.row,
         "customer_id": line.customer_id,

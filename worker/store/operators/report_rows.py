@@ -12,7 +12,7 @@ from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, JobState, LineState
-from worker.foundation.keyring import Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
@@ -75,6 +75,7 @@ class LineFacts:
     served_by: int = 0  # that batch
     late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
     opening: Opening = field(default_factory=lambda: Opening(""))
+    unreadable: str = ""  # why it has no opening, where the caller asked for links
 
     @property
     def link(self) -> str:
@@ -223,9 +224,12 @@ class Facts:
         for row in rows:
             # An erased session has no link; the line still shows the session.
             has_link = with_links and row.session_id is not None and row.encrypted != ERASED
-            opening = Opening("")
+            opening, unreadable = Opening(""), ""
             if has_link:
-                opening = decrypt_opening(self._keyring, row.session_id, row.encrypted, vendor=row.vendor)
+                try:
+                    opening = decrypt_opening(self._keyring, row.session_id, row.encrypted, vendor=row.vendor)
+                except CannotDecrypt as error:
+                    unreadable = f"its link is not shown: {error}"
             waits = _what_waits(row, messages.get(row.session_id, ()))
             yield LineFacts(
                 row=row.row,
@@ -245,6 +249,7 @@ class Facts:
                 served_by=row.served_by,
                 late=", ".join(late.get(row.id, ())),
                 opening=opening,
+                unreadable=unreadable,
             )
 
     def any_encrypted(self) -> tuple[str, bytes] | None:
