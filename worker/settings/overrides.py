@@ -101,7 +101,7 @@ def _from_environment(value: Any) -> Any:
             return Referenced(value)
         case list():
             return [_from_environment(item) for item in value]
-        case {"env": str()} | {"file": str()} if len(value) == 1:
+        case {"env": str()} | {"file": str()} | {"vault": dict()} if len(value) == 1:
             return value
         case dict():
             return {name: _from_environment(item) for name, item in value.items()}

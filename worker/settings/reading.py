@@ -5,6 +5,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from worker.domain.model.needs import Needs, is_needed
+from worker.settings.key_sources import SOURCES
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
 from worker.settings.shape import Tables, is_lazy, is_mapping, keys_of, tables_of
@@ -78,6 +79,8 @@ class Reader:
                 return self._resolved(self._from_environment(name, path), value, path, may_be_missing)
             case {"file": str(name)} if len(value) == 1:
                 return self._resolved(self._from_file(name), value, path, may_be_missing)
+            case dict() if len(value) == 1 and path[0] == "encryption" and not value.keys().isdisjoint(SOURCES):
+                return self._wrapped(value, path)
             case dict():
                 return {
                     key: self.read(item, (*path, key), may_be_missing=may_be_missing) for key, item in value.items()
@@ -87,6 +90,21 @@ class Reader:
                     self.read(item, (*path, index), may_be_missing=may_be_missing) for index, item in enumerate(value)
                 ]
         return value
+
+    def _wrapped(self, value: dict[str, Any], path: Path) -> Referenced | Missing | Unresolved:
+        """The key that a command or another service hands out. It is asked only where the key is needed."""
+        ((kind, given),) = value.items()
+        self._findings.references[path] = f"the {kind} of its reference"
+        if not is_needed(path, self._needs):
+            return Missing(repr(value), self._findings.line_of(path, f"this command asks no {kind} for the key"))
+        given = self.read(given, (*path, kind))
+        if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
+            return Unresolved()
+        try:
+            return Referenced(SOURCES[kind](given))
+        except ValueError as error:
+            self._findings.problem(path, str(error))
+            return Unresolved()
 
     def _resolved(
         self, found: Referenced | str, value: dict[str, str], path: Path, may_be_missing: bool

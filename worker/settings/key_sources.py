@@ -1,0 +1,96 @@
+"""Encryption keys that are stored wrapped: a command prints the key, or Vault decrypts it.
+
+Each kind is a function from the reference's table to the key, in base64. It raises ValueError, whose text shows no part
+of a key, of a token or of an answer.
+"""
+
+import http.client
+import json
+import ssl
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from worker.settings.addresses import is_loopback
+
+SECONDS = 30.0  # how long a command or Vault may take
+MOST_BYTES = 100_000
+VAULT_KEYS = frozenset({"url", "key", "token", "wrapped", "mount", "namespace", "ca"})
+VAULT_NEEDED = frozenset({"url", "key", "token", "wrapped"})
+
+
+def from_command(words: Any) -> str:
+    """What the command prints, without the last line break. It gets no input, and no shell reads its words."""
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not (words and words[0]):
+        raise ValueError('expected a program and its arguments: { command = ["PROGRAM", "ARGUMENT"] }')
+    name = repr(str(words[0]))
+    try:
+        ended = subprocess.run(  # noqa: S603 -- the operator's own configuration names it
+            [str(word) for word in words], stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"the command {name} took longer than {SECONDS:g} seconds") from None
+    except OSError as error:
+        raise ValueError(f"the command {name} cannot be run: {error.strerror or 'unknown reason'}") from None
+    if ended.returncode:
+        raise ValueError(f"the command {name} ended with code {ended.returncode}")
+    key = ended.stdout.decode("ascii", "replace").strip()
+    if not key:
+        raise ValueError(f"the command {name} printed nothing")
+    return key
+
+
+def from_vault(given: Any) -> str:
+    """What Vault's transit engine decrypts: `wrapped` is `vault:v1:…`, made with `key`."""
+    if not isinstance(given, dict) or not VAULT_NEEDED <= given.keys() <= VAULT_KEYS:
+        raise ValueError("expected { vault = { url = …, key = …, token = …, wrapped = … } }, also mount, namespace, ca")
+    texts = {name: str(value).strip() for name, value in given.items()}
+    try:
+        url = urlsplit(texts["url"])
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port = None, None
+    if not host or url.scheme not in ("https", "http") or (url.scheme == "http" and not is_loopback(host)):
+        raise ValueError("vault.url: expected https://HOST (http:// for this machine only)")
+    path = f"{url.path.rstrip('/')}/v1/{quote(texts.get('mount', 'transit'))}/decrypt/{quote(texts['key'], safe='')}"
+    headers = {"X-Vault-Token": texts["token"], "Content-Type": "application/json"}
+    if "namespace" in texts:
+        headers["X-Vault-Namespace"] = texts["namespace"]
+    try:
+        status, body = _post(url.scheme, host, port, path, json.dumps({"ciphertext": texts["wrapped"]}), headers, texts)
+    except ssl.SSLCertVerificationError:
+        raise ValueError(f"the certificate of Vault at {host} is not trusted") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a line break in the token
+        raise ValueError(f"Vault at {host} cannot be asked: {type(error).__name__}") from None
+    if status != 200:
+        raise ValueError(f"Vault at {host} answered {status}")
+    try:
+        key = json.loads(body)["data"]["plaintext"]
+    except (ValueError, KeyError, TypeError):
+        key = ""
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"Vault at {host} answered without a key")
+    return key
+
+
+def _post(
+    scheme: str, host: str, port: int | None, path: str, body: str, headers: Mapping[str, str], texts: Mapping[str, str]
+) -> tuple[int, bytes]:
+    """The status and the body. No redirect is followed and no proxy used: the token goes to this host alone."""
+    if scheme == "https":
+        context = ssl.create_default_context(cadata=texts.get("ca"))
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, port, timeout=SECONDS, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
+    try:
+        connection.request("POST", path, body.encode(), dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read(MOST_BYTES)
+    finally:
+        connection.close()
+
+
+SOURCES: Mapping[str, Callable[[Any], str]] = {"command": from_command, "vault": from_vault}
