@@ -36,6 +36,7 @@ url = "smtp://127.0.0.1:{port}"
 from = "Example Bank <verify@example.com>"
 connections = {connections}
 """
+BARE_CALLS = 30_000  # of the bare loop, directly before each part
 WARM_UP = 3.0  # seconds after the first message that are not measured
 LOOK = 0.25  # seconds between two looks at the number of messages
 PATIENCE = 60  # seconds without a message after which it is stuck
@@ -69,11 +70,13 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         text = sides.CONFIGURATION.format(url=provider.url, places=chosen.places)
         text += EMAIL.format(port=port, connections=chosen.connections)
         prepared = _prepare(folder, text, chosen.rows, server)
+        stage = sides.Stage(folder, provider, server, broker, chosen.places)
         for number in range(1, chosen.rounds + 1):
             for workers in chosen.workers or [1, 2]:
+                loop = sides.bare(stage, BARE_CALLS).rate
                 part = _part(chosen.rows, workers, folder, broker, server, prepared)
-                report(f"{number}: {workers} workers: {part['rate']:,.0f}/s")
-                parts.append(part)
+                report(f"{number}: {workers} workers: {part['rate']:,.0f}/s, bare loop {loop:,.0f}/s")
+                parts.append({**part, "to_bare": part["rate"] / loop})
     return {"load_before": round(load, 1), "rows": chosen.rows, "sink": sink, "parts": parts}
 
 
@@ -81,12 +84,12 @@ def table(facts: dict[str, Any]) -> str:
     lines = [
         f"{facts['rows']:,} customers, {facts['sink']}. Load before the start {facts['load_before']}.",
         "",
-        "| workers | customers/s | CPU s per 1,000 | of the database |",
-        "|--:|--:|--:|--:|",
+        "| workers | customers/s | × bare loop | CPU s per 1,000 | of the database |",
+        "|--:|--:|--:|--:|--:|",
     ]
     for part in facts["parts"]:
         spent = f"{part['cpu_per_1000']:.3f} | {part['database_cpu_per_1000']:.3f}"
-        lines.append(f"| {part['workers']} | {part['rate']:,.0f} | {spent} |")
+        lines.append(f"| {part['workers']} | {part['rate']:,.0f} | {part['to_bare']:.2f} | {spent} |")
     return "\n".join(lines)
 
 
