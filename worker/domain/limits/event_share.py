@@ -14,10 +14,14 @@ BATCH_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Shared(Generic[T]):
-    """The rows that get slots, events first; `more`: more rows of either kind may wait."""
+    """The rows that get slots, events first; `more`: more rows of either kind may wait.
+
+    `share`: how many batch rows get slots whatever events wait; zero if few events do.
+    """
 
     rows: list[T]
     more: bool
+    share: int = 0
 
 
 def for_batches(slots: int, jitter: float) -> int:
@@ -41,7 +45,8 @@ def share_out(
     kept = for_batches(slots, jitter)
     first = list(events(slots - kept)) if kept < slots else []
     crowded = len(first) == slots - kept
-    left = max(soon - len(first), kept if crowded else 0)
+    share = kept if crowded else 0
+    left = max(soon - len(first), share)
     rest = list(batches(left)) if left else []
     more = crowded or len(rest) == left
     left = slots - len(first) - len(rest)
@@ -49,4 +54,4 @@ def share_out(
         also = events(left)
         first += also
         more = len(also) == left
-    return Shared(first + rest, more)
+    return Shared(first + rest, more, share)

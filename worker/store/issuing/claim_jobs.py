@@ -81,14 +81,13 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def release(
         self,
         rule: BudgetRule,
-        jobs: Collection[ClaimedJob],
+        items: Collection[ClaimedJob],
         *,
         now: datetime,
         within: sa.Connection | None = None,
     ) -> None:
-        """Release jobs for which no call was made. They are due as before; nothing is counted."""
         with self._database.write(within) as connection:
-            if any(job.probe for job in jobs):
+            if any(job.probe for job in items):
                 budgets.end_probe(connection, rule)
-            unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in jobs], now=now)
+            unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
             budgets.refund_credits(connection, rule, unmade)

@@ -135,18 +135,24 @@ def _recovers(state: BudgetState) -> bool:
     return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
 
 
-def read_to_claim(connection: sa.Connection, rule: BudgetRule) -> BudgetState:
-    """The budget's state for a claim. The row is locked if the account has limits.
+def read_to_claim(
+    connection: sa.Connection, rule: BudgetRule, *, now: datetime, reach: timedelta, lease: timedelta
+) -> tuple[BudgetState, bool]:
+    """The budget's state for a claim, and whether its row is locked.
 
-    The row of an account without limits is locked only while the account recovers from a pause or a stop.
+    It is locked only while the account recovers from a pause or a stop, when no credit is left, or to remove times that
+    cannot be true. The times of an account without limits are not used.
     """
-    state = read(connection, rule.name, lock=bool(rule.limits))
-    if not rule.limits and _recovers(state):
-        state = read(connection, rule.name, lock=True)
-    return state
+    state = read(connection, rule.name)
+    special = _recovers(state) or credits_left(state, rule) == 0
+    doubtful = bool(rule.limits) and believable(state, rule, now=now, reach=reach, probe_for=lease) != state
+    if not (special or doubtful):
+        return state, False
+    state = read(connection, rule.name, lock=True)
+    return _believed(connection, rule, state, now=now, reach=reach, lease=lease), True
 
 
-def believed(
+def _believed(
     connection: sa.Connection,
     rule: BudgetRule,
     state: BudgetState,
@@ -155,12 +161,9 @@ def believed(
     reach: timedelta,
     lease: timedelta,
 ) -> BudgetState:
-    """The state to claim by, without times that cannot be true; those are removed from the row as well, and logged.
-
-    The row of an account without limits is not locked, and no such time of it is used.
-    """
+    """The state to claim by, without times that cannot be true; those are removed from the row as well, and logged."""
     after = believable(state, rule, now=now, reach=reach, probe_for=lease)
-    if after == state or not (rule.limits or _recovers(state)):
+    if after == state:
         return state
     times = [time for time in (state.next_at, state.probe_until) if time is not None]
     log.warning(

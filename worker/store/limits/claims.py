@@ -2,9 +2,10 @@
 
     permits → budget → lease → (the gates of the rows' kind) → reserve
 
-Jobs and messages are claimed in this way, in one transaction. The budget's row is locked where the account has limits,
-so exactly the kept slots are reserved. What is asked between lease and reserve is decided in `store.issuing.gates` and
-`store.messages.gates`.
+Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
+last, by `reserve`: other workers and events wait for it no longer than they must. What is granted is decided again
+under the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none. What is asked
+between lease and reserve is decided in `store.issuing.gates` and `store.messages.gates`.
 """
 
 import random
@@ -69,34 +70,68 @@ class Room:
 
 
 @dataclass(frozen=True)
+class Reserved:
+    """The earliest times of the `count` calls that may be made; no times if the account has no limit.
+
+    `again_at`: when to claim again; None: nothing more is due, or a person must act.
+    """
+
+    count: int
+    again_at: datetime | None
+    slots: Sequence[datetime] = ()
+
+
+@dataclass(frozen=True)
 class Leased:
     """Rows under new leases, and what the budget allows for them. `more`: more rows may be due."""
 
     policy: ClaimPolicy
     state: BudgetState
+    is_locked: bool  # the budget's row
     granted: Grant
     horizon: timedelta
     lead: timedelta
     rows: Sequence[sa.Row[Any]] = ()
     more: bool = False
+    share: int = 0  # how many batch rows may get later slots, as events do
     permits: int | None = None  # calls that may be in flight from now on
 
-    def slots(self, kept: int) -> tuple[datetime, ...]:
-        """The earliest times of the calls of the `kept` rows; none if the account has no limit."""
-        slots = self.granted.slots
-        return tuple(slots.at(index) for index in range(kept)) if slots.interval else ()
+    def reserve(self, connection: sa.Connection, kept: int, events: int, *, now: datetime) -> Reserved:
+        """Reserve the slots of the `kept` rows whose calls may be made, or of the first ones if there are fewer.
 
-    def reserve(self, connection: sa.Connection, kept: int, *, now: datetime) -> datetime | None:
-        """Reserve the slots of the `kept` rows that are called. Returns when to claim again; None: nothing more is due,
-        or a person must act."""
-        if not self.granted.slots.count:
-            return self.granted.again_at
-        rule = self.policy.rule
-        budgets.reserve(connection, rule, self.state, self.granted, kept, now=now, probe_for=self.policy.lease)
-        if not self.more:
-            return None
-        slots = self.granted.slots
-        return claim_again_at(slots.at(kept) - self.lead, horizon=self.horizon, now=now) if slots.interval else now
+        The first `events` of them are events.
+        """
+        granted, state, rule, asked = self.granted, self.state, self.policy.rule, kept
+        if not granted.slots.count:
+            return Reserved(0, granted.again_at)
+        if rule.limits and kept and not self.is_locked:
+            state = budgets.read(connection, rule.name, lock=True)
+            granted = grant_of(self.policy, state, kept, self.horizon, self.lead, now=now)
+            if granted.probe:  # paused meanwhile: the next claim sees it
+                granted = replace(granted, slots=replace(granted.slots, count=0), again_at=now)
+            kept = min(kept, events + max(self.soon(granted.slots, now=now) - events, self.share))
+        slots = granted.slots
+        count = min(kept, slots.count)
+        budgets.reserve(connection, rule, state, granted, count, now=now, probe_for=self.policy.lease)
+        if not slots.count:
+            return Reserved(0, granted.again_at)
+        again_at = None
+        if self.more or count < asked:
+            next_at = slots.at(count) - self.lead
+            again_at = claim_again_at(next_at, horizon=self.horizon, now=now) if slots.interval else now
+        return Reserved(count, again_at, tuple(map(slots.at, range(count))) if slots.interval else ())
+
+    def soon(self, slots: Slots, *, now: datetime) -> int:
+        """How many of the slots are within the horizon of batch rows."""
+        return slots.until(now + self.lead + self.horizon)
+
+
+def grant_of(
+    policy: ClaimPolicy, state: BudgetState, most: int, horizon: timedelta, lead: timedelta, *, now: datetime
+) -> Grant:
+    """What the budget allows in this state."""
+    reach = horizon + policy.ahead
+    return grant(state, policy.rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, now=now)
 
 
 class Claims:
@@ -117,17 +152,16 @@ class Claims:
         permits = self._permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
-            return Leased(policy, BudgetState(), none, horizon, lead, permits=permits)
+            return Leased(policy, BudgetState(), False, none, horizon, lead, permits=permits)
         if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
             horizon = policy.alone
         horizon = max(horizon, 2 * lead)
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
-        reach = horizon + policy.ahead
-        state = budgets.read_to_claim(connection, rule)
-        state = budgets.believed(connection, rule, state, now=now, reach=lead + reach, lease=policy.lease)
-        granted, free_only = self._granted(connection, policy, state, max(most, events), reach, lead, now=now)
-        leased = Leased(policy, state, granted, horizon, lead, permits=permits)
+        reach = lead + horizon + policy.ahead
+        state, is_locked = budgets.read_to_claim(connection, rule, now=now, reach=reach, lease=policy.lease)
+        granted, free_only = self._granted(connection, policy, state, max(most, events), horizon, lead, now=now)
+        leased = Leased(policy, state, is_locked, granted, horizon, lead, permits=permits)
         if not granted.slots.count:
             return leased
 
@@ -144,9 +178,9 @@ class Claims:
                 unknown_only=free_only,
             )
 
-        soon = min(granted.slots.until(now + lead + horizon), most)
+        soon = min(leased.soon(granted.slots, now=now), most)
         shared = share_out(granted.slots.count, self._jitter(), soon=soon, events=due(EVENT), batches=due(BATCH))
-        return replace(leased, rows=shared.rows, more=shared.more)
+        return replace(leased, rows=shared.rows, more=shared.more, share=shared.share)
 
     def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:
         """Release the dispatcher's permits: it makes no further call."""
@@ -158,7 +192,7 @@ class Claims:
         policy: ClaimPolicy,
         state: BudgetState,
         most: int,
-        reach: timedelta,
+        horizon: timedelta,
         lead: timedelta,
         **at: Any,
     ) -> tuple[Grant, bool]:
@@ -167,11 +201,7 @@ class Claims:
         At its credit cap an account still looks up calls with an unknown outcome: that may find that a credit was not
         spent. It stops when a row is due that costs a credit.
         """
-
-        def granted(rule: BudgetRule) -> Grant:
-            return grant(state, rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, **at)
-
-        found = granted(policy.rule)
+        found = grant_of(policy, state, most, horizon, lead, **at)
         if found.slots.count or credits_left(state, policy.rule) != 0:
             return found, False
 
@@ -180,7 +210,7 @@ class Claims:
             return self._leases.is_due(connection, of, unknown=unknown, only_batch=batch, **at)
 
         if is_due(unknown=True):
-            found = granted(replace(policy.rule, credits=None))
+            found = grant_of(replace(policy, rule=replace(policy.rule, credits=None)), state, most, horizon, lead, **at)
         if not found.slots.count and is_due(unknown=False):
             budgets.stop_at_cap(connection, policy.rule, **at)
         return found, True

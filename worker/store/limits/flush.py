@@ -7,13 +7,14 @@ there before the call. What is different for jobs and for messages are the abstr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.clock import Clock
 from worker.store.base.database import SACRIFICED, Database
@@ -23,9 +24,16 @@ from worker.store.limits import budgets
 from worker.store.limits.claims import ClaimPolicy, Claims, Room
 
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
-ItemT = TypeVar("ItemT")  # a claimed row
+ItemT = TypeVar("ItemT", bound="Claimed")  # a claimed row
 OpenedT = TypeVar("OpenedT")  # a row whose attempt is written
 ResultT = TypeVar("ResultT")  # the result of its call
+
+
+class Claimed(Protocol):
+    """A row under our lease."""
+
+    @property
+    def is_event(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,17 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
+    @abstractmethod
+    def release(
+        self,
+        rule: BudgetRule,
+        items: Collection[ItemT],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
+        """Release rows for which no call was made. They are due as before; nothing is counted."""
+
     @property
     def database_time(self) -> Callable[[], datetime] | None:
         """The database's time, a blocking call; None: leases are not checked by it."""
@@ -129,14 +148,18 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
                 return Flushed(channels=frozenset(channels))
             leased = self._claims.lease(connection, policy, room, now=now)
             items, due = self.passed(connection, policy, chunk.of(leased.rows), more=leased.more, now=now)
-            again_at = leased.reserve(connection, len(items), now=now)
+            events = sum(item.is_event for item in items)
+            reserved = leased.reserve(connection, len(items), events, now=now)
             if leased.granted.probe:
                 items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
-            slots = leased.slots(len(items))
+            if reserved.count < len(items):  # other workers' calls got the slots
+                self.release(policy.rule, items[reserved.count :], now=now, within=connection)
+                items = items[: reserved.count]
             if items:
                 opened.extend(self.open(connection, policy, items, now=now))
-                budgets.give_back(connection, policy.rule, slots[len(opened) :])
-            return Flushed(list(opened), again_at, leased.permits, slots[: len(opened)], due | channels)
+                budgets.give_back(connection, policy.rule, reserved.slots[len(opened) :])
+            slots = reserved.slots[: len(opened)]
+            return Flushed(list(opened), reserved.again_at, leased.permits, slots, due | channels)
 
         def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
             self.set_aside(connection, kinds, now=clock())

@@ -73,10 +73,16 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def release(self, rule: BudgetRule, invitations: Collection[ClaimedInvitation], *, now: datetime) -> None:
-        """Release invitations that were not handed over: they keep their due time, and no attempt is counted."""
-        with self._database.write() as connection:
-            if any(item.probe for item in invitations):
+    def release(
+        self,
+        rule: BudgetRule,
+        items: Collection[ClaimedInvitation],
+        *,
+        now: datetime,
+        within: sa.Connection | None = None,
+    ) -> None:
+        with self._database.write(within) as connection:
+            if any(item.probe for item in items):
                 budgets.end_probe(connection, rule)
-            leases = [(item.id, item.fence, item.lease_until) for item in invitations]
+            leases = [(item.id, item.fence, item.lease_until) for item in items]
             LEASES.give_back(connection, leases, now=now)
