@@ -37,6 +37,7 @@ from worker.store.issuing.job_context import JobPolicy
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.claims import Room
 from worker.store.maintenance.due_work import Sweeps
+from worker.store.maintenance.look import Looks
 from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
@@ -129,6 +130,7 @@ class Watched:
         self.jobs = Jobs(self.database, self.keyring)
         self.invitations = Invitations(self.database, self.keyring)
         self.sweeps, self.budgets = Sweeps(self.database), Budgets(self.database)
+        self.looks = Looks(self.database)
 
     def watch(self) -> None:
         sa.event.listen(self.database.engine, "connect", self._explain)
@@ -240,7 +242,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
         for _ in range(CHUNKS):
             store.work(cost)
             now = system_clock()
-            cost("due", lambda now=now: store.sweeps.due(accounts=["kyc"], channels=["email"], now=now))
+            cost("due", lambda now=now: store.looks.look(accounts=["kyc"], channels=["email"], now=now))
             cost("budgets", store.budgets.all)
             cost("leases, none lost", lambda now=now: store.sweeps.return_leases(POLICY, now=now))
             cost("counts, its batch", lambda: store.facts.counts(small))

@@ -258,12 +258,13 @@ class WorkerProcess:
         if self.runner is None:
             return
         sweep = self.parts.sweep
+        looked = sweep.look()
 
         def wake_for_due() -> None:
-            for wake_up in sweep.due_wake_ups():
+            for wake_up in sweep.due_wake_ups(looked):
                 self.simulation.broker.wake(wake_up, True)
 
-        each_alone(wake_for_due, sweep.return_leases, *sweep.steps)
+        each_alone(wake_for_due, *sweep.steps(looked))
 
     async def _receive(self, event: Any, done: Callable[[Any], None]) -> None:
         taken = await self._in_thread(lambda: take(self._receiver, [event], lambda one: one))  # type: ignore[arg-type]

@@ -180,6 +180,7 @@ class Parts(Stores):
             clock=self.clock,
             database_clock=self.database_clock,
             database=self.database,
+            looks=self.looks,
             leases=self.sweeps,
             retry=self.settings.retry.policy,
             budgets=self.budgets,
@@ -240,7 +241,7 @@ class Parts(Stores):
             processes=self.processes,
             budgets=self.budgets,
             rules=self.budget_rules,
-            leases=self.sweeps,
+            looks=self.looks,
             takeovers=self.takeovers,
         )
 

@@ -13,6 +13,7 @@ from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.maintenance.expired_sessions import Expiring
+from worker.store.maintenance.look import Looks
 from worker.store.maintenance.takeover import Failover
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.messages.claim_invitations import Invitations
@@ -57,6 +58,7 @@ class Stores:
         self.processes = Processes(database)
         self.ledger = Ledger(database)
         self.sweeps = Sweeps(database, jitter=jitter)
+        self.looks = Looks(database)
         self.failover = Failover(database)
         self.expiring = Expiring(database, keyring)
         self.erasing, self.purging = Erasing(database), Purging(database)

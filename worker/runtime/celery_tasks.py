@@ -15,6 +15,8 @@ from worker.runtime.worker_process import longest_dispatch, ready_process, serve
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
+# What is noted is when the last one came, to some seconds: `process.SWEEP_IS_LATE`, `operation.BEAT_IS_MISSING_AFTER`.
+_notes = Ticks(3.0)
 
 
 @app.task(name="issue", queue=ISSUE)  # type: ignore[untyped-decorator]
@@ -49,5 +51,6 @@ def sweep() -> None:
     with ready_process() as here:
         if here is None:
             return
-        here.parts.processes.note_wake_up(now=here.parts.clock())
+        if _notes.begin(monotonic()):
+            here.parts.processes.note_wake_up(now=here.parts.clock())
         sweep_once(here, send=wake_ups.send)

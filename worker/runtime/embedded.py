@@ -180,16 +180,17 @@ class Embedded:
         if not self._asked:
             await self.runner.prove_senders()
             self._asked = True
+        looked = await in_thread(partial(sweep.look, only_batch=self._only_batch))
         due: list[WakeUp] = []
 
         def find_due() -> None:
-            due.extend(sweep.due_wake_ups(only_batch=self._only_batch))
+            due.extend(sweep.due_wake_ups(looked))
 
         await in_thread(each_alone, find_due)  # first: customers wait for it
         for wake_up in due:
             self.wake(wake_up)
-        return_leases = partial(sweep.return_leases, all_of_them=self._all_of_them)
-        await in_thread(each_alone, return_leases, *sweep.steps, self._retention.step)
+        steps = sweep.steps(looked, all_leases=self._all_of_them)
+        await in_thread(each_alone, *steps, self._retention.step)
         self._all_of_them = False
 
     def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:

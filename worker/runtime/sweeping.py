@@ -12,6 +12,7 @@ from worker.foundation.outage_log import Outage
 from worker.runtime.celery_settings import PUBLISH
 from worker.runtime.process import Process
 from worker.runtime.ticks import Ticks
+from worker.store.maintenance.look import Looked
 
 log = logging.getLogger(__name__)
 _unpublished = Outage(log, logging.WARNING)
@@ -22,13 +23,14 @@ Send = Callable[[WakeUp], object]
 def sweep_once(here: Process, *, send: Send) -> None:
     """Wake what is due, return the leases of workers that are gone, and do the rest of the timer's work."""
     timer = here.parts.sweep
-    wake, tell = partial(_wake_for, timer, send), partial(_wake_publishers, here.parts.outbox_targets, send)
+    looked = timer.look()
+    wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)
     # Wake-ups first, and retention last: customers wait for the ones, and nobody waits for the other.
-    each_alone(wake, tell, timer.return_leases, *timer.steps, here.retention.step)
+    each_alone(wake, tell, *timer.steps(looked), here.retention.step)
 
 
-def _wake_for(timer: Sweep, send: Send) -> None:
-    for wake_up in timer.due_wake_ups():
+def _wake_for(timer: Sweep, looked: Looked, send: Send) -> None:
+    for wake_up in timer.due_wake_ups(looked):
         send(wake_up)
 
 

@@ -317,7 +317,7 @@ def test_the_repeated_invitation_keeps_its_id_and_so_its_message_id(shelf):
 
 
 def due(shelf, accounts=("kyc", "au"), channels=("email", "sms")):
-    found = shelf.sweeps.due(accounts=accounts, channels=channels, now=shelf.clock())
+    found = shelf.looks.look(accounts=accounts, channels=channels, now=shelf.clock())
     return found.accounts, found.channels
 
 

@@ -24,7 +24,7 @@ def test_nothing_of_a_paused_batch_is_claimed_and_all_of_other_batches(shelf, de
     shelf.add(customer("Rasa"))
     assert pause(shelf, decide, paused) == Decided(2)
     assert names(shelf.claim()) == ["Rasa"]
-    assert shelf.sweeps.due(accounts=["kyc"], channels=["email"], now=shelf.clock()).accounts == set()
+    assert shelf.looks.look(accounts=["kyc"], channels=["email"], now=shelf.clock()).accounts == set()
     adds_up(shelf, paused, 2)
 
 
@@ -34,7 +34,7 @@ def test_no_message_of_a_paused_batch_is_claimed_and_all_of_other_batches(shelf,
     shelf.issue()
     pause(shelf, decide, paused)
     assert [message.batch_id for message in shelf.claim_messages()] == [other]
-    assert shelf.sweeps.due(accounts=["kyc"], channels=["email"], now=shelf.clock()).channels == set()
+    assert shelf.looks.look(accounts=["kyc"], channels=["email"], now=shelf.clock()).channels == set()
 
 
 @pytest.mark.parametrize("priority", [EVENT, BATCH])

@@ -68,8 +68,8 @@ def test_a_run_of_one_batch_claims_no_job_and_no_message_of_another(shelf):
     assert shelf.claim(policy=alone) == []
     assert names(shelf.issue()) == ["Ona"]
     due = dict(accounts=["kyc"], channels=["email"], now=shelf.clock())
-    assert shelf.sweeps.due(**due).channels == {"email"}
-    assert shelf.sweeps.due(**due, only_batch=own).channels == set()
+    assert shelf.looks.look(**due).channels == {"email"}
+    assert shelf.looks.look(**due, only_batch=own).channels == set()
     messages = replace(shelf.message_policy, only_batch=own)
     assert shelf.invitations.claim(messages, most=9, now=shelf.clock()).invitations == []
     assert [message.batch_id for message in shelf.claim_messages()] == [other]

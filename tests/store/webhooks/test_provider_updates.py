@@ -235,7 +235,7 @@ def test_a_second_verdict_does_not_lose_the_call_of_a_job_that_has_ended(ona, fe
     row = ona.job("Ona")
     assert (row.state, row.result) == (JobState.COMPLETED, "denied")
     assert (row.lease_until, row.lease_owner, row.unknown_attempt) == (look_up_at, "", called.attempt_id)
-    assert ona.sweeps.due(accounts=["kyc"], channels=[], now=look_up_at).accounts == {"kyc"}
+    assert ona.looks.look(accounts=["kyc"], channels=[], now=look_up_at).accounts == {"kyc"}
     (job,) = ona.jobs.claim(ona.policy, most=1, now=look_up_at).jobs
     assert (job.ended, job.unknown_call.attempt_id) == (True, called.attempt_id)
 

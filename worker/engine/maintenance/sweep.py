@@ -23,6 +23,7 @@ from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Returned, Sweeps
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.store.maintenance.look import Looked, Looks, Step
 from worker.store.operators.decisions import Decisions
 from worker.store.webhooks.webhooks import CHUNK, Webhooks, WebhookState
 
@@ -42,6 +43,7 @@ class Sweep:
     clock: Clock
     database_clock: Clock
     database: Database
+    looks: Looks
     leases: Sweeps
     retry: RetryPolicy
     budgets: Budgets
@@ -72,20 +74,29 @@ class Sweep:
             )
         return returned
 
-    @property
-    def steps(self) -> tuple[Callable[[], object], ...]:
-        """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for."""
-        return (
-            self.take_over,
-            self.pause_batches,
+    def look(self, *, only_batch: int | None = None) -> Looked:
+        """What is due, of one batch or of all, and what the timer has to do."""
+        accounts, channels = self.rules.accounts, self.rules.channels
+        return self.looks.look(accounts=accounts, channels=channels, only_batch=only_batch, now=self.clock())
+
+    def steps(self, looked: Looked, *, all_leases: bool = False) -> tuple[Callable[[], object], ...]:
+        """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for.
+
+        `all_leases`: return all of them, as no other process can be working.
+        """
+        steps: tuple[tuple[bool, Callable[[], object]], ...] = (
+            (all_leases or Step.LEASES in looked.steps, partial(self.return_leases, all_of_them=all_leases)),
+            (True, self.take_over),
+            (Step.PAUSES in looked.steps, self.pause_batches),
             # Before sessions are checked: an update may show that a session is not over.
-            partial(process_webhooks, self.webhooks, self.clock),
-            self.expire,
+            (Step.WEBHOOKS in looked.steps, partial(process_webhooks, self.webhooks, self.clock)),
+            (Step.SESSIONS in looked.steps, self.expire),
         )
+        return tuple(step for is_needed, step in steps if is_needed)
 
     def look_after(self) -> None:
-        """Make the steps."""
-        each_alone(*self.steps)
+        """Make the steps that have something to do."""
+        each_alone(*self.steps(self.look()))
 
     def take_over(self) -> int:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
@@ -127,15 +138,13 @@ class Sweep:
             )
         return counts
 
-    def due_wake_ups(self, *, only_batch: int | None = None) -> list[WakeUp]:
-        """A wake-up for each account and channel with something due, of one batch or of all, that it may do now.
+    def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
+        """A wake-up for each account and channel with something due that it may do now. None: look first.
 
         A channel is woken without a message, too, where rows may be waiting for its sender to answer.
         """
         now = self.clock()
-        due = self.leases.due(
-            accounts=self.rules.accounts, channels=self.rules.channels, only_batch=only_batch, now=now
-        )
+        due = self.look() if due is None else due
         if not due.accounts and not due.channels:
             return []
         states = self.budgets.all()

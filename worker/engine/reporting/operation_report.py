@@ -22,7 +22,7 @@ from worker.foundation.clock import Clock
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
-from worker.store.maintenance.due_work import Sweeps
+from worker.store.maintenance.look import Looks
 from worker.store.onboarding.batches import STDIN
 from worker.store.operators.processes import BEAT, Processes
 from worker.store.operators.unsent import cut_off, held, unsent
@@ -74,13 +74,13 @@ class Operation:
     processes: Processes
     budgets: Budgets
     rules: BudgetRules
-    leases: Sweeps
+    looks: Looks
     takeovers: Takeovers
 
     def report(self) -> OperationReport:
         now = self.clock()
         running, states = self.processes.running(now=now), self.budgets.all()
-        found = self.leases.due(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
+        found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         due = frozenset(found.accounts | found.channels) - self._stuck(states)
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():

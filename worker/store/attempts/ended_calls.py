@@ -79,7 +79,12 @@ def mark(connection: sa.Connection, ids: Collection[int], accounts: Collection[s
     return {row.id for row in rows}
 
 
-def due(account: str, *, now: datetime, only_batch: int | None = None) -> sa.Exists:
+def due(
+    account: str,
+    *,
+    now: datetime | sa.ColumnElement[datetime],
+    only_batch: int | sa.ColumnElement[int] | None = None,
+) -> sa.Exists:
     """True if a marked job of the account may be looked up now. As a part of another query."""
     of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
     return sa.exists().where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)

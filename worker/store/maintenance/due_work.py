@@ -1,4 +1,4 @@
-"""Finds due work, and the leases of workers that have stopped, for the timer."""
+"""Ends the leases of workers that have stopped, for the timer."""
 
 import random
 from collections.abc import Callable, Collection, Iterable
@@ -27,7 +27,6 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.base.database import Database, fetch, outlive_deadlocks
-from worker.store.base.priorities import PRIORITIES
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.onboarding.held_rows import hold_jobs, hold_messages
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -38,14 +37,6 @@ UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call ma
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
 # Rows returned in one transaction: a longer transaction would delay the workers that claim from the same tables.
 CHUNK = 500
-
-
-@dataclass(frozen=True)
-class Due:
-    """The accounts and channels that have rows due now."""
-
-    accounts: set[str]
-    channels: set[str]
 
 
 @dataclass(frozen=True)
@@ -73,56 +64,6 @@ class Sweeps:
     def __init__(self, database: Database, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._jitter = jitter
-
-    def due(
-        self, *, accounts: Iterable[str], channels: Iterable[str], only_batch: int | None = None, now: datetime
-    ) -> Due:
-        """The accounts and channels with rows due now: one query, whose cost does not grow with rows that wait.
-
-        `only_batch`: only rows of this batch count.
-        """
-        jobs = () if only_batch is None else (Job.batch_id == only_batch,)
-        messages = () if only_batch is None else (InvitationRow.batch_id == only_batch,)
-        parts = (
-            [
-                sa.select(sa.literal("account").label("what"), sa.literal(account).label("name")).where(
-                    sa.exists().where(
-                        Job.account == account,
-                        Job.priority.in_(PRIORITIES),
-                        Job.state == JobState.WAITING,
-                        Job.joins.is_(None),
-                        Job.due_at <= now,
-                        *jobs,
-                    )
-                )
-                for account in accounts
-            ]
-            + [
-                sa.select(sa.literal("account"), sa.literal(account)).where(
-                    ended_calls.due(account, only_batch=only_batch, now=now)
-                )
-                for account in accounts
-            ]
-            + [
-                sa.select(sa.literal("channel").label("what"), sa.literal(channel).label("name")).where(
-                    sa.exists().where(
-                        InvitationRow.channel == channel,
-                        InvitationRow.priority.in_(PRIORITIES),
-                        InvitationRow.state == InvitationState.WAITING,
-                        InvitationRow.due_at <= now,
-                        *messages,
-                    )
-                )
-                for channel in channels
-            ]
-        )
-        if not parts:
-            return Due(set(), set())
-        with self._database.read() as connection:
-            found = [tuple(row) for row in connection.execute(sa.union_all(*parts))]
-        return Due(
-            {name for what, name in found if what == "account"}, {name for what, name in found if what == "channel"}
-        )
 
     def return_leases(
         self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False, listing: Collection[str] = ()

@@ -36,7 +36,7 @@ _PAUSED = [priority + PAUSED for priority in PRIORITIES]
 
 _NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reason": ""}
 # Marked as paused, and not all rows are paused yet.
-_IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
+IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
 
 
 class Verdict(StrEnum):
@@ -102,7 +102,7 @@ class Decisions:
         A batch marks itself (`store.messages.bounce_counts`), and a command may be killed between the mark and the last
         row. If this is interrupted, the next call finishes it. A batch that is resumed in the meantime continues.
         """
-        marked = sa.select(Batch.id, Batch.pause_reason).where(_IS_MARKED, Batch.cancelled_at.is_(None))
+        marked = sa.select(Batch.id, Batch.pause_reason).where(IS_MARKED, Batch.cancelled_at.is_(None))
         with self._database.read() as connection:
             batches = fetch(connection, marked.order_by(Batch.id))
         for batch in batches:
@@ -219,7 +219,7 @@ class Decisions:
         for what in (_MESSAGES, _JOBS, _MESSAGES):
             rows = self._move(what, batch_id, PRIORITIES, +PAUSED, only_while=Batch.pause_cause != "")
             moved += rows if what is _JOBS else 0
-        self._mark(batch_id, _IS_MARKED, paused_at=now)
+        self._mark(batch_id, IS_MARKED, paused_at=now)
         return moved
 
     def _go_on(self, batch_id: int, *, now: datetime) -> Decided:

@@ -57,8 +57,7 @@ class Processes:
     def note_wake_up(self, *, now: datetime) -> None:
         """Record that a wake-up of the scheduler came, and that a sweep begins."""
         with self._database.write() as connection:
-            for name in (BEAT, SWEEP):
-                connection.execute(self._set(name, now=now))
+            connection.execute(self._set(BEAT, SWEEP, now=now))
 
     def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
         """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
@@ -70,9 +69,9 @@ class Processes:
             claim = self._set(SWEEP, now=now, where=Timer.at <= now - older_than).returning(Timer.name)
             return connection.execute(claim).first() is not None
 
-    def _set(self, name: str, *, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
+    def _set(self, *names: str, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        statement = insert(Timer).values(name=name, at=now)
+        statement = insert(Timer).values([{"name": name, "at": now} for name in names])
         return statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 
 

@@ -1,0 +1,100 @@
+"""What is due, and what the sweep has to do: one small query each second, whose cost does not grow with what waits."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.states import InvitationState, JobState
+from worker.store.attempts import ended_calls
+from worker.store.base import bulk
+from worker.store.base.database import Database
+from worker.store.base.priorities import PRIORITIES
+from worker.store.operators.decisions import IS_MARKED
+from worker.store.tables import Batch, InvitationRow, Job, SessionRow, Webhook
+
+
+class Step(StrEnum):
+    """A step of the sweep that is made only if there is something to do."""
+
+    LEASES = "leases"
+    PAUSES = "pauses"
+    WEBHOOKS = "webhooks"
+    SESSIONS = "sessions"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The accounts and channels that have rows due now, and the steps that have something to do."""
+
+    accounts: frozenset[str]
+    channels: frozenset[str]
+    steps: frozenset[str]
+
+
+class Looks:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def look(
+        self, *, accounts: Iterable[str], channels: Iterable[str], only_batch: int | None = None, now: datetime
+    ) -> Looked:
+        """`only_batch`: only rows of this batch are due. The steps are for all."""
+        query = _query(tuple(accounts), tuple(channels), one_batch=only_batch is not None)
+        given = {"now": now} if only_batch is None else {"now": now, "batch": only_batch}
+        with self._database.read() as connection:
+            found = [tuple(row) for row in connection.execute(query, given)]
+        names = {what: frozenset(name for its, name in found if its == what) for what in (_ACCOUNT, _CHANNEL, _STEP)}
+        return Looked(names[_ACCOUNT], names[_CHANNEL], names[_STEP])
+
+
+_ACCOUNT, _CHANNEL, _STEP = "account", "channel", "step"
+_NOW = sa.bindparam("now", type_=Job.due_at.type)
+_BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
+_STEPS = {
+    Step.LEASES: sa.or_(
+        sa.exists().where(
+            Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != ended_calls.NO_OWNER
+        ),
+        sa.exists().where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
+    ),
+    Step.PAUSES: sa.exists().where(IS_MARKED, Batch.cancelled_at.is_(None)),
+    Step.WEBHOOKS: sa.exists().where(Webhook.due_at <= _NOW),
+    Step.SESSIONS: sa.exists().where(SessionRow.check_at <= _NOW),
+}
+
+
+@lru_cache(maxsize=16)
+def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: bool) -> sa.CompoundSelect[Any]:
+    jobs = (Job.batch_id == _BATCH,) if one_batch else ()
+    messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
+    parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
+    for account in accounts:
+        waiting = sa.exists().where(
+            Job.account == account,
+            Job.priority.in_(PRIORITIES),
+            Job.state == bulk.fixed(JobState.WAITING),
+            Job.joins.is_(None),
+            Job.due_at <= _NOW,
+            *jobs,
+        )
+        ended = ended_calls.due(account, now=_NOW, only_batch=_BATCH if one_batch else None)
+        parts.append(_part(_ACCOUNT, account, sa.or_(waiting, ended)))
+    for channel in channels:
+        waiting = sa.exists().where(
+            InvitationRow.channel == channel,
+            InvitationRow.priority.in_(PRIORITIES),
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+            InvitationRow.due_at <= _NOW,
+            *messages,
+        )
+        parts.append(_part(_CHANNEL, channel, waiting))
+    return sa.union_all(*parts)
+
+
+def _part(what: str, name: str, there: sa.ColumnElement[bool]) -> sa.Select[str, str]:
+    return sa.select(sa.literal(what).label("what"), sa.literal(name).label("name")).where(there)
