@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import call, importing, issuing, latency, limits, mailing, row, scale, webhooks, whole
+from benchmarks import call, idle, importing, issuing, latency, limits, mailing, row, scale, webhooks, whole
 
 BENCHMARKS = {
     "call": call,
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "mail": mailing,
     "whole": whole,
     "row": row,
+    "idle": idle,
     "scale": scale,
 }
 

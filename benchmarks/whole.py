@@ -175,5 +175,5 @@ def _measured(
 
 
 def _number(connection: psycopg.Connection, query: str) -> int:
-    row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
