@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from worker.domain.limits.rate_limits import LAPSE
 from worker.engine.dispatch.steady_time import SteadyTime
 
 # How much lateness may be made up for. A timer wakes a few milliseconds late, more on a busy machine: without this the
@@ -27,6 +28,7 @@ class SlotGate:
         self._furthest = furthest
         self._one_by_one = asyncio.Lock()  # held by the one call that waits for the next slot
         self._next_at = time()
+        self._untrue: datetime | None = None  # a slot that a wrong clock reserved
         self.waiting = 0
 
     async def wait(self, next_slot: Callable[[], datetime | None]) -> None:
@@ -39,9 +41,18 @@ class SlotGate:
                 slot = next_slot()
                 if slot is not None:
                     # A late call delays the calls behind it: many late slots are not used at once.
-                    least = self._time() - CATCH_UP
-                    begins_at = max(self._time.of(slot, most=self._furthest()), self._next_at, least)
-                    self._next_at = begins_at + self._spacing
+                    least, slot_at = self._time() - CATCH_UP, self._time.of(slot)
+                    furthest = self._time() + self._furthest()
+                    if slot_at > furthest:  # not true: it is waited for once, though earlier slots may come meanwhile
+                        slot_at = least if slot == self._untrue else furthest
+                        self._untrue = slot
+                    begins_at = max(slot_at, self._next_at, least)
+                    if begins_at < slot_at + LAPSE - CATCH_UP or slot == self._untrue:
+                        self._next_at = begins_at + self._spacing
+                    else:
+                        # A call whose slot lapses is not made. If it delayed the calls behind it, their slots would
+                        # lapse too, and so on for ever.
+                        begins_at = slot_at + LAPSE + CATCH_UP
                     await self._until(begins_at)
         finally:
             self.waiting -= 1
