@@ -58,6 +58,7 @@ class WorkerProcess:
         self._still_until: float | None = None
         self._clocks_behind = 0.0  # how long this machine was paused with its clocks, so far
         self._clocks_stand = 0.0  # … and in the pause that has not ended yet
+        self._clocks_go_on_at = 0.0  # the end of that pause
         self._tasks: set[asyncio.Task[None]] = set()
         self._clock_set_at = 0.0
         self.loop = _Loop(self)
@@ -110,7 +111,9 @@ class WorkerProcess:
         now = self.simulation.world.elapsed
         self._still_until = max(now + seconds, self._still_until or 0.0)
         if clocks_too:
-            self._clocks_stand += seconds
+            # A pause that begins in another one only makes it longer.
+            self._clocks_stand += max(now + seconds - max(now, self._clocks_go_on_at), 0.0)
+            self._clocks_go_on_at = max(now + seconds, self._clocks_go_on_at)
             self.life.paused.append((now, now + seconds))
         self.life.still.append((now, now + seconds))
 
@@ -276,7 +279,7 @@ class WorkerProcess:
         source = self._sources[account]
         arrived = source.refuses(delivery, "") or source.read(delivery)
         try:
-            await self._in_thread(lambda: self.parts.webhooks.keep([arrived], now=self.clock()))
+            await self._in_thread(lambda: self.parts.webhooks.keep([arrived], now=self.database_clock()))
         except sa.exc.OperationalError:
             again()
 

@@ -150,6 +150,7 @@ class Parts(Stores):
         """What rows of lists, and events, are judged by."""
         return Intake(
             clock=self.clock,
+            database_clock=self.database_clock,
             columns=self.settings.import_.columns,
             routes=self.routes,
             accounts=self.accounts,

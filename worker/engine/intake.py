@@ -20,9 +20,13 @@ from worker.settings.durations import show_duration
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """How this configuration judges customers. Safe for threads."""
+    """How this configuration judges customers. Safe for threads.
+
+    `database_clock` is the database's own time: it says in which order things came, over all processes.
+    """
 
     clock: Clock
+    database_clock: Clock
     columns: Mapping[str, str]  # the list's own column names, by the configuration
     routes: Sequence[Rule]  # in their order
     accounts: Mapping[str, Account]

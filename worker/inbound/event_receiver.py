@@ -5,6 +5,7 @@ The bus, HTTP and the Python API share this module. docs/events.md describes wha
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -22,7 +23,9 @@ class Receiver:
     """Takes events in by one configuration. Safe for threads. Make it after a fork, never before."""
 
     def __init__(self, intake: Intake, inboxes: Inboxes, keyring: Keyring) -> None:
-        self._clock, self._inboxes = intake.clock, inboxes
+        # The order of events decides which one counts: a machine that was paused with its clock must not be ahead of
+        # the others, nor behind them.
+        self._clock, self._inboxes = intake.database_clock, inboxes
         self._judging = Judging(intake, keyring)
 
     def receive(self, events: Sequence[Event]) -> Received:
@@ -32,14 +35,15 @@ class Receiver:
         a transaction of its own. Raises sqlalchemy.exc.OperationalError during an outage of the database: then no
         event was taken, or the events were taken and are duplicates, with the same receipts, when they come again.
         """
-        judged = self._judge(events)
+        now = self._clock()
+        judged = self._judge(events, now)
         try:
-            return self._take(judged)
+            return self._take(judged, now)
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt):
             log.warning("a chunk of %d events was not taken: trying each event alone", len(events))
-        alone = [self._alone(one) for one in judged]
+        alone = [self._alone(one, now) for one in judged]
         due = frozenset(name for one in alone for name in one.due)
         return Received([one.receipts[0] for one in alone], due)
 
@@ -48,15 +52,15 @@ class Receiver:
 
         Raises what the database raises; the transaction cannot be used any more then.
         """
-        return self._take(self._judge(events), within=connection)
-
-    def _judge(self, events: Sequence[Event]) -> list[Arrival | Receipt]:
         now = self._clock()
+        return self._take(self._judge(events, now), now, within=connection)
+
+    def _judge(self, events: Sequence[Event], now: datetime) -> list[Arrival | Receipt]:
         return [self._judging.judge(event, now=now) for event in events]
 
-    def _alone(self, one: Arrival | Receipt) -> Received:
+    def _alone(self, one: Arrival | Receipt, now: datetime) -> Received:
         try:
-            return self._take([one])
+            return self._take([one], now)
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt) as error:
@@ -65,10 +69,12 @@ class Receiver:
             log.error("an event is refused because it cannot be stored: %s", why)
             return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])
 
-    def _take(self, judged: Sequence[Arrival | Receipt], within: sa.Connection | None = None) -> Received:
+    def _take(
+        self, judged: Sequence[Arrival | Receipt], now: datetime, within: sa.Connection | None = None
+    ) -> Received:
         arrivals = [one for one in judged if isinstance(one, Arrival)]
         taken = Received([])
         if arrivals:
-            taken = self._inboxes.take(arrivals, now=self._clock(), within=within)
+            taken = self._inboxes.take(arrivals, now=now, within=within)
         receipts = iter(taken.receipts)
         return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)

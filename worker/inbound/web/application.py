@@ -93,7 +93,8 @@ def app(
     processed = Processing(process_kept, wake, in_thread)
 
     def keep(chunk: Sequence[Arrived]) -> Kept:
-        return parts.webhooks.keep(chunk, now=parts.clock())
+        # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
+        return parts.webhooks.keep(chunk, now=parts.database_clock())
 
     webhooks = WebhookRoutes(
         account_sources(parts.accounts, parts.keyring, parts.clock),
