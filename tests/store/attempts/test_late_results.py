@@ -89,6 +89,71 @@ def test_an_answer_that_comes_while_its_call_is_looked_up_is_applied_and_the_loo
     assert len(shelf.rows(SessionRow)) == 1
 
 
+def test_an_answer_that_comes_while_its_call_is_looked_up_closes_the_look_up(shelf, policy):
+    """The worker of the look-up may have died, and the job has no lease any more that would run out."""
+    _, (opened,) = call(shelf, policy)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    advance(shelf)
+    looking = look_up(shelf, policy)
+    shelf.finish(shelf.got(opened), policy=policy)
+    outcomes = {row.id: row.outcome for row in shelf.rows(Attempt)}
+    assert outcomes == {opened.attempt_id: "done", looking.attempt_id: "unanswered"}
+
+
+def test_a_receipt_that_comes_while_its_text_is_looked_up_closes_the_look_up(shelf, texts):
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    (opened,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    advance(shelf)
+    (looking,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
+    assert looking.invitation.unknown_call is not None
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
+    assert shelf.row(Attempt, id=looking.attempt_id).outcome == "unanswered"
+
+
+def test_the_credit_of_a_call_that_was_not_made_comes_back_once_though_it_is_being_looked_up(shelf):
+    policy = reconcilable(shelf.ruled(credits=5))
+    _, (opened, other) = call(shelf, policy, customer("Ona"), customer("Jonas"))
+    shelf.finish(shelf.got(other), policy=policy)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    advance(shelf)
+    looking = look_up(shelf, policy)
+    shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
+    nothing = IssueResult(looking, shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, policy=policy)
+    assert shelf.budgets.all()["kyc"].credits_used == 1
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_the_credit_of_a_session_that_was_opened_after_its_look_up_is_counted_again(shelf, repeated):
+    """The look-up found nothing, and gave the credit back."""
+    policy = reconcilable(shelf.ruled(credits=5))
+    _, (opened,) = call(shelf, policy)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    advance(shelf)
+    nothing = IssueResult(look_up(shelf, policy), shelf.clock(), Retry(shelf.clock(), "unknown", ""), found=Nothing())
+    shelf.finish(nothing, policy=policy)
+    assert shelf.budgets.all()["kyc"].credits_used == 0
+    if repeated:
+        shelf.open(shelf.claim(policy=policy), policy=policy)
+    shelf.finish(shelf.got(opened), policy=policy)
+    assert shelf.budgets.all()["kyc"].credits_used == 1 + repeated
+
+
+def test_the_credit_of_a_late_session_is_counted_once_if_no_look_up_gave_it_back(shelf):
+    policy = reconcilable(shelf.ruled(credits=5))
+    _, (opened,) = call(shelf, policy)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    shelf.finish(shelf.got(opened), policy=policy)
+    assert shelf.budgets.all()["kyc"].credits_used == 1
+
+
 def test_a_session_that_comes_after_the_look_up_found_nothing_is_used_before_the_call_is_repeated(shelf, policy):
     _, (opened,) = call(shelf, policy)
     advance(shelf, seconds=61)

@@ -1,19 +1,22 @@
 """Answers that come after the end of their lease: which answers still apply to the row, and which are only recorded.
 
 A claim raises the row's fence. From then on a late answer must not overwrite the work of the new owner. But a row that
-was not claimed again, or was claimed only to look up this call, still waits for this answer.
+was not claimed again, or was claimed only to look up this call, still waits for this answer. That look-up is closed: it
+has nothing more to say, and its worker may have died.
 """
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.model.states import InvitationState, JobState
+from worker.store.attempts.unknown_outcomes import UNANSWERED
 from worker.store.base.database import fetch
-from worker.store.tables import InvitationRow, Job
+from worker.store.tables import Attempt, InvitationRow, Job
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class LateAnswer:
     session_id: uuid.UUID | None = None  # the session that the job had when the call was made
 
 
-def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> dict[int, int]:
+def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer], *, now: datetime) -> dict[int, int]:
     """The jobs that their late answer still applies to, with their current priorities. The rows are locked."""
     columns = (Job.id, Job.state, Job.fence, Job.unknown_attempt, Job.joins, Job.session_id, Job.priority)
     query = sa.select(*columns).where(Job.id.in_([answer.row_id for answer in answers])).order_by(Job.id)
@@ -40,10 +43,13 @@ def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> d
             continue
         if _still_applies(answer, row, *states):
             found[row.id] = row.priority
+    _close_look_ups(connection, [answer for answer in answers if answer.row_id in found], now=now)
     return found
 
 
-def invitations_answered(connection: sa.Connection, answers: Sequence[LateAnswer]) -> dict[uuid.UUID, int]:
+def invitations_answered(
+    connection: sa.Connection, answers: Sequence[LateAnswer], *, now: datetime
+) -> dict[uuid.UUID, int]:
     """The invitations that their late answer still applies to, with their current jobs. The rows are locked."""
     columns = (
         InvitationRow.id,
@@ -60,7 +66,15 @@ def invitations_answered(connection: sa.Connection, answers: Sequence[LateAnswer
         states = (InvitationState.WAITING, InvitationState.HELD, InvitationState.WORKING)
         if row is not None and _still_applies(answer, row, *states):
             found[row.id] = row.job_id
+    _close_look_ups(connection, [answer for answer in answers if answer.row_id in found], now=now)
     return found
+
+
+def _close_look_ups(connection: sa.Connection, answered: Sequence[LateAnswer], *, now: datetime) -> None:
+    if answered:
+        calls = [answer.attempt_id for answer in answered]
+        look_ups = sa.update(Attempt).where(Attempt.reconciles.in_(calls), Attempt.closed_at.is_(None))
+        connection.execute(look_ups.values(closed_at=now, outcome=UNANSWERED))
 
 
 def _still_applies(answer: LateAnswer, row: sa.Row[Any], waiting: Any, held: Any, working: Any) -> bool:

@@ -1,7 +1,7 @@
 """What the results of calls show about their account: lessons for its budget, and the credits that were not spent."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -10,9 +10,11 @@ from worker.domain.limits.budgets import BudgetRule, Lesson
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Kind
 from worker.domain.model.reconciliation import Nothing
-from worker.store.attempts.attempt_log import lesson_of
+from worker.store.attempts.attempt_log import DONE, lesson_of
+from worker.store.attempts.standing import Standing
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.limits import budgets
+from worker.store.tables import Attempt
 
 
 def teach(
@@ -44,6 +46,25 @@ def teach(
         budgets.end_probe(connection, rule)
     refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
     budgets.refund_credits(connection, rule, len(refunds))
+
+
+def count_again(
+    connection: sa.Connection, rule: BudgetRule, results: Sequence[IssueResult], rows: Mapping[int, Standing]
+) -> None:
+    """Count the credits of sessions that were opened after a look-up had found nothing, and given the credit back.
+
+    `results`: special ones; `rows`: by attempt, as they were before.
+    """
+    late = [
+        item.opened.attempt_id
+        for item in results
+        if item.session is not None and rows[item.opened.attempt_id.int].outcome == Kind.UNKNOWN
+    ]
+    if late:
+        found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(
+            Attempt.reconciles.in_(late), Attempt.outcome == DONE, Attempt.found == ""
+        )
+        budgets.count_credits(connection, rule, connection.execute(found_nothing).scalar_one())
 
 
 def _shows_nothing(result: IssueResult) -> bool:

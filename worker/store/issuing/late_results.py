@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -25,7 +26,9 @@ class Sorted:
     priorities: Mapping[uuid.UUID, int]
 
 
-def sort_out(connection: sa.Connection, results: Sequence[IssueResult], rows: Mapping[int, Standing]) -> Sorted:
+def sort_out(
+    connection: sa.Connection, results: Sequence[IssueResult], rows: Mapping[int, Standing], *, now: datetime
+) -> Sorted:
     """Sort these results by what they may change. `rows`: by attempt, locked. The jobs of late answers are locked."""
     new, late = new_and_late(results, {row.id: row.outcome for row in rows.values()}, _is_conclusive)
     priorities = {
@@ -34,7 +37,7 @@ def sort_out(connection: sa.Connection, results: Sequence[IssueResult], rows: Ma
         if is_leased(rows[item.opened.attempt_id.int], item.opened.job.fence)
     }
     if late:
-        answered = jobs_answered(connection, [_late_answer(item) for item in late])
+        answered = jobs_answered(connection, [_late_answer(item) for item in late], now=now)
         priorities |= {
             item.opened.attempt_id: answered[item.opened.job.id] for item in late if item.opened.job.id in answered
         }

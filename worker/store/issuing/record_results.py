@@ -10,7 +10,7 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.standing import standing, standing_of
 from worker.store.issuing import ended_jobs
-from worker.store.issuing.account_lessons import teach
+from worker.store.issuing.account_lessons import count_again, teach
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.plain_results import is_plain, write_plain
@@ -55,5 +55,6 @@ def record_results(
         special, more = write_special(connection, keyring, policy, others, rows, now=now)
         channels |= more
         overtaken = ended_jobs.settle(connection, special, now=now)
+        count_again(connection, policy.rule, others, rows)
     teach(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)
     return channels

@@ -59,7 +59,7 @@ def write_special(
 
     Returns those that were not written before, without the late ones, and the channels that have invitations due now.
     """
-    found = sort_out(connection, results, rows)
+    found = sort_out(connection, results, rows, now=now)
     ours = found.priorities
     kept = [item for item in found.results if item.opened.attempt_id in ours]
     new = [
@@ -129,7 +129,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
 
 
 def _closing(result: IssueResult, *, late: bool) -> dict[str, Any]:
-    called = result.ending is not None
+    called = result.ending is not None and result.called
     values = closing(result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if late and result.session is not None:
         # The provider's reference is the only record of a session that was opened and paid for.

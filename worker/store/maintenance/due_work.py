@@ -26,6 +26,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import unknown_attempt_after
+from worker.store.attempts.unknown_outcomes import UNANSWERED
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.onboarding.held_rows import hold_jobs, hold_messages
@@ -256,7 +257,10 @@ def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool
 
 
 def _close(connection: sa.Connection, attempts: Iterable[sa.Row[Any]], *, now: datetime) -> None:
-    ids = [attempt.id for attempt in attempts]
-    if ids:
-        close = sa.update(Attempt).where(Attempt.id.in_(ids))
-        connection.execute(close.values(closed_at=now, outcome=Reason.UNKNOWN, detail=UNKNOWN.detail))
+    attempts = list(attempts)
+    calls = [attempt.id for attempt in attempts if attempt.reconciles is None]
+    look_ups = [attempt.id for attempt in attempts if attempt.reconciles is not None]
+    for ids, outcome, detail in ((calls, Reason.UNKNOWN, UNKNOWN.detail), (look_ups, UNANSWERED, RECONCILIATION_LOST)):
+        if ids:
+            close = sa.update(Attempt).where(Attempt.id.in_(ids))
+            connection.execute(close.values(closed_at=now, outcome=outcome, detail=detail))

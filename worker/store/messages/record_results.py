@@ -91,7 +91,7 @@ def _write_special(
         if is_leased(rows[item.opened.attempt_id.int], item.opened.invitation.fence)
     }
     if late:
-        answered = invitations_answered(connection, [_late_answer(item) for item in late])
+        answered = invitations_answered(connection, [_late_answer(item) for item in late], now=now)
         _open_again(connection, answered)
         ours |= answered
         results += [item for item in late if item.opened.invitation.id in answered]

@@ -141,7 +141,8 @@ class Attempt(Base):
     closed_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(
         sa.String(16),
-        doc="done, not_sent, unreachable, late, more (a look-up with another page), or a Kind; NULL: open.",
+        doc="done, not_sent, unreachable, late, or a Kind; more (a look-up with another page) or unanswered (a look-up"
+        " whose worker died, or that the call's own answer overtook); NULL: open.",
     )
     status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
     code: Mapped[str | None] = mapped_column(sa.String(64))
