@@ -15,7 +15,7 @@ from typing import Any
 from worker.foundation.strict_json import has_unstorable_text
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # these two are not frozen: see `domain.model.customers`
 class HttpRequest:
     """One request, ready to send. `headers` contains the credential: never logged, no repr."""
 
@@ -28,7 +28,7 @@ class HttpRequest:
         return f"HttpRequest({self.method}, …)"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class HttpAnswer:
     """One complete, bounded answer. `headers` has lower-case names. `body` may contain a token: no repr."""
 

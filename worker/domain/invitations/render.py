@@ -59,7 +59,7 @@ NO_BRAND = Brand()
 SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
 class Rendered:
     """The words of one message. Personal and secret: no repr shows any of it.
 

@@ -59,7 +59,7 @@ VARIABLES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
 class Invitation:
     """The content of an invitation. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
 

@@ -21,7 +21,8 @@ class Channel(StrEnum):
     NONE = "none"
 
 
-# The values of a claimed row are not frozen, and nothing changes them: making frozen ones costs four times as much.
+# The values of a claimed row and of its call are not frozen, and nothing changes them: making frozen ones costs four
+# times as much.
 @dataclass(repr=False)
 class Person:
     """Personal fields: stored encrypted, and in no log, repr, message or exception. Empty means unknown."""

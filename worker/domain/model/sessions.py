@@ -31,7 +31,7 @@ class SessionRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `customers`
 class Session:
     """An opened session. `token` and `link` are secrets of equal weight: no repr, log or message holds them.
 

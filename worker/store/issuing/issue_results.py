@@ -15,7 +15,7 @@ from worker.store.issuing.open_attempts import OpenedJob
 from worker.store.onboarding import sessions
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
 class IssueResult:
     """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
 

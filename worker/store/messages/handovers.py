@@ -26,7 +26,7 @@ class OpenedInvitation:
     reconcile_at: datetime | None = None
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
 class InviteResult:
     """The result of one recorded hand-over.
 
