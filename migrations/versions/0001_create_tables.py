@@ -44,6 +44,7 @@ TABLES = (
     "outbox",
     "webhook",
     "audit",
+    "audit_head",
     "process",
     "retired_key",
     "timer",
@@ -60,14 +61,7 @@ def upgrade() -> None:
     _create_accounts()
     _create_events()
     _create_webhooks()
-    op.create_table(
-        "audit",
-        _key("id", BigId),
-        _column("at", TIME),
-        _column("actor", sa.String(64)),
-        _column("action", sa.String(40)),
-        _column("subject", sa.String(200)),
-    )
+    _create_audit()
     op.create_table(
         "process",
         _key("id", sa.String(64)),
@@ -93,6 +87,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in reversed(TABLES):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION audit_is_append_only")
 
 
 def _key(name: str, kind: Any, *more: Any) -> sa.Column[Any]:
@@ -471,3 +467,75 @@ def _create_webhooks() -> None:
     _index("ix_webhook_due", "webhook", "due_at", "id", where="due_at IS NOT NULL")
     _index("ix_webhook_listed", "webhook", "received_at", where="state IN ('unknown', 'alert', 'broken')")
     _index("ix_webhook_received", "webhook", "received_at")
+
+
+# What may be changed of an entry, once: it gets its place in the chain.
+SEALS = """OLD.number IS NULL AND OLD.hash IS NULL AND NEW.number IS NOT NULL AND NEW.hash IS NOT NULL
+    AND NEW.id = OLD.id AND NEW.at = OLD.at AND NEW.actor = OLD.actor AND NEW.action = OLD.action
+    AND NEW.subject = OLD.subject AND NEW.count = OLD.count AND NEW.reason = OLD.reason"""
+# What may be removed: the entries that retention has marked as removed, in the head that it signs.
+REMOVES = "coalesce(OLD.number <= (SELECT removed_to FROM audit_head), false)"
+REFUSED = "the audit log is append-only"
+
+
+def _create_audit() -> None:
+    op.create_table(
+        "audit",
+        _key("id", BigId),
+        _column("at", TIME),
+        _column("actor", sa.String(200)),
+        _column("action", sa.String(64)),
+        _column("subject", sa.String(200)),
+        _column("count", sa.Integer()),
+        _column("reason", sa.String(200)),
+        _optional("number", BigId),
+        _optional("hash", sa.String(64)),
+        # Without this, SQLite would give the number of a removed entry to a new one.
+        sqlite_autoincrement=True,
+        postgresql_with=VACUUMED | ANALYZED,
+    )
+    _index("uq_audit_number", "audit", "number", where="number IS NOT NULL", unique=True)
+    _index("ix_audit_unsealed", "audit", "id", where="number IS NULL")
+    op.create_index("ix_audit_at", "audit", ["at"], postgresql_using="brin")
+    op.create_table(
+        "audit_head",
+        _key("id", sa.SmallInteger()),
+        _column("number", BigId),
+        _column("hash", sa.String(64)),
+        _column("removed_to", BigId),
+        _column("removed_hash", sa.String(64)),
+        _optional("digest", sa.String(64)),
+        postgresql_with=SHORT_LIVED,
+    )
+    nothing = f"0, '{'0' * 64}'"
+    op.execute(f"INSERT INTO audit_head VALUES (1, {nothing}, {nothing}, NULL)")  # noqa: S608 -- words of ours
+    if op.get_bind().dialect.name == "postgresql":
+        _refuse_changes_on_postgresql()
+    else:
+        _refuse_changes_on_sqlite()
+
+
+def _refuse_changes_on_postgresql() -> None:
+    op.execute(
+        f"""CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF {SEALS} THEN RETURN NEW; END IF;
+    ELSIF TG_OP = 'DELETE' THEN
+        IF {REMOVES} THEN RETURN OLD; END IF;
+    END IF;
+    RAISE EXCEPTION '{REFUSED}' USING ERRCODE = 'integrity_constraint_violation';
+END $$"""
+    )
+    does = "EXECUTE FUNCTION audit_is_append_only()"
+    op.execute(f"CREATE TRIGGER audit_change BEFORE UPDATE OR DELETE ON audit FOR EACH ROW {does}")
+    op.execute(f"CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON audit FOR EACH STATEMENT {does}")
+
+
+def _refuse_changes_on_sqlite() -> None:
+    refuses = f"BEGIN SELECT RAISE(ABORT, '{REFUSED}'); END"
+    op.execute(f"CREATE TRIGGER audit_update BEFORE UPDATE ON audit WHEN NOT ({SEALS}) {refuses}")
+    op.execute(f"CREATE TRIGGER audit_delete BEFORE DELETE ON audit WHEN NOT {REMOVES} {refuses}")
+    # INSERT OR REPLACE removes a row without a trigger.
+    replaces = "EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)"
+    op.execute(f"CREATE TRIGGER audit_replace BEFORE INSERT ON audit WHEN {replaces} {refuses}")

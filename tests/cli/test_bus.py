@@ -60,6 +60,12 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     assert untyped["id"] in office.onboard("bus", "dead", "list").out
     put_back = office.onboard("bus", "dead", "requeue", untyped["id"], "--json").facts
     assert (put_back["requeued"], put_back["queues"]) == (1, {f"{broker.bus.queue}.dead": 1})
+    taken = office.onboard("audit", "--action", "onboarding.requested", "--json").facts["entries"]
+    assert [(one["actor"], one["subject"]) for one in taken] == [
+        (f"queue {broker.bus.queue}", f"customer C-{number}") for number in (1, 2)
+    ]
+    (entry,) = office.onboard("audit", "--action", "bus dead requeue", "--json").facts["entries"]
+    assert (entry["subject"], entry["count"]) == (f"dead event {untyped['id']}", 1)
     assert office.onboard("bus", "dead", "requeue", "0000000000000000").code == 2
     assert office.end(bus, signal.SIGTERM).code == 0
     assert "quirin" not in log.read_text() + json.dumps(listed) + json.dumps(facts)

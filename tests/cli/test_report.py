@@ -117,9 +117,9 @@ def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, played
     assert list(asked.table[0]) == [*COLUMNS[:-1], "link", "digits", "vendor", "vendor_parameters", "next_at"]
     assert any(token in asked.table[0]["link"] for token in played.tokens)
     with sqlite3.connect(ran.path / "onboarding.db") as connection:
-        noted = connection.execute("SELECT action, subject FROM audit").fetchall()
+        noted = connection.execute("SELECT subject, reason FROM audit WHERE action = 'report'").fetchall()
     connection.close()
-    assert noted == [("report with links", "batch 1")]
+    assert noted == [("batch 1", "with links")]
 
 
 def test_html_names_what_needs_a_person_and_stops(desk_at, play):

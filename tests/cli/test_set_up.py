@@ -189,6 +189,8 @@ def test_upgrading_a_database_twice_does_nothing_the_second_time(desk: Desk):
     assert (first.code, second.code) == (0, 0)
     assert "was empty" in first.out
     assert "was" not in second.out
+    (entry,) = desk.onboard("audit", "--json").facts["entries"]
+    assert (entry["action"], entry["reason"]) == ("db upgrade", "upgraded")
 
 
 @pytest.mark.parametrize("command", ["status", "import customers.csv"])

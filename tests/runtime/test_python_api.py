@@ -14,6 +14,7 @@ import worker
 from tests.desk.desk import Desk, wait_until
 from tests.desk.own_redis import OwnRedis
 from worker.domain.events.incoming import Outcome
+from worker.foundation.os_user import os_user
 from worker.runtime import python_api as library
 from worker.runtime.celery_settings import ISSUE
 from worker.settings import load
@@ -91,6 +92,9 @@ def test_a_request_is_taken_once_and_a_second_call_says_so(app: Desk):
     gone = worker.take_event("onboarding.cancelled", {"customer_id": "C-1"}, source="/app")
     assert gone.job_id == first.job_id
     assert app.onboard("status", "latest", "--json").facts["rows"]["cancelled"] == 1
+    entries = app.onboard("audit", "--subject", "customer C-1", "--json").facts["entries"]
+    assert [one["action"] for one in entries] == ["onboarding.requested", "onboarding.cancelled"]
+    assert {one["actor"] for one in entries} == {f"python, {os_user().full}"}
 
 
 def test_a_refusal_names_what_is_wrong_and_no_value(app: Desk):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.exits import CannotStart
+from worker.domain.model.audit import Act
 from worker.domain.model.needs import EVERYTHING, NOTHING, Needs
 from worker.foundation import log_setup as logs
+from worker.foundation.os_user import os_user
 
 if TYPE_CHECKING:
     from worker.engine.container import Parts
@@ -48,23 +48,26 @@ class Invocation:
         """
         from worker.cli.opening import parts_of
 
-        return parts_of(self.settings(needs), migrate=migrate)
+        return parts_of(self.settings(needs), act_of_command(), migrate=migrate)
 
     @contextmanager
     def parts_to_read(self, needs: Needs = NOTHING) -> Iterator[Parts]:
         """The worker's parts for a command that may lack a database: with an empty one where there is none."""
         from worker.cli.opening import parts_of, with_what_is_there
 
-        with with_what_is_there(self.settings(needs)) as settings, parts_of(settings, migrate=True) as parts:
+        act = act_of_command()
+        with with_what_is_there(self.settings(needs)) as settings, parts_of(settings, act, migrate=True) as parts:
             yield parts
 
 
-def operator() -> str:
-    """The operator's user name, for the audit log; the user's number if it has no name, as in many containers."""
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+def act_of_command() -> Act:
+    """Who runs which command, for the audit log: the person as the operating system knows them, and the command."""
+    words: list[str] = []
+    context = click.get_current_context(silent=True)
+    while context is not None and context.parent is not None:
+        words.insert(0, context.info_name or "")
+        context = context.parent
+    return Act(os_user().full, " ".join(words))
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:

@@ -1,5 +1,6 @@
 """The configuration and the parts for a command, or why the command cannot start."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
+from worker.domain.model.audit import Act
 from worker.domain.model.needs import Needs
 from worker.engine.container import Parts
 from worker.engine.opening import NotReady, check_ready
@@ -19,11 +21,15 @@ from worker.providers.registry import doubtful_parameters, shared_webhook_keys
 from worker.settings import Secret, Settings, SettingsError, load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.model import Encryption
+from worker.store.audit.entries import note_alone
+from worker.store.audit.sealing import NotSigned
 from worker.store.base import schema
 from worker.store.base.database import Database, is_there, reason
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
+
+log = logging.getLogger(__name__)
 
 
 def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool = False) -> Settings:
@@ -101,10 +107,10 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
-    """As `Invocation.parts` says."""
+def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
+    """As `Invocation.parts` says. `act`: what the audit log says of the command."""
     try:
-        parts = Parts(settings)
+        parts = Parts(settings, act=act)
     except (SettingsError, ValueError) as error:
         raise CannotStart(str(error)) from None
     try:
@@ -112,11 +118,15 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
         if not_ready and parts.database.is_sqlite and migrate:
             with suppress(CommandError):  # a revision that this release does not know: reported below
                 schema.upgrade(parts.database)
+                note_alone(parts.database, f"schema {schema.newest()}", now=parts.clock(), reason="upgraded")
             not_ready = why_not_ready(parts.database)
         if not_ready:
             raise CannotStart(not_ready)
         parts.ready()
-        yield parts
+        try:
+            yield parts
+        finally:
+            _seal(parts)
     except SettingsError as error:  # a value that the command did not declare as needed
         raise CannotStart(str(error)) from None
     except CannotDecrypt as error:  # its text names a row and a key's id
@@ -128,3 +138,13 @@ def parts_of(settings: Settings, *, migrate: bool) -> Iterator[Parts]:
         raise CannotStart(does_not_answer(error)) from None
     finally:
         parts.close()
+
+
+def _seal(parts: Parts) -> None:
+    """Seal what the command has added to the audit log. If that fails now, the next command or sweep does it."""
+    try:
+        parts.seals.seal()
+    except NotSigned as error:
+        click.echo(f"warning: {error}: `onboard audit verify` says what is wrong", err=True)
+    except sa.exc.SQLAlchemyError:
+        log.debug("the audit log was not sealed at the command's end")

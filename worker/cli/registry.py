@@ -40,6 +40,7 @@ COMMANDS = {
     "resume": ("decide", "Resume a paused batch."),
     "cancel": ("decide", "Cancel a batch, for good."),
     "archive": ("archive", "Save a batch as a file, and remove it if you wish."),
+    "audit": ("audit", "Show who did what, and check the log."),
     "suppress": ("suppress", "Manage the do-not-contact list."),
     "customer": ("customers", "Show a customer's sessions and their cost."),
     "account": ("accounts", "Show accounts, resume stopped ones."),

@@ -13,12 +13,14 @@ from functools import cached_property
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.invitations import Templates
+from worker.domain.model.audit import Act
 from worker.domain.model.sessions import SessionRequest, floor_of
 from worker.domain.routing import Rule, freshness_of
 from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name, templates_of
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
 from worker.engine.maintenance.retention import Retention
+from worker.engine.maintenance.sealing import Sealing
 from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
@@ -70,10 +72,12 @@ class Parts(Stores):
         database_clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
         senders: Mapping[str, Sender] | None = None,
+        act: Act | None = None,
     ) -> None:
         """Raises SettingsError when the configuration names what cannot work. Opens no connection yet.
 
-        `clock` is the process's time, and `database_clock` the database's own time, for tests.
+        `clock` is the process's time, and `database_clock` the database's own time, for tests. `act`: what the audit
+        log says of changes, see `Database`.
         """
         self.settings = settings
         self._jitter = jitter
@@ -90,6 +94,7 @@ class Parts(Stores):
             connections=connections,
             tls=settings.database.protection,
             subscriptions=self.subscriptions,
+            act=act,
         )
         self.clock: Clock = clock or ProcessClock()
         # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
@@ -190,9 +195,14 @@ class Parts(Stores):
             decisions=self.decisions,
             webhooks=self.webhooks,
             sessions=self.expiring,
+            sealing=self._sealing,
             expiry=expiry_policy(self.settings, self.providers, channels=self.channels, can_ask=self._can_call),
             listing=listing_accounts(self.settings, self.providers),
         )
+
+    @cached_property
+    def _sealing(self) -> Sealing:
+        return Sealing(self.seals)
 
     def _can_call(self, accounts: Iterable[str]) -> list[str]:
         """Those of these accounts that are not stopped."""
@@ -206,8 +216,10 @@ class Parts(Stores):
             database_clock=self.database_clock,
             personal=self.settings.retention.personal,
             batches=self.settings.retention.batches,
+            audit=self.settings.retention.audit,
             erasing=self.erasing,
             purging=self.purging,
+            seals=self.seals,
             facts=self.facts,
             inbox=self.inbox_retention,
             webhooks=self.webhook_list,

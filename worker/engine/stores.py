@@ -7,6 +7,8 @@ from worker.domain.verification.session_chain import Again
 from worker.foundation.keyring import Keyring
 from worker.providers.registry import webhook_peers
 from worker.settings import Settings
+from worker.store.audit.reading import AuditLog
+from worker.store.audit.sealing import Seals
 from worker.store.base.database import Database
 from worker.store.inbox.inbox import Inboxes
 from worker.store.issuing.claim_jobs import Jobs
@@ -57,6 +59,7 @@ class Stores:
         self.facts = Facts(database, keyring)
         self.processes = Processes(database)
         self.ledger = Ledger(database)
+        self.audit_log, self.seals = AuditLog(database, keyring), Seals(database, keyring)
         self.sweeps = Sweeps(database, jitter=jitter)
         self.looks = Looks(database)
         self.failover = Failover(database)

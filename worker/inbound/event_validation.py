@@ -73,7 +73,7 @@ class Judging:
         occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
         found = self._arrival(event, data, occurred_at, self._keyring.digests("event", _identity(event, plain)))
         if isinstance(found, Arrival):
-            return found
+            return replace(found, actor=event.actor)
         return _refused(_BAD_DATA, *map(_without_flags, found))
 
     def _arrival(

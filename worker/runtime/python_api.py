@@ -21,6 +21,7 @@ from worker.domain.model.needs import WAKING
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.opening import NotReady, opened
+from worker.foundation.os_user import os_user
 from worker.inbound.event_receiver import Receiver
 from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, SettingsError, load
@@ -81,7 +82,7 @@ def take_event(
         kind = EventKind(kind)
     except ValueError:
         raise EventRefused(f"its type is none of {', '.join(EventKind)}") from None
-    event = Event(source, str(uuid.uuid4()) if id is None else id, kind, data, time)
+    event = Event(source, str(uuid.uuid4()) if id is None else id, kind, data, time, actor=f"python, {os_user().full}")
     here = _here()
     if connection is None:
         received = here.receiver.receive([event])

@@ -178,7 +178,7 @@ def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:
 
 
 class Retention(Section):
-    """How long personal data and batches are kept."""
+    """How long personal data, batches and the audit log are kept."""
 
     personal: Duration = Field(
         timedelta(days=90),
@@ -189,6 +189,13 @@ class Retention(Section):
         None,
         description="A batch's rows are removed this long after its last job has ended; its totals stay."
         " At least 30 days.",
+        json_schema_extra={"default": "kept"},
+    )
+    audit: Duration | None = Field(
+        None,
+        ge=timedelta(days=90),
+        description="An entry of the audit log is removed after this time, by a step that the log itself names."
+        " At least 90 days.",
         json_schema_extra={"default": "kept"},
     )
 

@@ -145,7 +145,7 @@ async def test_a_request_from_before_the_erasure_that_overtook_it_makes_no_custo
     assert world.rows(CustomerRow) == world.rows(Job) == []
 
 
-async def test_a_first_sign_up_costs_six_statements(inlet):
+async def test_a_first_sign_up_costs_seven_statements(inlet):
     """An unknown customer has no jobs, so no query looks for them; the new row holds all the details at once."""
     world, receiver = inlet()
     receiver.receive([requested("C-1")])  # makes the day's batch
@@ -158,6 +158,7 @@ async def test_a_first_sign_up_costs_six_statements(inlet):
         "UPDATE batch SET",
         "INSERT INTO job",
         "UPDATE inbox SET",
+        "INSERT INTO audit",
     ]
     with statements(world.parts.database) as made:
         receiver.receive([requested("C-2")])

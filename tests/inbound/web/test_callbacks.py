@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import FIRST, HOOKS, Answer, until
-from worker.store.tables import Suppression, Webhook
+from worker.store.tables import Audit, Suppression, Webhook
 
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
 STOPPED = {"From": "+37060000001", "Body": "STOP", "MessageSid": "SM1", "SmsStatus": "received"}
@@ -54,6 +54,8 @@ async def test_who_answers_stop_is_not_written_to_any_more_and_twilio_is_answere
     assert (row.source, row.encrypted) == ("sender/sms", None)
     assert rows(site, Suppression)[0].source == "sender/sms"
     assert "+37060000001" not in repr(rows(site, Suppression))
+    (entry,) = rows(site, Audit)
+    assert (entry.actor, entry.subject, entry.reason) == ("sender/sms", "an address of no customer", "stopped")
 
 
 async def test_each_of_twilios_keys_is_believed_while_they_are_changed_and_then_the_token_is_not(start, sqlite_url):

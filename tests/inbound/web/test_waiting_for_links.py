@@ -65,8 +65,10 @@ async def test_each_link_that_is_handed_out_is_noted(site, shelf):
     await task
     await site.post(Prefer="wait=1")
     (job,) = jobs(site)
-    noted = rows(site, sa.select(Audit.actor, Audit.action, Audit.subject))
-    assert noted == [("events", "link", str(job.id))] * 2
+    noted = rows(site, sa.select(Audit.actor, Audit.action, Audit.subject, Audit.reason).where(Audit.action == "link"))
+    assert noted == [("event key 1", "link", "customer C-1", f"job {job.id}")] * 2
+    (sent,) = rows(site, sa.select(Audit.actor, Audit.subject).where(Audit.action == "onboarding.requested"))
+    assert sent == ("event key 1", "customer C-1")
 
 
 async def test_who_asks_again_or_for_a_customer_who_has_one_gets_the_same_link(site, shelf):
@@ -120,7 +122,7 @@ async def test_a_link_with_less_life_than_its_route_asks_for_is_not_handed_out(s
     shelf.issue(lifetime=timedelta(hours=1))
     answer = await task
     assert (answer.status, answer.body["job"]["state"]) == (202, "issued")
-    assert rows(site, sa.select(Audit.id)) == []
+    assert rows(site, sa.select(Audit.id).where(Audit.action == "link")) == []
 
 
 @pytest.mark.parametrize("encrypted", [b"", b"no key opens this"])
@@ -147,7 +149,7 @@ async def test_who_waits_when_the_server_ends_is_answered(site, shelf):
     assert "job" not in answer.body
     (job,) = jobs(site)
     async with asyncio.timeout(60):  # of the ten minutes
-        assert await site.app[WAITING].wait(job.id, 600) is None
+        assert await site.app[WAITING].wait(job.id, 600, caller="crm") is None
 
 
 async def test_the_same_id_with_other_content_is_a_conflict_and_bad_data_is_listed_by_column(site):
@@ -211,8 +213,8 @@ class Board:
         self.looks = []
         self.raises = []
 
-    def __call__(self, job_ids):
-        self.looks.append(list(job_ids))
+    def __call__(self, wanted):
+        self.looks.append(list(wanted))
         if self.raises:
             raise self.raises.pop()
         return dict(self.link_statuses)
@@ -233,7 +235,7 @@ ON_ITS_WAY, ISSUED = LinkStatus(JobState.WORKING, "", False), LinkStatus(JobStat
 
 async def test_one_look_serves_all_who_wait(board, waiting):
     board.link_statuses = {number: ON_ITS_WAY for number in range(50)}
-    tasks = [asyncio.create_task(waiting.wait(number, 60)) for number in (*range(50), 7)]
+    tasks = [asyncio.create_task(waiting.wait(number, 60, caller="crm")) for number in (*range(50), 7)]
     await until(lambda: any(len(look) == 51 for look in board.looks))
     board.link_statuses = {number: ISSUED for number in range(50)}
     assert await asyncio.gather(*tasks) == [ISSUED] * 51
@@ -242,36 +244,36 @@ async def test_one_look_serves_all_who_wait(board, waiting):
 
 async def test_no_query_is_made_while_no_request_waits(board, waiting):
     board.link_statuses = {1: ISSUED}
-    assert await waiting.wait(1, 60) == ISSUED
+    assert await waiting.wait(1, 60, caller="crm") == ISSUED
     looked = len(board.looks)
     await asyncio.sleep(0.02)
     assert len(board.looks) == looked
-    assert await waiting.wait(1, 60) == ISSUED  # and it begins again
+    assert await waiting.wait(1, 60, caller="crm") == ISSUED  # and it begins again
 
 
 async def test_waiting_ends_with_its_time_and_for_a_job_that_is_gone(board, waiting):
     board.link_statuses = {1: ON_ITS_WAY}
-    assert await waiting.wait(1, 0.01) is None
-    assert await waiting.wait(2, 60) is None
+    assert await waiting.wait(1, 0.01, caller="crm") is None
+    assert await waiting.wait(2, 60, caller="crm") is None
 
 
 async def test_a_database_that_is_away_is_waited_for(board, waiting, caplog):
     board.raises = [sa.exc.OperationalError(None, None, Exception("gone"))]
     board.link_statuses = {1: ISSUED}
-    assert await waiting.wait(1, 60) == ISSUED
+    assert await waiting.wait(1, 60, caller="crm") == ISSUED
     assert [record.levelname for record in caplog.records][:1] == ["ERROR"]
 
 
 async def test_a_bug_in_looking_answers_those_who_wait(board, waiting, caplog):
     board.raises = [ValueError()]
-    assert await waiting.wait(1, 60) is None
+    assert await waiting.wait(1, 60, caller="crm") is None
     assert "looking for links ended with a bug of ours" in caplog.messages
 
 
 async def test_no_request_waits_at_a_server_that_stops(board, waiting):
     board.link_statuses = {1: ON_ITS_WAY}
-    task = asyncio.create_task(waiting.wait(1, 60))
+    task = asyncio.create_task(waiting.wait(1, 60, caller="crm"))
     await until(lambda: board.looks)
     waiting.close()
     assert await task is None
-    assert await waiting.wait(1, 60) is None
+    assert await waiting.wait(1, 60, caller="crm") is None

@@ -9,27 +9,29 @@ import sqlalchemy as sa
 from worker.domain.model.states import SessionState
 from worker.store.base import binary_rows, bulk
 from worker.store.base.database import fetch
-from worker.store.tables import Audit, SessionRow
+from worker.store.tables import Batch, SessionRow
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash {and} [braces], %s :name", "Šiauliai\n\t漢字 🙂", "NULL", "null"]
 
-RENAME = bulk.Change(Audit.id, {"action": Audit.actor, "subject": sa.bindparam("to")}, by="which")
+RENAME = bulk.Change(Batch.id, {"pause_reason": Batch.pause_cause, "name": sa.bindparam("to")}, by="which")
 
 
-def audit(number, text, at=NOON):
-    return {"id": number, "at": at, "actor": "ona", "action": "look", "subject": text}
+def row_of(number, text, at=NOON):
+    """A row of a table with texts and a time; what the table is for does not matter here."""
+    own = {"id": number, "generation": number, "digest": ""}
+    return own | {"created_at": at, "pause_cause": "ona", "pause_reason": "look", "name": text}
 
 
 def test_texts_and_times_come_out_as_they_went_in(database):
     plus_two = datetime(2026, 11, 20, 14, 0, tzinfo=timezone(timedelta(hours=2)))
     with database.write() as connection:
-        bulk.add(connection, Audit, [audit(number, text) for number, text in enumerate(TEXTS, 1)])
-        bulk.add(connection, Audit, [audit(100, "x", plus_two)])
-        rows = fetch(connection, sa.select(Audit.__table__).order_by(Audit.id))
-    assert [row.subject for row in rows] == [*TEXTS, "x"]
-    assert {row.at for row in rows[:-1]} == {NOON}
-    assert rows[-1].at == plus_two
+        bulk.add(connection, Batch, [row_of(number, text) for number, text in enumerate(TEXTS, 1)])
+        bulk.add(connection, Batch, [row_of(100, "x", plus_two)])
+        rows = fetch(connection, sa.select(Batch.__table__).order_by(Batch.id))
+    assert [row.name for row in rows] == [*TEXTS, "x"]
+    assert {row.created_at for row in rows[:-1]} == {NOON}
+    assert rows[-1].created_at == plus_two
 
 
 def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
@@ -65,49 +67,49 @@ def test_a_text_that_is_too_long_is_refused_and_not_cut_off(database):
     if database.is_sqlite:
         pytest.skip("SQLite knows no length")
     with database.write() as connection:
-        bulk.add(connection, Audit, [audit(1, "x")])
-    for too_long in ([{"which": 1, "to": "x" * 201}], {}), ([{"which": 1}], {"to": "x" * 201}):
+        bulk.add(connection, Batch, [row_of(1, "x")])
+    for too_long in ([{"which": 1, "to": "x" * 256}], {}), ([{"which": 1}], {"to": "x" * 256}):
         with pytest.raises(sa.exc.DataError), database.write() as connection:
             RENAME.run(connection, too_long[0], **too_long[1])
 
 
 def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database):
     with database.write() as connection:
-        bulk.add(connection, Audit, [audit(number, "before") for number in range(5)])
+        bulk.add(connection, Batch, [row_of(number, "before") for number in range(5)])
         RENAME.run(connection, [{"which": number, "to": f"after {number}"} for number in (1, 3)])
-        rows = fetch(connection, sa.select(Audit.__table__).order_by(Audit.id))
-    assert [row.subject for row in rows] == ["before", "after 1", "before", "after 3", "before"]
-    assert [row.action for row in rows] == ["look", "ona", "look", "ona", "look"]
+        rows = fetch(connection, sa.select(Batch.__table__).order_by(Batch.id))
+    assert [row.name for row in rows] == ["before", "after 1", "before", "after 3", "before"]
+    assert [row.pause_reason for row in rows] == ["look", "ona", "look", "ona", "look"]
 
 
 def test_what_is_the_same_for_all_rows_is_given_once(database):
     with database.write() as connection:
-        bulk.add(connection, Audit, [audit(number, "before") for number in range(3)])
+        bulk.add(connection, Batch, [row_of(number, "before") for number in range(3)])
         RENAME.run(connection, [{"which": 0}, {"which": 2}], to="after")
-        rows = fetch(connection, sa.select(Audit.__table__).order_by(Audit.id))
-    assert [row.subject for row in rows] == ["after", "before", "after"]
-    assert [row.action for row in rows] == ["ona", "look", "ona"]
+        rows = fetch(connection, sa.select(Batch.__table__).order_by(Batch.id))
+    assert [row.name for row in rows] == ["after", "before", "after"]
+    assert [row.pause_reason for row in rows] == ["ona", "look", "ona"]
 
 
 def test_an_empty_chunk_changes_nothing(database):
     with database.write() as connection:
-        bulk.add(connection, Audit, [])
+        bulk.add(connection, Batch, [])
         RENAME.run(connection, [])
 
 
 def test_a_naive_time_is_refused(database):
     with pytest.raises((ValueError, sa.exc.StatementError)), database.write() as connection:
-        bulk.add(connection, Audit, [audit(1, "x", datetime(2026, 11, 20))])  # noqa: DTZ001 -- that is the point
+        bulk.add(connection, Batch, [row_of(1, "x", datetime(2026, 11, 20))])  # noqa: DTZ001 -- that is the point
 
 
 def test_rows_are_found_by_keys(database):
     with database.write() as connection:
-        bulk.add(connection, Audit, [audit(number, text) for number, text in enumerate(TEXTS)])
+        bulk.add(connection, Batch, [row_of(number, text) for number, text in enumerate(TEXTS)])
         by_id = fetch(
-            connection, sa.select(Audit.id).where(bulk.among(Audit.id, "ids")), {"ids": bulk.keys([1, 3, 99])}
+            connection, sa.select(Batch.id).where(bulk.among(Batch.id, "ids")), {"ids": bulk.keys([1, 3, 99])}
         )
         by_text = fetch(
-            connection, sa.select(Audit.id).where(bulk.among(Audit.subject, "texts")), {"texts": bulk.keys(TEXTS[2:5])}
+            connection, sa.select(Batch.id).where(bulk.among(Batch.name, "texts")), {"texts": bulk.keys(TEXTS[2:5])}
         )
     assert sorted(row.id for row in by_id) == [1, 3]
     assert sorted(row.id for row in by_text) == [2, 3, 4]

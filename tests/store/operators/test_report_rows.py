@@ -4,7 +4,6 @@ import itertools
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +17,7 @@ from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.counts import AccountFacts
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.report_rows import CHUNK, Outlook
-from worker.store.tables import Audit, InvitationRow, Job
+from worker.store.tables import InvitationRow, Job
 
 names = (f"C{number}" for number in itertools.count())
 jobs = st.tuples(
@@ -239,10 +238,3 @@ def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shel
     first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     Decisions(shelf.database).pause(first, by="ann", now=shelf.clock())
     assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
-
-
-def test_a_look_at_links_is_noted(shelf):
-    shelf.facts.audit(actor="x" * 100, action="report --with-links", subject="batch 7", now=shelf.clock())
-    with shelf.database.read() as connection:
-        noted = connection.execute(sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject)).one()
-    assert noted == (shelf.clock(), "x" * 64, "report --with-links", "batch 7")

@@ -11,7 +11,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.encrypted_values import ERASED
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.privacy.erasure import CHUNK, Erasing
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, SessionRow
 
 QUARTER = timedelta(days=90)
 
@@ -47,8 +47,10 @@ def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, eras
         end(shelf, name)
     shelf.clock.advance(days=89)
     assert erase() == 0
+    assert shelf.rows(Audit, actor="retention") == []
     shelf.clock.advance(days=2)
     assert erase() == 2
+    assert [(row.action, row.count) for row in shelf.rows(Audit, actor="retention")] == [("customer.erased", 2)]
     assert kept(shelf) == set()
     assert {row.encrypted for row in shelf.rows(SessionRow)} == {ERASED}
     assert shelf.job("Ona").encrypted == ERASED

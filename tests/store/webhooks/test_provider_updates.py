@@ -28,7 +28,7 @@ from worker.domain.verification.session_updates import Key, Result
 from worker.foundation.ids import new_id
 from worker.store.maintenance.due_work import Returned
 from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.tables import Attempt, InvitationRow, Job, Outbox, SessionRow, Webhook
+from worker.store.tables import Attempt, Audit, InvitationRow, Job, Outbox, SessionRow, Webhook
 
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),
@@ -55,6 +55,14 @@ def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, feed):
         assert (of.reason, of.detail) == failed
         kept = shelf.row(Webhook, session_id=row.id)
         assert (kept.state, kept.due_at, kept.encrypted) == ("applied", None, None)
+
+
+def test_a_webhook_that_changes_something_has_an_entry_in_the_audit_log(ona, feed):
+    feed.receive(APPROVED)
+    feed.receive(APPROVED)
+
+    (entry,) = ona.rows(Audit, action="webhook")
+    assert (entry.actor, entry.subject, entry.reason) == ("account/kyc", "customer Ona", "completed approved")
 
 
 def test_a_verdict_is_published_and_again_where_it_changes(ona, feed):

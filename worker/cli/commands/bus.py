@@ -14,14 +14,15 @@ import click
 
 from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import CannotStart, Stopped
-from worker.cli.invocation import Invocation, log_info
-from worker.cli.opening import wake_ups_of
-from worker.domain.model.needs import WAKING, Need
+from worker.cli.invocation import Invocation, act_of_command, log_info
+from worker.cli.opening import parts_of, wake_ups_of
+from worker.domain.model.needs import STORED, WAKING, Need
 from worker.domain.model.wakeups import Wake
 from worker.foundation.plural import counted
 from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
+from worker.store.audit.entries import note_alone
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
     from worker.inbound.bus.dead_letters import Dead, DeadQueue, Place
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # imported where they are used: half a second that no other c
 log = logging.getLogger(__name__)
 
 MOST_LISTED = 10_000
+LOOKING = frozenset({Need.BUS, Need.BROKER})  # to look at the dead queues
 
 
 @click.group(invoke_without_command=True)
@@ -125,7 +127,7 @@ def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
     """List refused events with their reasons, the oldest of each queue first. They stay in their queues."""
     from worker.inbound.bus.dead_letters import dead_from
 
-    with _opened(invocation) as dead_queues:
+    with _opened(invocation.settings(LOOKING)) as dead_queues:
         totals = dead_queues.totals()
         found = [
             dead_from(message, name) for name, queue in dead_queues.queues.items() for message in queue.look(limit)
@@ -156,7 +158,7 @@ def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
     from worker.inbound.bus.dead_letters import MOST_SEARCHED, dead_from, id_of, shown
 
     facts = None
-    with _opened(invocation) as dead_queues:
+    with _opened(invocation.settings(LOOKING)) as dead_queues:
         for name, queue in dead_queues.queues.items():
             found = next((one for one in queue.look(MOST_SEARCHED) if id_of(one) == id_), None)
             if found is not None:
@@ -183,18 +185,22 @@ def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes:
     Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
     queue; an event that came as a Celery task goes back into the queue `requests`.
 
-    No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once.
+    No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once. The audit
+    log has an entry before the first event goes back.
     """
     if (id_ is None) == (not everything):
         raise click.UsageError("give an ID, or --all")
     from worker.inbound.bus.dead_letters import MOST_SEARCHED
 
     went: dict[str, int] = {}
-    with _opened(invocation) as dead_queues:
+    settings = invocation.settings(STORED | LOOKING)
+    with parts_of(settings, act_of_command(), migrate=True) as parts, _opened(settings) as dead_queues:
         totals = dead_queues.totals()
         there = sum(totals.values())
         if everything and there and not yes:
             confirm(f"put {counted(there, 'event')} back ({_each(totals)})?")
+        which = "dead events" if id_ is None else f"dead event {id_[:40]}"
+        note_alone(parts.database, which, now=parts.clock(), count=1 if id_ else there, reason="to be put back")
         for name, queue in dead_queues.queues.items():
             went[name] = queue.put_back(id_, MOST_SEARCHED if id_ else totals[name])
             if id_ and went[name]:
@@ -234,7 +240,7 @@ class DeadQueues:
 
 
 @contextmanager
-def _opened(invocation: Invocation) -> Iterator[DeadQueues]:
+def _opened(settings: Settings) -> Iterator[DeadQueues]:
     """Raises CannotStart if no queue can be read, or a broker is lost meanwhile."""
     from amqp.exceptions import MessageNacked
 
@@ -244,7 +250,7 @@ def _opened(invocation: Invocation) -> Iterator[DeadQueues]:
     dead_queues, reached = DeadQueues({}, {}), []
     errors: tuple[type[Exception], ...] = (MessageNacked,)
     with ExitStack() as exits:
-        for place, source in _places(invocation.settings(frozenset({Need.BUS, Need.BROKER}))):
+        for place, source in _places(settings):
             key = source.setting
             connection = exits.enter_context(connection_for_looking(source.url, tls=source.tls))
             errors += (*connection.connection_errors, *connection.channel_errors)

@@ -5,9 +5,11 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
-from worker.cli.invocation import Invocation
+from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import why_not_ready
 from worker.domain.model.needs import Need
+from worker.foundation.clock import ProcessClock
+from worker.store.audit.entries import note_alone
 from worker.store.base import schema
 from worker.store.base.database import Database, reason
 
@@ -26,10 +28,12 @@ def upgrade(invocation: Invocation) -> None:
     replaced.
     """
     section = invocation.settings(frozenset({Need.DATABASE})).database
-    database = Database(section.url, tls=section.protection)
+    database = Database(section.url, tls=section.protection, act=act_of_command())
     try:
         before = schema.current(database)
         schema.upgrade(database)
+        if before != schema.newest():
+            note_alone(database, f"schema {schema.newest()}", now=ProcessClock()(), reason="upgraded")
     except CommandError:
         raise CannotStart(why_not_ready(database) or "the database cannot be upgraded") from None
     except schema.TableInUse as error:

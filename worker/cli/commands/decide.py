@@ -7,11 +7,12 @@ import click
 
 from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, find_kept, operator
+from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.other_batches import run_list
 from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts
+from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.daily_batch import DAILY
@@ -123,7 +124,7 @@ def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
     """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished."""
     with invocation.parts(STORED) as parts:
         found = _find_going(parts, batch)
-        decided = parts.decisions.pause(found.id, by=operator(), now=parts.clock())
+        decided = parts.decisions.pause(found.id, by=os_user().name, now=parts.clock())
     _print(found, "pause", decided.rows, "paused until `onboard resume`", as_json)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, operator
+from worker.cli.invocation import Invocation
 from worker.domain.model.needs import STORED
-from worker.engine.container import Parts
 from worker.engine.maintenance.key_rotation import rotate
 from worker.foundation.keyring import derived_digest_key, new_key
 from worker.foundation.plural import counted
+from worker.store.audit.entries import note_alone
 from worker.store.base.encrypted_columns import DIGESTS, Uses
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -124,9 +124,10 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
         first = parts.keyring.ids[0]
         if first in parts.key_use.retired():
             raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
+        note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
         found = rotate(parts.key_rotation, per_second=per_second, seconds=time.monotonic, pause=time.sleep, show=show)
         total = sum(one.changed for one in found.values())
-        _audit(parts, "keys rotate", f"{counted(total, 'value')} to {first}")
+        note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
     left = sum(one.busy + one.unreadable for one in found.values())
     if as_json:
         columns = {name: vars(one) for name, one in found.items()}
@@ -182,10 +183,10 @@ def keys_retire(invocation: Invocation, key_id: str, forget_copies: bool, lost: 
         needed += [] if lost else [f"{number:,} digests of {name}" for name, number in digests.items()]
         needed += [f"the process {one.kind} on {one.host}, pid {one.pid}" for one in needs.processes]
         if needed and not known:
-            parts.key_use.take_back(key_id)
-        if not needed and not known:
-            given_up = sum(needs.values.values()) if lost else 0
-            _audit(parts, "keys retire", f"{key_id}, {counted(given_up, 'value')} given up" if lost else key_id)
+            parts.key_use.take_back(key_id, now=parts.clock())
+        if lost and not needed and not known:
+            given_up = sum(needs.values.values())
+            note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
     if as_json:
         facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
         processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
@@ -197,7 +198,3 @@ def keys_retire(invocation: Invocation, key_id: str, forget_copies: bool, lost: 
         click.echo(f"nothing needs the key {key_id}: take it out of the configuration, and destroy it")
     if needed:
         raise SystemExit(NEEDS_A_PERSON)
-
-
-def _audit(parts: Parts, action: str, subject: str) -> None:
-    parts.facts.audit(actor=operator(), action=action, subject=subject, now=parts.clock())

@@ -7,11 +7,12 @@ import click
 
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, find_kept, operator
+from worker.cli.invocation import Invocation, find_kept
 from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.reporting.batch_report import write_csv, write_excel, write_jsonl
 from worker.foundation.plural import counted
+from worker.store.audit.entries import note_alone
 from worker.store.operators.report_rows import LineFacts
 
 OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
@@ -68,9 +69,7 @@ def report(
         found = find_kept(parts, batch)
         with whole_file(out) as stream:
             if with_links:
-                parts.facts.audit(
-                    actor=operator(), action="report with links", subject=f"batch {found.id}", now=parts.clock()
-                )
+                note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason="with links")
             columns = parts.reporting.columns(found, links=with_links, routes=with_routes)
             unreadable = Unreadable()
             lines = unreadable.of(parts.facts.lines(found.id, with_links=with_links))

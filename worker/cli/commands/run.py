@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from worker.cli.commands.status import paused_in_words, show_status, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
-from worker.cli.invocation import Invocation, operator
+from worker.cli.invocation import Invocation
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.opening import does_not_answer, with_hint
 from worker.cli.other_batches import as_facts, how_to_go_on, how_to_import_the_rest, in_words, left_alone, lift_stopped
@@ -30,6 +30,7 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.reporting.batch_report import needs_a_person, state_of
 from worker.foundation import event_loop
+from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
 from worker.inbound.list_import import CutOff, Imported, import_list, list_age
@@ -194,7 +195,7 @@ def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     total, left = sum(counts.jobs.values()), counts.left
     now = parts.batches.find(str(batch.id)) or batch
     if now.imported_at is None:
-        parts.decisions.stop(batch.id, by=operator(), now=parts.clock())
+        parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
         return (
             f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are sent"
             f" until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
@@ -203,7 +204,7 @@ def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
         return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
     if stand is Stand.TERMINATED:
         return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
-    parts.decisions.stop(batch.id, by=operator(), now=parts.clock())
+    parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
     return (
         f"stopped at {counts.out:,} of {total:,}; {left:,} will not be sent until {how_to_go_on(batch)};"
         f" `onboard cancel {batch.id}` ends them"

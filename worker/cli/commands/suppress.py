@@ -9,14 +9,17 @@ import click
 
 from worker.cli.commands.decide import YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
-from worker.cli.invocation import Invocation, operator
+from worker.cli.invocation import Invocation
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.countries import alpha2
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
+from worker.foundation.os_user import os_user
 from worker.foundation.timestamps import written
+from worker.store.audit.entries import note_alone
+from worker.store.messages.do_not_contact import LIST
 
 CHUNK = 500
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back
@@ -166,8 +169,7 @@ def _add(
     new = 0
     for chunk in _chunks(given):
         addresses = list(dict.fromkeys(one.key for one in chunk))
-        new += parts.do_not_contact.add(addresses, reason, operator(), now=parts.clock())
-    _audit(parts, "suppress", f"{_addresses(len(given))} ({reason.value})")
+        new += parts.do_not_contact.add(addresses, reason, os_user().name, now=parts.clock())
     known = len({one.key for one in given}) - new
     if as_json:
         _say_json("suppress", refused, added=new, known=known)
@@ -183,8 +185,7 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
         confirm(f"{_addresses(asked)} asked for no more messages, or complained; allow messages to them again?")
     removed = 0
     for chunk in _chunks([one for one, _ in kept]):
-        removed += parts.do_not_contact.remove([one.key for one in chunk])
-    _audit(parts, "suppress --remove", _addresses(removed))
+        removed += parts.do_not_contact.remove([one.key for one in chunk], now=parts.clock())
     if as_json:
         _say_json("remove", refused, removed=removed)
         return
@@ -194,8 +195,8 @@ def _remove(parts: Parts, given: list[_Given], refused: list[_Refused], *, yes: 
 
 
 def _check(parts: Parts, given: list[_Given], refused: list[_Refused], *, as_json: bool) -> None:
+    note_alone(parts.database, LIST, now=parts.clock(), count=len(given), reason="asked whether it has these addresses")
     found = [(one, parts.do_not_contact.find(one.key)) for one in given]
-    _audit(parts, "suppress --check", _addresses(len(given)))
     if as_json:
         facts = [
             {
@@ -245,16 +246,11 @@ def _forget(parts: Parts, *, yes: bool, as_json: bool) -> None:
         confirm(
             f"forget {_addresses(gone)} from the do-not-contact list? Their key, if put back, would match them again"
         )
-    forgotten = parts.do_not_contact.forget_gone()
-    _audit(parts, "suppress --forget-unknown", _addresses(forgotten))
+    forgotten = parts.do_not_contact.forget_gone(now=parts.clock())
     if as_json:
         _say_json("forget", [], forgotten=forgotten)
         return
     click.echo(f"{_addresses(forgotten)} known by no key of [encryption] digest_key forgotten")
-
-
-def _audit(parts: Parts, action: str, subject: str) -> None:
-    parts.facts.audit(actor=operator(), action=action, subject=subject, now=parts.clock())
 
 
 def _say_json(action: str, refused: list[_Refused], **facts: Any) -> None:

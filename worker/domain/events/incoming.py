@@ -27,7 +27,8 @@ class EventKind(StrEnum):
 class Event:
     """One event as it came, with a checked envelope and unchecked data. Personal, so no repr.
 
-    `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts.
+    `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts. `actor`:
+    who sent it, for the audit log, as the door knows them; never by the event's own word.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Event:
     kind: EventKind
     data: Mapping[str, Any]
     occurred_at: datetime | None = None
+    actor: str = "unknown"
 
 
 class Outcome(StrEnum):

@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.domain.contact.address_cap import AddressCap
+from worker.domain.model.audit import RETENTION, Act
 from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import Clock
+from worker.store.audit.sealing import Seals
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing, Place
@@ -36,6 +38,7 @@ UPDATES_KEPT = timedelta(days=30)
 WEBHOOKS_KEPT = DIGESTS_KEPT
 # Events that were given up, or whose target is not configured any more, can be put back for so long.
 UNPUBLISHED_FOR = timedelta(days=30)
+PURGES = Act(RETENTION, "batch.purged")
 
 
 class Retention:
@@ -48,8 +51,10 @@ class Retention:
         database_clock: Clock,
         personal: timedelta,
         batches: timedelta | None,
+        audit: timedelta | None,
         erasing: Erasing,
         purging: Purging,
+        seals: Seals,
         facts: Facts,
         inbox: InboxRetention,
         webhooks: WebhookList,
@@ -57,13 +62,14 @@ class Retention:
         places: AddressPlaces,
         address_cap: AddressCap | None,
     ) -> None:
-        """`personal` and `batches`: how long personal data and batches are kept; None: batches stay.
+        """`personal`, `batches`, `audit`: how long personal data, batches and the audit log are kept; None: for ever.
 
         What is old enough is decided by `database_clock`, the database's own time: nothing brings it back.
         """
         self._clock, self._database_clock = clock, database_clock
-        self._personal, self._batches = personal, batches
+        self._personal, self._batches, self._audit = personal, batches, audit
         self._erasing, self._purging, self._facts = erasing, purging, facts
+        self._seals = seals
         self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
         self._places = places
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
@@ -73,7 +79,7 @@ class Retention:
         self._asked_to = 0
         # Each has its turn: erasing may walk through millions of customers, and webhooks must not wait for its end.
         self._turns: deque[Callable[[datetime], bool]] = deque(
-            [self._erase, self._purge, self._remove_what_is_old, self._remove_unpublished]
+            [self._erase, self._purge, self._remove_what_is_old, self._remove_unpublished, self._remove_audited]
         )
 
     def step(self) -> None:
@@ -128,6 +134,15 @@ class Retention:
             log.info("retention: %d events were removed that no target accepted", gone)
         return gone > 0
 
+    def _remove_audited(self, now: datetime) -> bool:
+        """Whether there may be more entries of the audit log that are old enough."""
+        if self._audit is None:
+            return False
+        gone = self._seals.remove(until=now - self._audit, now=now)
+        if gone:
+            log.info("retention: %d old entries of the audit log were removed", gone)
+        return gone > 0
+
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
         purging = self._purging
@@ -142,6 +157,6 @@ class Retention:
         if batch_id is None:
             return False
         if purging.why_not(batch_id, since=since, now=now) is None:
-            purging.begin(batch_id, self._facts.counts(batch_id), now=now)
+            purging.begin(batch_id, self._facts.counts(batch_id), now=now, act=PURGES)
             log.info("retention: batch %d is being purged", batch_id)
         return True

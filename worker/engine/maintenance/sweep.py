@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import is_stopped
 from worker.domain.model.endings import RetryPolicy
 from worker.domain.model.wakeups import WakeUp
+from worker.engine.maintenance.sealing import Sealing
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock, monotonic
@@ -52,6 +53,7 @@ class Sweep:
     decisions: Decisions
     webhooks: Webhooks
     sessions: Expiring
+    sealing: Sealing
     expiry: ExpiryPolicy
     listing: Collection[str]  # the accounts whose sessions the provider lists
 
@@ -91,6 +93,7 @@ class Sweep:
             # Before sessions are checked: an update may show that a session is not over.
             (Step.WEBHOOKS in looked.steps, partial(process_webhooks, self.webhooks, self.clock)),
             (Step.SESSIONS in looked.steps, self.expire),
+            (Step.AUDIT in looked.steps, self.seal),
         )
         return tuple(step for is_needed, step in steps if is_needed)
 
@@ -137,6 +140,10 @@ class Sweep:
                 self.expiry.per_day or 0,
             )
         return counts
+
+    def seal(self) -> None:
+        """Seal the audit log's new entries."""
+        self.sealing.seal()
 
     def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
         """A wake-up for each account and channel with something due that it may do now. None: look first.

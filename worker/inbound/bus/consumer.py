@@ -236,7 +236,7 @@ class BusConsumer(ConsumerMixin):
             return
         chunk = self._chunk[:]  # more messages may come while RabbitMQ confirms
         try:
-            taken = take(self._inbox, chunk, self._source.read)
+            taken = take(self._inbox, chunk, self._source.event_in)
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS

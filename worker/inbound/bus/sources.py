@@ -1,7 +1,7 @@
 """The queues that events come from: that of the bus, and `requests`, which Celery tasks of other projects go to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from worker.domain.events.cloudevents import Unreadable
@@ -28,6 +28,11 @@ class Source:
     declare: bool = True
     prefetch: int = PREFETCH
     tls: Tls | None = None
+
+    def event_in(self, message: Message) -> Event | Unreadable:
+        """The event in a message, with this queue as its actor: every user who may publish to it may send events."""
+        found = self.read(message)
+        return replace(found, actor=f"queue {self.topology.queue}") if isinstance(found, Event) else found
 
 
 def events_of(bus: Bus) -> Source:

@@ -77,7 +77,7 @@ def app(
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
     statuses = EventStatuses(parts.database, parts.keyring)
-    waiting = Waiting(lambda job_ids: statuses.hand_out(job_ids, now=parts.clock()), in_thread)
+    waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), in_thread)
     chunks = Batcher(receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive, wake, in_thread)
 
     def prepare() -> None:

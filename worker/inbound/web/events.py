@@ -3,6 +3,7 @@
 import logging
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +81,7 @@ class Events:
         check_before_the_body(request)
         given = attributes(request)
         if key is not None:
+            sender = f"event key {key + 1}"
             content = await body(request, seconds=self._body_seconds)
         else:
             if given:
@@ -91,16 +93,17 @@ class Events:
                 return _stranger(request, signer)
             if refused := self._too_often(signer):
                 return refused
+            sender = f"event key {signer + 1}"
         event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
         if isinstance(event, Unreadable):
             return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
         try:
-            receipt = await self._chunks.take_in(event)
+            receipt = await self._chunks.take_in(replace(event, actor=sender))
             self._outage.over("the database is back: taking events")
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
                 return problem(409 if receipt.reason == CONFLICT else 422, receipt.reason, problems=receipt.problems)
             wait = preferred_wait(request.headers.getall("Prefer", [])) if event.kind is EventKind.REQUESTED else 0
-            return await self._answered(request, receipt, wait, signed=key is None)
+            return await self._answered(request, receipt, wait, sender, signed=key is None)
         except TooMany:
             return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
@@ -150,7 +153,9 @@ class Events:
         seconds = self._allowance.take(key, monotonic())
         return problem(429, "more events than event_limit allows this key", retry_after=seconds) if seconds else None
 
-    async def _answered(self, request: web.Request, receipt: Receipt, wait: int, *, signed: bool) -> web.Response:
+    async def _answered(
+        self, request: web.Request, receipt: Receipt, wait: int, sender: str, *, signed: bool
+    ) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
         address = _address(request, receipt.id)
         answer: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
@@ -166,7 +171,7 @@ class Events:
                 wait = 0
         link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
-            link_status = await self._waiting.wait(receipt.job_id, wait)
+            link_status = await self._waiting.wait(receipt.job_id, wait, caller=sender)
             headers["Preference-Applied"] = f"wait={wait}"
         if link_status is not None:
             answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}

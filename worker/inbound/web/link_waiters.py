@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.03
 MOST = 1000  # further requests are answered at once, without the link
 
-Look = Callable[[Sequence[int]], dict[int, LinkStatus]]  # job ids, one for each waiting request; blocking
+Wanted = tuple[int, str]  # a job's id, and who waits for its link
+Look = Callable[[Sequence[Wanted]], dict[int, LinkStatus]]  # by job; blocking
 
 
 class Waiting:
@@ -27,17 +28,20 @@ class Waiting:
         self._look = look
         self._in_thread = in_thread
         self._pause = pause
-        self._waiters: dict[asyncio.Future[LinkStatus | None], int] = {}
+        self._waiters: dict[asyncio.Future[LinkStatus | None], Wanted] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._outage = Outage(log)
 
-    async def wait(self, job_id: int, seconds: float) -> LinkStatus | None:
-        """The job's link status once it is decided; None when it is not decided within so many seconds."""
+    async def wait(self, job_id: int, seconds: float, *, caller: str) -> LinkStatus | None:
+        """The job's link status once it is decided; None when it is not decided within so many seconds.
+
+        `caller` is who gets the link, for the audit log.
+        """
         if self._closed or len(self._waiters) >= MOST:
             return None
         decided: asyncio.Future[LinkStatus | None] = asyncio.get_running_loop().create_future()
-        self._waiters[decided] = job_id
+        self._waiters[decided] = (job_id, caller)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_again_and_again())
         try:
@@ -75,7 +79,7 @@ class Waiting:
             log.exception("looking for links ended with a bug of ours")
             link_statuses = {}
         self._outage.over("the database is back: looking for links")
-        for decided, job_id in waiters.items():
+        for decided, (job_id, _) in waiters.items():
             link_status = link_statuses.get(job_id)
             if not decided.done() and (link_status is None or link_status.decided):
                 decided.set_result(link_status)

@@ -15,8 +15,10 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from worker.domain.model.audit import Act
 from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
+from worker.foundation.os_user import os_user
 from worker.foundation.tls import Tls
 from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
@@ -48,6 +50,8 @@ CHECK_AFTER_SECONDS = 1.0
 USED_AT = "onboarding_used_at"
 # An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
 SUBSCRIPTIONS = "onboarding_subscriptions"
+# Another one: who does what on these connections, an `Act`, for the audit log (`store.audit`).
+ACT = "onboarding_act"
 
 
 def _make_private(url: str) -> None:
@@ -73,11 +77,20 @@ class Database:
     text contains the values of a statement.
     """
 
-    def __init__(self, url: str, *, connections: int = 8, tls: Tls | None = None, subscriptions: object = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 8,
+        tls: Tls | None = None,
+        subscriptions: object = None,
+        act: Act | None = None,
+    ) -> None:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
         `tls`: PostgreSQL's certificate is verified; None: as the URL says. `subscriptions`, a
-        `store.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
+        `store.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is. `act`
+        is what the audit log says of changes; None: the person who runs this process, without a command.
         """
         self.is_sqlite = url.startswith("sqlite")
         self.has_own_time = False  # whether leases are checked by the database's own time
@@ -107,7 +120,8 @@ class Database:
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
             let_copy(self.engine)
-        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions})
+        act = act or Act(os_user().full, "python")
+        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act})
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

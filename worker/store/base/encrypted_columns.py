@@ -20,7 +20,7 @@ from worker.store.base.encrypted_values import (
     context_of_update,
     context_of_webhook,
 )
-from worker.store.tables import AddressPlace, CustomerRow, Inbox, Job, SessionRow, Suppression, Webhook
+from worker.store.tables import AddressPlace, AuditHead, CustomerRow, Inbox, Job, SessionRow, Suppression, Webhook
 
 Column = InstrumentedAttribute[Any]
 
@@ -102,6 +102,8 @@ class DigestColumn:
 DIGESTS = (
     DigestColumn("suppressed addresses", Suppression.digest, lasts=True),
     DigestColumn("tokens of sessions", SessionRow.token_digest, lasts=True),
+    # `store.audit.sealing` signs it again when it seals an entry, at the end of the next command at the latest.
+    DigestColumn("the audit log's head", AuditHead.digest, lasts=True),
     DigestColumn("events", Inbox.digest, lasts=False),
     DigestColumn("webhooks", Webhook.digest, lasts=False),
     DigestColumn("places of addresses", AddressPlace.digest, lasts=False),

@@ -9,13 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.model.audit import Entry
 from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.audit.entries import note_all
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.operators.counts import LEAD, RESULT, STATE
-from worker.store.tables import Audit, Inbox, Job, SessionRow
+from worker.store.tables import Inbox, Job, SessionRow
 
 _ON_ITS_WAY = (JobState.WAITING, JobState.WORKING)
 # A joined job has no call of its own that could have a reason.
@@ -111,22 +113,23 @@ class EventStatuses:
             job=None if row.kept_job_id is None else _job_status(row),
         )
 
-    def hand_out(self, job_ids: Sequence[int], *, now: datetime) -> dict[int, LinkStatus]:
-        """Status of these jobs, with the links that are still fresh. `job_ids` has one id for each caller who waits.
+    def hand_out(self, wanted: Sequence[tuple[int, str]], *, now: datetime) -> dict[int, LinkStatus]:
+        """Status of these jobs, with the links that are still fresh. `wanted`: for each caller, the job and the caller.
 
-        The audit table records a link before the caller gets it. A job that is not in the answer was purged.
+        The audit log records a link before the caller gets it. A job that is not in the answer was purged.
         """
         with self._database.read() as connection:
-            rows = fetch(connection, _STATUSES, {"job_ids": list(set(job_ids))})
+            rows = fetch(connection, _STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
         link_statuses = {row.id: self._link_status(row, now) for row in rows}
-        audit = [
-            {"at": now, "actor": "events", "action": "link", "subject": str(job_id)}
-            for job_id in job_ids
+        customers = {row.id: row.customer_id for row in rows}
+        entries = [
+            Entry(now, caller, "link", f"customer {customers[job_id]}", reason=f"job {job_id}")
+            for job_id, caller in wanted
             if job_id in link_statuses and link_statuses[job_id].link
         ]
-        if audit:
+        if entries:
             with self._database.write() as connection:
-                connection.execute(sa.insert(Audit), audit)
+                note_all(connection, entries)
         return link_statuses
 
     def _link_status(self, row: sa.Row[Any], now: datetime) -> LinkStatus:
@@ -145,6 +148,7 @@ class EventStatuses:
 _STATUSES = (
     sa.select(
         Job.id,
+        Job.customer_id,
         STATE.label("state"),
         _REASON.label("reason"),
         sa.func.coalesce(LEAD.floor_seconds, Job.floor_seconds).label("floor_seconds"),

@@ -15,10 +15,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.events.ordering import why_ignored
+from worker.domain.model.audit import Entry
 from worker.domain.model.states import JobState
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, key_id_of
+from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
@@ -92,6 +94,7 @@ class Inboxes:
         for event in of_kind(new, EventKind.ERASED):
             erase_customer(connection, event.arrival.customer_id, event.arrival.occurred_at, event.known, now=now)
         _note(connection, new)
+        note_all(connection, [_entry(event, now) for event in new if not event.ignored])
         remove_empty(connection, new, customers)
 
     def _add_jobs(
@@ -209,6 +212,12 @@ def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
 def _may_compare(digest: str, arrival: Arrival) -> bool:
     """False if the key of the stored digest is gone: then an event with this source and id is taken for the same."""
     return any(key_id_of(digest) == key_id_of(each) for each in arrival.digests)
+
+
+def _entry(event: NewEvent, now: datetime) -> Entry:
+    """What the audit log says of an event that changes something."""
+    arrival = event.arrival
+    return Entry(now, arrival.actor, arrival.kind.value, f"customer {arrival.customer_id}", reason=f"event {event.id}")
 
 
 def _receipt(event: NewEvent) -> Receipt:

@@ -28,6 +28,7 @@ class Arrival:
     line: AcceptedLine | None = None
     invite_after: timedelta | None = None
     columns: Columns = field(default_factory=dict)
+    actor: str = "unknown"
 
     @property
     def key(self) -> tuple[str, str]:

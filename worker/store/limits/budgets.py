@@ -42,6 +42,7 @@ from worker.domain.limits.measured_pace import MeasuredPace, Stretch, with_stret
 from worker.domain.limits.rate_adaptation import Pace
 from worker.domain.limits.rate_limits import spacing
 from worker.foundation.timestamps import written
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.tables import Budget
 
@@ -346,6 +347,8 @@ class Budgets:
             ended = _in_the_way(state, by_person_at)
             if ended:
                 save(connection, name, resumed(state, pauses_too=by_person_at is not None))
+                if by_person_at is not None:
+                    note(connection, f"budget {name}", now=by_person_at, reason=f"{' and '.join(ended)} ended")
         return ended
 
 

@@ -15,7 +15,7 @@ from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.base.priorities import PRIORITIES
 from worker.store.operators.decisions import IS_MARKED
-from worker.store.tables import Batch, InvitationRow, Job, SessionRow, Webhook
+from worker.store.tables import Audit, Batch, InvitationRow, Job, SessionRow, Webhook
 
 
 class Step(StrEnum):
@@ -25,6 +25,7 @@ class Step(StrEnum):
     PAUSES = "pauses"
     WEBHOOKS = "webhooks"
     SESSIONS = "sessions"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ _STEPS = {
     Step.PAUSES: sa.exists().where(IS_MARKED, Batch.cancelled_at.is_(None)),
     Step.WEBHOOKS: sa.exists().where(Webhook.due_at <= _NOW),
     Step.SESSIONS: sa.exists().where(SessionRow.check_at <= _NOW),
+    Step.AUDIT: sa.exists().where(Audit.number.is_(None)),
 }
 
 

@@ -6,9 +6,12 @@ from datetime import datetime
 
 from worker.domain.contact.suppression import SuppressionReason
 from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
 from worker.store.base.database import Database
 from worker.store.messages import suppressions
 from worker.store.messages.suppressions import Address, Kept
+
+LIST = "do-not-contact list"  # the subject of its entries in the audit log: no address is in them
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,17 @@ class DoNotContact:
             before = suppressions.suppressed(connection, self._keyring, addresses)
             for channel, address in addresses:
                 suppressions.suppress(connection, self._keyring, channel, address, reason, person, now=now)
+            note(connection, LIST, now=now, count=len(addresses), reason=f"added: {reason.value}")
         return len(addresses) - len(before)
 
-    def remove(self, addresses: Collection[Address]) -> int:
+    def remove(self, addresses: Collection[Address], *, now: datetime) -> int:
         """Lift the suppression of these addresses; returns how many of them were suppressed."""
         with self._database.write() as connection:
             reasons = [suppressions.release(connection, self._keyring, *address) for address in addresses]
-        return sum(reason is not None for reason in reasons)
+            removed = sum(reason is not None for reason in reasons)
+            if removed:
+                note(connection, LIST, now=now, count=removed, reason="removed")
+        return removed
 
     def find(self, address: Address) -> Kept | None:
         """What is stored about the address; None: it is not suppressed."""
@@ -58,7 +65,10 @@ class DoNotContact:
         with self._database.read() as connection:
             return suppressions.keys_gone(connection, self._keyring)
 
-    def forget_gone(self) -> int:
+    def forget_gone(self, *, now: datetime) -> int:
         """Remove the addresses that `keys_gone` counts; returns their number."""
         with self._database.write() as connection:
-            return suppressions.forget_gone(connection, self._keyring)
+            forgotten = suppressions.forget_gone(connection, self._keyring)
+            if forgotten:
+                note(connection, LIST, now=now, count=forgotten, reason="forgotten: their key is gone")
+            return forgotten

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from worker.domain.model.customers import Customer
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.loading import load_missing, load_over
@@ -103,6 +104,7 @@ class Batches:
                 "created_at": now,
             }
             batch_id = connection.execute(sa.insert(Batch).values(values).returning(Batch.id)).scalar_one()
+            note(connection, f"batch {batch_id}", now=now, reason="its import began")
         return BatchFacts(batch_id, name[:255], now, None, None, None), True
 
     def last_row(self, batch_id: int) -> int:
@@ -118,6 +120,9 @@ class Batches:
         """Record that the last line is imported."""
         with self._database.write() as connection:
             connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
+            rows = sa.select(sa.func.count()).select_from(Job).where(Job.batch_id == batch_id)
+            count = connection.execute(rows).scalar_one()
+            note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
     def add(
         self,

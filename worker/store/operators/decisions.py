@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
@@ -87,13 +88,13 @@ class Decisions:
     def lift(self, batch_id: int, *, now: datetime) -> Decided:
         """Continue a batch that a person ended with Ctrl-C. Any other pause stays."""
         stopped = Batch.pause_cause == PauseCause.INTERRUPT.value
-        if not self._mark(batch_id, stopped, **_NOT_PAUSED):
+        if not self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED):
             return Decided(0)
         return self._go_on(batch_id, now=now)
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
         """Continue a paused batch. Messages that come back are counted from zero again."""
-        self._mark(batch_id, Batch.id == batch_id, **_NOT_PAUSED, resumed_at=now)
+        self._mark(batch_id, Batch.id == batch_id, noted=(now, "resumed"), **_NOT_PAUSED, resumed_at=now)
         return self._go_on(batch_id, now=now)
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
@@ -128,7 +129,7 @@ class Decisions:
         Open sessions stay open at their providers until they expire. If another list waits for a customer of this
         batch, the customer is served for that list from now on.
         """
-        self._mark(batch_id, Batch.id == batch_id, cancelled_at=now, **_NOT_PAUSED)
+        self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), cancelled_at=now, **_NOT_PAUSED)
         rows, after = 0, 0
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
@@ -168,12 +169,20 @@ class Decisions:
         A job joins if another job serves its customer, and is completed if its customer has finished elsewhere. A job
         that had joined a failed job is served on its own.
         """
-        return self._each_chunk(which, JobState.FAILED, lambda connection, ids: retry(connection, ids, now=now))
+
+        def decide(connection: sa.Connection, ids: list[int]) -> Decided:
+            return _noted(connection, which, retry(connection, ids, now=now), "", now)
+
+        return self._each_chunk(which, JobState.FAILED, decide)
 
     def resolve(self, which: Which, verdict: Verdict, *, now: datetime) -> Decided:
         """Settle held jobs: repeat their calls, or give the jobs up."""
         settle = abandon if verdict is Verdict.ABANDON else repeat
-        return self._each_chunk(which, JobState.HELD, lambda connection, ids: settle(connection, ids, now=now))
+
+        def decide(connection: sa.Connection, ids: list[int]) -> Decided:
+            return _noted(connection, which, settle(connection, ids, now=now), verdict.value, now)
+
+        return self._each_chunk(which, JobState.HELD, decide)
 
     def _each_chunk(
         self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
@@ -208,7 +217,8 @@ class Decisions:
         self, batch_id: int, cause: PauseCause, condition: sa.ColumnElement[bool], *, by: str, now: datetime
     ) -> Decided:
         why = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now)[:400]}
-        if not self._mark(batch_id, sa.and_(Batch.cancelled_at.is_(None), condition), **why):
+        done = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
+        if not self._mark(batch_id, sa.and_(Batch.cancelled_at.is_(None), condition), noted=(now, done), **why):
             return Decided(0)
         return Decided(self._finish_pause(batch_id, now=now))
 
@@ -234,11 +244,28 @@ class Decisions:
         with self._database.read() as connection:
             return list(connection.execute(query.distinct().order_by(Job.batch_id)).scalars())
 
-    def _mark(self, batch_id: int, condition: sa.ColumnElement[bool], **values: datetime | str | None) -> bool:
-        """Change the batch if the condition holds; returns whether it held."""
+    def _mark(
+        self,
+        batch_id: int,
+        condition: sa.ColumnElement[bool],
+        *,
+        noted: tuple[datetime, str] | None = None,
+        **values: datetime | str | None,
+    ) -> bool:
+        """Change the batch if the condition holds; returns whether it held.
+
+        `noted`: when and what, for the audit log, with the number of rows that have not ended. This is the decision;
+        that the rows follow it, in transactions of their own, has no entries.
+        """
         mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
+        left = sa.select(sa.func.count()).select_from(Job).where(Job.batch_id == batch_id, Job.state.in_(OPEN_JOBS))
         with self._database.write() as connection:
-            return connection.execute(mark).first() is not None
+            # Counted first: the batch must not be locked for the time that this takes.
+            rows = connection.execute(left).scalar_one() if noted is not None else 0
+            held = connection.execute(mark).first() is not None
+            if held and noted is not None:
+                note(connection, f"batch {batch_id}", now=noted[0], count=rows, reason=noted[1])
+            return held
 
     def _shift_priority(self, batch_id: int, of: Iterable[int], by: int) -> int:
         of = list(of)
@@ -358,6 +385,15 @@ _MESSAGES = _PriorityRows(
     sa.select(InvitationRow.id, InvitationRow.state).where(InvitationRow.state.in_(_UNSENT)),
     InvitationRow.id,
 )
+
+
+def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: str, now: datetime) -> Decided:
+    """The decision about a chunk, with its entry in the audit log."""
+    row = f" row {which.row}" if which.row is not None else ""
+    account = f" of {which.account}" if which.account is not None else ""
+    if decided.rows:
+        note(connection, f"batch {which.batch_id}{row}{account}", now=now, count=decided.rows, reason=reason)
+    return decided
 
 
 def _rows(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:

@@ -30,7 +30,7 @@ from worker.store.operators.counts import (
     BatchCounts,
     count,
 )
-from worker.store.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 K = TypeVar("K", bound=Hashable)
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
@@ -258,12 +258,6 @@ class Facts:
         with self._database.read() as connection:
             row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
         return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
-
-    def audit(self, *, actor: str, action: str, subject: str, now: datetime) -> None:
-        """Write a row of the audit: which operator read or changed protected data."""
-        row = {"at": now, "actor": actor[:64], "action": action, "subject": subject[:200]}
-        with self._database.write() as connection:
-            connection.execute(sa.insert(Audit).values(row))
 
 
 def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) -> dict[K, datetime]:

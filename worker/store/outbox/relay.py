@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson, grant
+from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, naming_outages
 from worker.store.limits import budgets
@@ -281,6 +282,8 @@ def retry(database: Database, *, target: str | None, number: int | None, now: da
             ids = list(connection.execute(which.order_by(Outbox.id).limit(CHUNK)).scalars())
             if ids:
                 connection.execute(back.where(Outbox.id.in_(ids)))
+                of = f" of {target}" if target is not None else ""
+                note(connection, f"outgoing events{of}", now=now, count=len(ids), reason="to be published again")
         total += len(ids)
         if len(ids) < CHUNK:
             return total

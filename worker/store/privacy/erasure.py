@@ -12,13 +12,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from worker.domain.model.audit import RETENTION, Act
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import ENDED_JOBS, JobState
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
+ERASES = Act(RETENTION, "customer.erased")
 Place = tuple[datetime, str]  # a customer's place in the order of the search
 
 
@@ -66,6 +69,8 @@ class Erasing:
             ids = self._whose_jobs_are_over(connection, [row.customer_id for row in rows], since=since, now=now)
             erase(connection, ids, now=now)
             erase_updates(connection, ids, until=now)
+            if ids:
+                note(connection, "customers whose time is over", now=now, count=len(ids), act=ERASES)
         last = rows[-1]
         return ErasedChunk(len(ids), (last.changed_at, last.customer_id))
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.operation import Running
 from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
 from worker.store.base.database import Database
 from worker.store.base.encrypted_columns import Uses, uses_of_digest_keys, uses_of_keys
 from worker.store.operators.processes import Processes
@@ -50,10 +51,13 @@ class KeyUse:
     def retire(self, key_id: str, *, now: datetime) -> None:
         """From now on no process that encrypts or hashes with this key starts."""
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        retired = insert(RetiredKey).values(key_id=key_id, at=now).on_conflict_do_nothing().returning(RetiredKey.key_id)
         with self._database.write() as connection:
-            connection.execute(insert(RetiredKey).values(key_id=key_id, at=now).on_conflict_do_nothing())
+            if connection.execute(retired).first() is not None:
+                note(connection, f"key {key_id}", now=now, reason="retired")
 
-    def take_back(self, key_id: str) -> None:
+    def take_back(self, key_id: str, *, now: datetime) -> None:
         """The key is not retired."""
         with self._database.write() as connection:
             connection.execute(sa.delete(RetiredKey).where(RetiredKey.key_id == key_id))
+            note(connection, f"key {key_id}", now=now, reason="not retired: it is needed")

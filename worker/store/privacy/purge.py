@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
+from worker.domain.model.audit import Act
 from worker.domain.model.endings import Kind
 from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.attempts.attempt_log import LATE
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.operators.counts import BatchCounts, totals_of
@@ -60,13 +62,19 @@ class Purging:
         with self._database.read() as connection:
             return connection.execute(query.order_by(Batch.id).limit(1)).scalar()
 
-    def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime) -> bool:
-        """Mark the batch as purged and store its totals. False: another process has done so."""
+    def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime, act: Act | None = None) -> bool:
+        """Mark the batch as purged and store its totals. False: another process has done so.
+
+        `act`: who purges it, for the audit log; None: the running command.
+        """
         mark = sa.update(Batch).where(Batch.id == batch_id, Batch.purged_at.is_(None)).returning(Batch.id)
         with self._database.write() as connection:
             values = {"purged_at": now, "totals": totals_of(counts)}
             begun = connection.execute(mark.values(values)).first() is not None
             connection.execute(sa.delete(BounceCount).where(BounceCount.batch_id == batch_id))
+            if begun:
+                rows = sum(counts.jobs.values())
+                note(connection, f"batch {batch_id}", now=now, count=rows, reason="purged", act=act)
             return begun
 
     def under_way(self) -> list[int]:

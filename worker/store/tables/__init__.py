@@ -9,13 +9,14 @@ from worker.store.tables.base import Base
 from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, Webhook
 from worker.store.tables.lists import Batch, BounceCount, SkippedLine
-from worker.store.tables.operating import Audit, ProcessRow, RetiredKey, Timer
+from worker.store.tables.operating import Audit, AuditHead, ProcessRow, RetiredKey, Timer
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = [
     "AddressPlace",
     "Attempt",
     "Audit",
+    "AuditHead",
     "Base",
     "Batch",
     "BounceCount",

@@ -6,19 +6,49 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.store.tables.base import Base
-from worker.store.tables.types import BigId
+from worker.store.tables.types import BigId, partial
 
 
 class Audit(Base):
-    """An audit entry: a person or process that read or changed restricted data."""
+    """An audit entry: who did what. The database refuses to change or delete it (migration 0001, its triggers).
+
+    `store.audit.sealing` gives it its place in the chain, once: `number` and `hash`.
+    """
 
     __tablename__ = "audit"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, doc="Numbers of transactions that failed are left out.")
     at: Mapped[datetime]
-    actor: Mapped[str] = mapped_column(sa.String(64))
-    action: Mapped[str] = mapped_column(sa.String(40))
-    subject: Mapped[str] = mapped_column(sa.String(200))
+    actor: Mapped[str] = mapped_column(sa.String(200))
+    action: Mapped[str] = mapped_column(sa.String(64), doc="The command's words, or the event's type.")
+    subject: Mapped[str] = mapped_column(sa.String(200), doc="A customer's id at most: nothing else of a person.")
+    count: Mapped[int]
+    reason: Mapped[str] = mapped_column(sa.String(200))
+    number: Mapped[int | None] = mapped_column(BigId, doc="Its place in the chain; NULL: not sealed yet.")
+    hash: Mapped[str | None] = mapped_column(sa.String(64), doc="`domain.model.audit.next_point`.")
+
+    __table_args__ = (
+        partial("uq_audit_number", "number", where="number IS NOT NULL", unique=True),
+        partial("ix_audit_unsealed", "id", where="number IS NULL"),
+        # Entries are stored in the order of their times, so an index of PostgreSQL's pages is enough, and costs little.
+        sa.Index("ix_audit_at", "at", postgresql_using="brin"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class AuditHead(Base):
+    """The end of the audit log's chain, and its beginning once old entries were removed. One row, which is signed."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, doc="Always 1.")
+    number: Mapped[int] = mapped_column(BigId, doc="The number of the newest sealed entry; 0: there is none.")
+    hash: Mapped[str] = mapped_column(sa.String(64))
+    removed_to: Mapped[int] = mapped_column(BigId, doc="Entries up to this number were removed by retention.")
+    removed_hash: Mapped[str] = mapped_column(sa.String(64), doc="The hash of the newest removed entry.")
+    digest: Mapped[str | None] = mapped_column(
+        sa.String(64), doc="Its signature: a keyed hash of its numbers and hashes; NULL: not signed yet."
+    )
 
 
 class ProcessRow(Base):

@@ -43,13 +43,13 @@ class DeliveryUpdates:
             done = deliver(connection, self._keyring, policy, one.source, update, received_at=one.received_at, now=now)
             if done.channel is not None:
                 due.add(WakeUp.invite(done.channel))
-            results[one.id] = _result(one, done)
+            results[one.id] = _result(one, update, done)
             delivered.append(done)
         delivery_reports.count(connection, delivered, policy, now=now)
         return results
 
 
-def _result(one: KeptWebhook, delivered: delivery_reports.Delivered) -> WebhookResult:
+def _result(one: KeptWebhook, update: DeliveryUpdate, delivered: delivery_reports.Delivered) -> WebhookResult:
     match delivered.applied:
         case delivery_reports.Applied.LATER:
             wait = HAND_OVER_BACKOFF.after(one.attempts + 1)
@@ -59,7 +59,9 @@ def _result(one: KeptWebhook, delivered: delivery_reports.Delivered) -> WebhookR
             state = WebhookState.IGNORED if wait is None else WebhookState.WAITING
             return WebhookResult(state, "no message here matches it", again_after=wait)
         case delivery_reports.Applied.APPLIED:
-            return WebhookResult(WebhookState.APPLIED, invitation_id=delivered.invitation_id)
+            said = [word.value for word in (update.status, update.stop) if word is not None]
+            changed = ", ".join([*said, *(["may get messages again"] if update.resume else [])])
+            return WebhookResult(WebhookState.APPLIED, invitation_id=delivered.invitation_id, changed=changed)
         case delivery_reports.Applied.NOTHING_NEW:
             return WebhookResult(WebhookState.IGNORED, invitation_id=delivered.invitation_id)
 

@@ -84,9 +84,14 @@ def _unknown(update: SessionUpdate) -> WebhookResult:
 
 
 def _result(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> WebhookResult:
-    if update.alert:
-        return WebhookResult(WebhookState.ALERT, update.note, session_id)
-    return WebhookResult(WebhookState.APPLIED if changed else WebhookState.IGNORED, update.note, session_id)
+    state = WebhookState.ALERT if update.alert else WebhookState.APPLIED if changed else WebhookState.IGNORED
+    return WebhookResult(state, update.note, session_id, changed=_in_words(update) if changed else "")
+
+
+def _in_words(update: SessionUpdate) -> str:
+    """What an update says, for the audit log: words of ours alone."""
+    said = [one.value for one in (update.state, update.result) if one is not None]
+    return " ".join([*said, *(["vouched for by a person"] if update.vouched else [])]) or "company known"
 
 
 def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.UUID) -> WebhookResult:

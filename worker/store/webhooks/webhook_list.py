@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from worker.domain.verification.session_updates import Key, session_update
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.tables import SessionRow, Webhook
@@ -106,7 +107,11 @@ class WebhookList:
         again = {"state": WebhookState.WAITING.value, "due_at": now, "attempts": 0, "detail": ""}
         with self._database.write() as connection:
             vouched = self._vouch(connection, id_, again) if id_ is not None else 0
-            return vouched + connection.execute(kept.values(again)).rowcount
+            rows = vouched + connection.execute(kept.values(again)).rowcount
+            if rows:
+                which = "webhooks" if id_ is None else f"webhook {id_}"
+                note(connection, which, now=now, count=rows, reason="vouched for" if vouched else "to be applied again")
+            return rows
 
     def _vouch(self, connection: sa.Connection, id_: uuid.UUID, again: dict[str, Any]) -> int:
         contradicted = sa.select(Webhook.encrypted).where(

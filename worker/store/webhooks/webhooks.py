@@ -16,15 +16,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.domain.model.audit import Entry
 from worker.domain.model.backoff import Backoff
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_updates import SessionUpdate
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import context_of_webhook
-from worker.store.tables import Webhook
+from worker.store.tables import InvitationRow, Job, SessionRow, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,8 @@ class KeptWebhook:
 @dataclass(frozen=True)
 class WebhookResult:
     """The result of one webhook. `again_after`: the webhook came too early; try it again after this time. `keeps`: its
-    update stays stored, so that an operator can have it applied."""
+    update stays stored, so that an operator can have it applied. `changed`: what it changed, in words of ours for the
+    audit log; "" if nothing."""
 
     state: WebhookState
     detail: str = ""
@@ -93,6 +96,7 @@ class WebhookResult:
     invitation_id: uuid.UUID | None = None
     again_after: timedelta | None = None
     keeps: bool = False
+    changed: str = ""
 
 
 @dataclass
@@ -254,6 +258,7 @@ class Webhooks:
                     processed.listed.append((row.source, row.event, one.state, one.detail))
         _DONE.run(connection, done)
         _LATER.run(connection, later)
+        _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
         processed.count += len(rows)
 
     def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
@@ -277,6 +282,23 @@ class Webhooks:
         return processed
 
 
+def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult]], *, now: datetime) -> None:
+    """Add an entry to the audit log for each webhook that changed something."""
+    changes = [(source, one) for source, one in results if one.changed]
+    if not changes:
+        return
+    sessions = {"ids": bulk.keys(one.session_id for _, one in changes if one.session_id)}
+    messages = {"ids": bulk.keys(one.invitation_id for _, one in changes if one.invitation_id)}
+    customers = {row.id: row.customer_id for row in fetch(connection, _SESSION_CUSTOMERS, sessions)}
+    customers |= {row.id: row.customer_id for row in fetch(connection, _MESSAGE_CUSTOMERS, messages)}
+    entries = []
+    for source, one in changes:
+        customer = customers.get(one.session_id or one.invitation_id)
+        subject = f"customer {customer}" if customer is not None else "an address of no customer"
+        entries.append(Entry(now, source, "webhook", subject, reason=one.changed))
+    note_all(connection, entries)
+
+
 def _add(total: Processed, more: Processed) -> None:
     total.count += more.count
     total.listed += more.listed
@@ -287,6 +309,12 @@ def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
     return any((one.source, digest) in known for digest in one.digests[1:])
 
 
+_SESSION_CUSTOMERS = sa.select(SessionRow.id, SessionRow.customer_id).where(bulk.among(SessionRow.id, "ids"))
+_MESSAGE_CUSTOMERS = (
+    sa.select(InvitationRow.id, Job.customer_id)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .where(bulk.among(InvitationRow.id, "ids"))
+)
 _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
     bulk.among(Webhook.source, "sources"), bulk.among(Webhook.digest, "digests")
 )

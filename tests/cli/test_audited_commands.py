@@ -1,0 +1,199 @@
+"""Each command is declared here: it changes what the database holds, shows what is protected, or only reads.
+
+A command that changes something has an entry in the audit log, in the transaction of the change. A new command must be
+declared, and does not pass without its entry.
+"""
+
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from tests.cli.test_needs import paths_of
+from tests.desk.desk import DATABASE, Desk, customers
+from worker.cli.registry import main_group
+from worker.foundation.os_user import os_user
+
+# Sets the stage: what the command finds. The desk has batch 1, with two rows that nobody has worked.
+FAILED = "UPDATE job SET state = 'failed', reason = 'bad_input', due_at = NULL"
+HELD = "UPDATE job SET state = 'held', reason = 'unknown', due_at = NULL"
+PAUSED = "UPDATE batch SET pause_cause = 'person', paused_at = created_at"
+CANCELLED = "UPDATE job SET state = 'cancelled', due_at = NULL"
+SUPPRESSED = "INSERT INTO suppression VALUES ('gone', x'00', 'email', 'manual', 'x', '2026-01-01', NULL, NULL)"
+STOPPED = "UPDATE budget SET stopped_at = '2026-01-01 00:00:00', stop_reason = 'bad credentials'"
+GIVEN_UP = (
+    "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"
+    " VALUES ('0192f000000070008000000000000000', 'bus', 'job.failed', 'C-1', '{}', '2026-01-01', '2026-01-01', 1, '')"
+)
+UNKNOWN = (
+    "INSERT INTO webhook (id, source, digest, event, received_at, state, attempts, detail, encrypted)"
+    " VALUES ('0192f000000070008000000000000000', 'account/kyc', 'd', 'x', '2026-01-01', 'unknown', 1, '', x'00')"
+)
+LIST = "more.csv"
+
+# Commands that change rows: the table of the decision, and the stage.
+CHANGES = {
+    "account resume kyc": ("budget", STOPPED),
+    "archive 1 --out batch.jsonl --purge --yes": ("batch", CANCELLED),
+    "audit accept --yes": ("audit_head", ""),
+    "cancel 1 --yes": ("batch", ""),
+    f"import {LIST}": ("batch", ""),
+    "keys retire 0123abcd": ("retired_key", ""),
+    "outbox retry": ("outbox", GIVEN_UP),
+    "pause 1": ("batch", ""),
+    "resolve 1 --abandon --yes": ("job", HELD),
+    "resume 1": ("batch", PAUSED),
+    "retry 1": ("job", FAILED),
+    f"run {LIST}": ("batch", ""),
+    "suppress --forget-unknown --yes": ("suppression", SUPPRESSED),
+    "suppress vita@example.com": ("suppression", ""),
+    "webhook retry": ("webhook", UNKNOWN),
+}
+# Commands that show what is protected, or do what takes many transactions: an entry comes before that.
+BEFORE = {"keys rotate", "report 1 --with-links", "suppress --check vita@example.com"}
+READS = {
+    "account list",
+    "archive 1 --out batch.jsonl",
+    "audit",
+    "audit export",
+    "audit verify",
+    "check more.csv",
+    "customer show C-0001",
+    "keys status",
+    "outbox list",
+    "report 1",
+    "resolve 1 --abandon --dry-run",
+    "retry 1 --dry-run",
+    "status",
+    "suppress --list",
+    "template preview",
+    "webhook list",
+}
+# What these processes do is done by events, each with its entry, or follows from rows that a person has decided about.
+PROCESSES = {"beat", "bus", "up", "web", "worker"}
+# Nothing of the database: files, standard output, or a simulation.
+WITHOUT_DATABASE = {"completion", "init", "keys digest-key", "keys new", "sandbox", "template export"}
+# Their entries are tested where their brokers and databases are: test_bus.py, test_set_up.py.
+ELSEWHERE = {"bus dead list", "bus dead requeue", "bus dead show", "db upgrade"}
+# What any command writes besides: which processes run, the budgets' rows, the chain of the audit log, the schema.
+HOUSEKEEPING = {"process", "timer", "budget", "audit_head", "alembic_version"}
+
+
+class Transactions:
+    """The tables that each committed transaction has inserted into, updated, or deleted from, in their order."""
+
+    _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE)\s+(?:OR \w+ )?(?:INTO |FROM )?\"?(\w+)", re.IGNORECASE)
+
+    def __init__(self) -> None:
+        self._open: defaultdict[object, set[tuple[str, str]]] = defaultdict(set)
+        self.committed: list[set[tuple[str, str]]] = []
+
+    def statement(self, connection, _cursor, statement, *_):
+        if found := self._WRITES.match(statement):
+            self._open[connection.connection.dbapi_connection].add((found[1].upper(), found[2]))
+
+    def commit(self, connection):
+        writes = self._open.pop(connection.connection.dbapi_connection, set())
+        self.committed += [writes] if writes else []
+
+    def rollback(self, connection):
+        self._open.pop(connection.connection.dbapi_connection, None)
+
+    def of(self, table: str) -> list[set[tuple[str, str]]]:
+        return [writes for writes in self.committed if table in {name for _, name in writes}]
+
+    @property
+    def tables(self) -> set[str]:
+        return {name for writes in self.committed for kind, name in writes if (kind, name) != ("UPDATE", "audit")}
+
+
+@pytest.fixture
+def transactions() -> Iterator[Transactions]:
+    seen = Transactions()
+    listens = {"before_cursor_execute": seen.statement, "commit": seen.commit, "rollback": seen.rollback}
+    for name, listener in listens.items():
+        sa.event.listen(sa.Engine, name, listener)
+    yield seen
+    for name, listener in listens.items():
+        sa.event.remove(sa.Engine, name, listener)
+
+
+@pytest.fixture
+def stage(desk: Desk) -> Callable[[str], Desk]:
+    def make(statement: str = "") -> Desk:
+        desk.onboard("import", desk.list_of(customers(2)))
+        desk.list_of([{"customer_id": "D-1", "email": "d@example.com", "channel": "none"}], LIST)
+        if statement:
+            with sqlite3.connect(desk.path / DATABASE) as connection:
+                connection.execute(statement)
+            connection.close()
+        return desk
+
+    return make
+
+
+def entries(desk: Desk) -> list[tuple[str, str]]:
+    connection = sqlite3.connect(desk.path / DATABASE)
+    found = connection.execute("SELECT actor, action FROM audit ORDER BY id").fetchall()
+    connection.close()
+    return found
+
+
+def _path(typed: str) -> str:
+    known = [path for path in paths_of(main_group) if typed == path or typed.startswith(f"{path} ")]
+    return max(known, key=len)
+
+
+def test_each_command_is_declared_as_one_that_changes_or_one_that_reads():
+    declared = {_path(typed) for typed in [*CHANGES, *BEFORE, *READS]} | PROCESSES | WITHOUT_DATABASE | ELSEWHERE
+
+    assert declared == paths_of(main_group)
+
+
+@pytest.mark.parametrize("typed", CHANGES)
+def test_a_command_that_changes_something_has_an_entry_in_the_same_transaction(stage, transactions, typed):
+    table, statement = CHANGES[typed]
+    desk = stage(statement)
+    before = len(entries(desk))
+    transactions.committed.clear()
+
+    ended = desk.onboard(*typed.split())
+
+    assert ended.code in (0, 1), ended.err
+    assert any(("INSERT", "audit") in writes for writes in transactions.of(table)), transactions.committed
+    added = entries(desk)[before:]
+    assert added == [(os_user().full, _path(typed))] * len(added)
+
+
+@pytest.mark.parametrize("typed", sorted(BEFORE))
+def test_a_command_that_shows_what_is_protected_has_an_entry(stage, typed):
+    desk = stage()
+    before = len(entries(desk))
+
+    assert desk.onboard(*typed.split()).code == 0
+
+    assert entries(desk)[before] == (os_user().full, _path(typed))
+
+
+@pytest.mark.parametrize("typed", sorted(READS))
+def test_a_command_that_only_reads_changes_nothing_and_has_no_entry(stage, transactions, typed):
+    desk = stage()
+    transactions.committed.clear()
+
+    assert desk.onboard(*typed.split()).code == 0
+
+    assert transactions.tables <= HOUSEKEEPING
+
+
+def test_the_environment_does_not_say_who_acted(stage, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "somebody.else")
+    desk = stage()
+
+    desk.onboard("pause", "1")
+
+    (actor, action) = entries(desk)[-1]
+    assert (action, "somebody.else" in actor) == ("pause", False)

@@ -1,0 +1,43 @@
+"""A step of the sweep: seals the audit log's new entries, and now and then writes the chain's head into the log.
+
+Logs are kept elsewhere than the database. So a head in them shows whether the chain was made anew.
+"""
+
+import logging
+import threading
+
+from worker.foundation.clock import monotonic
+from worker.foundation.outage_log import Outage
+from worker.store.audit.sealing import NotSigned, Seals
+
+log = logging.getLogger(__name__)
+HEAD_EVERY_SECONDS = 3600.0
+
+
+class Sealing:
+    """One for each process: it remembers when it wrote the head."""
+
+    def __init__(self, seals: Seals) -> None:
+        self._seals = seals
+        self._refused = Outage(log)
+        self._lock = threading.Lock()
+        self._next_head = 0.0
+
+    def seal(self) -> None:
+        """Seal what was added. Raises sqlalchemy.exc.OperationalError during an outage of the database."""
+        try:
+            end = self._seals.seal()
+        except NotSigned as error:
+            self._refused.lasts(f"{error}, so no entry is sealed: run `onboard audit verify`", monotonic())
+            return
+        self._refused.over("the audit log is sealed again")
+        if end is not None and self._is_time():
+            log.info("audit log: its head is %s", end)
+
+    def _is_time(self) -> bool:
+        with self._lock:
+            now = monotonic()
+            if now < self._next_head:
+                return False
+            self._next_head = now + HEAD_EVERY_SECONDS
+            return True

@@ -1,0 +1,201 @@
+"""Reads the audit log: lists entries, and verifies their chain."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.audit import Entry, Point, next_point
+from worker.foundation.keyring import Keyring
+from worker.store.audit.sealing import HEAD, NO_HEAD, NOT_SIGNED, Head, NotSigned, entry_of, head_of
+from worker.store.base.database import Database, fetch
+from worker.store.tables import Audit
+
+PAGE = 5000
+MOST_SHOWN = 20  # problems, in words; the others are counted
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An entry with its place in the chain; None: it is not sealed yet."""
+
+    entry: Entry
+    point: Point | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries: of a time (`since` included, `until` not), and with these exact texts. None: all."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    after: int = 0  # only entries with a higher number, and those without a number
+
+    @property
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        texts = {Audit.actor: self.actor, Audit.action: self.action, Audit.subject: self.subject}
+        found: list[sa.ColumnElement[bool]] = [column == text for column, text in texts.items() if text is not None]
+        found += [Audit.at >= self.since] if self.since is not None else []
+        found += [Audit.at < self.until] if self.until is not None else []
+        return found
+
+
+@dataclass
+class Verified:
+    """What a check of the chain has found. `problems` are for people; `more`: problems that are not among them."""
+
+    end: Point = field(default_factory=Point)
+    entries: int = 0
+    removed: int = 0  # the number of the newest entry that retention has removed
+    unsealed: int = 0
+    problems: list[str] = field(default_factory=list)
+    more: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.problems
+
+    def add(self, problem: str) -> None:
+        if len(self.problems) < MOST_SHOWN:
+            self.problems.append(problem)
+        else:
+            self.more += 1
+
+
+class AuditLog:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def newest(self, wanted: Wanted, *, most: int) -> list[Stored]:
+        """The newest of these entries, the oldest of them first."""
+        query = sa.select(Audit.__table__).where(*wanted.conditions).order_by(Audit.id.desc()).limit(most)
+        with self._database.read() as connection:
+            rows = fetch(connection, query)
+        return [_stored(row) for row in reversed(rows)]
+
+    def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Stored]:
+        """The sealed ones of these entries, in the order of the chain, with numbers up to `to`."""
+        after = wanted.after
+        query = sa.select(Audit.__table__).where(*wanted.conditions, Audit.number <= to)
+        query = query.order_by(Audit.number).limit(PAGE)
+        while True:
+            with self._database.read() as connection:
+                rows = fetch(connection, query.where(Audit.number > after))
+            yield from map(_stored, rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].number
+
+    def end(self) -> Point:
+        """The end of the chain, as its head says. Raises NotSigned if no key of this configuration has signed it."""
+        with self._database.read() as connection:
+            rows = fetch(connection, HEAD)
+        if not rows:
+            raise NotSigned(NO_HEAD)
+        head = head_of(rows[0], self._keyring)
+        if not head.signed and not head.is_new:
+            raise NotSigned(NOT_SIGNED)
+        return head.end
+
+    def verify(self, kept: Point | None = None, *, progress: Callable[[int], None] = lambda _: None) -> Verified:
+        """Compute the chain again, from its first entry to its head. `kept`: a point of it that was kept elsewhere.
+
+        `progress` gets the number of entries that were checked.
+        """
+        found = Verified()
+        with self._database.read() as connection:
+            if not self._database.is_sqlite:  # else a page could be of another moment than the head
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            rows = fetch(connection, HEAD)
+            if not rows:
+                found.add("the head of the chain is missing: the row of audit_head was removed")
+                head = Head(Point(), Point(), "", signed=False)
+            else:
+                head = head_of(rows[0], self._keyring)
+                _check_signature(found, head)
+            _Chain(found, head, kept).follow(connection, progress)
+            unsealed = sa.select(sa.func.count()).select_from(Audit).where(Audit.number.is_(None))
+            found.unsealed = connection.execute(unsealed).scalar_one()
+        return found
+
+
+def _check_signature(found: Verified, head: Head) -> None:
+    if head.signed or head.is_new:
+        return
+    if not head.key_id:
+        found.add("the head of the chain is not signed")
+    else:
+        found.add(
+            f"the head of the chain is not signed by a key of this configuration (it names the key {head.key_id}):"
+            " it was changed, or that key is missing from [encryption]"
+        )
+
+
+class _Chain:
+    """Follows the stored entries. Compares them with their hashes, with the head, and with a point that was kept."""
+
+    def __init__(self, found: Verified, head: Head, kept: Point | None) -> None:
+        self._found, self._head, self._kept = found, head, kept
+        self._at = head.removed
+        found.removed = head.removed.number
+        found.end = head.end
+
+    def follow(self, connection: sa.Connection, progress: Callable[[int], None]) -> None:
+        self._compare(self._at)
+        query = sa.select(Audit.__table__).order_by(Audit.number).limit(PAGE)
+        after = -1
+        while rows := fetch(connection, query.where(Audit.number > after)):
+            after = rows[-1].number
+            for row in rows:
+                self._take(row)
+            progress(self._found.entries)
+        self._end()
+
+    def _take(self, row: Any) -> None:
+        found, number = self._found, row.number
+        found.entries += 1
+        if number <= self._head.removed.number:
+            found.add(f"entry {number} is there, but retention has removed all up to {self._head.removed.number}")
+            return
+        if number == self._at.number + 1:
+            if next_point(self._at, entry_of(row)).hash != row.hash:
+                found.add(f"entry {number} was changed: its hash does not fit it and the entry before")
+        else:  # without the entry before it, its own hash cannot be checked
+            found.add(f"{_range(self._at.number + 1, number - 1)}: removed")
+        # On from the stored hash: one changed entry is one problem, and no problem of all later ones.
+        self._at = Point(number, row.hash or "")
+        self._compare(self._at)
+
+    def _compare(self, at: Point) -> None:
+        kept = self._kept
+        if kept is None or kept.number > at.number:
+            return
+        self._kept = None
+        if kept.number < at.number:
+            self._found.add(f"entry {kept.number} is gone, so the head that you gave cannot be compared")
+        elif kept.hash != at.hash:
+            self._found.add(f"entry {kept.number} is not the one of the head that you gave: the chain was made anew")
+
+    def _end(self) -> None:
+        at, end = self._at, self._head.end
+        if at.number < end.number:
+            self._found.add(f"{_range(at.number + 1, end.number)}: removed, at the end of the chain")
+        elif at.number > end.number:
+            self._found.add(f"{_range(end.number + 1, at.number)}: behind the chain's head, not sealed by a worker")
+        elif at.hash != end.hash:
+            self._found.add(f"the head of the chain does not fit entry {at.number}")
+        if self._kept is not None:
+            self._found.add(f"the chain ends at {at.number}, before the head that you gave: its end was cut off")
+
+
+def _range(first: int, last: int) -> str:
+    return f"entry {first}" if first == last else f"entries {first} to {last}"
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(entry_of(row), None if row.number is None else Point(row.number, row.hash))
