@@ -45,7 +45,6 @@ TURNS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("20 workers, 4 budgets", {"workers": 20, "budgets": 4}),
         ("24 workers, 8 budgets", {"workers": 24, "budgets": 8}),
         ("24 workers, 8 budgets, 4 database cores", {"workers": 24, "budgets": 8, "cores": 4}),
-        ("20 workers, one budget, short lock (a change)", {"workers": 20, "short_lock": True}),
     ],
 }
 
@@ -58,7 +57,6 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, help="calls in flight, of all workers [enough for the limit]")
     parser.add_argument("--cores", type=int, default=16, help="of the database's machine [16]")
     parser.add_argument("--budgets", type=int, default=1, help="accounts that share rows, limit and workers [1]")
-    parser.add_argument("--short-lock", action="store_true", help="lock the budget's row only to reserve slots")
     parser.add_argument("--cost", action="append", default=[], metavar="NAME=US", help="as claim.worker_row=11")
     parser.add_argument("--no-turns", action="store_true", help="leave out what to turn at 1,000 to 100,000 a second")
     parser.add_argument("--seed", type=int, default=7, help="[7]")
@@ -74,7 +72,6 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         latency=chosen.latency / 1000,
         cores=chosen.cores,
         budgets=chosen.budgets,
-        short_lock=chosen.short_lock,
         seed=chosen.seed,
         costs=with_costs(Costs(), chosen.cost),
     )

@@ -62,6 +62,14 @@ class Account:
     def keep(self, owner: str, granted: Share, now: datetime) -> None:
         self.held[owner] = Held(owner, granted.keep, now + LEASE)
 
+    def seen(self, asked: Room, permits: Share, now: datetime) -> int:
+        """How many rows a claim leases by what it sees without a lock. Under the lock there may be fewer slots."""
+        due, state, chance = self.due, self.state, self.chance.getstate()
+        rows = self.claim(asked, permits, now).rows
+        self.due, self.state = due, state
+        self.chance.setstate(chance)
+        return rows
+
     def claim(self, asked: Room, permits: Share, now: datetime) -> Granted:
         """Lease due rows and reserve their slots. `now`: when the transaction began, as in the store."""
         if permits.use < max(asked.busy, 1):

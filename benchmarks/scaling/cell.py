@@ -43,7 +43,7 @@ class Cell:
     """What is simulated. `limit`: of all accounts together; None: no limit. `latency`: seconds, on average.
 
     `concurrency`: calls in flight, of all workers; None: enough (`enough`). `budgets`: accounts among which the rows,
-    the limit and the workers are divided. `horizon`: instead of the dispatchers' own. `short_lock`: see `Process`.
+    the limit and the workers are divided. `horizon`: instead of the dispatchers' own.
     """
 
     workers: int
@@ -54,7 +54,6 @@ class Cell:
     cores: int = 16
     budgets: int = 1
     horizon: timedelta | None = None
-    short_lock: bool = False
     seed: int = 7
     costs: Costs = field(default_factory=Costs)
 
@@ -101,7 +100,7 @@ class World:
         self.calls = Calls(lambda: cell.latency / 2 * (1 + self.chance.expovariate(1)))
         self.accounts = [self._account(index) for index in range(cell.budgets)]
         self.processes = [
-            Process(f"worker {index:03}", account, self.database, self.calls, loop.clock, short_lock=cell.short_lock)
+            Process(f"worker {index:03}", account, self.database, self.calls, loop.clock)
             for index, account in zip(range(cell.workers), itertools.cycle(self.accounts), strict=False)
         ]
 

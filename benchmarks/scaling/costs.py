@@ -37,14 +37,16 @@ class Costs:
 
     # Write results: read and lock, COPY sessions, UPDATE jobs, UPDATE attempts, read the budget's troubles.
     results: Part = Part(750 * US, 650 * US, 26 * US, 34 * US, trips=7)
-    # Read the budget's row. It is locked from here on if the account has limits.
+    # Read the budget's row: once by what it shows, and again under its lock if the account has limits.
     budget: Part = Part(200 * US, 80 * US, trips=1)
     # Lease rows: events first, then those of batches.
     claim: Part = Part(500 * US, 700 * US, 10 * US, 14 * US, trips=2)
     # Store the reserved slots, if the account has limits.
     reserve: Part = Part(200 * US, 100 * US, trips=1)
-    # Count the credits, COPY attempts. The budget's row is locked from here on if the account has no limits.
-    attempts: Part = Part(300 * US, 400 * US, 10 * US, 11 * US, trips=3)
+    # COPY attempts.
+    attempts: Part = Part(200 * US, 320 * US, 10 * US, 11 * US, trips=2)
+    # Count the credits. The budget's row is locked from here on if the account has no limits.
+    credits: Part = Part(100 * US, 80 * US, trips=1)
     commit: Part = Part(150 * US, 150 * US, trips=1)
     # Read all permits; a row is one dispatcher's.
     permits: Part = Part(150 * US, 60 * US, 1 * US, 0.3 * US, trips=1)

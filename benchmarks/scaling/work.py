@@ -58,13 +58,8 @@ class Process:
     longest_call = timedelta(seconds=15)
     has_next_step = False
 
-    def __init__(
-        self, name: str, account: Account, database: Database, calls: Calls, clock: Clock, *, short_lock: bool = False
-    ) -> None:
-        """`short_lock`: not as the store does it, but what a change would bring: slots and credits are reserved in a
-        transaction of their own, so the budget's row is not locked while rows are leased and attempts written."""
+    def __init__(self, name: str, account: Account, database: Database, calls: Calls, clock: Clock) -> None:
         self.name = name
-        self.short_lock = short_lock
         self.permits = account.rule.concurrency
         self.spacing = spacing(account.rule.limits)
         self.core = OneCore()
@@ -169,7 +164,7 @@ class Process:
     async def _record(self, results: int, stretch: Stretch | None, lock: "Held") -> None:
         costs = self._database.costs
         await self._do(costs.results, results)
-        if stretch is not None and not self.short_lock:
+        if stretch is not None:
             await self._do(costs.budget)
             await lock.take()
             await self._do(costs.reserve)
@@ -191,27 +186,25 @@ class Process:
         return granted
 
     async def _claim(self, room: Room, permits: Share, lock: "Held", now: datetime) -> Flushed[Opened]:
-        """Read the budget, lease rows, reserve their slots, write their attempts."""
+        """Read the budget, lease rows, reserve their slots, write their attempts and count the credits."""
         costs, account = self._database.costs, self._account
-        reads = permits.use >= max(room.busy, 1)  # else no row is claimed, and the budget's row is not read
-        if reads:
-            if account.is_limited or self.short_lock:
-                await lock.take()
+        if permits.use < max(room.busy, 1):  # no row is claimed, and the budget's row is not read
+            return Flushed((), account.claim(room, permits, now).again_at, permits.use)
+        await self._do(costs.budget)
+        seen = account.seen(room, permits, now)
+        if seen or not account.is_limited:
+            await self._do(costs.claim, seen)
+        if seen and account.is_limited:
+            await lock.take()
             await self._do(costs.budget)
         granted = account.claim(room, permits, now)
         rows = granted.rows
-        if reads:
-            if self.short_lock:
-                await self._do(costs.reserve)
-                await self._commit((), lock)
-            if rows or not account.is_limited:
-                await self._do(costs.claim, rows)
-            if rows and account.is_limited and not self.short_lock:
-                await self._do(costs.reserve)
+        if rows and account.is_limited:
+            await self._do(costs.reserve)
         if rows:
-            if not self.short_lock:
-                await lock.take()  # it is locked already if the account has limits
             await self._do(costs.attempts, rows)
+            await lock.take()  # it is locked already if the account has limits
+            await self._do(costs.credits)
             self._database.rows_written += 1
         opened = [Opened(now + LEASE)] * rows
         return Flushed(opened, granted.again_at, permits.use, granted.slots)

@@ -120,6 +120,13 @@ def claim(
     return list(connection.execute(chosen.returning(Job.id)).scalars())
 
 
+def put_back(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:
+    """Let these calls be claimed again at once. `leases`: the jobs' ids and the fences of their claims."""
+    for job_id, fence in leases:
+        ours = sa.update(Job).where(Job.id == job_id, Job.fence == fence, _ENDED)
+        connection.execute(ours.values(lease_until=now, lease_owner=NO_OWNER))
+
+
 def give_up(connection: sa.Connection, ids: Iterable[int]) -> None:
     """Look these ended jobs' calls up no more: what the request needs cannot be read."""
     if ids := list(ids):

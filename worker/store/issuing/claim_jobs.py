@@ -91,3 +91,5 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
                 budgets.end_probe(connection, rule)
             unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
             budgets.refund_credits(connection, rule, unmade)
+            if within is not None:  # no attempt is written yet
+                ended_calls.put_back(connection, [(job.id, job.fence) for job in items if job.ended], now=now)

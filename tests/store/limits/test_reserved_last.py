@@ -1,0 +1,119 @@
+"""A claim leases rows by what it sees of the budget, and reserves their slots under the budget's lock."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import customer
+from worker.domain.limits.budgets import Lesson
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.endings import Kind
+from worker.domain.model.states import JobState
+from worker.store.attempts import ended_calls
+from worker.store.base.priorities import EVENT
+from worker.store.limits import budgets
+from worker.store.tables import Attempt, Job
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def policy(shelf):
+    """Ten slots a second, of which a claim sees those of a second."""
+    return replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=SECOND)
+
+
+@pytest.fixture
+def overtaken(shelf, monkeypatch) -> Callable[[Callable[[], object]], None]:
+    """Something happens in another transaction after the next claim has looked at the budget."""
+    if shelf.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    shelf.claim()  # the permits, which a first claim asks for under the budget's lock
+    look = budgets.read_to_claim
+
+    def by(happens: Callable[[], object]) -> None:
+        def seen(*given, **how):
+            found = look(*given, **how)
+            monkeypatch.setattr(budgets, "read_to_claim", look)
+            happens()
+            return found
+
+        monkeypatch.setattr(budgets, "read_to_claim", seen)
+
+    return by
+
+
+def test_no_slot_is_reserved_twice_and_rows_without_one_are_due_as_before(shelf, policy, overtaken):
+    shelf.add(*(customer(f"C{number}") for number in range(30)))
+    due = {row.due_at for row in shelf.rows(Job)}
+    theirs = []
+    overtaken(lambda: theirs.append(shelf.jobs.claim(policy, most=6, now=shelf.clock())))
+
+    mine = shelf.jobs.claim(policy, most=20, now=shelf.clock())
+
+    assert [(slot - shelf.clock()) / SECOND for slot in (*theirs[0].slots, *mine.slots)] == [
+        pytest.approx(number / 10) for number in range(11)
+    ]
+    assert len(mine.jobs) == 5
+    assert mine.again_at == shelf.clock() + 0.6 * SECOND  # half of the horizon is free then
+    waiting = shelf.rows(Job, state=JobState.WAITING)
+    assert len(waiting) == 19
+    assert {(row.lease_until, row.due_at) for row in waiting} == {(None, *due)}
+
+
+def test_events_get_later_slots_where_batch_rows_get_none_beyond_the_horizon(shelf, policy, overtaken):
+    shelf.add(*(customer(f"B{number}") for number in range(30)))
+    shelf.add(*(customer(f"E{number}") for number in range(3)), priority=EVENT)
+
+    def others_claim() -> None:
+        shelf.jobs.claim(policy, most=8, now=shelf.clock())
+        shelf.add(*(customer(f"F{number}") for number in range(4)), priority=EVENT)
+
+    overtaken(others_claim)
+    mine = shelf.jobs.claim(replace(policy, ahead=SECOND), most=9, now=shelf.clock())
+
+    names = [job.request.customer.customer_id for job in mine.jobs]
+    assert [name[0] for name in names] == ["F", "F", "F", "F"]
+    assert [(slot - shelf.clock()) / SECOND for slot in mine.slots] == [pytest.approx(0.8 + n / 10) for n in range(4)]
+
+
+def test_an_account_that_was_paused_meanwhile_gets_no_call(shelf, policy, overtaken):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    refused = Lesson(shelf.clock(), Kind.RATE_LIMITED, retry_after=timedelta(minutes=1))
+
+    def pause() -> None:
+        with shelf.database.write() as connection:
+            budgets.learn(connection, policy.rule, [refused], now=shelf.clock())
+
+    overtaken(pause)
+    claimed = shelf.jobs.claim(policy, most=20, now=shelf.clock())
+    assert (claimed.jobs, claimed.slots, claimed.again_at) == ([], (), shelf.clock() + timedelta(minutes=1))
+    assert {row.state for row in shelf.rows(Job)} == {JobState.WAITING}
+    assert shelf.rows(Attempt) == []
+
+
+def test_the_look_up_of_an_ended_job_without_a_slot_may_be_claimed_again_at_once(shelf, policy, overtaken):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
+    shelf.set(
+        Job,
+        Job.id == opened.job.id,
+        state=JobState.COMPLETED,
+        due_at=None,
+        unknown_attempt=opened.attempt_id,
+        lease_until=shelf.clock(),
+        lease_owner=ended_calls.NO_OWNER,
+    )
+    unknown = {"closed_at": shelf.clock(), "outcome": "unknown"}
+    shelf.set(Attempt, Attempt.id == opened.attempt_id, **unknown)
+    shelf.add(*(customer(f"C{number}") for number in range(20)))
+    shelf.clock.advance(seconds=2)
+    shelf.claim(most=0)  # the permits are asked for again
+    overtaken(lambda: shelf.jobs.claim(policy, most=11, now=shelf.clock()))
+
+    assert shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs == []
+
+    shelf.clock.advance(seconds=2)
+    assert True in {job.ended for job in shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs}
