@@ -46,6 +46,20 @@ def test_a_key_is_rotated_retired_and_destroyed_and_every_link_still_opens(used:
     assert used.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
 
 
+def test_a_digest_key_is_rotated_and_retired_although_copies_are_forgotten(used: Desk):
+    old = id_of(used, "onboarding-digest.key")
+    (used.path / "digest2.key").write_text(new_key())
+    both = 'digest_key = [{ file = "digest2.key" }, { file = "onboarding-digest.key" }]'
+    used.change('digest_key = { file = "onboarding-digest.key" }', both)
+    assert used.onboard("keys", "rotate").code == 0
+    refused = used.onboard("keys", "retire", old)
+    assert (refused.code, refused.lines[0]) == (1, f"the key {old} is needed by 4 digests of places of addresses")
+    assert used.onboard("keys", "retire", old, "--forget-copies").code == 0
+    used.change(both, 'digest_key = { file = "digest2.key" }')
+    assert used.onboard("run", used.list_of([customers(9)[8]], "other.csv")).code == 0
+    assert used.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
+
+
 def test_a_key_that_values_need_is_not_retired(used: Desk):
     old = id_of(used, "onboarding.key")
     add_first(used)
