@@ -153,6 +153,7 @@ def _create_customers() -> None:
     op.create_table(
         "customer",
         _key("customer_id", sa.String(100)),
+        sa.Column("sender", sa.String(64), nullable=True, server_default=""),
         _column("kind", sa.String(16)),
         _column("country", sa.String(2)),
         _column("locale", sa.String(35)),
@@ -406,6 +407,8 @@ def _create_events() -> None:
     op.create_table(
         "inbox",
         _key("id", sa.Uuid()),
+        _column("sender", sa.String(64)),
+        _column("every_customer", sa.Boolean()),
         _column("source", sa.String(200)),
         _column("event_id", sa.String(200)),
         _column("digest", sa.String(64)),
@@ -418,7 +421,7 @@ def _create_events() -> None:
         _column("detail", sa.String(400)),
         _optional("job_id", BigId),
         _optional("encrypted", sa.LargeBinary()),
-        sa.UniqueConstraint("source", "event_id"),
+        sa.UniqueConstraint("sender", "source", "event_id"),
     )
     _index("ix_inbox_customer", "inbox", "customer_id", "occurred_at")
     _index("ix_inbox_received", "inbox", "received_at")

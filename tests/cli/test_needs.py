@@ -75,8 +75,8 @@ from = "verify@example.com"
 account = "AC1"
 token = { env = "TWILIO" }
 from = "+15005550006"
-[web]
-event_keys = [{ env = "EVENTS" }]
+[web.senders.signup]
+keys = [{ env = "EVENTS" }]
 [subscribers.crm]
 url = "https://crm.example.com"
 keys = [{ env = "SUBSCRIBER" }]

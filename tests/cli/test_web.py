@@ -31,7 +31,7 @@ def office(desk: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) 
 
 def with_key(desk: Desk) -> Desk:
     desk.secret("events", KEY)
-    desk.add('[web]\nevent_keys = [{ file = "secrets/events" }]\n')
+    desk.add('[web.senders.signup]\nkeys = [{ file = "secrets/events" }]\nlinks = true\n')
     return desk
 
 

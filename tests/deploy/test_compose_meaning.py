@@ -198,7 +198,7 @@ def test_web_listens_where_its_port_is_published_and_checked(tmp_path):
     assert not is_loopback(host)  # only inside its own network
     assert published == f"127.0.0.1:{port}:{port}"
     assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
-    (key,) = settings_of("web", tmp_path, EVENTS_KEY="a-key-of-senders" * 2).web.event_keys
+    (key,) = settings_of("web", tmp_path, EVENTS_KEY="a-key-of-senders" * 2).web.senders["signup"].keys
     assert key.reveal() == "a-key-of-senders" * 2
 
 

@@ -25,7 +25,10 @@ def every_key() -> list[Key]:
     for name, field in keys_of(Settings).items():
         tables = tables_of(field.annotation)
         assert tables is not None
-        for key in keys_of(tables.model):
+        for key, inner in keys_of(tables.model).items():
+            if within := tables_of(inner.annotation):
+                keys += [(name, key, "signup", each) for each in keys_of(within.model)]
+                continue
             if name == "subscribers":
                 keys.append((name, "crm", key))
             elif tables.kind == "named":

@@ -150,8 +150,8 @@ def test_keys_new_prints_one_key_alone_and_another_each_time() -> None:
     assert len(base64.urlsafe_b64decode(first)) == 32
 
 
-@pytest.mark.parametrize("path", [("web", "event_keys"), ("email", "callback_keys")])
-def test_a_key_for_senders_is_long_enough_and_a_short_one_is_refused(path: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", [("web", "senders", "signup", "keys"), ("email", "callback_keys")])
+def test_a_key_for_senders_is_long_enough_and_a_short_one_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
     key = CliRunner().invoke(keys, ["new", "--for", "events"]).stdout.strip()
     configuration = with_value(path, [{"env": "SENDERS"}])
 

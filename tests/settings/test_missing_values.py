@@ -29,7 +29,7 @@ def read(directory: Path, configuration: dict[str, Any], needs: frozenset[Need] 
         (("email", "callback_keys"), Need.RECEIVING),
         (("sms", "token"), Need.SENDING),
         (("sms", "token"), Need.RECEIVING),
-        (("web", "event_keys"), Need.RECEIVING),
+        (("web", "senders", "signup", "keys"), Need.RECEIVING),
         (("subscribers", "crm", "keys"), Need.PUBLISHING),
         (("invitations", "templates"), None),
     ],

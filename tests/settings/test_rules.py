@@ -208,7 +208,7 @@ def test_a_key_that_the_provider_needs_is_missed(account: str, key: str, tmp_pat
 
 EVENTS, HOOK = [{"env": "EVENTS_KEY"}], {"env": "IDENFY_WEBHOOK_KEY"}
 LET_IN = {
-    "events": (("web", "event_keys"), EVENTS),
+    "events": (("web", "senders", "signup", "keys"), EVENTS),
     "webhooks": (("accounts", "kyc", "webhook_keys"), [HOOK]),
     "webhooks in a secret's place": (("accounts", "au", "webhook_secret"), {"env": "FRANKIE_CUSTOMER"}),
     "bounces": (("email", "callback_keys"), [HOOK]),
@@ -278,7 +278,7 @@ def test_the_environment_overrides_the_file_with_values_of_the_keys_own_kind(tmp
         ONBOARDING__ROUTES='[{"accounts": ["au"]}]',
         ONBOARDING__WORKER__LEASE="30 s",
         ONBOARDING__IMPORT__COLUMNS='{ Mail = "email" }',
-        ONBOARDING__WEB__EVENT_KEYS='["event-key-of-thirty-two-characters"]',
+        ONBOARDING__WEB__SENDERS__SIGNUP__KEYS='["event-key-of-thirty-two-characters"]',
         ONBOARDING__BUS__DECLARE="false",
     )
     account = settings.accounts["kyc"]
@@ -291,7 +291,7 @@ def test_the_environment_overrides_the_file_with_values_of_the_keys_own_kind(tmp
     assert [route.accounts for route in settings.routes] == [("au",)]
     assert settings.worker.lease == timedelta(seconds=30)
     assert settings.import_.columns == {"Mail": "email"}
-    assert settings.web.event_keys[0].reveal() == "event-key-of-thirty-two-characters"
+    assert settings.web.senders["signup"].keys[0].reveal() == "event-key-of-thirty-two-characters"
     assert settings.bus is not None
     assert settings.bus.declare is False
 
@@ -316,9 +316,9 @@ def test_a_problem_with_an_override_names_the_variable(tmp_path: Path) -> None:
 
 
 def test_a_line_break_in_an_override_adds_no_key(tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, tree(), ONBOARDING__WEB__EVENT_KEYS='["a"]\nother = 1')
+    (line,) = problems(tmp_path, tree(), ONBOARDING__WEB__SENDERS__SIGNUP__KEYS='["a"]\nother = 1')
 
-    assert line.startswith("web.event_keys: expected a list")
+    assert line.startswith("web.senders.signup.keys: expected a list")
 
 
 def test_a_batch_is_kept_as_long_as_an_unknown_outcome_may_have_left_a_session(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.simulated.world import World
-from worker.domain.events.incoming import Event, EventKind, Received
+from worker.domain.events.incoming import OPERATOR, Event, EventKind, Received
 from worker.domain.model.customers import Person
 from worker.store.base.encrypted_values import decrypt_person
 from worker.store.tables import CustomerRow
@@ -22,7 +22,9 @@ def at(minutes: float) -> datetime:
 def event(kind: EventKind, data: dict[str, Any], minutes: float | None = None, **how: Any) -> Event:
     occurred_at = at(minutes) if minutes is not None else None
     return Event(
-        **{"source": "/signup", "id": f"e-{next(_ids)}", "occurred_at": occurred_at} | how, kind=kind, data=data
+        **{"source": "/signup", "id": f"e-{next(_ids)}", "occurred_at": occurred_at, "sender": OPERATOR} | how,
+        kind=kind,
+        data=data,
     )
 
 

@@ -177,7 +177,9 @@ def set_up(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> Scen
             "bus.url": broker.url,
             "bus.prefetch": str(plan.prefetch),
             "bus.plain": "onboarding.requested",
-            "web.event_keys": '[{ env = "EVENTS_KEY" }]',
+            "web.senders.signup.keys": '[{ env = "EVENTS_KEY" }]',
+            "web.senders.signup.queues": '["onboarding.requests"]',
+            "web.senders.signup.customers": "all",
             "web.event_limit": "1000/second",
         }
     )

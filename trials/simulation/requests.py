@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from trials.simulation.plan import FLOOR, Person
 from trials.simulation.setting import ROUTES, customer_of, row_of
-from worker.domain.events.incoming import Event, EventKind, Outcome
+from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome
 from worker.engine.container import Parts
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import AcceptedLine
@@ -70,7 +70,7 @@ class Requests:
 
     def _event(self, at: float, kind: EventKind, person: Person, data: dict[str, Any]) -> None:
         word = kind.value.rpartition(".")[2]
-        event = Event("/signup", f"{word}-{person.id}", kind, data)
+        event = Event("/signup", f"{word}-{person.id}", kind, data, sender=OPERATOR)
 
         def acknowledged(outcome: Outcome) -> None:
             # A duplicate was taken before, and its acknowledgement was lost: when it counted is not known.

@@ -4,6 +4,7 @@ The bus, HTTP and the Python API share this module. docs/events.md describes wha
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -76,5 +77,7 @@ class Receiver:
         taken = Received([])
         if arrivals:
             taken = self._inboxes.take(arrivals, now=now, within=within)
+        for sender, count in Counter(taken.beyond).items():
+            log.warning("events of %s: %d named a customer that it does not reach, and changed nothing", sender, count)
         receipts = iter(taken.receipts)
         return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)

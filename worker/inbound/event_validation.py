@@ -9,6 +9,7 @@ from typing import Any
 from worker.domain.events.cloudevents import LARGEST, LONGEST
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.events.ordering import UPDATABLE, columns_of
+from worker.domain.events.rights import NOT_ITS_TYPE
 from worker.domain.intake import ListOptions, Objects, Rejected, accept, check_line
 from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
@@ -59,6 +60,8 @@ class Judging:
 
     def judge(self, event: Event, *, now: datetime) -> Arrival | Receipt:
         """The event as it is taken in, or the reason why it is refused. No text of a refusal names a value."""
+        if event.kind not in event.sender.kinds:
+            return _refused(NOT_ITS_TYPE)
         for name, word in (("source", event.source), ("id", event.id)):
             problem = _wrong_word(word)
             if problem:
@@ -107,7 +110,15 @@ class Judging:
             return problems
         purpose = customer.purpose if event.kind is EventKind.CANCELLED else ""
         return Arrival(
-            event.source, event.id, event.kind, customer.customer_id, purpose, occurred_at, digests, columns=columns
+            event.sender,
+            event.source,
+            event.id,
+            event.kind,
+            customer.customer_id,
+            purpose,
+            occurred_at,
+            digests,
+            columns=columns,
         )
 
     def _request(
@@ -123,6 +134,7 @@ class Judging:
             return problems
         customer = judged.customer
         return Arrival(
+            event.sender,
             event.source,
             event.id,
             event.kind,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session
 
-from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
+from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.needs import WAKING
 from worker.domain.model.wakeups import WakeUp
@@ -82,7 +82,8 @@ def take_event(
         kind = EventKind(kind)
     except ValueError:
         raise EventRefused(f"its type is none of {', '.join(EventKind)}") from None
-    event = Event(source, str(uuid.uuid4()) if id is None else id, kind, data, time, actor=f"python, {os_user().full}")
+    name = str(uuid.uuid4()) if id is None else id
+    event = Event(source, name, kind, data, time, OPERATOR, actor=f"python, {os_user().full}")
     here = _here()
     if connection is None:
         received = here.receiver.receive([event])

@@ -13,6 +13,7 @@ from worker.domain.model.needs import EVERYTHING, Needs
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
+from worker.settings.event_senders import Sender, check_senders
 from worker.settings.model import Settings
 from worker.settings.outside import Subscriber
 from worker.settings.overrides import apply_overrides
@@ -76,6 +77,7 @@ def _parse(file: Path) -> dict[str, Any]:
 def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     context = {"directory": file.parent}
     parts: dict[str, Any] = {}
+    senders = _senders(tree, context, findings)
     for name, field in keys_of(Settings).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
@@ -89,6 +91,15 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), findings)
     if parts["web"]:
+        parts["web"] = parts["web"].model_copy(update={"senders": senders})
+        if "bus" not in tree or parts["bus"]:
+            brokers = [part for part in (parts.get("bus"), parts["broker"]) if part]
+            check_senders(
+                senders,
+                parts["bus"].queue if "bus" in tree else None,
+                on_amqp=any(part.lacks("url") or part.url.startswith("amqp") for part in brokers),
+                findings=findings,
+            )
         rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
     if parts["links"]:
         rules.check_links(parts["links"], findings)
@@ -183,6 +194,26 @@ def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> d
         if subscriber:
             subscribers[name] = subscriber
     return subscribers
+
+
+def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, Sender]:
+    """The senders of events. They are taken out of [web], so that a mistake in one leaves the rest of [web] checked."""
+    web = tree.get("web", {})
+    tables = web.get("senders", {}) if isinstance(web, dict) else {}
+    if not isinstance(tables, dict):
+        findings.problem(("web", "senders"), "expected tables: [web.senders.NAME]")
+        tables = {}
+    senders = {}
+    for name, table in tables.items():
+        path = ("web", "senders", name)
+        if not re.fullmatch(ACCOUNT_NAME, name):
+            findings.problem(path, "expected a name of at most 63 letters, digits, - and _")
+        sender = _section(Sender, table, path, context, findings)
+        if sender:
+            senders[name] = sender
+    if isinstance(web, dict) and "senders" in web:
+        tree["web"] = {key: value for key, value in web.items() if key != "senders"}
+    return senders
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:

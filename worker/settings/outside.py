@@ -1,13 +1,13 @@
 """Other systems: events that come from them, over a bus or HTTP, and events that are published to them."""
 
 from datetime import timedelta
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field
 
-from worker.domain.events.incoming import EventKind
 from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import bind_address
+from worker.settings.event_senders import Received, Sender
 from worker.settings.tls import Client
 from worker.settings.users import Users
 from worker.settings.values import (
@@ -19,17 +19,15 @@ from worker.settings.values import (
     Network,
     Rate,
     Section,
-    SenderKey,
     ServerUrl,
     Text,
     Whole,
 )
 
-# The types of the CloudEvents that are published, and of the events that are received.
+# The types of the CloudEvents that are published.
 Published = Literal[
     "session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"
 ]
-Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
 
 
 class Bus(Client):
@@ -92,7 +90,7 @@ class Web(Section):
     bind: Bind = Field(
         "127.0.0.1:8080",
         description="Where to listen. An address other than loopback needs credentials that requests are checked with:"
-        " `event_keys`, or the keys of webhooks and callbacks.",
+        " a sender's `keys`, or the keys of webhooks and callbacks.",
     )
     users: Users = Field(
         default_factory=dict,
@@ -100,15 +98,10 @@ class Web(Section):
         ' warn. { file = "users.toml" } with a line `name = "password"` for each user, or a table of secrets.',
         json_schema_extra={"default": "none"},
     )
-    event_keys: tuple[SenderKey, ...] = Field(
-        (),
-        description="The keys of senders of events: as `Authorization: Bearer KEY`, or to sign with. At least 32"
-        " characters; `onboard keys new --for events` prints one.",
-    )
+    senders: dict[str, Sender] = Field(default_factory=dict)
     event_limit: Rate = Field(
-        Limit(100, timedelta(seconds=1)), description="The most events that each key may post, for each process."
+        Limit(100, timedelta(seconds=1)), description="The most events that each sender may post, for each process."
     )
-
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         description="The proxies in front of `web`, as addresses or networks: whom they name in X-Forwarded-For is whom"
@@ -123,6 +116,3 @@ class Web(Section):
     @property
     def port(self) -> int:
         return bind_address(self.bind)[1]
-
-
-assert set(get_args(Received)) == {kind.value for kind in EventKind}  # noqa: S101 -- a wrong edit must not start

@@ -11,7 +11,7 @@ from worker.domain.contact.address_cap import AddressCap
 from worker.domain.limits.rate_limits import Limit
 from worker.settings.durations import show_duration
 from worker.settings.model import Settings
-from worker.settings.shape import bare, keys_of, tables_of
+from worker.settings.shape import Tables, bare, keys_of, tables_of
 from worker.settings.values import Shown
 
 PAGE = Path("docs/configuration.md")
@@ -25,20 +25,30 @@ def key_tables() -> str:
         tables = tables_of(field.annotation)
         if tables is None:
             continue
-        heading = {"one": f"[{name}]", "named": f"[{name}.NAME]", "listed": f"[[{name}]]"}[tables.kind]
-        optional = "" if field.is_required() else " Optional."
-        about = (tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
-        lines = [
-            f"### `{heading}`",
-            "",
-            about + optional,
-            "",
-            "| key | type | default | meaning |",
-            "|---|---|---|---|",
-        ]
-        lines += [_line(key, inner) for key, inner in keys_of(tables.model).items()]
-        parts.append("\n".join(lines))
+        parts += _sections(name, field, tables)
     return "\n\n".join(parts)
+
+
+def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
+    """The section, and after it the tables in it."""
+    heading = {"one": f"[{name}]", "named": f"[{name}.NAME]", "listed": f"[[{name}]]"}[tables.kind]
+    optional = "" if field.is_required() else " Optional."
+    about = (tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
+    lines = [
+        f"### `{heading}`",
+        "",
+        about + optional,
+        "",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    inside: list[str] = []
+    for key, inner in keys_of(tables.model).items():
+        if found := tables_of(inner.annotation):
+            inside += _sections(f"{name}.{key}", inner, found)
+        else:
+            lines.append(_line(key, inner))
+    return ["\n".join(lines), *inside]
 
 
 def page_with_tables(page: str) -> str:

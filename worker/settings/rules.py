@@ -42,8 +42,9 @@ SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
 CHANNELS = ("email", "sms")
 NO_CREDENTIALS = (
-    "an address other than loopback needs credentials to check requests with: `event_keys` in [web], an account's"
-    " `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in [links]"
+    "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
+    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in"
+    " [links]"
 )
 # What the configuration may ask for and this release cannot do.
 NO_USERS = "not in this release: there is no dashboard, and users can do nothing; leave it out"
@@ -125,7 +126,7 @@ def has_credentials(
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake."""
     return bool(
-        web.event_keys
+        any(sender.keys for sender in web.senders.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and email.callback_keys)
         or (sms and links and links.base_url)

@@ -18,6 +18,10 @@ COMMON = """
 # quiet_hours = { sms = "21:00-08:00", email = "22:00-07:00" }   # in the recipient's own time zone
 # locale = "en"                          # for rows that name no language
 # templates = "templates/"               # your own texts instead of the built-in ones
+
+# [web.senders.signup]                   # a system that posts events to `onboard web`: docs/http.md
+# keys = [{ env = "EVENTS_KEY" }]        # `onboard keys new --for events` prints one
+# links = true                           # it may wait for the links of its customers
 """
 
 STARTER = (

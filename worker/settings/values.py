@@ -123,7 +123,8 @@ def _credential(secret: Secret) -> Secret:
     return secret
 
 
-def _sender_key(secret: Secret) -> Secret:
+def sender_key(secret: Secret) -> Secret:
+    """The key that a sender of events or callbacks shows us. Raises ValueError for one that could be guessed."""
     _credential(secret)
     if not secret.is_missing and len(secret.reveal()) < LEAST_KEY:
         raise ValueError(f"expected at least {LEAST_KEY} characters; `onboard keys new --for events` prints such a key")
@@ -290,7 +291,7 @@ Cost = Annotated[Price, BeforeValidator(_price), Shown("amount and currency")]
 Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
-SenderKey = Annotated[Secret, AfterValidator(_sender_key), Shown("secret")]
+SenderKey = Annotated[Secret, AfterValidator(sender_key), Shown("secret")]
 Identifier = Annotated[Secret, BeforeValidator(_identifier), AfterValidator(_credential), Shown("identifier")]
 PathSecret = Annotated[Secret, AfterValidator(_path_secret), Shown("secret")]
 PathSecrets = Annotated[

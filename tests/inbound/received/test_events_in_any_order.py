@@ -14,13 +14,13 @@ from tests.simulated.events import MORNING
 from trials.events.event import Event as Sent
 from trials.events.meaning import Known, meant
 from trials.events.stories import ADDRESSES, BEFORE, Signup
-from worker.domain.events.incoming import Event, EventKind
+from worker.domain.events.incoming import OPERATOR, Event, EventKind
 from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.tables import CustomerRow, Job, SessionRow
 
 
 def event(sent: Sent) -> Event:
-    return Event(sent.source, sent.id, EventKind(sent.kind), sent.data, sent.time)
+    return Event(sent.source, sent.id, EventKind(sent.kind), sent.data, sent.time, OPERATOR)
 
 
 def what_is_owed(known: Known) -> dict:

@@ -25,6 +25,7 @@ from worker.inbound.web import app
 from worker.inbound.web.application import CHUNKS, READINESS
 from worker.inbound.web.server import AccessLog
 from worker.settings import load
+from worker.settings.event_senders import hash_of
 from worker.store.base.database import Database
 
 SETTINGS = """
@@ -65,12 +66,22 @@ from = "+15005550006"
 {sms}
 [links]
 base_url = "https://verify.example.com/onboarding"
-[web]
 {web}
 """
 SIGNING = b"second-of-the-keys-of-senders"
 FIRST, SECOND = "first-of-the-keys-of-32-characters", "whsec_" + base64.b64encode(SIGNING).decode()
-KEYS = 'event_keys = [{ env = "FIRST" }, { env = "SECOND" }]\n'
+KEYS = """
+[web.senders.signup]
+keys = [{ env = "FIRST" }, { env = "SECOND" }]
+links = true
+"""
+# Another sender, whose key is known by its hash alone.
+THIRD = "third-of-the-keys-of-32-characters"
+BILLING = f"""
+[web.senders.billing]
+keys = ["{hash_of(THIRD)}"]
+links = true
+"""
 HOOKS = {
     "HOOK": "webhook-key-one",
     "OLD_HOOK": "webhook-key-two",

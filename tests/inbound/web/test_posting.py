@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.inbound.web.site import CLOUD, DATA, EVENT, FIRST, KEYS, SECOND, Site, renamed, until
+from tests.inbound.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, until
 from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
@@ -180,13 +180,13 @@ async def test_events_that_arrive_while_a_lot_is_on_its_way_are_one_lot(site):
     assert [len(chunk) for chunk in site.script.chunks] == [1, 5]
 
 
-async def test_a_key_may_post_so_many_and_no_more(start, sqlite_url):
-    site = await start(sqlite_url, keys=KEYS + 'event_limit = "2/hour"')
+async def test_a_sender_may_post_so_many_and_no_more(start, sqlite_url):
+    site = await start(sqlite_url, keys=KEYS + BILLING + '[web]\nevent_limit = "2/hour"')
     assert [(await site.post()).status for _ in range(3)] == [202, 202, 429]
     answer = await site.post()
-    assert answer.problem(429) == "more events than event_limit allows this key"
+    assert answer.problem(429) == "more events than event_limit allows this sender"
     assert 1700 < int(answer.headers["Retry-After"]) <= 1800
-    assert (await site.post(key=SECOND)).status == 202  # another's is its own
+    assert (await site.post(key=THIRD)).status == 202  # another's is its own
     assert len(site.script.events) == 3
 
 

@@ -73,11 +73,11 @@ async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(s
     async def sleep(seconds):
         slept.append(seconds)
 
-    site = await start(sqlite_url, keys=KEYS + 'trusted_proxies = ["127.0.0.1"]')
+    site = await start(sqlite_url, keys=KEYS + '[web]\ntrusted_proxies = ["127.0.0.1"]')
     monkeypatch.setattr(application, "wait", sleep)
     for _ in range(FREE + 2):
         assert (await site.post(key="wrong", X_Forwarded_For="203.0.113.7")).problem(401)
     await site.post(key="wrong", X_Forwarded_For="203.0.113.8")
     assert (await site.post(key=SECOND, X_Forwarded_For="203.0.113.7")).status == 202
     assert slept == [0.25, 0.5]
-    assert "1 refused (1 from 203.0.113.7); the last for events: the key is none of event_keys" in caplog.text
+    assert "1 refused (1 from 203.0.113.7); the last for events: the key is no sender's" in caplog.text

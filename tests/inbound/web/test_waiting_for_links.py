@@ -66,9 +66,9 @@ async def test_each_link_that_is_handed_out_is_noted(site, shelf):
     await site.post(Prefer="wait=1")
     (job,) = jobs(site)
     noted = rows(site, sa.select(Audit.actor, Audit.action, Audit.subject, Audit.reason).where(Audit.action == "link"))
-    assert noted == [("event key 1", "link", "customer C-1", f"job {job.id}")] * 2
+    assert noted == [("signup", "link", "customer C-1", f"job {job.id}")] * 2
     (sent,) = rows(site, sa.select(Audit.actor, Audit.subject).where(Audit.action == "onboarding.requested"))
-    assert sent == ("event key 1", "customer C-1")
+    assert sent == ("signup", "customer C-1")
 
 
 async def test_who_asks_again_or_for_a_customer_who_has_one_gets_the_same_link(site, shelf):

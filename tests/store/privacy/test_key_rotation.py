@@ -44,6 +44,8 @@ def full(database, clock) -> Shelf:
         connection.execute(
             sa.insert(Inbox).values(
                 id=id_,
+                sender="signup",
+                every_customer=False,
                 source="crm",
                 event_id="1",
                 digest=BEFORE.digests("event", "1")[0],

@@ -40,7 +40,7 @@ def bus(context: click.Context) -> None:
     """Receive events from message queues, until ended. Any number of bus processes can run.
 
     It consumes the queue of [bus], if there is a [bus], and the queue `requests` of the workers' broker, which other
-    projects send Celery tasks to.
+    projects send Celery tasks to. [web.senders] says whose messages they are, and what each sender may do.
 
     Needs PostgreSQL, a broker and running workers. Waits for a broker or database that cannot be reached: events stay
     in the broker meanwhile. SIGTERM ends it: messages that it has received are stored and acknowledged first.
@@ -58,9 +58,12 @@ def bus(context: click.Context) -> None:
         )
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
-    from worker.inbound.bus.sources import sources_of
+    from worker.inbound.bus.sources import sources_with_senders
 
-    receiving = Receiving(settings, sources_of(settings), wake_ups_of(settings).send_soon)
+    sources = sources_with_senders(settings)
+    if not sources:
+        raise CannotStart("there is no queue to consume: give a sender in [web.senders] `queues` or `users`")
+    receiving = Receiving(settings, sources, wake_ups_of(settings).send_soon)
     ended = threading.Event()
 
     def end(*_signal: object) -> None:

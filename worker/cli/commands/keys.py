@@ -15,6 +15,7 @@ from worker.domain.model.needs import STORED
 from worker.engine.maintenance.key_rotation import rotate
 from worker.foundation.keyring import derived_digest_key, new_key
 from worker.foundation.plural import counted
+from worker.settings.event_senders import hash_of
 from worker.store.audit.entries import note_alone
 from worker.store.base.encrypted_columns import DIGESTS, Uses
 
@@ -35,12 +36,20 @@ def keys() -> None:
     type=click.Choice(["encryption", "events"]),
     default="encryption",
     show_default=True,
-    help="encryption: for keys and digest_key in [encryption]. events: for event_keys in [web], or callback_keys in"
-    " [email].",
+    help="encryption: for keys and digest_key in [encryption]. events: for keys in [web.senders.NAME], or callback_keys"
+    " in [email].",
 )
 def keys_new(purpose: str) -> None:
-    """Print a new key: for encryption, or for senders of events. Needs no configuration."""
-    click.echo(new_key() if purpose == "encryption" else token_urlsafe(32))
+    """Print a new key: for encryption, or for a sender of events. Needs no configuration.
+
+    With --for events, stderr has the key's hash: with the hash in onboarding.toml, only the sender has the key.
+    """
+    if purpose == "encryption":
+        click.echo(new_key())
+        return
+    key = token_urlsafe(32)
+    click.echo(key)
+    click.echo(f'its hash, for [web.senders.NAME]: keys = ["{hash_of(key)}"]', err=True)
 
 
 @keys.command("digest-key")

@@ -102,9 +102,10 @@ def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
         return None
     # Imported here: kombu takes half a second, which a process without a queue does not need.
     from worker.cli.commands.bus import Receiving
-    from worker.inbound.bus.sources import sources_of
+    from worker.inbound.bus.sources import sources_with_senders
 
-    return partial(Receiving, settings, sources_of(settings))
+    sources = sources_with_senders(settings)
+    return partial(Receiving, settings, sources) if sources else None
 
 
 def since_the_invitation(counts: BatchCounts) -> str:

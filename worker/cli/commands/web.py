@@ -57,8 +57,8 @@ def web(invocation: Invocation, bind: str | None) -> None:
         if parts.database.is_sqlite:
             with suppress(CommandError):  # a revision that this release does not know: /readyz reports it
                 schema.upgrade(parts.database)
-        if not settings.web.event_keys:
-            click.echo("warning: web.event_keys: there are none, so no client can post events", err=True)
+        if not any(sender.keys for sender in settings.web.senders.values()):
+            click.echo("warning: web.senders: none has keys, so no client can post events", err=True)
         for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)

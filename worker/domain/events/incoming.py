@@ -1,4 +1,4 @@
-"""Incoming events and their outcomes, shared by the bus, HTTP and the library. Pure.
+"""Incoming events, their senders and their outcomes, shared by the bus, HTTP and the library. Pure.
 
 docs/events.md describes the same for producers.
 """
@@ -23,12 +23,32 @@ class EventKind(StrEnum):
     ERASED = "customer.erased"  # data: customer_id
 
 
+@dataclass(frozen=True)
+class EventSender:
+    """A system that sends events, and its rights.
+
+    `kinds` are the types of events that it may send. `links`: it may be given the links of customers. `every_customer`:
+    it reaches all customers, not only those that its own requests have made known. The name is stored with events and
+    customers; "" is this installation itself: lists, and its own Python code.
+    """
+
+    name: str
+    kinds: frozenset[EventKind]
+    links: bool = False
+    every_customer: bool = False
+
+
+NOBODY = EventSender("", frozenset())
+OPERATOR = EventSender("", frozenset(EventKind), links=True, every_customer=True)
+
+
 @dataclass(frozen=True, repr=False)
 class Event:
     """One event as it came, with a checked envelope and unchecked data. Personal, so no repr.
 
-    `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts. `actor`:
-    who sent it, for the audit log, as the door knows them; never by the event's own word.
+    `sender`, `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts.
+    The door that receives the event sets its `sender`: without one it has no rights, and is refused. `actor`: who sent
+    it, for the audit log, as the door knows them. Neither is ever the event's own word.
     """
 
     source: str
@@ -36,6 +56,7 @@ class Event:
     kind: EventKind
     data: Mapping[str, Any]
     occurred_at: datetime | None = None
+    sender: EventSender = NOBODY
     actor: str = "unknown"
 
 
@@ -60,7 +81,11 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Received:
-    """A receipt for each event, in their order; and the wake-ups to send after the commit."""
+    """A receipt for each event, in their order; and the wake-ups to send after the commit.
+
+    `beyond`: the names of the senders whose events named a customer that they do not reach, one for each such event.
+    """
 
     receipts: list[Receipt]
     due: frozenset[WakeUp] = frozenset()
+    beyond: tuple[str, ...] = ()

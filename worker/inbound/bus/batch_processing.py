@@ -22,6 +22,9 @@ class Inbox(Protocol):
     def receive(self, events: Sequence[Event]) -> Received:
         """Take events in, in one transaction. Raises sqlalchemy.exc.OperationalError without a database."""
 
+    def digests(self, purpose: str, text: str) -> tuple[str, ...]:
+        """As `Keyring.digests`, once it was ready."""
+
     def check_ready(self) -> None:
         """Raises engine.opening.NotReady if no event can be taken in now."""
 

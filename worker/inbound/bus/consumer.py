@@ -236,7 +236,7 @@ class BusConsumer(ConsumerMixin):
             return
         chunk = self._chunk[:]  # more messages may come while RabbitMQ confirms
         try:
-            taken = take(self._inbox, chunk, self._source.event_in)
+            taken = take(self._inbox, chunk, lambda message: self._source.event_in(message, self._inbox.digests))
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS
@@ -245,7 +245,8 @@ class BusConsumer(ConsumerMixin):
         for wake_up in taken.due:
             self._wake(wake_up)
         for message, refusal in taken.refused:
-            bury(self._publisher, self._topology, message, refusal, self._clock())
+            vouched = self._source.senders.vouch(message, self._inbox.digests)
+            bury(self._publisher, self._topology, message, refusal, self._clock(), vouched=vouched)
         self._acknowledge(chunk)
         del self._chunk[: len(chunk)]
         self._careful = max(0, self._careful - len(chunk))

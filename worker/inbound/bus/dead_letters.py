@@ -4,8 +4,6 @@ RabbitMQ cannot show a message without delivering it: the messages that are look
 order when the connection ends, however it ends. Meanwhile no other client sees them. A Redis list can simply be read.
 """
 
-import hashlib
-import json
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +19,16 @@ from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind
 from worker.foundation.strict_json import read_object
 from worker.inbound.bus.connection import BusConnection
-from worker.inbound.bus.dead_lettering import KEPT, PROBLEMS, REASON, REFUSED_AT, live_headers, publish
+from worker.inbound.bus.dead_lettering import (
+    KEPT,
+    PROBLEMS,
+    REASON,
+    REFUSED_AT,
+    SENDER,
+    live_headers,
+    message_id,
+    publish,
+)
 from worker.inbound.bus.messages import Message, attributes_of
 from worker.inbound.bus.payload_shape import shape_of
 from worker.inbound.bus.redis_entry import Entry, enveloped, opened
@@ -62,6 +69,10 @@ def as_it_came(message: Message) -> Entry:
     """The message as it was before it was refused."""
     kept = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
     headers = live_headers(message.headers)
+    if message.properties.get("user_id"):
+        # RabbitMQ itself moved it: the consumer has vouched for nobody, and we cannot publish with its user's name. It
+        # must not become the queue's sender's.
+        headers.setdefault(SENDER, "")
     return Entry(message.body, message.content_type, message.content_encoding, headers, kept)
 
 
@@ -91,10 +102,8 @@ class DeadQueue(Protocol):
 
 
 def id_of(message: Message) -> str:
-    """An id that is the same in every queue: made from what was sent, not from why it was refused."""
-    headers = json.dumps(live_headers(message.headers), sort_keys=True, default=str)
-    parts = (message.body, str(message.content_type or "").encode(), headers.encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    """The id that operators see."""
+    return message_id(message)[:16]
 
 
 def dead_from(message: Message, queue: str) -> Dead:

@@ -1,19 +1,23 @@
 """The queues that events come from: that of the bus, and `requests`, which Celery tasks of other projects go to."""
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind
 from worker.foundation.tls import Tls
 from worker.inbound.bus.messages import Message, event_in
+from worker.inbound.bus.queue_senders import Digests, QueueSenders, senders_of_queue
 from worker.inbound.bus.task_messages import event_in_task
 from worker.inbound.bus.topology import Topology, topology_of
 from worker.settings import Settings
+from worker.settings.event_senders import REQUESTS
 from worker.settings.outside import Bus
 
-REQUESTS = "requests"
+log = logging.getLogger(__name__)
+
 PREFETCH = 200
 
 
@@ -28,21 +32,26 @@ class Source:
     declare: bool = True
     prefetch: int = PREFETCH
     tls: Tls | None = None
+    senders: QueueSenders = field(default_factory=QueueSenders)
 
-    def event_in(self, message: Message) -> Event | Unreadable:
-        """The event in a message, with this queue as its actor: every user who may publish to it may send events."""
-        found = self.read(message)
-        return replace(found, actor=f"queue {self.topology.queue}") if isinstance(found, Event) else found
+    def event_in(self, message: Message, digests: Digests) -> Event | Unreadable:
+        """A message's event, with its sender, and for the audit log the sender's name or this queue's. Never raises."""
+        sender = self.senders.of(message, digests)
+        if isinstance(sender, Unreadable):
+            return sender
+        event = self.read(message)
+        actor = sender.name or f"queue {self.topology.queue}"
+        return replace(event, sender=sender, actor=actor) if isinstance(event, Event) else event
 
 
 def events_of(bus: Bus) -> Source:
-    """The queue of the bus."""
+    """The queue of the bus, without the senders of a configuration."""
     read = partial(event_in, plain=EventKind(bus.plain) if bus.plain else None)
     return Source(topology_of(bus), bus.url, "bus.url", read, bus.declare, bus.prefetch, bus.protection)
 
 
 def requests_at(broker_url: str, tls: Tls | None = None) -> Source:
-    """The queue of requests that are sent as Celery tasks, on the workers' broker."""
+    """The queue of requests that are sent as Celery tasks, on the workers' broker, without senders."""
     # Not "#": a producer on Redis that declares nothing takes the exchange for a direct one.
     topology = Topology(REQUESTS, REQUESTS, broker_url.startswith("amqp"), key=REQUESTS)
     return Source(topology, broker_url, "broker.url", event_in_task, tls=tls)
@@ -53,4 +62,23 @@ def sources_of(settings: Settings) -> list[Source]:
     found = [events_of(settings.bus)] if settings.bus is not None else []
     if not settings.broker.url.startswith("memory"):
         found.append(requests_at(settings.broker.url, settings.broker.protection))
-    return found
+    return [_with_senders(source, settings) for source in found]
+
+
+def sources_with_senders(settings: Settings) -> list[Source]:
+    """The queues to consume: those whose messages can have a sender. What is open, and what is left out, is logged."""
+    found = sources_of(settings)
+    for source in found:
+        if source.senders.is_open:
+            log.warning(
+                "[web.senders] names no sender: each producer that can publish to the queue %s may do everything",
+                source.topology.queue,
+            )
+        elif not source.senders.has_any:
+            log.warning("the queue %s is not consumed: no sender in [web.senders] has it", source.topology.queue)
+    return [source for source in found if source.senders.has_any]
+
+
+def _with_senders(source: Source, settings: Settings) -> Source:
+    topology = source.topology
+    return replace(source, senders=senders_of_queue(settings.web.senders, topology.queue, on_amqp=topology.on_amqp))

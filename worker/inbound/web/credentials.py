@@ -1,19 +1,21 @@
-"""Checks a sender of events: the sender shows one of the keys, or signs with it. Pure.
+"""Recognises a sender of events by its keys: the request shows one of them, or is signed with one. Pure.
 
-A signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over the message's id, its time and its
-body, so that the key itself never travels.
+What is shown is compared by its hash with the hash of every key of every sender, whichever fits. A signature is that of
+Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over the message's id, its time and its body, so that the key
+itself never travels.
 """
 
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 
+from worker.domain.events.incoming import EventSender
 from worker.foundation.standard_webhooks import HEADERS as SIGNATURE_HEADERS
 from worker.foundation.standard_webhooks import TIMESTAMP, refused_unread, signing_key
+from worker.settings.event_senders import Sender, hash_of, is_hash
 
-__all__ = ["SIGNATURE_HEADERS", "Stranger", "bearer", "signature", "signed_at", "signed_recently"]
+__all__ = ["SIGNATURE_HEADERS", "Key", "Stranger", "bearer", "keys_of", "signature", "signed_at", "signed_recently"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,33 @@ class Stranger:
     reason: str
 
 
-def bearer(authorization: str, keys: Sequence[str]) -> int | Stranger:
-    """Which of the keys an `Authorization` header holds. The time it takes does not depend on which."""
+@dataclass(frozen=True, repr=False)
+class Key:
+    """A key of a sender. `secret` is the key itself; None if only its hash is configured: such a key cannot sign."""
+
+    sender: EventSender
+    hash: str
+    secret: str | None
+
+
+def keys_of(senders: Mapping[str, Sender]) -> tuple[Key, ...]:
+    """The keys of these senders. Raises SettingsError for a key whose value is missing."""
+    return tuple(
+        Key(sender.rights(name), text, None) if is_hash(text) else Key(sender.rights(name), hash_of(text), text)
+        for name, sender in senders.items()
+        for text in (key.reveal() for key in sender.keys)
+    )
+
+
+def bearer(authorization: str, keys: Sequence[Key]) -> EventSender | Stranger:
+    """The sender whose key an `Authorization` header holds. The time it takes does not depend on which."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer":
         return Stranger("the Authorization header is not Bearer")
-    found = _which([_same(key.encode(), _octets(given.strip())) for key in keys])
-    return found if found is not None else Stranger("the key is none of event_keys")
+    shown = hash_of(given.strip())
+    # A list: all keys are compared, also after one fits.
+    fits = [hmac.compare_digest(key.hash, shown) for key in keys]
+    return next((key.sender for key, one in zip(keys, fits, strict=True) if one), Stranger("the key is no sender's"))
 
 
 def signed_recently(headers: Mapping[str, str], now: datetime) -> Stranger | None:
@@ -44,21 +66,8 @@ def signed_at(headers: Mapping[str, str]) -> datetime:
     return datetime.fromtimestamp(int(headers[TIMESTAMP]), UTC)
 
 
-def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[str], now: datetime) -> int | Stranger:
-    """The index of the key that a message was signed with: one of its signatures must be right."""
-    found = signing_key(headers, body, keys, now=now)
-    return Stranger(found) if isinstance(found, str) else found
-
-
-def _same(ours: bytes, theirs: bytes) -> bool:
-    # Compares hashes, which have the same length whatever was sent.
-    return hmac.compare_digest(sha256(ours).digest(), sha256(theirs).digest())
-
-
-def _which(fits: Sequence[bool]) -> int | None:
-    return next((index for index, one in enumerate(fits) if one), None)
-
-
-def _octets(header: str) -> bytes:
-    # The bytes as they came: aiohttp keeps bytes that are not UTF-8 as halves of surrogate pairs.
-    return header.encode("utf-8", "surrogateescape")
+def signature(headers: Mapping[str, str], body: bytes, keys: Sequence[Key], now: datetime) -> EventSender | Stranger:
+    """The sender whose key a message was signed with: one of its signatures must be right."""
+    signing = [(key.sender, key.secret) for key in keys if key.secret is not None]
+    found = signing_key(headers, body, [secret for _, secret in signing], now=now)
+    return Stranger(found) if isinstance(found, str) else signing[found][0]

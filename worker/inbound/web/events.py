@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,8 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from worker.domain.events.cloudevents import LARGEST, Unreadable, read
-from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
+from worker.domain.events.incoming import Event, EventKind, EventSender, Outcome, Receipt
+from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_TYPE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web import credentials
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be reached
 ADDRESS = "event"  # the name of the route of one event
+REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_CUSTOMER: 403}  # the status by the reason; else 422
 
 
 class Events:
@@ -50,7 +51,7 @@ class Events:
         room: int,
     ) -> None:
         """`room`: how many bytes of large bodies are held at a time, of senders without a key."""
-        self._keys = settings.event_keys
+        self._keys = credentials.keys_of(settings.senders)
         self._allowance = Allowance(settings.event_limit)
         self._clock = clock
         self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
@@ -71,39 +72,40 @@ class Events:
             return answer
 
     async def _post(self, request: web.Request) -> web.Response:
-        key = self._recognised(request)
-        if isinstance(key, web.Response):
-            return key
+        sender = self._recognised(request)
+        if isinstance(sender, web.Response):
+            return sender
         if self._readiness.why_not is not None:
             return problem(503, self._readiness.why_not, retry_after=RETRY_SECONDS)
-        if key is not None and (refused := self._too_often(key)):
+        is_signed = sender is None
+        if sender is not None and (refused := self._too_often(sender)):
             return refused
         check_before_the_body(request)
         given = attributes(request)
-        if key is not None:
-            sender = f"event key {key + 1}"
+        if sender is not None:
             content = await body(request, seconds=self._body_seconds)
         else:
             if given:
                 # The same data can cancel a customer and erase one: the owner of a copy must not choose.
                 raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
             content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
-            signer = credentials.signature(request.headers, content, self._secrets(), self._clock())
+            signer = credentials.signature(request.headers, content, self._keys, self._clock())
             if isinstance(signer, Stranger):
                 return _stranger(request, signer)
             if refused := self._too_often(signer):
                 return refused
-            sender = f"event key {signer + 1}"
+            sender = signer
         event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
         if isinstance(event, Unreadable):
             return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
         try:
-            receipt = await self._chunks.take_in(replace(event, actor=sender))
+            receipt = await self._chunks.take_in(replace(event, sender=sender, actor=sender.name))
             self._outage.over("the database is back: taking events")
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
-                return problem(409 if receipt.reason == CONFLICT else 422, receipt.reason, problems=receipt.problems)
-            wait = preferred_wait(request.headers.getall("Prefer", [])) if event.kind is EventKind.REQUESTED else 0
-            return await self._answered(request, receipt, wait, sender, signed=key is None)
+                return problem(REFUSALS.get(receipt.reason, 422), receipt.reason, problems=receipt.problems)
+            waits = sender.links and event.kind is EventKind.REQUESTED
+            wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
+            return await self._answered(request, sender, receipt, wait, signed=is_signed)
         except TooMany:
             return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
@@ -114,47 +116,45 @@ class Events:
 
     async def get(self, request: web.Request) -> web.Response:
         """Report the status of an event."""
-        key = self._recognised(request)
-        if isinstance(key, web.Response):
-            return key
-        if key is None:  # signed, so without a body
-            signer = credentials.signature(request.headers, b"", self._secrets(), self._clock())
+        sender = self._recognised(request)
+        if isinstance(sender, web.Response):
+            return sender
+        if sender is None:  # signed, so without a body
+            signer = credentials.signature(request.headers, b"", self._keys, self._clock())
             if isinstance(signer, Stranger):
                 return _stranger(request, signer)
+            sender = signer
         try:
             event_id = uuid.UUID(request.match_info["id"])
         except ValueError:
             return problem(404, "there is no such event")
         try:
             async with answered_within(ANSWER_SECONDS):
-                status = await self._in_thread(self._statuses.of, event_id)
+                status = await self._in_thread(self._statuses.of, event_id, sender.name)
         except sa.exc.OperationalError:
             return problem(503, "the database cannot be reached", retry_after=RETRY_SECONDS)
         if status is None:
             return problem(404, "there is no such event", hint="a refused event is not stored")
         return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
 
-    def _secrets(self) -> Sequence[str]:
-        return [key.reveal() for key in self._keys]
-
-    def _recognised(self, request: web.Request) -> int | web.Response | None:
-        """The index of the request's key; None where it is signed, which needs its body; or the refusal."""
+    def _recognised(self, request: web.Request) -> EventSender | web.Response | None:
+        """The request's sender; None where it is signed, which needs its body; or the refusal."""
         if not self._keys:
-            return problem(403, "no event_keys are configured", hint="add event_keys to [web] in onboarding.toml")
+            return problem(403, "no sender has a key", hint="add [web.senders.NAME] with keys to onboarding.toml")
         if "Authorization" not in request.headers and "webhook-signature" in request.headers:
             stranger = credentials.signed_recently(request.headers, self._clock())
             return _stranger(request, stranger) if stranger else None
         if "Authorization" not in request.headers:
             return _stranger(request, Stranger("neither an Authorization header nor a signature"))
-        found = credentials.bearer(request.headers["Authorization"], self._secrets())
+        found = credentials.bearer(request.headers["Authorization"], self._keys)
         return _stranger(request, found) if isinstance(found, Stranger) else found
 
-    def _too_often(self, key: int) -> web.Response | None:
-        seconds = self._allowance.take(key, monotonic())
-        return problem(429, "more events than event_limit allows this key", retry_after=seconds) if seconds else None
+    def _too_often(self, sender: EventSender) -> web.Response | None:
+        seconds = self._allowance.take(sender.name, monotonic())
+        return problem(429, "more events than event_limit allows this sender", retry_after=seconds) if seconds else None
 
     async def _answered(
-        self, request: web.Request, receipt: Receipt, wait: int, sender: str, *, signed: bool
+        self, request: web.Request, sender: EventSender, receipt: Receipt, wait: int, *, signed: bool
     ) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
         address = _address(request, receipt.id)
@@ -163,7 +163,7 @@ class Events:
             answer["detail"] = receipt.reason
         headers = {"Location": address, "Cache-Control": "no-store"}
         if receipt.outcome is Outcome.DUPLICATE:
-            status = await self._in_thread(self._statuses.of, receipt.id)
+            status = await self._in_thread(self._statuses.of, receipt.id, sender.name)
             answer |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
             if signed and (status is None or credentials.signed_at(request.headers) <= status.received_at):
                 # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
@@ -171,7 +171,7 @@ class Events:
                 wait = 0
         link_status: LinkStatus | None = None
         if wait and receipt.job_id is not None:
-            link_status = await self._waiting.wait(receipt.job_id, wait, caller=sender)
+            link_status = await self._waiting.wait(receipt.job_id, wait, caller=sender.name)
             headers["Preference-Applied"] = f"wait={wait}"
         if link_status is not None:
             answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}

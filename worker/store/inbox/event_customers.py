@@ -17,7 +17,7 @@ from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, decrypt_person, decrypt_update, encrypt_update
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding.new_rows import customer_row
-from worker.store.tables import CustomerRow, Finished, Inbox, Job, SessionRow
+from worker.store.tables import CustomerRow, Inbox
 
 BEFORE = "the database holds a newer update of this customer whose columns are no longer stored"
 
@@ -26,9 +26,11 @@ BEFORE = "the database holds a newer update of this customer whose columns are n
 class HeldCustomer:
     """What is known about a customer whose row is locked; nothing if `fresh`: this transaction has created the row.
 
-    A fresh row already holds its request's data, so that mostly there is nothing more to write.
+    A fresh row already holds its request's data, so that mostly there is nothing more to write. `owner`: see
+    `CustomerRow.sender`; None: nobody is known by this id, and this transaction has created an empty row.
     """
 
+    owner: str | None
     kind: CustomerKind
     country: str
     locale: str
@@ -59,7 +61,8 @@ class EventCustomers:
 
     def _first_row(self, arrival: Arrival, *, now: datetime) -> dict[str, Any]:
         if arrival.line is not None:
-            return customer_row(self._keyring, arrival.line.customer, details_at=arrival.occurred_at, now=now)
+            row = customer_row(self._keyring, arrival.line.customer, details_at=arrival.occurred_at, now=now)
+            return row | {"sender": arrival.sender.name}
         # An empty row stands for a customer about whom only an event is known.
         return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
 
@@ -103,13 +106,15 @@ class EventCustomers:
         self, connection: sa.Connection, events: Sequence[NewEvent]
     ) -> dict[str, list[tuple[datetime, Columns | None]]]:
         """The columns of updates later than these events, by customer; None where they are no longer stored."""
-        since = {one.arrival.customer_id: one.arrival.occurred_at for one in events if one.known.updated_after}
-        if not since:
+        overtaken = {one.arrival.customer_id: one for one in events if one.known.updated_after}
+        if not overtaken:
             return {}
-        given = {"customers": bulk.keys(since), "ids": bulk.keys(one.id for one in events)}
+        given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
         found: dict[str, list[tuple[datetime, Columns | None]]] = {}
         for row in fetch(connection, _UPDATES, given):
-            if row.occurred_at > since[row.customer_id]:
+            event = overtaken[row.customer_id]
+            counts = event.standing.counts(row.sender, every_customer=row.every_customer)
+            if counts and row.occurred_at > event.arrival.occurred_at:
                 columns = None if row.encrypted == ERASED else decrypt_update(self._keyring, row.id, row.encrypted)
                 found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
         return found
@@ -120,6 +125,7 @@ class EventCustomers:
 
 
 _EMPTY: dict[str, Any] = {
+    "sender": None,
     "kind": CustomerKind.INDIVIDUAL,
     "country": "",
     "locale": "",
@@ -130,6 +136,7 @@ _EMPTY: dict[str, Any] = {
 # The key, and the fields of a `HeldCustomer`.
 _HELD = (
     CustomerRow.customer_id,
+    CustomerRow.sender,
     CustomerRow.kind,
     CustomerRow.country,
     CustomerRow.locale,
@@ -148,25 +155,30 @@ def _held(values: Sequence[Any], encrypted: bytes | None) -> HeldCustomer:
     return replace(held, encrypted=None, details_at=None, fresh=True)
 
 
+_PARTS = (Inbox.customer_id, Inbox.purpose, Inbox.kind, Inbox.sender, Inbox.every_customer)
 _LATEST = (
-    sa.select(Inbox.customer_id, Inbox.purpose, Inbox.kind, sa.func.max(Inbox.occurred_at).label("at"))
+    sa.select(*_PARTS, sa.func.max(Inbox.occurred_at).label("at"))
     .where(bulk.among(Inbox.customer_id, "customers"), ~bulk.among(Inbox.id, "ids"))
-    .group_by(Inbox.customer_id, Inbox.purpose, Inbox.kind)
+    .group_by(*_PARTS)
 )
 
 
 def learn(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
-    """Set what is known about each event's customer, without these events themselves."""
+    """Set what is known about each event's customer, without these events themselves, as far as its sender reaches."""
     given = {"customers": bulk.keys(customers), "ids": bulk.keys(event.id for event in new)}
     latest: dict[str, list[sa.Row[Any]]] = {}
     for row in fetch(connection, _LATEST, given):
         latest.setdefault(row.customer_id, []).append(row)
     for event in new:
         arrival = event.arrival
-        rows = latest.get(arrival.customer_id, [])
+        rows = [
+            row
+            for row in latest.get(arrival.customer_id, [])
+            if event.standing.counts(row.sender, every_customer=row.every_customer)
+        ]
         updated = [row.at for row in rows if row.kind is EventKind.UPDATED]
         event.known = Known(
-            details_at=customers[arrival.customer_id].details_at,
+            details_at=customers[arrival.customer_id].details_at if event.standing.reaches else None,
             erased_at=_newest(row.at for row in rows if row.kind is EventKind.ERASED),
             requested_at=_newest(
                 row.at for row in rows if row.kind is EventKind.REQUESTED and row.purpose == arrival.purpose
@@ -183,7 +195,9 @@ def _newest(times: Iterable[datetime]) -> datetime | None:
     return max(times, default=None)
 
 
-_UPDATES = sa.select(Inbox.id, Inbox.customer_id, Inbox.occurred_at, Inbox.encrypted).where(
+_UPDATES = sa.select(
+    Inbox.id, Inbox.customer_id, Inbox.sender, Inbox.every_customer, Inbox.occurred_at, Inbox.encrypted
+).where(
     bulk.among(Inbox.customer_id, "customers"),
     Inbox.kind == EventKind.UPDATED,
     Inbox.encrypted.is_not(None),
@@ -201,18 +215,9 @@ def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: 
         for event in new
         if customers[event.arrival.customer_id].fresh and not brings_details(event.arrival.occurred_at, event.known)
     }
-    # A customer who was known, or is known by a request, keeps the row; only the rest may have an empty row.
-    empty = {customer_id for customer_id, row in customers.items() if not (row.details_at or row.encrypted)} - outdated
-    empty -= {event.arrival.customer_id for event in of_kind(new, EventKind.REQUESTED)}
-    if outdated:
-        connection.execute(_DELETE, {"customers": bulk.keys(outdated)})
-    if empty:
-        connection.execute(_DELETE_EMPTY, {"customers": bulk.keys(empty)})
+    empty = {customer_id for customer_id, row in customers.items() if row.owner is None}
+    if outdated | empty:
+        connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
 
 
 _DELETE = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))
-_DELETE_EMPTY = _DELETE.where(
-    CustomerRow.encrypted.is_(None),
-    CustomerRow.details_at.is_(None),
-    *(~sa.exists().where(table.customer_id == CustomerRow.customer_id) for table in (Job, SessionRow, Finished)),
-)

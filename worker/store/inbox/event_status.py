@@ -71,8 +71,8 @@ class EventStatuses:
         self._database = database
         self._keyring = keyring
 
-    def of(self, event_id: uuid.UUID) -> EventStatus | None:
-        """Status of the event with this id; None when there is none."""
+    def of(self, event_id: uuid.UUID, sender: str) -> EventStatus | None:
+        """Status of this sender's event with this id; None when there is none."""
         query = (
             sa.select(
                 Inbox.kind,
@@ -96,7 +96,7 @@ class EventStatuses:
             .join(Job, Job.id == Inbox.job_id, isouter=True)
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
-            .where(Inbox.id == event_id)
+            .where(Inbox.id == event_id, Inbox.sender == sender)
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()

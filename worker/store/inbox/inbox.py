@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.events.ordering import why_ignored
+from worker.domain.events.rights import NOT_ITS_CUSTOMER, standing_of
 from worker.domain.model.audit import Entry
 from worker.domain.model.states import JobState
 from worker.domain.model.wakeups import WakeUp
@@ -25,7 +26,7 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.inbox.event_customers import EventCustomers, learn, remove_empty
-from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
+from worker.store.inbox.incoming_events import Arrival, Key, NewEvent, of_kind
 from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.daily_batch import next_rows
@@ -55,21 +56,29 @@ class Inboxes:
     def _take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None) -> Received:
         receipts: dict[int, Receipt] = {}
         due: set[WakeUp] = set()
+        beyond: list[str] = []
         with self._database.write(within) as connection:
             for places in _rounds(arrivals):
                 one = [arrivals[place] for place in places]
-                for place, receipt in zip(places, self._round(connection, one, due, now=now), strict=True):
+                for place, receipt in zip(places, self._round(connection, one, due, beyond, now=now), strict=True):
                     receipts[place] = receipt
-        return Received([receipts[place] for place in range(len(arrivals))], frozenset(due))
+        return Received([receipts[place] for place in range(len(arrivals))], frozenset(due), tuple(beyond))
 
     def _round(
-        self, connection: sa.Connection, arrivals: Sequence[Arrival], due: set[WakeUp], *, now: datetime
+        self,
+        connection: sa.Connection,
+        arrivals: Sequence[Arrival],
+        due: set[WakeUp],
+        beyond: list[str],
+        *,
+        now: datetime,
     ) -> list[Receipt]:
-        """Take events that are all different and of different customers."""
+        """Take events that are all different and of different customers. `due` and `beyond` are added to."""
         new = _keep(connection, arrivals, now=now)
         before = _kept_before(connection, [arrival for arrival in arrivals if arrival.key not in new])
         if new:
             self._work(connection, list(new.values()), due, now=now)
+        beyond += [event.arrival.sender.name for event in new.values() if not event.standing.reaches]
         return [
             _receipt(new[arrival.key]) if arrival.key in new else _duplicate(arrival, before.get(arrival.key))
             for arrival in arrivals
@@ -77,25 +86,30 @@ class Inboxes:
 
     def _work(self, connection: sa.Connection, new: list[NewEvent], due: set[WakeUp], *, now: datetime) -> None:
         customers = self._customers.hold(connection, new, now=now)
+        for event in new:
+            event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
+        new = _without_refused(connection, new)
         learn(connection, new, customers)
         for event in new:
             event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
-        self._customers.keep_details(connection, new, customers, now=now)
-        requests = of_kind(new, EventKind.REQUESTED)
+        # The others are stored, so that a copy is recognised and their status can be asked for, and change nothing.
+        reaching = [event for event in new if event.standing.reaches]
+        self._customers.keep_details(connection, reaching, customers, now=now)
+        requests = of_kind(reaching, EventKind.REQUESTED)
         # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
         known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
         self._add_jobs(connection, requests, known, due, now=now)
-        withdrawn = of_kind(new, EventKind.CANCELLED)
+        withdrawn = of_kind(reaching, EventKind.CANCELLED)
         if withdrawn:
             keys = {(event.arrival.customer_id, event.arrival.purpose) for event in withdrawn}
             ended = withdraw(connection, keys, now=now)
             for event in withdrawn:
                 event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
-        for event in of_kind(new, EventKind.ERASED):
+        for event in of_kind(reaching, EventKind.ERASED):
             erase_customer(connection, event.arrival.customer_id, event.arrival.occurred_at, event.known, now=now)
         _note(connection, new)
-        note_all(connection, [_entry(event, now) for event in new if not event.ignored])
-        remove_empty(connection, new, customers)
+        note_all(connection, [_entry(event, now) for event in reaching if not event.ignored])
+        remove_empty(connection, reaching, customers)
 
     def _add_jobs(
         self,
@@ -142,7 +156,7 @@ def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
     left = list(range(len(arrivals)))
     while left:
         customers: set[str] = set()
-        keys: set[tuple[str, str]] = set()
+        keys: set[Key] = set()
         one: list[int] = []
         later: list[int] = []
         for place in left:
@@ -160,12 +174,14 @@ def _insert(connection: sa.Connection, model: Any) -> Any:
     return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(model)
 
 
-def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[tuple[str, str], NewEvent]:
+def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[Key, NewEvent]:
     """Store the events that are new and return them. Another transaction with the same event waits for this one."""
     ids = {arrival.key: new_id(now) for arrival in arrivals}
     rows = {
         arrival.key: {
             "id": ids[arrival.key],
+            "sender": arrival.sender.name,
+            "every_customer": arrival.sender.every_customer,
             "source": arrival.source,
             "event_id": arrival.event_id,
             "digest": arrival.digests[0],
@@ -188,19 +204,20 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
 
 
-_BEFORE = sa.select(Inbox.id, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id).where(
-    bulk.among(Inbox.source, "sources"), bulk.among(Inbox.event_id, "event_ids")
+_BEFORE = sa.select(Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id).where(
+    bulk.among(Inbox.sender, "senders"), bulk.among(Inbox.source, "sources"), bulk.among(Inbox.event_id, "event_ids")
 )
 
 
-def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> dict[tuple[str, str], sa.Row[Any]]:
+def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> dict[Key, sa.Row[Any]]:
     if not arrivals:
         return {}
     given = {
+        "senders": bulk.keys({arrival.sender.name for arrival in arrivals}),
         "sources": bulk.keys({arrival.source for arrival in arrivals}),
         "event_ids": bulk.keys({arrival.event_id for arrival in arrivals}),
     }
-    return {(row.source, row.event_id): row for row in fetch(connection, _BEFORE, given)}
+    return {(row.sender, row.source, row.event_id): row for row in fetch(connection, _BEFORE, given)}
 
 
 def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
@@ -220,7 +237,20 @@ def _entry(event: NewEvent, now: datetime) -> Entry:
     return Entry(now, arrival.actor, arrival.kind.value, f"customer {arrival.customer_id}", reason=f"event {event.id}")
 
 
+def _without_refused(connection: sa.Connection, new: list[NewEvent]) -> list[NewEvent]:
+    """The events without the requests of customers whom their sender does not reach, of which nothing is stored."""
+    refused = [event for event in new if event.arrival.kind is EventKind.REQUESTED and not event.standing.reaches]
+    if not refused:
+        return new
+    for event in refused:
+        event.refused = NOT_ITS_CUSTOMER
+    connection.execute(sa.delete(Inbox).where(bulk.among(Inbox.id, "ids")), {"ids": bulk.keys(e.id for e in refused)})
+    return [event for event in new if not event.refused]
+
+
 def _receipt(event: NewEvent) -> Receipt:
+    if event.refused:
+        return Receipt(Outcome.REFUSED, reason=event.refused)
     return Receipt(Outcome.IGNORED if event.ignored else Outcome.TAKEN, event.id, event.job_id, event.ignored)
 
 

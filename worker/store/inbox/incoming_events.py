@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from worker.domain.events.incoming import EventKind
+from worker.domain.events.incoming import EventKind, EventSender
 from worker.domain.events.ordering import Columns, Known
+from worker.domain.events.rights import NO_STANDING, Standing
 from worker.store.onboarding.new_rows import AcceptedLine
+
+Key = tuple[str, str, str]  # what identifies an event: its sender's name, its source and its id
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,6 +21,7 @@ class Arrival:
     taken; an update has the `columns` that are new.
     """
 
+    sender: EventSender
     source: str
     event_id: str
     kind: EventKind
@@ -31,18 +35,20 @@ class Arrival:
     actor: str = "unknown"
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.source, self.event_id
+    def key(self) -> Key:
+        return self.sender.name, self.source, self.event_id
 
 
 @dataclass
 class NewEvent:
-    """An event that was not stored before, on its way through one round."""
+    """An event that was not stored before, on its way through one round. `refused`: why it is not stored after all."""
 
     id: uuid.UUID
     arrival: Arrival
+    standing: Standing = NO_STANDING
     known: Known = field(default_factory=Known)
     ignored: str = ""
+    refused: str = ""
     job_id: int | None = None
     encrypted: bytes | None = None
 

@@ -18,6 +18,12 @@ class CustomerRow(Base):
     __tablename__ = "customer"
 
     customer_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    sender: Mapped[str | None] = mapped_column(
+        sa.String(64),
+        server_default="",
+        doc='The sender whose request made the customer known, its owner; "": a list, or our own code. NULL: an event'
+        " about a customer who is not known is being taken; never committed.",
+    )
     kind: Mapped[CustomerKind]
     country: Mapped[str] = mapped_column(sa.String(2))
     locale: Mapped[str] = mapped_column(sa.String(35))

@@ -18,11 +18,13 @@ class Inbox(Base):
     __tablename__ = "inbox"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, doc="The id in GET /events/ID.")
+    sender: Mapped[str] = mapped_column(sa.String(64), doc='Who sent it, as [web.senders.NAME]; "": our own code.')
+    every_customer: Mapped[bool] = mapped_column(doc="Whether its sender reached every customer when it came.")
     source: Mapped[str] = mapped_column(sa.String(200))
     event_id: Mapped[str] = mapped_column(sa.String(200))
     digest: Mapped[str] = mapped_column(
         sa.String(64),
-        doc="A keyed hash of the event's content: the same source and id with other content is not a duplicate.",
+        doc="A keyed hash of the event's content: the same sender, source and id with other content is no duplicate.",
     )
     kind: Mapped[EventKind]
     customer_id: Mapped[str] = mapped_column(sa.String(100))
@@ -39,7 +41,7 @@ class Inbox(Base):
     )
 
     __table_args__ = (
-        sa.UniqueConstraint("source", "event_id"),
+        sa.UniqueConstraint("sender", "source", "event_id"),
         sa.Index("ix_inbox_customer", "customer_id", "occurred_at"),
         sa.Index("ix_inbox_received", "received_at"),
         sa.Index("ix_inbox_job", "job_id"),

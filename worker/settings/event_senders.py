@@ -1,0 +1,127 @@
+"""Senders of events: how each is recognised, and what it may do. One table for HTTP and the bus."""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from worker.domain.events.incoming import EventKind, EventSender
+from worker.settings.problems import Findings, Path, suggestion
+from worker.settings.secrets import HOW, Secret
+from worker.settings.values import Flag, Section, Shown, Text, sender_key
+
+# The types of the CloudEvents that are received.
+Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
+# The queue of the workers' broker that other projects send Celery tasks to.
+REQUESTS = "requests"
+HASH = "sha256:"
+_HASHED = re.compile(HASH + "[0-9a-f]{64}")
+
+
+def hash_of(key: str) -> str:
+    """A key as the configuration may hold it instead of the key itself.
+
+    A plain SHA-256 is enough: a key of 256 random bits cannot be guessed, so there is nothing that salt or a slow hash
+    would protect; and a slow hash for each request would let strangers keep the process busy.
+    """
+    # As the bytes came: aiohttp keeps those of a header that are not UTF-8 as halves of surrogate pairs.
+    return HASH + sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def is_hash(key: str) -> bool:
+    return key.startswith(HASH)
+
+
+def _hash_in_plain(given: Any) -> Any:
+    """A hash is no secret: it may be written in the configuration itself."""
+    return Secret(str(given)) if type(given) is str and is_hash(given) else given
+
+
+def _event_key(secret: Secret) -> Secret:
+    if secret.is_missing or not is_hash(secret.reveal()):
+        return sender_key(secret)
+    if not _HASHED.fullmatch(secret.reveal()):
+        raise ValueError(f"expected {HASH} and 64 hex digits, as `onboard keys new --for events` prints them")
+    return secret
+
+
+EventKey = Annotated[Secret, BeforeValidator(_hash_in_plain), AfterValidator(_event_key), Shown("secret")]
+
+
+class Sender(Section):
+    """A system that sends events, by HTTP or over the bus, and what it may do. NAME is kept with its customers."""
+
+    keys: tuple[EventKey, ...] = Field(
+        (),
+        description="Its keys for HTTP, several while rotating: as `Authorization: Bearer KEY`, or to sign with. At"
+        ' least 32 characters; `onboard keys new --for events` prints one, and its hash. The hash, `"sha256:…"`, is'
+        " enough for a key that does not sign.",
+    )
+    users: tuple[Text, ...] = Field(
+        (),
+        description="Its users on RabbitMQ: messages with their `user_id`, which RabbitMQ checks, are this sender's.",
+    )
+    queues: tuple[Text, ...] = Field(
+        (),
+        description="The queues whose messages are this sender's if they have no `user_id`: `queue` of [bus], and"
+        f" `{REQUESTS}`, which Celery tasks come by.",
+    )
+    types: tuple[Received, ...] = Field(
+        get_args(Received),
+        min_length=1,
+        description="The types of events that it may send.",
+        json_schema_extra={"default": "all types"},
+    )
+    links: Flag = Field(
+        False, description="true: it gets the customer's link if it waits for one (`Prefer: wait`). Only over HTTP."
+    )
+    customers: Literal["own", "all"] = Field(
+        "own",
+        description='"own": only customers that its own requests have made known. "all": also the customers of lists'
+        " and of other senders.",
+    )
+
+    def rights(self, name: str) -> EventSender:
+        """The sender of this name, as events carry it."""
+        kinds = frozenset(map(EventKind, self.types))
+        return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all")
+
+
+def check_senders(senders: Mapping[str, Sender], queue: str | None, *, on_amqp: bool, findings: Findings) -> None:
+    """Check that each sender can be recognised, and none is taken for another.
+
+    `queue` is that of [bus], None without one. `on_amqp`: events can come over RabbitMQ, which names users.
+    """
+    owners: dict[tuple[str, str], str] = {}
+    for name, sender in senders.items():
+        path: Path = ("web", "senders", name)
+        if not (sender.keys or sender.users or sender.queues):
+            findings.consequence(path, f"nothing shows that an event is its own: give it `keys` ({HOW}) or `queues`")
+        for position, key in enumerate(sender.keys):
+            if not key.is_missing:
+                text = key.reveal()
+                _claim(owners, ("key", text if is_hash(text) else hash_of(text)), (*path, "keys", position), findings)
+        for position, user in enumerate(sender.users):
+            _claim(owners, ("user", user), (*path, "users", position), findings)
+        if sender.users and not on_amqp:
+            findings.consequence((*path, "users"), "only RabbitMQ says who has published a message: use `queues`")
+        for position, name_ in enumerate(sender.queues):
+            there = [REQUESTS] if queue is None else [queue, REQUESTS]
+            if name_ not in there:
+                findings.consequence(
+                    (*path, "queues", position), f"events come from no such queue{suggestion(name_, there)}"
+                )
+            _claim(owners, ("queue", name_), (*path, "queues", position), findings)
+
+
+def _claim(owners: dict[tuple[str, str], str], what: tuple[str, str], path: Path, findings: Findings) -> None:
+    """Note whose key, user or queue it is; a second claim is a problem."""
+    name = str(path[2])
+    before = owners.setdefault(what, name)
+    if before != name:
+        findings.consequence(path, f"the same {what[0]} as of web.senders.{before}: the two could not be distinguished")
+
+
+assert set(get_args(Received)) == {kind.value for kind in EventKind}  # noqa: S101 -- a wrong edit must not start
