@@ -25,7 +25,6 @@ from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
 from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
-from worker.inbound.event_receiver import Receiver
 from worker.publishers.contract import Target
 from worker.settings import Settings, load
 from worker.store.base import schema
@@ -72,7 +71,6 @@ class Process:
             self.parts = exits.enter_context(opened(load()))
             exits.enter_context(self.parts.heartbeat("worker"))
             self.retention = self.parts.retention()
-            self.receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
             self.publisher = OutboxPublisher(
                 self.parts.outbox_targets, targets(self.parts.settings), stopping=lambda: self.runner.stopping
             )
