@@ -92,7 +92,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "steady-clock": (576,),
     "database-time": (595,),
     "one-bad-row": (1657,),
-    "leases-by-database-time": (2617,),
+    "leases-by-database-time": (200,),
 }
 
 

@@ -163,8 +163,9 @@ class Database:
 
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
-        with naming_outages(), self._connect(onboarding_read=True) as connection:
-            return _time_of(connection)  # nothing to commit
+        # Outside a transaction: one round trip, not three. Dispatchers ask after each claim.
+        with naming_outages(), self._connect(isolation_level="AUTOCOMMIT") as connection:
+            return _time_of(connection)
 
     def set_clock(self, clock: ProcessClock) -> None:
         """Set the clock by PostgreSQL's time, to about half a round trip."""
@@ -179,8 +180,11 @@ class Database:
         self.engine.dispose()
 
 
+_THEIR_TIME = sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))
+
+
 def _time_of(connection: sa.Connection) -> datetime:
-    now: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))).scalar_one()
+    now: datetime = connection.execute(_THEIR_TIME).scalar_one()
     return now
 
 
