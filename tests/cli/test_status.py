@@ -29,7 +29,8 @@ def change(desk: Desk, statement: str, *values: object) -> None:
 def running(desk: Desk, kind: str) -> None:
     """As if a process of this kind ran."""
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"  # noqa: TID251 -- the command goes by the machine's clock
-    change(desk, "INSERT INTO process VALUES (?, ?, 'box', 7, '0.1.0', NULL, ?, ?)", kind, kind, now, now)
+    into = "INSERT INTO process (id, kind, host, pid, release, first_keys, started_at, seen_at)"
+    change(desk, into + " VALUES (?, ?, 'box', 7, '0.1.0', '', ?, ?)", kind, kind, now, now)
 
 
 def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk):
