@@ -81,3 +81,28 @@ async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(s
     assert (await site.post(key=SECOND, X_Forwarded_For="203.0.113.7")).status == 202
     assert slept == [0.25, 0.5]
     assert "1 refused (1 from 203.0.113.7); the last for events: the key is no sender's" in caplog.text
+
+
+async def test_a_stranger_cannot_name_another_address_and_its_key_is_not_logged(start, sqlite_url, monkeypatch, caplog):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    site = await start(sqlite_url, keys=KEYS)  # no proxy is trusted
+    monkeypatch.setattr(application, "wait", sleep)
+    for number in range(FREE + 1):
+        await site.post(
+            key="a-wrong-key-of-thirty-two-letters", X_Forwarded_For=f"203.0.113.{number}, 198.51.100.{number}"
+        )
+    assert slept == [0.25]  # all are one peer's
+    assert (await site.post(key=SECOND, X_Forwarded_For="203.0.113.1")).status == 202
+    assert slept == [0.25]
+    await site.app.cleanup()
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(" refused (")[2].partition(")")[0] for line in warned] == [
+        "1 from 127.0.0.1",
+        "10 from 127.0.0.1",
+    ]
+    assert "a-wrong-key" not in caplog.text
+    assert "203.0.113" not in caplog.text
