@@ -11,10 +11,8 @@ from typing import Any
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
 from worker.engine.dispatch.flushes import Flushes
-from worker.engine.dispatch.result_writer import ResultWriter
 from worker.engine.maintenance import sweep
 from worker.foundation.clock import ProcessClock
-from worker.http import messages
 from worker.store.base.row_by_row import Chunk
 from worker.store.limits import budgets, flush
 from worker.store.maintenance import expired_sessions
@@ -54,11 +52,6 @@ def _all_together(*steps: Callable[[], object]) -> None:
         step()
 
 
-async def _write_once(self: Any, results: list[Any]) -> None:
-    if results:
-        await self.insist(len(results), self._work.flush, results, None)
-
-
 async def _unchecked(_self: Any, _opened: Any) -> None:
     pass
 
@@ -79,15 +72,13 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
         (expired_sessions, "row_by_row", _in_one_go),
         (sweep, "each_alone", _all_together),
     ),
-    # One answer that cannot be written takes the other results of its flush with it.
-    "one-bad-answer": ((messages, "has_unstorable_text", lambda _value: False), (ResultWriter, "write", _write_once)),
     # A machine that stood still with its clock after a flush calls under leases that are over.
     "leases-by-database-time": ((Flushes, "_check_leases", _unchecked),),
 }
 # Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
 # them with `--without NAME --until-found`.
-# Not here: "one-bad-answer". No history of the first thousands has a second result in the flush of the one that cannot
-# be written; tests/engine/dispatch has.
+# Not a mend here: that an answer which cannot be written leaves the other results of its flush alone. A history has few
+# customers, and no other result in that flush; tests/engine/dispatch has.
 FOUND_BY: dict[str, tuple[int, ...]] = {
     "steady-clock": (576,),
     "database-time": (595,),

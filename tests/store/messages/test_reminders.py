@@ -197,6 +197,25 @@ def test_a_reminder_whose_link_has_become_too_old_replaces_nothing(shelf, remind
     )
 
 
+def test_a_reminder_whose_link_has_become_too_old_leaves_the_first_message_of_another_channel(shelf, reminding):
+    """It is checked by itself when it is due."""
+    reminding()
+    invited(shelf, customer("Ona", channel=Channel.BOTH))
+    shelf.clock.now += 2 * DAY
+    assert shelf.open_messages([replace(message, floor=WEEK) for message in shelf.claim_messages()]) == []
+    assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "stale_link")
+    assert shelf.row(InvitationRow, channel="sms").state is InvitationState.WAITING
+
+
+def test_a_first_message_whose_link_is_too_old_leaves_the_reminders_of_another_channel(shelf, reminding):
+    """They repeat a link that was sent, and are checked when they are due."""
+    reminding()
+    invited(shelf, customer("Ona", channel=Channel.BOTH))
+    shelf.put_off_as_stale(policy=replace(shelf.on("sms"), caps=CAPS))
+    assert [row.state for row in shelf.rows(InvitationRow, channel="sms")] == [InvitationState.SUPERSEDED]
+    assert shelf.row(InvitationRow, kind="reminder-1").state is InvitationState.WAITING
+
+
 def test_the_reminders_of_a_customer_who_is_withdrawn_go_with_the_job(shelf, reminding):
     reminding()
     batch = invited(shelf)
