@@ -124,6 +124,13 @@ async def test_nobody_prepares_the_ground_for_anothers_customer(inlet, kind):
     assert world.states() == {"waiting": 1}
 
 
+async def test_of_the_updates_that_overtook_a_request_only_its_senders_own_are_applied(inlet):
+    world, receiver = inlet()
+    receiver.receive([of(SIGNUP, updated("C-1", 20, first_name="Ona")), of(BILLING, updated("C-1", 30, locale="de"))])
+    receiver.receive([of(SIGNUP, requested("C-1", 0))])
+    assert (person(world, "C-1").first_name, world.row(CustomerRow).locale) == ("Ona", "")
+
+
 async def test_what_reaches_every_customer_counts_when_it_has_overtaken_the_request(inlet):
     world, receiver = inlet()
     receiver.receive([of(PRIVACY, erased("C-1", 30)), of(PRIVACY, updated("C-2", 30, locale="de"))])
