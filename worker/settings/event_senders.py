@@ -1,7 +1,7 @@
 """Senders of events: how each is recognised, and what it may do. One table for HTTP and the bus."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,6 +16,7 @@ from worker.settings.values import Flag, Section, Shown, Text, sender_key
 Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
 # The queue of the workers' broker that other projects send Celery tasks to.
 REQUESTS = "requests"
+EVENTS = "events"  # the sender whose keys are `event_keys`
 HASH = "sha256:"
 _HASHED = re.compile(HASH + "[0-9a-f]{64}")
 
@@ -89,22 +90,33 @@ class Sender(Section):
         return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all")
 
 
-def check_senders(senders: Mapping[str, Sender], queue: str | None, *, on_amqp: bool, findings: Findings) -> None:
+def check_senders(
+    senders: Mapping[str, Sender],
+    event_keys: Sequence[Secret],
+    queue: str | None,
+    *,
+    on_amqp: bool,
+    findings: Findings,
+) -> None:
     """Check that each sender can be recognised, and none is taken for another.
 
     `queue` is that of [bus], None without one. `on_amqp`: events can come over RabbitMQ, which names users.
     """
     owners: dict[tuple[str, str], str] = {}
+    if event_keys and EVENTS in senders:
+        findings.consequence(
+            ("web", "event_keys"), f"write these keys in [web.senders.{EVENTS}], whose short form it is"
+        )
+    for position, key in enumerate(event_keys):
+        _claim_key(owners, key, EVENTS, ("web", "event_keys", position), findings)
     for name, sender in senders.items():
         path: Path = ("web", "senders", name)
         if not (sender.keys or sender.users or sender.queues):
             findings.consequence(path, f"nothing shows that an event is its own: give it `keys` ({HOW}) or `queues`")
         for position, key in enumerate(sender.keys):
-            if not key.is_missing:
-                text = key.reveal()
-                _claim(owners, ("key", text if is_hash(text) else hash_of(text)), (*path, "keys", position), findings)
+            _claim_key(owners, key, name, (*path, "keys", position), findings)
         for position, user in enumerate(sender.users):
-            _claim(owners, ("user", user), (*path, "users", position), findings)
+            _claim(owners, ("user", user), name, (*path, "users", position), findings)
         if sender.users and not on_amqp:
             findings.consequence((*path, "users"), "only RabbitMQ says who has published a message: use `queues`")
         for position, name_ in enumerate(sender.queues):
@@ -113,12 +125,19 @@ def check_senders(senders: Mapping[str, Sender], queue: str | None, *, on_amqp: 
                 findings.consequence(
                     (*path, "queues", position), f"events come from no such queue{suggestion(name_, there)}"
                 )
-            _claim(owners, ("queue", name_), (*path, "queues", position), findings)
+            _claim(owners, ("queue", name_), name, (*path, "queues", position), findings)
 
 
-def _claim(owners: dict[tuple[str, str], str], what: tuple[str, str], path: Path, findings: Findings) -> None:
+def _claim_key(owners: dict[tuple[str, str], str], key: Secret, name: str, path: Path, findings: Findings) -> None:
+    if not key.is_missing:
+        text = key.reveal()
+        _claim(owners, ("key", text if is_hash(text) else hash_of(text)), name, path, findings)
+
+
+def _claim(
+    owners: dict[tuple[str, str], str], what: tuple[str, str], name: str, path: Path, findings: Findings
+) -> None:
     """Note whose key, user or queue it is; a second claim is a problem."""
-    name = str(path[2])
     before = owners.setdefault(what, name)
     if before != name:
         findings.consequence(path, f"the same {what[0]} as of web.senders.{before}: the two could not be distinguished")

@@ -96,6 +96,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             brokers = [part for part in (parts.get("bus"), parts["broker"]) if part]
             check_senders(
                 senders,
+                parts["web"].event_keys,
                 parts["bus"].queue if "bus" in tree else None,
                 on_amqp=any(part.lacks("url") or part.url.startswith("amqp") for part in brokers),
                 findings=findings,

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from worker.domain.limits.rate_limits import Limit
 from worker.settings.addresses import bind_address
-from worker.settings.event_senders import Received, Sender
+from worker.settings.event_senders import EVENTS, EventKey, Received, Sender
 from worker.settings.tls import Client
 from worker.settings.users import Users
 from worker.settings.values import (
@@ -98,6 +98,11 @@ class Web(Section):
         ' warn. { file = "users.toml" } with a line `name = "password"` for each user, or a table of secrets.',
         json_schema_extra={"default": "none"},
     )
+    event_keys: tuple[EventKey, ...] = Field(
+        (),
+        description=f"The short form of [web.senders.{EVENTS}]: the keys of a sender over HTTP that may do everything"
+        " and gets links. At least 32 characters; `onboard keys new --for events` prints one.",
+    )
     senders: dict[str, Sender] = Field(default_factory=dict)
     event_limit: Rate = Field(
         Limit(100, timedelta(seconds=1)), description="The most events that each sender may post, for each process."
@@ -108,6 +113,13 @@ class Web(Section):
         " the log names, and who is slowed, after refused keys and signatures.",
         json_schema_extra={"default": "none"},
     )
+
+    @property
+    def posting(self) -> dict[str, Sender]:
+        """The senders over HTTP, by name."""
+        if not self.event_keys:
+            return self.senders
+        return {EVENTS: Sender(keys=self.event_keys, links=True, customers="all"), **self.senders}
 
     @property
     def host(self) -> str:

@@ -126,7 +126,7 @@ def has_credentials(
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake."""
     return bool(
-        any(sender.keys for sender in web.senders.values())
+        any(sender.keys for sender in web.posting.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and email.callback_keys)
         or (sms and links and links.base_url)
