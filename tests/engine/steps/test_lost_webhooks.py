@@ -123,4 +123,4 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
         world.clock.advance(seconds=2)
     assert world.states() == {"completed": 1}
     assert len(world.asked) == 1
-    assert [row.outcome for row in world.rows(Attempt) if row.reconciles] == ["unknown", "done"]
+    assert [row.outcome for row in world.rows(Attempt) if row.reconciles] == ["unanswered", "done"]
