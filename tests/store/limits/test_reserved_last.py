@@ -116,4 +116,4 @@ def test_the_look_up_of_an_ended_job_without_a_slot_may_be_claimed_again_at_once
     assert shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs == []
 
     shelf.clock.advance(seconds=2)
-    assert True in {job.ended for job in shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs}
+    assert any(job.ended for job in shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs)

@@ -1,4 +1,4 @@
-"""Rotates the keys of all stored values while workers run: in small transactions, no faster than it is told."""
+"""Rotates the keys of all stored values while workers run: in small transactions, at a limited rate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
