@@ -107,7 +107,9 @@ def brand_of(settings: Settings) -> Brand:
 def templates_of(settings: Settings) -> Templates:
     """The built-in templates and the operator's own. Reads the files."""
     invitations = settings.invitations
-    return Templates(invitations.templates, locale=invitations.locale, brand=brand_of(settings))
+    return Templates(
+        invitations.templates, locale=invitations.locale, brand=brand_of(settings), greeting=invitations.greeting
+    )
 
 
 def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:

@@ -25,6 +25,7 @@ from worker.settings.values import (
     Duration,
     EncryptionKey,
     EncryptionKeys,
+    Flag,
     Locale,
     PerAddress,
     Quiet,
@@ -102,6 +103,9 @@ class Invitations(Section):
         json_schema_extra={"default": "built in"},
     )
     locale: Locale = Field("en", description="The language for rows that name no language, or one without a template.")
+    greeting: Flag = Field(
+        True, description="false: no message has a customer's name or a company's name; greetings are neutral."
+    )
     quiet_hours: Annotated[dict[Literal["email", "sms"], Quiet], Shown("table of hours by channel")] = Field(
         default_factory=dict,
         description='When no message is sent, in the recipient\'s time zone: { sms = "21:00-08:00" }. Reminders too.',

@@ -270,10 +270,24 @@ def test_an_unusual_name_is_greeted_as_it_is_written(templates, name):
     assert rendered.text.splitlines()[0] == f"Dear {name},"
 
 
-def test_a_very_long_name_is_cut_and_says_so(templates):
-    rendered = templates.render(to("en", first_name="Maria " * 50, last_name=""), channel="email", now=NOW)
+def test_a_very_long_name_of_a_company_is_cut_and_says_so(templates):
+    company = to("en", CustomerKind.COMPANY, company_name="Maria " * 50)
 
-    assert re.fullmatch(r"Dear (Maria ){9}Maria…,", rendered.text.splitlines()[0])
+    rendered = templates.render(company, channel="email", now=NOW)
+
+    assert re.search(r"your company (Maria ){9}Maria…\.", rendered.text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("locale", LOCALES)
+def test_without_greetings_no_message_has_a_name(locale, kind):
+    neutral = Templates(None, greeting=False)
+    for invitation in (to(locale), to(locale, CustomerKind.COMPANY, company_name="Lopez Ltd")):
+        for channel in ("email", "sms"):
+            rendered = neutral.render(replace(invitation, kind=kind), channel=channel, now=NOW)
+
+            assert not re.search("maria|l[oó]pez", rendered.subject + rendered.text + rendered.html, re.IGNORECASE)
+    assert neutral.render(to(locale), channel="email", now=NOW).text.splitlines()[0] == GREETINGS[locale][1]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from jinja2 import nodes
 
+from worker.domain.invitations.plain import folded
 from worker.domain.model.sessions import Opening
 
 VENDOR = "vendor"
@@ -21,7 +22,7 @@ ADDRESS_IN_VALUE = re.compile(r"://|@|www\.|\w\.[^\W\d_]{2}|^[a-z][a-z0-9+.-]*:"
 
 def shown(text: str) -> str:
     """A value, cleaned to one line, as a message may have it; "" for one that it may not have."""
-    return "" if len(text) > VALUE_LENGTH or ADDRESS_IN_VALUE.search(text) else text
+    return "" if len(text) > VALUE_LENGTH or ADDRESS_IN_VALUE.search(folded(text)) else text
 
 
 def name_of(node: nodes.Node) -> str | None:

@@ -28,9 +28,10 @@ from worker.domain.invitations.language import (
     rendered,
 )
 from worker.domain.invitations.library import BUILT_IN, DEFAULT, PARTS, Library, Texts
+from worker.domain.invitations.plain import plain
 from worker.domain.invitations.prepared import Prepared, key_of, marked, only_shows
 from worker.domain.invitations.segments import segments
-from worker.domain.invitations.values import VARIABLES, Invitation, is_link, plain, variables
+from worker.domain.invitations.values import VARIABLES, Invitation, is_link, variables
 from worker.domain.model.customers import Customer, CustomerKind, Person
 
 SUBJECT_LENGTH = 200
@@ -79,12 +80,17 @@ class Rendered:
 class Templates:
     """The built-in templates and the operator's own, which shadow them. Each file is read and compiled once.
 
-    `directory` None: built-in templates only. `locale` is for customers without templates in their language. Never
-    raises because of the directory's content: `problems` lists it, and `render` refuses.
+    `directory` None: built-in templates only. `locale` is for customers without templates in their language.
+    `greeting` False: messages have no name of a customer.
+
+    Never raises because of the directory's content: `problems` lists it, and `render` refuses.
     """
 
-    def __init__(self, directory: Path | None, *, locale: str = "en", brand: Brand = NO_BRAND) -> None:
+    def __init__(
+        self, directory: Path | None, *, locale: str = "en", brand: Brand = NO_BRAND, greeting: bool = True
+    ) -> None:
         self._locale = locale
+        self._greeting = greeting
         self._brand = brand
         self._library = Library.read(directory)
         self._names = self._library.names
@@ -207,7 +213,7 @@ class Templates:
 
     def _empty_blocks(self, texts: Texts, sample: Invitation) -> list[tuple[str, str]]:
         """Part and name of the blocks without which a customer does not know what to do, and that have no words."""
-        values = variables(sample, self._brand, language=texts.locale, now=SAMPLE_NOW)
+        values = self._values(texts, sample, SAMPLE_NOW)
         return [
             (part, name)
             for part, source in texts.parts.items()
@@ -234,13 +240,16 @@ class Templates:
         return next((name for name in self._chain(source) if name in self._library.own), source)
 
     def _fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
-        values = variables(invitation, self._brand, language=texts.locale, now=now)
+        values = self._values(texts, invitation, now)
         parts = self._parts(texts, values)
         subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
         if "subject.txt" in parts and not subject:
             raise TemplateProblem(f"{texts.parts['subject.txt']}: renders no text")
         text = parts.get("body.txt") or parts.get("sms.txt") or ""
         return Rendered(texts.locale, subject, text, parts.get("body.html", ""))
+
+    def _values(self, texts: Texts, invitation: Invitation, now: datetime) -> dict[str, Any]:
+        return variables(invitation, self._brand, language=texts.locale, now=now, greeting=self._greeting)
 
     def _parts(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
         """Each part, rendered: from what is prepared, if the files only show what is personal."""

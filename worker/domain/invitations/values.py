@@ -1,11 +1,7 @@
-"""The variables of a template, made harmless first.
-
-A name is whatever a person typed into a form. It must not be able to break a subject into two lines, reverse
-text, hide characters, or put a stranger's link into a bank's mail.
-"""
+"""The variables of a template, made harmless first: on one line, without hidden characters (`plain`), and without a
+stranger's words in an operator's mail (`names`)."""
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,15 +11,13 @@ from typing import Any
 from worker.domain.invitations.answer_values import VALUE_LENGTH, VENDOR, shown
 from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.dates import in_words
+from worker.domain.invitations.names import company_name, person_names
+from worker.domain.invitations.plain import plain
 from worker.domain.model.customers import Customer, CustomerKind
 from worker.domain.model.sessions import Opening
 
-NAME_LENGTH = 60
 LINE_LENGTH = 200  # of a footer
 LINK_LENGTH = 4096
-# Mail programs turn such words into links automatically.
-ADDRESS = re.compile(r"://|www\.", re.IGNORECASE)
-ADDRESS_IN_NAME = re.compile(r"://|@|/|\w\.\w{2}", re.IGNORECASE)
 LINK = re.compile(r"https?://[^\s\"<>\\\x00-\x20\x7f-\x9f]+", re.IGNORECASE)
 RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 
@@ -75,11 +69,14 @@ class Invitation:
         return f"Invitation(kind={self.kind!r}, …)"
 
 
-def variables(invitation: Invitation, brand: Brand, *, language: str, now: datetime) -> dict[str, Any]:
-    """The variables for a template in `language`: exactly the keys of VARIABLES."""
+def variables(
+    invitation: Invitation, brand: Brand, *, language: str, now: datetime, greeting: bool = True
+) -> dict[str, Any]:
+    """The variables for a template in `language`: exactly the keys of VARIABLES. `greeting`: with the customer's
+    names."""
     customer, person = invitation.customer, invitation.customer.person
-    first, last = _person_name(person.first_name), _person_name(person.last_name)
-    company = "" if ADDRESS.search(person.company_name) else plain(person.company_name)
+    first, last = person_names(person.first_name, person.last_name) if greeting else ("", "")
+    company = company_name(person.company_name) if greeting else ""
     opening = invitation.opening or Opening(invitation.link)
     left = max(invitation.expires_at - now, timedelta(0))
     zone = invitation.timezone or customer.timezone
@@ -92,8 +89,8 @@ def variables(invitation: Invitation, brand: Brand, *, language: str, now: datet
         "purpose": plain(customer.purpose),
         "kind": invitation.kind,
         "link": invitation.link,
-        "digits": plain(opening.digits),
-        "provider": plain(opening.vendor),
+        "digits": shown(plain(opening.digits)),
+        "provider": shown(plain(opening.vendor)),
         VENDOR: {name: shown(plain(value, most=VALUE_LENGTH + 1)) for name, value in opening.vendor_parameters.items()},
         "expires": in_words(invitation.expires_at, language=language, timezone=zone),
         "expires_short": in_words(invitation.expires_at, language=language, timezone=zone, short=True),
@@ -124,27 +121,3 @@ def _of_brand(brand: Brand) -> Mapping[str, str]:
 def is_link(link: str) -> bool:
     """True if this can be a link: http(s), bounded in length, with no character that ends or hides a link."""
     return len(link) <= LINK_LENGTH and LINK.fullmatch(link) is not None
-
-
-def plain(text: str, *, most: int = NAME_LENGTH) -> str:
-    """`text` on one line, without control, bidi, zero-width and other invisible characters, cut to `most`."""
-    if not text.isprintable():
-        text = "".join(map(_visible, text))
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
-
-
-def _person_name(text: str) -> str:
-    """A person's name; empty if it contains an address: no real name does, and every phishing text needs one."""
-    name = plain(text)
-    return "" if ADDRESS_IN_NAME.search(name) else name
-
-
-def _visible(char: str) -> str:
-    match unicodedata.category(char):
-        case "Cc" | "Zl" | "Zp" | "Zs":
-            return " "
-        case "Cf" | "Cs" | "Co" | "Cn":
-            return ""
-        case _:
-            return char

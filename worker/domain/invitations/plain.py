@@ -1,0 +1,36 @@
+"""Text of strangers as one harmless line, and what a mail program would read in it. Pure."""
+
+import unicodedata
+
+LENGTH = 60
+# Browsers read these as the dot of a host name (UTS 46), besides those that become a dot by NFKC.
+_DOTS = str.maketrans("\u3002\uff61", "..")
+# Letters and symbols without a shape: they would split a host for us, and not for its reader.
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def plain(text: str, *, most: int = LENGTH) -> str:
+    """`text` on one line, without control, bidi, zero-width and other invisible characters, cut to `most`."""
+    if not text.isprintable():
+        text = "".join(map(_visible, text))
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _visible(char: str) -> str:
+    match unicodedata.category(char):
+        case "Cc" | "Zl" | "Zp" | "Zs":
+            return " "
+        case "Cf" | "Cs" | "Co" | "Cn":
+            return ""
+        case _:
+            return char
+
+
+def folded(text: str) -> str:
+    """The text to test for what it may become: wide and styled letters as plain ones, each dot of a host name as ".",
+    without accents and without characters that have no shape. `text` is short, and `plain`."""
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKD", text).translate(_DOTS)
+    return "".join(char for char in text if char not in _FILLERS and unicodedata.category(char)[0] not in "MC")
