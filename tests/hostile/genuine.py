@@ -1,0 +1,44 @@
+"""What lets a request through the first check of each door: the key, or the signature of these bytes."""
+
+import base64
+import hashlib
+import hmac
+
+from tests.conftest import NOON
+from tests.inbound.web.site import FIRST, HOOKS, SIGNING
+from tests.inbound.web.test_callbacks import ADDRESS
+from worker.senders.twilio_callbacks import signed_part
+
+EVENTS, KYC, SMS, EMAIL = "/events", "/webhooks/kyc", "/callbacks/sms", "/callbacks/email"
+AU = f"/webhooks/au/{HOOKS['PATH_SECRET']}/r-1"
+
+
+def key() -> dict[str, str]:
+    return {"Authorization": f"Bearer {FIRST}"}
+
+
+def standard_webhooks(body: bytes, *, id_: str = "msg_1", late: float = 0.0, key: bytes = SIGNING) -> dict[str, str]:
+    time = str(int(NOON.timestamp() - late))
+    mac = hmac.new(key, f"{id_}.{time}.".encode() + body, hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(mac).decode()}"
+    return {"webhook-id": id_, "webhook-timestamp": time, "webhook-signature": signature}
+
+
+def idenfy(body: bytes, *, key: str = HOOKS["HOOK"]) -> dict[str, str]:
+    return {"Idenfy-Signature": hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def twilio(body: bytes, *, key: str = HOOKS["HOOK"], url: str = ADDRESS) -> dict[str, str]:
+    mac = hmac.new(key.encode(), url.encode() + signed_part(body), hashlib.sha1).digest()
+    return {"X-Twilio-Signature": base64.b64encode(mac).decode(), "Content-Type": "application/x-www-form-urlencoded"}
+
+
+def genuine(path: str, body: bytes) -> dict[str, str]:
+    """The headers that make a request for this path genuine."""
+    if path.startswith("/webhooks/"):
+        return idenfy(body)
+    if path.startswith(SMS):
+        return twilio(body)
+    if path.startswith("/callbacks/"):
+        return standard_webhooks(body)
+    return key()
