@@ -38,6 +38,10 @@ REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
 AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
 
+# A file with a secret that other users can read refuses the start, and tests write such files.
+os.umask(0o077)
+
+
 @sa.event.listens_for(sa.Engine, "engine_connect")
 def share_statements(connection: sa.Connection) -> None:
     connection.execution_options(compiled_cache=STATEMENTS)

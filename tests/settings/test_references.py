@@ -250,7 +250,8 @@ def test_no_error_repeats_a_value_wherever_it_stood(tmp_path: Path, secret: str,
         "support",
         "when",
     }
-    if not (accepted and key[-1] in plain):
+    of_a_sender = key[:2] == ("web", "senders") and key[-1] in ("users", "queues")  # names at the broker
+    if not (accepted and (key[-1] in plain or of_a_sender)):
         assert secret not in shown
         assert repr(secret)[1:-1] not in shown
 

@@ -1,6 +1,5 @@
 """Files that a command writes as a whole or not at all."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from worker.cli.exits import CannotStart, Stopped
-
-PRIVATE = 0o600
-READABLE = 0o666  # less what the umask says
+from worker.foundation.private_files import PRIVATE, replacing
 
 
 @contextmanager
@@ -27,16 +24,11 @@ def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE)
         with path.open("w", encoding="utf-8", newline="") as stream:
             yield stream
         return
-    part = path.with_name(f".{path.name}.part")
+    made = False
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    except OSError as error:
-        raise CannotStart(f"{option}: {error.strerror or 'cannot be written'}") from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        with replacing(path, mode=mode) as stream:
+            made = True
             yield stream
-        part.replace(path)
     except OSError as error:
-        raise Stopped(f"{option}: {error.strerror or 'cannot be written'}; {path} was not written") from None
-    finally:
-        part.unlink(missing_ok=True)
+        why = f"{option}: {error.strerror or 'cannot be written'}"
+        raise (Stopped(f"{why}; {path} was not written") if made else CannotStart(why)) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.foundation.foreign_lines import ended_with, is_written, kind_of, place_of, reduced
+from worker.foundation.private_files import PrivateLog
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEVELS = ("debug", "info", "warning", "error")
@@ -33,7 +34,7 @@ class _Lean(logging.Formatter):
 
 def set_up(level: str = "info", file: Path | None = None) -> None:
     """Send the log to a file, or to standard error. Raises OSError when the file cannot be written."""
-    handler: logging.Handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = PrivateLog(file) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lean(FORMAT))
     handler.addFilter(is_written)
     root = logging.getLogger()

@@ -1,10 +1,17 @@
 """Text that a spreadsheet shows and never runs as a formula."""
 
-# A cell that starts with one of these is a formula, or becomes one once leading white space is dropped.
-# The wide forms are what an East Asian keyboard types, and Excel treats them like the narrow ones.
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+import re
+
+# A cell that starts with one of these is a formula. Excel treats the wide ones, which an East Asian keyboard types,
+# like the narrow ones; the others become narrow where a program normalises text (NFKC).
+STARTS = "=+-@" + "＝＋－＠" + "﹦﹢﹣﹫" + "⁼₌⁺₊⩵⩶﬩"
+# What separates cells depends on the country and the program that opens the file, not on the file. So a cell may begin
+# behind each of these, even in quotes, which count only at a cell's beginning.
+SEPARATORS = ",;|\t\r\n"
+# White space, invisible characters and quotes between the beginning and the sign: programs drop some of them.
+_FORMULA = re.compile(rf"(\A|[{SEPARATORS}])(?=[^\w'{SEPARATORS}]*[{re.escape(STARTS)}])|\A(?=[\t\r\n])")
 
 
 def spreadsheet_safe(text: str) -> str:
-    """The text, with an apostrophe before it if a spreadsheet would run it as a formula."""
-    return "'" + text if text.startswith(_STARTS_A_FORMULA) else text
+    """The text, with an apostrophe before each part of it that a spreadsheet would run as a formula."""
+    return _FORMULA.sub(r"\1'", text)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TextIO
 
@@ -24,6 +23,7 @@ from worker.engine.maintenance.sweep import each_alone
 from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
+from worker.foundation.private_files import to_append
 from worker.publishers.contract import Target
 from worker.runtime.outbox_threads import OutboxThreads
 from worker.store.base import schema
@@ -54,7 +54,7 @@ def sole_worker(parts: Parts, command: Literal["run", "up"]) -> Iterator[None]:
     if not path or path == ":memory:":
         yield
         return
-    with Path(f"{path}.lock").open("a+") as lock:
+    with os.fdopen(to_append(f"{path}.lock"), "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -72,22 +72,25 @@ class Reader:
         if meant not in given:  # the missing key and the unknown key are one mistake
             self._findings.explained.add((*path, meant))
 
-    def read(self, value: Any, path: Path, *, may_be_missing: bool = False) -> Any:
-        """The value with every reference in it resolved. `may_be_missing`: its type takes `Missing`."""
+    def read(self, value: Any, path: Path, *, may_be_missing: bool = False, private: bool = False) -> Any:
+        """The value with every reference in it resolved. `may_be_missing`: its type takes `Missing`, because it is a
+        secret or may hold one. `private`: it is one."""
         match value:
             case {"env": str(name)} if len(value) == 1:
                 return self._resolved(self._from_environment(name, path), value, path, may_be_missing)
             case {"file": str(name)} if len(value) == 1:
-                return self._resolved(self._from_file(name), value, path, may_be_missing)
+                return self._resolved(self._from_file(name, private or may_be_missing), value, path, may_be_missing)
             case dict() if len(value) == 1 and path[0] == "encryption" and not value.keys().isdisjoint(SOURCES):
                 return self._wrapped(value, path)
             case dict():
                 return {
-                    key: self.read(item, (*path, key), may_be_missing=may_be_missing) for key, item in value.items()
+                    key: self.read(item, (*path, key), may_be_missing=may_be_missing, private=private)
+                    for key, item in value.items()
                 }
             case list():
                 return [
-                    self.read(item, (*path, index), may_be_missing=may_be_missing) for index, item in enumerate(value)
+                    self.read(item, (*path, index), may_be_missing=may_be_missing, private=private)
+                    for index, item in enumerate(value)
                 ]
         return value
 
@@ -97,7 +100,7 @@ class Reader:
         self._findings.references[path] = f"the {kind} of its reference"
         if not is_needed(path, self._needs):
             return Missing(repr(value), self._findings.line_of(path, f"this command asks no {kind} for the key"))
-        given = self.read(given, (*path, kind))
+        given = self.read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
         try:
@@ -127,7 +130,7 @@ class Reader:
         hint = "; `onboard keys new` prints a new key" if path[0] == "encryption" else ""
         return f"the environment variable {_name(name)} {state}{hint}"
 
-    def _from_file(self, name: str) -> Referenced | str:
+    def _from_file(self, name: str, private: bool) -> Referenced | str:
         shown = _name(name)
         try:
             value = Referenced.from_file(self._directory / name)
@@ -137,6 +140,8 @@ class Reader:
             return f"the file {shown} cannot be read: {error.strerror or 'unknown reason'}"
         except ValueError as error:
             return f"the file {shown} {error}" if "\0" not in name else f"no file {shown}"
+        if private and value.exposed:
+            return f"the file {shown} {value.exposed}"
         return value or f"the file {shown} is empty"
 
 

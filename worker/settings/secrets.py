@@ -1,6 +1,9 @@
 """Secrets: their sources, and the type that never shows them."""
 
 import hmac
+import logging
+import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,8 +11,10 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from worker.foundation.private_files import is_open_to_others
 from worker.settings.problems import SettingsError
 
+log = logging.getLogger(__name__)
 HOW = 'write { env = "NAME" } or { file = "PATH" }'
 MOST_BYTES = 1_000_000
 
@@ -18,11 +23,13 @@ class Referenced(str):
     """A string that came from the environment or from a file, not from the configuration itself."""
 
     file: Path | None = None
+    exposed: str = ""  # why the file's text is no secret any more, and what to do; "": it is one, or need not be
 
     @classmethod
     def from_file(cls, path: Path) -> "Referenced":
         """The file's text without its last line break. Raises OSError, or ValueError if it is not text."""
         with path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
             raw = stream.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
             raise ValueError("is too large")
@@ -32,7 +39,22 @@ class Referenced(str):
             raise ValueError("is not UTF-8 text") from None
         value = cls(text.removesuffix("\n").removesuffix("\r"))
         value.file = path
+        if is_open_to_others(found) and not _is_public(text):
+            value.exposed = f"can be read or changed by other users of this machine: `{_closing(path, found)}`"
         return value
+
+
+def _is_public(text: str) -> bool:
+    """True for certificates and public keys."""
+    return text.lstrip().startswith("-----BEGIN ") and "PRIVATE KEY" not in text
+
+
+def _closing(path: Path, found: os.stat_result) -> str:
+    """The command after which this process can still read the file, and other users cannot."""
+    name = shlex.quote(str(path))
+    if os.geteuid() in (0, found.st_uid):
+        return f"chmod 600 {name}"
+    return f"chgrp {os.getegid()} {name} && chmod 640 {name}"
 
 
 @dataclass(frozen=True)
@@ -71,15 +93,19 @@ class Secret:
     def reload(self) -> bool:
         """Read the secret's file again. True if its value has changed.
 
-        False if the secret came from the environment, or if the file cannot be read or is empty: a half-written file
-        must not replace a secret that worked.
+        False if the secret came from the environment, or if the file cannot be read, is empty, or can be read by other
+        users: neither half a file nor another user's file may replace a secret that worked.
         """
         if self._file is None:
             return False
         try:
-            value = str(Referenced.from_file(self._file))
+            found = Referenced.from_file(self._file)
         except (OSError, ValueError):
             return False
+        if found.exposed:
+            log.warning("a secret is not read again: the file %s %s", self._file, found.exposed)
+            return False
+        value = str(found)
         if not value or value == self._value:
             return False
         self._value = value

@@ -5,6 +5,7 @@ A far host is spoken to over TLS, verified, or its section says `tls = "off"`. T
 
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -33,6 +34,9 @@ def _pem(given: Any, info: ValidationInfo) -> Path:
     path = (directory_of(info) or Path()) / path
     if not path.is_file():
         raise ValueError("no such file (a relative path starts from the configuration's directory)")
+    with suppress(OSError):  # what cannot be read is reported where it is used
+        if exposed := Referenced.from_file(path).exposed:
+            raise ValueError(f"the file {exposed}")
     return path
 
 

@@ -19,7 +19,7 @@ from worker.cli.list_cost import ListCost, cost_of, in_json
 from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.cli.run_summary import next_step
-from worker.cli.whole_file import READABLE, whole_file
+from worker.cli.whole_file import whole_file
 from worker.domain.contact.quiet_hours import allowed_at
 from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
 from worker.domain.intake.problems import Severity
@@ -238,7 +238,7 @@ def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
 def _write_errors(path: Path, problems: list[Found], warnings: list[Found]) -> None:
     errors: list[tuple[int | None, FieldProblem, Severity]] = [(row, found, "error") for row, found in problems]
     errors += [(row, found, "warning") for row, found in warnings]
-    with whole_file(path, option="--errors", mode=READABLE) as out:
+    with whole_file(path, option="--errors") as out:
         problems_csv(out, sorted(errors, key=lambda one: one[0] or 0))
 
 

@@ -2,20 +2,19 @@
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from worker.cli.exits import CannotStart
 from worker.foundation.keyring import new_key
+from worker.foundation.private_files import PRIVATE, new_file, replacing
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
 
 CONFIG = "onboarding.toml"
 KEY = "onboarding.key"
 DIGEST_KEY = "onboarding-digest.key"
 SECRETS = "secrets"
-PRIVATE = 0o600
 GITIGNORE = ".gitignore"
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
 GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\nonboarding.db*\n"
@@ -81,7 +80,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
 def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:
     """Write a file that only its owner can read, by default; False, without a change, if the file exists."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = new_file(path, mode=mode)
     except FileExistsError:
         return False
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -89,21 +88,15 @@ def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:
     return True
 
 
-def _replace(path: Path, text: str, *, mode: int) -> None:
-    """Write the whole file or nothing: a reader never sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    with suppress(FileNotFoundError):
-        part.unlink()
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+def _replace(path: Path, text: str, *, mode: int = PRIVATE) -> None:
+    with replacing(path, mode=mode) as stream:
         stream.write(text)
-    part.replace(path)
 
 
 def _write_sandbox_secrets(directory: Path) -> list[str]:
     directory.mkdir(mode=0o700, exist_ok=True)
     for name, value in SANDBOX_SECRETS.items():
-        _replace(directory / name, value + "\n", mode=PRIVATE)
+        _replace(directory / name, value + "\n")
     return [str(directory / name) for name in SANDBOX_SECRETS]
 
 

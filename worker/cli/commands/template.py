@@ -14,6 +14,7 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.list_options import refusing_lists
+from worker.cli.whole_file import whole_file
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import open_list
 from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
@@ -22,6 +23,7 @@ from worker.domain.model.needs import NOTHING
 from worker.engine.adapters import sender_name, templates_of
 from worker.engine.steps.policies import hours_of
 from worker.foundation.clock import ProcessClock
+from worker.foundation.private_files import PRIVATE, READABLE
 from worker.inbound.list_import import PREFILLED, judge, options_of, problems_of
 from worker.settings import Settings
 from worker.store.onboarding.new_rows import AcceptedLine
@@ -148,7 +150,7 @@ def export(invocation: Invocation, name: str, locale: str | None, layout: bool, 
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CannotStart(f"{path.parent}: {error.strerror or 'cannot be written'}") from None
-        _write(path, text, what=str(path))
+        _write(path, text, option=str(path), mode=READABLE)
         click.echo(path)
     if settings.invitations.templates is None and to is None:
         click.echo(f'to use them, write in {settings.path.name}: [invitations] templates = "{FOLDER}/"', err=True)
@@ -209,8 +211,7 @@ def _open(page: str, out: Path | None) -> None:
     click.echo(f"{'opened' if opened else 'no browser was found; open'} {out}", err=True)
 
 
-def _write(path: Path, text: str, *, what: str = "--out") -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CannotStart(f"{what}: {error.strerror or 'cannot be written'}") from None
+def _write(path: Path, text: str, *, option: str = "--out", mode: int = PRIVATE) -> None:
+    """Write a message, which may hold a customer's name, or with another `mode` a template, which holds none."""
+    with whole_file(path, option=option, mode=mode) as stream:
+        stream.write(text)

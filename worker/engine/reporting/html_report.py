@@ -24,6 +24,7 @@ from worker.domain.model.reasons import meaning_of
 from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.domain.model.waits import Blocked
 from worker.engine.reporting.batch_report import Columns, line_values
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.store.operators.report_rows import LineFacts
 
 SHOWN = 5_000  # rows in the table: more rows make a browser slow; all rows are counted, and the CSV has all of them
@@ -183,6 +184,8 @@ def _environment() -> Environment:
     environment = Environment(
         loader=DictLoader({"report.html": (pages / "report.html").read_text("utf-8")}),
         autoescape=True,
+        # Spreadsheets open a page too, and run what its cells begin with.
+        finalize=lambda shown: spreadsheet_safe(shown) if type(shown) is str else shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -19,6 +19,7 @@ from worker.domain.model.audit import Act
 from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
 from worker.foundation.os_user import os_user
+from worker.foundation.private_files import new_file
 from worker.foundation.tls import Tls
 from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
@@ -59,7 +60,7 @@ def _make_private(url: str) -> None:
     file = sa.make_url(url).database
     if file and file != ":memory:" and not file.startswith("file:"):
         with suppress(OSError):  # the file exists, or SQLite reports why it cannot be made
-            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(new_file(file))
 
 
 def is_there(url: str) -> bool:

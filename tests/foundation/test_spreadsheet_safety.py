@@ -1,0 +1,60 @@
+"""No text of ours becomes a formula, whichever program opens the file, with whichever separator."""
+
+import csv
+import io
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from worker.foundation.spreadsheet_safety import STARTS, spreadsheet_safe
+
+SIGNS = "=+-@"
+
+
+def is_formula(cell: str) -> bool:
+    """Whether the cell begins with a sign, without what a program may drop before it."""
+    seen = unicodedata.normalize("NFKC", cell).lstrip("\"'" if cell[:1] == '"' else "")
+    visible = [char for char in seen if char.isprintable() and not char.isspace()]
+    return bool(visible) and visible[0] in SIGNS
+
+
+@pytest.mark.parametrize("start", [*STARTS, "\t", "\r", "\n", " =", "\ufeff=", "\0=", '"=', "\u200b-", "\u00a0@"])
+def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(start):
+    assert spreadsheet_safe(start + "1+1") == "'" + start + "1+1"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", "\n"])
+def test_the_part_behind_a_separator_gets_one_too(separator):
+    assert spreadsheet_safe(f"A{separator}=cmd") == f"A{separator}'=cmd"
+    assert spreadsheet_safe(f'A{separator}"=cmd') == f"A{separator}'\"=cmd"
+    assert spreadsheet_safe(f"A{separator};  ﹦cmd") == f"A{separator};'  ﹦cmd"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a=1", "1-2", "O'Neil", "'=1", "2026-11-22T10:00:00Z", "a, b; c", "https://x.example/?a=b&c=-1#t=_-1"]
+)
+def test_other_text_is_left_as_it_is(text):
+    assert spreadsheet_safe(text) == text
+
+
+def test_every_sign_that_a_program_may_turn_into_a_formulas_is_known():
+    narrow = {char for char in map(chr, range(sys.maxunicode)) if unicodedata.normalize("NFKC", char)[:1] in SIGNS}
+    assert narrow <= set(STARTS)
+
+
+TEXTS = st.text(st.sampled_from("=+-@＝;,|\t\r\n\"' \ufeffaA1") | st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@given(rows=st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=3), written=st.sampled_from(",;"))
+@example(rows=[("A;=cmd|'/C calc'!A0;", "x", "")], written=",")
+@example(rows=[('A;"=cmd', "x", "")], written=",")
+@example(rows=[("x\n=1", "x", "")], written=",")
+def test_no_cell_is_a_formula_with_any_separator(rows, written):
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=written).writerows([[2, *map(spreadsheet_safe, row)] for row in rows])
+    for opened in ",;\t|":
+        for row in csv.reader(io.StringIO(out.getvalue(), newline=""), delimiter=opened):
+            assert not any(map(is_formula, row)), row

@@ -1,0 +1,65 @@
+"""Files that only their owner can read, in directories where another user may have put a file or a link first."""
+
+import errno
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+PRIVATE = 0o600
+READABLE = 0o666  # less what the umask says: for what holds nothing personal and no secret
+# Another user may read it, or put something else in its place.
+_OPEN = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+
+
+def new_file(path: Path | str, *, mode: int = PRIVATE) -> int:
+    """The descriptor of a file that was not there. Raises FileExistsError, for a link too, and OSError."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = PRIVATE) -> Iterator[TextIO]:
+    """The file to write, which takes the place of `path` at the end: a reader never finds half of it.
+
+    A link at `path` is replaced, and what it points to stays. After an exception the earlier file stays. Raises
+    OSError.
+    """
+    part = path.with_name(f".onboard-{secrets.token_hex(16)}.part")
+    descriptor = new_file(part, mode=mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def to_append(path: Path | str) -> int:
+    """The descriptor of a file to read, and to write at its end. It is made if it is not there. A link is followed if
+    root or this user has made it, such as /dev/stdout. Raises OSError."""
+    flags = os.O_APPEND | os.O_CREAT
+    try:
+        return os.open(path, os.O_RDWR | flags | os.O_NOFOLLOW, PRIVATE)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    if os.lstat(path).st_uid not in (0, os.geteuid()):
+        raise OSError(errno.ELOOP, "is another user's link", str(path))
+    return os.open(path, os.O_WRONLY | flags, PRIVATE)
+
+
+class PrivateLog(logging.FileHandler):
+    """Writes a log to a file that it makes readable for its owner only."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, _flags: to_append(path))
+
+
+def is_open_to_others(found: os.stat_result) -> bool:
+    """True for a file that other users of the machine can read or change. Its group may read it."""
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & _OPEN)
