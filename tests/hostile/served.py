@@ -10,7 +10,7 @@ from unittest import mock
 
 from tests.inbound.web.site import Site
 from worker.foundation.event_loop import new_event_loop
-from worker.inbound.web import application
+from worker.inbound.web import application, server
 from worker.inbound.web.server import listening
 
 ENDS_WITHIN = 60.0  # seconds; reached only by what hangs
@@ -38,9 +38,12 @@ def served(site: Site) -> Iterator[int]:
             site.parts.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="server")
-    thread.start()
     try:
-        with mock.patch.object(application, "wait", at_once):
+        with (
+            mock.patch.object(application, "wait", at_once),
+            mock.patch.object(server, "LINGERING_SECONDS", 0.05),
+        ):
+            thread.start()
             yield port.result(ENDS_WITHIN)
     finally:
         loop.call_soon_threadsafe(ending.set)
