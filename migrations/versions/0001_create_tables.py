@@ -41,6 +41,7 @@ TABLES = (
     "permit",
     "reissue_count",
     "inbox",
+    "refused_event",
     "outbox",
     "webhook",
     "audit",
@@ -427,6 +428,23 @@ def _create_events() -> None:
     _index("ix_inbox_received", "inbox", "received_at")
     _index("ix_inbox_job", "inbox", "job_id")
     _index("ix_inbox_encrypted", "inbox", "received_at", where="length(encrypted) > 0")
+    op.create_table(
+        "refused_event",
+        _key("id", sa.Uuid()),
+        _column("queue", sa.String(255)),
+        _column("reason", sa.String(400)),
+        _column("kind", sa.String(32)),
+        _column("event", sa.String(36)),
+        _column("size", sa.Integer()),
+        _optional("customer_digest", sa.String(64)),
+        _column("refusals", sa.Integer()),
+        _column("refused_at", TIME),
+        _column("due_at", TIME),
+        _optional("encrypted", sa.LargeBinary()),
+    )
+    _index("ix_refused_event_refused", "refused_event", "refused_at")
+    _index("ix_refused_event_due", "refused_event", "due_at")
+    _index("ix_refused_event_customer", "refused_event", "customer_digest", where="customer_digest IS NOT NULL")
     op.create_table(
         "outbox",
         _key("id", BigId),

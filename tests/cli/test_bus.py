@@ -3,13 +3,18 @@
 import json
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.desk.desk import Desk, wait_until
 from tests.inbound.bus.brokers import Redis, a_bus, broker_of, requested
+from worker.engine.container import Parts
+from worker.inbound.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
 from worker.inbound.bus.redis_entry import Entry, enveloped
+from worker.settings import load
 
 
 @pytest.fixture(params=["amqp", "redis"])
@@ -45,13 +50,13 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     wait_until(lambda: len(broker.dead()) == 2, "two are refused")
     wait_until(lambda: rows(office) == 2, "two are jobs")
 
-    ended = office.onboard("bus", "dead", "list", "--json")
-    listed = ended.facts
+    listed = office.onboard("bus", "dead", "list", "--json").facts
     assert (listed["total"], listed["queues"]) == (2, {f"{broker.bus.queue}.dead": 2})
-    # The workers' broker cannot be reached: its queue was not read, and the command reports that.
-    assert (ended.code, listed["unreachable"]) == (1, ["requests.dead"])
-    assert "requests.dead was not read" in ended.err
-    assert "check broker.url" in ended.err
+    assert {event["content"] for event in listed["events"]} == {"kept"}
+    assert all(event["kept_until"] > event["refused_at"] for event in listed["events"])
+    assert sorted(notice.headers[NOTICE_ID] for notice in broker.dead()) == sorted(
+        event["id"] for event in listed["events"]
+    )
     untyped, unfit = sorted(listed["events"], key=lambda event: event["type"])
     assert "type is missing: neither" in untyped["reason"]
     assert "customer_id" in unfit["problems"]
@@ -60,13 +65,22 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     assert untyped["id"] in office.onboard("bus", "dead", "list").out
     put_back = office.onboard("bus", "dead", "requeue", untyped["id"], "--json").facts
     assert (put_back["requeued"], put_back["queues"]) == (1, {f"{broker.bus.queue}.dead": 1})
+    wait_until(
+        lambda: (
+            {event["id"] for event in office.onboard("bus", "dead", "list", "--json").facts["events"]}
+            == {untyped["id"], unfit["id"]}
+        ),
+        "it was refused again, under the same id",
+    )
     taken = office.onboard("audit", "--action", "onboarding.requested", "--json").facts["entries"]
     assert [(one["actor"], one["subject"]) for one in taken] == [
         (f"queue {broker.bus.queue}", f"customer C-{number}") for number in (1, 2)
     ]
     (entry,) = office.onboard("audit", "--action", "bus dead requeue", "--json").facts["entries"]
     assert (entry["subject"], entry["count"]) == (f"dead event {untyped['id']}", 1)
-    assert office.onboard("bus", "dead", "requeue", "0000000000000000").code == 2
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert nobody in office.onboard("bus", "dead", "requeue", nobody).err
+    assert office.onboard("bus", "dead", "show", nobody).code == 2
     assert office.end(bus, signal.SIGTERM).code == 0
     assert "quirin" not in log.read_text() + json.dumps(listed) + json.dumps(facts)
     assert rows(office) == 2
@@ -95,19 +109,53 @@ def test_queues_that_are_only_to_be_there_and_are_not_end_the_start(office: Desk
     assert f"the queue {broker.bus.queue}.dead" in ended.err
 
 
-def test_a_broker_that_cannot_be_reached_is_named_when_its_queue_is_read(desk: Desk):
+def refused(desk: Desk, queue: str = "onboarding.requests", **more: Any) -> str:
+    """A refused message in the desk's database; returns its id."""
+    desk.onboard("status")
+    message = refused_message(Entry(b'{"customer_id": "C-9"}', "application/json"), Refusal("why"), queue)
+    with closing(Parts(load(desk.config, environ=desk.environ))) as parts:
+        (id_,) = parts.refused_events.keep([replace(message, **more)], now=parts.clock())
+    return str(id_)
+
+
+def test_a_broker_that_cannot_be_reached_is_named_when_an_event_is_to_be_put_back(desk: Desk):
     desk.add('[bus]\nurl = "redis://127.0.0.1:1/0"\n')
-    ended = desk.onboard("bus", "dead", "list")
+    id_ = refused(desk)
+    assert desk.onboard("bus", "dead", "list").code == 0
+    ended = desk.onboard("bus", "dead", "requeue", id_)
     assert ended.code == 2
     assert "check bus.url" in ended.err
     desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
-    assert "check broker.url" in desk.onboard("bus", "dead", "list").err
+    assert "check broker.url" in desk.onboard("bus", "dead", "requeue", id_).err
+    assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 1
 
 
-def test_where_nothing_can_have_been_refused_the_commands_say_why(desk: Desk):
-    ended = desk.onboard("bus", "dead", "list")
+def test_where_no_queue_is_configured_nothing_can_be_put_back_and_the_command_says_why(desk: Desk):
+    assert "there is no refused event" in desk.onboard("bus", "dead", "list").out
+    ended = desk.onboard("bus", "dead", "requeue", refused(desk))
     assert ended.code == 2
     assert "neither [bus]" in ended.err
+
+
+def test_an_event_of_a_queue_that_is_not_configured_any_more_stays(desk: Desk, redis_url: str):
+    desk.secret("bus", redis_url)
+    desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
+    refused(desk, queue="renamed")
+    ended = desk.onboard("bus", "dead", "requeue", "--all", "--yes")
+    assert ended.code == 1
+    assert "renamed.dead: nothing was put back: this configuration does not name its queue" in ended.err
+    assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 1
+
+
+def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(desk: Desk, redis_url: str):
+    desk.secret("bus", redis_url)
+    desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
+    id_ = refused(desk, content=None, size=300_000)
+    assert "too large" in desk.onboard("bus", "dead", "list").out
+    assert desk.onboard("bus", "dead", "show", id_, "--json").facts["size"] == 300_000
+    ended = desk.onboard("bus", "dead", "requeue", id_)
+    assert (ended.code, "too large" in ended.err) == (2, True)
+    assert "1 event without content" in desk.onboard("bus", "dead", "requeue", "--all", "--yes").out
 
 
 def test_the_page_shows_an_envelope_that_is_accepted(redis_url: str, request: pytest.FixtureRequest):

@@ -2,22 +2,37 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from trials.events.meaning import Known, meant
 from trials.events.programme import Programme
-from trials.events.wires import Answer, Dead
+from trials.events.wires import Answer
 from trials.evidence import Ask, Evidence
+from worker.engine.container import Parts
+from worker.inbound.bus.dead_lettering import message_in
+from worker.settings import load
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A refused message in the database."""
+
+    id: str
+    body: bytes
+    reason: str
 
 
 @dataclass(frozen=True)
 class Aftermath:
-    """`listed` is the output of `onboard bus dead list --json`; `published` has the worker's own events, in order.
+    """`dead` has the refused messages, `notices` what the dead queue says of them, with headers.
 
+    `listed` is the output of `onboard bus dead list --json`; `published` has the worker's own events, in order.
     `unconfirmed`: the number of messages that producers may have published twice. `struck`: how often a consumer, the
-    database or the broker died; each time, a refused message that was being read may be in the dead queue twice.
+    database or the broker died; each time, the notices of messages that were being refused may be there twice.
     """
 
     programme: Programme
@@ -29,6 +44,7 @@ class Aftermath:
     outbox: int = 0
     left: int = 0
     dead: Sequence[Dead] = ()
+    notices: Sequence[bytes] = ()
     listed: int = 0
     published: Sequence[Mapping[str, Any]] = ()
     answers: Sequence[Answer] = ()
@@ -68,3 +84,13 @@ def kept(ask: Ask) -> dict[str, Any]:
 
 def read(published: Sequence[bytes]) -> list[dict[str, Any]]:
     return [json.loads(body) for body in published]
+
+
+def refused(config: Path, environ: Mapping[str, str], programme: Programme) -> list[Dead]:
+    """The refused messages in the database. Of a message that is too large only the size is known."""
+    by_size = {len(message.body): message.body for _, message in programme.refused}
+    with closing(Parts(load(config, environ=environ))) as parts:
+        return [
+            Dead(str(one.id), message_in(one.content).body if one.content else by_size.get(one.size, b""), one.reason)
+            for one in parts.refused_events.all_until(parts.clock())
+        ]

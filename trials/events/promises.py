@@ -3,6 +3,7 @@
 A complaint names customers by the ids of the trial, and kinds of messages; never an address, a token or a link.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,8 @@ from trials.leaks import PERSONAL
 LIVE = frozenset({"waiting", "started"})
 PREFETCH = 200  # the most unacknowledged messages of a consumer that dies
 NAMELESS = "plain"  # the source of events that name no source
+UUID_IN_TEXT = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}")
+SPOILT = re.compile(r"X-\d{6}")  # the marks of `trials.events.spoilt`
 SHOWN = 5  # the most complaints of one kind
 
 
@@ -37,10 +40,10 @@ def every_refused_message_is_kept_with_its_reason(case: Aftermath) -> Iterator[s
     bodies = Counter(one.body for one in case.dead)
     for name, message in case.programme.refused:
         if not bodies[message.body]:
-            yield f"a message is not in the dead queue: {name}"
+            yield f"a refused message is not kept: {name}"
     without = sum(not one.reason.strip() for one in case.dead)
     if without:
-        yield f"{without} messages in the dead queue have no reason"
+        yield f"{without} refused messages have no reason"
     for one in case.dead:
         for what, form in PERSONAL.items():
             if form.search(one.reason):
@@ -51,13 +54,26 @@ def nothing_else_is_refused(case: Aftermath) -> Iterator[str]:
     bodies = Counter(message.body for _, message in case.programme.refused)
     strangers = sum(one.body not in bodies for one in case.dead)
     if strangers:
-        yield f"the dead queue has {strangers} messages that are events, or that no producer sent"
-    # A refused message is published there and then acknowledged: if the consumer dies in between, it is there twice.
+        yield f"{strangers} messages are refused that are events, or that no producer sent"
     again = len(case.dead) - strangers - len({one.body for one in case.dead} & bodies.keys())
-    if again > case.struck * PREFETCH + case.unconfirmed:
-        yield f"the dead queue has {again} messages twice, for {case.struck} deaths"
+    if again:
+        yield f"{again} refused messages are kept twice"
     if case.listed != len(case.dead):
         yield f"`bus dead list` shows {case.listed} of {len(case.dead)} messages"
+
+
+def the_dead_queue_has_a_notice_of_each_and_nothing_of_its_content(case: Aftermath) -> Iterator[str]:
+    ids = [UUID_IN_TEXT.findall(notice)[0].decode() for notice in case.notices]
+    unnoticed = {one.id for one in case.dead} - set(ids)
+    if unnoticed:
+        yield f"{len(unnoticed)} refused messages have no notice"
+    # A notice is published and the message then acknowledged: if the consumer dies in between, it is there twice.
+    if len(ids) - len(set(ids)) > case.struck * PREFETCH + case.unconfirmed:
+        yield f"the dead queue has {len(ids) - len(set(ids))} notices twice, for {case.struck} deaths"
+    for form in (*PERSONAL.values(), SPOILT):
+        number = sum(form.search(notice.decode()) is not None for notice in case.notices)
+        if number:
+            yield f"{number} notices hold something of their messages"
 
 
 def nothing_is_unpickled(case: Aftermath) -> Iterator[str]:
@@ -199,6 +215,7 @@ PROMISES: tuple[Callable[[Aftermath], Iterator[str]], ...] = (
     every_event_is_stored_once,
     every_refused_message_is_kept_with_its_reason,
     nothing_else_is_refused,
+    the_dead_queue_has_a_notice_of_each_and_nothing_of_its_content,
     nothing_is_unpickled,
     one_job_each,
     one_session_each,

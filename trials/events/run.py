@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from trials.events.aftermath import Aftermath, kept, read
+from trials.events.aftermath import Aftermath, kept, read, refused
 from trials.events.event import Message
 from trials.events.programme import drawn
 from trials.events.promises import broken
@@ -218,7 +219,8 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
         programme,
         gather(scene.ask, stage.url, []),
         left=scene.wire.left(),
-        dead=scene.wire.dead(),
+        dead=refused(stage.folder / "onboarding.toml", {**os.environ, **stage.environ}, programme),
+        notices=scene.wire.notices(),
         listed=sum(bool(one["reason"]) for one in listed["events"]),
         published=read(scene.wire.published()),
         answers=posting.result(),
@@ -303,7 +305,7 @@ def _read(look: Callable[[], int]) -> int:
 
 
 def _settle(scene: Scene, refused: int) -> None:
-    """Wait until no work is left and at least `refused` messages are in the dead queue."""
+    """Wait until no work is left and at least `refused` notices are in the dead queue."""
     deadline = time.monotonic() + scene.plan.patience
     while time.monotonic() < deadline and (scene.number(LEFT) or _read(scene.wire.number_dead) < refused):
         time.sleep(0.1)

@@ -30,14 +30,6 @@ PATIENCE = 90.0  # seconds that a producer keeps trying while its broker cannot 
 UNREACHABLE = (pika.exceptions.AMQPError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 
-@dataclass(frozen=True)
-class Dead:
-    """A refused message in the dead queue."""
-
-    body: bytes
-    reason: str
-
-
 class Wire(Protocol):
     def publish(self, messages: Iterable[Message]) -> int:
         """Publish the messages in order, each until the broker has it. Returns how many it may have twice."""
@@ -49,10 +41,10 @@ class Wire(Protocol):
         """The number of messages that wait, or are consumed and not acknowledged."""
 
     def number_dead(self) -> int:
-        """The number of messages in the dead queue."""
+        """The number of notices in the dead queue."""
 
-    def dead(self) -> list[Dead]:
-        """The messages of the dead queue, which stay there."""
+    def notices(self) -> list[bytes]:
+        """The notices in the dead queue, which stay there."""
 
     def listen(self) -> None:
         """Keep the events that are published from now on."""
@@ -133,14 +125,14 @@ class Amqp:
         with self._channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
-    def dead(self) -> list[Dead]:
+    def notices(self) -> list[bytes]:
         found = []
         with self._channel() as channel:
             while True:
                 method, properties, body = channel.basic_get(DEAD)
                 if method is None:
-                    return found  # when the connection closes, the broker returns the messages to the queue
-                found.append(Dead(body, str((properties.headers or {}).get("x-reason") or "")))
+                    return found  # when the connection closes, the broker returns the notices to the queue
+                found.append(body + json.dumps(properties.headers, default=str).encode())
 
     def listen(self) -> None:
         with self._channel() as channel:
@@ -189,14 +181,11 @@ class RedisLists:
     def number_dead(self) -> int:
         return int(self._client.llen(DEAD))
 
-    def dead(self) -> list[Dead]:
+    def notices(self) -> list[bytes]:
         found = []
         for entry in self._client.lrange(DEAD, 0, -1):
             envelope = json.loads(entry)
-            body = envelope["body"].encode()
-            if envelope["properties"].get("body_encoding") == "base64":
-                body = base64.b64decode(body)
-            found.append(Dead(body, str(envelope["headers"].get("x-reason") or "")))
+            found.append(base64.b64decode(envelope["body"]) + json.dumps(envelope["headers"]).encode())
         return found
 
     def listen(self) -> None:

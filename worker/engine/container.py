@@ -224,6 +224,7 @@ class Parts(Stores):
             inbox=self.inbox_retention,
             webhooks=self.webhook_list,
             outbox=self.outbox_targets,
+            refused=self.refused_events,
             places=self.address_places,
             address_cap=self.settings.invitations.messages_per_address,
         )

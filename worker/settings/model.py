@@ -195,6 +195,11 @@ class Retention(Section):
         " At least 30 days.",
         json_schema_extra={"default": "kept"},
     )
+    refused: Duration = Field(
+        timedelta(days=14),
+        ge=timedelta(hours=1),
+        description="A refused event of the bus is removed this long after it was refused.",
+    )
     audit: Duration | None = Field(
         None,
         ge=timedelta(days=90),

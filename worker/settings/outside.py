@@ -39,7 +39,8 @@ class Bus(Client):
     queue: Text = Field(
         "onboarding.requests",
         max_length=200,
-        description="The queue of sign-up events; refused events go to the queue of this name with `.dead` after it.",
+        description="The queue of sign-up events; notices of refused events go to the queue of this name with `.dead`"
+        " after it.",
     )
     source_exchange: Text = Field(
         "onboarding.requests",

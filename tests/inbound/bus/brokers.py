@@ -58,17 +58,24 @@ class Broker:
         raise NotImplementedError
 
     def dead(self) -> list[Any]:
-        """What lies in the dead queue, the oldest first; it stays there."""
-        with connection_to(self.bus.url, self.bus.queue) as connection:
-            connection.connect()
-            with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
-                return list(queue.look(1000))
+        """The notices in the dead queue, the oldest first; they stay there."""
+        with self.dead_queue() as queue:
+            return queue.notices()
 
-    def put_back(self, which: str | None = None) -> int:
+    def put_back(self, inbox: Any, *ids: uuid.UUID) -> int:
+        """Put refused messages back as `onboard bus dead requeue` does. Returns how many notices went."""
+        with self.dead_queue() as queue:
+            for id_ in ids:
+                queue.put_back(inbox.message(id_))
+                del inbox.refused[id_]
+            return queue.forget(ids)
+
+    @contextmanager
+    def dead_queue(self) -> Iterator[Any]:
         with connection_to(self.bus.url, self.bus.queue) as connection:
             connection.connect()
             with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
-                return queue.put_back(which, 1000)
+                yield queue
 
     def clean(self) -> None:
         raise NotImplementedError
@@ -98,7 +105,8 @@ class Amqp(Broker):
         return 0  # RabbitMQ says it only over its HTTP API
 
     def clean(self) -> None:
-        for name in (self.bus.queue, f"{self.bus.queue}.dead", self.bus.source_exchange):
+        queues = (self.bus.queue, f"{self.bus.queue}.undelivered", f"{self.bus.queue}.dead")
+        for name in (*queues, self.bus.source_exchange):
             for delete in ("queue_delete", "exchange_delete"):
                 with suppress(pika.exceptions.AMQPError), self.channel() as channel:
                     getattr(channel, delete)(name)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ import sqlalchemy as sa
 
 from trials.servers import until as wait_until
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
+from worker.inbound.bus.dead_lettering import message_in
+from worker.inbound.bus.redis_entry import Entry
 from worker.inbound.bus.sources import Source, events_of
 from worker.settings.outside import Bus
 
@@ -36,6 +40,8 @@ class FakeInbox:
     breaks_at: str = ""
     newer: str = ""
     secret: str = "known to the worker alone"
+    refused: dict[uuid.UUID, RefusedMessage] = field(default_factory=dict)
+    full: bool = False  # events are taken, refused messages are not
 
     def receive(self, events: Sequence[Event]) -> Received:
         self.tries += 1
@@ -51,6 +57,20 @@ class FakeInbox:
             receipts.append(Receipt(Outcome.DUPLICATE if known else Outcome.TAKEN))
         self.seen += len(events)
         return Received(receipts, frozenset({WakeUp.issue("kyc")}))
+
+    def keep(self, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
+        self.tries += 1
+        if self.away or self.full:
+            raise sa.exc.OperationalError(None, None, Exception("connection refused"))
+        ids = [uuid.uuid5(uuid.NAMESPACE_OID, one.queue + one.identity) for one in refused]
+        self.refused |= dict(zip(ids, refused, strict=True))
+        return ids
+
+    def message(self, id_: uuid.UUID) -> Entry:
+        """A refused message as it came."""
+        content = self.refused[id_].content
+        assert content is not None
+        return message_in(content)
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         return (hashlib.sha256(f"{self.secret}{purpose}{text}".encode()).hexdigest(),)

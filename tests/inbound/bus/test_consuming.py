@@ -11,7 +11,7 @@ from trials.servers import until as wait_until
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.dead_lettering import PROBLEMS, REASON, REFUSED_AT
+from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
 from worker.inbound.bus.redis_channel import TAKEN_SECONDS
 from worker.store.base.database import CONNECT_SECONDS, LOCK_SECONDS
 
@@ -72,22 +72,25 @@ def test_nothing_is_acknowledged_before_the_commit(broker: Any, inbox: FakeInbox
         wait_until(lambda: inbox.seen == 1, "it comes again")
 
 
-def test_what_is_refused_is_in_the_dead_queue_with_its_reason_and_as_it_came(broker: Any, inbox: FakeInbox):
+def test_what_is_refused_is_kept_as_it_came_and_the_dead_queue_has_its_reason(broker: Any):
     class Refusing(FakeInbox):
         def receive(self, events: Any) -> Received:
             super().receive(events)
             return Received([Receipt(Outcome.REFUSED, reason="the customer is not well described") for _ in events])
 
     broker.publish(requested("C-9"), headers={"trace": "t-1"})
-    with consuming(broker.bus, Refusing()):
+    inbox = Refusing()
+    with consuming(broker.bus, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
-    (dead,) = broker.dead()
-    assert dead.body == requested("C-9")
-    assert dead.content_type == "application/cloudevents+json"
-    assert dead.headers["trace"] == "t-1"
-    assert dead.headers[REASON] == "the customer is not well described"
-    assert dead.headers[REFUSED_AT] == "2026-11-20T12:00:00Z"
-    assert PROBLEMS not in dead.headers
+    ((id_, kept),) = inbox.refused.items()
+    message = inbox.message(id_)
+    assert message.body == requested("C-9")
+    assert message.content_type == "application/cloudevents+json"
+    assert message.headers["trace"] == "t-1"
+    assert kept.reason == "the customer is not well described"
+    (notice,) = broker.dead()
+    assert (notice.headers[REASON], notice.headers[NOTICE_ID]) == (kept.reason, str(id_))
+    assert notice.headers[REFUSED_AT] == "2026-11-20T12:00:00Z"
     assert broker.waiting() == 0
 
 
@@ -96,9 +99,9 @@ def test_an_event_that_meets_a_bug_is_refused_and_the_rest_is_taken(broker: Any,
     broker.publish(*(requested(id=str(n)) for n in range(6)))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 5 and len(broker.dead()) == 1, "all but one are taken")
-    (dead,) = broker.dead()
-    assert "ZeroDivisionError" in dead.headers[REASON]
-    assert "somebody's name" not in caplog.text + str(dead.headers)
+    (notice,) = broker.dead()
+    assert "ZeroDivisionError" in notice.headers[REASON]
+    assert "somebody's name" not in caplog.text + str(notice.headers)
 
 
 def test_plain_json_is_what_the_configuration_says_that_it_is(make_broker: Any, bus_url: str, inbox: FakeInbox):

@@ -1,72 +1,103 @@
-"""The dead queue: looked at without a loss, and put back."""
+"""The dead queue has notices of refused messages, which are stored; and what is refused can be put back."""
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from trials.servers import until as wait_until
+from worker.inbound.bus import topology
 from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.dead_letters import dead_from, dead_queue, id_of, place_of, shown
+from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON
+from worker.inbound.bus.dead_letters import dead_queue, place_of, shown
 from worker.inbound.bus.topology import topology_of
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 
 
 @pytest.fixture
-def refused(broker: Any, caplog: Any) -> Any:
-    """A bus with five events in its dead queue."""
+def refused(broker: Any, inbox: FakeInbox, caplog: Any) -> Any:
+    """A bus that has refused five events."""
     broker.publish(*BAD, content_type="application/json", headers={"trace": "t-1"})
     # The queue is read once all are there: reading while more come in may change their order on RabbitMQ.
-    with consuming(broker.bus, FakeInbox()):
+    with consuming(broker.bus, inbox):
         wait_until(lambda: sum("5 refused" in message for message in caplog.messages) == 1, "all are refused")
     return broker
 
 
-def test_what_is_looked_at_stays_in_its_order(refused: Any):
-    for _ in range(25):  # more often than a message may be handed out elsewhere
-        with connection_to(refused.bus.url, refused.bus.queue) as connection:
-            connection.connect()
-            with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
-                assert [message.body for message in queue.look(3)] == BAD[:3]
-    wait_until(lambda: [message.body for message in refused.dead()] == BAD, "all are there")
+def ids_of(broker: Any) -> list[UUID]:
+    return [UUID(notice.headers[NOTICE_ID]) for notice in broker.dead()]
+
+
+def test_a_notice_has_the_id_and_the_reason_and_nothing_that_the_message_says(refused: Any, inbox: FakeInbox):
+    notices = refused.dead()
+    assert [json.loads(notice.body) for notice in notices] == [
+        {"id": notice.headers[NOTICE_ID], "reason": notice.headers[REASON]} for notice in notices
+    ]
+    assert [inbox.message(id_).body for id_ in ids_of(refused)] == BAD
+    for notice in notices:
+        assert notice.headers.keys() - {"x-delivery-count"} == {REASON, NOTICE_ID, "x-refused-at"}
+        assert notice.content_type == "application/json"
+        assert notice.headers[REASON].startswith("type is missing")
+        assert not any(word in str(vars(notice)) for word in ("quirin", "t-1", "order"))
 
 
 def test_who_looks_and_is_killed_takes_nothing_along(refused: Any):
+    before = ids_of(refused)
     connection = connection_to(refused.bus.url, refused.bus.queue)
     connection.connect()
     with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
-        looking = queue.look(5)
-        next(looking)
-        next(looking)
+        queue.notices()
         connection.collect()  # no good-bye, as with kill -9
-    wait_until(lambda: sorted(message.body for message in refused.dead()) == BAD, "all are there")
+    wait_until(lambda: sorted(ids_of(refused)) == sorted(before), "all are there")
 
 
-def test_one_is_put_back_by_its_id_as_it_came(refused: Any):
-    ids = [id_of(message) for message in refused.dead()]
-    assert refused.put_back(ids[2]) == 1
+def test_what_is_looked_at_stays_in_its_order(refused: Any):
+    before = ids_of(refused)
+    for _ in range(25):  # more often than a message may be handed out elsewhere
+        assert ids_of(refused) == before
+
+
+def test_one_is_put_back_as_it_came_and_its_notice_goes(refused: Any, inbox: FakeInbox):
+    ids = ids_of(refused)
+    assert refused.put_back(inbox, ids[2]) == 1
     assert refused.waiting() == 1
-    wait_until(lambda: sorted(message.body for message in refused.dead()) == [*BAD[:2], *BAD[3:]], "the rest stays")
-    with consuming(refused.bus, FakeInbox()):
+    wait_until(lambda: sorted(ids_of(refused)) == sorted([*ids[:2], *ids[3:]]), "the rest stays")
+    with consuming(refused.bus, inbox):
         wait_until(lambda: len(refused.dead()) == 5, "it is refused again")
-    again = refused.dead()
-    assert sorted(map(id_of, again)) == sorted(ids)
-    assert {message.headers["trace"] for message in again} == {"t-1"}
+    assert sorted(ids_of(refused)) == sorted(ids)
+    assert inbox.message(ids[2]).headers == {"trace": "t-1"}
 
 
-def test_all_are_put_back_once_even_if_they_are_refused_again_meanwhile(refused: Any):
-    with consuming(refused.bus, FakeInbox()):
-        assert refused.put_back() == 5
+def test_all_are_put_back_once_even_if_they_are_refused_again_meanwhile(refused: Any, inbox: FakeInbox):
+    with consuming(refused.bus, inbox):
+        assert refused.put_back(inbox, *ids_of(refused)) == 5
         wait_until(lambda: len(refused.dead()) == 5, "all are refused again")
     assert refused.waiting() == 0
 
 
 def test_an_id_that_is_not_there_changes_nothing(refused: Any):
-    assert refused.put_back("0000000000000000") == 0
-    wait_until(lambda: [message.body for message in refused.dead()] == BAD, "all are there")
+    before = ids_of(refused)
+    with refused.dead_queue() as queue:
+        assert queue.forget([UUID(int=0)]) == 0
+    wait_until(lambda: ids_of(refused) == before, "all are there")
+
+
+def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worker.inbound.bus.dead_lettering.MOST_NOTICES", 2)
+    broker = make_broker(redis_url)
+    broker.publish(*BAD, content_type="application/json")
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(inbox.refused) == 5 and broker.held() == 0, "all are refused")
+    assert [inbox.message(id_).body for id_ in ids_of(broker)] == BAD[-2:]
+
+
+def test_rabbitmq_bounds_the_notices_itself():
+    arguments = topology.Topology("x", "x", on_amqp=True).dead_arguments
+    assert (arguments["x-max-length"], arguments["x-message-ttl"]) == (topology.MOST_NOTICES, 14 * 86_400_000)
 
 
 def test_what_was_refused_for_want_of_a_release_is_taken_when_it_is_put_back(broker: Any, inbox: FakeInbox):
@@ -75,7 +106,7 @@ def test_what_was_refused_for_want_of_a_release_is_taken_when_it_is_put_back(bro
     with consuming(broker.bus, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
         inbox.breaks_at = ""
-        assert broker.put_back() == 1
+        assert broker.put_back(inbox, *ids_of(broker)) == 1
         wait_until(lambda: inbox.customers == ["C-7"], "it is taken")
     assert broker.dead() == []
 
@@ -87,24 +118,22 @@ def test_a_cloud_event_that_was_pushed_without_an_envelope_is_taken_when_it_is_p
     broker.push(requested("C-7"))
     with consuming(broker.bus, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
-        assert broker.put_back() == 1
+        assert broker.put_back(inbox, *ids_of(broker)) == 1
         wait_until(lambda: inbox.customers == ["C-7"], "it is taken")
 
 
-def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: Any):
-    body = requested("C-77", id="3f6f6f0e-0b7e-4a44-9d0e-8d5f7c1f2a10", phone="+37060000001", tags=["vip"])
+def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: Any, inbox: FakeInbox):
+    event = "3f6f6f0e-0b7e-4a44-9d0e-8d5f7c1f2a10"
+    body = requested("C-77", id=event, phone="+37060000001", tags=["vip"])
     body = body.replace(b'"country"', b'"quirin@example.com"')
     broker.publish(body, headers={"traceparent": "secret-trace", "quirin@example.com": "x"})
-
-    class Refusing(FakeInbox):
-        breaks_at = "3f6f6f0e-0b7e-4a44-9d0e-8d5f7c1f2a10"
-
-    with consuming(broker.bus, FakeInbox(breaks_at=Refusing.breaks_at)):
+    inbox.breaks_at = event
+    with consuming(broker.bus, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
-    (message,) = broker.dead()
-    facts = dead_from(message, broker.bus.queue)
-    assert (facts.type, facts.event, facts.size) == ("onboarding.requested", Refusing.breaks_at, len(body))
-    form = shown(message)
+    ((id_, message),) = inbox.refused.items()
+    assert (message.kind, message.event, message.size) == ("onboarding.requested", event, len(body))
+    assert message.customer_id == "C-77"
+    form = shown(inbox.message(id_))
     assert form["body"]["data"] == {
         "customer_id": "a text of 4",
         "email": "a text of 16",
@@ -114,4 +143,4 @@ def test_what_is_shown_of_an_event_is_its_form_and_nothing_that_it_says(broker: 
     }
     assert form["headers"]["traceparent"] == "a text of 12"
     for value in ("C-77", "example.com", "+370", "vip", "secret"):
-        assert value not in json.dumps(form) + repr(facts)
+        assert value not in json.dumps(form) + repr(message)

@@ -36,6 +36,35 @@ def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, 
     assert logged(caplog, "the database is back") == 1
 
 
+def test_a_refused_message_stays_in_the_broker_while_it_cannot_be_stored(broker: Any, inbox: FakeInbox):
+    inbox.full = True
+    broker.publish(b"no event", requested(id="good"))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.tries >= 4, "it tries again and again")
+        assert broker.dead() == []
+    wait_until(lambda: broker.waiting() == 2, "neither was acknowledged")
+    inbox.full = False
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+        wait_until(lambda: (broker.waiting(), broker.held()) == (0, 0), "nothing is left")
+    assert [message.size for message in inbox.refused.values()] == [len(b"no event")]
+    assert len(inbox.taken) == 1
+
+
+def test_a_refused_message_that_meets_a_bug_is_kept_without_its_content(broker: Any):
+    class Buggy(FakeInbox):
+        def keep(self, refused: Any) -> Any:
+            if any(message.content is not None for message in refused):
+                raise ZeroDivisionError("with somebody's name in it")
+            return super().keep(refused)
+
+    inbox = Buggy()
+    broker.publish(b"no event")
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+    assert [message.content for message in inbox.refused.values()] == [None]
+
+
 def test_a_database_that_is_away_at_the_start_is_waited_for(broker: Any, caplog: Any):
     inbox = FakeInbox(away=True)
     broker.publish(requested())

@@ -1,7 +1,8 @@
-"""Any bad message ends in the dead queue, as it came, and the messages behind it are taken."""
+"""Any bad message is refused and kept as it came, and the messages behind it are taken."""
 
 import json
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from worker.brokers import undecoded
 from worker.domain.events.cloudevents import LARGEST
 from worker.inbound.bus.dead_lettering import REASON
 from worker.inbound.bus.redis_entry import LARGEST_ENTRY
+from worker.inbound.bus.sources import NEVER_SETTLED, events_of
 
 TWICE = b'{"specversion": "1.0", "specversion": "1.0", "data": {}}'
 NAN = requested().replace(b'"C-1"', b"NaN", 1)
@@ -39,9 +41,10 @@ def test_a_body_that_is_no_event_is_refused_and_stops_nothing(broker: Any, inbox
     broker.publish(BODIES[what], requested(id="good"))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
-    (dead,) = broker.dead()
-    assert dead.body == BODIES[what]
-    assert dead.headers[REASON]
+    ((id_, dead),) = inbox.refused.items()
+    assert dead.reason == broker.dead()[0].headers[REASON] != ""
+    assert dead.size == len(BODIES[what])
+    assert dead.content is None if what == "too large" else inbox.message(id_).body == BODIES[what]
     assert broker.waiting() == 0
 
 
@@ -61,9 +64,9 @@ def test_another_content_type_is_refused_unread(
     broker.publish(requested(), content_type=content_type)
     with consuming(broker.bus, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
-    (dead,) = broker.dead()
-    assert dead.content_type == content_type
-    assert inbox.tries == 0
+    (id_,) = inbox.refused
+    assert inbox.message(id_).content_type == content_type
+    assert inbox.tries == 1  # to keep it
 
 
 def test_large_entries_of_a_list_come_a_few_at_once(
@@ -85,9 +88,9 @@ def test_a_compressed_body_is_not_decompressed(broker: Any, inbox: FakeInbox):
     broker.publish(BOMB, content_type="application/json", headers={"compression": "application/x-gzip"})
     with consuming(broker.bus, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused")
-    (dead,) = broker.dead()
-    assert dead.body == BOMB
-    assert "compressed" in dead.headers[REASON]
+    ((id_, dead),) = inbox.refused.items()
+    assert inbox.message(id_).body == BOMB
+    assert "compressed" in dead.reason
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,8 @@ def test_odd_properties_of_amqp_stop_nothing(amqp_url: str, make_broker: Any, in
     broker.publish(requested(id="good"))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
-    assert broker.dead()[0].body == b"{}"
+    (id_,) = inbox.refused
+    assert inbox.message(id_).body == b"{}"
     assert broker.waiting() == 0
 
 
@@ -139,9 +143,9 @@ def test_an_entry_that_is_no_envelope_ends_in_the_dead_queue_as_it_was(
     broker.push(RAW[what], envelope(requested(id="good")))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
-    (dead,) = broker.dead()
-    assert dead.body == RAW[what]
-    assert "entry" in dead.headers[REASON] or "envelope" in dead.headers[REASON]
+    ((id_, dead),) = inbox.refused.items()
+    assert dead.content is None if what == "large" else inbox.message(id_).body == RAW[what]
+    assert "entry" in dead.reason or "envelope" in dead.reason
     assert (broker.waiting(), broker.held()) == (0, 0)
 
 
@@ -157,14 +161,24 @@ def test_an_entry_that_no_consumer_ever_settled_is_refused(redis_url: str, make_
     assert broker.dead()[0].headers[REASON] == "it was taken 21 times and never settled"
 
 
-def test_what_kills_consumers_again_and_again_ends_in_the_dead_queue_of_rabbitmq(amqp_url: str, make_broker: Any):
+def test_what_kills_consumers_again_and_again_is_kept_unread(amqp_url: str, make_broker: Any, inbox: FakeInbox):
     broker = make_broker(amqp_url)
-    broker.publish(requested())
+    broker.publish(requested("C-9"))
 
     def handed_out_and_lost() -> bool:
         with broker.channel() as channel:
             method, _properties, _body = channel.basic_get(broker.bus.queue)
-        return method is None and len(broker.dead()) == 1
+            moved = channel.queue_declare(f"{broker.bus.queue}.undelivered", passive=True).method.message_count
+        return method is None and moved == 1
 
     wait_until(handed_out_and_lost, "the broker has counted it out")
-    assert broker.dead()[0].headers["x-death"][0]["reason"] == "delivery_limit"
+    with consuming(replace(events_of(broker.bus), undelivered=True), inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+    ((id_, dead),) = inbox.refused.items()
+    assert (dead.queue, dead.reason, inbox.taken) == (broker.bus.queue, NEVER_SETTLED, {})
+    assert dead.customer_id == "C-9"
+    assert inbox.message(id_).body == requested("C-9")
+    assert not {"x-death", "x-first-death-queue"} & inbox.message(id_).headers.keys()
+    assert broker.put_back(inbox, id_) == 1
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.customers == ["C-9"], "it is taken when it is put back")

@@ -1,39 +1,118 @@
-"""What a refused message carries, and what it carries no more when it is put back. Pure."""
+"""What is kept of a refused message, and what of it is put back. Pure."""
 
+import json
+from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
+import pytest
+
+from worker.domain.events.cloudevents import LARGEST
 from worker.domain.model.customers import FieldProblem
 from worker.inbound.bus.dead_lettering import (
+    LARGEST_HEADERS,
     LONGEST_PROBLEMS,
     MOST_PROBLEMS,
-    PROBLEMS,
-    REASON,
     Refusal,
-    dead_headers,
-    live_headers,
+    message_in,
+    problems_in,
+    refused_message,
 )
+from worker.inbound.bus.redis_entry import Entry
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+WHY = Refusal("why")
+MESSAGE = Entry(b"{}", "application/json", "utf-8", {"trace": "t-1"}, {"message_id": "m"})
+
+
+def put_back(message: Entry, **more: Any) -> Entry:
+    content = refused_message(message, WHY, "requests", **more).content
+    assert content is not None
+    return message_in(json.loads(json.dumps(content)))
+
+
+def test_a_message_is_put_back_as_it_came():
+    odd = {
+        "bytes": b"\xff",
+        "at": NOW,
+        "exactly": Decimal("1.5"),
+        "in": {"a": [1, None, True, -(2**62)]},
+        "half": "\ud800",
+    }
+    for message in (MESSAGE, replace(MESSAGE, headers=odd), Entry(b"\x80\xff"), Entry(b"", "text/plain", "latin-1")):
+        assert put_back(message) == message
 
 
 def test_a_stranger_cannot_have_us_deliver_to_other_queues():
-    given = {"CC": ["payments"], "BCC": ["payroll"], "trace": "t-1"}
-    assert dead_headers(given, Refusal("why"), NOW).keys() == {"trace", REASON, "x-refused-at"}
-    assert live_headers(given) == {"trace": "t-1"}
+    given = {"CC": ["payments"], "BCC": ["payroll"], "trace": "t-1", "x-death": [], "x-delivery-count": 3}
+    assert put_back(replace(MESSAGE, headers=given)).headers == {"trace": "t-1"}
 
 
-def test_the_reason_of_an_earlier_refusal_is_not_kept():
-    first = dead_headers({}, Refusal("first", (FieldProblem("email", "it is no address"),)), NOW)
-    again = dead_headers(first, Refusal("again"), NOW)
-    assert again[REASON] == "again"
-    assert PROBLEMS not in again
-    assert live_headers({**first, "x-death": [], "x-delivery-count": 3}) == {}
+def test_a_user_that_rabbitmq_would_compare_with_our_login_is_left_out():
+    message = replace(MESSAGE, properties={"user_id": "app", "expiration": "60000", "type": "customer.erased"})
+    assert put_back(message, vouched={"x-sender": "app 12"}).properties == {"type": "customer.erased"}
+    assert put_back(message, vouched={"x-sender": "app 12"}).headers == {"trace": "t-1", "x-sender": "app 12"}
 
 
 def test_problems_are_listed_with_their_column_and_bounded():
     problems = tuple(FieldProblem(f"column{n}", "x" * 300, "write it otherwise") for n in range(MOST_PROBLEMS + 1))
-    listed = dead_headers({}, Refusal("why", problems), NOW)[PROBLEMS]
+    listed = problems_in(refused_message(MESSAGE, Refusal("why", problems), "q").content)
     assert listed.startswith("column0: xxx")
     assert len(listed) == LONGEST_PROBLEMS
-    short = dead_headers({}, Refusal("why", problems[:1]), NOW)[PROBLEMS]
+    short = problems_in(refused_message(MESSAGE, Refusal("why", problems[:1]), "q").content)
     assert short.endswith("x (write it otherwise)")
+    half = problems_in(refused_message(MESSAGE, Refusal("why", (FieldProblem("\ud800", "x"),)), "q").content)
+    assert half == "?: x"
+
+
+TOO_LARGE = {
+    "a body": replace(MESSAGE, body=b"x" * (LARGEST + 1)),
+    "headers": replace(MESSAGE, headers={"a": "x" * LARGEST_HEADERS}),
+    "levels": replace(MESSAGE, headers={"a": json.loads("[" * 100 + "]" * 100)}),
+}
+
+
+@pytest.mark.parametrize("what", TOO_LARGE)
+def test_of_a_message_that_is_too_large_only_its_size_and_reason_are_kept(what: str):
+    message = TOO_LARGE[what]
+    found = refused_message(message, WHY, "requests")
+    assert (found.content, found.reason, found.size) == (None, "why", len(message.body))
+
+
+def test_the_largest_message_is_kept_whole():
+    message = replace(MESSAGE, body=b"\xff" * LARGEST)
+    assert put_back(message) == message
+
+
+EVENT = {"type": "onboarding.requested", "data": {"customer_id": "C-1"}}
+NAMED = {
+    "an event": (json.dumps(EVENT), "C-1"),
+    "plain data": ('{"customer_id": " C-1 "}', "C-1"),
+    "a number": ('{"customer_id": 17}', "17"),
+    "base64": (json.dumps({"data_base64": b64encode(b'{"customer_id": "C-1"}').decode()}), "C-1"),
+    "no base64": ('{"data_base64": "\\u00e9"}', ""),
+    "an object": ('{"customer_id": {"a": 1}}', ""),
+    "half a surrogate pair": ('{"customer_id": "\\ud800"}', ""),
+    "no object": ('["C-1"]', ""),
+    "too long": (json.dumps({"customer_id": "x" * 2000}), ""),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_the_customer_of_a_refused_message_is_known_for_erasure(what: str):
+    body, customer_id = NAMED[what]
+    assert refused_message(replace(MESSAGE, body=body.encode()), WHY, "q").customer_id == customer_id
+
+
+def test_the_customer_of_a_refused_task_is_known_too():
+    task = Entry(json.dumps([[EVENT], {}, {}]).encode(), "application/json", "utf-8", {"task": "onboarding.request"})
+    assert refused_message(task, WHY, "q").customer_id == "C-1"
+
+
+def test_each_copy_of_a_message_has_the_same_identity_and_no_other_message_has_it():
+    found = refused_message(MESSAGE, WHY, "q", vouched={"x-sender": "app 12"})
+    assert refused_message(put_back(MESSAGE), Refusal("another"), "q").identity == found.identity
+    for other in (replace(MESSAGE, body=b"[]"), replace(MESSAGE, headers={}), replace(MESSAGE, content_type=None)):
+        assert refused_message(other, WHY, "q").identity != found.identity

@@ -13,8 +13,8 @@ from trials.servers import until as wait_until
 from worker.domain.events.cloudevents import LARGEST, Unreadable
 from worker.domain.events.incoming import Event, EventKind
 from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.dead_lettering import REASON
-from worker.inbound.bus.dead_letters import dead_from, shown
+from worker.inbound.bus.dead_lettering import Refusal, refused_message
+from worker.inbound.bus.dead_letters import shown
 from worker.inbound.bus.redis_entry import Entry
 from worker.inbound.bus.sources import Source, requests_at
 from worker.inbound.bus.task_messages import TASK, event_in_task
@@ -83,7 +83,7 @@ def test_what_is_no_request_is_refused_and_the_reason_repeats_nothing_of_it(what
     assert isinstance(found, Unreadable)
     assert words in found.reason
     assert "quirin" not in found.reason
-    assert "quirin" not in repr(dead_from(message, "requests")) + json.dumps(shown(message))
+    assert "quirin" not in repr(refused_message(message, Refusal(found.reason), "q")) + json.dumps(shown(message))
 
 
 @pytest.fixture
@@ -108,13 +108,12 @@ def test_send_task_of_another_project_is_taken_and_a_misspelt_name_is_kept_with_
         wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
 
     assert inbox.customers == ["C-1"]
-    (dead,) = broker.dead()
-    assert dead.headers[REASON] == "its task is not onboarding.request"
-    assert json.loads(dead.body)[0] == [EVENT]
-    assert dead_from(dead, name).type == "onboarding.requested"
-    assert shown(dead)["body"]["data"]["customer_id"] == "a text of 3"
+    ((id_, dead),) = inbox.refused.items()
+    assert (dead.reason, dead.kind) == ("its task is not onboarding.request", "onboarding.requested")
+    assert json.loads(inbox.message(id_).body)[0] == [EVENT]
+    assert shown(inbox.message(id_))["body"]["data"]["customer_id"] == "a text of 3"
     assert "quirin" not in caplog.text
-    assert broker.put_back() == 1  # as it came: a task that is refused again
+    assert broker.put_back(inbox, id_) == 1  # as it came: a task that is refused again
     with consuming(source, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused again")
 

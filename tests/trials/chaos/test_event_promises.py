@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from trials.events.aftermath import Aftermath
+from trials.events.aftermath import Aftermath, Dead
 from trials.events.meaning import Known, meant
 from trials.events.programme import drawn
 from trials.events.promises import PROMISES, broken
-from trials.events.wires import Answer, Dead
+from trials.events.wires import Answer
 from trials.evidence import Evidence, Invitation, Job, Received, Session
 
 PROGRAMME = drawn(400, 3, now=datetime(2026, 11, 20, 12, tzinfo=UTC), trap=Path("unpickled"), redis=True, refused=80)
@@ -44,11 +45,15 @@ class Scene:
             for purpose in known.due:
                 self.work(known, purpose)
         self.facts = {
-            "dead": [Dead(message.body, "it is no event") for _, message in PROGRAMME.refused],
+            "dead": [
+                Dead(str(UUID(int=number)), message.body, "it is no event")
+                for number, (_, message) in enumerate(PROGRAMME.refused)
+            ],
             "answers": [Answer(202, {})] * 5,
             "refusals": [Answer(400, {})] * 5,
         }
         self.facts["listed"] = len(self.facts["dead"])
+        self.facts["notices"] = [f'{{"id": "{one.id}"}}'.encode() for one in self.facts["dead"]]
 
     def work(self, known: Known, purpose: str) -> None:
         due, number = known.due[purpose], len(self.jobs) + 1
@@ -134,13 +139,25 @@ def a_reason_repeats_an_address(scene: Scene) -> None:
 
 
 def a_good_event_is_refused(scene: Scene) -> None:
-    scene.facts["dead"].append(Dead(PROGRAMME.before[0].body, "no"))
+    scene.facts["dead"].append(Dead("", PROGRAMME.before[0].body, "no"))
     scene.facts["listed"] += 1
 
 
-def a_message_is_refused_twice_though_nothing_died(scene: Scene) -> None:
+def a_refused_message_is_kept_twice(scene: Scene) -> None:
     scene.facts["dead"].append(scene.facts["dead"][0])
     scene.facts["listed"] += 1
+
+
+def a_notice_is_missing(scene: Scene) -> None:
+    scene.facts["notices"].pop()
+
+
+def a_notice_names_a_customer(scene: Scene) -> None:
+    scene.facts["notices"][0] += b" c1@example.com"
+
+
+def a_notice_is_there_twice_though_nothing_died(scene: Scene) -> None:
+    scene.facts["notices"] += scene.facts["notices"][:1]
 
 
 def the_list_of_the_dead_leaves_one_out(scene: Scene) -> None:
@@ -285,7 +302,10 @@ WRONGS: dict[Callable[[Scene], None], str] = {
     a_refused_message_has_no_reason: "every_refused_message_is_kept_with_its_reason",
     a_reason_repeats_an_address: "every_refused_message_is_kept_with_its_reason",
     a_good_event_is_refused: "nothing_else_is_refused",
-    a_message_is_refused_twice_though_nothing_died: "nothing_else_is_refused",
+    a_notice_is_missing: "the_dead_queue_has_a_notice_of_each_and_nothing_of_its_content",
+    a_notice_names_a_customer: "the_dead_queue_has_a_notice_of_each_and_nothing_of_its_content",
+    a_notice_is_there_twice_though_nothing_died: "the_dead_queue_has_a_notice_of_each_and_nothing_of_its_content",
+    a_refused_message_is_kept_twice: "nothing_else_is_refused",
     the_list_of_the_dead_leaves_one_out: "nothing_else_is_refused",
     a_pickle_is_opened: "nothing_is_unpickled",
     a_customer_has_two_jobs: "one_job_each",

@@ -1,14 +1,14 @@
 """`onboard bus`: receives events from the message bus, and shows its dead queue."""
 
-import dataclasses
 import json
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
@@ -19,19 +19,23 @@ from worker.cli.opening import parts_of, wake_ups_of
 from worker.domain.model.needs import STORED, WAKING, Need
 from worker.domain.model.wakeups import Wake
 from worker.foundation.plural import counted
+from worker.foundation.timestamps import written
 from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 from worker.store.audit.entries import note_alone
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
-    from worker.inbound.bus.dead_letters import Dead, DeadQueue, Place
+    from worker.inbound.bus.dead_letters import DeadQueue, Place
     from worker.inbound.bus.sources import Source
+    from worker.store.inbox.refused_events import KeptMessage, RefusedEvents
 
 log = logging.getLogger(__name__)
 
 MOST_LISTED = 10_000
-LOOKING = frozenset({Need.BUS, Need.BROKER})  # to look at the dead queues
+LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
+NOT_NAMED = "this configuration does not name its queue"
+NOT_FOUND = "there is no refused event {}; see `onboard bus dead list`"
 
 
 @click.group(invoke_without_command=True)
@@ -110,9 +114,9 @@ class Receiving:
 def dead() -> None:
     """Show refused events, and put them back.
 
-    Refused events of the bus are in its queue NAME.dead. Refused events that came as the Celery task
-    `onboarding.request` are in the queue requests.dead of the workers' broker. Each has an ID. `onboard bus dead
-    show ID` shows why an event was refused.
+    A refused event is stored in the database, encrypted, for [retention] refused. The dead queue has a notice with its
+    id and the reason: NAME.dead for events of the bus, and requests.dead of the workers' broker for events that came as
+    the Celery task `onboarding.request`. Each has an ID. `onboard bus dead show ID` shows why it was refused.
     """
 
 
@@ -127,48 +131,38 @@ def dead() -> None:
 @JSON
 @click.pass_obj
 def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
-    """List refused events with their reasons, the oldest of each queue first. They stay in their queues."""
-    from worker.inbound.bus.dead_letters import dead_from
-
-    with _opened(invocation.settings(LOOKING)) as dead_queues:
-        totals = dead_queues.totals()
-        found = [
-            dead_from(message, name) for name, queue in dead_queues.queues.items() for message in queue.look(limit)
-        ]
-    total = sum(totals.values())
+    """List refused events with their reasons, the oldest of each queue first. They stay."""
+    with invocation.parts(STORED, migrate=True) as parts:
+        totals = parts.refused_events.totals()
+        found = {name: parts.refused_events.oldest(name, most=limit) for name in totals}
     if as_json:
-        events = [dataclasses.asdict(one) for one in found]
-        click.echo(
-            json.dumps({"total": total, "queues": totals, "unreachable": [*dead_queues.unreachable], "events": events})
-        )
-    elif found:
-        for name, number in totals.items():
-            _show_queue(name, number, [one for one in found if one.queue == name])
+        events = [_facts(one) for some in found.values() for one in some]
+        queues = {_dead(name): number for name, number in totals.items()}
+        click.echo(json.dumps({"total": sum(totals.values()), "queues": queues, "events": events}))
+    elif totals:
+        for name, some in found.items():
+            _show_queue(_dead(name), totals[name], some)
     else:
-        click.echo(f"there is no refused event in {' or '.join(totals)}")
-    dead_queues.end()
+        click.echo("there is no refused event")
 
 
 @dead.command("show")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", type=click.UUID)
 @JSON
 @click.pass_obj
-def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
+def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
     """Show why the event ID was refused, and the event's keys.
 
     Personal data is not shown: of each value you see only its kind and its length.
     """
-    from worker.inbound.bus.dead_letters import MOST_SEARCHED, dead_from, id_of, shown
+    from worker.inbound.bus.dead_lettering import message_in
+    from worker.inbound.bus.dead_letters import shown
 
-    facts = None
-    with _opened(invocation.settings(LOOKING)) as dead_queues:
-        for name, queue in dead_queues.queues.items():
-            found = next((one for one in queue.look(MOST_SEARCHED) if id_of(one) == id_), None)
-            if found is not None:
-                facts = {**dataclasses.asdict(dead_from(found, name)), **shown(found)}
-                break
-    if facts is None:
-        raise CannotStart(dead_queues.not_found(id_))
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = parts.refused_events.find(id_)
+    if found is None:
+        raise CannotStart(NOT_FOUND.format(id_))
+    facts = _facts(found) | ({} if found.content is None else shown(message_in(found.content)))
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -177,80 +171,123 @@ def show_dead(invocation: Invocation, id_: str, as_json: bool) -> None:
 
 
 @dead.command("requeue")
-@click.argument("id_", metavar="[ID]", required=False)
-@click.option("--all", "everything", is_flag=True, help="All events that are in the queues now.")
+@click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
+@click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
 @YES
 @JSON
 @click.pass_obj
-def requeue_dead(invocation: Invocation, id_: str | None, everything: bool, yes: bool, as_json: bool) -> None:
+def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
     """Put refused events back into the queue that they came from.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
-    queue; an event that came as a Celery task goes back into the queue `requests`.
+    queue; an event that came as a Celery task goes back into the queue `requests`. An event that was too large was not
+    kept: its sender must send it again.
 
     No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once. The audit
     log has an entry before the first event goes back.
     """
     if (id_ is None) == (not everything):
         raise click.UsageError("give an ID, or --all")
-    from worker.inbound.bus.dead_letters import MOST_SEARCHED
-
-    went: dict[str, int] = {}
     settings = invocation.settings(STORED | LOOKING)
-    with parts_of(settings, act_of_command(), migrate=True) as parts, _opened(settings) as dead_queues:
-        totals = dead_queues.totals()
-        there = sum(totals.values())
+    with parts_of(settings, act_of_command(), migrate=True) as parts:
+        refused = parts.refused_events
+        one = refused.find(id_) if id_ else None
+        if id_ and one is None:
+            raise CannotStart(NOT_FOUND.format(id_))
+        if one is not None and one.content is None:
+            raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
+        there = 1 if one else sum(refused.totals().values())
         if everything and there and not yes:
-            confirm(f"put {counted(there, 'event')} back ({_each(totals)})?")
-        which = "dead events" if id_ is None else f"dead event {id_[:40]}"
-        note_alone(parts.database, which, now=parts.clock(), count=1 if id_ else there, reason="to be put back")
-        for name, queue in dead_queues.queues.items():
-            went[name] = queue.put_back(id_, MOST_SEARCHED if id_ else totals[name])
-            if id_ and went[name]:
-                break
-    went = {name: number for name, number in went.items() if number}
-    total = sum(went.values())
-    if id_ is not None and not went:
-        raise CannotStart(dead_queues.not_found(id_))
+            confirm(f"put {counted(there, 'event')} back?")
+        which = f"dead event {id_}" if id_ else "dead events"
+        note_alone(parts.database, which, now=parts.clock(), count=there, reason="to be put back")
+        with _opened(settings) as dead_queues:
+            went, lost = _put_back(refused, [one] if one else refused.all_until(parts.database_clock()), dead_queues)
     if as_json:
-        click.echo(json.dumps({"requeued": total, "queues": went, "unreachable": [*dead_queues.unreachable]}))
+        unreachable = [*dead_queues.missed]
+        click.echo(
+            json.dumps({"requeued": sum(went.values()), "queues": went, "not_kept": lost, "unreachable": unreachable})
+        )
     else:
-        click.echo(f"{counted(total, 'event was', 'events were')} put back" + (f" ({_each(went)})" if went else ""))
+        each = f" ({_each(went)})" if went else ""
+        click.echo(f"{counted(sum(went.values()), 'event was', 'events were')} put back{each}")
+        if lost:
+            click.echo(f"{counted(lost, 'event', 'events')} without content: the sender must send them again")
     dead_queues.end()
+
+
+def _put_back(
+    refused: "RefusedEvents", messages: "Iterable[KeptMessage]", dead_queues: "DeadQueues"
+) -> tuple[dict[str, int], int]:
+    """Put messages back into their queues, each before its row is removed.
+
+    Returns how many, by dead queue, and how many have no content.
+    """
+    from worker.inbound.bus.dead_lettering import message_in
+
+    went: dict[str, list[UUID]] = {}
+    lost = 0
+    for one in messages:
+        dead_queue = _dead(one.queue)
+        if one.content is None:
+            lost += 1
+        elif dead_queue in dead_queues.queues:
+            dead_queues.queues[dead_queue].put_back(message_in(one.content))
+            refused.remove(one)
+            went.setdefault(dead_queue, []).append(one.id)
+        else:
+            dead_queues.missed[dead_queue] = dead_queues.unreachable.get(dead_queue, NOT_NAMED)
+    for dead_queue, ids in went.items():
+        dead_queues.queues[dead_queue].forget(ids)
+    return {dead_queue: len(ids) for dead_queue, ids in went.items()}, lost
+
+
+def _dead(queue: str) -> str:
+    """The name of a queue's dead queue."""
+    return f"{queue}.dead"
+
+
+def _facts(one: "KeptMessage") -> dict[str, Any]:
+    from worker.inbound.bus.dead_lettering import problems_in
+
+    return {
+        "queue": _dead(one.queue),
+        "id": str(one.id),
+        "reason": one.reason,
+        "problems": problems_in(one.content),
+        "refused_at": written(one.refused_at),
+        "refusals": one.refusals,
+        "kept_until": written(one.due_at),
+        "type": one.kind,
+        "event": one.event,
+        "size": one.size,
+        "content": one.why_not or "kept",
+    }
 
 
 @dataclass(frozen=True)
 class DeadQueues:
-    """The queues of refused events, by name; and why others cannot be read."""
+    """The queues of refused events, by name; why others cannot be reached; and those of them that have events."""
 
     queues: "dict[str, DeadQueue]"
     unreachable: dict[str, str]
-
-    def totals(self) -> dict[str, int]:
-        return {name: queue.count() for name, queue in self.queues.items()}
-
-    def not_found(self, id_: str) -> str:
-        none = f"there is no refused event {id_[:40]!r} among the oldest of {' or '.join(self.queues)}"
-        return "\n".join([f"{none}; see `onboard bus dead list`", *self._unread()])
+    missed: dict[str, str]
 
     def end(self) -> None:
-        """Raises Stopped if a queue could not be read: the output, or the change, is not complete."""
-        if self.unreachable:
-            raise Stopped("\n".join(self._unread()))
-
-    def _unread(self) -> list[str]:
-        return [f"{name} was not read: {why}" for name, why in self.unreachable.items()]
+        """Raises Stopped if events could not be put back."""
+        if self.missed:
+            raise Stopped("\n".join(f"{name}: nothing was put back: {why}" for name, why in self.missed.items()))
 
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[DeadQueues]:
-    """Raises CannotStart if no queue can be read, or a broker is lost meanwhile."""
+    """Raises CannotStart if no queue can be reached, or a broker is lost meanwhile."""
     from amqp.exceptions import MessageNacked
 
     from worker.inbound.bus.connection import connection_for_looking
     from worker.inbound.bus.dead_letters import dead_queue
 
-    dead_queues, reached = DeadQueues({}, {}), []
+    dead_queues, reached = DeadQueues({}, {}, {}), []
     errors: tuple[type[Exception], ...] = (MessageNacked,)
     with ExitStack() as exits:
         for place, source in _places(settings):
@@ -291,19 +328,14 @@ def _failed(error: Exception, key: str) -> str:
     return f"the broker does not work as expected ({in_words(error)}): check {key}"
 
 
-def _show_queue(name: str, number: int, found: "list[Dead]") -> None:
-    if not found:
-        return
+def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
     rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
     click.echo(f"{name}: {number:,}{rest}")
     # Two lines each, never wrapped: operators copy the id, and a column of a narrow table would break every word.
-    for one in found:
-        click.echo(f"{one.id}  {one.refused_at}  {one.type}".rstrip())
-        click.echo(f"    {_why(one)}")
-
-
-def _why(one: "Dead") -> str:
-    return f"{one.reason} ({one.problems})" if one.problems else one.reason
+    for one in map(_facts, found):
+        click.echo(f"{one['id']}  {one['refused_at']}  {one['type']}".rstrip())
+        not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
+        click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
 
 
 def _each(numbers: dict[str, int]) -> str:

@@ -17,6 +17,7 @@ from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import Clock
 from worker.store.audit.sealing import Seals
+from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing, Place
@@ -59,6 +60,7 @@ class Retention:
         inbox: InboxRetention,
         webhooks: WebhookList,
         outbox: OutboxTargets,
+        refused: RefusedEvents,
         places: AddressPlaces,
         address_cap: AddressCap | None,
     ) -> None:
@@ -71,7 +73,7 @@ class Retention:
         self._erasing, self._purging, self._facts = erasing, purging, facts
         self._seals = seals
         self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
-        self._places = places
+        self._refused, self._places = refused, places
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
@@ -124,8 +126,9 @@ class Retention:
         erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
         removed = self._inbox.remove(since=now - kept_for)
         webhooks = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
+        refused = self._refused.remove_due(now=now)
         places = self._places.remove(since=now - self._places_kept)
-        return bool(erased or removed or webhooks or places)
+        return bool(erased or removed or webhooks or refused or places)
 
     def _remove_unpublished(self, now: datetime) -> bool:
         """Whether there may be more events that can no longer be published."""

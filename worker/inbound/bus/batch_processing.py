@@ -1,14 +1,16 @@
 """Processes a chunk of messages: reads them, stores their events in one transaction, names the refused messages."""
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.dead_lettering import Refusal
 from worker.inbound.bus.messages import Message
@@ -22,6 +24,9 @@ class Inbox(Protocol):
     def receive(self, events: Sequence[Event]) -> Received:
         """Take events in, in one transaction. Raises sqlalchemy.exc.OperationalError without a database."""
 
+    def keep(self, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
+        """Store refused messages, in one transaction. Returns their ids, in their order. Raises as `receive`."""
+
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """As `Keyring.digests`, once it was ready."""
 
@@ -34,7 +39,7 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True)
 class Taken:
-    """The result of a chunk: an outcome for each message, and the messages for the dead queue."""
+    """The result of a chunk: an outcome for each message, and the refused messages."""
 
     outcomes: list[Outcome]
     refused: list[tuple[Any, Refusal]]
@@ -65,6 +70,22 @@ def take(inbox: Inbox, chunk: Sequence[Any], read: Callable[[Message], Event | U
         if refusal is not None:
             refused.append((message, refusal))
     return Taken(outcomes, refused, received.due)
+
+
+def keep(inbox: Inbox, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
+    """Store refused messages, and return their ids. Raises sqlalchemy.exc.OperationalError.
+
+    Where that meets a bug, they are stored without their content: else they would come again for ever.
+    """
+    if not refused:
+        return []
+    try:
+        return inbox.keep(refused)
+    except sa.exc.OperationalError:
+        raise
+    except Exception as error:
+        log.error("a bug: storing %d refused messages ended with %s", len(refused), type(error).__name__)
+        return inbox.keep([replace(one, content=None, customer_id="") for one in refused])
 
 
 def _received(inbox: Inbox, events: Sequence[Event]) -> Received:

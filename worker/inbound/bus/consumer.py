@@ -6,6 +6,7 @@ While the database cannot be reached, the consumer holds its messages, and keeps
 
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,9 +25,9 @@ from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage
 from worker.foundation.tls import in_words
-from worker.inbound.bus.batch_processing import Inbox, take
+from worker.inbound.bus.batch_processing import Inbox, Taken, keep, take
 from worker.inbound.bus.connection import BusConnection
-from worker.inbound.bus.dead_lettering import bury
+from worker.inbound.bus.dead_lettering import notify, refused_message
 from worker.inbound.bus.sources import Source
 from worker.inbound.bus.topology import Unfit, prepare
 from worker.store.base.database import reason
@@ -83,9 +84,7 @@ class BusConsumer(ConsumerMixin):
         self._ended = threading.Event()
         self._broker, self._database = Outage(log), Outage(log)
         self._warned = Outage(log, logging.WARNING)
-        self._outcomes: CountLog[Outcome] = CountLog(
-            log, lambda new: f"{self._topology.queue}: {_outcomes_in_words(new)}"
-        )
+        self._outcomes: CountLog[Outcome] = CountLog(log, lambda new: f"{source.consumed}: {_outcomes_in_words(new)}")
         self._lost = ""
         self._has_begun = False
         self._careful = 0  # messages still to be taken one at a time
@@ -124,7 +123,7 @@ class BusConsumer(ConsumerMixin):
                 # One outage shows as several errors: the first one is logged.
                 self._lost = self._lost or in_words(error)
                 self._broker_lasts(
-                    f"the broker cannot be reached ({self._lost}): events stay in {self._topology.queue}; trying again"
+                    f"the broker cannot be reached ({self._lost}): events stay in {self._source.consumed}; trying again"
                 )
                 self._ended.wait(AGAIN_SECONDS)
             except UNREADABLE as error:
@@ -178,7 +177,7 @@ class BusConsumer(ConsumerMixin):
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
         # Without `accept` and callbacks kombu decodes nothing: a message is checked first.
-        queue = Queue(self._topology.queue, no_declare=True)
+        queue = Queue(self._source.consumed, no_declare=True)
         return [Consumer(queues=[queue], on_message=self._on_message, prefetch_count=self._most, auto_declare=False)]
 
     def on_consume_ready(self, connection: Any, channel: Any, consumers: Any, **_options: Any) -> None:
@@ -189,7 +188,7 @@ class BusConsumer(ConsumerMixin):
         self._broker.over("the broker is back: taking events")
         if not self._has_begun:
             self._has_begun = True
-            log.info("takes events from the queue %s, up to %d at once", self._topology.queue, self._source.prefetch)
+            log.info("takes events from the queue %s, up to %d at once", self._source.consumed, self._source.prefetch)
 
     def on_iteration(self) -> None:
         """Called by kombu between two reads of the connection, at least once in `idle` seconds."""
@@ -231,12 +230,17 @@ class BusConsumer(ConsumerMixin):
                 return
 
     def _settle(self) -> None:
-        """Take the chunk in, put refused messages into the dead queue, and acknowledge the chunk. In this order."""
+        """Store the chunk, then its refused messages, put notices into the dead queue, and acknowledge. In this order.
+
+        While the database or the broker cannot be reached, nothing is acknowledged: what was stored is recognised when
+        it comes again.
+        """
         if not self._chunk or self._anew or monotonic() < self._settle_at:
             return
         chunk = self._chunk[:]  # more messages may come while RabbitMQ confirms
         try:
             taken = take(self._inbox, chunk, lambda message: self._source.event_in(message, self._inbox.digests))
+            kept = self._keep(taken)
         except sa.exc.OperationalError as error:
             self._database_lasts(reason(error), TAKING)
             self._settle_at = monotonic() + AGAIN_SECONDS
@@ -244,13 +248,21 @@ class BusConsumer(ConsumerMixin):
         self._database_is_back(TAKING)
         for wake_up in taken.due:
             self._wake(wake_up)
-        for message, refusal in taken.refused:
-            vouched = self._source.senders.vouch(message, self._inbox.digests)
-            bury(self._publisher, self._topology, message, refusal, self._clock(), vouched=vouched)
+        for id_, (_, refusal) in zip(kept, taken.refused, strict=True):
+            notify(self._publisher, self._topology, id_, refusal, self._clock())
         self._acknowledge(chunk)
         del self._chunk[: len(chunk)]
         self._careful = max(0, self._careful - len(chunk))
         self._outcomes.add(taken.outcomes, monotonic())
+
+    def _keep(self, taken: Taken) -> list[uuid.UUID]:
+        """Store the refused messages, and return their ids."""
+        vouch, queue = self._source.senders.vouch, self._topology.queue
+        refused = [
+            refused_message(message, refusal, queue, vouched=vouch(message, self._inbox.digests))
+            for message, refusal in taken.refused
+        ]
+        return keep(self._inbox, refused)
 
     def _acknowledge(self, chunk: list[Any]) -> None:
         if self._topology.on_amqp:

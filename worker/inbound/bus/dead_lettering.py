@@ -1,32 +1,50 @@
-"""Puts a refused message into the dead queue: the broker confirms it before the consumer acknowledges the original.
+"""What is kept of a refused message: the message itself in the database, and a notice of it in the dead queue.
 
-A reject of AMQP cannot carry a reason, and kombu drops what is rejected on Redis.
+The message is personal data, so the notice has its id and the reason, and nothing else of it. The message is committed,
+and then the broker confirms the notice, before the consumer acknowledges the original.
 """
 
 import hashlib
 import json
+import re
+import uuid
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from worker.brokers.connection import RedisChannel
+from worker.domain.events.cloudevents import LARGEST
+from worker.domain.events.incoming import EventKind
+from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.customers import FieldProblem
+from worker.foundation.strict_json import read_object
 from worker.foundation.timestamps import written
 from worker.inbound.bus.connection import CONFIRM_SECONDS
-from worker.inbound.bus.topology import Topology
+from worker.inbound.bus.messages import Message, attributes_of
+from worker.inbound.bus.plain_values import TooDeep, from_plain, to_plain
+from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.task_messages import argument_of, is_task
+from worker.inbound.bus.topology import MOST_NOTICES, Topology
 
-REASON, PROBLEMS, REFUSED_AT = "x-reason", "x-problems", "x-refused-at"
+# The headers of a notice.
+REASON, REFUSED_AT, NOTICE_ID = "x-reason", "x-refused-at", "x-refused-id"
 # Who sent a message, as `queue_senders` proves it. It stays when the message is put back.
 SENDER = "x-sender"
 MOST_PROBLEMS, LONGEST_PROBLEMS = 10, 1000
+# Headers and properties that take more than this are not kept, nor is their message.
+LARGEST_HEADERS = 64 * 1024
+LONGEST_ID = 1000  # a longer customer_id is none that a customer could have
 # CC and BCC make RabbitMQ deliver to the queues that they name: a producer must not do so with our login.
 DROPPED = frozenset({"CC", "BCC"})
-OURS = frozenset({REASON, PROBLEMS, REFUSED_AT})
 BROKERS = frozenset({"x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"}) | {
     "x-delivery-count"
 }
 # The properties that stay. Not `user_id`, which RabbitMQ compares with our login (see SENDER), nor `expiration`.
 KEPT = ("message_id", "correlation_id", "type", "app_id", "timestamp", "reply_to")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_KINDS = frozenset(kind.value for kind in EventKind)
 
 
 @dataclass(frozen=True)
@@ -37,58 +55,127 @@ class Refusal:
     problems: tuple[FieldProblem, ...] = ()
 
 
-def dead_headers(
-    headers: Mapping[str, Any], refusal: Refusal, now: datetime, *, vouched: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """The message's own headers, and ours. Pure; `now` is aware UTC. `vouched`: see `queue_senders`."""
-    kept = {name: value for name, value in headers.items() if name not in DROPPED | OURS} | dict(vouched or {})
-    kept[REASON] = refusal.reason
-    kept[REFUSED_AT] = written(now)
-    if refusal.problems:
-        shown = "; ".join(_in_words(problem) for problem in refusal.problems[:MOST_PROBLEMS])
-        kept[PROBLEMS] = shown if len(shown) <= LONGEST_PROBLEMS else shown[: LONGEST_PROBLEMS - 1] + "…"
-    return kept
+def refused_message(
+    message: Message, refusal: Refusal, queue: str, *, vouched: Mapping[str, str] | None = None
+) -> RefusedMessage:
+    """The message as it is stored. Pure. `vouched`: see `queue_senders`."""
+    event = event_object(message) or {}
+    named: Mapping[str, Any] = {**event, **attributes_of(message)}
+    kind, name = named.get("type"), named.get("id")
+    return RefusedMessage(
+        queue=queue,
+        identity=message_id(message),
+        reason=refusal.reason,
+        kind=kind if kind in _KINDS else "",
+        event=name if isinstance(name, str) and _UUID.fullmatch(name) else "",
+        size=len(message.body),
+        customer_id=_customer_in(event),
+        content=_content_of(message, refusal, vouched or {}),
+    )
+
+
+def message_in(content: Mapping[str, Any]) -> Entry:
+    """The message as it came, to be put back: without what the broker, or we, had added."""
+    content_type, encoding, headers, properties = json.loads(content["envelope"])
+    return Entry(b64decode(content["body"]), content_type, encoding, from_plain(headers), from_plain(properties))
+
+
+def problems_in(content: Mapping[str, Any] | None) -> str:
+    """What is wrong with the message's columns, in words."""
+    return "" if content is None else str(content["problems"])
 
 
 def live_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers as they were before a message was refused. Pure."""
-    return {name: value for name, value in headers.items() if name not in DROPPED | OURS | BROKERS}
+    """The headers as the producer wrote them. Pure."""
+    return {name: value for name, value in headers.items() if name not in DROPPED | BROKERS}
 
 
 def message_id(message: Any) -> str:
-    """An id that is the same in every queue: made from what was sent, not from why it was refused. Pure."""
+    """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure."""
     sent = {name: value for name, value in live_headers(message.headers).items() if name != SENDER}
     parts = (
         message.body,
-        str(message.content_type or "").encode(),
+        str(message.content_type or "").encode("utf-8", "surrogatepass"),
         json.dumps(sent, sort_keys=True, default=str).encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def publish(channel: Any, message: Any, *, exchange: str, key: str, headers: Mapping[str, Any]) -> None:
-    """Publish a message again, its body unchanged. Returns when the broker has confirmed it. Raises kombu's errors.
+def event_object(message: Message) -> dict[str, Any] | None:
+    """The event as an object, unchecked: the body, or the argument of a task. None where there is none."""
+    if len(message.body) > LARGEST:
+        return None
+    found = argument_of(message.body) if is_task(message.headers) else read_object(message.body)
+    return found if isinstance(found, dict) else None
+
+
+def notify(channel: Any, topology: Topology, id_: uuid.UUID, refusal: Refusal, now: datetime) -> None:
+    """Put a notice of a refused message into the dead queue."""
+    notice = Entry(
+        json.dumps({"id": str(id_), "reason": refusal.reason}).encode(),
+        "application/json",
+        "utf-8",
+        {REASON: refusal.reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)},
+    )
+    publish(channel, notice, exchange=topology.dead_exchange, key=topology.dead_key)
+    if isinstance(channel, RedisChannel):  # RabbitMQ bounds the queue itself
+        channel.client.ltrim(topology.dead, 0, MOST_NOTICES - 1)
+
+
+def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:
+    """Publish a message, its body unchanged. Returns when the broker has confirmed it. Raises kombu's errors.
 
     It does not use kombu's Producer, which encodes a body without a content type.
     """
-    properties = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
     again = channel.prepare_message(
         message.body,
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        headers=dict(headers),
-        properties={"delivery_mode": 2, **properties},
+        headers=message.headers,
+        properties={"delivery_mode": 2, **message.properties},
     )
     channel.basic_publish(again, exchange=exchange, routing_key=key, mandatory=True, confirm_timeout=CONFIRM_SECONDS)
 
 
-def bury(
-    channel: Any, topology: Topology, message: Any, refusal: Refusal, now: datetime, *, vouched: Mapping[str, str]
-) -> None:
-    """Put a refused message into the dead queue."""
-    headers = dead_headers(message.headers, refusal, now, vouched=vouched)
-    publish(channel, message, exchange=topology.dead_exchange, key=topology.dead_key, headers=headers)
+def _customer_in(event: Mapping[str, Any]) -> str:
+    """The customer_id that an event names, as a list's row would have it; "" where it names none."""
+    data = event.get("data", event)
+    if isinstance(encoded := event.get("data_base64"), str):
+        try:
+            data = read_object(b64decode(encoded.encode("ascii")))
+        except ValueError:
+            data = None
+    named = data.get("customer_id") if isinstance(data, dict) else None
+    text = str(named).strip() if isinstance(named, str | int) and not isinstance(named, bool) else ""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: no customer has such an id
+        return ""
+    return text if len(text) <= LONGEST_ID else ""
 
 
-def _in_words(problem: FieldProblem) -> str:
+def _content_of(message: Message, refusal: Refusal, vouched: Mapping[str, str]) -> dict[str, Any] | None:
+    if len(message.body) > LARGEST:
+        return None  # it would be refused again
+    properties = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
+    try:
+        kept = [to_plain({**live_headers(message.headers), **vouched}), to_plain(properties)]
+    except TooDeep:
+        return None
+    types = [one if isinstance(one, str) else None for one in (message.content_type, message.content_encoding)]
+    # As a text in ASCII: a header from Redis may have half of a surrogate pair.
+    envelope = json.dumps([*types, *kept])
+    if len(envelope) > LARGEST_HEADERS:
+        return None
+    body = b64encode(message.body).decode()
+    return {"body": body, "envelope": envelope, "problems": _in_words(refusal.problems)}
+
+
+def _in_words(problems: tuple[FieldProblem, ...]) -> str:
+    shown = "; ".join(_one_in_words(problem) for problem in problems[:MOST_PROBLEMS])
+    shown = shown if len(shown) <= LONGEST_PROBLEMS else shown[: LONGEST_PROBLEMS - 1] + "…"
+    return shown.encode("utf-8", "replace").decode()
+
+
+def _one_in_words(problem: FieldProblem) -> str:
     return f"{problem.column}: {problem.problem}" + (f" ({problem.hint})" if problem.hint else "")

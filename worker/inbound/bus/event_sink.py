@@ -1,15 +1,20 @@
 """The database that stores the bus's events; opened once it can be reached and is at this release's schema."""
 
+import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from worker.domain.events.incoming import Event, Received
+from worker.domain.events.refused import RefusedMessage
 from worker.engine.opening import check_ready, opened
+from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.inbound.event_receiver import Receiver
 from worker.settings import Settings
 from worker.store.base import schema
 from worker.store.base.database import Database
+from worker.store.inbox.refused_events import RefusedEvents
 
 
 class DatabaseInbox:
@@ -18,33 +23,46 @@ class DatabaseInbox:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._exits = ExitStack()
-        self._database: Database | None = None
-        self._receiver: Receiver | None = None
-        self._keyring: Keyring | None = None
+        self._opened: _Opened | None = None
 
     def check_ready(self) -> None:
         """Raises NotReady; SettingsError where the configured keys do not decrypt what the database holds."""
-        if self._database is not None:
-            check_ready(self._database)
+        if self._opened is not None:
+            check_ready(self._opened.database)
             return
         parts = self._exits.enter_context(opened(self._settings))
         self._exits.enter_context(parts.heartbeat("bus"))
-        self._database = parts.database
-        self._keyring = parts.keyring
-        self._receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
+        receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
+        self._opened = _Opened(parts.database, parts.keyring, receiver, parts.refused_events, parts.database_clock)
 
     def receive(self, events: Sequence[Event]) -> Received:
-        if self._receiver is None:
-            raise RuntimeError("call check_ready first")
-        return self._receiver.receive(events)
+        return self._ready().receiver.receive(events)
+
+    def keep(self, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
+        ready = self._ready()
+        return ready.refused_events.keep(refused, now=ready.clock())
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
-        if self._keyring is None:
-            raise RuntimeError("call check_ready first")
-        return self._keyring.digests(purpose, text)
+        return self._ready().keyring.digests(purpose, text)
 
     def outdated(self) -> str | None:
-        return None if self._database is None else schema.outdated(self._database)
+        return None if self._opened is None else schema.outdated(self._opened.database)
 
     def close(self) -> None:
         self._exits.close()
+
+    def _ready(self) -> "_Opened":
+        if self._opened is None:
+            raise RuntimeError("call check_ready first")
+        return self._opened
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What is used of the parts on an open database."""
+
+    database: Database
+    keyring: Keyring
+    receiver: Receiver
+    refused_events: RefusedEvents
+    clock: Clock

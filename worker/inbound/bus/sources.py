@@ -19,11 +19,15 @@ from worker.settings.outside import Bus
 log = logging.getLogger(__name__)
 
 PREFETCH = 200
+NEVER_SETTLED = "it was delivered again and again, and never settled"
 
 
 @dataclass(frozen=True, repr=False)
 class Source:
-    """A queue of events, its broker, and how its messages are read. The URL may hold a password, so no repr."""
+    """A queue of events, its broker, and how its messages are read. The URL may hold a password, so no repr.
+
+    `undelivered`: this is the queue next to it, of messages that RabbitMQ gave up delivering.
+    """
 
     topology: Topology
     url: str
@@ -33,9 +37,17 @@ class Source:
     prefetch: int = PREFETCH
     tls: Tls | None = None
     senders: QueueSenders = field(default_factory=QueueSenders)
+    undelivered: bool = False
+
+    @property
+    def consumed(self) -> str:
+        """The queue that is consumed."""
+        return self.topology.undelivered if self.undelivered else self.topology.queue
 
     def event_in(self, message: Message, digests: Digests) -> Event | Unreadable:
         """A message's event, with its sender, and for the audit log the sender's name or this queue's. Never raises."""
+        if self.undelivered:
+            return Unreadable(NEVER_SETTLED)  # not read: reading it may be what ended consumers
         sender = self.senders.of(message, digests)
         if isinstance(sender, Unreadable):
             return sender
@@ -66,7 +78,10 @@ def sources_of(settings: Settings) -> list[Source]:
 
 
 def sources_with_senders(settings: Settings) -> list[Source]:
-    """The queues to consume: those whose messages can have a sender. What is open, and what is left out, is logged."""
+    """The queues to consume: those whose messages can have a sender. What is open, and what is left out, is logged.
+
+    On RabbitMQ each has another next to it.
+    """
     found = sources_of(settings)
     for source in found:
         if source.senders.is_open:
@@ -76,7 +91,8 @@ def sources_with_senders(settings: Settings) -> list[Source]:
             )
         elif not source.senders.has_any:
             log.warning("the queue %s is not consumed: no sender in [web.senders] has it", source.topology.queue)
-    return [source for source in found if source.senders.has_any]
+    kept = [source for source in found if source.senders.has_any]
+    return [*kept, *(replace(source, undelivered=True) for source in kept if source.topology.on_amqp)]
 
 
 def _with_senders(source: Source, settings: Settings) -> Source:

@@ -1,7 +1,10 @@
 """Exchanges and queues: their names, how they are declared, and how existing ones are checked.
 
-    source exchange (topic) ─key─▶ queue ──┬─ refused, with x-reason ────────────▶ dead exchange ──#──▶ dead queue
-                                           └─ delivered too often: x-death ──────▶
+    source exchange (topic) ─key─▶ queue ──┬─ refused: a notice ─▶ dead exchange ──#──▶ dead queue
+                                           └─ delivered too often ─▶ undelivered queue: refused unread
+
+The dead queue has notices, without personal data: refused messages are in the database. RabbitMQ can only move a
+message as it is, so what it has delivered too often has a queue of its own, which is consumed like the other.
 
 On Redis a queue is a list: there is nothing to declare but the binding that other users of kombu read.
 """
@@ -21,6 +24,9 @@ from worker.settings.outside import Bus
 # A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.
 DELIVERY_LIMIT = 20
 OLDEST_REDIS = (6, 2)  # BLMOVE
+# Notices only tell of refused messages: the newest are enough, and for as long as an operator may still look at them.
+MOST_NOTICES = 10_000
+NOTICES_KEPT = 14 * 24 * 3600 * 1000  # milliseconds
 
 
 class Unfit(Exception):
@@ -42,8 +48,13 @@ class Topology:
         return f"{self.queue}.dead"
 
     @property
+    def undelivered(self) -> str:
+        """RabbitMQ only: the queue of messages that were delivered again and again, and never settled."""
+        return f"{self.queue}.undelivered"
+
+    @property
     def dead_exchange(self) -> str:
-        """The exchange that refused messages are published to; "" on Redis, where they go straight to the list."""
+        """The exchange that notices are published to; "" on Redis, where they go straight to the list."""
         return self.dead if self.on_amqp else ""
 
     @property
@@ -52,19 +63,33 @@ class Topology:
 
     @property
     def queue_arguments(self) -> dict[str, Any]:
-        return {
-            "x-queue-type": "quorum",
-            "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": self.dead,
-            "x-dead-letter-routing-key": self.queue,
-            # Without this a message is lost when the dead queue cannot take it at that moment.
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
-        }
+        return _moving(DELIVERY_LIMIT, to=self.undelivered)
+
+    @property
+    def undelivered_arguments(self) -> dict[str, Any]:
+        # What kills consumers here too, which do not read it, ends in the dead queue as it is.
+        return _moving(DELIVERY_LIMIT, to=self.dead)
 
     @property
     def dead_arguments(self) -> dict[str, Any]:
-        return {"x-queue-type": "quorum", "x-delivery-limit": NEVER}
+        return {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": NEVER,
+            "x-message-ttl": NOTICES_KEPT,
+            "x-max-length": MOST_NOTICES,
+        }
+
+
+def _moving(limit: int, *, to: str) -> dict[str, Any]:
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": limit,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": to,
+        # Without this a message is lost when the other queue cannot take it at that moment.
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
 
 
 def topology_of(bus: Bus) -> Topology:
@@ -87,20 +112,27 @@ def prepare(connection: Any, topology: Topology, *, declare: bool, warn: Callabl
 
 
 def _declare_amqp(connection: Any, topology: Topology) -> None:
-    exchanges = [(topology.dead, topology.dead, "#", topology.dead_arguments)]
-    exchanges += [(topology.source, topology.queue, topology.key, topology.queue_arguments)]
-    for exchange_name, queue_name, key, arguments in exchanges:
-        exchange = Exchange(exchange_name, type="topic", durable=True)
-        with _explained("exchange", exchange_name), connection.channel() as channel:
-            exchange.bind(channel).declare()
-        queue = Queue(queue_name, exchange, routing_key=key, durable=True, queue_arguments=arguments)
-        with _explained("queue", queue_name), connection.channel() as channel:
-            queue.bind(channel).queue_declare()
+    _declare_queue(connection, topology.dead, topology.dead_arguments, exchange=topology.dead, key="#")
+    _declare_queue(connection, topology.undelivered, topology.undelivered_arguments)
+    _declare_queue(connection, topology.queue, topology.queue_arguments, exchange=topology.source, key=topology.key)
+
+
+def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exchange: str = "", key: str = "") -> None:
+    """Declare a queue. With an exchange, declare that first, and bind the queue to it."""
+    topic = Exchange(exchange, type="topic", durable=True)
+    if exchange:
+        with _explained("exchange", exchange), connection.channel() as channel:
+            topic.bind(channel).declare()
+    queue = Queue(name, topic, routing_key=key, durable=True, queue_arguments=arguments)
+    with _explained("queue", name), connection.channel() as channel:
+        queue.bind(channel).queue_declare()
+        if exchange:
             queue.bind(channel).queue_bind()
 
 
 def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]) -> None:
-    exchanges, queues = (topology.source, topology.dead), (topology.queue, topology.dead)
+    exchanges = (topology.source, topology.dead)
+    queues = (topology.queue, topology.undelivered, topology.dead)
     missing = [f"the exchange {name}" for name in exchanges if not _has_exchange(connection, name)]
     missing += [f"the queue {name}" for name in queues if not _has_queue(connection, name)]
     if missing:
@@ -108,7 +140,8 @@ def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]
             f"bus: RabbitMQ lacks {', '.join(missing)}, and bus.declare is false:"
             " declare them as docs/bus.md says, or set bus.declare = true"
         )
-    for name, arguments in ((topology.queue, topology.queue_arguments), (topology.dead, topology.dead_arguments)):
+    expected = (topology.queue_arguments, topology.undelivered_arguments, topology.dead_arguments)
+    for name, arguments in zip(queues, expected, strict=True):
         # The queue exists, so this declares nothing. A user without the configure right learns of no differences.
         try:
             with connection.channel() as channel:

@@ -12,15 +12,27 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
 from worker.store.base.encrypted_values import (
+    CUSTOMER,
     TOKEN,
     context_of_address,
     context_of_line,
     context_of_person,
+    context_of_refused,
     context_of_session,
     context_of_update,
     context_of_webhook,
 )
-from worker.store.tables import AddressPlace, AuditHead, CustomerRow, Inbox, Job, SessionRow, Suppression, Webhook
+from worker.store.tables import (
+    AddressPlace,
+    AuditHead,
+    CustomerRow,
+    Inbox,
+    Job,
+    RefusedEvent,
+    SessionRow,
+    Suppression,
+    Webhook,
+)
 
 Column = InstrumentedAttribute[Any]
 
@@ -81,6 +93,16 @@ ENCRYPTED = (
     ),
     EncryptedColumn("events", id=Inbox.id, value=Inbox.encrypted, named_by=(Inbox.id,), context=context_of_update),
     EncryptedColumn(
+        "refused events",
+        id=RefusedEvent.id,
+        value=RefusedEvent.encrypted,
+        named_by=(RefusedEvent.id,),
+        context=context_of_refused,
+        digest=RefusedEvent.customer_digest,
+        purpose=CUSTOMER,
+        text="customer_id",
+    ),
+    EncryptedColumn(
         "webhooks", id=Webhook.id, value=Webhook.encrypted, named_by=(Webhook.id,), context=context_of_webhook
     ),
 )
@@ -105,6 +127,8 @@ DIGESTS = (
     # `store.audit.sealing` signs it again when it seals an entry, at the end of the next command at the latest.
     DigestColumn("the audit log's head", AuditHead.digest, lasts=True),
     DigestColumn("events", Inbox.digest, lasts=False),
+    # The digest of an event whose message is not kept cannot be made again.
+    DigestColumn("refused events", RefusedEvent.customer_digest, lasts=False),
     DigestColumn("webhooks", Webhook.digest, lasts=False),
     DigestColumn("places of addresses", AddressPlace.digest, lasts=False),
 )

@@ -18,7 +18,7 @@ from worker.foundation.keyring import Keyring
 ERASED = b""
 
 # What a digest recognises (`Keyring.digests`).
-ADDRESS, TOKEN = "address", "token"
+ADDRESS, TOKEN, CUSTOMER = "address", "token", "customer"
 
 
 _FIELDS = frozenset(field.name for field in fields(Person))
@@ -58,6 +58,10 @@ def context_of_update(event_id: uuid.UUID) -> str:
 
 def context_of_webhook(webhook_id: uuid.UUID) -> str:
     return f"webhook {webhook_id.hex}"
+
+
+def context_of_refused(event_id: uuid.UUID) -> str:
+    return f"refused event {event_id.hex}"
 
 
 def context_of_address(digest: str) -> str:

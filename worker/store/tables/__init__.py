@@ -7,7 +7,7 @@ each customer and purpose, and one invitation for each session, channel and kind
 from worker.store.tables.accounts import Budget, Permit, ReissueCount
 from worker.store.tables.base import Base
 from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression
-from worker.store.tables.events import Inbox, Outbox, Webhook
+from worker.store.tables.events import Inbox, Outbox, RefusedEvent, Webhook
 from worker.store.tables.lists import Batch, BounceCount, SkippedLine
 from worker.store.tables.operating import Audit, AuditHead, ProcessRow, RetiredKey, Timer
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
@@ -29,6 +29,7 @@ __all__ = [
     "Outbox",
     "Permit",
     "ProcessRow",
+    "RefusedEvent",
     "ReissueCount",
     "RetiredKey",
     "SessionRow",

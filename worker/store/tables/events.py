@@ -50,6 +50,36 @@ class Inbox(Base):
     )
 
 
+class RefusedEvent(Base):
+    """A message of the bus that was refused. The dead queue has its id and the reason, and nothing else of it."""
+
+    __tablename__ = "refused_event"
+
+    id: Mapped[uuid.UUID] = mapped_column(
+        primary_key=True, doc="Made of a keyed hash of the message: what is refused again has the same id."
+    )
+    queue: Mapped[str] = mapped_column(sa.String(255), doc="The queue that it came from, and is put back into.")
+    reason: Mapped[str] = mapped_column(sa.String(400), doc="In our own words; names no value of the message.")
+    kind: Mapped[str] = mapped_column(sa.String(32), doc="The type of the event; empty: none that we know.")
+    event: Mapped[str] = mapped_column(sa.String(36), doc="The event's own id if that is a UUID; else empty.")
+    size: Mapped[int] = mapped_column(doc="Bytes of its body.")
+    customer_digest: Mapped[str | None] = mapped_column(
+        sa.String(64), doc="A keyed hash of the customer_id that it names, to erase it; NULL: it names none."
+    )
+    refusals: Mapped[int] = mapped_column(doc="How often it was refused; who has seen an older one must not remove it.")
+    refused_at: Mapped[datetime]
+    due_at: Mapped[datetime] = mapped_column(doc="When it is removed.")
+    encrypted: Mapped[bytes | None] = mapped_column(
+        doc="The message and what is wrong with it, encrypted; NULL: it is too large, and not kept."
+    )
+
+    __table_args__ = (
+        sa.Index("ix_refused_event_refused", "refused_at"),
+        sa.Index("ix_refused_event_due", "due_at"),
+        partial("ix_refused_event_customer", "customer_digest", where="customer_digest IS NOT NULL"),
+    )
+
+
 class Outbox(Base):
     """A change of state that is not yet published to one target.
 

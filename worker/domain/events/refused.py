@@ -1,0 +1,24 @@
+"""A message of the bus that is refused, as it is stored: what is known of it, and its content. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, repr=False)
+class RefusedMessage:
+    """A refused message. `content` is personal, so no repr; the other values but `customer_id` name no value of it.
+
+    `identity` is the same for each copy of the message. `kind` is the event's type and `event` its id, where they are
+    known to be no person's data. `customer_id`: as the message has it; "" where it names none. `content`: the message
+    as JSON values, to put it back; None: it is too large, and not kept.
+    """
+
+    queue: str
+    identity: str
+    reason: str
+    kind: str
+    event: str
+    size: int
+    customer_id: str
+    content: Mapping[str, Any] | None

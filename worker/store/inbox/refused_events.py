@@ -1,0 +1,143 @@
+"""Keeps refused messages of the bus, encrypted, until their time is over, they are put back, or their customer is
+erased."""
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.events.refused import RefusedMessage
+from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
+from worker.store.tables import RefusedEvent
+
+CHUNK = 500
+_IDENTITY = "refused event"  # what the digest that makes the id recognises
+
+
+@dataclass(frozen=True, repr=False)
+class KeptMessage:
+    """A refused message. `content`: see `RefusedMessage`; None: see `why_not`. Personal, so no repr."""
+
+    id: uuid.UUID
+    queue: str
+    reason: str
+    kind: str
+    event: str
+    size: int
+    refusals: int
+    refused_at: datetime
+    due_at: datetime
+    content: Mapping[str, Any] | None
+    why_not: str = ""
+
+
+class RefusedEvents:
+    def __init__(self, database: Database, keyring: Keyring, *, kept: timedelta) -> None:
+        """`kept`: for how long a refused message is stored."""
+        self._database, self._keyring, self._kept = database, keyring, kept
+
+    def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
+        """Store refused messages in one transaction. Returns their ids, in their order."""
+        ids = [self._id_of(message) for message in messages]
+        rows = {id_: self._row(id_, message, now) for id_, message in zip(ids, messages, strict=True)}
+        for id_, number in Counter(ids).items():
+            rows[id_]["refusals"] = number
+        insert = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(RefusedEvent)
+        anew = {name: insert.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
+        # Always in the same order, so that two consumers of the same messages cannot deadlock.
+        with self._database.write() as connection:
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=["id"], set_=anew | {"refusals": RefusedEvent.refusals + insert.excluded.refusals}
+                ),
+                [rows[id_] for id_ in sorted(rows)],
+            )
+        return ids
+
+    def _id_of(self, message: RefusedMessage) -> uuid.UUID:
+        digest = self._keyring.digests(_IDENTITY, f"{message.queue}\0{message.identity}")[0]
+        return uuid.UUID(hex=digest[-32:])
+
+    def _row(self, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
+        encrypted, customer_digest = None, None
+        if message.customer_id:
+            customer_digest = self._keyring.digests(CUSTOMER, message.customer_id)[0]
+        if message.content is not None:
+            # With the id that was hashed, so that it can be hashed by another key.
+            content = {**message.content, "customer_id": message.customer_id}
+            encrypted = self._keyring.encrypt(content, context=context_of_refused(id_))
+        return {
+            "id": id_,
+            "queue": message.queue,
+            "reason": message.reason[:400],
+            "kind": message.kind,
+            "event": message.event,
+            "size": message.size,
+            "customer_digest": customer_digest,
+            "refused_at": now,
+            "due_at": now + self._kept,
+            "encrypted": encrypted,
+        }
+
+    def totals(self) -> dict[str, int]:
+        """How many refused messages each queue has."""
+        query = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue)
+        with self._database.read() as connection:
+            return {queue: number for queue, number in connection.execute(query.order_by(RefusedEvent.queue))}
+
+    def oldest(self, queue: str, *, most: int) -> list[KeptMessage]:
+        """The queue's refused messages, the oldest first."""
+        return self._found(RefusedEvent.queue == queue, most)
+
+    def all_until(self, at: datetime) -> Iterator[KeptMessage]:
+        """The messages that were refused until `at`, the oldest first, some at a time."""
+        beyond: sa.ColumnElement[bool] = sa.true()
+        while some := self._found(sa.and_(RefusedEvent.refused_at <= at, beyond), CHUNK):
+            yield from some
+            beyond = sa.tuple_(RefusedEvent.refused_at, RefusedEvent.id) > (some[-1].refused_at, some[-1].id)
+
+    def find(self, id_: uuid.UUID) -> KeptMessage | None:
+        return next(iter(self._found(RefusedEvent.id == id_, 1)), None)
+
+    def _found(self, where: sa.ColumnElement[bool], most: int) -> list[KeptMessage]:
+        query = sa.select(RefusedEvent).where(where).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(most)
+        with self._database.read() as connection:
+            return [self._read(row) for row in fetch(connection, query)]
+
+    def _read(self, row: Any) -> KeptMessage:
+        content, why_not = None, ""
+        if row.encrypted is None:
+            why_not = "it is too large, and was not kept"
+        else:
+            try:
+                content = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+            except CannotDecrypt as error:  # names the row and a key's id
+                why_not = str(error)
+        facts = (row.id, row.queue, row.reason, row.kind, row.event, row.size, row.refusals)
+        return KeptMessage(*facts, row.refused_at, row.due_at, content, why_not)
+
+    def remove(self, message: KeptMessage) -> None:
+        """Remove a message that was put back; not if it was refused again meanwhile."""
+        same = sa.and_(RefusedEvent.id == message.id, RefusedEvent.refusals == message.refusals)
+        with self._database.write() as connection:
+            connection.execute(sa.delete(RefusedEvent).where(same))
+
+    def remove_due(self, *, now: datetime) -> int:
+        """Remove the next messages whose time is over; returns how many."""
+        ids = sa.select(RefusedEvent.id).where(RefusedEvent.due_at <= now).order_by(RefusedEvent.due_at).limit(CHUNK)
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(RefusedEvent).where(RefusedEvent.id.in_(ids))).rowcount
+
+
+def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> int:
+    """Remove the refused messages that name these customers; returns how many."""
+    digests = [digest for customer_id in customer_ids for digest in keyring.digests(CUSTOMER, customer_id)]
+    gone = sa.delete(RefusedEvent).where(RefusedEvent.customer_digest.in_(digests))
+    return connection.execute(gone).rowcount
