@@ -76,8 +76,8 @@ READS = {
 PROCESSES = {"beat", "bus", "up", "web", "worker"}
 # Nothing of the database: files, standard output, or a simulation.
 WITHOUT_DATABASE = {"completion", "init", "keys digest-key", "keys new", "sandbox", "template export"}
-# Their entries are tested where their brokers and databases are: test_bus.py, test_set_up.py.
-ELSEWHERE = {"bus dead list", "bus dead requeue", "bus dead show", "db upgrade"}
+# Their entries are tested where their brokers and databases are: test_bus.py, test_roles.py, test_set_up.py.
+ELSEWHERE = {"bus dead list", "bus dead requeue", "bus dead show", "db grant", "db upgrade"}
 # What any command writes besides: which processes run, the budgets' rows, the chain of the audit log, the schema.
 HOUSEKEEPING = {"process", "timer", "budget", "audit_head", "alembic_version"}
 

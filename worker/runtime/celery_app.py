@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
+from worker.domain.model.needs import BEATING, EVERYTHING, Needs
 from worker.foundation.log_setup import set_up
 from worker.runtime.celery_connection import Amqp
 from worker.runtime.celery_settings import configure, why_not_with_workers
@@ -30,9 +31,15 @@ def pool_typed(arguments: Sequence[str]) -> str | None:
     return None
 
 
+def needs_typed(arguments: Sequence[str]) -> Needs:
+    """What the command needs of the configuration's references: beat knows the broker alone."""
+    words = arguments[1:]
+    return BEATING if "beat" in words and "worker" not in words else EVERYTHING
+
+
 def _settings() -> Settings:
     try:
-        return load()
+        return load(needs=needs_typed(sys.argv))
     except SettingsError as error:
         _end(str(error))
 
@@ -60,7 +67,7 @@ except SettingsError as error:
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _refuse_what_cannot_work(**_signal: Any) -> None:
     # On SQLite a worker would not respect the file lock of `onboard run`.
-    settings = load()
+    settings = load(needs=needs_typed(sys.argv))
     if reason := why_not_with_workers(settings):
         _end(reason)
     for warning in settings.warnings:

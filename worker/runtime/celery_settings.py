@@ -67,7 +67,7 @@ def why_not_with_workers(settings: Settings) -> str:
     """Why workers and beat cannot run with this configuration, and what to write instead; "" if they can."""
     if settings.broker.url.startswith("memory"):
         return "broker.url: workers need amqp://… or redis://…; `onboard run` works without a broker"
-    if settings.database.url.startswith("sqlite"):
+    if not settings.database.lacks("url") and settings.database.url.startswith("sqlite"):
         return "database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`"
     return ""
 

@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import does_not_answer, wake_ups_of
-from worker.domain.model.needs import EVERYTHING, Need
+from worker.domain.model.needs import SERVING
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.foundation import event_loop
@@ -42,7 +42,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
 
     SIGTERM ends it: requests that are under way are answered first.
     """
-    settings = invocation.settings(EVERYTHING - {Need.SENDING})
+    settings = invocation.settings(SERVING)
     host, port = address(settings, bind)
 
     def started(port: int) -> None:

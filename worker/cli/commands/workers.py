@@ -8,6 +8,7 @@ import click
 
 from worker.cli.exits import DONE, CannotStart
 from worker.cli.invocation import Invocation
+from worker.domain.model.needs import BEATING, EVERYTHING, Needs
 from worker.runtime.celery_settings import QUEUES, why_not_with_workers
 from worker.settings import Settings
 
@@ -49,7 +50,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     onboard worker                       consumes all queues
     onboard worker --queues issue,sweep  opens sessions and sends no messages; other workers consume the rest
     """
-    settings = _with_broker(invocation)
+    settings = _with_broker(invocation, EVERYTHING)
     unknown = set(queues.split(",")) - set(QUEUES) if queues else set()
     if unknown:
         known = ", ".join(QUEUES)
@@ -72,11 +73,11 @@ def beat(invocation: Invocation) -> None:
     Run one scheduler for all workers; a second one does no harm. Needs the same broker as the workers. The command is
     the same as `celery -A worker.app beat` with the variable ONBOARDING_CONFIG.
     """
-    _celery(_with_broker(invocation), invocation, ["beat", "--loglevel", _level(invocation)])
+    _celery(_with_broker(invocation, BEATING), invocation, ["beat", "--loglevel", _level(invocation)])
 
 
-def _with_broker(invocation: Invocation) -> Settings:
-    settings = invocation.settings(logs_warnings=True)
+def _with_broker(invocation: Invocation, needs: Needs) -> Settings:
+    settings = invocation.settings(needs, logs_warnings=True)
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
     return settings

@@ -23,6 +23,8 @@ Needs = frozenset[Need]
 NOTHING: Needs = frozenset()
 STORED: Needs = frozenset({Need.DATABASE, Need.KEYS})  # to read what is in the database, and to decide about it
 WAKING: Needs = STORED | {Need.BROKER}  # to decide about it, and to wake the workers
+BEATING: Needs = frozenset({Need.BROKER})  # to wake the workers, and nothing else
+SERVING: Needs = WAKING | {Need.RECEIVING}  # to take webhooks and events: `web` is what strangers reach
 EVERYTHING: Needs = frozenset(Need)
 
 _BY_TABLE = {

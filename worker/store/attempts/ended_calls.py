@@ -22,7 +22,7 @@ from worker.domain.model.reconciliation import Found, More, Nothing, Unmatched
 from worker.domain.model.states import ENDED_JOBS
 from worker.store.attempts.attempt_log import LATE, references
 from worker.store.attempts.unknown_outcomes import MORE, UNCOUNTED
-from worker.store.base.database import fetch
+from worker.store.base.database import THERE_IS, fetch
 from worker.store.tables import Attempt, Job
 
 NO_OWNER = ""
@@ -87,7 +87,7 @@ def due(
 ) -> sa.Exists:
     """True if a marked job of the account may be looked up now. As a part of another query."""
     of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
-    return sa.exists().where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
+    return THERE_IS.where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
 
 
 def first_due(connection: sa.Connection, batch_id: int) -> dict[str, tuple[int, datetime]]:

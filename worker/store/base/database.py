@@ -49,6 +49,8 @@ DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=
 # A connection that was used more recently than this is not checked.
 CHECK_AFTER_SECONDS = 1.0
 USED_AT = "onboarding_used_at"
+# `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
+THERE_IS = sa.exists(sa.literal_column("1"))
 # An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
 SUBSCRIPTIONS = "onboarding_subscriptions"
 # Another one: who does what on these connections, an `Act`, for the audit log (`store.audit`).

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts import ended_calls
 from worker.store.base import bulk
-from worker.store.base.database import Database
+from worker.store.base.database import THERE_IS, Database
 from worker.store.base.priorities import PRIORITIES
 from worker.store.operators.decisions import IS_MARKED
 from worker.store.tables import Audit, Batch, InvitationRow, Job, SessionRow, Webhook
@@ -58,15 +58,13 @@ _NOW = sa.bindparam("now", type_=Job.due_at.type)
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _STEPS = {
     Step.LEASES: sa.or_(
-        sa.exists().where(
-            Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != ended_calls.NO_OWNER
-        ),
-        sa.exists().where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
+        THERE_IS.where(Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != ended_calls.NO_OWNER),
+        THERE_IS.where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
     ),
-    Step.PAUSES: sa.exists().where(IS_MARKED, Batch.cancelled_at.is_(None)),
-    Step.WEBHOOKS: sa.exists().where(Webhook.due_at <= _NOW),
-    Step.SESSIONS: sa.exists().where(SessionRow.check_at <= _NOW),
-    Step.AUDIT: sa.exists().where(Audit.number.is_(None)),
+    Step.PAUSES: THERE_IS.where(IS_MARKED, Batch.cancelled_at.is_(None)),
+    Step.WEBHOOKS: THERE_IS.where(Webhook.due_at <= _NOW),
+    Step.SESSIONS: THERE_IS.where(SessionRow.check_at <= _NOW),
+    Step.AUDIT: THERE_IS.where(Audit.number.is_(None)),
 }
 
 
@@ -76,7 +74,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
     messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
     parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
     for account in accounts:
-        waiting = sa.exists().where(
+        waiting = THERE_IS.where(
             Job.account == account,
             Job.priority.in_(PRIORITIES),
             Job.state == bulk.fixed(JobState.WAITING),
@@ -87,7 +85,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
         ended = ended_calls.due(account, now=_NOW, only_batch=_BATCH if one_batch else None)
         parts.append(_part(_ACCOUNT, account, sa.or_(waiting, ended)))
     for channel in channels:
-        waiting = sa.exists().where(
+        waiting = THERE_IS.where(
             InvitationRow.channel == channel,
             InvitationRow.priority.in_(PRIORITIES),
             InvitationRow.state == bulk.fixed(InvitationState.WAITING),

@@ -207,7 +207,8 @@ class Facts:
                 SessionRow.issued_at,
                 SessionRow.expires_at,
                 SessionRow.vendor,
-                SessionRow.encrypted,
+                # Not read in vain: who may report need not be allowed to read it.
+                SessionRow.encrypted if with_links else sa.null().label("encrypted"),
             )
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
             .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))

@@ -1,0 +1,23 @@
+"""What Celery's own commands need of the configuration's secrets: beat knows the broker, and nothing else."""
+
+import importlib
+
+import pytest
+
+from worker.domain.model.needs import BEATING, EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("line", "needs"),
+    [
+        ("onboard beat", BEATING),
+        ("celery -A worker.app beat --loglevel info", BEATING),
+        ("celery -A worker.app worker", EVERYTHING),
+        ("celery -A worker.app worker -B", EVERYTHING),
+        ("onboard worker --queues beat", EVERYTHING),
+        ("celery -A worker.app inspect ping", EVERYTHING),
+        ("/srv/beat", EVERYTHING),
+    ],
+)
+def test_beat_alone_needs_no_more_than_the_broker(line, needs):
+    assert importlib.import_module("worker.runtime.celery_app").needs_typed(line.split()) == needs
