@@ -1,25 +1,40 @@
-# One image for the worker, beat, the sandbox and every `onboard` command; the container's command chooses.
-FROM python:3.11.13-slim-bookworm AS build
+# Two images: `production`, the default, for the worker, beat, bus, web and every `onboard` command; and `sandbox`, which
+# also simulates the providers and a mailbox. The container's command chooses.
+# Its base is given with its digest: `make images` writes it into .env, for Compose. Alone:
+#   docker build --build-arg PYTHON_IMAGE=python:3.11.13-slim-bookworm@sha256:… .
+ARG PYTHON_IMAGE
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/onboarding
 WORKDIR /src
 # The dependencies come first, because they change seldom: a change of the code does not install them again.
 COPY requirements.lock ./
 RUN /opt/onboarding/bin/pip install --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY celeryconfig.py ./
 COPY worker worker
 # The lock file has the build's own tools too, so every download has a hash.
-RUN /opt/onboarding/bin/pip install --no-deps --no-build-isolation .
+RUN mv worker/sandbox /sandbox \
+    && /opt/onboarding/bin/pip install --no-deps --no-build-isolation .
 
-FROM python:3.11.13-slim-bookworm
+FROM build AS build-sandbox
+COPY requirements-sandbox.lock ./
+RUN /opt/onboarding/bin/pip install --require-hashes -r requirements-sandbox.lock
+RUN mv /sandbox worker/sandbox \
+    && /opt/onboarding/bin/pip install --no-deps --no-build-isolation --force-reinstall .
+
+FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/onboarding/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-COPY --from=build /opt/onboarding /opt/onboarding
-# The user is a number, so that an orchestrator sees that it is not root. The first start writes the key into the
-# directory; a volume that is mounted there gets the directory's owner.
+# The user is a number, so that an orchestrator sees that it is not root. The directory is for a SQLite database.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin onboarding \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/onboarding
 WORKDIR /var/lib/onboarding
 USER 10001:10001
 CMD ["onboard", "--help"]
+
+FROM base AS sandbox
+COPY --from=build-sandbox /opt/onboarding /opt/onboarding
+
+FROM base AS production
+COPY --from=build /opt/onboarding /opt/onboarding

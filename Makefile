@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record images secrets lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -95,10 +95,17 @@ record: .venv/.dev ## Record the tests' provider answers again; with test creden
 	@$(PY) -m tests.providers.record
 	@$(PY) -m tests.senders.record
 
+images: ## Write the images of docker-compose.yml into .env, each with its digest (needs docker with buildx).
+	@deploy/pin_images
+
+secrets: ## Write passwords and keys for docker-compose.yml into secrets/; what is there is kept.
+	@deploy/make_secrets
+
 lock: ## Update the lock files from pyproject.toml, and those of the benchmarks (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
 	@$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
-	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox -o requirements-sandbox.lock
+	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox --extra dev -o requirements-dev.lock
 	@for which in most arq; do \
 		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done
 
@@ -107,9 +114,9 @@ clean: ## Remove what these commands created: .venv, caches, the demo. Never a d
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files of the installations: each is made again when its sources have changed.
-.venv/.runtime: requirements.lock pyproject.toml .venv/.python
+.venv/.runtime: requirements-sandbox.lock pyproject.toml .venv/.python
 	@echo "installing the locked packages into .venv ..."
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --require-hashes -r requirements-sandbox.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 

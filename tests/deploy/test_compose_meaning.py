@@ -1,7 +1,7 @@
 """docker-compose.yml against the code: its commands, ports, queues and variables."""
 
 import shlex
-import stat
+import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,17 +10,25 @@ import click
 import pytest
 from celery.bin.celery import celery
 
-from tests.deploy.compose_file import ROOT, ours, services
+from tests.deploy.compose_file import ROOT, compose, ours, secrets_of, services
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
-from worker.foundation.tls import Tls
+from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
+from worker.runtime.celery_app import needs_typed
 from worker.runtime.celery_settings import QUEUES, computed
-from worker.settings import load
+from worker.settings import SettingsError, load
 from worker.settings.addresses import is_loopback
 from worker.store.base.database import Database
 
-KEY = "A" * 43 + "="
-CONFIGURED = ["migrate", "worker", "beat", "bus", "web"]
+# What each service's command needs of the configuration's secrets.
+NEEDS = {
+    "migrate": frozenset({Need.DATABASE}),
+    "worker": EVERYTHING,
+    "beat": BEATING,
+    "bus": WAKING | {Need.BUS},
+    "web": SERVING,
+    "report": STORED,
+}
 
 
 def ports_of_the_sandbox() -> dict[str, int]:
@@ -31,7 +39,7 @@ def ports_of_the_sandbox() -> dict[str, int]:
 def parsed(group: click.Command, words: list[str]) -> dict[str, object]:
     """The parameters that Click reads from these words, down to the last command. Raises click.UsageError."""
     context = group.make_context(group.name, list(words), resilient_parsing=False, ignore_unknown_options=False)
-    while isinstance(context.command, click.Group):
+    while isinstance(context.command, click.Group) and (context._protected_args or context.args):
         name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
         context = command.make_context(name, rest, parent=context)
     assert context.args == []
@@ -58,67 +66,111 @@ def shell_words(check: list[str]) -> list[str]:
     return shlex.split(check[1]) if check[0] == "CMD-SHELL" else check[1:]
 
 
-def settings_of(name: str, tmp_path: Path, **environ: str):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The secrets that `make secrets` writes."""
+    place = tmp_path_factory.mktemp("compose") / "my secrets"
+    subprocess.run([ROOT / "deploy/make_secrets", place, place.with_name(".env")], check=True, capture_output=True)
+    return place
+
+
+def mounted(name: str, written: Path, **environ: str) -> dict[str, Path]:
+    """The service's secrets: the file on this machine by the path inside the container."""
+    everything = compose({"SECRETS": str(written), **environ})
+    service = everything["services"][name]
+    return {path: Path(everything["secrets"][secret]["file"]) for secret, path in secrets_of(service).items()}
+
+
+def settings_of(
+    name: str, place: Path, written: Path, *, without: str = "", needs: Needs | None = None, **environ: str
+):
     """The configuration as this service reads it; on this machine the files have other paths."""
     service = services(environ)[name]
     config = service["environment"]["ONBOARDING_CONFIG"]
     (mount,) = [mount for mount in service["volumes"] if mount.split(":")[1] == config]
     text = (ROOT / mount.split(":")[0]).read_text(encoding="utf-8")
-    (key,) = [mount.split(":")[1] for mount in service["volumes"] if mount.startswith("key:")]
-    assert f"{key}/onboarding.key" in text
-    (tmp_path / "onboarding.key").write_text(KEY)
-    here = tmp_path / "onboarding.toml"
-    here.write_text(text.replace(key, str(tmp_path)))
-    return load(environ=service["environment"] | {"ONBOARDING_CONFIG": str(here)})
+    inside = place / "run"
+    inside.mkdir()
+    for path, file in mounted(name, written, **environ).items():
+        if path != without:
+            shutil.copy(file, inside / Path(path).name)
+    here = place / "onboarding.toml"
+    here.write_text(text.replace("/run/secrets/", f"{inside}/"))
+    return load(
+        environ=service["environment"] | {"ONBOARDING_CONFIG": str(here)}, needs=NEEDS[name] if needs is None else needs
+    )
 
 
-@pytest.mark.parametrize("name", CONFIGURED)
-def test_the_configuration_is_accepted_and_says_what_has_no_tls(name, tmp_path):
-    (warning,) = settings_of(name, tmp_path).warnings
+@pytest.mark.parametrize("name", NEEDS)
+def test_the_configuration_is_accepted_and_says_what_has_no_tls(name, tmp_path, written):
+    (warning,) = settings_of(name, tmp_path, written).warnings
 
-    assert warning.startswith("TLS is off for database, broker, bus ")
+    assert warning.startswith("TLS is off for ")
 
 
-def test_the_database_is_the_postgres_service(tmp_path):
-    postgres = services({"POSTGRES_PASSWORD": "other"})["postgres"]["environment"]
-    url = urlsplit(settings_of("worker", tmp_path, POSTGRES_PASSWORD="other").database.url)
+@pytest.mark.parametrize(
+    ("name", "path"), [(name, path) for name in NEEDS for path in secrets_of(services()[name]).values()]
+)
+def test_a_service_starts_with_its_secrets_and_not_without_one_of_them(name, path, tmp_path, written):
+    with pytest.raises(SettingsError, match=Path(path).name):
+        settings_of(name, tmp_path, written, without=path)
 
-    assert (url.hostname, url.port) == ("postgres", 5432)
-    assert url.username == postgres["POSTGRES_USER"]
-    assert url.password == postgres["POSTGRES_PASSWORD"] == "other"
+
+def test_each_service_declares_the_needs_of_its_command():
+    """What `NEEDS` says here is what tests/cli/test_needs.py checks of each command."""
+    commands = {name: services()[name]["command"] for name in NEEDS}
+
+    assert {name for name, command in commands.items() if command[0] == "celery"} == {"worker", "beat"}
+    assert needs_typed(commands["worker"]) == NEEDS["worker"]
+    assert needs_typed(commands["beat"]) == NEEDS["beat"]
+    assert set(ours()) == {*NEEDS, "sandbox"}
+    assert secrets_of(services()["sandbox"]) == {}
+
+
+@pytest.mark.parametrize(("name", "role"), [("migrate", "migrate"), ("worker", "run"), ("web", "run"), ("bus", "run")])
+def test_the_database_is_the_postgres_service_in_the_services_own_role(name, role, tmp_path, written):
+    postgres = services()["postgres"]["environment"]
+    url = urlsplit(settings_of(name, tmp_path, written).database.url)
+
+    assert (url.hostname, url.port, url.username) == ("postgres", 5432, f"onboarding_{role}")
+    assert url.password == (written / f"{role}_password").read_text().strip()
     assert url.path == f"/{postgres['POSTGRES_DB']}"
+    assert f"/run/secrets/{role}_password" in mounted("postgres", written)
 
 
-def test_the_database_may_be_anothers(tmp_path):
-    url = "postgresql+psycopg://db.internal/other"
+def test_a_database_of_another_machine_is_verified_unless_its_section_says_otherwise():
+    """What says that TLS is off is next to the address, in the file that names both: no variable of Compose does."""
+    text = (ROOT / "examples/onboarding.compose.toml").read_text(encoding="utf-8")
 
-    database = settings_of("migrate", tmp_path, DATABASE_URL=url, DATABASE_TLS="verify").database
-
-    assert (database.url, database.protection) == (url, Tls())
-
-
-def test_the_database_url_names_a_driver_that_is_installed(tmp_path):
-    Database(settings_of("worker", tmp_path).database.url).close()
+    assert not [name for name in services()["worker"]["environment"] if "TLS" in name or "URL" in name]
+    assert text.count('tls = "off"') == 3
+    assert "else leave it out" in text
 
 
-def test_the_broker_is_the_rabbitmq_service(tmp_path):
-    rabbitmq = services({"RABBITMQ_PASSWORD": "other"})["rabbitmq"]["environment"]
-    url = urlsplit(settings_of("beat", tmp_path, RABBITMQ_PASSWORD="other").broker.url)
+def test_the_database_url_names_a_driver_that_is_installed(tmp_path, written):
+    Database(settings_of("worker", tmp_path, written).database.url).close()
+
+
+def test_the_broker_is_the_rabbitmq_service(tmp_path, written):
+    url = urlsplit(settings_of("beat", tmp_path, written).broker.url)
+    (login,) = mounted("rabbitmq", written).values()
 
     assert (url.scheme, url.hostname, url.port) == ("amqp", "rabbitmq", 5672)
-    assert url.username == rabbitmq["RABBITMQ_DEFAULT_USER"]
-    assert url.password == rabbitmq["RABBITMQ_DEFAULT_PASS"] == "other"
+    assert login.read_text().splitlines() == [f"default_user = {url.username}", f"default_pass = {url.password}"]
 
 
-def test_the_broker_may_be_the_redis_service_instead(tmp_path):
-    assert "redis" in services()
-    settings = settings_of("worker", tmp_path, BROKER_URL="redis://redis:6379/0")
+def test_the_broker_may_be_the_redis_service_instead_with_its_password(tmp_path, written):
+    settings = settings_of("worker", tmp_path, written, BROKER="redis")
+    (login,) = mounted("redis", written).values()
+    url = urlsplit(computed(settings)["broker_url"])
 
-    assert computed(settings)["broker_url"] == "redis://redis:6379/0"
+    assert (url.scheme, url.hostname, url.port, url.path) == ("redis", "redis", 6379, "/0")
+    assert login.read_text() == f"requirepass {url.password}\n"
+    assert len(url.password) >= 32
 
 
-def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_loopback(tmp_path):
-    settings = settings_of("worker", tmp_path)
+def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_loopback(tmp_path, written):
+    settings = settings_of("worker", tmp_path, written)
     ports = ports_of_the_sandbox()
     urls = [urlsplit(account.base_url) for account in settings.accounts.values()]
 
@@ -130,10 +182,10 @@ def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_lo
     assert is_loopback(settings.email.host)
 
 
-def test_the_credentials_are_those_that_the_sandbox_expects(tmp_path):
+def test_the_credentials_are_those_that_the_sandbox_expects(tmp_path, written):
     from worker.sandbox import SandboxOptions
 
-    accounts = settings_of("worker", tmp_path).accounts
+    accounts = settings_of("worker", tmp_path, written).accounts
     played = SandboxOptions()
 
     assert accounts["kyc"].api_key.reveal() == played.idenfy_key
@@ -191,15 +243,15 @@ def test_the_sandbox_listens_where_its_ports_are_published():
     assert f"http://127.0.0.1:{given['port']}/" in service["healthcheck"]["test"][-1]
 
 
-def test_web_listens_where_its_port_is_published_and_checked(tmp_path):
+def test_web_listens_where_its_port_is_published_and_checked(tmp_path, written):
     service = services()["web"]
     (published,) = service["ports"]
     host, _, port = parsed(main_group, service["command"][1:])["bind"].rpartition(":")
     assert not is_loopback(host)  # only inside its own network
     assert published == f"127.0.0.1:{port}:{port}"
     assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
-    (key,) = settings_of("web", tmp_path, EVENTS_KEY="a-key-of-senders" * 2).web.senders["signup"].keys
-    assert key.reveal() == "a-key-of-senders" * 2
+    (key,) = settings_of("web", tmp_path, written).web.senders["signup"].keys
+    assert key.reveal() == (written / "events_key").read_text().strip()
 
 
 def test_an_option_that_no_command_has_would_be_noticed():
@@ -209,25 +261,25 @@ def test_an_option_that_no_command_has_would_be_noticed():
         check_celery(["celery", "-A", "worker.app", "worker", "--log-level", "info"])
 
 
-def test_the_first_start_makes_a_key_for_its_owner_alone_and_the_next_ones_keep_it(tmp_path):
+def test_the_schema_is_upgraded_and_then_the_roles_have_their_rights():
     program, flags, script = services()["migrate"]["command"]
-    commands = [line.split()[:3] for line in script.replace("exec ", "").splitlines() if "onboard " in line]
-    assert [(words[0], *words[1:3]) for words in commands] == [("onboard", "keys", "new"), ("onboard", "db", "upgrade")]
-    for words in commands:
-        parsed(main_group, words[1:])
+    lines = [line.removeprefix("exec ").split() for line in script.splitlines() if line]
+    given = parsed(main_group, lines[1][1:])
+    made = (ROOT / "deploy/roles.sql").read_text(encoding="utf-8")
 
-    stand_in = tmp_path / "bin" / "onboard"
-    stand_in.parent.mkdir()
-    stand_in.write_text('#!/bin/sh\necho "$@" >> asked\necho "$1"\n')
-    stand_in.chmod(0o755)
-    environ = {"PATH": f"{stand_in.parent}:/usr/bin:/bin"}
-    for _ in range(2):
-        subprocess.run([program, flags, script], cwd=tmp_path, env=environ, check=True, capture_output=True)
+    assert (program, flags) == ("sh", "-euc")
+    assert lines[0] == ["onboard", "db", "upgrade"]
+    assert lines[1][:3] == ["onboard", "db", "grant"]
+    assert [f"CREATE ROLE {given[kind]} " in made for kind in ("run", "report")] == [True, True]
 
-    key = tmp_path / "onboarding.key"
-    assert key.read_text() == "keys\n"
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert (tmp_path / "asked").read_text().splitlines() == ["keys new", "db upgrade", "db upgrade"]
+
+def test_every_command_of_ours_is_one_that_the_command_line_has():
+    for name, service in ours().items():
+        program, *words = service["command"]
+        if program == "onboard":
+            parsed(main_group, words)
+        else:
+            assert program in ("celery", "sh"), name
 
 
 @pytest.mark.parametrize(("state", "code"), [("01", 0), ("0A", 1)], ids=["connected", "only listening"])
@@ -252,6 +304,10 @@ def test_the_shipped_list_is_at_the_path_of_the_first_lines():
     assert (ROOT / mount[0] / "customers.csv").exists()
 
 
-def test_our_services_run_one_image():
-    assert sorted(ours()) == ["beat", "bus", "migrate", "sandbox", "web", "worker"]
-    assert len({service["image"] for service in ours().values()}) == 1
+def test_our_services_run_one_image_and_the_sandbox_another():
+    images = {name: (service["image"], service["build"]["target"]) for name, service in ours().items()}
+    sandbox = images.pop("sandbox")
+
+    assert sorted(images) == ["beat", "bus", "migrate", "report", "web", "worker"]
+    assert set(images.values()) == {("onboarding-worker:0.1.0", "production")}
+    assert sandbox == ("onboarding-sandbox:0.1.0", "sandbox")

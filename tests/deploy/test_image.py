@@ -2,9 +2,7 @@
 
 import re
 
-import pytest
-
-from tests.deploy.compose_file import ROOT, services
+from tests.deploy.compose_file import IMAGES, ROOT, ours
 
 LINES = re.sub(r"\\\n\s*", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
 STEPS = [line.split(None, 1) for line in LINES if line and not line.startswith("#")]
@@ -20,11 +18,30 @@ def sources() -> set[str]:
     return {word for rest in all_of("COPY") if "--from" not in rest for word in rest.split()[:-1]}
 
 
-def test_every_base_is_pinned():
+def test_every_base_is_given_with_its_digest():
+    """The build has no default for it: without a digest it fails."""
     bases = [rest.split()[0] for rest in all_of("FROM")]
 
-    assert len(set(bases)) == 1
-    assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-[a-z]+", bases[0])
+    assert set(bases) == {"${PYTHON_IMAGE}", "build", "base"}
+    assert STEPS[0] == ["ARG", "PYTHON_IMAGE"]
+    assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}", IMAGES["PYTHON_IMAGE"])
+
+
+def stage(name: str) -> list[list[str]]:
+    """The steps of a stage."""
+    (start,) = [index for index, (word, rest) in enumerate(STEPS) if word == "FROM" and rest.endswith(f" AS {name}")]
+    rest = STEPS[start + 1 :]
+    return rest[: next((index for index, (word, _) in enumerate(rest) if word == "FROM"), len(rest))]
+
+
+def test_the_image_of_production_is_the_default_and_has_no_sandbox():
+    (built,) = [rest for word, rest in stage("build") if word == "RUN" and "--no-deps" in rest]
+
+    assert STEPS[-2:] == [["FROM", "base AS production"], ["COPY", "--from=build /opt/onboarding /opt/onboarding"]]
+    assert built.split()[:4] == ["mv", "worker/sandbox", "/sandbox", "&&"]
+    assert "requirements-sandbox.lock" not in str(stage("build"))
+    assert "requirements-sandbox.lock" in str(stage("build-sandbox"))
+    assert stage("sandbox") == [["COPY", "--from=build-sandbox /opt/onboarding /opt/onboarding"]]
 
 
 def test_it_does_not_run_as_root():
@@ -32,14 +49,16 @@ def test_it_does_not_run_as_root():
 
     assert int(uid) > 0
     assert int(gid) > 0
-    assert STEPS.index(["USER", f"{uid}:{gid}"]) > STEPS.index(["FROM", all_of("FROM")[-1]])
+    assert ["USER", f"{uid}:{gid}"] in stage("base")
+    assert "USER" not in {word for word, _ in stage("production") + stage("sandbox")}
+    assert {service["user"] for service in ours().values()} == {f"{uid}:{gid}"}
 
 
 def test_nothing_is_installed_without_its_hash():
     installs = [rest for rest in all_of("RUN") if "pip install" in rest]
 
-    assert len(installs) == 2
-    assert all("--require-hashes -r requirements.lock" in rest or "--no-deps" in rest for rest in installs)
+    assert len(installs) == 4
+    assert all(re.search(r"--require-hashes -r requirements(-sandbox)?\.lock|--no-deps", rest) for rest in installs)
 
 
 def test_what_is_copied_is_there_and_is_all_that_the_build_may_see():
@@ -48,18 +67,9 @@ def test_what_is_copied_is_there_and_is_all_that_the_build_may_see():
     assert [name for name in sources() if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["worker", "beat", "migrate"])
-def test_the_key_lies_in_a_directory_that_belongs_to_that_user(name):
-    (mount,) = [mount.split(":") for mount in services()[name]["volumes"] if mount.startswith("key:")]
-    uid, _, gid = all_of("USER")[-1].partition(":")
-
-    assert f"install -d -o {uid} -g {gid} -m 0700 {mount[1]}" in " ".join(all_of("RUN"))
-    # The first start's script names the key without a path.
-    assert all_of("WORKDIR")[-1] == mount[1]
-
-
 def test_the_programs_that_the_services_start_are_on_the_path():
     (path,) = [word for rest in all_of("ENV") for word in rest.split() if word.startswith("PATH=")]
     copied = [rest.split()[1] for rest in all_of("COPY") if "--from=build" in rest]
+    assert len(set(copied)) == 1
 
     assert path.removeprefix("PATH=").split(":")[0] == f"{copied[0]}/bin"

@@ -20,7 +20,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout without a virtual environment, in a directory with a space in its name."""
     place = tmp_path / "my checkout"
     place.mkdir()
-    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
+    for name in ("Makefile", "pyproject.toml", "requirements-sandbox.lock", "requirements-dev.lock"):
         shutil.copy(ROOT / name, place)
     return place
 
@@ -142,11 +142,11 @@ def test_a_virtual_environment_that_is_up_to_date_is_left_alone(checkout):
 @pytest.mark.parametrize(
     ("changed", "target", "installs"),
     [
-        ("requirements.lock", "install", 2),
+        ("requirements-sandbox.lock", "install", 2),
         ("pyproject.toml", "install", 2),
         ("requirements-dev.lock", "install", 0),
         ("requirements-dev.lock", "test", 1),
-        ("requirements.lock", "test", 3),
+        ("requirements-sandbox.lock", "test", 3),
     ],
 )
 def test_what_is_installed_follows_the_locks(changed, target, installs, checkout):
@@ -174,7 +174,7 @@ def test_nothing_is_installed_without_its_hash():
     assert all("--require-hashes -r" in line or "--no-deps --no-build-isolation" in line for line in installs)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-sandbox.lock", "requirements-dev.lock"])
 def test_a_lock_has_a_hash_for_everything_and_names_no_address(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     pinned = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
@@ -183,6 +183,21 @@ def test_a_lock_has_a_hash_for_everything_and_names_no_address(name):
     assert [line for line in pinned if not re.search(r"==\S+.* \\$", line)] == []
     assert "://" not in text
     assert not re.search(r"^\s*--(?!hash)", text, re.MULTILINE)
+
+
+def test_the_lock_of_production_has_no_sandbox_and_else_the_same():
+    production, sandbox, everything = (
+        pinned(ROOT / name) for name in ("requirements.lock", "requirements-sandbox.lock", "requirements-dev.lock")
+    )
+
+    assert "aiosmtpd" in sandbox.keys() - production.keys()
+    assert production.items() <= sandbox.items() <= everything.items()
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    """The version of each package."""
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    return dict(line.partition(" ")[0].split("==") for line in lines if re.match(r"[a-z0-9]", line))
 
 
 def test_clean_removes_no_data(checkout):

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from worker.cli.invocation import Invocation, with_global_options
+from worker.cli.sandbox_extra import check_sandbox_is_installed
 from worker.foundation.version import __version__
 
 EPILOG = """\b
@@ -52,7 +53,7 @@ COMMANDS = {
     "bus": ("bus", "Receive events from the message bus."),
     "web": ("web", "Receive webhooks and events over HTTP."),
     "sandbox": ("sandbox", "Simulate the providers and a mailbox."),
-    "db": ("database", "Upgrade the database's schema."),
+    "db": ("database", "Upgrade the database's schema, grant rights."),
     "keys": ("keys", "Make, rotate and retire keys."),
     "completion": ("completion", "Set up completion in your shell."),
 }
@@ -109,6 +110,8 @@ class Commands(click.Group):
 
 def _loaded(name: str) -> click.Command:
     module, short_help = COMMANDS[name]
+    if name == "sandbox":
+        check_sandbox_is_installed()
     # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.
     gc.disable()
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from worker.cli.exits import CannotStart
+from worker.cli.sandbox_extra import check_sandbox_is_installed
 from worker.foundation.keyring import new_key
 from worker.foundation.private_files import PRIVATE, new_file, replacing
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
@@ -44,6 +45,8 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
     An existing onboarding.toml is replaced only with --force. An existing key is never replaced: everything that it has
     encrypted would be lost.
     """
+    if sandbox:
+        check_sandbox_is_installed()
     config, key = directory / CONFIG, directory / KEY
     if os.path.lexists(config) and not force:
         raise CannotStart(f"{config} exists; --force replaces it (and keeps {KEY})")

@@ -1,0 +1,47 @@
+"""An installation for production has neither the sandbox nor its mail server, and every other command works."""
+
+import subprocess
+import sys
+
+import pytest
+
+from worker.cli.registry import COMMANDS
+
+ALL = ("worker.sandbox", "aiosmtpd")
+
+
+def onboard(*words: str, without: tuple[str, ...] = ALL, cwd=None) -> subprocess.CompletedProcess[str]:
+    """A command in a process in which these packages cannot be found."""
+    call = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in without)
+    call += f"sys.argv[1:] = {list(words)}\nfrom worker.cli import main\nmain()\n"
+    return subprocess.run([sys.executable, "-c", call], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("missing", ALL)
+@pytest.mark.parametrize("words", [("sandbox",), ("sandbox", "--help"), ("init", "--sandbox")])
+def test_what_needs_the_sandbox_says_what_to_install(words: tuple[str, ...], missing: str, tmp_path):
+    ended = onboard(*words, without=(missing,), cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert f"{missing} is missing" in line
+    assert "install onboarding-worker[sandbox]" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_other_command_works_without_it():
+    others = [name for name in COMMANDS if name != "sandbox"]
+    call = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ALL)
+    call += f"from worker.cli.registry import main_group\nfor name in {others}:\n"
+    call += "  assert main_group.get_command(None, name) is not None, name\n"
+    call += "import worker.app, worker.cli.opening, worker.inbound.web.application, worker.runtime.all_in_one\n"
+    ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_first_configuration_for_production_is_written_without_it(tmp_path):
+    ended = onboard("init", cwd=tmp_path)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "onboarding.toml").exists()
