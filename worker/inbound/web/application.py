@@ -19,6 +19,7 @@ from worker.engine.maintenance.sweep import process_webhooks
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.batching import Batcher, Receive
+from worker.inbound.web.connections import name_server
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.peers import Network, peer_of
@@ -149,6 +150,7 @@ def app(
     made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
     made.on_shutdown.append(answer_waiting_requests)
+    made.on_response_prepare.append(name_server)
     made.router.add_post("/events", events.post)
     made.router.add_get("/events/{id}", events.get, name=ADDRESS)
     made.router.add_post("/webhooks/{account}", webhooks.provider)

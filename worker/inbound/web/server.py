@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -13,14 +14,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from worker.foundation.clock import monotonic
 from worker.foundation.count_log import EVERY_SECONDS, CountLog
 from worker.inbound.web.application import ROUTE
+from worker.inbound.web.connections import FIRST_SECONDS, IDLE_SECONDS, Connections
 from worker.inbound.web.request_body import BROKEN_OFF
 
 log = logging.getLogger(__name__)
 
-# A connection without a request is closed after so many seconds.
-IDLE_SECONDS = 30.0
 # How long the rest of a refused body is read, so that its sender can read why it was refused.
 LINGERING_SECONDS = 2.0
+BACKLOG = 1024  # connections that wait to be accepted
 # How long requests in flight may take when the server stops: their chunk is on its way to the database.
 SHUTDOWN_SECONDS = 20.0
 
@@ -85,26 +86,43 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
 
 
 @asynccontextmanager
-async def listening(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
-    """Listen on the yielded port until the block ends; then answer the requests in flight. Raises OSError."""
+async def listening(
+    application: web.Application,
+    *,
+    host: str,
+    port: int,
+    most: int | None = None,
+    first_seconds: float = FIRST_SECONDS,
+) -> AsyncIterator[int]:
+    """Listen on the yielded port until the block ends; then answer the requests in flight. Raises OSError.
+
+    `most`: the most connections; None: as many as `most_connections`. `first_seconds`: how long a connection may be
+    open without a request.
+    """
     access_log = _counting()
-    runner = web.AppRunner(
-        application,
-        access_log_class=access_log,
-        access_log=log,
-        logger=_connections,
-        keepalive_timeout=IDLE_SECONDS,
-        lingering_time=LINGERING_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
-        auto_decompress=False,
-    )
+    runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
     counting = asyncio.create_task(_log_counts(access_log.answered))
+    listener: asyncio.Server | None = None
     try:
         await runner.setup()
-        await web.TCPSite(runner, host, port).start()
-        yield runner.addresses[0][1]
+        connections = Connections(
+            cast(web.Server, runner.server),  # there is one after `setup`
+            most=most,
+            first_seconds=first_seconds,
+            access_log_class=access_log,
+            access_log=log,
+            logger=_connections,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
+            # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
+            auto_decompress=False,
+        )
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(connections, host, port, backlog=BACKLOG)
+        yield listener.sockets[0].getsockname()[1]
     finally:
+        if listener is not None:
+            listener.close()
         await runner.cleanup()
         counting.cancel()
         access_log.answered.write(monotonic())

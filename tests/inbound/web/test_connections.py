@@ -1,0 +1,165 @@
+"""Connections of strangers: how many, how long without a request, and what aiohttp itself would answer."""
+
+import asyncio
+import json
+import resource
+
+import pytest
+from aiohttp import web
+
+from worker.inbound.web.connections import MOST, most_connections
+from worker.inbound.web.server import listening
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def application(wait=None, began=None):
+    async def answer(_request):
+        if began is not None:
+            began.set()
+        if wait is not None:
+            await wait.wait()
+        return web.Response(text="well")
+
+    made = web.Application()
+    made.router.add_get("/", answer)
+    return made
+
+
+def serving(made=None, **bounds):
+    return listening(made or application(), host="127.0.0.1", port=0, **bounds)
+
+
+@pytest.fixture
+async def connected():
+    """Opens connections to a port; all are closed with the test."""
+    opened = []
+
+    async def connect(port):
+        opened.append(await asyncio.open_connection("127.0.0.1", port))
+        return opened[-1]
+
+    yield connect
+    for _, writer in opened:
+        writer.close()
+
+
+async def answered(connection, sent=REQUEST):
+    """Status and body of the answer to `sent`; the connection stays open."""
+    reader, writer = connection
+    writer.write(sent)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    length = int(next(line.partition(":")[2] for line in head.split("\r\n") if line.startswith("Content-Length")))
+    return int(head.split()[1]), (await reader.readexactly(length)).decode(), head
+
+
+async def ended(connection):
+    return await connection[0].read() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_a_connection_without_a_first_request_is_closed(connected, sent):
+    async with serving(first_seconds=0.05) as port:
+        connection = await connected(port)
+        connection[1].write(sent)
+        assert await ended(connection)
+
+
+async def test_a_connection_that_has_asked_may_wait_for_its_next_request(connected):
+    async with serving(first_seconds=0.05) as port:
+        connection = await connected(port)
+        assert (await answered(connection))[:2] == (200, "well")
+        await asyncio.sleep(0.1)
+        assert (await answered(connection))[:2] == (200, "well")
+
+
+async def test_a_request_in_work_is_not_closed_as_a_connection_without_one(connected):
+    wait, began = asyncio.Event(), asyncio.Event()
+    async with serving(application(wait, began), first_seconds=0.05) as port:
+        asking = asyncio.create_task(answered(await connected(port)))
+        await began.wait()
+        await asyncio.sleep(0.1)
+        wait.set()
+        assert (await asking)[:2] == (200, "well")
+
+
+async def test_connections_without_a_request_keep_none_out(connected):
+    async with serving(most=5) as port:
+        first = await connected(port)
+        assert (await answered(first))[0] == 200
+        idle = [await connected(port) for _ in range(20)]
+        assert (await answered(await connected(port)))[:2] == (200, "well")
+        # The ones that have been idle for longest made room.
+        assert await ended(first)
+        assert all([await ended(one) for one in idle[:16]])
+        assert (await answered(idle[-1]))[0] == 200
+
+
+async def test_at_the_bound_a_request_in_work_goes_on_and_a_new_connection_is_refused(connected):
+    wait, began = asyncio.Event(), asyncio.Event()
+    async with serving(application(wait, began), most=1) as port:
+        asking = asyncio.create_task(answered(await connected(port)))
+        await began.wait()
+        refused = await connected(port)
+        status, body, head = await answered(refused)
+        assert (status, json.loads(body)["status"]) == (503, 503)
+        assert "Retry-After: 1" in head
+        assert await ended(refused)
+        wait.set()
+        assert (await asking)[:2] == (200, "well")
+        assert (await answered(await connected(port)))[0] == 200
+
+
+NO_HTTP = [
+    b"GARBAGE\r\n\r\n",
+    b"GET /marker\x01 HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nmarker marker: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX: marker\x00\r\n\r\n",
+    b"GET / HTTP/9.marker\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: marker\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET /" + b"marker" * 5000 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX: " + b"marker" * 5000 + b"\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00",  # TLS on a plain port
+]
+
+
+@pytest.mark.parametrize("sent", NO_HTTP)
+async def test_what_is_no_http_is_answered_without_its_bytes(connected, sent):
+    async with serving() as port:
+        connection = await connected(port)
+        status, body, head = await answered(connection, sent)
+        assert (status, json.loads(body)["detail"]) == (400, "it is no HTTP request that can be read")
+        assert "application/problem+json" in head
+        assert "marker" not in head + body
+        assert "Server: onboard\r\n" in head
+        assert not any(name in head.lower() for name in ("aiohttp", "python"))
+        assert await ended(connection)
+
+
+async def test_what_is_expected_is_not_repeated(connected):
+    async with serving() as port:
+        sent = b"GET / HTTP/1.1\r\nHost: x\r\nExpect: marker\r\n\r\n"
+        status, body, head = await answered(await connected(port), sent)
+        assert status == 417
+        assert "marker" not in head + body
+
+
+async def test_no_answer_names_the_versions_that_run(site):
+    for path in ("/healthz", "/nothing", "/events"):
+        async with site.client.get(path) as response:
+            assert response.headers["Server"] == "onboard"
+
+
+def test_connections_leave_half_of_the_files_to_the_rest(monkeypatch):
+    asked = []
+    limits = {"now": (1024, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits["now"])
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, wanted: asked.append(wanted))
+
+    assert most_connections() == 2048
+    limits["now"] = (1024, resource.RLIM_INFINITY)
+    assert most_connections() == MOST
+    limits["now"] = (100_000, 200_000)
+    assert most_connections() == MOST
+    assert asked == [(4096, 4096), (2 * MOST, resource.RLIM_INFINITY)]
