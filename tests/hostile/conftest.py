@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SetClock
+from tests.desk.fixtures import bare, desk_at, own_redis, play
 from tests.hostile.served import served
 from tests.inbound.web.site import KEYS, Site
 
+__all__ = ["bare", "desk_at", "own_redis", "play"]
 # No limit of events, so that each answer is that of its own case.
 WEB = KEYS + '[web]\nevent_limit = "100000/second"\n'
 

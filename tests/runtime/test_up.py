@@ -17,9 +17,9 @@ from tests.desk.desk import Desk, Played, customers, wait_until
 from tests.desk.own_redis import OwnRedis
 
 
-def started(desk: Desk) -> tuple[subprocess.Popen[str], str]:
+def started(desk: Desk, *arguments: str) -> tuple[subprocess.Popen[str], str]:
     """The process, and where it listens."""
-    process = desk.start("up", "--bind", "127.0.0.1:0")
+    process = desk.start("up", "--bind", "127.0.0.1:0", *arguments)
     assert process.stderr is not None
     where = ""
     for line in process.stderr:

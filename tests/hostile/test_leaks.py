@@ -1,0 +1,197 @@
+"""Every hostile message of the tables, sent to a running `onboard up`, and then looked for wherever bytes are kept.
+
+What is looked for: the people, addresses, numbers, keys, tokens and links of these messages, in each form (PLACES says
+where). Celery's own queue, which `up` has not, is in tests/runtime/test_hostile_messages.py.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.desk.desk import Desk, Played, wait_until
+from tests.desk.own_redis import OwnRedis
+from tests.hostile import places, test_events, test_http, test_webhooks
+from tests.hostile.requests import status_of
+from tests.hostile.served import say
+from tests.inbound.bus.brokers import envelope
+from tests.inbound.bus.test_poison import BODIES
+from tests.inbound.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
+from tests.publishers.listener import Listener
+from tests.runtime.test_hostile_messages import HOSTILE, RAW
+from tests.runtime.test_hostile_messages import envelope as task_envelope
+from tests.runtime.test_up import started
+from worker.inbound.bus.redis_entry import LARGEST_ENTRY
+from worker.sandbox import Fault, SmtpFault
+
+# Each place that is searched; docs/threat-model.md lists the same.
+PLACES = (
+    "log file",
+    "standard output and error of the process",
+    "output of the commands",
+    "answers over HTTP",
+    "columns of the database",
+    "keys of the broker",
+    "files",
+    "input of the subscriber",
+    "command lines",
+)
+OURS = ("xaverine", "quellenhofer", ".private@", "3706123", "1961-07-23", "markerstrasse")  # of the list
+THEIRS = ("ona@example.com", "quirin", "ostrander", "37060000001", "evil@example.com", "etc/passwd")  # of the tables
+SECRETS = (FIRST, SECOND.removeprefix("whsec_"), SIGNING.decode(), THIRD, *HOOKS.values(), "sandbox-secret")
+ROWS = [
+    {
+        "customer_id": f"P-{number:03}",
+        "first_name": "Xaverine" + "abcdefghijklmnopqrstuvwxyz"[number],
+        "last_name": "Quellenhofer",
+        "email": f"xq.{number}.private@example.com",
+        "phone": f"+3706123{number:04}",
+        "date_of_birth": "1961-07-23",
+        "address": "Markerstrasse 77",
+        "country": "AU" if number < 6 else "DE",
+        "entity_id": f"7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9{number:03}" if number < 6 else "",
+    }
+    for number in range(20)
+]
+BAD_ROWS = [
+    {"customer_id": "xq.99.private@example.com", "email": "quellenhofer", "first_name": "Xaverine"},
+    {"customer_id": "P-900", "email": "xq.private@", "phone": "+37061234", "date_of_birth": "1961-07-233"},
+]
+FAULTS = ("400-too-many:0.05", "500:0.05", "drop-after:0.1", "half-body:0.1", "html:0.05", "strange-link:0.1")
+SMTP_FAULTS = ("452:0.1", "550:0.1", "554:0.05,at=data", "drop-after:0.1")
+
+
+async def takes_it(_request: web.Request) -> web.Response:
+    return web.Response(status=202)
+
+
+@pytest.fixture
+def hostile_played(play: Callable[..., Played]) -> Played:
+    return play(
+        faults=tuple(Fault.parse(one) for one in FAULTS),
+        smtp_faults=tuple(SmtpFault.parse(one) for one in SMTP_FAULTS),
+        seed=6,
+    )
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener(takes_it)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def office(desk_at: Callable[[Played], Desk], hostile_played: Played, own_redis: OwnRedis) -> Desk:
+    """A desk with every door open, whose keys are those of the tables."""
+    desk = desk_at(hostile_played)
+    keys = {"first": FIRST, "second": SECOND, "old_hook": HOOKS["OLD_HOOK"]}
+    keys |= {"idenfy_webhook_key": HOOKS["HOOK"], "frankieone_webhook_secret": HOOKS["PATH_SECRET"]}
+    for name, value in keys.items():
+        desk.secret(name, value)
+        (desk.path / "secrets" / name).chmod(0o600)
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
+    desk.change("[accounts.au]", 'prefill = "all"\n[accounts.au]')
+    desk.change('from = "+1500', 'callback_key = { file = "secrets/idenfy_webhook_key" }\nfrom = "+1500')
+    desk.change('from = "Example', 'callback_keys = [{ file = "secrets/first" }]\nfrom = "Example')
+    desk.add(
+        '[web]\nevent_limit = "100000/second"\ntrusted_proxies = ["127.0.0.1"]\n'
+        '[web.senders.signup]\nkeys = [{ file = "secrets/first" }, { file = "secrets/second" }]\nlinks = true\n'
+        'queues = ["onboarding.requests", "requests"]\n'
+        '[links]\nbase_url = "https://verify.example.com/onboarding"\n'
+        f'[broker]\nurl = "{own_redis.url}"\n[bus]\nurl = "{own_redis.url}"\n'
+    )
+    return desk
+
+
+def each_from_another_machine(requests: dict[str, tuple[bytes, int]]) -> list[bytes]:
+    """Refused ones are answered later the more there are from one machine."""
+    return [
+        request.replace(b"\r\n", f"\r\nX-Forwarded-For: 203.0.113.{number % 250}\r\n".encode(), 1)
+        for number, (request, _) in enumerate(requests.values())
+    ]
+
+
+def push_hostile(own_redis: OwnRedis) -> None:
+    """Send everything to the queue of the bus, and to that of other projects' tasks."""
+    tasks = [task_envelope({**given, "task": "onboarding.request"}, *rest) for given, *rest in HOSTILE.values()]
+    with own_redis.client() as client:
+        bodies = [envelope(body) for body in BODIES.values() if len(body) < LARGEST_ENTRY // 2]
+        client.lpush("onboarding.requests", *bodies, *RAW)
+        client.lpush("requests", *tasks, *RAW)
+
+
+def waiting(own_redis: OwnRedis) -> int:
+    """How many messages wait, or are held by the consumer."""
+    queues = ("onboarding.requests", "requests")
+    with own_redis.client() as client:
+        return sum(int(client.llen(queue)) + int(client.hlen(f"{queue}.taken")) for queue in queues)
+
+
+def worked(office: Desk) -> bool:
+    """Whether no row waits or is worked any more."""
+    (batch, *_) = [one for one in office.onboard("status", "--json").facts["batches"] if one["name"] == "customers.csv"]
+    rows: dict[str, int] = batch["rows"]
+    return not rows.get("waiting") and not rows.get("working") and not rows.get("issued")
+
+
+def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
+    office: Desk, hostile_played: Played, own_redis: OwnRedis, listener: Listener
+):
+    office.add(f'[subscribers.crm]\nurl = "{listener.url}"\nkeys = [{{ file = "secrets/second" }}]\n')
+    given = {"customers.csv", "onboarding.toml", "onboarding.key", "onboarding-digest.key"}
+    office.list_of([*ROWS, *BAD_ROWS])
+    process, url = started(office, "--log-level", "debug", "--log-file", "onboard.log")
+    command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
+
+    shown = [office.onboard("check", "customers.csv", "--errors", "errors.csv")]
+    shown.append(office.onboard("import", "customers.csv"))
+    requests = each_from_another_machine(test_http.CASES | test_events.CASES | test_webhooks.CASES)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda request: say(int(url.rpartition(":")[2]), request), requests))
+    push_hostile(own_redis)
+
+    wait_until(lambda: worked(office), "each row is worked", 20)
+    wait_until(lambda: waiting(own_redis) == 0, "each message of the bus is settled", 20)
+    wait_until(lambda: bool(listener.got), "the subscriber knows", 20)
+    for command in (
+        ("status", "latest"),
+        *(("report", "latest", "--format", form) for form in ("csv", "jsonl", "html")),
+        ("bus", "dead", "list", "--limit", "1000"),
+        ("webhook", "list"),
+        ("audit", "--json"),
+        ("account", "list"),
+    ):
+        shown.append(office.onboard(*command))
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+
+    parts: dict[str, Any] = {
+        "log file": [("onboard.log", (office.path / "onboard.log").read_bytes())],
+        "standard output and error of the process": [("output", (out + err).encode())],
+        "output of the commands": [(str(number), (one.out + one.err).encode()) for number, one in enumerate(shown)],
+        # What is no HTTP is answered by aiohttp's parser, to its sender alone, with the bytes that it stumbled over.
+        "answers over HTTP": [
+            (str(number), answer) for number, answer in enumerate(answers) if not answer.startswith(b"HTTP/1.0 400 ")
+        ],
+        "columns of the database": list(places.columns(office.path / "onboarding.db")),
+        "keys of the broker": list(places.keys(own_redis.client())),
+        "files": list(places.files(office.path, but=given)),
+        "input of the subscriber": [(str(headers), body) for headers, body in listener.got],
+        "command lines": [("up", command_line)],
+    }
+    assert tuple(parts) == PLACES
+    assert len(parts["columns of the database"]) > 150
+    assert shown[-1].code == 0
+    assert office.onboard("bus", "dead", "list", "--json").facts["total"] > 40
+    # What is looked for was really there: in what was sent to those whom it was meant for, and in what came.
+    mails = "".join(mail.text or "" for mail in hostile_played.sandbox.mailbox)
+    assert any(token in mails for token in hostile_played.tokens)
+    assert {status_of(answer) for answer in answers} >= {200, 202, 204, 400, 401, 404, 405, 413, 415, 422}
+    never = [*OURS, *THEIRS, *SECRETS, *hostile_played.tokens]
+    leaks = {place: places.hits(iter(contents), never) for place, contents in parts.items()}
+    assert {place: found for place, found in leaks.items() if found} == {}
