@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record images secrets lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record images secrets sbom audit lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -101,16 +101,33 @@ images: ## Write the images of docker-compose.yml into .env, each with its diges
 secrets: ## Write passwords and keys for docker-compose.yml into secrets/; what is there is kept.
 	@deploy/make_secrets
 
+sbom: .venv-audit/.done ## Write what production installs, from its lock, as CycloneDX into dist/sbom.json.
+	@mkdir -p dist
+	@PYTHONWARNINGS=ignore .venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		-o dist/sbom.json requirements.lock
+	@echo "wrote dist/sbom.json"
+
+audit: .venv-audit/.done ## Ask whether a package of production has a known weakness; fails where the index does not say.
+	@$(PY) deploy/audit_lock.py requirements.lock --pip-audit .venv-audit/bin/pip-audit $(if $(MAY_SKIP),--may-skip)
+
+# The tools of these two, apart from ours: they need other releases of the same packages.
+.venv-audit/.done: deploy/audit.lock .venv/.python
+	@echo "installing $< ..."
+	@$(PY) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -qq --require-hashes -r $<
+	@touch $@
+
 lock: ## Update the lock files from pyproject.toml, and those of the benchmarks (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
 	@$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
 	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox -o requirements-sandbox.lock
 	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) deploy/audit.in -o deploy/audit.lock
 	@for which in most arq; do \
 		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done
 
 clean: ## Remove what these commands created: .venv, caches, the demo. Never a database, a key or a list.
-	@rm -rf .venv $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files of the installations: each is made again when its sources have changed.
