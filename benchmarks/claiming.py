@@ -83,11 +83,11 @@ SELECT 'D-' || md5(i::text), 'individual', 'LT', 'lt', 'Europe/Vilnius', decode(
 FROM generate_series(1, :done) i;
 INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route,
                  fallback_accounts, floor_seconds, state, priority, lease_owner, fence, attempts, waits, reissues,
-                 reason, detail, result, session_id, created_at, changed_at)
+                 reason, detail, result, session_id, created_at, changed_at, counted)
 SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', '', 43200,
        CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'invited' END, 10, 'bench:1', 1, 1, 0, 0, '', '',
        CASE WHEN mod(i, 2) = 0 THEN 'approved' ELSE '' END, pg_temp.key('s', i),
-       now() - interval '9 days', now() - interval '9 days'
+       now() - interval '9 days', now() - interval '9 days', 1
 FROM generate_series(1, :done) i;
 SELECT setval(pg_get_serial_sequence('job', 'id'), :done);
 INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, encrypted, sms_sent,
@@ -97,16 +97,20 @@ SELECT pg_temp.key('s', i), 'D-' || md5(i::text), 'onboarding', i, 'kyc', 'scan-
        now() - interval '9 days', now() - interval '2 days', 'answer', ''
 FROM generate_series(1, :done) i;
 INSERT INTO invitation (id, session_id, job_id, batch_id, channel, kind, state, priority, lease_owner, fence, attempts,
-                        waits, reason, detail, reference, created_at, sent_at)
+                        waits, reason, detail, reference, created_at, sent_at, counted)
 SELECT pg_temp.key('i', i), pg_temp.key('s', i), i, 1, 'email', 'invitation', 'sent', 10, 'bench:1', 1, 1, 0, '', '',
-       '', now() - interval '9 days', now() - interval '9 days'
+       '', now() - interval '9 days', now() - interval '9 days', 1
 FROM generate_series(1, :done) i;
 INSERT INTO attempt (id, batch_id, job_id, invitation_id, account, fence, repeatable, opened_at, closed_at, outcome,
-                     status, detail)
+                     status, detail, counted)
 SELECT pg_temp.key(kind, i), 1, i, CASE WHEN kind = 'e' THEN pg_temp.key('i', i) END,
        CASE WHEN kind = 'e' THEN 'email' ELSE 'kyc' END, 1, kind = 'e', now() - interval '9 days',
-       now() - interval '9 days', 'done', 201, ''
+       now() - interval '9 days', 'done', 201, '', 1
 FROM generate_series(1, :done) i, (VALUES ('a'), ('e')) AS kinds (kind);
+INSERT INTO batch_count (batch_id, kind, state, channel, account, result, reason, rows, sessions)
+VALUES (1, 'job', 'completed', 'email', 'kyc', 'approved', '', :done / 2, :done / 2),
+       (1, 'job', 'invited', 'email', 'kyc', '', '', :done - :done / 2, :done - :done / 2),
+       (1, 'message', 'sent', 'email', '', '', '', :done, 0), (1, 'call', 'done', '', 'kyc', '', '', :done, 0);
 """
 
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from tests.simulated.statements import STATEMENTS
+from tests.store.recount import expect_true_counts
 from worker.foundation.event_loop import new_event_loop
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
@@ -191,8 +192,11 @@ def empty_postgresql_url(postgresql_url: str, empty_postgresql: Callable[[], Non
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated, empty database, on SQLite and on PostgreSQL."""
+    """A migrated, empty database, on SQLite and on PostgreSQL. Its counts must be true after the test."""
     fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
     opened = Database(request.getfixturevalue(fixture))
     yield opened
-    opened.close()
+    try:
+        expect_true_counts(opened)
+    finally:
+        opened.close()

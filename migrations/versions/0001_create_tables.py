@@ -22,6 +22,8 @@ TIME = sa.DateTime(timezone=True)
 VACUUMED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 5000}
 # With statistics from before a large list, the planner reads the whole table where it should look up a few rows.
 ANALYZED = {"autovacuum_analyze_scale_factor": 0.02, "autovacuum_analyze_threshold": 5000}
+# The rows that wait for a later hour.
+WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
 # Short-lived rows: vacuumed sooner.
 SHORT_LIVED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 1000}
 
@@ -248,6 +250,12 @@ def _create_jobs() -> None:
     _index("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}", unique=True)
     _index("ix_job_customer", "job", "customer_id")
     _index("ix_job_joins", "job", "joins", where="joins IS NOT NULL")
+    _index("ix_job_joined", "job", "batch_id", where="joins IS NOT NULL")
+    _index("ix_job_waits", "job", "batch_id", "reason", "due_at", where=WAITS)
+    invited_later = "invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')"
+    _index("ix_job_invite_at", "job", "batch_id", "invite_at", where=invited_later)
+    _index("ix_job_unknown", "job", "batch_id", where="unknown_attempt IS NOT NULL")
+    _index("ix_job_unwritten", "job", "batch_id", "state", where="state IN ('lapsed', 'failed')")
 
 
 def _create_attempts() -> None:
@@ -351,6 +359,8 @@ def _create_invitations() -> None:
     _index("ix_invitation_due", "invitation", *due, where="state = 'waiting'")
     _index("ix_invitation_lease", "invitation", "lease_until", where="state = 'working'")
     _index("ix_invitation_reference", "invitation", "reference", where="channel = 'sms' AND reference <> ''")
+    _index("ix_invitation_waits", "invitation", "batch_id", "reason", "due_at", where=WAITS)
+    _index("ix_invitation_unknown", "invitation", "batch_id", where="unknown_attempt IS NOT NULL")
 
 
 def _create_accounts() -> None:

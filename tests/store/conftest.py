@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import WebhookFeed
 from tests.store.witness import SUBSCRIPTIONS, Witness
@@ -15,13 +16,17 @@ from worker.store.operators.decisions import Decisions
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated database without rows. After the test, the outbox must have an event for each change of state."""
+    """A migrated database without rows. After the test, the outbox must have an event for each change of state, and
+    the kept counts of each batch must be those of its rows."""
     fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
     opened = Database(request.getfixturevalue(fixture), subscriptions=SUBSCRIPTIONS)
     witness = Witness(opened) if opened.is_sqlite else None
     yield opened
     unpublished = witness.unpublished() if witness else {}
-    opened.close()
+    try:
+        expect_true_counts(opened)
+    finally:
+        opened.close()
     assert not unpublished, "a change of state wrote no event into the outbox"
 
 

@@ -17,14 +17,13 @@ from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.runtime.embedded import Embedded, Outdated
 from worker.store.operators.counts import BatchCounts
-from worker.store.operators.report_rows import Facts, Outlook
+from worker.store.operators.outlook import Outlook
+from worker.store.operators.report_rows import Facts
 
 log = logging.getLogger(__name__)
 
-# Counting a batch costs its rows (a million: about a second): at most this often, and for at most a share of the time.
-# The display, and the end of the run, are late by as much.
+# The batch is counted at most this often while it is worked: the display, and the end of the run, are late by as much.
 COUNT_SECONDS = 1.0
-COUNT_SHARE = 0.1
 
 
 class Stand(Enum):
@@ -75,7 +74,6 @@ class OneBatch:
         self._show = show
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
-        self._took = self._rest = 0.0
         self._progress = _Progress()
         self.unpublished = 0  # events that were left when the work ended
 
@@ -117,8 +115,8 @@ class OneBatch:
         runner, batch_id = embedded.runner, self._batch_id
         loop = asyncio.get_running_loop()
         began = loop.time()
-        # With no dispatcher running, the batch is counted as soon as allowed, to end at once.
-        if began - self._counted_at < (max(COUNT_SECONDS, self._rest) if runner.busy else self._rest):
+        # With no dispatcher running, the batch is counted at once, to end at once.
+        if runner.busy and began - self._counted_at < COUNT_SECONDS:
             return None
         counts = await runner.in_thread(self._facts.counts, batch_id)
         self._progress.see(counts, began)
@@ -131,9 +129,7 @@ class OneBatch:
             if stand is not None:  # another worker may have done the rest since it was counted
                 counts = await runner.in_thread(self._facts.counts, batch_id)
                 stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
-        # The shorter of the last two: one slow count says nothing about the batch's size.
-        self._counted_at, before, self._took = began, self._took, loop.time() - began
-        self._rest = min(before, self._took) / COUNT_SHARE
+        self._counted_at = began
         self._show(counts, waits_for)
         return stand
 

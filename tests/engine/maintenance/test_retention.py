@@ -8,12 +8,10 @@ import sqlalchemy as sa
 
 from tests.simulated.virtual_time import START
 from tests.simulated.world import customer
-from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.states import JobState
 from worker.engine.maintenance.retention import LOOK_EVERY
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
-from worker.store.limits import budgets
 from worker.store.privacy.erasure import ErasedChunk
 from worker.store.privacy.purge import CHUNK
 from worker.store.tables import Batch, CustomerRow, Job
@@ -176,40 +174,3 @@ async def test_a_run_erases_customers_that_are_over(ended, clock):
         show=lambda counts, waits_for: None,
     ).work()
     assert kept(world) == 1
-
-
-async def test_a_batch_that_is_slow_to_count_is_counted_for_a_small_share_of_the_time(make, clock):
-    world = make()
-    batch = world.add_many(3)
-    until = clock() + timedelta(minutes=5)
-    with world.parts.database.write() as connection:  # no work goes on meanwhile
-        budgets.save(connection, "kyc", BudgetState(blocked_until=until + timedelta(hours=1), pauses=1))
-    counted = []
-    facts = world.parts.facts
-
-    class Slow:
-        """Counting takes two seconds, as it may for some million rows."""
-
-        def __getattr__(self, name):
-            return getattr(facts, name)
-
-        def counts(self, batch_id):
-            counted.append(clock())
-            clock.advance(seconds=2)
-            return facts.counts(batch_id)
-
-    world.parts.facts = Slow()
-    await OneBatch(
-        Embedded(world.parts),
-        batch,
-        facts=world.parts.facts,
-        rules=world.parts.budget_rules,
-        takeovers=world.parts.takeovers,
-        alone=False,
-        take_leads=lambda: 0,
-        clock=clock,
-        is_done=lambda _: clock() >= until,
-        patience=timedelta(days=1),
-        show=lambda _counts, _waits_for: None,
-    ).work()
-    assert 5 < len(counted) <= 2 + 5 * 60 / 20

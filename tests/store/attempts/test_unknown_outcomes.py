@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.reconciling import LOST, advance, drop, look_up, reconcilable, sweep
+from tests.store.recount import forget_calls
 from tests.store.shelf import customer
 from worker.domain.model.endings import Hold, Kind, Problem, Reconcile, Retry
 from worker.domain.model.reconciliation import More, Nothing, Unmatched
@@ -85,6 +86,7 @@ def test_a_row_whose_unknown_attempt_is_gone_is_still_looked_up_and_not_called(s
     drop(shelf, policy)
     with shelf.database.write() as connection:
         connection.execute(sa.delete(Attempt))
+        forget_calls(connection)
     advance(shelf)
     (claimed,) = shelf.claim(policy=policy)
     assert claimed.unknown_call is not None

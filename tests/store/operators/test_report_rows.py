@@ -16,7 +16,8 @@ from worker.store.issuing.issue_results import IssueResult
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.counts import AccountFacts
 from worker.store.operators.decisions import Decisions
-from worker.store.operators.report_rows import CHUNK, Outlook
+from worker.store.operators.outlook import Outlook
+from worker.store.operators.report_rows import CHUNK
 from worker.store.tables import InvitationRow, Job
 
 names = (f"C{number}" for number in itertools.count())
@@ -47,7 +48,8 @@ def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
         accepted = line(row, customer(name, channel=channel), account=account)
         shelf.batches.add(batch, [accepted], [], priority=10, now=shelf.clock())
         leads = (Job.customer_id == name, Job.joins.is_(None))
-        shelf.set(Job, *leads, state=state, result=result)
+        leased = {"lease_until": shelf.clock()} if state is JobState.WORKING else {}
+        shelf.set(Job, *leads, state=state, result=result, **leased)
 
     counts = shelf.facts.counts(batch)
     lines = list(shelf.facts.lines(batch))

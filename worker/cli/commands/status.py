@@ -22,10 +22,8 @@ from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.reporting.operation_report import OperationReport
-from worker.foundation.clock import monotonic
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
-from worker.runtime.batch_run import COUNT_SHARE
 from worker.store.onboarding.batches import BatchFacts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
@@ -145,13 +143,11 @@ def _watch(parts: Parts, batch: BatchFacts) -> None:
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         while True:
             current = parts.batches.find(str(batch.id)) or batch
-            began = monotonic()
             facts = parts.operation.report().with_what_is_worked(parts.reporting.status(current))
             live.update(_lines(facts), refresh=True)
             if facts["state"] in AT_REST:
                 return
-            # Counting a million rows takes about a second: it must not be most of the database's work.
-            time.sleep(max(WATCH_SECONDS, (monotonic() - began) / COUNT_SHARE))
+            time.sleep(WATCH_SECONDS)
 
 
 def _lines(facts: dict[str, Any]) -> Text:

@@ -22,6 +22,7 @@ from worker.foundation.outage_log import Outage
 from worker.store.base.database import Database
 from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
+from worker.store.maintenance import batch_counts
 from worker.store.maintenance.due_work import Returned, Sweeps
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
@@ -94,6 +95,7 @@ class Sweep:
             (Step.WEBHOOKS in looked.steps, partial(process_webhooks, self.webhooks, self.clock)),
             (Step.SESSIONS in looked.steps, self.expire),
             (Step.AUDIT in looked.steps, self.seal),
+            (Step.COUNTS in looked.steps, self.add_up_counts),
         )
         return tuple(step for is_needed, step in steps if is_needed)
 
@@ -120,6 +122,11 @@ class Sweep:
         for batch_id, reason in paused.items():
             log.warning("batch %d is paused: %s", batch_id, reason)
         return len(paused)
+
+    def add_up_counts(self) -> None:
+        """Add up the changes of the batches' counts, all that are there now."""
+        while batch_counts.add_up(self.database) == batch_counts.AT_ONCE:
+            pass
 
     def expire(self) -> ExpiryCounts:
         """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse.

@@ -85,6 +85,7 @@ def opening(opened: Opened, row: Claimed, job_id: int, account: str, *, now: dat
         "reconciles": row.unknown_call.attempt_id if row.unknown_call else None,
         "opened_at": now,
         "detail": "",
+        "counted": 0,
     }
 
 
@@ -113,8 +114,12 @@ CLOSE = bulk.Change(
     },
     by="attempt_id",
 )
-# For an open attempt whose call succeeded: it was opened with the other values of `CLOSE`.
-CLOSE_DONE = bulk.Change(Attempt.id, {"closed_at": sa.bindparam("at"), "outcome": DONE}, by="attempt_id")
+# For an open attempt whose call succeeded: it was opened with the other values of `CLOSE`. `counts`: see `tally`.
+CLOSE_DONE = bulk.Change(
+    Attempt.id,
+    {"closed_at": sa.bindparam("at"), "outcome": DONE, "counted": Attempt.counted + sa.bindparam("counts")},
+    by="attempt_id",
+)
 
 
 def closing(

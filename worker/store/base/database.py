@@ -21,6 +21,7 @@ from worker.foundation.clock import ProcessClock, monotonic
 from worker.foundation.os_user import os_user
 from worker.foundation.private_files import new_file
 from worker.foundation.tls import Tls
+from worker.store.base import tally
 from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.on_loop import elsewhere
@@ -142,8 +143,9 @@ class Database:
         if within is not None:
             yield within
             return
-        with naming_outages(), self._connect() as connection, connection.begin():
+        with naming_outages(), self._connect(**{tally.OPTION: tally.Tally()}) as connection, connection.begin():
             yield connection
+            tally.write(connection)
 
     def _connect(self, **options: Any) -> sa.Connection:
         """A connection of the pool. If none is free, this waits: for the pool, or for the network."""

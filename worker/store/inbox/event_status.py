@@ -16,7 +16,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note_all
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
-from worker.store.operators.counts import LEAD, RESULT, STATE
+from worker.store.onboarding.joined import LEAD, RESULT, STATE
 from worker.store.tables import Inbox, Job, SessionRow
 
 _ON_ITS_WAY = (JobState.WAITING, JobState.WORKING)

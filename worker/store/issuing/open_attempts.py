@@ -1,6 +1,7 @@
 """Attempts of calls to providers, written before the calls are made."""
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.foundation.ids import new_ids
 from worker.store.attempts.attempt_log import if_unknown, opening
-from worker.store.base import bulk
+from worker.store.base import bulk, tally
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
 from worker.store.limits import budgets
 from worker.store.tables import Attempt
@@ -37,10 +38,21 @@ def open_attempts(
     if rule.credits is not None:
         jobs = _allowed(jobs, budgets.spend_credits(connection, rule, calls, now=now))
     opened = [_opened(policy, job, attempt_id) for job, attempt_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
-    bulk.add(connection, Attempt, [_opening(policy, item, now=now) for item in opened])
+    rows = [_opening(policy, item, now=now) for item in opened]
+    if tally.pays(len(rows)):
+        for row in rows:
+            row["counted"] = 1
+        _count(connection, policy.account, opened)
+    bulk.add(connection, Attempt, rows)
     if rule.credits is None:  # last: it locks the budget's row until the commit, and other workers wait for it
         budgets.count_credits(connection, rule, calls)
     return opened
+
+
+def _count(connection: sa.Connection, account: str, opened: Sequence[OpenedJob]) -> None:
+    counts = tally.of(connection)
+    for (batch_id, looks_up), calls in Counter((item.job.batch_id, item.job.looks_up) for item in opened).items():
+        counts.add(tally.call(batch_id, "", account, look_up=looks_up), calls)
 
 
 def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:

@@ -1,16 +1,18 @@
 """Plain results of calls for sessions: most of all results, written in few statements."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 
 import sqlalchemy as sa
 
 from worker.domain.model.endings import Done
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
-from worker.store.attempts.attempt_log import CLOSE_DONE
+from worker.store.attempts.attempt_log import CLOSE_DONE, DONE
 from worker.store.attempts.standing import Standing, is_leased
-from worker.store.base import bulk
+from worker.store.base import bulk, tally
 from worker.store.issuing.issue_results import IssueResult, entity_id, floor_seconds, new_session
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.onboarding import sessions
@@ -31,6 +33,7 @@ _ISSUED = bulk.Change(
         "entity_id": sa.bindparam("new_entity_id"),
         "unknown_attempt": None,
         "changed_at": sa.bindparam("at"),
+        "counted": Job.counted + sa.bindparam("counts"),
     },
     by="job_id",
 )
@@ -77,6 +80,22 @@ def write_plain(
         }
         for item in results
     ]
-    _ISSUED.run(connection, moves, at=now)
-    CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in results], at=now)
+    counts = tally.pays(len(results))
+    if counts:
+        _count(connection, [rows[item.opened.attempt_id.int] for item in results])
+    _ISSUED.run(connection, moves, at=now, counts=counts)
+    CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in results], at=now, counts=counts)
     return added.channels
+
+
+def _count(connection: sa.Connection, rows: Sequence[Standing]) -> None:
+    """Count jobs that get their first session, and their calls, which are done."""
+    counts = tally.of(connection)
+    for (batch_id, account, channel, result), number in Counter(map(_COUNTED, rows)).items():
+        counts.add(tally.job(batch_id, JobState.WORKING, channel, account, result), -number)
+        counts.add(tally.job(batch_id, JobState.ISSUED, channel, account, result), number, sessions=number)
+        counts.add(tally.call(batch_id, "", account), -number)
+        counts.add(tally.call(batch_id, DONE, account), number)
+
+
+_COUNTED = attrgetter("batch_id", "account", "channel", "result")

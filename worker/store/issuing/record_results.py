@@ -23,6 +23,10 @@ _STANDING = standing(
     Job.id == Attempt.job_id,
     Job.priority,  # the batch may have been paused since the claim
     Job.row,
+    Job.batch_id,
+    Job.account,
+    Job.channel,
+    Job.result,
     Job.invite_at,
     Job.cancelled_at,
     sessions.LIVE_SESSION.label("live_session"),

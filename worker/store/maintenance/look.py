@@ -14,6 +14,7 @@ from worker.store.attempts import ended_calls
 from worker.store.base import bulk
 from worker.store.base.database import THERE_IS, Database
 from worker.store.base.priorities import PRIORITIES
+from worker.store.maintenance.batch_counts import MANY_CHANGES
 from worker.store.operators.decisions import IS_MARKED
 from worker.store.tables import Audit, Batch, InvitationRow, Job, SessionRow, Webhook
 
@@ -26,6 +27,7 @@ class Step(StrEnum):
     WEBHOOKS = "webhooks"
     SESSIONS = "sessions"
     AUDIT = "audit"
+    COUNTS = "counts"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ _STEPS = {
     Step.WEBHOOKS: THERE_IS.where(Webhook.due_at <= _NOW),
     Step.SESSIONS: THERE_IS.where(SessionRow.check_at <= _NOW),
     Step.AUDIT: THERE_IS.where(Audit.number.is_(None)),
+    Step.COUNTS: MANY_CHANGES,
 }
 
 

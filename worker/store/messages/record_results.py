@@ -1,6 +1,7 @@
 """Records the results of hand-overs to senders: all of a flush in its transaction."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,7 @@ from worker.store.attempts.attempt_log import (
 )
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import Standing, is_leased, standing, standing_of
-from worker.store.base import bulk
+from worker.store.base import bulk, tally
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, refusals, reminders
 from worker.store.messages.handovers import InviteResult
@@ -50,8 +51,12 @@ def record_results(
     for item in results:
         (plain if _is_plain(item, rows[item.opened.attempt_id.int]) else special).append(item)
     if plain:
-        _SENT.run(connection, [_sent(item) for item in plain], at=now)
-        CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now)
+        counts = tally.pays(len(plain))
+        if counts:
+            _count(connection, policy.channel, plain)
+        _SENT.run(connection, [_sent(item) for item in plain], at=now, counts=counts)
+        # Calls to senders are not counted (`tally.call`).
+        CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now, counts=0)
     ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
     settled: list[InviteResult] = []
     if special:
@@ -74,6 +79,15 @@ def record_results(
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
     bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
+
+
+def _count(connection: sa.Connection, channel: str, results: Sequence[InviteResult]) -> None:
+    """Count first messages that have left."""
+    counts = tally.of(connection)
+    first = (item.opened.invitation for item in results if item.opened.invitation.kind == FIRST)
+    for batch_id, number in Counter(item.batch_id for item in first).items():
+        counts.add(tally.message(batch_id, InvitationState.WORKING, channel), -number)
+        counts.add(tally.message(batch_id, InvitationState.SENT, channel), number)
 
 
 def _write_special(
@@ -179,6 +193,7 @@ _SENT = bulk.Change(
         "sent_at": sa.bindparam("at"),
         "new_link": sa.bindparam("has_new_link"),
         "unknown_attempt": None,
+        "counted": InvitationRow.counted + sa.bindparam("counts"),
     },
     by="invitation_id",
 )

@@ -11,7 +11,7 @@ from worker.domain.model.customers import Customer
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
-from worker.store.base import bulk
+from worker.store.base import bulk, tally
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.loading import load_missing, load_over
 from worker.store.base.priorities import PAUSED
@@ -182,7 +182,10 @@ class Batches:
                 ]
                 if cancelled_at is not None:
                     rows = [row | CANCELLED for row in rows]
-                bulk.add(connection, Job, rows)
+                counts = tally.pays(len(rows))
+                bulk.add(connection, Job, [row | {"counted": counts} for row in rows])
+                if counts:
+                    tally.count_new_jobs(connection, rows)
                 stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
                 add_row_events(connection, batch_id, stopped, now=now)
                 joined = [row["row"] for row in rows if row["joins"] is not None]

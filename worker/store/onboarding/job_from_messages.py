@@ -1,14 +1,16 @@
 """The state of a job as it follows from its messages."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, job_state_from_invitations
-from worker.store.base import bulk
+from worker.store.base import bulk, tally
 from worker.store.base.database import fetch
 from worker.store.onboarding.sessions import OF_ITS_SESSION
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
@@ -19,7 +21,12 @@ FROM = (JobState.ISSUED, JobState.INVITED)
 MOVED = sa.or_(*(Job.state == state for state in FROM))
 # `key_share`, here and wherever results are written: with a stronger lock, a transaction that adds an attempt or a
 # message of a job (a foreign key) would wait too, while it holds rows that this transaction waits for.
-_LOCKED = sa.select(Job.id, Job.state).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
+_LOCKED = (
+    sa.select(Job.id, Job.state, Job.batch_id, Job.account, Job.channel, Job.result)
+    .where(bulk.among(Job.id, "ids"))
+    .order_by(Job.id)
+    .with_for_update(key_share=True)
+)
 _MESSAGES = (
     sa.select(InvitationRow.job_id, InvitationRow.state, InvitationRow.reason, InvitationRow.detail)
     .join(Job, OF_ITS_SESSION)
@@ -33,6 +40,7 @@ _MOVE = bulk.Change(
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
         "changed_at": sa.bindparam("at"),
+        "counted": Job.counted + sa.bindparam("counts"),
     },
     MOVED,
     by="job_id",
@@ -45,7 +53,7 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
     # Without the lock, two transactions that write a job's email and its text at the same time would each see the other
     # message still unfinished, and neither would change the job. The lock needs a statement of its own: a statement
     # that waits for a lock reads the rows as they were before the wait.
-    before = {row.id: row.state for row in fetch(connection, _LOCKED, {"ids": ids})}
+    before = {row.id: row for row in fetch(connection, _LOCKED, {"ids": ids})}
     by_job: dict[int, list[sa.Row[Any]]] = {}
     for row in fetch(connection, _MESSAGES, {"ids": ids}):
         by_job.setdefault(row.job_id, []).append(row)
@@ -66,11 +74,24 @@ def move_jobs(connection: sa.Connection, job_ids: Iterable[int], *, now: datetim
                 "new_state": state,
                 "new_reason": why[-1].reason if why else "",
                 "new_detail": why[-1].detail if why else "",
-                "at": now,
             }
         )
-    _MOVE.run(connection, moves)
-    stopped = [
-        move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES and before[move["job_id"]] in FROM
-    ]
-    add_job_events(connection, stopped, now=now)
+    moved = [move for move in moves if before[move["job_id"]].state in FROM]
+    counts = tally.pays(len(moved))
+    if counts:
+        _count(connection, before, moved)
+    _MOVE.run(connection, moved, at=now, counts=counts)
+    add_job_events(connection, [move["job_id"] for move in moved if move["new_state"] in PUBLISHED_STATES], now=now)
+
+
+def _count(connection: sa.Connection, before: Mapping[int, Any], moves: Iterable[Mapping[str, Any]]) -> None:
+    """Count the jobs, which have a session before and after."""
+    counts = tally.of(connection)
+    alike = Counter((*_COUNTED(before[move["job_id"]]), move["new_state"], move["new_reason"]) for move in moves)
+    for (state, *values, new_state, new_reason), number in alike.items():
+        batch_id, account, channel, result = values
+        counts.add(tally.job(batch_id, state, channel, account, result), -number, sessions=-number)
+        counts.add(tally.job(batch_id, new_state, channel, account, result, new_reason), number, sessions=number)
+
+
+_COUNTED = attrgetter("state", "batch_id", "account", "channel", "result")

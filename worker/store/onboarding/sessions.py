@@ -1,6 +1,7 @@
 """New sessions and their invitations. Each customer and purpose has at most one live session."""
 
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +26,7 @@ from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_chain import ABOUT_ANOTHER
 from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk
+from worker.store.base import bulk, tally
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, TOKEN, encrypt_session
@@ -149,10 +150,22 @@ def add(
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
         add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
     bulk.add(connection, SessionRow, rows)
-    bulk.add(connection, InvitationRow, invitations)
+    _add_messages(connection, invitations)
     targets.write(connection, Happened.SESSION_ISSUED, issued, now=now)
     add_invitation_events(connection, texted, now=now)
     return added
+
+
+def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add first messages."""
+    counts = tally.pays(len(rows))
+    for row in rows:
+        row["counted"] = counts
+    if counts:
+        alike = Counter((row["batch_id"], row["state"], row["channel"], row["reason"]) for row in rows)
+        for (batch_id, state, channel, reason), number in alike.items():
+            tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
+    bulk.add(connection, InvitationRow, rows)
 
 
 def _issued(item: NewSession) -> dict[str, Any]:

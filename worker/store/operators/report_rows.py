@@ -1,14 +1,14 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
 import uuid
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, JobState, LineState
@@ -17,38 +17,15 @@ from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, decrypt_opening
-from worker.store.base.priorities import PRIORITIES
+from worker.store.onboarding.joined import ACCOUNT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
-from worker.store.operators.counts import (
-    ACCOUNT,
-    LEAD,
-    LEAD_CHANNEL,
-    REASON,
-    RESULT,
-    STATE,
-    WAITS_FOR,
-    BatchCounts,
-    count,
-)
+from worker.store.operators.counting import count
+from worker.store.operators.counts import BatchCounts
+from worker.store.operators.outlook import Outlook, outlook
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 K = TypeVar("K", bound=Hashable)
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """When the remaining work of a batch is due, by account and by channel.
-
-    `under_way`: a worker works on some of it now. `for_senders` has the jobs that wait for their senders, by account
-    and channel; `accounts` does not have these. `quiet_until` is when the first row that waits for quiet hours is due.
-    """
-
-    accounts: dict[str, datetime]
-    channels: dict[str, datetime]
-    under_way: bool
-    for_senders: dict[tuple[str, Channel], datetime] = field(default_factory=dict)
-    quiet_until: datetime | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,65 +84,8 @@ class Facts:
 
         `alone`: without the other batches' jobs, unless a worker works on them now.
         """
-        own = [Job.joins.is_(None)] if alone else []
-        lead_due, lead_priority = (
-            sa.func.coalesce(LEAD.due_at, Job.due_at),
-            sa.func.coalesce(LEAD.priority, Job.priority),
-        )
-        waiting = sa.and_(STATE == JobState.WAITING, lead_priority.in_(PRIORITIES))
-        jobs = (
-            sa.select(
-                ACCOUNT.label("name"),
-                WAITS_FOR.label("waits_for"),
-                LEAD_CHANNEL.label("channel"),
-                sa.func.min(lead_due).label("due_at"),
-            )
-            .select_from(Job)
-            .join(LEAD, LEAD.id == Job.joins, isouter=True)
-            .where(Job.batch_id == batch_id, waiting, *own)
-            .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
-        )
-        unsent = sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.priority.in_(PRIORITIES))
-        messages = (
-            sa.select(
-                InvitationRow.channel.label("name"),
-                InvitationRow.reason.label("waits_for"),
-                sa.func.min(InvitationRow.due_at).label("due_at"),
-            )
-            .join(Job, sa.func.coalesce(Job.joins, Job.id) == InvitationRow.job_id)
-            .where(Job.batch_id == batch_id, unsent, InvitationRow.kind == FIRST, *own)
-            .group_by(InvitationRow.channel, InvitationRow.reason)
-        )
-        under_way = (
-            sa.select(sa.literal(1))
-            .select_from(Job)
-            .join(LEAD, LEAD.id == Job.joins, isouter=True)
-            .join(
-                InvitationRow,
-                sa.and_(InvitationRow.job_id == sa.func.coalesce(Job.joins, Job.id), InvitationRow.kind == FIRST),
-                isouter=True,
-            )
-            .where(
-                Job.batch_id == batch_id,
-                sa.or_(STATE == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
-            )
-            .limit(1)
-        )
         with self._database.read() as connection:
-            waiting_jobs, unsent_rows = fetch(connection, jobs), fetch(connection, messages)
-            working = connection.execute(under_way).first() is not None
-        return Outlook(
-            _first(waiting_jobs, lambda row: row.name if row.waits_for != Reason.WAITS_FOR_SENDER else None),
-            _first(unsent_rows, lambda row: row.name),
-            working,
-            _first(
-                waiting_jobs, lambda row: (row.name, row.channel) if row.waits_for == Reason.WAITS_FOR_SENDER else None
-            ),
-            min(
-                (row.due_at for row in [*waiting_jobs, *unsent_rows] if row.waits_for == Reason.QUIET_HOURS),
-                default=None,
-            ),
-        )
+            return outlook(connection, batch_id, alone=alone)
 
     def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
         """Every line of the batch in order, including refused lines. They are read in chunks."""
@@ -259,16 +179,6 @@ class Facts:
         with self._database.read() as connection:
             row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
         return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
-
-
-def _first(rows: Iterable[sa.Row[Any]], key: Callable[[sa.Row[Any]], K | None]) -> dict[K, datetime]:
-    """The earliest due time of each key; rows without a key are left out."""
-    found: dict[K, datetime] = {}
-    for row in rows:
-        name = key(row)
-        if name is not None:
-            found[name] = min(found.get(name, row.due_at), row.due_at)
-    return found
 
 
 # If a session has several messages, the report shows the state that comes first here.

@@ -11,9 +11,11 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
 from worker.store.base.database import Database
 from worker.store.base.priorities import PAUSED, PRIORITIES
+from worker.store.base.tally import Kind
 from worker.store.onboarding.batches import BATCH_FACTS, BatchFacts
 from worker.store.onboarding.sessions import FIRST
-from worker.store.tables import Batch, InvitationRow, Job
+from worker.store.operators.counting import COUNTED, ROWS
+from worker.store.tables import Batch, InvitationRow
 
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
 SOON = timedelta(days=1)
@@ -31,13 +33,8 @@ class Unsent:
 
 
 def unsent(database: Database, *, now: datetime) -> list[Unsent]:
-    """The batches with rows that were not sent, the oldest first. The cost follows the rows that wait."""
-    # Spelled as in ix_job_due, which holds only the rows that wait, with their batch.
-    jobs = (
-        sa.select(Job.batch_id, sa.func.count())
-        .where(Job.state == bulk.fixed(JobState.WAITING), Job.joins.is_(None))
-        .group_by(Job.batch_id)
-    )
+    """The batches with rows that were not sent, the oldest first. The cost follows the messages that wait."""
+    jobs = _jobs(JobState.WAITING)
     messages = (
         sa.select(InvitationRow.batch_id, sa.func.count(InvitationRow.job_id.distinct()))
         .where(
@@ -79,9 +76,14 @@ def cut_off(database: Database) -> list[BatchFacts]:
 
 def held(database: Database) -> list[tuple[BatchFacts, int]]:
     """The batches with held rows, the oldest first, and how many."""
-    rows = sa.select(Job.batch_id.label("id"), sa.func.count().label("rows"))
-    held_rows = rows.where(Job.state == JobState.HELD, Job.joins.is_(None)).group_by(Job.batch_id).subquery()
-    query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.id == Batch.id)
+    held_rows = _jobs(JobState.HELD).subquery()
+    query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.batch_id == Batch.id)
     with database.read() as connection:
         found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
     return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
+
+
+def _jobs(state: JobState) -> sa.Select[int, int]:
+    """How many jobs of each batch are in this state, without those that joined a job of another list."""
+    jobs = (COUNTED.kind == Kind.JOB, COUNTED.state == state.value)
+    return sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*jobs).group_by(COUNTED.batch_id).having(ROWS > 0)

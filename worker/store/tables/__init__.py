@@ -8,7 +8,7 @@ from worker.store.tables.accounts import Budget, Permit, ReissueCount
 from worker.store.tables.base import Base
 from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression
 from worker.store.tables.events import Inbox, Outbox, RefusedEvent, Webhook
-from worker.store.tables.lists import Batch, BounceCount, SkippedLine
+from worker.store.tables.lists import Batch, BatchCount, BatchCountChange, BounceCount, SkippedLine
 from worker.store.tables.operating import Audit, AuditHead, ProcessRow, RetiredKey, Timer
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
@@ -19,6 +19,8 @@ __all__ = [
     "AuditHead",
     "Base",
     "Batch",
+    "BatchCount",
+    "BatchCountChange",
     "BounceCount",
     "Budget",
     "CustomerRow",

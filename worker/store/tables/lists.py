@@ -59,6 +59,48 @@ class SkippedLine(Base):
     problems: Mapped[list[dict[str, Any]]]
 
 
+class BatchCount(Base):
+    """How many rows of a batch are alike. Triggers on the tables of work keep the counts (migration 0002)."""
+
+    __tablename__ = "batch_count"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(
+        sa.String(8), primary_key=True, doc="job (jobs that joined no other), message (first ones), call, or look_up."
+    )
+    state: Mapped[str] = mapped_column(
+        sa.String(16), primary_key=True, doc="A JobState, an InvitationState, or a call's outcome; empty: it is open."
+    )
+    channel: Mapped[str] = mapped_column(sa.String(8), primary_key=True, doc="Of jobs and messages.")
+    account: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="Of jobs and calls.")
+    result: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="Of jobs.")
+    reason: Mapped[str] = mapped_column(
+        sa.String(40), primary_key=True, doc="Why a row waits for a later hour; `suppressed`: of a job that failed so."
+    )
+    rows: Mapped[int]
+    sessions: Mapped[int] = mapped_column(doc="How many of the jobs have a session.")
+
+
+class BatchCountChange(Base):
+    """What one statement changed of a `BatchCount`, until the sweep adds it up.
+
+    PostgreSQL only: so no transaction waits for a count that another one changes.
+    """
+
+    __tablename__ = "batch_count_change"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(sa.String(8))
+    state: Mapped[str] = mapped_column(sa.String(16))
+    channel: Mapped[str] = mapped_column(sa.String(8))
+    account: Mapped[str] = mapped_column(sa.String(64))
+    result: Mapped[str] = mapped_column(sa.String(16))
+    reason: Mapped[str] = mapped_column(sa.String(40))
+    rows: Mapped[int]
+    sessions: Mapped[int]
+
+
 class BounceCount(Base):
     """A batch's messages by the minute. These counts decide whether the batch pauses itself."""
 

@@ -20,6 +20,8 @@ from worker.store.tables.base import Base
 from worker.store.tables.types import BigId, partial
 
 _CLAIMABLE = "state = 'waiting' AND joins IS NULL"
+# The rows that wait for a later hour: a status says from when until when (`store.operators.counting`).
+_WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
 
 
 class Job(Base):
@@ -91,6 +93,11 @@ class Job(Base):
     )
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    counted: Mapped[int] = mapped_column(
+        sa.SmallInteger,
+        server_default="0",
+        doc="Raised by a statement that counts its change itself (`tally`).",
+    )
 
     __table_args__ = (
         sa.UniqueConstraint("batch_id", "row"),
@@ -112,6 +119,17 @@ class Job(Base):
         ),
         sa.Index("ix_job_customer", "customer_id"),
         partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
+        # The few rows of a batch that a status looks at one by one; all others are counted (`BatchCount`).
+        partial("ix_job_joined", "batch_id", where="joins IS NOT NULL"),
+        partial("ix_job_waits", "batch_id", "reason", "due_at", where=_WAITS),
+        partial(
+            "ix_job_invite_at",
+            "batch_id",
+            "invite_at",
+            where="invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')",
+        ),
+        partial("ix_job_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
+        partial("ix_job_unwritten", "batch_id", "state", where="state IN ('lapsed', 'failed')"),
     )
 
 
@@ -152,6 +170,7 @@ class Attempt(Base):
         server_default="",
         doc="References of sessions or messages that exist only at the other side, separated by spaces.",
     )
+    counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
     # No index uses a column that closing changes (closed_at, outcome, ...), not even as a predicate: PostgreSQL then
     # updates the row in its own page and writes no index. A job has few attempts, so the index on `job_id` also finds
@@ -245,6 +264,7 @@ class InvitationRow(Base):
         server_default=sa.false(), doc="Whether it left with the words of a new link: the customer had an earlier one."
     )
     delivery_at: Mapped[datetime | None] = mapped_column(doc="When the sender reported it delivered or returned.")
+    counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
     __table_args__ = (
         sa.UniqueConstraint("session_id", "channel", "kind"),
@@ -252,6 +272,8 @@ class InvitationRow(Base):
         partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
         # Callbacks name a text by the sender's id, and an email by its Message-ID, which is the row's own id.
         partial("ix_invitation_reference", "reference", where="channel = 'sms' AND reference <> ''"),
+        partial("ix_invitation_waits", "batch_id", "reason", "due_at", where=_WAITS),
+        partial("ix_invitation_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
     )
 
 

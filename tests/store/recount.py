@@ -1,0 +1,67 @@
+"""Counts the rows of all batches one by one: the kept counts must say the same, whatever happened before."""
+
+from collections import Counter
+
+import sqlalchemy as sa
+
+from worker.store.base import tally
+from worker.store.base.database import Database
+from worker.store.base.tally import Alike
+from worker.store.onboarding.sessions import FIRST
+from worker.store.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
+
+_KEPT = [column.name for column in BatchCount.__table__.columns]
+_PURGED = sa.select(Batch.id).where(Batch.purged_at.is_not(None))
+
+
+def recounted(connection: sa.Connection) -> dict[Alike, tuple[int, int]]:
+    """How many rows are alike, and how many of them have a session, by looking at each row."""
+    rows: Counter[Alike] = Counter()
+    sessions: Counter[Alike] = Counter()
+    columns = (Job.batch_id, Job.state, Job.channel, Job.account, Job.result, Job.reason, Job.session_id)
+    for *values, session_id in connection.execute(sa.select(*columns).where(Job.joins.is_(None))):
+        alike = tally.job(*map(_plain, values))
+        rows[alike] += 1
+        sessions[alike] += session_id is not None
+    of_messages = (InvitationRow.batch_id, InvitationRow.state, InvitationRow.channel, InvitationRow.reason)
+    for values in connection.execute(sa.select(*of_messages).where(InvitationRow.kind == FIRST)):
+        rows[tally.message(*map(_plain, values))] += 1
+    of_calls = (Attempt.batch_id, Attempt.outcome, Attempt.account, Attempt.reconciles)
+    for batch_id, outcome, account, reconciles in connection.execute(
+        sa.select(*of_calls).where(Attempt.invitation_id.is_(None))
+    ):
+        rows[tally.call(batch_id, outcome or "", account, look_up=reconciles is not None)] += 1
+    return {alike: (number, sessions[alike]) for alike, number in rows.items()}
+
+
+def kept(connection: sa.Connection) -> dict[Alike, tuple[int, int]]:
+    """The same from the kept counts."""
+    sums: dict[Alike, tuple[int, int]] = {}
+    for model in (BatchCount, BatchCountChange):
+        for *values, rows, sessions in connection.execute(sa.select(*(getattr(model, name) for name in _KEPT))):
+            alike = Alike(*values)
+            before = sums.get(alike, (0, 0))
+            sums[alike] = (before[0] + rows, before[1] + sessions)
+    return {alike: numbers for alike, numbers in sums.items() if numbers != (0, 0)}
+
+
+def expect_true_counts(database: Database) -> None:
+    """Fail if the kept counts of a batch differ from its rows. A purged batch keeps its totals instead."""
+    with database.read() as connection:
+        purged = set(connection.execute(_PURGED).scalars())
+        looked, said = recounted(connection), kept(connection)
+    differ = {
+        alike: (said.get(alike), looked.get(alike))
+        for alike in {*said, *looked}
+        if said.get(alike) != looked.get(alike) and alike.batch_id not in purged
+    }
+    assert not differ, f"kept, and counted row by row: {differ}"
+
+
+def _plain(value: object) -> object:
+    return value.value if hasattr(value, "value") else value
+
+
+def forget_calls(connection: sa.Connection) -> None:
+    """For a test that removes attempts by itself: only the purge does, which keeps the totals."""
+    connection.execute(sa.delete(BatchCountChange).where(BatchCountChange.kind == tally.Kind.CALL))

@@ -1,0 +1,14 @@
+"""A job that joined another list's job has the state of that job. It is read, never copied, so they cannot differ."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.store.tables import Job
+
+LEAD = aliased(Job)
+STATE = sa.func.coalesce(LEAD.state, Job.state)
+ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
+RESULT = sa.func.coalesce(LEAD.result, Job.result)
+LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
+REASON = sa.func.coalesce(LEAD.reason, Job.reason)
+DUE_AT = sa.func.coalesce(LEAD.due_at, Job.due_at)
