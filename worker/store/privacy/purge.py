@@ -92,10 +92,7 @@ class Purging:
         with self._database.write() as connection:
             if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
                 raise ValueError(f"the purge of batch {batch_id} has not begun")
-            jobs = _may_go(now).where(Job.batch_id == batch_id).order_by(Job.row).limit(CHUNK)
-            ids = [row.id for row in fetch(connection, jobs.with_for_update(skip_locked=True, of=Job))]
-            # Checked again under the locks: a leading job of another batch, or a call, may have come in between.
-            ids = list(connection.execute(_may_go(now).where(Job.id.in_(ids))).scalars()) if ids else []
+            ids = _next_to_go(connection, batch_id, now=now)
             if ids:
                 _inherit(connection, ids)
                 _keep_finished(connection, ids)
@@ -105,6 +102,24 @@ class Purging:
             rows = list(connection.execute(skipped).scalars())
             gone = sa.delete(SkippedLine).where(SkippedLine.batch_id == batch_id, SkippedLine.row.in_(rows))
             return connection.execute(gone).rowcount if rows else 0
+
+
+def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> list[int]:
+    """The first jobs of the batch whose rows may go, locked; empty: there is none.
+
+    They are locked first, and then asked about: a leading job of another batch, or a call, may have come in between.
+    So each question is about a few rows, and PostgreSQL does not answer it for the whole batch at once.
+    """
+    after = 0
+    while True:
+        jobs = sa.select(Job.id, Job.row).where(Job.batch_id == batch_id, Job.row > after).order_by(Job.row)
+        rows = fetch(connection, jobs.limit(CHUNK).with_for_update(skip_locked=True))
+        if not rows:
+            return []
+        ids = list(connection.execute(_may_go(now).where(Job.id.in_([row.id for row in rows]))).scalars())
+        if ids:
+            return ids
+        after = rows[-1].row
 
 
 def _may_go(now: datetime) -> sa.Select[int]:
