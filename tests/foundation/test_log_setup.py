@@ -31,6 +31,17 @@ def written(tmp_path: Path):
     root.setLevel(level)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1b[2K", "\u2028", "\u202e", "\x85", "\x0b"])
+def test_no_value_makes_a_line_of_its_own(written, end: str):
+    logging.getLogger("worker.x").warning(
+        "no account %s is known", f"a{end}2026-11-20 12:00:00 CRITICAL worker: forged"
+    )
+
+    [line] = written().splitlines()
+    assert " WARNING worker.x: no account a\\" in line
+    assert line.endswith("forged is known")
+
+
 def test_a_task_that_failed_is_named_without_the_text_of_its_exception(written):
     try:
         raise ValueError("Key (email)=(quirin@example.com) already exists")

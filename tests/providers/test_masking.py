@@ -1,10 +1,12 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.accounts import AOIFE, request, shown_of
 from worker.domain.model.customers import Person
-from worker.providers.masking import LONGEST_MESSAGE, LONGEST_READ, masked
+from worker.providers.masking import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
 
 
 def test_the_providers_own_words_are_kept():
@@ -128,3 +130,33 @@ def test_no_order_of_personal_values_shows_one(parts):
     shown = masked("".join(parts), request())
 
     assert not [value for value in shown_of(AOIFE) if value in shown]
+
+
+# As the patterns read without the bounds that keep them linear.
+SIMPLE = (
+    (re.compile(r"[^\s@\"'<>(),;:]+(?:@|%40)[^\s@\"'<>(),;:]+", re.IGNORECASE), MASK),
+    (re.compile(r"(?=[A-Za-z0-9_+/=.~-]*\d)(?=[A-Za-z0-9_+/=.~-]*[A-Za-z])[A-Za-z0-9_+/=.~-]{16,}"), MASK),
+    (re.compile(r"[A-Za-z0-9_+/=.~-]{40,}"), MASK),
+)
+
+
+PIECES = st.sampled_from([*"aZ09 @_+/=.~-<>(),;:'\"…é", "a1" * 9, "b" * 41, "%40"])
+
+
+@given(st.lists(PIECES, max_size=40).map("".join))
+def test_a_run_that_is_looked_at_from_its_beginning_only_is_masked_as_from_anywhere(text):
+    linear = [pattern for pattern in PATTERNS if "(?<!" in pattern[0].pattern]
+
+    assert len(linear) == len(SIMPLE)
+    for (pattern, mask), (simple, _) in zip(linear, SIMPLE, strict=True):
+        assert pattern.sub(mask, text) == simple.sub(mask, text)
+
+
+@pytest.mark.parametrize("run", ["a.", "a", "1 ", "@", "/", "a1", "a://", "x%40", "\u0301\u0316"])
+def test_no_more_than_the_beginning_of_a_message_is_looked_at(run):
+    end = "Quirin"
+
+    shown = masked(run * 1_000_000 + end, request(person=Person(first_name=end)))
+
+    assert len(shown) <= LONGEST_MESSAGE
+    assert end not in shown

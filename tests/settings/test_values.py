@@ -75,6 +75,9 @@ def test_quiet_hours_are_for_channels_that_there_are(tmp_path: Path) -> None:
         ("sqlite:///:memory:", "a database in memory would lose"),
         ("oracle://127.0.0.1", "expected sqlite:///FILE or postgresql+psycopg://"),
         ("onboarding.db", "expected sqlite:///FILE or postgresql+psycopg://"),
+        ("sqlite:///x.db?bogus=1", "`bogus` after the ? is not known to the database's driver"),
+        ("postgresql+psycopg://127.0.0.1/db?sslmode=disable&bogus=", "`bogus` after the ? is not known"),
+        ("postgresql+psycopg://127.0.0.1/db?b%0ag=1", "an option after the ? is not known"),
         ("postgresql+psycopg://[::1/db", "expected sqlite:///FILE or postgresql+psycopg://"),
     ],
 )
@@ -92,6 +95,10 @@ def test_another_database_is_refused_with_the_expected_url(url: str, expected: s
         ("sqlite:////var/x.db", "sqlite:////var/x.db"),
         ("sqlite:///x.db?timeout=5", "sqlite:///{0}/x.db?timeout=5"),
         ("postgresql+psycopg://u@127.0.0.1:5432/db", "postgresql+psycopg://u@127.0.0.1:5432/db"),
+        (
+            "postgresql+psycopg://127.0.0.1/db?application_name=x&options=-c%20a%3Db",
+            "postgresql+psycopg://127.0.0.1/db?application_name=x&options=-c%20a%3Db",
+        ),
     ],
 )
 def test_a_sqlite_file_is_next_to_the_configuration(url: str, resolved: str, tmp_path: Path) -> None:

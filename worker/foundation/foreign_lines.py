@@ -54,6 +54,7 @@ def reduced(record: logging.LogRecord) -> logging.LogRecord:
     # The text of an exception may have been made by another handler. The formatter makes its own, without values.
     safe.exc_text = safe.stack_info = None
     if _is_known(record) and isinstance(record.args, tuple):
+        safe.msg = record.msg.replace("\n", " ").rstrip()
         safe.args = tuple(map(_known, record.args))
     elif isinstance(record.args, dict) and "exc" in record.args and isinstance(record.exc_info, tuple):
         safe.msg, safe.args = TASK, (str(record.args.get("name")), kind_of(record.exc_info[0]))
@@ -63,6 +64,13 @@ def reduced(record: logging.LogRecord) -> logging.LogRecord:
         safe.msg = "a line of %s, line %d, is left out: it may hold personal data"
         safe.args = (record.module, record.lineno)
     return safe
+
+
+def one_line(text: str) -> str:
+    """The text as one line: control characters, line breaks and marks that reverse text are written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text.rstrip("\n"))
 
 
 def _known(argument: Any) -> Any:

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from worker.foundation.foreign_lines import ended_with, is_written, kind_of, place_of, reduced
+from worker.foundation.foreign_lines import ended_with, is_written, kind_of, one_line, place_of, reduced
 from worker.foundation.private_files import PrivateLog
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -26,6 +26,11 @@ class _Lean(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(reduced(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # A name or a reason from outside must not look like a line of its own, nor move a terminal's cursor.
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:
         kind, _value, trace = ei

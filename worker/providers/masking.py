@@ -4,27 +4,35 @@ Providers quote request values ("Invalid value 'Maria'"), write them in upper ca
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from worker.domain.model.sessions import SessionRequest
+from worker.foundation.plain_text import plain
 
 MASK = "…"
 LONGEST_MESSAGE = 300
 # The rest of a longer message is dropped: the patterns below must not run over a megabyte.
-LONGEST_READ = 4000
+LONGEST_READ = 640
 # Shorter values are masked only as whole words: "Li" is a name, and also a part of "limit".
 SHORTEST_ANYWHERE = 3
 
 PATTERNS = (
     # A URL keeps its host; path and query may hold a token.
     (re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)(?:[^\s/?#@]*@)?([^\s/?#\"'<>]*)[^\s\"'<>]*", re.I), r"\1\2/" + MASK),
-    (re.compile(r"[^\s@\"'<>(),;:]+(?:@|%40)[^\s@\"'<>(),;:]+", re.IGNORECASE), MASK),  # email addresses
+    # Email addresses. Here and below a run is looked at from its beginning only, which keeps the search linear.
+    (re.compile(r"(?<![^\s@\"'<>(),;:])[^\s@\"'<>(),;:]+(?:@|%40)[^\s@\"'<>(),;:]+", re.IGNORECASE), MASK),
     # Tokens and ids: long runs that mix letters and digits, and very long runs of anything.
-    (re.compile(r"(?=[A-Za-z0-9_+/=.~-]*\d)(?=[A-Za-z0-9_+/=.~-]*[A-Za-z])[A-Za-z0-9_+/=.~-]{16,}"), MASK),
-    (re.compile(r"[A-Za-z0-9_+/=.~-]{40,}"), MASK),
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9_+/=.~-])(?=[A-Za-z0-9_+/=.~-]*\d)(?=[A-Za-z0-9_+/=.~-]*[A-Za-z])[A-Za-z0-9_+/=.~-]{16,}"
+        ),
+        MASK,
+    ),
+    (re.compile(r"(?<![A-Za-z0-9_+/=.~-])[A-Za-z0-9_+/=.~-]{40,}"), MASK),
     (re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}"), MASK),  # phone, document and personal numbers, dates of birth
 )
 
@@ -54,13 +62,7 @@ def _without(line: str, value: str) -> str:
 
 def _one_line(text: str) -> str:
     """The text as one line of visible characters: bidi and zero-width characters could hide or reverse a value."""
-    kept = []
-    for character in unicodedata.normalize("NFC", text):
-        category = unicodedata.category(character)
-        if category == "Cf":  # zero-width, soft hyphen, bidi controls
-            continue
-        kept.append(" " if category.startswith(("C", "Z")) else character)
-    return " ".join("".join(kept).split())
+    return plain(unicodedata.normalize("NFC", text), most=sys.maxsize)
 
 
 def _values(request: SessionRequest, secrets: Iterable[str]) -> set[str]:

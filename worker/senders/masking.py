@@ -2,16 +2,19 @@
 
 import re
 
+from worker.foundation.plain_text import plain
+
 MASK = "[…]"
 DETAIL_LENGTH = 160
-CONTROLS = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
+# The rest of a longer message is dropped: the patterns below must not run over a megabyte.
+LONGEST_READ = 640
 # Texts that can identify the customer or hold the link: addresses, anything in angle brackets, links, long numbers.
-PERSONAL = re.compile(r"<[^<>]*>|\S*@\S*|\b\w+://\S*|\bwww\.\S*|\+?\d[\d -]{6,}\d", re.IGNORECASE)
+PERSONAL = re.compile(r"<[^<>]*>|(?<!\S)\S*@\S*|\b\w+://\S*|\bwww\.\S*|\+?\d[\d -]{6,}\d", re.IGNORECASE)
 
 
 def mask(text: str, personal: tuple[str, ...] = ()) -> str:
     """The text on one line, shortened, without addresses, links, long numbers and the `personal` values."""
-    text = " ".join(CONTROLS.sub(" ", text).split())[: DETAIL_LENGTH * 8]
+    text = plain(text[:LONGEST_READ], most=LONGEST_READ)
     text = PERSONAL.sub(MASK, text)
     for value in personal:
         # "User maria.lopez unknown", "Lopez's mailbox is full": servers also quote parts of the address.

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,10 @@ LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 BROKERS = ("memory", "amqp", "amqps", "redis", "rediss")
 SMTP = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
 POSTGRESQL = "postgresql+psycopg"
+# Options of the sqlite3 module, and of SQLite itself for a file that is named as a URI.
+SQLITE_OPTIONS = re.compile(
+    "cache|cached_statements|check_same_thread|detect_types|immutable|isolation_level|mode|nolock|timeout|uri|vfs"
+)
 
 
 def is_host(text: str) -> bool:
@@ -93,11 +98,27 @@ def database_url(given: Any, directory: Path | None) -> str:
     if parts is not None:
         if scheme != POSTGRESQL or not given.startswith(f"{POSTGRESQL}://"):
             raise ValueError(expected)
+        _check_options(parts.query, _is_postgresql_option)
         return str(given)
     file, question, query = str(given).removeprefix("sqlite:///").partition("?")
     if not given.startswith("sqlite:///") or not file or ":memory:" in file or re.search(r"[\x00-\x1f\x7f]", given):
         raise ValueError("expected sqlite:///FILE: a database in memory would lose every session that was paid for")
+    _check_options(query, lambda name: SQLITE_OPTIONS.fullmatch(name) is not None)
     return f"sqlite:///{(directory or Path()) / file}{question}{query}"
+
+
+def _check_options(query: str, is_known: Callable[[str], bool]) -> None:
+    """Refuse what the driver would refuse at its first connection, and what it would ignore."""
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if not is_known(name):
+            shown = f"`{name}`" if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "an option"
+            raise ValueError(f"{shown} after the ? is not known to the database's driver")
+
+
+def _is_postgresql_option(name: str) -> bool:
+    from psycopg import pq  # imported here: few URLs have options
+
+    return name == "prepare_threshold" or name.encode() in {option.keyword for option in pq.Conninfo.get_defaults()}
 
 
 def broker_url(given: Any) -> str:

@@ -1,3 +1,4 @@
+import unicodedata
 from datetime import date, datetime
 
 import pytest
@@ -224,3 +225,29 @@ def test_a_column_that_is_none_of_ours_is_a_problem_of_an_event(problems):
 
 def test_a_value_that_is_no_text_is_named_by_its_type(problems):
     assert problems(first_name={"a": 1}) == {"first_name": "an object"}
+
+
+def test_a_long_text_is_refused_before_it_is_normalised(monkeypatch):
+    # Normalising thousands of accents takes most of a second, and a web process has one loop.
+    normalised = []
+    real = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", lambda form, text: normalised.append(len(text)) or real(form, text))
+    marks = "a" + "\u0301\u0316" * 9_000
+    cells = {"customer_id": "A1", "channel": "none", "first_name": marks, "address": marks, "sex": marks, "tags": marks}
+
+    line = accept(2, cells, ListOptions(today=TODAY))
+
+    assert isinstance(line, Rejected)
+    assert {problem.column for problem in line.problems} == {"first_name", "address", "sex", "tags"}
+    assert {"18,001 characters, more than 100"} <= {problem.problem for problem in line.problems}
+    assert not normalised
+
+
+@pytest.mark.parametrize("name", ["각" * 100, "ệ" * 100])
+def test_a_name_of_the_greatest_length_may_come_decomposed(name):
+    cells = {"customer_id": "A1", "channel": "none", "first_name": unicodedata.normalize("NFD", name)}
+
+    line = accept(2, cells, ListOptions(today=TODAY))
+
+    assert isinstance(line, Accepted)
+    assert line.customer.person.first_name == name

@@ -2,9 +2,11 @@ import io
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.domain.intake import Accepted, ListOptions, open_list
-from worker.domain.intake.columns import nearest
+from worker.domain.intake.columns import nearest, whole_and_in_parts
 
 ROW = "A1,a@example.com\n"
 
@@ -77,3 +79,14 @@ def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
 )
 def test_the_nearest_column_is_the_one_that_is_meant(title, ours):
     assert nearest(title) == ours
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(lambda parts: "p." + ".".join(parts)), max_size=6
+    )
+)
+def test_a_parameter_given_as_a_whole_and_in_parts_is_found(names):
+    found = [name for name in names if any(other.startswith(f"{name}.") for other in names)]
+
+    assert whole_and_in_parts(names) == found

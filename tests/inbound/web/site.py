@@ -224,6 +224,17 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
+async def status_of(client: TestClient[Any, Any], path: str, headers: Sequence[tuple[str, str]], body: bytes) -> int:
+    """The status of a POST with exactly these headers: a client of aiohttp sends each name only once."""
+    reader, writer = await asyncio.open_connection(client.server.host, client.server.port)
+    given = [("Host", "x"), *headers, ("Content-Length", str(len(body))), ("Connection", "close")]
+    head = "".join(f"{name}: {value}\r\n" for name, value in given)
+    writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
+
+
 class Answer:
     def __init__(self, status: int, headers: Any, body: Any) -> None:
         self.status, self.headers, self.body = status, headers, body

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.inbound.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, until
+from tests.inbound.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, status_of, until
 from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
@@ -56,10 +56,12 @@ async def test_an_envelope_that_cannot_be_read_is_refused_by_its_attribute(site)
 
 async def test_a_header_that_comes_twice_is_not_chosen_from(site):
     body = json.dumps(DATA).encode()
-    headers = [("ce-id", "1"), ("ce-id", "2"), ("Authorization", f"Bearer {FIRST}"), ("Content-Type", JSON)]
-    async with site.client.post("/events", data=body, headers=headers) as response:
-        assert response.status == 400
+    once = [("ce-id", "1"), ("Authorization", f"Bearer {FIRST}"), ("Content-Type", JSON)]
+    for again in (("ce-id", "2"), ("authorization", "Bearer other"), ("Content-Type", "text/plain")):
+        assert await status_of(site.client, "/events", [*once, again], body) == 400
     assert site.script.events == []
+    complete = [("ce-specversion", "1.0"), ("ce-source", "/x"), ("ce-type", "onboarding.requested")]
+    assert await status_of(site.client, "/events", [*once, *complete], body) == 202
 
 
 async def test_other_media_types_and_compressed_bodies_are_refused(site):

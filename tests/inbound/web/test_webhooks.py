@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
-from tests.inbound.web.site import HOOKS, Answer, renamed, until
+from tests.inbound.web.site import HOOKS, Answer, renamed, status_of, until
 from worker.inbound.web.request_body import Room, Unacceptable
 from worker.providers.webhooks import LARGEST
 from worker.store.tables import Webhook
@@ -193,3 +193,12 @@ def test_large_bodies_share_a_room_that_small_ones_need_none_of():
     room.give_back(60)
     assert room.take(100)
     assert isinstance(Unacceptable(503, "full"), Exception)
+
+
+@pytest.mark.parametrize("twice", ["Idenfy-Signature", "idenfy-event-type", "Content-Type", "X-Other-Signature"])
+async def test_a_webhook_with_two_headers_that_show_whose_it_is_is_refused(site, twice):
+    body = raw(VERIFIED)
+    right = hmac.new(HOOKS["HOOK"].encode(), body, hashlib.sha256).hexdigest()
+    headers = [("Idenfy-Signature", right), (twice, "a"), (twice.upper(), right)]
+    assert await status_of(site.client, f"{site.prefix}/webhooks/kyc", headers, body) == 400
+    assert kept(site) == []

@@ -211,7 +211,8 @@ def _clashes(names: Sequence[str]) -> list[str]:
 def whole_and_in_parts(names: Iterable[str]) -> list[str]:
     """The parameters that are given both as a whole and in parts: `a.b` next to `a.b.c`."""
     parameters = [name for name in names if "." in name]
-    return [name for name in parameters if any(other.startswith(f"{name}.") for other in parameters)]
+    wholes = {name[: dot.start()] for name in parameters for dot in re.finditer(r"\.", name)}
+    return [name for name in parameters if name in wholes]
 
 
 def _parameter_reasons(names: Sequence[str], options: ListOptions) -> list[str]:

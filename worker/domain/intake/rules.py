@@ -18,6 +18,7 @@ Rule = Callable[[str], Any]
 
 LONGEST_NAME = 100
 LONGEST_ADDRESS = 500
+MOST_DECOMPOSED = 4  # the most characters that become one letter of a living language (NFC)
 MOST_TAGS = 5
 LONGEST_TAG = 32
 
@@ -36,6 +37,8 @@ _NO = frozenset({"false", "0", "no", "n"})
 def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
     """Text for people: NFC, one line, at most `longest` characters, no invisible characters."""
     if not (value.isascii() and value.isprintable()):
+        if len(value) > MOST_DECOMPOSED * longest:  # normalising costs more than its length
+            return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
         value = unicodedata.normalize("NFC", value).replace("\xa0", " ")
         breaks = len(value.splitlines()) - 1
         if breaks > 0:

@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from worker.foundation import plain_text
+
 LENGTH = 60
 # Browsers read these as the dot of a host name (UTS 46), besides those that become a dot by NFKC.
 _DOTS = str.maketrans("\u3002\uff61", "..")
@@ -10,21 +12,8 @@ _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def plain(text: str, *, most: int = LENGTH) -> str:
-    """`text` on one line, without control, bidi, zero-width and other invisible characters, cut to `most`."""
-    if not text.isprintable():
-        text = "".join(map(_visible, text))
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
-
-
-def _visible(char: str) -> str:
-    match unicodedata.category(char):
-        case "Cc" | "Zl" | "Zp" | "Zs":
-            return " "
-        case "Cf" | "Cs" | "Co" | "Cn":
-            return ""
-        case _:
-            return char
+    """As `foundation.plain_text.plain`, for what a message shows."""
+    return plain_text.plain(text, most=most)
 
 
 def folded(text: str) -> str:

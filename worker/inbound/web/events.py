@@ -23,7 +23,16 @@ from worker.inbound.web.preferences import preferred_wait
 from worker.inbound.web.problems import REFUSED, problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
-from worker.inbound.web.request_body import Room, Unacceptable, attributes, body, bounded_body, check_before_the_body
+from worker.inbound.web.request_body import (
+    TWICE,
+    Room,
+    Unacceptable,
+    attributes,
+    body,
+    bounded_body,
+    check_before_the_body,
+    has_credentials_twice,
+)
 from worker.settings.outside import Web
 from worker.store.base.database import reason
 from worker.store.inbox.event_status import EventStatus, EventStatuses, LinkStatus
@@ -141,6 +150,8 @@ class Events:
         """The request's sender; None where it is signed, which needs its body; or the refusal."""
         if not self._keys:
             return problem(403, "no sender has a key", hint="add [web.senders.NAME] with keys to onboarding.toml")
+        if has_credentials_twice(request):
+            return problem(400, TWICE)
         if "Authorization" not in request.headers and "webhook-signature" in request.headers:
             stranger = credentials.signed_recently(request.headers, self._clock())
             return _stranger(request, stranger) if stranger else None

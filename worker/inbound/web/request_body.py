@@ -1,6 +1,7 @@
 """Reads an event from an HTTP request, bounded in size and in time."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import unquote
@@ -15,7 +16,10 @@ BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connect
 FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
 # The sender hung up in the middle, or sent a wrong length. It is no bug, and often no client reads the answer.
 BROKEN_OFF = (ConnectionError, PayloadEncodingError, web.RequestPayloadError)
+TWICE = "a header that shows whose the request is comes twice"
 _PREFIX = "ce-"
+# What says whose a request is. Of two headers of one name, one program believes the first and another the last.
+_CREDENTIAL = re.compile(r"authorization|content-type|.*-signature|(?:idenfy|webhook)-.*", re.IGNORECASE)
 
 
 class Unacceptable(Exception):
@@ -38,6 +42,13 @@ def attributes(request: web.Request) -> dict[str, str]:
         # Percent-encoded, as CloudEvents requires for HTTP. Text that is not UTF-8 is refused by the validation.
         found[name.removeprefix(_PREFIX)] = unquote(value, errors="surrogateescape")
     return found
+
+
+def has_credentials_twice(request: web.Request) -> bool:
+    """True if a header that shows whose the request is comes twice."""
+    # Over `items`: without it a mapping of headers names each only once.
+    names = [header.lower() for header, _ in request.headers.items() if _CREDENTIAL.fullmatch(header)]
+    return len(set(names)) < len(names)
 
 
 def check_before_the_body(request: web.Request) -> None:

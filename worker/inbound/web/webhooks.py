@@ -18,7 +18,14 @@ from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import Batcher, InThread, TooMany
 from worker.inbound.web.problems import REFUSED, problem
 from worker.inbound.web.readiness import Readiness
-from worker.inbound.web.request_body import Room, Unacceptable, bounded_body, check_not_compressed
+from worker.inbound.web.request_body import (
+    TWICE,
+    Room,
+    Unacceptable,
+    bounded_body,
+    check_not_compressed,
+    has_credentials_twice,
+)
 from worker.inbound.web.webhook_sources import SMS, Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.database import reason
@@ -82,6 +89,8 @@ class WebhookRoutes:
         if source is None:
             request[REFUSED] = "no configured source: no such address"
             raise Unacceptable(404, "no account or sender of this name is configured here")
+        if has_credentials_twice(request):
+            raise Unacceptable(400, TWICE)
         headers = {header.lower(): value for header, value in request.headers.items()}
         if why := source.refuses_unread(Delivery(b"", headers, path)):
             raise _refused(request, source, why)
