@@ -84,6 +84,7 @@ class FrankieOneWebhooks:
 
     def __init__(self, account: WebhookSettings) -> None:
         self._secrets = account.webhook_secret
+        self._wanted = jwt.Claims(account.jwt_audience or "", account.jwt_issuer or "", account.jwt_longest_life)
         try:
             self._keys = [jwt.public_key(key.reveal()) for key in account.jwt_key]
         except ValueError as error:
@@ -109,7 +110,7 @@ class FrankieOneWebhooks:
         tokens = list(dict.fromkeys(value for value in delivery.headers.values() if jwt.may_be_token(value)))[
             :CANDIDATES
         ]
-        refusals = [jwt.refusal(token, self._keys, now=now) for token in tokens]
+        refusals = [jwt.refusal(token, self._keys, now=now, wanted=self._wanted) for token in tokens]
         return "" if "" in refusals else next(iter(refusals), "it has no token")
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:

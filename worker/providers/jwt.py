@@ -8,6 +8,7 @@ and it refuses tokens that are good for us (docs/decisions/0025-pyjwt-verifies-t
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,6 +33,21 @@ FORM = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class Claims:
+    """What a token must say, besides being signed. An empty `audience` or `issuer`: any, or none.
+
+    `longest_life`: how far ahead its `exp` may be; a token without `exp` would be good for ever. None: it may.
+    """
+
+    audience: str = ""
+    issuer: str = ""
+    longest_life: timedelta | None = None
+
+
+ANY = Claims()
+
+
 def public_key(pem: str) -> rsa.RSAPublicKey:
     """The key in the PEM text. Raises ValueError if it is not a good RSA public key; the error shows no part of it."""
     try:
@@ -51,10 +67,11 @@ def may_be_token(value: str) -> bool:
     return len(value) <= LONGEST and FORM.fullmatch(value.strip()) is not None
 
 
-def refusal(token: str, keys: Iterable[rsa.RSAPublicKey], *, now: datetime) -> str:
-    """Why the token is refused; "" if any of the keys verifies it. Never raises, and names no value.
+def refusal(token: str, keys: Iterable[rsa.RSAPublicKey], *, now: datetime, wanted: Claims = ANY) -> str:
+    """Why the token is refused; "" if any of the keys verifies it, and it says what is `wanted`. Never raises, and
+    names no value.
 
-    `now` is aware UTC. `exp` and `nbf` are optional, and are checked if they are there.
+    `now` is aware UTC. `exp` and `nbf` are checked if they are there.
     """
     parts = FORM.fullmatch(token.strip()) if len(token) <= LONGEST else None
     if parts is None:
@@ -70,7 +87,7 @@ def refusal(token: str, keys: Iterable[rsa.RSAPublicKey], *, now: datetime) -> s
         return "its algorithm is not one of RS256, RS384 and RS512"
     if not any(algorithm.verify(signed, key, given) for key in keys):
         return "no key of the account verifies its signature"
-    return _untimely(claims, now)
+    return _untimely(claims, now) or _lacking(claims, wanted, now)
 
 
 def _untimely(claims: Mapping[str, Any], now: datetime) -> str:
@@ -86,6 +103,21 @@ def _untimely(claims: Mapping[str, Any], now: datetime) -> str:
             return "it has expired"
         if not late and given > seconds + leeway:
             return "it is not valid yet"
+    return ""
+
+
+def _lacking(claims: Mapping[str, Any], wanted: Claims, now: datetime) -> str:
+    """Why a token that is signed and in time is not the wanted one; "" if it is."""
+    if wanted.longest_life is not None:
+        if "exp" not in claims:
+            return "it has no exp, so it would be good for ever (jwt_longest_life)"
+        if claims["exp"] > (now + wanted.longest_life).timestamp():
+            return "it is good for longer than jwt_longest_life"
+    if wanted.issuer and claims.get("iss") != wanted.issuer:
+        return "its issuer is not jwt_issuer"
+    given = claims.get("aud")
+    if wanted.audience and wanted.audience not in (given if isinstance(given, list) else [given]):
+        return "its audience is not jwt_audience"
     return ""
 
 

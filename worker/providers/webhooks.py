@@ -7,7 +7,7 @@ on bytes that were sent. The effect of each event: docs/webhooks.md; facts: prov
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -74,6 +74,12 @@ class WebhookSettings(Protocol):
     def webhook_keys(self) -> tuple[Secret, ...]: ...
     @property
     def jwt_key(self) -> tuple[Secret, ...]: ...
+    @property
+    def jwt_audience(self) -> str | None: ...
+    @property
+    def jwt_issuer(self) -> str | None: ...
+    @property
+    def jwt_longest_life(self) -> timedelta | None: ...
     @property
     def webhook_secret(self) -> tuple[Secret, ...]: ...
 

@@ -19,6 +19,7 @@ from worker.settings.values import (
     Duration,
     Host,
     Identifier,
+    LongestLife,
     Parameters,
     PathSecrets,
     Rate,
@@ -204,6 +205,19 @@ class Account(Client):
         description="FrankieOne only: the public key (PEM) that verifies its webhooks' tokens; several during a"
         " rotation.",
         json_schema_extra={"default": "none"},
+    )
+    jwt_audience: Text | None = Field(
+        None,
+        description="FrankieOne only: the `aud` that a token must have.",
+        json_schema_extra={"default": "any"},
+    )
+    jwt_issuer: Text | None = Field(
+        None, description="FrankieOne only: the `iss` that a token must have.", json_schema_extra={"default": "any"}
+    )
+    jwt_longest_life: LongestLife = Field(
+        timedelta(days=1),
+        description="FrankieOne only: how far ahead a token's `exp` may be. A token without `exp`, good for ever, is"
+        ' refused, but for "off".',
     )
     webhook_secret: PathSecrets = Field(
         (),

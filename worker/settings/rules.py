@@ -26,6 +26,9 @@ ONLY_FOR = {
     "customer_child_id": FRANKIEONE,
     "channel": FRANKIEONE,
     "jwt_key": FRANKIEONE,
+    "jwt_audience": FRANKIEONE,
+    "jwt_issuer": FRANKIEONE,
+    "jwt_longest_life": FRANKIEONE,
     "webhook_secret": FRANKIEONE,
 }
 NEEDED = {

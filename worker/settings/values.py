@@ -256,6 +256,18 @@ def _per_address(given: Any) -> AddressCap | None:
     return cap
 
 
+def _longest_life(given: Any) -> timedelta | None:
+    if given is None or (isinstance(given, str) and given.strip() == "off"):
+        return None
+    try:
+        life = parse_duration(given)
+    except ValueError:
+        life = timedelta(0)
+    if not timedelta(minutes=1) <= life <= timedelta(days=3650):
+        raise ValueError('expected a duration such as "1 day", from a minute to 3650 days, or "off"')
+    return life
+
+
 def _country(given: str) -> str:
     found = alpha2(given)
     if found is None:
@@ -282,6 +294,7 @@ Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[str, AfterValidator(_text), Shown("string")]
 PerAddress = Annotated[AddressCap | None, BeforeValidator(_per_address), Shown("messages and a time")]
+LongestLife = Annotated[timedelta | None, BeforeValidator(_longest_life), Shown("duration")]
 Country = Annotated[str, AfterValidator(_country), Shown("ISO 3166 code")]
 Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
 ZoneName = Annotated[str, AfterValidator(_zone), Shown("time zone")]

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.providers.accounts import PlainSecret
@@ -26,19 +26,23 @@ class Webhooks:
     webhook_keys: tuple[PlainSecret, ...] = ()
     jwt_key: tuple[PlainSecret, ...] = ()
     webhook_secret: tuple[PlainSecret, ...] = ()
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    jwt_longest_life: timedelta | None = timedelta(days=1)
 
 
 def idenfy(provider: str, *keys: str):
     return build_webhook_reader(Webhooks(provider, webhook_keys=tuple(PlainSecret(key) for key in keys or (KEY,))))
 
 
-def frankie(provider: str = "frankieone-v2", *, secret: Several = SECRET, jwt_key: Several = None):
+def frankie(provider: str = "frankieone-v2", *, secret: Several = SECRET, jwt_key: Several = None, **wanted: Any):
     return build_webhook_reader(
         Webhooks(
             provider,
             name="au",
             webhook_secret=_all_of(secret),
             jwt_key=_all_of(jwt_key),
+            **wanted,
         )
     )
 

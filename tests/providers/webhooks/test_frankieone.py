@@ -188,10 +188,11 @@ def test_a_forged_token_is_refused(value):
         ({"exp": 60}, True),
         ({"exp": -30}, True),  # clocks differ
         ({"exp": -61}, False),
-        ({"nbf": 30}, True),
+        ({"exp": 90_000}, False),
+        ({"nbf": 30, "exp": 99}, True),
         ({"nbf": 61}, False),
         ({"nbf": -9999, "exp": 9999}, True),
-        ({}, True),
+        ({}, False),
     ],
 )
 def test_a_token_counts_during_its_own_time(claims, good):
@@ -349,3 +350,16 @@ def test_wrong_types_anywhere_are_no_result(wrong):
         assert isinstance(update, SessionUpdate)
         if name in ("function", "functionResult"):
             assert update.state is not COMPLETED
+
+
+def test_an_account_says_what_its_tokens_must_have():
+    claims = {"iss": "frankie", "aud": "bank"}
+    for wanted, good in (
+        ({"jwt_longest_life": None}, True),
+        ({"jwt_longest_life": None, "jwt_issuer": "frankie", "jwt_audience": "bank"}, True),
+        ({"jwt_longest_life": None, "jwt_issuer": "other"}, False),
+        ({"jwt_longest_life": None, "jwt_audience": "other"}, False),
+        ({}, False),
+    ):
+        reader = frankie(secret=None, jwt_key=PUBLIC, **wanted)
+        assert (refused(token(claims), reader=reader) == "") is good, wanted

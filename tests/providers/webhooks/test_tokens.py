@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,7 +22,7 @@ from worker.providers import jwt
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KEYS = [PRIVATE.public_key()]
-SECONDS = NOW.timestamp()
+SECONDS = int(NOW.timestamp())
 RS256 = {"alg": "RS256"}
 NO_TOKEN = "it is not a JSON Web Token"
 NO_ALGORITHM = "its algorithm is not one of RS256, RS384 and RS512"
@@ -64,6 +65,7 @@ def public_key_forms() -> dict[str, bytes]:
     }
 
 
+TOO_LONG = "it is good for longer than jwt_longest_life"
 HEAD, CLAIMS, SIGNATURE = token().split(".")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # 2,048 bits are 341 characters and two bits of the last one, whose other bits are zero.
@@ -207,3 +209,26 @@ def test_no_changed_token_is_good(data):
 @given(st.lists(st.binary(max_size=40).map(part) | st.text(st.characters(exclude_categories=[]), max_size=20)))
 def test_whatever_is_sent_is_refused_and_raises_nothing(parts):
     assert refusal(".".join(parts)) in REASONS
+
+
+DAY = timedelta(days=1)
+WANTED = {
+    "no exp": ({}, jwt.Claims(longest_life=DAY), "it has no exp, so it would be good for ever (jwt_longest_life)"),
+    "an exp in time": ({"exp": SECONDS + 86_400}, jwt.Claims(longest_life=DAY), ""),
+    "an exp too far": ({"exp": SECONDS + 86_401}, jwt.Claims(longest_life=DAY), TOO_LONG),
+    "an exp beyond all clocks": ({"exp": 10**400}, jwt.Claims(longest_life=DAY), TOO_LONG),
+    "no exp, which may be": ({}, jwt.Claims(), ""),
+    "the issuer": ({"iss": "them"}, jwt.Claims(issuer="them"), ""),
+    "another issuer": ({"iss": "Them"}, jwt.Claims(issuer="them"), "its issuer is not jwt_issuer"),
+    "no issuer": ({}, jwt.Claims(issuer="them"), "its issuer is not jwt_issuer"),
+    "the audience": ({"aud": "us"}, jwt.Claims(audience="us"), ""),
+    "one of the audiences": ({"aud": ["them", "us"]}, jwt.Claims(audience="us"), ""),
+    "another audience": ({"aud": "us all"}, jwt.Claims(audience="us"), "its audience is not jwt_audience"),
+    "audiences in an object": ({"aud": {"us": 1}}, jwt.Claims(audience="us"), "its audience is not jwt_audience"),
+    "no audience": ({}, jwt.Claims(audience="us"), "its audience is not jwt_audience"),
+}
+
+
+@pytest.mark.parametrize(("claims", "wanted", "reason"), WANTED.values(), ids=WANTED)
+def test_a_token_must_say_what_the_account_wants(claims, wanted, reason):
+    assert jwt.refusal(token(claims=claims), KEYS, now=NOW, wanted=wanted) == reason
