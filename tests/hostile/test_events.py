@@ -55,7 +55,7 @@ STRANGERS = {
     "the key under a proxy's name": (raw(known=False, more={"X-Forwarded-Authorization": f"Bearer {FIRST}"}), 401),
     "a wrong key first": (
         raw(known=False, more=[("Authorization", "Bearer no"), ("authorization", f"Bearer {FIRST}")]),
-        401,
+        400,
     ),
     "signed six minutes ago": (signed(late=360), 401),
     "signed in six minutes": (signed(late=-360), 401),

@@ -29,7 +29,11 @@ CASES: dict[str, tuple[dict[str, list[str]], str, Kind | None]] = {
     "no greeting, and bytes": ({"CONNECT": ["\x00\x01\x02\x1b[2J"]}, "plain", Kind.TRANSIENT),
     "a refusal of 10 MB": ({"RCPT": ["550 " + "a" * 10_000_000]}, "plain", Kind.TRANSIENT),
     "a refusal of 10,000 lines": ({"RCPT": ["\r\n".join(["550-no"] * 10_000 + ["550 no"])]}, "plain", Kind.BAD_INPUT),
-    "a refusal that draws on the screen": ({"RCPT": ["550 5.1.1 \x1b[2J\x1b]0;owned\x07"]}, "plain", Kind.BAD_INPUT),
+    "a refusal that draws on the screen": (
+        {"RCPT": ["550 5.1.1 \x1b[2J\x1b]0;owned\x07\u202e"]},
+        "plain",
+        Kind.BAD_INPUT,
+    ),
     "a refusal that repeats the address": (
         {"RCPT": ["550 5.1.1 <maria.lopez@customer.example> no"]},
         "plain",

@@ -71,6 +71,7 @@ CASES: dict[str, tuple[bytes, int]] = {
     "iDenfy: an event's name of 5,000 signs": (hook(Idenfy_Event_Type="A" * 5000), 200),
     "iDenfy: packed": (hook(Content_Encoding="gzip"), 415),
     "iDenfy: by another method": (raw(b"", method="GET", path=KYC), 405),
+    "iDenfy: a second signature": (hook(more=[("idenfy-signature", "0" * 64)]), 400),
     # FrankieOne, known by a segment of the path
     "FrankieOne: genuine": (hook(RESULT, AU), 200),
     "FrankieOne: no segment": (hook(RESULT, "/webhooks/au"), 401),
@@ -103,6 +104,10 @@ CASES: dict[str, tuple[bytes, int]] = {
     "Twilio: bytes that are no UTF-8": (text(b"Body=%FF%FE&From=%2B37060000001"), 401),
     "Twilio: nothing": (text(b""), 204),
     "Twilio: at the mail system's address": (text(path=EMAIL), 401),
+    "Twilio: a second signature": (
+        raw(STOP, path=SMS, known=False, Content_Type=None, more=[*twilio(STOP).items(), ("x-twilio-signature", "a")]),
+        400,
+    ),
     # A mail system, signed by Standard Webhooks
     "mail: genuine": (mail(), 200),
     "mail: unsigned": (hook(BOUNCE, EMAIL, known=False), 401),
@@ -111,6 +116,10 @@ CASES: dict[str, tuple[bytes, int]] = {
     "mail: by another key": (mail(key=b"another"), 401),
     "mail: at Twilio's address": (hook(BOUNCE, SMS, known=False, more=standard_webhooks(BOUNCE)), 401),
     "mail: the same once more": (mail(), 200),
+    "mail: a second time": (
+        hook(BOUNCE, EMAIL, known=False, more=[*standard_webhooks(BOUNCE).items(), ("Webhook-Timestamp", "1")]),
+        400,
+    ),
     "mail: no JSON": (mail(b"{"), 200),
     "mail: a list": (mail(b"[]"), 200),
     "mail: an address with a line break": (

@@ -1,0 +1,96 @@
+"""The pages on security name what is there: tables, encrypted columns, queues, settings, tests."""
+
+import ast
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.deploy.compose_file import ROOT
+from worker.runtime.celery_settings import QUEUES
+from worker.settings.event_senders import REQUESTS
+from worker.settings.model import Retention
+from worker.settings.outside import Bus
+from worker.store.base.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.store.tables import Base
+
+SEALED = [*(column.value for column in ENCRYPTED), *(column.digest for column in DIGESTS)]
+PAGES = ("threat-model", "data-map", "asvs", "questionnaire")
+ANSWERS = ("yes", "partly", "not yet", "yours")
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+
+
+def rows(text: str, columns: int) -> list[list[str]]:
+    """The rows of the tables with so many columns, without their headers."""
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+    rules = [number for number, row in enumerate(cells) if set("".join(row)) <= set("-| ")]
+    heads = {number - 1 for number in rules}
+    return [
+        row for number, row in enumerate(cells) if number not in heads and number not in rules and len(row) == columns
+    ]
+
+
+def name(column: Any) -> str:
+    return f"{column.class_.__tablename__}.{column.key}"
+
+
+@cache
+def names_in(file: str) -> set[str]:
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds) and node.name.startswith("test_")}
+
+
+def test_the_data_map_has_each_table():
+    section = page("data-map").partition("## Tables")[2].partition("\n## ")[0]
+    named = {name for line in section.splitlines() for name in re.findall(r"`(\w+)`", line.partition(" | ")[0])}
+
+    assert set(Base.metadata.tables) <= named
+
+
+COLUMNS = sorted({name(column) for column in SEALED})
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_the_data_map_has_each_encrypted_column_and_each_hash(column: str):
+    assert f"`{column}`" in page("data-map")
+
+
+def test_the_data_map_has_each_queue_and_each_time_of_retention():
+    queues = (*QUEUES, REQUESTS, Bus.model_fields["queue"].default)
+    assert not [queue for queue in queues if f"`{queue}`" not in page("data-map")]
+    assert not [field for field in Retention.model_fields if f"`retention.{field}`" not in page("data-map")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_test_that_a_page_names_is_there(name: str):
+    text = page(name)
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+    assert not [f"{file}::{test}" for file, test in named if test not in names_in(file)]
+    assert not [file for file in re.findall(r"`(tests/[\w/]+\.py)`", text) if not (ROOT / file).exists()]
+
+
+def test_each_requirement_has_a_test_and_comes_once():
+    met = rows(page("asvs").partition("## Not met")[0], 4)
+
+    assert len(met) > 50
+    assert not [row for row in met if not re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", row[3])]
+    points = [row[0] for row in met + rows(page("asvs").partition("## Not met")[2], 3)]
+    assert len(points) == len(set(points))
+
+
+def test_each_question_has_one_of_the_answers_and_says_more():
+    answered = rows(page("questionnaire"), 3)
+
+    assert len(answered) > 30
+    assert not [row for row in answered if row[1] not in ANSWERS or not row[2]]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_security_md_leads_to_each_page(name: str):
+    assert f"(docs/{name}.md)" in (ROOT / "SECURITY.md").read_text("utf-8")
