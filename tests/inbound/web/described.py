@@ -1,7 +1,6 @@
-"""docs/events/openapi.yaml, and whether an answer is one that it describes."""
+"""The OpenAPI document of the web, and whether an answer is one that it describes."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,13 +8,14 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-DOCUMENT = Path(__file__).parents[3] / "docs/events/openapi.yaml"
+from worker.inbound.web.application import DESCRIPTION
+
 ROOT = "urn:described"
 
 
 @cache
 def document() -> dict[str, Any]:
-    return yaml.safe_load(DOCUMENT.read_text("utf-8"))
+    return yaml.safe_load(DESCRIPTION.read_text("utf-8"))
 
 
 @cache

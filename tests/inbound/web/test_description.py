@@ -1,6 +1,7 @@
-"""docs/events/openapi.yaml says what the code does. That answers are as it has them, `Site` checks of each."""
+"""The OpenAPI document says what the code does. That answers are as it has them, `Site` checks of each."""
 
 import pytest
+import yaml
 from jsonschema import ValidationError
 from openapi_schema_validator import OAS31Validator
 
@@ -16,6 +17,12 @@ async def test_the_routes_are_the_applications(site):
         (route.method.lower(), route.resource.canonical) for route in site.app.router.routes() if route.method != "HEAD"
     }
     assert routes == {(method, path) for path, item in document()["paths"].items() for method in item}
+
+
+async def test_it_is_given_to_any_client(site):
+    async with site.client.get("/openapi.yaml") as response:
+        assert (response.status, response.content_type) == (200, "application/yaml")
+        assert yaml.safe_load(await response.read()) == document()
 
 
 def test_each_schema_is_one():

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -34,6 +35,8 @@ from worker.store.webhooks.webhooks import Arrived, Kept
 
 log = logging.getLogger(__name__)
 
+# What is asked and answered here, for machines; it is in the package.
+DESCRIPTION = Path(__file__).with_name("openapi.yaml")
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
 # for links, and two for queries.
 THREADS = 6
@@ -64,7 +67,7 @@ def app(
     room: int = ROOM,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
-    /healthz and /readyz, to run or to mount.
+    /healthz, /readyz and /openapi.yaml, to run or to mount.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
@@ -127,6 +130,11 @@ def app(
     async def alive(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
 
+    described = DESCRIPTION.read_bytes()
+
+    async def description(_request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/yaml", charset="utf-8")
+
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
         tasks = [
@@ -159,6 +167,7 @@ def app(
     made.router.add_post("/callbacks/{sender}", webhooks.sender)
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
+    made.router.add_get("/openapi.yaml", description)
     return made
 
 
