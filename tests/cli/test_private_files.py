@@ -82,3 +82,12 @@ def test_a_group_may_read_a_secret_and_a_command_without_need_of_it_does_not_loo
         (desk.path / name).chmod(0o640)
     (desk.path / "secrets" / "idenfy_key").chmod(0o644)
     assert desk.onboard("status").code == 0
+
+
+def test_a_configuration_that_every_user_can_change_starts_nothing(desk: Desk):
+    desk.config.chmod(0o646)
+    ended = desk.onboard("status")
+    assert ended.code == 2
+    assert ended.lines == [f"{desk.config}: can be changed by other users of this machine: `chmod o-w {desk.config}`"]
+    desk.config.chmod(0o664)
+    assert desk.onboard("status").code == 0

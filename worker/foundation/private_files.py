@@ -60,6 +60,11 @@ class PrivateLog(logging.FileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, _flags: to_append(path))
 
 
+def is_writable_by_others(found: os.stat_result) -> bool:
+    """True for a file that other users of the machine, besides its group, can change."""
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & stat.S_IWOTH)
+
+
 def is_open_to_others(found: os.stat_result) -> bool:
     """True for a file that other users of the machine can read or change. Its group may read it."""
     return stat.S_ISREG(found.st_mode) and bool(found.st_mode & _OPEN)

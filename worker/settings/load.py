@@ -5,11 +5,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from worker.domain.model.needs import EVERYTHING, Needs
+from worker.foundation.private_files import is_writable_by_others
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
@@ -58,6 +60,11 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
 def _parse(file: Path) -> dict[str, Any]:
     reason = ""
     try:
+        if is_writable_by_others(file.stat()):
+            # It may name a command that is run, and where messages go.
+            raise SettingsError(
+                [f"{file}: can be changed by other users of this machine: `chmod o-w {quote(str(file))}`"]
+            )
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         reason = "no such file; `onboard init` writes one, `--config PATH` names another"

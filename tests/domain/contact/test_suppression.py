@@ -48,6 +48,7 @@ SAID = {
     "expected an address such as name@example.com",
     "expected a number such as +37060000000",
     "expected the channel email or sms",
+    "expected an address of at most 320 characters",
 }
 
 
@@ -58,6 +59,8 @@ SAID = {
         ("email", "@example.com"),
         ("email", "ann@"),
         ("email", ""),
+        ("email", "a" * 1_000_000 + "@example.com"),
+        ("email", "a@" + "." * 1_000_000),
         ("sms", "37060000000"),
         ("sms", "+3706"),
         ("sms", "+37060000000\n"),

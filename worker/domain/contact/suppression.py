@@ -8,6 +8,7 @@ import re
 import unicodedata
 from enum import StrEnum
 
+LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
 _END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
@@ -63,6 +64,8 @@ def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionRea
 
 
 def _email(address: str) -> str:
+    if len(address) > LONGEST_EMAIL:
+        raise ValueError(f"expected an address of at most {LONGEST_EMAIL} characters")
     local, at, domain = address.strip().rpartition("@")
     domain = _END.sub("", domain)
     if not (local and at and domain):
