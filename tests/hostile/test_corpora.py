@@ -9,16 +9,20 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.conftest import SetClock
 from tests.domain.invitations.test_render import LINK, NOW, Page, to
+from tests.hostile.conftest import WEB
 from tests.hostile.requests import event, raw, status_of
 from tests.hostile.served import say
 from tests.hostile.test_webhooks import BOUNCED, VERIFIED, hook, mail
+from tests.inbound.web.site import Site
 from worker.domain.invitations.render import Templates
 from worker.domain.model.customers import CustomerKind
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
@@ -27,6 +31,16 @@ BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")
 FOLDER = Path(BAD_INPUT)
 CUSTOMER = {"customer_id": "C-1", "channel": "none"}
+
+
+@pytest.fixture(scope="module")
+def web(
+    postgresql_url: str, empty_postgresql: Callable[[], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """Over PostgreSQL, which refuses more texts than SQLite does."""
+    empty_postgresql()
+    yield Site(postgresql_url, tmp_path_factory.mktemp("corpora"), SetClock(), keys=WEB, scripted=False)
+    empty_postgresql()
 
 
 @pytest.fixture(scope="module")
