@@ -70,15 +70,6 @@ def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> No
         binary_rows.copy(connection, table_of(model), rows)
 
 
-def add_few(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
-    """INSERT rows as `add` does, in one round trip: for a handful of rows that is less than a COPY needs."""
-    if rows and connection.dialect.name == "sqlite":
-        connection.execute(_insert(model, tuple(rows[0])), rows)
-    elif rows:
-        statement, types = _insert_few(model, tuple(rows[0]))
-        connection.exec_driver_sql(statement, binary_rows.arrays(types, rows))
-
-
 def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """INSERT rows as `add` does. A row that conflicts with an existing row, by any unique key, is skipped."""
     if rows and connection.dialect.name == "sqlite":
@@ -108,12 +99,6 @@ def put(
 @cache
 def _insert(model: type[Base], columns: tuple[str, ...]) -> sa.Insert:
     return sa.insert(table_of(model)).values({name: sa.bindparam(name) for name in columns})
-
-
-@cache
-def _insert_few(model: type[Base], columns: tuple[str, ...]) -> tuple[str, binary_rows.Types]:
-    statement, types = insert_all(model, columns)
-    return binary_rows.text(statement), types
 
 
 @cache

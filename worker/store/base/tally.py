@@ -94,7 +94,7 @@ def of(connection: sa.Connection) -> Tally:
 
 def write(connection: sa.Connection) -> None:
     """Write what the transaction has counted."""
-    bulk.add_few(connection, BatchCountChange, of(connection).changes())
+    bulk.add(connection, BatchCountChange, of(connection).changes())
 
 
 def pays(rows: int) -> int:
