@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import call, idle, importing, issuing, latency, limits, mailing, row, scale, webhooks, whole
+from benchmarks import call, idle, importing, issuing, latency, limits, mailing, rotating, row, scale, webhooks, whole
 
 BENCHMARKS = {
     "call": call,
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "row": row,
     "idle": idle,
     "scale": scale,
+    "rotating": rotating,
 }
 
 

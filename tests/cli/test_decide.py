@@ -301,6 +301,20 @@ def test_a_link_that_no_key_opens_is_said_in_its_row_and_the_others_have_theirs(
     assert "`onboard keys status`" in bad["action"]
 
 
+def test_the_status_names_a_key_that_held_rows_need_and_that_is_missing(desk: Desk, listed: str):
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        lost = (
+            "UPDATE customer SET encrypted = x'011122334455', created_at = '2020-01-01' WHERE customer_id <> 'C-0002'"
+        )
+        connection.execute(lost)
+    desk.onboard("run", listed)
+    found = [one for one in desk.onboard("status", "--json").facts["needs_a_person"] if one["what"] == "key"]
+    assert [(one["name"], one["command"]) for one in found] == [("11223344", "onboard keys status")]
+    assert "2 held rows need it" in found[0]["reason"]
+    assert "needs a person: key 11223344: 2 held rows need it" in desk.onboard("status").out
+    assert desk.onboard("status", "--check").code == 1
+
+
 def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, listed: str):
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
         connection.execute(

@@ -1,9 +1,15 @@
 """`onboard keys`: a key is rotated, retired and destroyed, and nothing is lost."""
 
 import pytest
+import sqlalchemy as sa
 
-from tests.desk.desk import Desk, customers
+from tests.desk.desk import DATABASE, Desk, Ended, customers, wait_until
+from worker.domain.model.customers import Person
 from worker.foundation.keyring import Keyring, new_key
+from worker.store.base.database import Database
+from worker.store.base.encrypted_values import encrypt_person
+from worker.store.privacy.key_use import KeyUse
+from worker.store.tables import CustomerRow
 
 
 @pytest.fixture
@@ -24,6 +30,11 @@ def add_first(desk: Desk) -> None:
     desk.change('keys = [{ file = "onboarding.key" }]', 'keys = [{ file = "new.key" }, { file = "onboarding.key" }]')
 
 
+def retire(desk: Desk, key_id: str, *options: str) -> Ended:
+    """No process is started meanwhile: one look is enough."""
+    return desk.onboard("keys", "retire", key_id, "--second-look", "0", *options)
+
+
 def remove_last(desk: Desk) -> None:
     desk.change(', { file = "onboarding.key" }]', "]")
     (desk.path / "onboarding.key").unlink()
@@ -35,7 +46,7 @@ def test_a_key_is_rotated_retired_and_destroyed_and_every_link_still_opens(used:
     rotated = used.onboard("keys", "rotate", "--per-second", "100000", "--json")
     assert rotated.code == 0
     assert rotated.facts["columns"]["customers"]["changed"] == 4
-    retired = used.onboard("keys", "retire", old)
+    retired = retire(used, old)
     assert (retired.code, retired.out) == (
         0,
         f"nothing needs the key {old}: take it out of the configuration, and destroy it\n",
@@ -52,29 +63,55 @@ def test_a_digest_key_is_rotated_and_retired_although_copies_are_forgotten(used:
     both = 'digest_key = [{ file = "digest2.key" }, { file = "onboarding-digest.key" }]'
     used.change('digest_key = { file = "onboarding-digest.key" }', both)
     assert used.onboard("keys", "rotate").code == 0
-    refused = used.onboard("keys", "retire", old)
+    refused = retire(used, old)
     assert (refused.code, refused.lines[0]) == (1, f"the key {old} is needed by 4 digests of places of addresses")
-    assert used.onboard("keys", "retire", old, "--forget-copies").code == 0
+    assert retire(used, old, "--forget-copies").code == 0
     used.change(both, 'digest_key = { file = "digest2.key" }')
     assert used.onboard("run", used.list_of([customers(9)[8]], "other.csv")).code == 0
     assert used.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
 
 
+def test_a_value_that_is_encrypted_after_the_first_look_is_seen_by_the_second(used: Desk):
+    old = id_of(used, "onboarding.key")
+    before = Keyring([(used.path / "onboarding.key").read_text().strip()])
+    add_first(used)
+    assert used.onboard("keys", "rotate", "--per-second", "100000").code == 0
+    database = Database(f"sqlite:///{used.path / DATABASE}")
+    retiring = used.start("keys", "retire", old, "--second-look", "3")
+
+    def late_write() -> None:
+        """A process that had the old key as its first one, and had not said yet that it runs."""
+        with database.write() as connection:
+            row = connection.execute(sa.select(CustomerRow.customer_id)).scalars().first()
+            kept = encrypt_person(before, row, Person(email="late@example.com"))
+            connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == row).values(encrypted=kept))
+
+    wait_until(lambda: old in KeyUse(database, before).retired(), "the key is retired for now")
+    assert "the second look is in 3 s" in retiring.stderr.readline()
+    late_write()
+    said = retiring.communicate()[1]
+    database.close()
+
+    assert retiring.returncode == 1
+    assert f"the key {old} is needed by 1 customers" in said
+    assert used.onboard("keys", "status", "--json").facts["keys"][1]["state"] == "other"  # not retired
+
+
 def test_a_key_that_values_need_is_not_retired(used: Desk):
     old = id_of(used, "onboarding.key")
     add_first(used)
-    ended = used.onboard("keys", "retire", old, "--json")
+    ended = retire(used, old, "--json")
     assert (ended.code, ended.facts["retired"]) == (1, False)
     assert ended.facts["values"]["customers"] == 4
-    assert used.onboard("keys", "retire", old, "--json").code == 1
+    assert retire(used, old, "--json").code == 1
 
 
 def test_the_first_key_is_not_retired_and_a_retired_key_starts_nothing(used: Desk):
     old = id_of(used, "onboarding.key")
-    assert used.onboard("keys", "retire", old).code == 2
+    assert retire(used, old).code == 2
     add_first(used)
     used.onboard("keys", "rotate")
-    assert used.onboard("keys", "retire", old).code == 0
+    assert retire(used, old).code == 0
     used.change(
         '{ file = "new.key" }, { file = "onboarding.key" }', '{ file = "onboarding.key" }, { file = "new.key" }'
     )
@@ -82,6 +119,18 @@ def test_the_first_key_is_not_retired_and_a_retired_key_starts_nothing(used: Des
     assert ended.code == 2
     assert f"encryption.keys: the first key, {old}, was retired on" in ended.err
     assert used.onboard("keys", "rotate").code == 2
+
+
+def test_the_progress_of_a_rotation_names_the_total(used: Desk, monkeypatch):
+    monkeypatch.setattr("worker.cli.commands.keys.SHOW_EVERY", 0.0)
+    add_first(used)
+    shown = used.onboard("keys", "rotate", "--per-second", "100000").lines
+
+    assert shown == [
+        "suppressed addresses: 1 of 1 changed; 1 of 9 in all (11 %)",
+        "customers: 4 of 4 changed; 5 of 9 in all (55 %)",
+        "sessions: 4 of 4 changed; 9 of 9 in all (100 %)",
+    ]
 
 
 def test_status_shows_each_key_with_what_needs_it(used: Desk):
@@ -104,8 +153,8 @@ def test_a_lost_key_is_named_and_can_be_given_up(used: Desk):
     assert status.code == 1
     assert f"{old}  encryption, missing: " in status.out
     assert used.onboard("run", used.list_of(customers(1), "other.csv")).code == 2
-    assert used.onboard("keys", "retire", old).code == 1
-    assert used.onboard("keys", "retire", old, "--lost").code == 0
+    assert retire(used, old).code == 1
+    assert retire(used, old, "--lost").code == 0
     assert used.onboard("run", used.list_of([customers(9)[8]], "other.csv")).code == 0
     assert used.onboard("report", "2", "--with-links").table[0]["link"]
 
@@ -119,4 +168,4 @@ def test_rotating_what_no_key_opens_ends_with_1_and_says_how_many(used: Desk):
 
 @pytest.mark.parametrize("id_", ["", "1a2b", "ABCDEF01", "1a2b3c4d5"])
 def test_what_is_no_keys_id_is_refused(desk: Desk, id_: str):
-    assert desk.onboard("keys", "retire", id_).code == 2
+    assert retire(desk, id_).code == 2

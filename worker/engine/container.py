@@ -257,6 +257,7 @@ class Parts(Stores):
             rules=self.budget_rules,
             looks=self.looks,
             takeovers=self.takeovers,
+            key_ids=self.keyring.ids,
         )
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:

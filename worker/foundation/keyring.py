@@ -31,6 +31,8 @@ _PASSED = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _LONG_NUMBER = re.compile(rb"\d{19}")
 KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
+# In the text of a CannotDecrypt: the key's id follows. `store.operators.missing_keys` reads it there.
+NEEDS_THE_KEY = "it needs the key "
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must encrypt fewer than 2**32 values
 _NONCE = slice(KEY_ID_BYTES, KEY_ID_BYTES + NONCE_BYTES)
 
@@ -125,7 +127,7 @@ class Keyring:
         """The object that was encrypted for this context. Raises CannotDecrypt, which names only the context."""
         cipher = self._ciphers.get(encrypted[:KEY_ID_BYTES])
         if cipher is None:
-            needed = f"it needs the key {key_id_of_value(encrypted) or '?'}"
+            needed = f"{NEEDS_THE_KEY}{key_id_of_value(encrypted) or '?'}"
             likely = "is an older key missing from [encryption] keys?"
             raise CannotDecrypt(f"no key of the ring decrypts {context}: {needed}; {likely}")
         try:

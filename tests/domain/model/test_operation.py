@@ -19,7 +19,15 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
 WORKER, WEB = replace(UP, kind="worker"), replace(UP, kind="web")
 ALONE = replace(UP, kind="run", batch_id=3)
-QUIET = {"due": (), "beat_at": NOW, "stopped": {}, "senders": ["email"], "batches": [], "now": NOW}
+QUIET = {
+    "due": (),
+    "beat_at": NOW,
+    "stopped": {},
+    "senders": ["email"],
+    "batches": [],
+    "missing_keys": {},
+    "now": NOW,
+}
 PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard resume 1")
 
 
@@ -37,6 +45,7 @@ PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard re
         ([UP], {"beat_at": None}, Level.WELL, None),  # it needs no scheduler
         ([UP], {"stopped": {"kyc, kyc-lt": "HTTP 401"}}, Level.NEEDS_A_PERSON, "onboard account resume kyc"),
         ([UP], {"stopped": {"email": "535"}}, Level.NEEDS_A_PERSON, "onboard account resume email"),
+        ([UP], {"missing_keys": {"1a2b3c4d": 3}}, Level.NEEDS_A_PERSON, "onboard keys status"),
         ([UP], {"batches": [PAUSED]}, Level.NEEDS_A_PERSON, "onboard resume 1"),
     ],
 )

@@ -1,6 +1,7 @@
 """Keys rotate in every column, while other transactions go on, and a key that nothing needs can be retired."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -10,12 +11,14 @@ from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed, update
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.events.incoming import EventKind, Outcome
+from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.operation import Running
 from worker.domain.verification.session_updates import Key
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.encrypted_columns import ENCRYPTED
 from worker.store.base.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
+from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.operators.processes import Processes
 from worker.store.privacy.key_rotation import KeyRotation
@@ -38,6 +41,8 @@ def full(database, clock) -> Shelf:
     for number, opened in enumerate(shelf.open(shelf.claim())):
         shelf.finish(shelf.got(opened, shelf.session(token=f"token-of-{number}")))
     WebhookFeed(shelf).keep(APPROVED)
+    refused = RefusedMessage("q", "1", "no type", "event", "crm/1", 20, customer_id="C-1", content={"body": "…"})
+    RefusedEvents(database, BEFORE, kept=timedelta(days=14)).keep([refused], now=clock())
     with database.write() as connection:
         suppress(connection, BEFORE, *ADDRESS, SuppressionReason.STOP, "vita", now=clock())
         id_ = new_id(clock())

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from secrets import token_urlsafe
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,9 +18,17 @@ from worker.foundation.plural import counted
 from worker.settings.event_senders import hash_of
 from worker.store.audit.entries import note_alone
 from worker.store.base.encrypted_columns import DIGESTS, Uses
+from worker.store.operators.processes import GONE_AFTER
+from worker.store.privacy.key_use import Needs
+
+if TYPE_CHECKING:
+    from worker.engine.container import Parts
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 SHOW_EVERY = 5.0  # seconds between lines of progress
+# A process that begins while a key is retired says that it runs within a second or two, and stops counting only after
+# GONE_AFTER: so a second look after that time sees it, or what it has written.
+SECOND_LOOK = int(GONE_AFTER.total_seconds())
 LASTING = {column.name for column in DIGESTS if column.lasts}
 
 
@@ -121,19 +129,25 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
     with what is left. Give the new key to all processes first, behind the old key; then put it first, and restart them
     (docs/keys.md). Ends with code 1 if values are left that no key decrypts.
     """
-    said = time.monotonic()
+    said, of = time.monotonic(), dict[str, int]()
 
-    def show(name: str, changed: int) -> None:
+    def show(name: str, changed: int, total: int) -> None:
         nonlocal said
         if changed and time.monotonic() - said >= SHOW_EVERY:
             said = time.monotonic()
-            click.echo(f"{name}: {changed:,} changed", err=True)
+            # Workers add and remove rows meanwhile: what was to be changed at the start is not exact.
+            most, whole = max(of[name], changed), max(sum(of.values()), total)
+            percent = total * 100 // whole
+            click.echo(
+                f"{name}: {changed:,} of {most:,} changed; {total:,} of {whole:,} in all ({percent} %)", err=True
+            )
 
     with invocation.parts(STORED, migrate=True) as parts:
         first = parts.keyring.ids[0]
         if first in parts.key_use.retired():
             raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
         note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
+        of = parts.key_use.to_change()
         found = rotate(parts.key_rotation, per_second=per_second, seconds=time.monotonic, pause=time.sleep, show=show)
         total = sum(one.changed for one in found.values())
         note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
@@ -169,13 +183,24 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
     is_flag=True,
     help="The key is gone: give up the values that need it. They stay, and what needs them is held.",
 )
+@click.option(
+    "--second-look",
+    type=click.IntRange(0, 3600),
+    default=SECOND_LOOK,
+    show_default=True,
+    help="How many seconds after the first look everything is looked at again; 0: one look is enough, since no process"
+    " was starting.",
+)
 @JSON
 @click.pass_obj
-def keys_retire(invocation: Invocation, key_id: str, forget_copies: bool, lost: bool, as_json: bool) -> None:
+def keys_retire(
+    invocation: Invocation, key_id: str, forget_copies: bool, lost: bool, second_look: int, as_json: bool
+) -> None:
     """Prove that nothing needs the key ID (see `onboard keys status`), so that it can be destroyed.
 
     Every row is looked at, and every process that runs. From then on no process starts that would encrypt or hash with
-    this key. Ends with code 1, and changes nothing, if something needs it.
+    this key. A process that was just starting is seen by a second look. Ends with code 1, and changes nothing, if
+    something needs it.
     """
     if not re.fullmatch(r"[0-9a-f]{8}", key_id):
         raise click.UsageError("ID is 8 digits and letters from a to f; `onboard keys status` shows the ids")
@@ -186,11 +211,11 @@ def keys_retire(invocation: Invocation, key_id: str, forget_copies: bool, lost: 
         known = key_id in parts.key_use.retired()
         # First, so that no process that would use the key starts while the rows are looked at.
         parts.key_use.retire(key_id, now=parts.clock())
-        needs = parts.key_use.needs(key_id, now=parts.database_clock())
-        digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
-        needed = [] if lost else [f"{number:,} {name}" for name, number in needs.values.items()]
-        needed += [] if lost else [f"{number:,} digests of {name}" for name, number in digests.items()]
-        needed += [f"the process {one.kind} on {one.host}, pid {one.pid}" for one in needs.processes]
+        needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
+        if not needed and second_look:
+            click.echo(f"nothing needs it; the second look is in {second_look} s", err=True)
+            time.sleep(second_look)
+            needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
         if needed and not known:
             parts.key_use.take_back(key_id, now=parts.clock())
         if lost and not needed and not known:
@@ -207,3 +232,13 @@ def keys_retire(invocation: Invocation, key_id: str, forget_copies: bool, lost: 
         click.echo(f"nothing needs the key {key_id}: take it out of the configuration, and destroy it")
     if needed:
         raise SystemExit(NEEDS_A_PERSON)
+
+
+def _needed(parts: "Parts", key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:
+    """What needs the key, and what of it keeps it from being retired, in words."""
+    needs = parts.key_use.needs(key_id, now=parts.database_clock())
+    digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
+    needed = [] if lost else [f"{number:,} {name}" for name, number in needs.values.items()]
+    needed += [] if lost else [f"{number:,} digests of {name}" for name, number in digests.items()]
+    needed += [f"the process {one.kind} on {one.host}, pid {one.pid}" for one in needs.processes]
+    return needs, needed

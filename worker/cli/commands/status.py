@@ -135,7 +135,7 @@ def _show_needs(whole: OperationReport) -> None:
 
 
 def _in_words(one: Attention) -> str:
-    about = " ".join(word for word in ("batch" if one.what == "batch" else "", one.name) if word)
+    about = " ".join(word for word in (one.what if one.what in ("batch", "key") else "", one.name) if word)
     return f"{about}: {one.reason}; `{one.command}`" if about else f"{one.reason}; `{one.command}`"
 
 

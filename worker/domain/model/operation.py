@@ -43,7 +43,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # process, beat, account, sender or batch
+    what: str  # process, beat, key, account, sender or batch
     name: str
     reason: str
     command: str
@@ -75,11 +75,13 @@ def attention(
     stopped: Mapping[str, str],
     senders: Collection[str],
     batches: Sequence[WaitingBatch],
+    missing_keys: Mapping[str, int],
     now: datetime,
 ) -> list[Attention]:
     """What needs a person, the most urgent first.
 
-    `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender.
+    `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender, and
+    `missing_keys` the number of held rows by the key that they need.
     """
     found: list[Attention] = []
     if due and not any(one.kind in WORK for one in processes):
@@ -89,6 +91,9 @@ def attention(
     if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
         why = "no scheduler wakes the workers; they look for due work by themselves, only every few seconds"
         found.append(Attention("beat", "", why, "onboard beat"))
+    for key_id, held in missing_keys.items():
+        why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
+        found.append(Attention("key", key_id, why, "onboard keys status"))
     for name, reason in sorted(stopped.items()):
         what = "sender" if name in senders else "account"
         first = name.partition(",")[0]

@@ -24,12 +24,13 @@ def rotate(
     per_second: int,
     seconds: Callable[[], float],
     pause: Callable[[float], None],
-    show: Callable[[str, int], None] = lambda _name, _changed: None,
+    show: Callable[[str, int, int], None] = lambda _name, _changed, _total: None,
 ) -> dict[str, RotatedColumn]:
     """Change all rows that are not by the first keys; returns the counts by column.
 
     At most `per_second` rows a second, and at least half of the time is left to other processes. `seconds` is a clock
-    that only goes forward, `pause` gets seconds, and `show` gets a column and how many of its rows were changed so far.
+    that only goes forward, and `pause` gets seconds. `show` gets a column, and how many rows of it, and of all columns,
+    were changed so far.
     """
     found = {column.name: RotatedColumn() for column in rotation.columns}
 
@@ -43,7 +44,7 @@ def rotate(
             counts.changed += chunk.changed
             counts.busy += chunk.busy
             counts.unreadable += chunk.unreadable
-            show(column.name, counts.changed)
+            show(column.name, counts.changed, sum(one.changed for one in found.values()))
             if chunk.changed:
                 pause(max(spent, chunk.changed / per_second - spent))
             after = chunk.after

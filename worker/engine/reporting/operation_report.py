@@ -1,7 +1,7 @@
 """The facts that `onboard status` begins and ends with: which processes run, and what needs a person."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.look import Looks
 from worker.store.onboarding.batches import STDIN
+from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, Processes
 from worker.store.operators.unsent import cut_off, held, unsent
 
@@ -76,6 +77,7 @@ class Operation:
     rules: BudgetRules
     looks: Looks
     takeovers: Takeovers
+    key_ids: Collection[str]  # of the configuration
 
     def report(self) -> OperationReport:
         now = self.clock()
@@ -92,6 +94,7 @@ class Operation:
             beat_at=self.processes.last().get(BEAT),
             stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
             senders=self.rules.channels,
+            missing_keys=missing_keys(self.database, self.key_ids),
             batches=self._batches(now, importing=any(one.kind == IMPORT for one in running)),
             now=now,
         )

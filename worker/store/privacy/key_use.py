@@ -11,7 +11,7 @@ from worker.domain.model.operation import Running
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database
-from worker.store.base.encrypted_columns import Uses, uses_of_digest_keys, uses_of_keys
+from worker.store.base.encrypted_columns import DIGESTS, ENCRYPTED, Uses, uses_of_digest_keys, uses_of_keys
 from worker.store.operators.processes import Processes
 from worker.store.tables import RetiredKey
 
@@ -34,8 +34,23 @@ class KeyUse:
         with self._database.read() as connection:
             return uses_of_keys(connection), uses_of_digest_keys(connection)
 
+    def to_change(self) -> dict[str, int]:
+        """How many rows of each column are not by the first keys, and so are for a rotation. Reads every row."""
+        values, digests = self.uses()
+        hashed = {id(column.digest): column.name for column in DIGESTS}
+        return {
+            column.name: max(
+                _by_others(values, column.name, self._keyring.ids[0]),
+                _by_others(digests, hashed.get(id(column.digest), ""), self._keyring.digest_ids[0]),
+            )
+            for column in ENCRYPTED
+        }
+
     def needs(self, key_id: str, *, now: datetime) -> Needs:
-        """What needs this key. A digest key that is derived from it counts as the key itself."""
+        """What needs this key. A digest key that is derived from it counts as the key itself.
+
+        The processes are read first: what a process has written before it ended is among the values.
+        """
         derived = dict(zip(self._keyring.ids, self._keyring.digest_ids, strict=False))
         digest_id = derived.get(key_id, key_id) if self._keyring.derives_digest_keys else key_id
         running = Processes(self._database).running(now=now)
@@ -61,3 +76,8 @@ class KeyUse:
         with self._database.write() as connection:
             connection.execute(sa.delete(RetiredKey).where(RetiredKey.key_id == key_id))
             note(connection, f"key {key_id}", now=now, reason="not retired: it is needed")
+
+
+def _by_others(uses: Uses, name: str, first: str) -> int:
+    """How many of a column's values, or digests, are not by the first key."""
+    return sum(counts.get(name, 0) for key_id, counts in uses.items() if key_id != first)
