@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
 from worker.domain.events.incoming import Event, Receipt
@@ -46,6 +46,8 @@ CHUNKS, READINESS, WAITING = (
     web.AppKey("waiting", Waiting),
 )
 ROUTE = web.RequestKey("route", str)  # the key under which a request stores its route, for the log
+# aiohttp's parser reads others too, as far as they look alike. A proxy in front may see another request in them.
+VERSIONS = (HttpVersion10, HttpVersion11)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -202,6 +204,10 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
     """Answer what aiohttp itself refuses (an unknown path, another method), and bugs, in the same form."""
     resource = request.match_info.route.resource
     request[ROUTE] = resource.canonical if resource is not None else "-"
+    if request.version not in VERSIONS:
+        answer = problem(505, "neither HTTP/1.0 nor HTTP/1.1")
+        answer.force_close()
+        return answer
     try:
         return await handler(request)
     except web.HTTPException as error:
