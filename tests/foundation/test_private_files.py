@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -116,3 +117,25 @@ def test_which_files_are_open_to_others(tmp_path: Path, bits: int, is_open: bool
 def test_a_pipe_is_not_a_file_that_others_read(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe", 0o666)
     assert not is_open_to_others((tmp_path / "pipe").stat())
+
+
+ROOT = Path(__file__).parents[2] / "worker"
+WRITES = re.compile(r"""\bopen\(\s*["'][wax]|\.write_text\(|\.write_bytes\(|O_CREAT|FileHandler\(""")
+# What writes a file by itself, and why it may.
+BY_ITSELF = {
+    "foundation/private_files.py": "the one place",
+    "cli/whole_file.py": "a pipe or a device, which is written to as it is",
+    "domain/events/schemas.py": "pages of this repository",
+    "domain/model/reference.py": "pages of this repository",
+    "providers/parameters/reference.py": "pages of this repository",
+    "settings/reference.py": "pages of this repository",
+    "sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
+    "sandbox/demo/make_list.py": "an invented list",
+}
+
+
+def test_no_other_module_makes_files_by_itself():
+    sources = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in ROOT.rglob("*.py")}
+    assert {name for name, source in sources.items() if WRITES.search(source)} == BY_ITSELF.keys()
+    tables = {name for name, source in sources.items() if "csv.writer(" in source or "csv.DictWriter(" in source}
+    assert all("spreadsheet_safe" in sources[name] for name in tables - BY_ITSELF.keys())
