@@ -181,6 +181,16 @@ FIELDS = {
     "500 parameters": (data(**{f"idenfy-kyc.p{number}": "x" for number in range(500)}), 422),
     "a name of 20,000 signs": (data(first_name="a\u0301" * 20_000), 422),
     "a name with a NUL": (data(first_name="a\0b"), 400),
+    # Made to cost time
+    "9,000 parameters": (data(**{f"idenfy-kyc.p{number}": "x" for number in range(9000)}), 422),
+    "9,000 columns with names like ours": (data(**{f"first_nam{number}": "x" for number in range(9000)}), 422),
+    "a parameter with 5,000 lists": (data(**{"idenfy-kyb.x": {f"k{number}": [1] * 5 for number in range(5000)}}), 422),
+    "an address of 200 KB": (data(email="a." * 100_000 + "@example.com"), 422),
+    "a host of 100,000 labels": (data(email="a@" + "b." * 100_000 + "com"), 422),
+    "a number of 200,000 digits": (data(email=None, phone="+" + "1" * 200_000), 422),
+    "a number with 200,000 blanks": (data(email=None, phone="+1" + " " * 200_000 + "2"), 422),
+    "a zone of 100,000 parts": (data(timezone="A/" * 100_000), 422),
+    "30,000 tags": (data(tags=";".join(f"t{number}" for number in range(30_000))), 422),
     # Kept as text, and harmless where it is used
     "an address that a header would decode": (data(email="=?utf-8?q?a=0d=0a?=@example.com"), 202),
     "SQL in the id": (data(customer_id="C-1'; DROP TABLE job;--"), 202),
