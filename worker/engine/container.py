@@ -266,14 +266,15 @@ class Parts(Stores):
         return Heartbeat(self.processes, self.owner, self.clock, kind, first_keys=keys, batch_id=batch_id)
 
     def ready(self) -> None:
-        """Make the budgets' rows, and keep the database's time. The schema must be up to date.
+        """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date.
 
         Ends the stop of an account whose cap on credits was raised or taken out.
         """
-        rules = self.budget_rules.all().values()
-        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
-        self.budgets.ensure([rule.name for rule in rules] + list(self.subscriptions.targets))
-        self.budgets.lift_stops_at_caps(rules)
+        if self.budgets.may_write():
+            rules = self.budget_rules.all().values()
+            # A target's row keeps how publishing to it goes: see `outbox_publisher`.
+            self.budgets.ensure([rule.name for rule in rules] + list(self.subscriptions.targets))
+            self.budgets.lift_stops_at_caps(rules)
         self.keep_time()
 
     def resume(self, channels: Collection[str] | None = None) -> None:

@@ -289,6 +289,13 @@ class Budgets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def may_write(self) -> bool:
+        """False for PostgreSQL's role that reports: it finds the rows as they are."""
+        if self._database.is_sqlite:
+            return True
+        with self._database.read() as connection:
+            return bool(connection.execute(sa.select(sa.func.has_table_privilege("budget", "INSERT"))).scalar())
+
     def ensure(self, names: Iterable[str]) -> None:
         """Insert the missing rows."""
         with self._database.read() as connection:
