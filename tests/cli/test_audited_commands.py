@@ -62,6 +62,7 @@ READS = {
     "audit verify",
     "check more.csv",
     "customer show C-0001",
+    "doctor",
     "keys status",
     "outbox list",
     "report 1",

@@ -30,6 +30,7 @@ Exit codes: 0 done, 1 something needs a person, 2 could not start, 3 rows wait u
 COMMANDS = {
     "init": ("init", "Write a configuration to start from."),
     "check": ("check", "Check a list and forecast it; sends nothing."),
+    "doctor": ("doctor", "Check the configuration and all it names."),
     "run": ("run", "Import a list and send its invitations."),
     "import": ("run", "Import a list; running workers send it."),
     "up": ("up", "Run everything in one process."),

@@ -1,0 +1,130 @@
+"""`onboard doctor` says of each part of the installation whether it works, and changes nothing."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Mapping
+
+import pytest
+
+from tests.cli.accounts.test_preflight import with_login
+from tests.desk.desk import Desk, Ended, customers
+
+
+def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:
+    """By what was checked: grade, what was found, what to do."""
+    by: dict[str, list[tuple[str, str, str]]] = {}
+    for one in json.loads(ended.out)["findings"]:
+        by.setdefault(one["what"], []).append((one["grade"], one["found"], one["action"]))
+    return by
+
+
+def grades(ended: Ended) -> dict[str, str]:
+    return {what: found[0][0] for what, found in findings(ended).items()}
+
+
+def test_where_all_is_well_each_part_has_its_line_and_nothing_is_opened(desk: Desk, played):
+    desk.onboard("import", desk.list_of(customers(1)))
+    ended = desk.onboard("doctor")
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert f"ok       configuration: {desk.config}" in lines
+    for what in ("database", "keys", "disk", "broker", "email", "accounts.kyc", "templates"):
+        assert any(line.startswith(f"ok       {what}: ") for line in lines), what
+    assert f"ok       email: 127.0.0.1:{played.sandbox.smtp_port}: works" in lines
+    assert " checks: 0 failures, " in lines[-1]
+    assert played.opened.total() == 0
+
+
+def test_work_that_is_due_and_that_no_process_does_is_a_warning(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(1)))
+    (found,) = findings(desk.onboard("doctor", "--json"))["processes"]
+    assert (found[0], found[2]) == ("warning", "start `onboard worker` and `onboard beat`, or `onboard up`")
+
+
+def test_a_wrong_password_is_a_failure_that_says_what_to_correct_and_does_not_show_it(desk_at, play):
+    played = play(smtp_user="me", smtp_password="right")
+    desk = desk_at(played)
+    with_login(desk, played, "wrong-secret")
+    ended = desk.onboard("doctor", "--json")
+    (found,) = findings(ended)["email"]
+    assert (ended.code, found[0]) == (1, "failure")
+    assert "SMTP 535 5.7.8 at AUTH" in found[1]
+    assert "wrong-secret" not in ended.out + ended.err
+
+
+def test_a_broker_that_does_not_answer_is_a_failure_without_its_password(desk: Desk):
+    desk.secret("broker", "amqp://guest:hidden-word@127.0.0.1:1//")
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    ended = desk.onboard("doctor", "--json")
+    (found,) = findings(ended)["broker"]
+    assert (ended.code, found[0], found[1].startswith("127.0.0.1:1: ")) == (1, "failure", True)
+    assert "hidden-word" not in ended.out + ended.err
+    assert grades(ended)["email"] == "ok"  # the other parts are checked all the same
+
+
+def test_a_broker_that_refuses_the_password_says_so(desk: Desk, amqp_url: str):
+    desk.secret("broker", amqp_url.replace("guest:guest", "guest:hidden-word"))
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
+    assert (found[0], found[1].partition(": ")[2]) == ("failure", "it refuses the user or the password")
+
+
+def test_a_broker_that_answers_is_named_with_its_port(desk: Desk, own_redis):
+    desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
+    (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
+    assert (found[0], found[1].endswith(" answers")) == ("ok", True)
+
+
+def test_a_configuration_that_cannot_be_read_is_one_failure_a_problem(desk: Desk):
+    desk.add('[email]\nurl = "nonsense"\n[nowhere]\nx = 1\n')
+    ended = desk.onboard("doctor", "--json")
+    assert ended.code == 2
+    assert set(findings(ended)) == {"configuration"}
+    assert {grade for grade, _, _ in findings(ended)["configuration"]} == {"failure"}
+
+
+def test_a_missing_secret_is_named(desk: Desk):
+    (desk.path / "secrets" / "twilio_token").unlink()
+    ended = desk.onboard("doctor", "--json")
+    assert ended.code == 2
+    assert any("sms.token" in found for _, found, _ in findings(ended)["configuration"])
+
+
+def test_without_a_database_file_none_is_made(desk: Desk):
+    desk.without_database()
+    ended = desk.onboard("doctor", "--json")
+    assert (ended.code, grades(ended)["database"]) == (0, "warning")
+    assert not (desk.path / "onboarding.db").exists()
+
+
+def test_a_database_of_another_release_is_a_failure(desk: Desk):
+    with sqlite3.connect(desk.path / "onboarding.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    (found,) = findings(desk.onboard("doctor", "--json"))["database"]
+    assert found[0] == "failure"
+    assert "upgrade the worker" in found[1]
+
+
+@pytest.mark.parametrize(("free", "grade"), [(50 << 20, "failure"), (500 << 20, "warning"), (5 << 30, "ok")])
+def test_little_space_is_a_warning_and_none_a_failure(desk: Desk, monkeypatch, free: int, grade: str):
+    usage = type(shutil.disk_usage("."))(100 << 30, 0, free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert grades(desk.onboard("doctor", "--json"))["disk"] == grade
+
+
+def test_a_template_that_cannot_be_rendered_is_a_failure(desk: Desk):
+    (desk.path / "own" / "default" / "en").mkdir(parents=True)
+    desk.write("own/default/en/subject.txt", "{{ unknown }}")
+    desk.add('[invitations]\ntemplates = "own"\n')
+    ended = desk.onboard("doctor", "--json")
+    assert (ended.code, grades(ended)["templates"]) == (1, "failure")
+
+
+def test_egress_lists_each_machine_once_a_section_with_its_port(desk: Desk, played):
+    ended = desk.onboard("doctor", "--egress")
+    assert ended.code == 0
+    assert f"127.0.0.1:{played.sandbox.smtp_port}  smtp  [email]  (this machine)" in ended.out.splitlines()
+    found = json.loads(desk.onboard("doctor", "--egress", "--json").out)["destinations"]
+    assert {"section": "email", "host": "127.0.0.1", "port": played.sandbox.smtp_port, "scheme": "smtp"} in found

@@ -1,0 +1,62 @@
+"""The machines that this configuration connects to: what a firewall must let through."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from worker.settings.addresses import is_loopback
+from worker.settings.model import Settings
+
+PORTS = {
+    "amqp": 5672,
+    "amqps": 5671,
+    "http": 80,
+    "https": 443,
+    "postgresql+psycopg": 5432,
+    "redis": 6379,
+    "rediss": 6379,
+    "smtp": 25,
+    "smtp+starttls": 587,
+    "smtps": 465,
+}
+
+
+@dataclass(frozen=True)
+class Destination:
+    """One machine. `section` names it in the configuration, `scheme` is that of its address."""
+
+    section: str
+    host: str
+    port: int
+    scheme: str
+
+    @property
+    def is_here(self) -> bool:
+        return is_loopback(self.host)
+
+
+def destinations(settings: Settings) -> list[Destination]:
+    """All machines, in the order of the configuration; a section with several nodes has one of each."""
+    return [one for section, url in _addresses(settings) for one in _of(section, url)]
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "database", settings.database.url
+    yield "broker", settings.broker.url
+    for name, account in settings.accounts.items():
+        yield f"accounts.{name}", account.address
+    if settings.email is not None:
+        yield "email", settings.email.url
+    if settings.sms is not None:
+        yield "sms", settings.sms.base_url
+    if settings.bus is not None:
+        yield "bus", settings.bus.url
+    for name, subscriber in settings.subscribers.items():
+        yield f"subscribers.{name}", subscriber.url
+
+
+def _of(section: str, addresses: str) -> Iterator[Destination]:
+    for address in addresses.split(";"):
+        parts = urlsplit(address)
+        if parts.scheme in PORTS and parts.hostname:
+            yield Destination(section, parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme)
