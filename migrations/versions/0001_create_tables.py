@@ -276,6 +276,7 @@ def _create_attempts() -> None:
         _optional("status", sa.Integer()),
         _optional("code", sa.String(64)),
         _column("detail", sa.String(400)),
+        _optional("encrypted", sa.LargeBinary()),
         _column("found", sa.String(400), default=""),
         # While a page has room, PostgreSQL closes an attempt in its own page and writes no index. Half of each page is
         # left free: one more version for each row.

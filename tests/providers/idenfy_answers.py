@@ -74,7 +74,9 @@ IDENFY_BAD = {
     "405": Bad(answer(405), Kind.AUTH),
     "400 of the framework": Bad(answer(400, {"locale": ["Not a language."]}), Kind.BAD_INPUT, None, "Not a language."),
     "400 without identifier": Bad(idenfy_error(400, None, "No."), Kind.BAD_INPUT, None, "No."),
-    "400 with an identifier of tomorrow": Bad(idenfy_error(400, "NEW_ERROR", "x"), Kind.BAD_INPUT, "NEW_ERROR"),
+    "400 with an identifier of tomorrow": Bad(
+        idenfy_error(400, "NEW_ERROR", "x"), Kind.BAD_INPUT, None, "NEW_ERROR: x"
+    ),
     "422": Bad(answer(422), Kind.BAD_INPUT),
     "409": Bad(idenfy_error(409, None, "Active session."), Kind.CONFLICT),
     "TOKEN_NOT_VALID": Bad(idenfy_error(400, "TOKEN_NOT_VALID", "Active session."), Kind.CONFLICT, "TOKEN_NOT_VALID"),

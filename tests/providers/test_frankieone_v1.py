@@ -180,7 +180,7 @@ def test_issues_are_shown_whatever_they_are_called(field):
 
     problem = FrankieOneV1(frankie_v1_account()).read(answer(400, body), request(), issued_at=NOW, now=NOW)
 
-    assert problem.detail == "HTTP 400 API-0400: Bad (entity: too short)"
+    assert (problem.detail, problem.words) == ("HTTP 400 API-0400: it mentions entity", "Bad (entity: too short)")
 
 
 @pytest.mark.parametrize(

@@ -134,9 +134,11 @@ def test_a_message_that_is_an_object_and_errors_by_field_are_both_shown():
     def read(status, body):
         return provider.read(answer(status, body), company_request(), issued_at=NOW, now=NOW)
 
-    assert (read(401, error).kind, read(401, error).detail) == (Kind.AUTH, "HTTP 401 AUTHENTICATION_FAILED: Bad key.")
+    assert (read(401, error).kind, read(401, error).detail) == (Kind.AUTH, "HTTP 401 AUTHENTICATION_FAILED")
+    assert read(401, error).words == "Bad key."
     assert read(400, fields).kind is Kind.BAD_INPUT
-    assert "flow: Must be a valid UUID.; tags: Too many." in read(400, fields).detail
+    assert "flow: Must be a valid UUID.; tags: Too many." in read(400, fields).words
+    assert read(400, fields).detail == "HTTP 400: it mentions flow, tags"
 
 
 @pytest.mark.parametrize("status", [301, 404])

@@ -202,8 +202,9 @@ def test_a_token_that_no_link_can_hold_leaves_an_unknown_outcome():
 
     assert problem == Problem(
         Kind.UNKNOWN,
-        "HTTP 201: the authToken in the answer does not fit into a link; Token created successfully",
+        "HTTP 201: the authToken in the answer does not fit into a link",
         status=201,
+        words="Token created successfully",
     )
 
 

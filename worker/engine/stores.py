@@ -59,7 +59,7 @@ class Stores:
         self.decisions = Decisions(database)
         self.facts = Facts(database, keyring)
         self.processes = Processes(database)
-        self.ledger = Ledger(database)
+        self.ledger = Ledger(database, keyring)
         self.audit_log, self.seals = AuditLog(database, keyring), Seals(database, keyring)
         self.sweeps = Sweeps(database, jitter=jitter)
         self.looks = Looks(database)

@@ -4,7 +4,7 @@ A field that cannot be read raises BadAnswer, which names the field and never sh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ __all__ = [
     "LONGEST_TOKEN",
     "BadAnswer",
     "check_echo",
+    "fields_in",
     "json_object",
     "optional_text",
     "refusal",
@@ -27,6 +28,9 @@ __all__ = [
 # iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
 LONGEST_TOKEN = 4096
 LONGEST_REFERENCE = 256
+MOST_FIELDS = 10  # documented fields that a detail names
+LONGEST_READ = 4000  # characters of a message that are searched for them
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
@@ -64,10 +68,25 @@ def check_echo(answer: Mapping[str, Any], field: str, sent: str) -> None:
         raise BadAnswer(f"{field} in the answer is not the one that was sent")
 
 
+def fields_in(message: str, names: Collection[str]) -> str:
+    """Which documented fields a provider's message mentions, in words; "" if it mentions none."""
+    mentioned = dict.fromkeys(word for word in _WORD.findall(message[:LONGEST_READ]) if word in names)
+    return f"it mentions {', '.join(list(mentioned)[:MOST_FIELDS])}" if mentioned else ""
+
+
 def refusal(
-    answer: HttpAnswer, kind: Kind, *, code: str | None, details: Sequence[str], longest_wait: timedelta, now: datetime
+    answer: HttpAnswer,
+    kind: Kind,
+    *,
+    code: str | None,
+    details: Sequence[str],
+    words: str,
+    longest_wait: timedelta,
+    now: datetime,
 ) -> Problem:
-    """The Problem for an answer without a usable session. `details` must not hold personal or secret values.
+    """The Problem for an answer without a usable session.
+
+    `details` are our own words, and names of documented fields. `words` is the provider's sentence.
 
     The Problem has the wait that the answer asks for if the call is to be made again, at most `longest_wait`: the
     longest that the provider documents.
@@ -84,6 +103,7 @@ def refusal(
         code=code,
         status=answer.status,
         retry_after=retry_after(answer.headers, now, longest=longest_wait) if waits else None,
+        words=words,
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, refusal, text, utc_time
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, fields_in, optional_text, refusal, text, utc_time
 from worker.providers.contract import HttpAnswer
 from worker.providers.links import Links, template_problem
 from worker.providers.masking import masked
+from worker.providers.parameters.tables import documented
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
 ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
@@ -33,6 +34,7 @@ class Frankie:
 
     def __init__(self, account: AccountSettings) -> None:
         self._account = account
+        self._names = documented(account.provider)
         key, customer_id = required_secret(account, "api_key"), required_secret(account, "customer_id")
         self.credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
         if account.link is None:
@@ -110,8 +112,16 @@ class Frankie:
         code = parsed[0] if parsed and masked(parsed[0], request, secrets=secrets) == parsed[0] else None
         if kind is Kind.BAD_INPUT and _entity_not_found(answer.status, prefix, number):
             reason = "entity not found"
-        details = (reason, masked(_message(found), request, secrets=secrets))
-        return refusal(answer, kind, code=code, details=details, longest_wait=LONGEST_WAIT, now=now)
+        message = _message(found)
+        return refusal(
+            answer,
+            kind,
+            code=code,
+            details=(reason, fields_in(message, self._names)),
+            words=masked(message, request, secrets=secrets),
+            longest_wait=LONGEST_WAIT,
+            now=now,
+        )
 
 
 def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:

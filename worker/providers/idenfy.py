@@ -5,7 +5,6 @@ again. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
 import base64
-import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -14,9 +13,10 @@ from typing import Any
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, Credentials, required_secret
-from worker.providers.answers import BadAnswer, json_object, refusal
+from worker.providers.answers import BadAnswer, fields_in, json_object, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
+from worker.providers.parameters.tables import documented
 
 # iDenfy sends these with 400 as well as with the matching status, so the identifier is read before the status.
 IDENTIFIERS = {
@@ -69,6 +69,7 @@ class Partner:
     def __init__(self, account: AccountSettings) -> None:
         key, secret = required_secret(account, "api_key"), required_secret(account, "api_secret")
         self.credentials = Credentials(_headers, key, secret)
+        self._names = documented(account.provider)
 
     def invalid(self, status: int) -> Problem:
         return Problem(
@@ -111,9 +112,17 @@ class Partner:
         message = _message(found)
         kind = _kind(answer.status, identifier, message)
         secrets = self.credentials.values
-        code = _code(identifier, masked(identifier, request, secrets=secrets))
-        details = (reason, masked(message, request, secrets=secrets))
-        return refusal(answer, kind, code=code, details=details, longest_wait=LONGEST_WAIT, now=now)
+        known = identifier if identifier in IDENTIFIERS else None
+        said = message if known or not identifier else f"{identifier}: {message}"
+        return refusal(
+            answer,
+            kind,
+            code=known,
+            details=(reason, fields_in(message, self._names)),
+            words=masked(said, request, secrets=secrets),
+            longest_wait=LONGEST_WAIT,
+            now=now,
+        )
 
 
 def _headers(key: str, secret: str) -> Mapping[str, str]:
@@ -142,12 +151,6 @@ def _kind(status: int, identifier: str, message: str) -> Kind:
     if status in STATUSES:
         return STATUSES[status]
     return Kind.BAD_INPUT if 400 <= status < 500 else Kind.UNKNOWN
-
-
-def _code(identifier: str, safe: str) -> str | None:
-    """The identifier, if it has the form of one; None for any other text of the answer."""
-    known = identifier in IDENTIFIERS
-    return identifier if known or (identifier == safe and re.fullmatch(r"[A-Z][A-Z0-9_]{1,63}", identifier)) else None
 
 
 def _message(found: Mapping[str, Any]) -> str:

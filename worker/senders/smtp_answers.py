@@ -56,14 +56,25 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
     code = found[1] if found else None
     masked = mask(text[found.end() :] if found else text, personal)
     numbers = f"{status} {code}" if code else str(status)
-    detail = f"SMTP {numbers} at {phase.value}" + (f": {masked}" if masked else "")
+    # Before the message the server knows of no customer, so its words can only be about our connection and log-in.
+    shown = masked if phase in BEFORE_MESSAGE else ""
+    detail = f"SMTP {numbers} at {phase.value}" + (f": {shown}" if shown else "")
     if not 400 <= status <= 599:  # not SMTP, or the reply to another command
         return broken(phase, f"unexpected reply {status}" if 100 <= status <= 999 else "malformed reply")
     kind = _kind(phase, status, code, utf8=utf8)
     wait = GREYLISTING if status in (450, 451) and phase in THEIRS else None
     unreachable = kind is Kind.TRANSIENT and phase in BEFORE_MESSAGE
     address = _address(phase, status, code, text) if kind is Kind.BAD_INPUT else None
-    return Problem(kind, detail, code=code, status=status, retry_after=wait, unreachable=unreachable, address=address)
+    return Problem(
+        kind,
+        detail,
+        code=code,
+        status=status,
+        retry_after=wait,
+        unreachable=unreachable,
+        address=address,
+        words="" if shown else masked,
+    )
 
 
 def broken(phase: Phase, failure: str) -> Problem:

@@ -165,12 +165,18 @@ def _problem(answer: HttpAnswer, body: Any, text: str, *, to: str, now: datetime
     if code == DAILY_CAP:
         wait = wait or DAILY_CAP_WAIT
     masked = mask(text, (to, to.removeprefix("+")))
-    detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "") + (f": {masked}" if masked else "")
+    detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "")
     if code == OPTED_OUT:
         detail = f"the number has opted out of our texts: {detail}"
     address = NUMBERS.get(code) if code is not None and kind is Kind.BAD_INPUT else None
     return Problem(
-        kind, detail, code=str(code) if code else None, status=answer.status, retry_after=wait, address=address
+        kind,
+        detail,
+        code=str(code) if code else None,
+        status=answer.status,
+        retry_after=wait,
+        address=address,
+        words=masked,
     )
 
 

@@ -167,8 +167,9 @@ def test_the_documents_own_examples_are_read_as_what_they_are(document, operatio
         (401, "sample"): (Kind.AUTH, "API-0401"),
         (409, "sample"): (Kind.CONFLICT, "API-0409"),
     }
-    assert "VALIDATE-entityId" in read[400, "Invalid EntityId"].detail
-    assert "No api key provided." in read[401, "No Api-Key"].detail
+    assert "VALIDATE-entityId" in read[400, "Invalid EntityId"].words
+    assert read[400, "Invalid EntityId"].detail.endswith("it mentions entityId")
+    assert "No api key provided." in read[401, "No Api-Key"].words
 
 
 def test_an_answer_made_of_the_documents_examples_opens_a_session(operation):

@@ -15,7 +15,7 @@ from worker.store.tables import Job
 
 
 def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
-    ledger, scan = Ledger(shelf.database), Expiring(shelf.database, shelf.keyring)
+    ledger, scan = Ledger(shelf.database, shelf.keyring), Expiring(shelf.database, shelf.keyring)
     assert ledger.of("Ona") is None
     batch = shelf.add(customer("Ona"), customer("Rasa"))
     jobs = shelf.claim()
@@ -51,7 +51,7 @@ def test_a_row_that_joined_shows_the_state_of_the_one_that_it_joined(shelf):
     second = shelf.add(customer("Ona"))
     shelf.issue()
     shelf.send()
-    (_, joined) = Ledger(shelf.database).of("Ona").jobs
+    (_, joined) = Ledger(shelf.database, shelf.keyring).of("Ona").jobs
     assert (joined.batch_id, joined.state, joined.joined) == (second, "invited", True)
 
 
@@ -64,4 +64,7 @@ def test_a_session_that_was_replaced_alive_shows_it(shelf):
     shelf.clock.advance(hours=2)
     shelf.add(customer("Ona"))
     shelf.issue()
-    assert [one.because for one in Ledger(shelf.database).of("Ona").sessions] == ["first", "session_superseded"]
+    assert [one.because for one in Ledger(shelf.database, shelf.keyring).of("Ona").sessions] == [
+        "first",
+        "session_superseded",
+    ]

@@ -12,7 +12,7 @@ from worker.cli.invocation import Invocation
 from worker.domain.contact.caps import Caps
 from worker.domain.model.needs import STORED
 from worker.engine.steps.policies import caps_of
-from worker.foundation.timestamps import written_if_any
+from worker.foundation.timestamps import written, written_if_any
 from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
 
 
@@ -23,9 +23,15 @@ def customer() -> None:
 
 @customer.command()
 @click.argument("customer_id", metavar="ID")
+@click.option(
+    "--provider-words",
+    is_flag=True,
+    help="Show what providers and senders said about failed calls, in their own words. They may quote the customer, so"
+    " the audit log names who has read them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
-def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
+def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json: bool) -> None:
     """Show the rows, sessions, messages and cost of one customer.
 
     ID is the customer_id of your list. Each session is shown with its result and with the reason why it was opened,
@@ -36,6 +42,10 @@ def show(invocation: Invocation, customer_id: str, as_json: bool) -> None:
         if found is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
         facts = _facts(caps_of(parts.settings), found)
+        if provider_words:
+            facts["provider_words"] = [
+                {**vars(one), "at": written(one.at)} for one in parts.ledger.words_about(customer_id, now=parts.clock())
+            ]
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
@@ -130,6 +140,10 @@ def _show(facts: dict[str, Any]) -> None:
             f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}{again}",
             soft_wrap=True,
         )
+    for one in facts.get("provider_words", ()):
+        numbers = " ".join(str(part) for part in (one["status"], one["code"]) if part)
+        said = "no key decrypts it" if one["words"] is None else f'"{one["words"]}"'
+        console.print(f"  {one['at']} {one['account']} {one['outcome']} {numbers}: {said}", soft_wrap=True)
     spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
     lost = sum(facts["lost_calls"].values())
     console.print(f"credits: {spent or 'none'}" + (f"; {lost} of them for calls without a session" if lost else ""))

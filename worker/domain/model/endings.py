@@ -6,7 +6,7 @@ Adapters classify an answer (a `Problem` of one `Kind`, or a value); only this m
 A rate-limited call is not a failure: waits and failures are counted apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -38,7 +38,9 @@ class AddressIs(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """A classified bad answer. `detail` is shown to people: it never holds a personal value, token or link.
+    """A classified bad answer. `detail` is shown to people and stored in clear: it holds our own words, and of the
+    answer only what is documented. `words` is the other side's own sentence: it may quote a person, so it is stored
+    encrypted, and is in no repr.
 
     `code` is the provider's own code, if it gave one; `status` the HTTP or SMTP status.
     `retry_after` is how long the other side asked us to wait, already bounded. `unreachable`: the other side
@@ -55,6 +57,7 @@ class Problem:
     unreachable: bool = False
     most_attempts: int | None = None
     address: AddressIs | None = None
+    words: str = field(default="", repr=False)
 
     @property
     def reason(self) -> Reason:

@@ -68,6 +68,13 @@ def tables_of(provider: str, dialect: str = "") -> tuple[Table, ...]:
     return tuple(table for table in tables if table.dialect == dialect) or tables
 
 
+@lru_cache(maxsize=8)
+def documented(provider: str) -> frozenset[str]:
+    """The names of the provider's parameters and of their members, each without what it is a member of."""
+    found = (name for table in tables_of(provider) for name, _ in names_of(table.parameters))
+    return frozenset(name.rpartition(".")[2] for name in found)
+
+
 def find(table: Table, name: str) -> tuple[Parameter | None, tuple[str, ...]]:
     """The parameter with the dotted name, and the rest of the name inside an object without documented members."""
     first, *path = name.split(".")

@@ -14,8 +14,10 @@ from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, More, UnknownCall, Unmatched
+from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk
+from worker.store.base.encrypted_values import encrypt_words
 from worker.store.base.leases import NOT_SENT
 from worker.store.tables import Attempt
 
@@ -110,6 +112,7 @@ CLOSE = bulk.Change(
         "status": sa.bindparam("new_status"),
         "code": sa.bindparam("new_code"),
         "detail": sa.bindparam("new_detail"),
+        "encrypted": sa.bindparam("new_words"),
         "found": sa.bindparam("new_found"),
     },
     by="attempt_id",
@@ -123,7 +126,7 @@ CLOSE_DONE = bulk.Change(
 
 
 def closing(
-    attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, found: Found | None = None
+    keyring: Keyring, attempt_id: uuid.UUID, *, called: bool, problem: Problem | None, found: Found | None = None
 ) -> dict[str, Any]:
     """The values that close an attempt, for `CLOSE`, without the time. `found` is the result of a look-up."""
     outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
@@ -138,6 +141,7 @@ def closing(
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,
         "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:400],
+        "new_words": encrypt_words(keyring, attempt_id, problem.words) if problem and problem.words else None,
         "new_found": references(unmatched.references if unmatched else ()),
     }
 

@@ -15,6 +15,7 @@ from worker.store.base.encrypted_values import (
     CUSTOMER,
     TOKEN,
     context_of_address,
+    context_of_attempt,
     context_of_line,
     context_of_person,
     context_of_refused,
@@ -24,6 +25,7 @@ from worker.store.base.encrypted_values import (
 )
 from worker.store.tables import (
     AddressPlace,
+    Attempt,
     AuditHead,
     CustomerRow,
     Inbox,
@@ -90,6 +92,13 @@ ENCRYPTED = (
         digest=SessionRow.token_digest,
         purpose=TOKEN,
         text="token",
+    ),
+    EncryptedColumn(
+        "words of providers and senders",
+        id=Attempt.id,
+        value=Attempt.encrypted,
+        named_by=(Attempt.id,),
+        context=context_of_attempt,
     ),
     EncryptedColumn("events", id=Inbox.id, value=Inbox.encrypted, named_by=(Inbox.id,), context=context_of_update),
     EncryptedColumn(

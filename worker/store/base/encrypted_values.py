@@ -60,6 +60,10 @@ def context_of_webhook(webhook_id: uuid.UUID) -> str:
     return f"webhook {webhook_id.hex}"
 
 
+def context_of_attempt(attempt_id: uuid.UUID) -> str:
+    return f"attempt {attempt_id.hex}"
+
+
 def context_of_refused(event_id: uuid.UUID) -> str:
     return f"refused event {event_id.hex}"
 
@@ -135,6 +139,17 @@ def decrypt_address(keyring: Keyring, digest: str, encrypted: bytes) -> str:
     """The text that was hashed. Raises keyring.CannotDecrypt."""
     text: str = keyring.decrypt(encrypted, context=context_of_address(digest))["text"]
     return text
+
+
+def encrypt_words(keyring: Keyring, attempt_id: uuid.UUID, words: str) -> bytes:
+    """The other side's own sentence about a call, encrypted."""
+    return keyring.encrypt({"words": words}, context=context_of_attempt(attempt_id))
+
+
+def decrypt_words(keyring: Keyring, attempt_id: uuid.UUID, encrypted: bytes) -> str:
+    """The other side's own sentence. Raises keyring.CannotDecrypt."""
+    words: str = keyring.decrypt(encrypted, context=context_of_attempt(attempt_id))["words"]
+    return words
 
 
 def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:

@@ -70,7 +70,7 @@ def write_special(
     added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
     if policy.reminders:
         reminders.add(connection, policy.reminders, policy.hours, _texted(kept, added), now=now)
-    moves, closings = [], [_closing(result, late=True) for result in found.late]
+    moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
     for result in found.results:
         job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
         if result.session is not None and is_ours and job.id not in added.sessions:
@@ -79,7 +79,7 @@ def write_special(
         if is_ours:
             counted = rows[result.opened.attempt_id.int].outcome is not None
             moves.append(_move(result, ending, added, counted=counted))
-        closings.append(_closing(result, late=not is_ours))
+        closings.append(_closing(keyring, result, late=not is_ours))
     _MOVE.run(connection, moves, at=now)
     add_job_events(connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now)
     asked = [item.opened.job.session_id for item in found.results if isinstance(item.ending, Asked)]
@@ -128,9 +128,9 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
     return move
 
 
-def _closing(result: IssueResult, *, late: bool) -> dict[str, Any]:
+def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None and result.called
-    values = closing(result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
+    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if late and result.session is not None:
         # The provider's reference is the only record of a session that was opened and paid for.
         found = f"the result came after the lease; the provider opened {result.session.reference}"

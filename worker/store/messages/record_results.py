@@ -60,7 +60,7 @@ def record_results(
     ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
     settled: list[InviteResult] = []
     if special:
-        special, answered, settled = _write_special(connection, special, rows, now=now)
+        special, answered, settled = _write_special(connection, keyring, special, rows, now=now)
         ours |= answered
     results = [*plain, *special]
     kept = [item for item in results if item.opened.invitation.id in ours]
@@ -91,7 +91,12 @@ def _count(connection: sa.Connection, channel: str, results: Sequence[InviteResu
 
 
 def _write_special(
-    connection: sa.Connection, results: Sequence[InviteResult], rows: Mapping[int, Standing], *, now: datetime
+    connection: sa.Connection,
+    keyring: Keyring,
+    results: Sequence[InviteResult],
+    rows: Mapping[int, Standing],
+    *,
+    now: datetime,
 ) -> tuple[list[InviteResult], dict[uuid.UUID, int], list[InviteResult]]:
     """Write all results but those of `_is_plain`.
 
@@ -113,8 +118,8 @@ def _write_special(
     kept = [item for item in results if item.opened.invitation.id in ours]
     counted = {item.opened.attempt_id: rows[item.opened.attempt_id.int].outcome is not None for item in kept}
     _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
-    closings = [_closing(item, late=False) for item in results]
-    CLOSE.run(connection, closings + [_closing(item, late=True) for item in late], at=now)
+    closings = [_closing(keyring, item, late=False) for item in results]
+    CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
     return results, ours, [item for item in kept if _settles_outcome(item, counted)]
 
 
@@ -168,9 +173,9 @@ def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> No
     connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
 
 
-def _closing(result: InviteResult, *, late: bool) -> dict[str, Any]:
+def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None
-    values = closing(result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
+    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if late and isinstance(result.ending, Done):
         # The message left, and may leave again: only this says so. Mail servers give no reference.
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}

@@ -13,8 +13,11 @@ from worker.domain.limits.budgets import FREE
 from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import SessionState
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import decrypt_words
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
@@ -85,9 +88,46 @@ class CustomerFacts:
     messages: int
 
 
+@dataclass(frozen=True, repr=False)
+class Words:
+    """What a provider or sender said about a call, in its own words. Personal, so no repr.
+
+    `words` None: no key of the ring decrypts them.
+    """
+
+    at: datetime
+    account: str
+    outcome: str
+    status: int | None
+    code: str | None
+    words: str | None
+
+
 class Ledger:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def words_about(self, customer_id: str, *, now: datetime) -> list[Words]:
+        """What providers and senders said about calls for this customer. Their disclosure goes into the audit log."""
+        query = (
+            sa.select(Attempt.__table__)
+            .join(Job, Job.id == Attempt.job_id)
+            .where(Job.customer_id == customer_id, Attempt.encrypted.is_not(None))
+            .order_by(Attempt.opened_at, Attempt.id)
+        )
+        with self._database.write() as connection:
+            rows = fetch(connection, query)
+            found = [
+                Words(row.closed_at, row.account, row.outcome, row.status, row.code, self._words(row)) for row in rows
+            ]
+            note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
+        return found
+
+    def _words(self, row: Any) -> str | None:
+        try:
+            return decrypt_words(self._keyring, row.id, row.encrypted)
+        except CannotDecrypt:
+            return None
 
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""

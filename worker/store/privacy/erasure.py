@@ -18,7 +18,7 @@ from worker.domain.model.states import ENDED_JOBS, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED
-from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
+from worker.store.tables import Attempt, CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
@@ -102,9 +102,11 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
 
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Erase the personal data of these jobs' lines, and their sessions' links."""
+    """Erase the personal data of these jobs' lines, their sessions' links, and what was said about their calls."""
     sessions = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
     connection.execute(sessions.values(encrypted=ERASED))
+    words = sa.update(Attempt).where(Attempt.job_id.in_(ids), Attempt.encrypted.is_not(None))
+    connection.execute(words.values(encrypted=None))
     # Only jobs that hold data: each updated job row costs writes to six indexes.
     lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
     connection.execute(lines.values(encrypted=ERASED))

@@ -164,7 +164,10 @@ class Attempt(Base):
     )
     status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
     code: Mapped[str | None] = mapped_column(sa.String(64))
-    detail: Mapped[str] = mapped_column(sa.String(400))
+    detail: Mapped[str] = mapped_column(sa.String(400), doc="Our own words, and what is documented of the answer.")
+    encrypted: Mapped[bytes | None] = mapped_column(
+        doc="The other side's own sentence, encrypted: it may quote the customer. NULL: none, or erased."
+    )
     found: Mapped[str] = mapped_column(
         sa.String(400),
         server_default="",
