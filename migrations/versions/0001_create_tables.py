@@ -32,6 +32,7 @@ TABLES = (
     "skipped_line",
     "bounce_count",
     "customer",
+    "tombstone",
     "finished",
     "suppression",
     "address_place",
@@ -167,6 +168,9 @@ def _create_customers() -> None:
         _column("changed_at", TIME),
     )
     _index("ix_customer_kept", "customer", "changed_at", "customer_id", where="encrypted IS NOT NULL")
+    op.create_table(
+        "tombstone", _key("digest", sa.String(64)), _column("erased_at", TIME), _column("final", sa.Boolean())
+    )
     op.create_table(
         "finished",
         _key("customer_id", sa.String(100), sa.ForeignKey("customer.customer_id")),

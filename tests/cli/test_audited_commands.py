@@ -40,6 +40,7 @@ CHANGES = {
     "archive 1 --out batch.jsonl --purge --yes": ("batch", CANCELLED),
     "audit accept --yes": ("audit_head", ""),
     "cancel 1 --yes": ("batch", ""),
+    "customer erase C-0001 --yes": ("tombstone", ""),
     f"import {LIST}": ("batch", ""),
     "keys retire 0123abcd": ("retired_key", ""),
     "outbox retry": ("outbox", GIVEN_UP),
@@ -53,7 +54,13 @@ CHANGES = {
     "webhook retry": ("webhook", UNKNOWN),
 }
 # Commands that show what is protected, or do what takes many transactions: an entry comes before that.
-BEFORE = {"keys rotate", "report 1 --with-links", "suppress --check vita@example.com"}
+BEFORE = {
+    "customer export C-0001",
+    "customer show C-0001 --provider-words",
+    "keys rotate",
+    "report 1 --with-links",
+    "suppress --check vita@example.com",
+}
 READS = {
     "account list",
     "archive 1 --out batch.jsonl",

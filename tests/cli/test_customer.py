@@ -1,4 +1,7 @@
-"""`onboard customer show`: the sessions of one customer, without personal data."""
+"""`onboard customer`: what is shown of one customer, what is erased, and what is exported."""
+
+import hashlib
+import json
 
 from tests.desk.desk import Desk, Played, customers
 
@@ -27,3 +30,82 @@ def test_an_unknown_customer_is_refused(desk: Desk):
     ended = desk.onboard("customer", "show", "nobody")
     assert (ended.code, ended.out) == (2, "")
     assert "there is no customer with that id" in ended.err
+
+
+def test_a_customer_is_erased_with_a_proof_that_the_audit_log_knows(desk: Desk, played: Played):
+    who, other = (row["customer_id"] for row in customers(2))
+    assert desk.onboard("run", desk.list_of(customers(2))).code == 0
+    ended = desk.onboard("customer", "erase", who, "--reason", "request 17", "--out", "proof.json", "--yes")
+    assert ended.code == 0, ended.err
+    proof = (desk.path / "proof.json").read_bytes()
+    digest = hashlib.sha256(proof).hexdigest()
+    assert f"proof: sha256 {digest}" in ended.out
+    facts = json.loads(proof)
+    assert (facts["customer"], facts["reason"], facts["erased"]["persons"]) == (who, "request 17", 1)
+    assert facts["erased"]["links and tokens"] == 1
+    (entry,) = desk.onboard("audit", "--action", "customer erase", "--json").facts["entries"]
+    assert (entry["subject"], digest in entry["reason"]) == (f"customer {who}", True)
+    assert desk.onboard("audit", "verify").code == 0
+    assert (desk.path / "proof.json").stat().st_mode & 0o077 == 0
+    assert desk.onboard("customer", "show", who, "--json").facts["erased"]
+    assert not desk.onboard("customer", "show", other, "--json").facts["erased"]
+    again = desk.onboard("customer", "erase", who, "--json", "--yes")
+    assert set(again.facts["erased"].values()) == {0}
+    assert desk.onboard("customer", "erase", who, "--out", "proof.json", "--yes").code == 2
+
+
+def test_an_erased_customer_comes_back_only_if_it_is_allowed(desk: Desk):
+    rows = customers(2)
+    who = rows[0]["customer_id"]
+    assert desk.onboard("import", desk.list_of(rows)).code == 0
+    assert desk.onboard("customer", "erase", who, "--yes").code == 0
+    again = desk.list_of([{**row, "purpose": "again"} for row in rows], "again.csv")
+    checked = desk.onboard("check", again, "--json")
+    assert (checked.code, checked.facts["rows"]["rejected"]) == (1, 1)
+    assert "erased on request" in checked.out
+    assert desk.onboard("import", again, "--strict").code == 2
+    imported = desk.onboard("import", again, "--json")
+    assert (imported.code, imported.facts["rows"]["rejected"]) == (1, 1)
+    report = desk.onboard("report", "latest", "--format", "csv")
+    assert "the customer was erased on request" in report.out
+    assert desk.onboard("check", again, "--allow-erased").code == 0
+    assert desk.onboard("import", again, "--allow-erased", "--again").code == 0
+    entries = desk.onboard("audit", "--action", "import", "--json").facts["entries"]
+    assert [entry["subject"] for entry in entries if "brought back" in entry["reason"]] == [f"customer {who}"]
+    assert not desk.onboard("customer", "show", who, "--json").facts["erased"]
+
+
+def test_an_id_under_which_nothing_is_stored_is_not_erased_by_mistake(desk: Desk):
+    ended = desk.onboard("customer", "erase", "nobody", "--yes")
+    assert (ended.code, ended.out) == (2, "")
+    assert "nothing is stored under that id" in ended.err
+    assert desk.onboard("customer", "erase", "nobody", "--unknown", "--yes").code == 0
+    listed = desk.list_of([{"customer_id": "nobody", "email": "n@example.com", "country": "DE"}])
+    assert desk.onboard("import", listed).code == 1
+
+
+def test_an_export_has_all_for_the_person_to_read_and_as_json(desk: Desk, played: Played):
+    rows = customers(1)
+    who = rows[0]["customer_id"]
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    facts = desk.onboard("customer", "export", who, "--json").facts
+    assert facts["person"]["email"] == rows[0]["email"]
+    assert len(facts["sessions"]) == len(facts["messages"]) == 1
+    assert desk.onboard("customer", "export", who, "--out", "export.txt").code == 0
+    text = (desk.path / "export.txt").read_text("utf-8")
+    assert f"  email: {rows[0]['email']}" in text
+    assert (desk.path / "export.txt").stat().st_mode & 0o077 == 0
+    assert not any(token in text + str(facts) for token in played.tokens)
+    entries = desk.onboard("audit", "--action", "customer export", "--json").facts["entries"]
+    assert len(entries) == 2
+    assert desk.onboard("customer", "export", "nobody").code == 2
+
+
+def test_what_the_provider_said_is_shown_only_when_it_is_asked_for(desk: Desk, played: Played):
+    rows = customers(1)
+    who = rows[0]["customer_id"]
+    desk.onboard("run", desk.list_of(rows))
+    assert "provider_words" not in desk.onboard("customer", "show", who, "--json").facts
+    assert desk.onboard("customer", "show", who, "--provider-words", "--json").facts["provider_words"] == []
+    (entry,) = desk.onboard("audit", "--action", "customer show", "--json").facts["entries"]
+    assert entry["subject"] == f"customer {who}"

@@ -26,6 +26,8 @@ NEEDS = {
     "bus dead show 00000000-0000-0000-0000-000000000000": STORED,
     "cancel 1": STORED,
     "check customers.csv": set(),
+    "customer erase C-0001": STORED,
+    "customer export C-0001": STORED,
     "customer show C-0001": STORED,
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},

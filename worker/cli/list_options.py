@@ -80,6 +80,11 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--encoding", help="LIST's encoding, if it is not UTF-8, such as cp1252.")
     @click.option("--delimiter", help="The character between cells, such as ; or tab.  [default: detected]")
     @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
+    @click.option(
+        "--allow-erased",
+        is_flag=True,
+        help="Bring back customers who were erased on request. Without it their rows are rejected.",
+    )
     @wraps(command)
     def wrapped(
         path: str,

@@ -12,6 +12,7 @@ from worker.store.audit.sealing import Seals
 from worker.store.base.database import Database
 from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.refused_events import RefusedEvents
+from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance.due_work import Sweeps
@@ -68,6 +69,7 @@ class Stores:
         self.erasing, self.purging = Erasing(database), Purging(database)
         self.inboxes = Inboxes(database, keyring)
         self.refused_events = RefusedEvents(database, keyring, kept=settings.retention.refused)
+        self.subject_requests = SubjectRequests(database, keyring)
         self.inbox_retention = InboxRetention(database)
         self.address_places = AddressPlaces(database)
         self.do_not_contact = DoNotContact(database, keyring)

@@ -3,11 +3,12 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from threading import Event
 from typing import Any
 
@@ -36,7 +37,7 @@ from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.base.database import reason
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import Batches, BatchFacts
-from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
+from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine, erased_line
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
@@ -123,6 +124,19 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             )
 
 
+def judge_all(
+    intake: Intake, batches: Batches, lines: Iterable[Line], *, allow_erased: bool
+) -> Iterator[AcceptedLine | RefusedLine]:
+    """Judge each line of a list as the import does: also by who was erased on request."""
+    each = iter(lines)
+    while chunk := [judge(intake, line) for line in islice(each, CHUNK)]:
+        ids = [line.customer.customer_id for line in chunk if isinstance(line, AcceptedLine)]
+        erased = set() if allow_erased else batches.erased(ids)
+        for line in chunk:
+            is_erased = isinstance(line, AcceptedLine) and line.customer.customer_id in erased
+            yield erased_line(line) if isinstance(line, AcceptedLine) and is_erased else line
+
+
 def _accounts_of(chosen: Chosen) -> Collection[str]:
     return (chosen.account, *chosen.fallback_accounts)
 
@@ -207,12 +221,14 @@ def import_list(
     name: str,
     again: bool = False,
     strict: bool = False,
+    allow_erased: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
     progress: Progress = lambda _rows: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Imported:
     """Import the list as `name`. An import that was cut off goes on where it stopped.
 
+    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. When the database cannot
@@ -221,7 +237,7 @@ def import_list(
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     digest = content_digest(content)
     if strict:
-        _nothing_refused(intake, reading)
+        _nothing_refused(intake, reading, batches, allow_erased=allow_erased)
     batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock())
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
@@ -235,7 +251,15 @@ def import_list(
 
     def write(chunk: _Chunk) -> None:
         # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
-        patiently(lambda: batches.add(batch.id, chunk.accepted, chunk.refused, priority=BATCH, now=intake.clock()))
+        def add() -> None:
+            now = intake.clock()
+            chunk.erased = batches.add(
+                batch.id, chunk.accepted, chunk.refused, priority=BATCH, now=now, allow_erased=allow_erased
+            )
+
+        patiently(add)
+        for line in chunk.erased:
+            refusals.add(line.problems)
 
     # The next chunk is judged while the database stores this one. At most two are in memory.
     with _writer(batches) as writer:
@@ -287,6 +311,7 @@ class _Chunk:
     done: int = 0
     accepted: list[AcceptedLine] = field(default_factory=list)
     refused: list[RefusedLine] = field(default_factory=list)
+    erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
 
 
 def _chunks(intake: Intake, reading: CustomerList, refusals: Refusals, *, after: int) -> Iterator[_Chunk]:
@@ -324,10 +349,10 @@ def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], No
             return outage.over("the database is back: the import goes on")
 
 
-def _nothing_refused(intake: Intake, reading: CustomerList) -> None:
+def _nothing_refused(intake: Intake, reading: CustomerList, batches: Batches, *, allow_erased: bool) -> None:
     judged = Judged()
-    for line in reading:
-        count(judged, judge(intake, line))
+    for line in judge_all(intake, batches, reading, allow_erased=allow_erased):
+        count(judged, line)
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
 

@@ -145,8 +145,9 @@ async def test_a_request_from_before_the_erasure_that_overtook_it_makes_no_custo
     assert world.rows(CustomerRow) == world.rows(Job) == []
 
 
-async def test_a_first_sign_up_costs_seven_statements(inlet):
-    """An unknown customer has no jobs, so no query looks for them; the new row holds all the details at once."""
+async def test_a_first_sign_up_costs_eight_statements(inlet):
+    """An unknown customer has no jobs, so no query looks for them; the new row holds all the details at once. As long
+    as no customer was erased, one query without an id is enough to know that this one was not."""
     world, receiver = inlet()
     receiver.receive([requested("C-1")])  # makes the day's batch
     with statements(world.parts.database) as made:
@@ -154,6 +155,7 @@ async def test_a_first_sign_up_costs_seven_statements(inlet):
     assert [words(statement) for statement in made if statement != "BEGIN IMMEDIATE"] == [
         "INSERT INTO inbox",
         "INSERT INTO customer",
+        "SELECT EXISTS (SELECT",
         "SELECT inbox.customer_id, inbox.purpose,",
         "UPDATE batch SET",
         "INSERT INTO job",

@@ -92,7 +92,7 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
             self.chunks += 1
             if self.chunks == 2:
                 raise KeyboardInterrupt
-            super().add(*arguments, **how)
+            return super().add(*arguments, **how)
 
     world = make()
     lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(CHUNK + 20)]
@@ -126,7 +126,7 @@ def shaky(world, *, commits, fails):
                 if commits:
                     super().add(*arguments, **how)
                 raise sa.exc.OperationalError(None, None, ConnectionError("server closed the connection"))
-            super().add(*arguments, **how)
+            return super().add(*arguments, **how)
 
     return Shaky(world.parts.database, world.parts.keyring)
 
@@ -160,7 +160,7 @@ async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_
         def add(self, *arguments, **how):
             world.parts.batches = whole
             bring_in(world, file)
-            super().add(*arguments, **how)
+            return super().add(*arguments, **how)
 
     world = make_on_both()
     file = written(HEADER + GOOD + "C-3,not an address,LT\n")

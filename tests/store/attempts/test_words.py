@@ -7,7 +7,7 @@ from worker.domain.model.audit import Act
 from worker.domain.model.endings import Cancel, Kind, Problem
 from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.database import Database
+from worker.store.base.database import ACT
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.operators.ledger import Ledger
 from worker.store.privacy.erasure import erase
@@ -41,9 +41,8 @@ def test_a_call_that_succeeded_has_no_words(refused):
 
 def test_who_reads_the_words_is_in_the_audit_log(refused):
     now = refused.clock()
-    with_act = Database(refused.database.engine.url.render_as_string(hide_password=False), act=Act("ops", "show"))
-    (one,) = Ledger(with_act, refused.keyring).words_about("Ona", now=now)
-    with_act.close()
+    refused.database.engine.update_execution_options(**{ACT: Act("ops", "show")})
+    (one,) = Ledger(refused.database, refused.keyring).words_about("Ona", now=now)
     assert (one.words, one.status, one.code, one.account) == (SAID, 400, "BAD_VALUE", "kyc")
     assert SAID not in repr(one)
     (entry,) = refused.rows(Audit, action="show")
@@ -51,10 +50,7 @@ def test_who_reads_the_words_is_in_the_audit_log(refused):
 
 
 def test_words_without_their_key_are_said_to_be_unreadable(refused):
-    act = Act("ops", "show")
-    database = Database(refused.database.engine.url.render_as_string(hide_password=False), act=act)
-    (one,) = Ledger(database, Keyring([new_key()])).words_about("Ona", now=refused.clock())
-    database.close()
+    (one,) = Ledger(refused.database, Keyring([new_key()])).words_about("Ona", now=refused.clock())
     assert one.words is None
 
 

@@ -12,7 +12,9 @@ from tests.store.webhook_feed import APPROVED, WebhookFeed, update
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.events.refused import RefusedMessage
+from worker.domain.model.endings import Cancel, Kind
 from worker.domain.model.operation import Running
+from worker.domain.model.reasons import Reason
 from worker.domain.verification.session_updates import Key
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key
@@ -37,9 +39,12 @@ CUSTOMERS = 7
 def full(database, clock) -> Shelf:
     """Rows in every column that holds encrypted values, under the old keys."""
     shelf = Shelf(database, BEFORE, clock)
-    shelf.add(*(customer(f"C-{number}", external_ref=f"ref-{number}") for number in range(CUSTOMERS)))
+    shelf.add(*(customer(f"C-{number}", external_ref=f"ref-{number}") for number in range(CUSTOMERS - 1)))
     for number, opened in enumerate(shelf.open(shelf.claim())):
         shelf.finish(shelf.got(opened, shelf.session(token=f"token-of-{number}")))
+    shelf.add(customer("C-refused", external_ref="ref-refused"))
+    (opened,) = shelf.open(shelf.claim())
+    shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel(Reason.BAD_INPUT, ""), words="Invalid value"))
     WebhookFeed(shelf).keep(APPROVED)
     refused = RefusedMessage("q", "1", "no type", "event", "crm/1", 20, customer_id="C-1", content={"body": "…"})
     RefusedEvents(database, BEFORE, kept=timedelta(days=14)).keep([refused], now=clock())

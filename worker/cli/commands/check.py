@@ -33,7 +33,7 @@ from worker.engine.reporting.batch_report import loads_of
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written_if_any
-from worker.inbound.list_import import Judged, count, judge, problems_of
+from worker.inbound.list_import import Judged, count, judge_all, problems_of
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
@@ -70,6 +70,7 @@ def check(
     listed: Listed,
     options: Callable[[Parts], ListOptions],
     strict: bool,
+    allow_erased: bool,
     errors: Path | None,
     online: bool,
     as_json: bool,
@@ -84,7 +85,7 @@ def check(
         asked = options(parts)
         reading = _opened(parts, listed, asked)
         cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content)))
-        for line in (judge(parts.intake, line) for line in reading):
+        for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased):
             count(judged, line, parts.hours)
             if isinstance(line, AcceptedLine):
                 cost.add(line)

@@ -2,13 +2,17 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
+from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
+from worker.cli.whole_file import whole_file
 from worker.domain.contact.caps import Caps
 from worker.domain.model.needs import STORED
 from worker.engine.steps.policies import caps_of
@@ -18,7 +22,7 @@ from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFa
 
 @click.group()
 def customer() -> None:
-    """Show one customer: rows, sessions, messages and cost."""
+    """Show one customer, erase one, or export all that is stored about one."""
 
 
 @customer.command()
@@ -50,6 +54,111 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         _show(facts)
+
+
+OUT = click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file, which only you can read, instead of standard output.",
+)
+NOTHING = "nothing is stored under that id; give the customer_id of the list"
+
+
+@customer.command()
+@click.argument("customer_id", metavar="ID")
+@click.option("--reason", default="", help="Why, for the proof and the audit log: a number of a request, no names.")
+@click.option(
+    "--forget-suppressed",
+    is_flag=True,
+    help="Also forget that the customer's addresses asked for no messages, or returned them. A later list with one of"
+    " them writes to it again.",
+)
+@click.option("--unknown", is_flag=True, help="Also if nothing is stored under the id: so that no list brings it in.")
+@OUT
+@YES
+@JSON
+@click.pass_obj
+def erase(
+    invocation: Invocation,
+    customer_id: str,
+    reason: str,
+    forget_suppressed: bool,
+    unknown: bool,
+    out: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Erase all personal data of one customer, at once and for good.
+
+    ID is the customer_id of your list. Open rows end, and nothing more is sent. Erased are the person, the values of
+    lists, links and tokens, what providers and senders said, updates, refused events, and copies of webhooks. Your own
+    id, states and times stay. Lists and events that name the customer later are refused, row by row;
+    `onboard import --allow-erased` brings the customer back. At the providers nothing is erased: ask them.
+
+    The command prints a proof of what was erased. Its SHA-256 is in the audit log, so that a later change of it shows.
+
+    \b
+    onboard customer erase C-1001 --reason "request 2026-17" --out proof.json
+    sha256sum proof.json; onboard audit --action "customer erase"
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        requests = parts.subject_requests
+        if not unknown and not requests.is_known(customer_id):
+            raise CannotStart(f"{NOTHING}, or --unknown")
+        if out is not None and out.exists():
+            raise CannotStart(f"--out: {out.name} exists; name another file")
+        if not yes:
+            confirm(f"erase the customer {customer_id} for good?")
+        proof = requests.erase(
+            customer_id, reason=reason, forget_suppressed=forget_suppressed, now=parts.database_clock()
+        )
+    if out is not None or as_json:
+        with whole_file(out) as stream:
+            stream.write(f"{proof.text}\n")
+    if not as_json:
+        erased = ", ".join(f"{name} {number:,}" for name, number in proof.facts["erased"].items() if number)
+        click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}")
+        click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""))
+
+
+@customer.command()
+@click.argument("customer_id", metavar="ID")
+@OUT
+@JSON
+@click.pass_obj
+def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: bool) -> None:
+    """Show all that is stored about one customer, for that person's own request.
+
+    ID is the customer_id of your list. The output holds personal data: names, addresses, and what providers said about
+    calls. Links and tokens are left out, because with one of them another person can act as the customer. The audit log
+    names who has made it. The providers, your own lists and reports, and your mail server may have more.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        if not parts.subject_requests.is_known(customer_id):
+            raise CannotStart(NOTHING)
+        facts = parts.subject_requests.export(customer_id, now=parts.clock())
+    with whole_file(out) as stream:
+        stream.write(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_readable(facts)))
+        stream.write("\n")
+
+
+def _readable(value: Any, indent: int = 0) -> Iterator[str]:
+    """JSON values as indented lines; a list's items are numbered."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+    for name, inner in pairs:
+        label = f"{'  ' * indent}{str(name).replace('_', ' ')}:"
+        if isinstance(inner, dict | list | tuple) and inner:
+            yield label
+            yield from _readable(inner, indent + 1)
+        else:
+            yield f"{label} {_one_line(inner)}"
+
+
+def _one_line(value: Any) -> str:
+    if value is None or value in ("", [], {}, ()):
+        return "-"
+    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    return "".join(one if one.isprintable() else " " for one in text)
 
 
 def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def run(
     listed: Listed,
     options: Callable[[Parts], ListOptions],
     strict: bool,
+    allow_erased: bool,
     until: str,
     patience: timedelta,
     again: bool,
@@ -115,7 +116,14 @@ def run(
                 if every:
                     lift_stopped(parts, yes=yes)
                 imported = _import(
-                    parts, listed, options(parts), again=again, strict=strict, lift=True, opened=opened.append
+                    parts,
+                    listed,
+                    options(parts),
+                    again=again,
+                    strict=strict,
+                    allow_erased=allow_erased,
+                    lift=True,
+                    opened=opened.append,
                 )
                 others = [] if every else left_alone(parts, imported.batch.id)
                 for one in others:
@@ -270,12 +278,13 @@ def import_(
     listed: Listed,
     options: Callable[[Parts], ListOptions],
     strict: bool,
+    allow_erased: bool,
     again: bool,
     as_json: bool,
 ) -> None:
     with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists():
         refuse_what_cannot_work(parts)
-        imported = _import(parts, listed, options(parts), again=again, strict=strict)
+        imported = _import(parts, listed, options(parts), again=again, strict=strict, allow_erased=allow_erased)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
     if as_json:
@@ -305,6 +314,7 @@ def _import(
     *,
     again: bool,
     strict: bool,
+    allow_erased: bool,
     lift: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
 ) -> Imported:
@@ -328,6 +338,7 @@ def _import(
                 name=listed.name,
                 again=again,
                 strict=strict,
+                allow_erased=allow_erased,
                 opened=opened,
                 progress=show,
             )

@@ -5,7 +5,7 @@ import random
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -162,6 +162,17 @@ class Database:
         if not self.is_sqlite:
             self._patience.seconds = patience.total_seconds()
 
+    def forget_erased(self) -> bool:
+        """SQLite: empty the write-ahead log, which has what rows held before. False: a process still reads it.
+
+        PostgreSQL overwrites old versions of rows by its own vacuum.
+        """
+        if not self.is_sqlite:
+            return True
+        with naming_outages(), closing(self.engine.raw_connection()) as connection:  # not within a transaction
+            busy, _, _ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
     def trust_its_time(self) -> None:
         """From now on, check leases by PostgreSQL's own time. Not where a test sets the time."""
         self.has_own_time = not self.is_sqlite
@@ -279,6 +290,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # FULL: a written attempt must survive a power cut. Otherwise its call could be made twice.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is erased or removed is overwritten in the file: a build of SQLite decides otherwise by default.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 

@@ -33,6 +33,7 @@ from worker.store.tables import (
     RefusedEvent,
     SessionRow,
     Suppression,
+    Tombstone,
     Webhook,
 )
 
@@ -136,6 +137,8 @@ DIGESTS = (
     # `store.audit.sealing` signs it again when it seals an entry, at the end of the next command at the latest.
     DigestColumn("the audit log's head", AuditHead.digest, lasts=True),
     DigestColumn("events", Inbox.digest, lasts=False),
+    # Only the digest of an erased customer's id is kept, so it cannot be hashed anew: its key stays.
+    DigestColumn("erased customers", Tombstone.digest, lasts=True),
     # The digest of an event whose message is not kept cannot be made again.
     DigestColumn("refused events", RefusedEvent.customer_digest, lasts=False),
     DigestColumn("webhooks", Webhook.digest, lasts=False),

@@ -216,6 +216,10 @@ def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: 
         if customers[event.arrival.customer_id].fresh and not brings_details(event.arrival.occurred_at, event.known)
     }
     empty = {customer_id for customer_id, row in customers.items() if row.owner is None}
+    # Created for an event that is refused: an erased customer of whom there was no row.
+    empty |= {customer_id for customer_id, row in customers.items() if row.fresh} - {
+        event.arrival.customer_id for event in new
+    }
     if outdated | empty:
         connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
 

@@ -4,7 +4,7 @@ Everything happens under the locks of the events' customers. So of two events of
 them, the second finds what the first has done.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -32,6 +32,7 @@ from worker.store.onboarding.admission import following
 from worker.store.onboarding.daily_batch import next_rows
 from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import job_row
+from worker.store.onboarding.tombstones import BY_EVENT, Erased, bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Inbox, Job
 
@@ -88,14 +89,21 @@ class Inboxes:
         customers = self._customers.hold(connection, new, now=now)
         for event in new:
             event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
+        erased = self._refuse_erased(connection, new)
         new = _without_refused(connection, new)
         learn(connection, new, customers)
+        for event in new:
+            if tombstone := erased.get(event.arrival.customer_id):
+                event.known = replace(event.known, erased_at=max(tombstone.at, event.known.erased_at or tombstone.at))
         for event in new:
             event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
         # The others are stored, so that a copy is recognised and their status can be asked for, and change nothing.
         reaching = [event for event in new if event.standing.reaches]
         self._customers.keep_details(connection, reaching, customers, now=now)
         requests = of_kind(reaching, EventKind.REQUESTED)
+        back = {event.arrival.customer_id for event in requests} & erased.keys()
+        if back:
+            bring_back(connection, self._keyring, back)
         # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
         known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
         self._add_jobs(connection, requests, known, due, now=now)
@@ -106,10 +114,25 @@ class Inboxes:
             for event in withdrawn:
                 event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
         for event in of_kind(reaching, EventKind.ERASED):
-            erase_customer(connection, event.arrival.customer_id, event.arrival.occurred_at, event.known, now=now)
+            customer_id, at = event.arrival.customer_id, event.arrival.occurred_at
+            # Of a customer whom nobody knows, only the event is kept: it counts as far as its sender reaches.
+            counts = customers[customer_id].owner is not None
+            erase_customer(
+                connection, self._keyring, customer_id, at, event.known, final=False, remembered=counts, now=now
+            )
         _note(connection, new)
         note_all(connection, [_entry(event, now) for event in reaching if not event.ignored])
         remove_empty(connection, reaching, customers)
+
+    def _refuse_erased(self, connection: sa.Connection, new: Sequence[NewEvent]) -> Mapping[str, Erased]:
+        """Mark events that would make an erased customer known again. Returns which customers were erased."""
+        about = [event for event in new if event.arrival.kind in (EventKind.REQUESTED, EventKind.UPDATED)]
+        erased = erased_among(connection, self._keyring, {event.arrival.customer_id for event in about})
+        for event in about:
+            tombstone = erased.get(event.arrival.customer_id)
+            if tombstone is not None and tombstone.final and event.standing.reaches:
+                event.refused = BY_EVENT
+        return erased
 
     def _add_jobs(
         self,
@@ -238,12 +261,14 @@ def _entry(event: NewEvent, now: datetime) -> Entry:
 
 
 def _without_refused(connection: sa.Connection, new: list[NewEvent]) -> list[NewEvent]:
-    """The events without the requests of customers whom their sender does not reach, of which nothing is stored."""
-    refused = [event for event in new if event.arrival.kind is EventKind.REQUESTED and not event.standing.reaches]
+    """The events without those that are refused, of which nothing is stored: also refused are requests of customers
+    whom their sender does not reach."""
+    for event in new:
+        if event.arrival.kind is EventKind.REQUESTED and not event.standing.reaches:
+            event.refused = NOT_ITS_CUSTOMER
+    refused = [event for event in new if event.refused]
     if not refused:
         return new
-    for event in refused:
-        event.refused = NOT_ITS_CUSTOMER
     connection.execute(sa.delete(Inbox).where(bulk.among(Inbox.id, "ids")), {"ids": bulk.keys(e.id for e in refused)})
     return [event for event in new if not event.refused]
 

@@ -4,6 +4,7 @@ A row that is not leased ends at once. A leased row is marked, and ends when its
 opened is stored as the customer's, because it is open at the provider, but its link is not sent.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
@@ -12,11 +13,15 @@ import sqlalchemy as sa
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Known, spares_newer
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
+from worker.store.inbox.refused_events import erase_refused
 from worker.store.onboarding.cancellation import cancel_jobs
-from worker.store.privacy.erasure import erase, erase_jobs, erase_updates
+from worker.store.onboarding.erased_jobs import erase_jobs
+from worker.store.onboarding.tombstones import bury
+from worker.store.privacy.erasure import erase, erase_updates
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
@@ -51,10 +56,25 @@ def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
     cancel_jobs(connection, [row.id for row in rows if row.state is not JobState.WORKING], now=now)
 
 
-def erase_customer(connection: sa.Connection, customer_id: str, at: datetime, known: Known, *, now: datetime) -> None:
-    """Erase a customer as of `at`, except what a later request has made known again. The row must be locked."""
+def erase_customer(
+    connection: sa.Connection,
+    keyring: Keyring,
+    customer_id: str,
+    at: datetime,
+    known: Known,
+    *,
+    final: bool,
+    remembered: bool = True,
+    now: datetime,
+) -> Counter[str]:
+    """Erase a customer as of `at`, except what a later request has made known again. The row must be locked.
+
+    A command erases in the same way as an event: with nothing that is later. `final`: see `Tombstone`, which is made if
+    `remembered`. Returns how many rows of each kind were erased.
+    """
     jobs = sa.select(Job.id, Job.state).where(Job.customer_id == customer_id)
-    if spares_newer(at, known):
+    spares = spares_newer(at, known)
+    if spares:
         requested_at = (
             sa.select(Inbox.occurred_at)
             .where(Inbox.job_id == Job.id, Inbox.kind == EventKind.REQUESTED)
@@ -63,14 +83,20 @@ def erase_customer(connection: sa.Connection, customer_id: str, at: datetime, kn
         )
         jobs = jobs.where(sa.func.coalesce(requested_at, Job.created_at) <= at)
     rows = fetch(connection, jobs)
-    _end(connection, [row.id for row in rows if row.state in OPEN_JOBS], now=now)
-    erase_updates(connection, [customer_id], until=at)
+    ended = [row.id for row in rows if row.state in OPEN_JOBS]
+    _end(connection, ended, now=now)
+    counts = Counter({"jobs ended": len(ended)})
+    counts["updates"] += erase_updates(connection, [customer_id], until=at)
+    counts["refused events"] += erase_refused(connection, keyring, [customer_id])
+    if spares:
+        counts.update(erase_jobs(connection, [row.id for row in rows]))
+    else:
+        counts.update(erase(connection, [customer_id], now=now))
+        if remembered:
+            bury(connection, keyring, customer_id, at, final=final)
     if known.details_at is None or known.details_at <= at:
         gone = {"encrypted": None, "country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
         has_details = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
         person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
         connection.execute(person.values(gone))
-    if spares_newer(at, known):
-        erase_jobs(connection, [row.id for row in rows])
-    else:
-        erase(connection, [customer_id], now=now)
+    return counts

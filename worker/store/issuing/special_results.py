@@ -20,6 +20,7 @@ from worker.store.issuing.late_results import sort_out
 from worker.store.messages import reminders
 from worker.store.onboarding import sessions
 from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.erased_jobs import erase_again
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Job, SessionRow
 
@@ -89,6 +90,8 @@ def write_special(
     if added.cancelled:
         cancel_jobs(connection, sorted(added.cancelled), now=now)
     CLOSE.run(connection, closings, at=now)
+    # Erased customers among them had their jobs cancelled while the calls were on their way.
+    erase_again(connection, [item.opened.job.id for item in (*found.results, *found.late)])
     return found.results, added.channels
 
 

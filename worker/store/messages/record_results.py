@@ -29,6 +29,7 @@ from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, refusals, reminders
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
+from worker.store.onboarding.erased_jobs import erase_again
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
@@ -120,6 +121,7 @@ def _write_special(
     _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
     closings = [_closing(keyring, item, late=False) for item in results]
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
+    erase_again(connection, {rows[item.opened.attempt_id.int].job_id for item in (*results, *late)})
     return results, ours, [item for item in kept if _settles_outcome(item, counted)]
 
 

@@ -17,7 +17,16 @@ from worker.store.base.loading import load_missing, load_over
 from worker.store.base.priorities import PAUSED
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.leadership import take_all
-from worker.store.onboarding.new_rows import CANCELLED, AcceptedLine, RefusedLine, customer_row, job_row, refusal_row
+from worker.store.onboarding.new_rows import (
+    CANCELLED,
+    AcceptedLine,
+    RefusedLine,
+    customer_row,
+    erased_line,
+    job_row,
+    refusal_row,
+)
+from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
 
@@ -52,6 +61,10 @@ class BatchFacts:
     def is_stopped(self) -> bool:
         """Whether a person ended the `run` of this batch with Ctrl-C."""
         return self.pause_cause == PauseCause.INTERRUPT
+
+
+class ErasedMeanwhile(Exception):
+    """A customer was erased while a line of this customer was being added. The next try refuses the line."""
 
 
 class Batches:
@@ -107,6 +120,11 @@ class Batches:
             note(connection, f"batch {batch_id}", now=now, reason="its import began")
         return BatchFacts(batch_id, name[:255], now, None, None, None), True
 
+    def erased(self, customer_ids: Sequence[str]) -> set[str]:
+        """Those of these customers who were erased on request."""
+        with self._database.read() as connection:
+            return set(erased_among(connection, self._keyring, set(customer_ids)))
+
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""
         with self._database.read() as connection:
@@ -132,8 +150,12 @@ class Batches:
         *,
         priority: int,
         now: datetime,
-    ) -> None:
+        allow_erased: bool = False,
+    ) -> list[RefusedLine]:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped.
+
+        Lines of customers who were erased on request are refused, and returned; with `allow_erased` they bring these
+        customers back.
 
         If a customer has an open job of another list, the new job joins that job: it has no call and no message of its
         own. If that list was stopped with Ctrl-C, the new job leads instead. If the customer has finished for this
@@ -141,12 +163,16 @@ class Batches:
         """
         for attempt in range(TRIES):
             try:
-                return outlive_deadlocks(partial(self._add, batch_id, accepted, refused, priority=priority, now=now))
-            except sa.exc.IntegrityError:
+                return outlive_deadlocks(
+                    partial(
+                        self._add, batch_id, accepted, refused, priority=priority, now=now, allow_erased=allow_erased
+                    )
+                )
+            except (sa.exc.IntegrityError, ErasedMeanwhile):
                 # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
                 if attempt == TRIES - 1:
                     raise
-        return None
+        return []
 
     def _add(
         self,
@@ -156,7 +182,8 @@ class Batches:
         *,
         priority: int,
         now: datetime,
-    ) -> None:
+        allow_erased: bool,
+    ) -> list[RefusedLine]:
         with self._database.write() as connection:
             # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
             # change of the batch. It also blocks another import of the same list, which may have been faster.
@@ -166,10 +193,18 @@ class Batches:
             imported = _imported_rows(connection, batch_id, numbers)
             accepted = [line for line in accepted if line.row not in imported]
             refused = [line for line in refused if line.row not in imported]
+            erased = self._erased_lines(connection, accepted, allow_erased=allow_erased, now=now)
+            if erased:
+                without = {line.row for line in erased}
+                accepted = [line for line in accepted if line.row not in without]
+                refused = [*refused, *erased]
             if paused:
                 priority += PAUSED
             if accepted:
                 known = self._keep_customers(connection, [line.customer for line in accepted], now=now)
+                # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
+                if erased_among(connection, self._keyring, {line.customer.customer_id for line in accepted}):
+                    raise ErasedMeanwhile
                 # A customer who was added just now cannot have been served: only for the others is this asked.
                 keys = {
                     (line.customer.customer_id, line.customer.purpose)
@@ -192,6 +227,19 @@ class Batches:
                 if joined and not paused:
                     take_all(connection, batch_id, after=min(joined) - 1, now=now)
             bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
+            return erased
+
+    def _erased_lines(
+        self, connection: sa.Connection, accepted: Sequence[AcceptedLine], *, allow_erased: bool, now: datetime
+    ) -> list[RefusedLine]:
+        """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
+        erased = erased_among(connection, self._keyring, {line.customer.customer_id for line in accepted})
+        if erased and allow_erased:
+            bring_back(connection, self._keyring, erased)
+            for customer_id in sorted(erased):
+                note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
+            return []
+        return [erased_line(line) for line in accepted if line.customer.customer_id in erased]
 
     def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> set[str]:
         """Add customers. A known customer gets the details of the newest list. Returns the ids of the known ones."""

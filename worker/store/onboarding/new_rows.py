@@ -33,6 +33,13 @@ class AcceptedLine:
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
 
 
+WAS_ERASED = FieldProblem(
+    "customer_id",
+    "the customer was erased on request",
+    "leave the row out; or use --allow-erased to bring the customer back",
+)
+
+
 @dataclass(frozen=True)
 class RefusedLine:
     """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: it was refused.
@@ -45,6 +52,11 @@ class RefusedLine:
     problems: tuple[FieldProblem, ...] = ()
     duplicate_of: int | None = None
     warnings: tuple[FieldProblem, ...] = ()
+
+
+def erased_line(line: AcceptedLine) -> RefusedLine:
+    """The line of a customer who was erased on request, refused."""
+    return RefusedLine(line.row, line.customer.customer_id, (WAS_ERASED,), warnings=line.warnings)
 
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:

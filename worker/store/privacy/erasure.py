@@ -4,6 +4,7 @@ Erased are the person, the personal data in their jobs' lines, and the links and
 identifies no person: the list owner's id, states, times, and the providers' references.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,8 @@ from worker.domain.model.states import ENDED_JOBS, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED
-from worker.store.tables import Attempt, CustomerRow, Inbox, Job, SessionRow
+from worker.store.onboarding.erased_jobs import erase_jobs
+from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
@@ -91,33 +93,26 @@ class Erasing:
         return list(connection.execute(query).scalars())
 
 
-def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> None:
-    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked."""
+def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> Counter[str]:
+    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked.
+
+    Returns how many rows of each kind were erased.
+    """
     if not customer_ids:
-        return
+        return Counter()
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
-    erase_jobs(connection, list(connection.execute(jobs).scalars()))
-    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids))
-    connection.execute(people.values(encrypted=None, changed_at=now))
+    counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
+    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
+    counts["persons"] += connection.execute(people.values(encrypted=None, changed_at=now)).rowcount
+    return counts
 
 
-def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Erase the personal data of these jobs' lines, their sessions' links, and what was said about their calls."""
-    sessions = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
-    connection.execute(sessions.values(encrypted=ERASED))
-    words = sa.update(Attempt).where(Attempt.job_id.in_(ids), Attempt.encrypted.is_not(None))
-    connection.execute(words.values(encrypted=None))
-    # Only jobs that hold data: each updated job row costs writes to six indexes.
-    lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
-    connection.execute(lines.values(encrypted=ERASED))
-
-
-def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> None:
-    """Erase the stored columns of these customers' updates that happened until `until`."""
+def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> int:
+    """Erase the stored columns of these customers' updates that happened until `until`; returns how many."""
     kept = sa.update(Inbox).where(
         Inbox.customer_id.in_(customer_ids),
         Inbox.occurred_at <= until,
         Inbox.encrypted.is_not(None),
         Inbox.encrypted != ERASED,
     )
-    connection.execute(kept.values(encrypted=ERASED))
+    return connection.execute(kept.values(encrypted=ERASED)).rowcount

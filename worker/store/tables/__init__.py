@@ -6,7 +6,7 @@ each customer and purpose, and one invitation for each session, channel and kind
 
 from worker.store.tables.accounts import Budget, Permit, ReissueCount
 from worker.store.tables.base import Base
-from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression
+from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression, Tombstone
 from worker.store.tables.events import Inbox, Outbox, RefusedEvent, Webhook
 from worker.store.tables.lists import Batch, BatchCount, BatchCountChange, BounceCount, SkippedLine
 from worker.store.tables.operating import Audit, AuditHead, ProcessRow, RetiredKey, Timer
@@ -38,5 +38,6 @@ __all__ = [
     "SkippedLine",
     "Suppression",
     "Timer",
+    "Tombstone",
     "Webhook",
 ]

@@ -40,6 +40,18 @@ class CustomerRow(Base):
     __table_args__ = (partial("ix_customer_kept", "changed_at", "customer_id", where="encrypted IS NOT NULL"),)
 
 
+class Tombstone(Base):
+    """A customer who was erased on request: a list does not make this customer known again."""
+
+    __tablename__ = "tombstone"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="A keyed hash of the customer_id.")
+    erased_at: Mapped[datetime] = mapped_column(doc="As of when: the command's time, or the event's.")
+    final: Mapped[bool] = mapped_column(
+        doc="A person has erased the customer: no event makes the customer known again. Else a later request does."
+    )
+
+
 class Finished(Base):
     """A customer who has finished for a purpose, kept after the purge of the job."""
 

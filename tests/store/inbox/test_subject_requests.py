@@ -1,0 +1,355 @@
+"""A customer is erased everywhere, with a proof, and stays erased; and can see all that is stored."""
+
+import json
+import shutil
+from base64 import b64encode
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import customer, line
+from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.events.incoming import OPERATOR, EventKind, Outcome
+from worker.domain.events.refused import RefusedMessage
+from worker.domain.model.audit import Act
+from worker.domain.model.endings import Cancel, Kind, Problem
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.ids import new_id
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.base.database import ACT
+from worker.store.base.encrypted_columns import ENCRYPTED, uses_of_digest_keys
+from worker.store.inbox.inbox import Inboxes
+from worker.store.inbox.incoming_events import Arrival
+from worker.store.inbox.refused_events import RefusedEvents
+from worker.store.inbox.subject_requests import SubjectRequests
+from worker.store.issuing.issue_results import IssueResult
+from worker.store.messages.suppressions import suppress
+from worker.store.onboarding.new_rows import WAS_ERASED
+from worker.store.onboarding.tombstones import BY_EVENT
+from worker.store.tables import (
+    Attempt,
+    Audit,
+    Base,
+    CustomerRow,
+    Inbox,
+    InvitationRow,
+    Job,
+    RefusedEvent,
+    SessionRow,
+    SkippedLine,
+    Suppression,
+    Tombstone,
+    Webhook,
+)
+
+ONA = customer("Ona", external_ref="ref-vilnius-7", tags=("marked-vip",))
+REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400", status=400, words="Invalid value 'Kazlauskas'")
+# What of Ona may be found in the database in no form. The ids of the list's owner stay.
+MARKERS = ("ona@example.org", "+37060000001", "Kazlauskas", "ref-vilnius-7", "marked-vip", "token-0001", "Vilnius 3")
+
+
+@pytest.fixture
+def acting(shelf):
+    """The shelf, whose database says who acts."""
+    shelf.database.engine.update_execution_options(**{ACT: Act("ops", "customer erase")})
+    return shelf
+
+
+@pytest.fixture
+def requests(acting):
+    return SubjectRequests(acting.database, acting.keyring)
+
+
+def arrival(shelf, kind, customer_id="Ona", *, at=None, **more):
+    accepted = replace(line(0, customer(customer_id))) if kind is EventKind.REQUESTED else None
+    return Arrival(
+        OPERATOR,
+        "/crm",
+        f"{kind} {new_id(shelf.clock())}",
+        kind,
+        customer_id,
+        "onboarding" if kind in (EventKind.REQUESTED, EventKind.CANCELLED) else "",
+        at or shelf.clock(),
+        shelf.keyring.digests("event", f"{kind}{customer_id}"),
+        line=accepted,
+        **more,
+    )
+
+
+def take(shelf, *arrivals):
+    return Inboxes(shelf.database, shelf.keyring).take(arrivals, now=shelf.clock()).receipts
+
+
+@pytest.fixture
+def ona(acting):
+    """Ona with something in every place, and Jonas, of whom nothing may be lost."""
+    shelf = acting
+    shelf.add(ONA, customer("Jonas", tags=("other",)))
+    (first, jonas) = shelf.open(shelf.claim())
+    shelf.finish(shelf.got(first), shelf.got(jonas))
+    shelf.send()
+    # A second row of hers was refused by the provider, which quotes her.
+    shelf.add(customer("Ona", purpose="again"))
+    (second,) = shelf.open(shelf.claim())
+    shelf.finish(IssueResult(second, shelf.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED))
+    take(shelf, arrival(shelf, EventKind.UPDATED, columns={"address": "Vilnius 3"}))
+    content = {"body": b64encode(b'{"email": "ona@example.org"}').decode(), "envelope": "[]", "problems": ""}
+    RefusedEvents(shelf.database, shelf.keyring, kept=timedelta(days=14)).keep(
+        [RefusedMessage("requests", "1", "why", "", "", 9, "Ona", content)], now=shelf.clock()
+    )
+    with shelf.database.write() as connection:
+        suppress(
+            connection, shelf.keyring, "email", "ona@example.org", SuppressionReason.STOP, source="x", now=shelf.clock()
+        )
+        session = connection.execute(sa.select(SessionRow.id).where(SessionRow.customer_id == "Ona")).scalar_one()
+        values = {"id": new_id(shelf.clock()), "source": "account/kyc", "digest": "d", "event": "x", "attempts": 1}
+        values |= {
+            "received_at": shelf.clock(),
+            "state": "applied",
+            "due_at": None,
+            "detail": "",
+            "invitation_id": None,
+        }
+        connection.execute(sa.insert(Webhook).values(values | {"session_id": session, "encrypted": b"copy"}))
+    return shelf
+
+
+def erase(requests, shelf, customer_id="Ona", *, reason="request 17", forget_suppressed=False):
+    return requests.erase(customer_id, reason=reason, forget_suppressed=forget_suppressed, now=shelf.clock())
+
+
+def readable(shelf, keyring=None) -> str:
+    """All values of all tables, decrypted where a key decrypts them."""
+    found = []
+    for table in Base.metadata.sorted_tables:
+        with shelf.database.read() as connection:
+            found += [repr(tuple(row)) for row in connection.execute(sa.select(table))]
+    for column in ENCRYPTED:
+        with shelf.database.read() as connection:
+            rows = connection.execute(sa.select(column.value, *column.named_by)).all()
+        for value, *names in rows:
+            if value and value != b"copy":
+                decrypted = (keyring or shelf.keyring).decrypt(value, context=column.context(*names))
+                found.append(json.dumps(decrypted, ensure_ascii=False))
+                found.append(
+                    json.dumps(decrypted, ensure_ascii=False).replace(content_of(decrypted), plain_of(decrypted))
+                )
+    return "\n".join(found)
+
+
+def content_of(decrypted):
+    return decrypted.get("body") or "\0"
+
+
+def plain_of(decrypted):
+    import base64
+
+    return base64.b64decode(decrypted["body"]).decode() if decrypted.get("body") else ""
+
+
+def test_before_the_erasure_each_marker_is_there(ona):
+    text = readable(ona)
+    assert [marker for marker in MARKERS if marker not in text] == []
+
+
+def test_nothing_of_an_erased_customer_is_in_any_column_of_any_table(ona, requests):
+    erase(requests, ona, forget_suppressed=True)
+    text = readable(ona)
+    # Jonas has the same number and family name.
+    own = [marker for marker in MARKERS if marker not in ("+37060000001", "Kazlauskas")]
+    assert [marker for marker in own if marker in text] == []
+    ona.set(CustomerRow, CustomerRow.customer_id == "Jonas", encrypted=None)
+    assert [marker for marker in MARKERS if marker in readable(ona)] == []
+
+
+def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requests):
+    proof = erase(requests, ona)
+    assert proof.facts["erased"] == {
+        "copies of webhooks": 1,
+        "jobs ended": 1,
+        "links and tokens": 1,
+        "persons": 1,
+        "refused events": 1,
+        "updates": 1,
+        "values of lists": 1,
+        "words of providers and senders": 1,
+    }
+    assert proof.facts["kept"]["suppressed addresses"] == 1
+    assert json.loads(proof.text) == proof.facts
+    assert proof.sha256 == sha256(f"{proof.text}\n".encode()).hexdigest()
+    (entry,) = [row for row in ona.rows(Audit) if "proof" in row.reason]
+    assert (entry.actor, entry.subject, entry.count) == ("ops", "customer Ona", 8)
+    assert entry.reason == f"proof sha256 {proof.sha256}; request 17"
+
+
+def test_of_another_customer_nothing_is_lost(ona, requests):
+    before = {table: ona.rows(table, customer_id="Jonas") for table in (CustomerRow, Job, SessionRow)}
+    erase(requests, ona)
+    assert {table: ona.rows(table, customer_id="Jonas") for table in (CustomerRow, Job, SessionRow)} == before
+
+
+def test_open_rows_end_and_nothing_more_is_sent(acting, requests):
+    acting.add(ONA)
+    acting.issue()
+    erase(requests, acting)
+    assert acting.job("Ona").state is JobState.CANCELLED
+    assert InvitationState.WAITING not in [row.state for row in acting.rows(InvitationRow)]
+    assert acting.claim_messages() == []
+
+
+def test_an_erasure_twice_is_one_erasure(ona, requests):
+    erase(requests, ona)
+    again = erase(requests, ona)
+    assert set(again.facts["erased"].values()) == {0}
+    assert len(ona.rows(Tombstone)) == 1
+
+
+def test_what_a_call_brings_that_was_on_its_way_is_erased_too(acting, requests):
+    acting.add(ONA, customer("Jonas"))
+    opened = acting.open(acting.claim())
+    erase(requests, acting)
+    erase(requests, acting, "Jonas")
+    failed = IssueResult(opened[1], acting.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED)
+    acting.finish(acting.got(opened[0]), failed)
+    assert [row.encrypted for row in acting.rows(SessionRow)] == [b""]
+    assert [row.encrypted for row in acting.rows(Attempt)] == [None, None]
+    assert "token-0001" not in readable(acting)
+
+
+def test_a_list_does_not_bring_an_erased_customer_back(ona, requests):
+    erase(requests, ona)
+    batch = ona.batch("new.csv")
+    refused = ona.batches.add(batch, [line(2, ONA), line(3, customer("Rasa"))], [], priority=10, now=ona.clock())
+    assert [(one.row, one.problems) for one in refused] == [(2, (WAS_ERASED,))]
+    assert [row.customer_id for row in ona.rows(Job, batch_id=batch)] == ["Rasa"]
+    (skipped,) = ona.rows(SkippedLine, batch_id=batch)
+    assert skipped.problems[0]["problem"] == "the customer was erased on request"
+    assert ona.row(CustomerRow, customer_id="Ona").encrypted is None
+
+
+def test_a_list_brings_an_erased_customer_back_if_it_is_allowed_and_the_audit_log_says_so(ona, requests):
+    erase(requests, ona)
+    batch = ona.batch("new.csv")
+    add = {"priority": 10, "now": ona.clock()}
+    assert ona.batches.add(batch, [line(2, ONA)], [], **add, allow_erased=True) == []
+    assert ona.row(CustomerRow, customer_id="Ona").encrypted is not None
+    assert ona.rows(Tombstone) == []
+    assert [row.subject for row in ona.rows(Audit) if "brought back" in row.reason] == ["customer Ona"]
+    assert ona.batches.add(batch, [line(3, replace(ONA, purpose="third"))], [], **add) == []
+
+
+def test_who_was_never_known_can_be_kept_out(acting, requests):
+    assert not requests.is_known("Ona")
+    erase(requests, acting)
+    assert acting.rows(CustomerRow) == []
+    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock())
+    assert refused.problems == (WAS_ERASED,)
+    (receipt,) = take(acting, arrival(acting, EventKind.REQUESTED))
+    assert (receipt.outcome, receipt.reason) == (Outcome.REFUSED, BY_EVENT)
+    assert (acting.rows(CustomerRow), acting.rows(Inbox), acting.rows(Job)) == ([], [], [])
+
+
+@pytest.mark.parametrize("kind", [EventKind.REQUESTED, EventKind.UPDATED])
+def test_no_event_brings_back_who_a_person_has_erased_however_late_it_is(ona, requests, kind):
+    erase(requests, ona)
+    ona.clock.advance(days=1)
+    more = {"columns": {"address": "Vilnius 3"}} if kind is EventKind.UPDATED else {}
+    before = ona.rows(Job), ona.rows(CustomerRow)
+    (receipt,) = take(ona, arrival(ona, kind, **more))
+    assert (receipt.outcome, receipt.reason) == (Outcome.REFUSED, BY_EVENT)
+    assert (ona.rows(Job), ona.rows(CustomerRow)) == before
+    assert "Vilnius" not in readable(ona)
+
+
+def test_after_an_erasure_by_an_event_a_list_is_refused_and_a_later_request_counts(ona):
+    take(ona, arrival(ona, EventKind.ERASED))
+    assert ona.rows(RefusedEvent) == []
+    assert "token-0001" not in readable(ona)
+    (refused,) = ona.batches.add(ona.batch("a"), [line(2, ONA)], [], priority=10, now=ona.clock())
+    assert refused.problems == (WAS_ERASED,)
+    ona.clock.advance(minutes=1)
+    (receipt,) = take(ona, arrival(ona, EventKind.REQUESTED))
+    assert receipt.outcome is Outcome.TAKEN
+    assert ona.rows(Tombstone) == []
+    assert ona.batches.add(ona.batch("b"), [line(2, ONA)], [], priority=10, now=ona.clock()) == []
+
+
+def test_an_older_request_is_ignored_even_when_the_event_of_the_erasure_is_gone(ona):
+    take(ona, arrival(ona, EventKind.ERASED))
+    with ona.database.write() as connection:
+        connection.execute(sa.delete(Inbox))
+    (receipt,) = take(ona, arrival(ona, EventKind.REQUESTED, at=ona.clock() - timedelta(hours=1)))
+    assert receipt.outcome is Outcome.IGNORED
+    assert ona.row(CustomerRow, customer_id="Ona").encrypted is None
+
+
+def test_the_key_of_a_tombstone_is_needed_and_an_older_one_still_recognises(acting):
+    old, new = new_key(), new_key()
+    erase(SubjectRequests(acting.database, Keyring([old])), acting)
+    with acting.database.read() as connection:
+        assert uses_of_digest_keys(connection)[Keyring([old]).digest_ids[0]] == {"erased customers": 1}
+    acting.batches._keyring = Keyring([new, old])
+    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock())
+    assert refused.problems == (WAS_ERASED,)
+
+
+def test_an_erasure_without_the_key_of_the_person_still_erases(ona):
+    requests = SubjectRequests(ona.database, Keyring([new_key(), *[]]))
+    proof = erase(requests, ona)
+    assert proof.facts["erased"]["persons"] == 1
+    assert proof.facts["kept"]["suppressed addresses"] == 0  # not found: the address cannot be read
+    assert len(ona.rows(Suppression)) == 1
+
+
+def test_an_export_has_all_that_is_stored_but_no_link_and_no_token(ona, requests):
+    facts = requests.export("Ona", now=ona.clock())
+    text = json.dumps(facts, ensure_ascii=False)
+    assert [marker for marker in MARKERS if marker not in text] == ["token-0001"]
+    assert "verify.test" not in text
+    assert facts["person"]["email"] == "ona@example.org"
+    assert facts["suppressed"][0]["address"] == "ona@example.org"
+    assert [row["state"] for row in facts["rows"]] == ["invited", "failed"]
+    (entry,) = ona.rows(Audit, reason="all that is stored was shown")
+    assert entry.subject == "customer Ona"
+
+
+def test_an_export_of_an_erased_customer_says_so(ona, requests):
+    erase(requests, ona)
+    facts = requests.export("Ona", now=ona.clock())
+    assert (facts["person"]["erased"], facts["erased"] is not None) == (True, True)
+    # The address is known no longer, so its suppression is not found; it stays.
+    assert facts["suppressed"] == []
+    assert [marker for marker in MARKERS if marker in json.dumps(facts)] == []
+
+
+def test_the_files_of_sqlite_hold_nothing_of_an_erased_customer(ona, requests, sqlite_only, tmp_path):
+    file = ona.database.engine.url.database
+    values = [row.encrypted for row in (*ona.rows(CustomerRow, customer_id="Ona"), *ona.rows(RefusedEvent))]
+    values += [row.encrypted for row in (*ona.rows(SessionRow, customer_id="Ona"), *ona.rows(Attempt)) if row.encrypted]
+    values += [row.encrypted for row in (*ona.rows(Job, customer_id="Ona"), *ona.rows(Inbox)) if row.encrypted]
+
+    def stored():
+        parts = []
+        for name in (file, f"{file}-wal", f"{file}-journal"):
+            copy = tmp_path / "copy"
+            if shutil.os.path.exists(name):
+                shutil.copyfile(name, copy)
+                parts.append(copy.read_bytes())
+        return b"".join(parts)
+
+    assert len(values) >= 6
+    before = stored()
+    assert all(value in before for value in values)
+    erase(requests, ona)
+    after = stored()
+    assert [value for value in values if value in after] == []
+
+
+@pytest.fixture
+def sqlite_only(acting):
+    if not acting.database.is_sqlite:
+        pytest.skip("its files are the server's")
