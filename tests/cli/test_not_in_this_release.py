@@ -36,12 +36,3 @@ def test_a_list_in_another_form_is_refused_with_what_to_do(desk: Desk, what: str
     ended = desk.onboard("check", name)
     assert what in README
     assert (ended.code, hint in ended.err) == (2, True)
-
-
-@pytest.mark.parametrize("command", ["doctor"])
-def test_a_command_that_is_not_there_is_refused(desk: Desk, command: str):
-    assert f"`{command}`" in README
-    ended = desk.onboard(*command.split())
-    assert ended.code == 2
-    *_, last = command.split()
-    assert f"o such command '{last}'" in ended.err or f"no command '{last}'" in ended.err
