@@ -324,6 +324,7 @@ def _create_sessions() -> None:
     _index("uq_session_live", "session", "customer_id", "purpose", where=live, unique=True)
     _index("ix_session_job_id", "session", "job_id")
     _index("ix_session_check", "session", "check_at", "id", where="check_at IS NOT NULL")
+    _index("ix_session_link", "session", "expires_at", where="length(encrypted) > 0")
     _index("ix_session_reference", "session", "account", "reference")
     _index("ix_session_customer", "session", "customer_id")
     _index("ix_session_company", "session", "company_id", where="company_id <> ''")

@@ -222,6 +222,7 @@ class Parts(Stores):
             seals=self.seals,
             facts=self.facts,
             inbox=self.inbox_retention,
+            links=self.expired_links,
             webhooks=self.webhook_list,
             outbox=self.outbox_targets,
             refused=self.refused_events,

@@ -29,6 +29,7 @@ from worker.store.operators.ledger import Ledger
 from worker.store.operators.processes import Processes
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing
+from worker.store.privacy.expired_links import ExpiredLinks
 from worker.store.privacy.inbox_retention import InboxRetention
 from worker.store.privacy.key_rotation import KeyRotation
 from worker.store.privacy.key_use import KeyUse
@@ -71,6 +72,7 @@ class Stores:
         self.refused_events = RefusedEvents(database, keyring, kept=settings.retention.refused)
         self.subject_requests = SubjectRequests(database, keyring)
         self.inbox_retention = InboxRetention(database)
+        self.expired_links = ExpiredLinks(database)
         self.address_places = AddressPlaces(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)

@@ -12,9 +12,10 @@ from worker.domain.model.states import JobState
 from worker.engine.maintenance.retention import LOOK_EVERY
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
+from worker.store.base.encrypted_values import ERASED
 from worker.store.privacy.erasure import ErasedChunk
 from worker.store.privacy.purge import CHUNK
-from worker.store.tables import Batch, CustomerRow, Job
+from worker.store.tables import Batch, CustomerRow, Job, SessionRow
 
 
 @pytest.fixture
@@ -51,6 +52,24 @@ async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_co
     for _ in range(4):
         retention.step()
     assert len(world.rows(Job)) == 3
+
+
+async def test_links_are_dropped_a_day_after_they_have_expired(make_on_both, clock):
+    world = make_on_both()
+    world.add_many(2)
+    await world.work()
+    (expires_at,) = {row.expires_at for row in world.rows(SessionRow)}
+    retention = world.parts.retention()
+
+    def links():
+        return sum(row.encrypted != ERASED for row in world.rows(SessionRow))
+
+    clock.advance(seconds=(expires_at - clock()).total_seconds() + 23 * 3600)
+    retention.step()
+    assert links() == 2
+    clock.advance(seconds=2 * 3600)
+    retention.step()
+    assert (links(), kept(world)) == (0, 2)
 
 
 async def test_a_batch_is_purged_after_its_time(ended, clock):

@@ -21,6 +21,7 @@ from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.erasure import Erasing, Place
+from worker.store.privacy.expired_links import ExpiredLinks
 from worker.store.privacy.inbox_retention import InboxRetention
 from worker.store.privacy.purge import Purging
 from worker.store.webhooks.webhook_list import WebhookList
@@ -37,6 +38,9 @@ UPDATES_KEPT = timedelta(days=30)
 # A provider repeats for hours, or a day; a person looks at unmatched webhooks within weeks. After this we can no longer
 # recognise duplicates by digest: see `session_updates.may_be_replay`.
 WEBHOOKS_KEPT = DIGESTS_KEPT
+# Late events name a session by its reference or its token's hash, which stay: the link is kept for people who look at
+# what was sent.
+LINKS_KEPT = timedelta(days=1)
 # Events that were given up, or whose target is not configured any more, can be put back for so long.
 UNPUBLISHED_FOR = timedelta(days=30)
 PURGES = Act(RETENTION, "batch.purged")
@@ -61,6 +65,7 @@ class Retention:
         webhooks: WebhookList,
         outbox: OutboxTargets,
         refused: RefusedEvents,
+        links: ExpiredLinks,
         places: AddressPlaces,
         address_cap: AddressCap | None,
     ) -> None:
@@ -73,7 +78,7 @@ class Retention:
         self._erasing, self._purging, self._facts = erasing, purging, facts
         self._seals = seals
         self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
-        self._refused, self._places = refused, places
+        self._refused, self._links, self._places = refused, links, places
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
@@ -81,7 +86,14 @@ class Retention:
         self._asked_to = 0
         # Each has its turn: erasing may walk through millions of customers, and webhooks must not wait for its end.
         self._turns: deque[Callable[[datetime], bool]] = deque(
-            [self._erase, self._purge, self._remove_what_is_old, self._remove_unpublished, self._remove_audited]
+            [
+                self._erase,
+                self._drop_links,
+                self._purge,
+                self._remove_what_is_old,
+                self._remove_unpublished,
+                self._remove_audited,
+            ]
         )
 
     def step(self) -> None:
@@ -93,6 +105,7 @@ class Retention:
             if self._next is not None and now < self._next:
                 return
             if not self._take_turns():
+                self._erasing.forget()
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
@@ -119,6 +132,10 @@ class Retention:
         if chunk.customers:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
         return chunk.after is not None
+
+    def _drop_links(self, now: datetime) -> bool:
+        """Whether there may be more sessions whose links have expired."""
+        return self._links.drop(since=now - LINKS_KEPT) > 0
 
     def _remove_what_is_old(self, now: datetime) -> bool:
         """Whether any were removed, so that there may be more."""

@@ -76,6 +76,10 @@ class Erasing:
         last = rows[-1]
         return ErasedChunk(len(ids), (last.changed_at, last.customer_id))
 
+    def forget(self) -> None:
+        """SQLite: let its log forget what was erased, by events too. PostgreSQL does so itself."""
+        self._database.forget_erased()
+
     def _whose_jobs_are_over(
         self, connection: sa.Connection, customer_ids: Collection[str], *, since: datetime, now: datetime
     ) -> list[str]:

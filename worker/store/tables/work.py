@@ -231,6 +231,8 @@ class SessionRow(Base):
         partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
         # Only sessions that must be checked: of ten million ended sessions none is in this index.
         partial("ix_session_check", "check_at", "id", where="check_at IS NOT NULL"),
+        # Only sessions that still have their token and link.
+        partial("ix_session_link", "expires_at", where="length(encrypted) > 0"),
         sa.Index("ix_session_reference", "account", "reference"),
         sa.Index("ix_session_customer", "customer_id"),
         partial("ix_session_company", "company_id", where="company_id <> ''"),

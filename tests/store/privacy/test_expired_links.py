@@ -1,0 +1,64 @@
+"""Tokens and links of expired sessions are dropped, and nothing that still needs them."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import customer
+from worker.domain.model.states import InvitationState
+from worker.store.base.encrypted_values import ERASED
+from worker.store.privacy import expired_links
+from worker.store.privacy.expired_links import ExpiredLinks
+from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+
+
+@pytest.fixture
+def sent(shelf):
+    """Two customers whose links were sent, one of them for a day only."""
+    shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    shelf.send()
+    shelf.set(SessionRow, SessionRow.customer_id == "Ona", expires_at=shelf.clock() + timedelta(days=1))
+    return shelf
+
+
+def with_links(shelf) -> list[str]:
+    return [row.customer_id for row in shelf.rows(SessionRow) if row.encrypted != ERASED]
+
+
+def test_only_the_expired_one_loses_its_link_and_its_reference_stays(sent):
+    before = {row.id: row for row in sent.rows(SessionRow)}
+    assert ExpiredLinks(sent.database).drop(since=sent.clock()) == 0
+    later = sent.clock() + timedelta(days=1)
+    assert ExpiredLinks(sent.database).drop(since=later) == 1
+    (kept,) = with_links(sent)
+    assert kept == "Jonas"
+    for row in sent.rows(SessionRow):
+        was = before[row.id]
+        assert (row.reference, row.token_digest, row.state) == (was.reference, was.token_digest, was.state)
+    assert all(row.encrypted is not None for row in sent.rows(CustomerRow))
+    assert ExpiredLinks(sent.database).drop(since=later) == 0
+
+
+@pytest.mark.parametrize("state", [InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD])
+def test_a_message_that_is_not_over_keeps_the_link_of_its_session(sent, state):
+    sent.set(InvitationRow, state=state, lease_until=sent.clock())
+    assert ExpiredLinks(sent.database).drop(since=sent.clock() + timedelta(days=30)) == 0
+    sent.set(InvitationRow, state=InvitationState.FAILED)
+    assert ExpiredLinks(sent.database).drop(since=sent.clock() + timedelta(days=30)) == 2
+
+
+def test_the_report_shows_the_line_without_a_link(sent):
+    ExpiredLinks(sent.database).drop(since=sent.clock() + timedelta(days=30))
+    batch = sent.rows(Job)[0].batch_id
+    lines = list(sent.facts.lines(batch, with_links=True))
+    assert [(line.state, line.link, line.unreadable) for line in lines] == [("invited", "", "")] * 2
+
+
+def test_many_are_dropped_in_chunks(shelf, monkeypatch):
+    monkeypatch.setattr(expired_links, "CHUNK", 2)
+    shelf.add(*(customer(f"C{number}") for number in range(3)))
+    shelf.issue()
+    shelf.send()
+    links, later = ExpiredLinks(shelf.database), shelf.clock() + timedelta(days=30)
+    assert [links.drop(since=later) for _ in range(3)] == [2, 1, 0]
