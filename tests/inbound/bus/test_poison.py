@@ -161,6 +161,22 @@ def test_an_entry_that_no_consumer_ever_settled_is_refused(redis_url: str, make_
     assert broker.dead()[0].headers[REASON] == "it was taken 21 times and never settled"
 
 
+@pytest.mark.parametrize("odd", ["nocolon", ":", "x:y", "99999999999999999999:z", "-1:z", "\x00\xff"])
+def test_what_another_program_writes_among_the_returned_entries_stops_no_event(
+    redis_url: str, make_broker: Any, inbox: FakeInbox, odd: str
+):
+    broker = make_broker(redis_url)
+    with broker.client() as client:
+        client.rpush(f"{broker.bus.queue}.returned", odd)
+        client.hset(f"{broker.bus.queue}.taken", "someone", odd)  # as after a consumer that is gone
+        client.zadd(f"{broker.bus.queue}.taken.since", {"someone": 1.0})
+    broker.publish(requested("C-9"))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1, "the good one is taken")
+        wait_until(lambda: len(broker.dead()) == 2, "the others are refused")
+    assert (broker.waiting(), broker.held()) == (0, 0)
+
+
 def test_what_kills_consumers_again_and_again_is_kept_unread(amqp_url: str, make_broker: Any, inbox: FakeInbox):
     broker = make_broker(amqp_url)
     broker.publish(requested("C-9"))

@@ -31,13 +31,19 @@ MOST_AT_ONCE = 500
 MOST_TIMES = 20
 
 # An entry that was taken is kept as "TIMES:ENTRY", where TIMES is how often it was given back before.
+# A kept entry is 'TIMES:ENTRY'. Another program may write to our keys: what does not begin so was taken 0 times.
 TAKE = """
+local function kept_as(entry)
+    if string.find(entry, '^%d%d?%d?%d?:') then return entry end
+    return '0:' .. entry
+end
 local now = redis.call('TIME')
 now = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local left = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[1]), 'LIMIT', 0, 100)
 for _, tag in ipairs(left) do
     local kept = redis.call('HGET', KEYS[1], tag)
     if kept then
+        kept = kept_as(kept)
         local colon = string.find(kept, ':', 1, true)
         local times = tonumber(string.sub(kept, 1, colon - 1)) + 1
         redis.call('RPUSH', KEYS[3], string.format('%d', times) .. string.sub(kept, colon))
@@ -50,6 +56,7 @@ local bytes = 0
 for number = 3, #ARGV do
     if bytes >= tonumber(ARGV[2]) then break end
     local kept = redis.call('LPOP', KEYS[3])
+    if kept then kept = kept_as(kept) end
     for key = 4, #KEYS do
         if kept then break end
         local entry = redis.call('RPOP', KEYS[key])
