@@ -3,7 +3,10 @@
 import hashlib
 import json
 
+import pytest
+
 from tests.desk.desk import Desk, Played, customers
+from worker.foundation.os_user import os_user
 
 
 def test_a_customer_is_shown_with_its_sessions_and_what_they_cost_and_nothing_personal(desk: Desk, played: Played):
@@ -109,3 +112,26 @@ def test_what_the_provider_said_is_shown_only_when_it_is_asked_for(desk: Desk, p
     assert desk.onboard("customer", "show", who, "--provider-words", "--json").facts["provider_words"] == []
     (entry,) = desk.onboard("audit", "--action", "customer show", "--json").facts["entries"]
     assert entry["subject"] == f"customer {who}"
+
+
+def test_without_a_file_the_proof_is_on_standard_output_and_its_hash_beside_it(desk: Desk):
+    listed = customers(1)
+    desk.onboard("import", desk.list_of(listed))
+    (who,) = (row["customer_id"] for row in listed)
+    ended = desk.onboard("customer", "erase", who, "--reason", "request 2026-11-22/17", "--yes")
+    assert ended.code == 0
+    facts = json.loads(ended.out)
+    assert (facts["customer"], facts["reason"]) == (who, "request 2026-11-22/17")
+    assert facts["by"] == os_user().full
+    assert hashlib.sha256(ended.out.encode()).hexdigest() in ended.err
+
+
+@pytest.mark.parametrize("reason", ["asked by ona@example.com", "called from +370 600 12345"])
+def test_a_reason_with_an_address_is_refused_before_anything_is_erased(desk: Desk, reason: str):
+    listed = customers(1)
+    desk.onboard("import", desk.list_of(listed))
+    (who,) = (row["customer_id"] for row in listed)
+    ended = desk.onboard("customer", "erase", who, "--reason", reason, "--yes")
+    assert (ended.code, ended.out) == (2, "")
+    assert "the audit log keeps it" in ended.err
+    assert '"kind": "individual"' in desk.onboard("customer", "export", who, "--json").out

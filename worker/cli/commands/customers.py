@@ -1,6 +1,7 @@
 """`onboard customer`: one customer's jobs and sessions."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from rich.console import Console
 
 from worker.cli.commands.decide import JSON, YES, confirm
-from worker.cli.exits import CannotStart
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.caps import Caps
@@ -64,9 +65,21 @@ OUT = click.option(
 NOTHING = "nothing is stored under that id; give the customer_id of the list"
 
 
+def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A reason goes into the audit log, which is never changed: refuse what is plainly an address or a number."""
+    if "@" in value or re.search(r"\+\d[\d ()/.-]{6,}\d", value):
+        raise click.BadParameter("write no address and no telephone number: the audit log keeps it")
+    return value
+
+
 @customer.command()
 @click.argument("customer_id", metavar="ID")
-@click.option("--reason", default="", help="Why, for the proof and the audit log: a number of a request, no names.")
+@click.option(
+    "--reason",
+    default="",
+    callback=without_address,
+    help="Why, for the proof and the audit log, which keep it: a number of a request, no name and no address.",
+)
 @click.option(
     "--forget-suppressed",
     is_flag=True,
@@ -95,7 +108,8 @@ def erase(
     id, states and times stay. Lists and events that name the customer later are refused, row by row;
     `onboard import --allow-erased` brings the customer back. At the providers nothing is erased: ask them.
 
-    The command prints a proof of what was erased. Its SHA-256 is in the audit log, so that a later change of it shows.
+    The command prints a proof of what was erased, or writes it to --out. Its SHA-256 is in the audit log, so that a
+    later change of it shows.
 
     \b
     onboard customer erase C-1001 --reason "request 2026-17" --out proof.json
@@ -112,13 +126,13 @@ def erase(
         proof = requests.erase(
             customer_id, reason=reason, forget_suppressed=forget_suppressed, now=parts.database_clock()
         )
-    if out is not None or as_json:
-        with whole_file(out) as stream:
-            stream.write(f"{proof.text}\n")
+    with whole_file(out) as stream:
+        stream.write(f"{proof.text}\n")
     if not as_json:
         erased = ", ".join(f"{name} {number:,}" for name, number in proof.facts["erased"].items() if number)
-        click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}")
-        click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""))
+        # Not among the proof: a proof that a script keeps from standard output must have the hash.
+        click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}", err=out is None)
+        click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""), err=out is None)
 
 
 @customer.command()
@@ -140,6 +154,16 @@ def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: 
     with whole_file(out) as stream:
         stream.write(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_readable(facts)))
         stream.write("\n")
+    if _has_unreadable(facts):
+        click.echo("some values are left out: no key decrypts them (`onboard keys status`)", err=True)
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _has_unreadable(value: Any) -> bool:
+    """Whether a value is missing because its key is."""
+    if isinstance(value, dict):
+        return "unreadable" in value or any(map(_has_unreadable, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_unreadable, value))
 
 
 def _readable(value: Any, indent: int = 0) -> Iterator[str]:

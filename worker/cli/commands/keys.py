@@ -229,7 +229,9 @@ def keys_retire(
         click.echo(f"the key {key_id} is needed by {', '.join(needed)}", err=True)
         click.echo("`onboard keys rotate` changes values; restart processes that have it as their first key", err=True)
     else:
-        click.echo(f"nothing needs the key {key_id}: take it out of the configuration, and destroy it")
+        given_up = sum(needs.values.values()) if lost else 0
+        why = f"{given_up:,} values are given up, and nothing else needs" if given_up else "nothing needs"
+        click.echo(f"{why} the key {key_id}: take it out of the configuration, and destroy it")
     if needed:
         raise SystemExit(NEEDS_A_PERSON)
 

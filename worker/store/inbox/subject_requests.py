@@ -21,7 +21,7 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import ACT, Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import (
     CUSTOMER,
     ERASED,
@@ -102,11 +102,13 @@ class SubjectRequests:
                 "document": "erasure of a customer",
                 "customer": customer_id,
                 "erased_at": written(now),
+                "by": connection.get_execution_options()[ACT].actor,
                 "reason": reason,
                 "erased": {name: counts[name] for name in sorted(counts)},
                 "kept": {
                     "suppressed addresses": 0 if forget_suppressed else len(kept),
-                    "your own id, states, times and the providers' references": "in the rows of lists and sessions",
+                    "your own id, consent, states, times and the providers' references": "in the rows of lists",
+                    "hashes of addresses that had messages": "for the time in messages_per_address",
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
                     "entries of the audit log": "they name your own id at most",
                     "refused events that name no customer": "until their time is over",
