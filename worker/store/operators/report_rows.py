@@ -1,10 +1,10 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
 import uuid
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,7 +24,6 @@ from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook, outlook
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
-K = TypeVar("K", bound=Hashable)
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
 
 
