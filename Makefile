@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record images secrets sbom audit lock clean
+.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -37,10 +37,11 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 		echo "make run: LIST is missing: make run LIST=customers.csv CONFIG=onboarding.toml" >&2; exit 2; fi
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
-# Two test processes for each core, because many tests wait for processes that they have started. Bytecode is kept, even
-# if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of worker/.
+# Three test processes for each core, because many tests wait for processes that they have started. Bytecode is kept,
+# even if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of
+# worker/. tests/suite/order.py says which tests come first.
 test: .venv/.dev ## Run all tests; tests of a service that is not running are skipped with the reason.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )) --dist loadgroup
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check
@@ -95,6 +96,9 @@ record: .venv/.dev ## Record the tests' provider answers again; with test creden
 	@$(PY) -m tests.providers.record
 	@$(PY) -m tests.senders.record
 
+screenshots: .venv/.dev ## Take the pictures of docs/dashboard.md again, from the sandbox (needs chromium).
+	@$(PY) -m tests.inbound.web.dashboard.screenshots docs/pictures
+
 images: ## Write the images of docker-compose.yml into .env, each with its digest (needs docker with buildx).
 	@deploy/pin_images
 
@@ -121,7 +125,7 @@ lock: ## Update the lock files from pyproject.toml, and those of the benchmarks 
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
 	@$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
 	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox -o requirements-sandbox.lock
-	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox --extra otel --extra dev -o requirements-dev.lock
 	@$(UV_COMPILE) deploy/audit.in -o deploy/audit.lock
 	@for which in most arq; do \
 		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done

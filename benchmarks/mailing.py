@@ -59,7 +59,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
             wait_for("the mail server", lambda: listens(port))
             steps: dict[str, Callable[[], None]] = {
                 "render": lambda: _each(templates.render(one, channel="email", now=NOW) for one in invitations),
-                "MIME": lambda: _each(compose(one, sender=sender, to=to, date=NOW) for one in messages),
+                "MIME": lambda: _each(compose(one, sender=sender, to=to) for one in messages),
                 "MIME and hand-over": lambda: asyncio.run(_hand_over(port, messages, chosen.connections)),
                 "all": lambda: asyncio.run(_whole(port, templates, invitations, chosen.connections)),
                 "a script": lambda: _script(port, messages[: chosen.messages // 5]),
@@ -146,7 +146,7 @@ async def _whole(port: int, templates: Templates, invitations: list[Invitation],
 
 
 def _sender(port: int, connections: int) -> EmailSender:
-    return EmailSender(host="127.0.0.1", port=port, from_=FROM, now=lambda: NOW, connections=connections)
+    return EmailSender(host="127.0.0.1", port=port, from_=FROM, connections=connections)
 
 
 def _accepted(answer: object) -> None:
@@ -181,4 +181,4 @@ def _invitation(number: int) -> Invitation:
 
 def _message(templates: Templates, one: Invitation, number: int) -> Message:
     text = templates.render(one, channel="email", now=NOW)
-    return Message(f"bench-{number}", one.customer.person.email, text.language, text.subject, text.text, text.html)
+    return Message(f"bench-{number}", NOW, one.customer.person.email, text.language, text.subject, text.text, text.html)

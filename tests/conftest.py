@@ -6,8 +6,8 @@ A service that cannot be reached skips the tests that need it, with the reason; 
 import asyncio
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.simulated.statements import STATEMENTS
 from tests.store.recount import expect_true_counts
+from tests.suite.databases import Databases
+from tests.suite.order import Portions, long_first
+from worker.engine.runner import tune_gc
 from worker.foundation.event_loop import new_event_loop
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
@@ -46,6 +49,22 @@ os.umask(0o077)
 @sa.event.listens_for(sa.Engine, "engine_connect")
 def share_statements(connection: sa.Connection) -> None:
     connection.execution_options(compiled_cache=STATEMENTS)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist adds the groups' names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    long_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are objects too: garbage is not looked for among them."""
+    tune_gc()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadgroup`, as `make test` has it, the tests are given out in our order."""
+    return Portions(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -84,8 +103,10 @@ def clock() -> SetClock:
 
 
 @pytest.fixture(scope="session")
-def keyring() -> Keyring:
-    return Keyring([new_key()])
+def keyring(request: pytest.FixtureRequest) -> Keyring:
+    """Its parameter: whether customers have keys of their own; in all other tests CUSTOMER_KEYS=1 says so."""
+    own = getattr(request, "param", os.environ.get("CUSTOMER_KEYS") == "1")
+    return Keyring([new_key()], customer_keys=own)
 
 
 @pytest.fixture(scope="session")
@@ -115,32 +136,25 @@ def amqp_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def make_postgresql() -> Iterator[Callable[[], str]]:
-    """Makes empty databases on the PostgreSQL server, each named by its URL; all are dropped at the end."""
-    server = sa.create_engine(
-        POSTGRESQL, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
-    )
-    made = []
+def postgresql_databases() -> Iterator[Databases]:
+    """This test process's databases on the PostgreSQL server."""
+    databases = Databases(POSTGRESQL)
+    service_or_skip("PostgreSQL", databases.ping)
+    yield databases
+    databases.close()
 
-    def run(statement: str) -> None:
-        with server.connect() as connection:
-            connection.exec_driver_sql(statement)
 
-    def make() -> str:
-        service_or_skip("PostgreSQL", lambda: run("SELECT 1"))
-        made.append(f"onboarding_test_{uuid.uuid4().hex[:12]}")
-        run(f"CREATE DATABASE {made[-1]}")
-        return server.url.set(database=made[-1]).render_as_string(hide_password=False)
-
-    yield make
-    for name in made:
-        run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+@pytest.fixture
+def make_postgresql(postgresql_databases: Databases) -> Iterator[Callable[[], str]]:
+    """Makes databases without a table, each named by its URL. A test that needs none but ours has `postgresql_url`."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(postgresql_databases.lent())
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(make_postgresql: Callable[[], str]) -> str:
+def postgresql_url(postgresql_databases: Databases) -> str:
     """A migrated database for this test process. A test that uses it without `database` empties it itself."""
-    url = make_postgresql()
+    url = postgresql_databases.take()
     migrated = Database(url)
     schema.upgrade(migrated)
     migrated.close()

@@ -24,14 +24,22 @@ VACUUMED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold
 ANALYZED = {"autovacuum_analyze_scale_factor": 0.02, "autovacuum_analyze_threshold": 5000}
 # The rows that wait for a later hour.
 WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
+# The few rows that wait for a session's end: a forecast asks for the last of them.
+WAITS_FOR_END = (
+    "state = 'waiting' AND reason IN"
+    " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
+)
 # Short-lived rows: vacuumed sooner.
 SHORT_LIVED = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 1000}
 
 TABLES = (
     "batch",
+    "batch_plan",
+    "dropped_file",
     "skipped_line",
     "bounce_count",
     "customer",
+    "customer_key",
     "tombstone",
     "finished",
     "suppression",
@@ -43,12 +51,17 @@ TABLES = (
     "budget",
     "permit",
     "reissue_count",
+    "text_count",
     "inbox",
     "refused_event",
     "outbox",
     "webhook",
     "audit",
     "audit_head",
+    "log_in",
+    "standstill",
+    "alert",
+    "metric_count",
     "process",
     "retired_key",
     "timer",
@@ -66,26 +79,7 @@ def upgrade() -> None:
     _create_events()
     _create_webhooks()
     _create_audit()
-    op.create_table(
-        "process",
-        _key("id", sa.String(64)),
-        _column("kind", sa.String(16)),
-        _column("host", sa.String(64)),
-        _column("pid", sa.Integer()),
-        _column("release", sa.String(32)),
-        _optional("batch_id", BigId),
-        _column("first_keys", sa.String(32)),
-        _column("started_at", TIME),
-        _column("seen_at", TIME),
-        postgresql_with=SHORT_LIVED,
-    )
-    op.create_table("retired_key", _key("key_id", sa.String(8)), _column("at", TIME))
-    op.create_table(
-        "timer",
-        _key("name", sa.String(16)),
-        _column("at", TIME),
-        postgresql_with=SHORT_LIVED,
-    )
+    _create_operating()
 
 
 def downgrade() -> None:
@@ -132,13 +126,49 @@ def _create_lists() -> None:
         _column("pause_reason", sa.String(400), default=""),
         _optional("resumed_at", TIME),
         _optional("last_row", sa.Integer()),
+        sa.Column("planned", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.UniqueConstraint("digest", "generation"),
+    )
+    op.create_table(
+        "batch_plan",
+        sa.Column("batch_id", BigId, sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False),
+        _optional("start_at", TIME),
+        _optional("per_hour", sa.Integer()),
+        _optional("deadline", TIME),
+        _optional("issue_next_at", TIME),
+        _optional("send_next_at", TIME),
+        _column("first", sa.String(16)),
+        _column("condition", sa.String(400)),
+        _optional("last_row", sa.Integer()),
+        _optional("released_at", TIME),
+        _optional("sent_at", TIME),
+        _column("verdict", sa.String(16)),
+        _optional("verdict_at", TIME),
+        _column("numbers", sa.String(400)),
+        _optional("check_at", TIME),
+    )
+    _index("ix_batch_plan_check", "batch_plan", "check_at", where="check_at IS NOT NULL")
+    op.create_table(
+        "dropped_file",
+        _key("folder", sa.String(64)),
+        _key("name", sa.String(255)),
+        _column("stamp", sa.String(120)),
+        _column("seen_at", TIME),
+        _column("state", sa.String(16)),
+        _column("reason", sa.String(400)),
+        _column("digest", sa.String(64)),
+        _optional("batch_id", BigId, sa.ForeignKey("batch.id")),
+        _column("reported", sa.String(16)),
+        _column("tries", sa.Integer()),
+        _optional("until", TIME),
+        _column("owner", sa.String(80)),
     )
     op.create_table(
         "skipped_line",
         _key("batch_id", BigId, sa.ForeignKey("batch.id")),
         _key("row", sa.Integer()),
         _optional("duplicate_of", sa.Integer()),
+        _optional("known", sa.String(200)),
         _optional("customer_id", sa.String(100)),
         _column("problems", sa.JSON()),
     )
@@ -166,8 +196,19 @@ def _create_customers() -> None:
         _optional("details_at", TIME),
         _column("created_at", TIME),
         _column("changed_at", TIME),
+        _optional("email_digest", sa.String(64)),
+        _optional("phone_digest", sa.String(64)),
     )
     _index("ix_customer_kept", "customer", "changed_at", "customer_id", where="encrypted IS NOT NULL")
+    _index("ix_customer_email", "customer", "email_digest", where="email_digest IS NOT NULL")
+    _index("ix_customer_phone", "customer", "phone_digest", where="phone_digest IS NOT NULL")
+    op.create_table(
+        "customer_key",
+        _key("id", sa.Uuid()),
+        _optional("customer_id", sa.String(100)),
+        _column("wrapped", sa.LargeBinary()),
+    )
+    _index("ix_customer_key_customer", "customer_key", "customer_id", where="customer_id IS NOT NULL")
     op.create_table(
         "tombstone", _key("digest", sa.String(64)), _column("erased_at", TIME), _column("final", sa.Boolean())
     )
@@ -239,6 +280,7 @@ def _create_jobs() -> None:
         _optional("invite_at", TIME),
         _optional("cancelled_at", TIME),
         _optional("joins", BigId, sa.ForeignKey("job.id")),
+        _optional("traceparent", sa.String(55)),
         _column("created_at", TIME),
         _column("changed_at", TIME),
         sa.UniqueConstraint("batch_id", "row"),
@@ -256,6 +298,7 @@ def _create_jobs() -> None:
     _index("ix_job_joins", "job", "joins", where="joins IS NOT NULL")
     _index("ix_job_joined", "job", "batch_id", where="joins IS NOT NULL")
     _index("ix_job_waits", "job", "batch_id", "reason", "due_at", where=WAITS)
+    _index("ix_job_waits_for_end", "job", "batch_id", "due_at", where=WAITS_FOR_END)
     invited_later = "invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')"
     _index("ix_job_invite_at", "job", "batch_id", "invite_at", where=invited_later)
     _index("ix_job_unknown", "job", "batch_id", where="unknown_attempt IS NOT NULL")
@@ -355,7 +398,9 @@ def _create_invitations() -> None:
         _column("created_at", TIME),
         _optional("sent_at", TIME),
         sa.Column("new_link", sa.Boolean(), nullable=False, server_default=sa.false()),
+        _column("template", sa.String(16), default=""),
         _optional("delivery_at", TIME),
+        _column("unknown_handovers", sa.SmallInteger(), default="0"),
         sa.UniqueConstraint("session_id", "channel", "kind"),
         postgresql_with=VACUUMED | ANALYZED,
     )
@@ -402,6 +447,7 @@ def _create_accounts() -> None:
         _column("measured_calls", sa.Double()),
         _column("measured_seconds", sa.Double()),
         _optional("measured_until", TIME),
+        _optional("ramp_from", TIME),
         # A few rows that change many times a second: each gets pages of its own, and is vacuumed after few changes.
         postgresql_with={"fillfactor": 10, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 500},
     )
@@ -417,6 +463,13 @@ def _create_accounts() -> None:
         _key("account", sa.String(64)),
         _key("day", sa.Date()),
         _column("count", sa.Integer()),
+    )
+    op.create_table(
+        "text_count",
+        _key("country", sa.String(8)),
+        _key("hour", TIME),
+        _column("count", sa.Integer()),
+        _column("refused", sa.Integer()),
     )
 
 
@@ -504,6 +557,7 @@ def _create_webhooks() -> None:
     _index("ix_webhook_due", "webhook", "due_at", "id", where="due_at IS NOT NULL")
     _index("ix_webhook_listed", "webhook", "received_at", where="state IN ('unknown', 'alert', 'broken')")
     _index("ix_webhook_received", "webhook", "received_at")
+    _index("ix_webhook_session", "webhook", "session_id", where="session_id IS NOT NULL")
 
 
 # What may be changed of an entry, once: it gets its place in the chain.
@@ -533,6 +587,7 @@ def _create_audit() -> None:
     )
     _index("uq_audit_number", "audit", "number", where="number IS NOT NULL", unique=True)
     _index("ix_audit_unsealed", "audit", "id", where="number IS NULL")
+    _index("ix_audit_subject", "audit", "subject", "id")
     op.create_index("ix_audit_at", "audit", ["at"], postgresql_using="brin")
     op.create_table(
         "audit_head",
@@ -576,3 +631,57 @@ def _refuse_changes_on_sqlite() -> None:
     # INSERT OR REPLACE removes a row without a trigger.
     replaces = "EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)"
     op.execute(f"CREATE TRIGGER audit_replace BEFORE INSERT ON audit WHEN {replaces} {refuses}")
+
+
+def _create_operating() -> None:
+    op.create_table(
+        "log_in",
+        _key("digest", sa.String(64)),
+        _column("name", sa.String(80)),
+        _column("entry", sa.String(64)),
+        _column("started_at", TIME),
+        _column("seen_at", TIME),
+    )
+    op.create_table(
+        "standstill",
+        sa.Column("id", sa.SmallInteger(), primary_key=True, autoincrement=False),
+        _column("at", TIME),
+        _column("by", sa.String(200)),
+        _column("reason", sa.String(200)),
+    )
+    op.create_table(
+        "alert",
+        _key("key", sa.String(120)),
+        _column("kind", sa.String(32)),
+        _column("name", sa.String(80)),
+        _column("seen_at", TIME),
+        _optional("fired_at", TIME),
+        _optional("ended_at", TIME),
+    )
+    op.create_table(
+        "metric_count",
+        _key("metric", sa.String(64)),
+        _key("labels", sa.String(200)),
+        _key("bucket", sa.String(16)),
+        _column("value", sa.Double()),
+    )
+    op.create_table(
+        "process",
+        _key("id", sa.String(64)),
+        _column("kind", sa.String(16)),
+        _column("host", sa.String(64)),
+        _column("pid", sa.Integer()),
+        _column("release", sa.String(32)),
+        _optional("batch_id", BigId),
+        _column("first_keys", sa.String(32)),
+        _column("started_at", TIME),
+        _column("seen_at", TIME),
+        postgresql_with=SHORT_LIVED,
+    )
+    op.create_table("retired_key", _key("key_id", sa.String(8)), _column("at", TIME))
+    op.create_table(
+        "timer",
+        _key("name", sa.String(16)),
+        _column("at", TIME),
+        postgresql_with=SHORT_LIVED,
+    )

@@ -99,7 +99,6 @@ def test_a_row_is_locked_in_turn_and_each_wait_is_kept():
     "cell",
     [
         Cell(1, Limit.parse("200/second"), rows=8_000),
-        Cell(4, Limit.parse("1000/second"), rows=18_000),
         Cell(10, Limit.parse("1000/second"), rows=18_000),  # the budget's row is in use nearly all the time
         Cell(1, rows=115_000),
     ],

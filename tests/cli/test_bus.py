@@ -2,15 +2,16 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.desk.desk import Desk, wait_until
+from tests.desk.desk import Desk
 from tests.inbound.bus.brokers import Redis, a_bus, broker_of, requested
+from tests.suite.waiting import wait_until
 from worker.engine.container import Parts
 from worker.inbound.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
 from worker.inbound.bus.redis_entry import Entry, enveloped
@@ -25,14 +26,13 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
-def office(desk: Desk, broker: Any, make_postgresql: Callable[[], str]) -> Desk:
+def office(desk: Desk, broker: Any, empty_postgresql_url: str) -> Desk:
     """The workers' broker cannot be reached: the wake-ups are lost, and the events are stored all the same."""
-    desk.secret("database", make_postgresql())
+    desk.secret("database", empty_postgresql_url)
     desk.secret("bus", broker.bus.url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     names = f'queue = "{broker.bus.queue}"\nsource_exchange = "{broker.bus.source_exchange}"\n'
     desk.add(f'[broker]\nurl = "redis://127.0.0.1:1/0"\n[bus]\nurl = {{ file = "secrets/bus" }}\n{names}')
-    assert desk.onboard("db", "upgrade").code == 0
     return desk
 
 
@@ -156,6 +156,18 @@ def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(
     ended = desk.onboard("bus", "dead", "requeue", id_)
     assert (ended.code, "too large" in ended.err) == (2, True)
     assert "1 event without content" in desk.onboard("bus", "dead", "requeue", "--all", "--yes").out
+
+
+def test_refused_events_are_removed_for_good_without_a_broker(desk: Desk):
+    one, _other = refused(desk), refused(desk, identity="another")
+    assert desk.onboard("bus", "dead", "drop").code == 2
+    assert desk.onboard("bus", "dead", "drop", one, "--yes", "--json").facts == {"dropped": 1}
+    assert one in desk.onboard("bus", "dead", "drop", one, "--yes").err
+    assert "1 event was removed" in desk.onboard("bus", "dead", "drop", "--all", "--yes").out
+    assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 0
+    entries = desk.onboard("audit", "--action", "bus dead drop", "--json").facts["entries"]
+    said = [(entry["subject"], entry["count"], entry["reason"]) for entry in entries]
+    assert sorted(said) == [(f"dead event {one}", 1, "dropped"), ("dead events", 1, "dropped")]
 
 
 def test_the_page_shows_an_envelope_that_is_accepted(redis_url: str, request: pytest.FixtureRequest):

@@ -88,7 +88,7 @@ def test_failed_rows_are_retried(desk: Desk, played: Played, listed: str):
     put(desk, "failed", "attempts_spent")
     decided(desk.onboard("retry", "latest", "--dry-run", "--json"), "retry", 3)
     assert rows(desk) == {"failed": 3}
-    decided(desk.onboard("retry", "latest", "--row", "3", "--json"), "retry", 1)
+    decided(desk.onboard("retry", "latest", "--row", "3,7-9", "--json"), "retry", 1)
     decided(desk.onboard("retry", "latest", "--account", "au", "--json"), "retry", 1)
     assert rows(desk) == {"failed": 1, "waiting": 2}
     told = desk.onboard("retry", "latest").out

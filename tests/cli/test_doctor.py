@@ -6,9 +6,12 @@ import sqlite3
 from collections.abc import Mapping
 
 import pytest
+from aiohttp import web
+from kombu import Connection, Producer, Queue
 
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
+from tests.publishers.listener import Listener
 
 
 def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:
@@ -76,6 +79,70 @@ def test_a_broker_that_answers_is_named_with_its_port(desk: Desk, own_redis):
     assert (found[0], found[1].endswith(" answers")) == ("ok", True)
 
 
+@pytest.mark.parametrize(
+    ("named", "keys", "says"),
+    [
+        ("", [{"kty": "RSA"}], "answers, with 1 key; redirect URI https://onboard.example.com/dashboard/oidc"),
+        ("/other", [], "its discovery document names another issuer"),
+        ("", [], "it has no keys"),
+    ],
+)
+def test_the_identity_provider_of_the_dashboard_is_asked_for_its_discovery_document(desk: Desk, named, keys, says):
+    async def answer(request: web.Request) -> web.Response:
+        url = f"http://{request.host}"
+        found = {"issuer": url + named, "authorization_endpoint": f"{url}/a", "token_endpoint": f"{url}/t"}
+        return web.json_response({"keys": keys} if request.path == "/k" else found | {"jwks_uri": f"{url}/k"})
+
+    listener = Listener(answer)
+    issuer = listener.url.removesuffix("/hooks")
+    desk.add(
+        f'[web.oidc]\nissuer = "{issuer}"\nclient_id = "onboarding"\nbase_url = "https://onboard.example.com"\n'
+        'roles = { operator = ["kyc-operators"] }\n'
+    )
+    (found,) = findings(desk.onboard("doctor", "--json"))["web.oidc"]
+    listener.close()
+    assert found[0] == ("ok" if says.startswith("answers") else "failure")
+    assert says in found[1]
+    assert issuer.removeprefix("http://") in found[1]
+
+
+def test_each_queue_has_a_line_with_its_depth_and_its_consumers(desk: Desk, amqp_url: str):
+    desk.secret("broker", amqp_url)
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    with Connection(amqp_url) as broker, broker.channel() as channel:
+        queues = [Queue(name, queue_arguments={"x-expires": 60_000}).bind(channel) for name in ("issue", "invite")]
+        for queue in queues:
+            queue.queue_declare()
+        Producer(channel).publish({}, routing_key="issue", mandatory=True)
+        queues[1].consume(callback=print)
+        found = findings(desk.onboard("doctor", "--json"))
+        for queue in queues:
+            queue.delete()
+    (issue,), (invite,), (sweep,) = (found[f"queue {name}"] for name in ("issue", "invite", "sweep"))
+    assert issue[0] == "warning"
+    assert "0 consumers: no sessions are opened" in issue[1]
+    assert issue[2] == "start `onboard worker`"
+    assert invite == ("ok", "0 messages, 1 consumer", "")
+    assert (sweep[0], sweep[2]) == ("warning", "start `onboard worker`, which makes it")
+    assert found["queue requests"][0][0] == "ok"
+    assert "queue tell" not in found  # nothing is published
+
+
+def test_redis_says_how_much_waits_and_not_who_consumes(desk: Desk, own_redis):
+    desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
+    (found,) = findings(desk.onboard("doctor", "--json"))["queue issue"]
+    assert found == ("ok", "0 messages; Redis does not say which processes consume it", "")
+
+
+def test_each_language_in_use_is_rendered_and_one_without_texts_is_a_warning(desk: Desk):
+    (found,) = findings(desk.onboard("doctor", "--json"))["languages"]
+    assert found[:2] == ("ok", "en, the default: each message was rendered")
+    rows = [{**customer, "locale": locale} for customer, locale in zip(customers(3), ["lt", "pl", "pl"], strict=True)]
+    desk.onboard("import", desk.list_of(rows))
+    (found,) = findings(desk.onboard("doctor", "--json"))["languages"]
+    assert found[:2] == ("warning", "2 rows with locale pl: no texts in that language, so in en")
+
+
 def test_a_configuration_that_cannot_be_read_is_one_failure_a_problem(desk: Desk):
     desk.add('[email]\nurl = "nonsense"\n[nowhere]\nx = 1\n')
     ended = desk.onboard("doctor", "--json")
@@ -128,3 +195,16 @@ def test_egress_lists_each_machine_once_a_section_with_its_port(desk: Desk, play
     assert f"127.0.0.1:{played.sandbox.smtp_port}  smtp  [email]  (this machine)" in ended.out.splitlines()
     found = json.loads(desk.onboard("doctor", "--egress", "--json").out)["destinations"]
     assert {"section": "email", "host": "127.0.0.1", "port": played.sandbox.smtp_port, "scheme": "smtp"} in found
+
+
+def test_the_end_of_the_audit_log_is_verified(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(1)))
+    (found,) = findings(desk.onboard("doctor", "--json"))["audit log"]
+    assert (found[0], found[1][:19]) == ("ok", "its head is signed,")
+    with sqlite3.connect(desk.path / "onboarding.db") as database:
+        database.execute("DROP TRIGGER audit_update")
+        database.execute("UPDATE audit SET actor = 'another' WHERE number = 1")
+    database.close()
+    ended = desk.onboard("doctor", "--json")
+    (found,) = findings(ended)["audit log"]
+    assert (ended.code, found[0], "entry 1 was changed" in found[1]) == (1, "failure", True)

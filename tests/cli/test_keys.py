@@ -3,7 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from tests.desk.desk import DATABASE, Desk, Ended, customers, wait_until
+from tests.desk.desk import DATABASE, Desk, Ended, customers
+from tests.suite.waiting import wait_until
 from worker.domain.model.customers import Person
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.database import Database

@@ -5,12 +5,15 @@ import pytest
 
 from tests.desk.desk import Desk, customers
 from worker.cli.registry import main_group
+from worker.foundation.keyring import new_key
 
 # In a configuration where every secret is a variable: those that a command asks for.
 STORED = {"KEY"}
 WAKING = STORED | {"BROKER"}
 SENDING = {"SMTP", "TWILIO"}
-EVERYTHING = WAKING | SENDING | {"BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER"}
+EVERYTHING = (
+    WAKING | SENDING | {"BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER", "ALERT", "BOUNCES"}
+)
 NEEDS = {
     "account list": STORED,
     "account resume kyc": WAKING,
@@ -19,15 +22,23 @@ NEEDS = {
     "audit accept --yes": STORED,
     "audit export": STORED,
     "audit verify": STORED,
+    "backup --out monday": STORED,
+    "backup restore .": {"KEY"},
     "beat": {"BROKER"},
+    "bounces read": STORED | SENDING | {"BOUNCES"},
     "bus": WAKING | {"BUS"},
     "bus dead list": STORED,
+    "bus dead drop --all": STORED,
     "bus dead requeue --all": STORED | {"BUS", "BROKER"},
     "bus dead show 00000000-0000-0000-0000-000000000000": STORED,
     "cancel 1": STORED,
     "check customers.csv": set(),
+    "customer address C-0001 --email new@example.com": WAKING,
     "customer erase C-0001": STORED,
     "customer export C-0001": STORED,
+    "customer find C-0001": STORED,
+    "customer new-link C-0001": WAKING,
+    "customer resend C-0001": WAKING,
     "customer show C-0001": STORED,
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},
@@ -38,24 +49,29 @@ NEEDS = {
     "outbox list": STORED,
     "outbox retry bus": STORED,
     "pause 1": STORED,
-    "report 1": STORED,
+    "nonresponders --by 2026-11-27": set(),
+    "report 1 --with-links": STORED,
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,
     "retry 1": WAKING,
+    "alerts list": STORED,
+    "alerts test": {"SMTP", "TWILIO", "ALERT"},
     "doctor": EVERYTHING,
     "run customers.csv": EVERYTHING,
-    "status": STORED,
+    "status": set(),
+    "status --check": set(),
+    "stop": STORED,
     "suppress --list": STORED,
     "template export": set(),
     "template preview": set(),
     "up": EVERYTHING,
     # Strangers reach it: it holds no credentials of the providers and of the mail server. SMS callbacks are signed.
-    "web": WAKING | {"WEBHOOK", "EVENTS", "TWILIO"},
+    "web": WAKING | {"WEBHOOK", "EVENTS", "TWILIO", "ALERT"},
     "webhook list": STORED,
     "webhook retry": STORED,
     "worker": EVERYTHING,
 }
-WITHOUT_SECRETS = {"completion", "db grant", "init", "keys new", "sandbox"}
+WITHOUT_SECRETS = {"completion", "db grant", "init", "keys new", "sandbox", "users add"}
 VARIABLES = """
 [database]
 url = "sqlite:///onboarding.db"
@@ -75,6 +91,9 @@ accounts = ["kyc"]
 [email]
 url = { env = "SMTP" }
 from = "verify@example.com"
+return_path = "bounces+{token}@example.com"
+[bounces]
+url = { env = "BOUNCES" }
 [sms]
 account = "AC1"
 token = { env = "TWILIO" }
@@ -84,6 +103,9 @@ keys = [{ env = "EVENTS" }]
 [subscribers.crm]
 url = "https://crm.example.com"
 keys = [{ env = "SUBSCRIBER" }]
+[alerts.ops]
+type = "slack"
+url = { env = "ALERT" }
 """
 
 
@@ -160,3 +182,16 @@ def test_a_list_is_checked_without_a_key_a_database_or_a_folder_to_write_to(bare
 
     assert ended.facts["rows"]["accepted"] == 2
     assert sorted(bare_of_secrets.path.iterdir()) == before
+
+
+def test_status_and_report_show_without_the_keys_what_they_show_with_them(bare_of_secrets: Desk):
+    desk = bare_of_secrets
+    values = {"KEY": new_key(), "BUS": "redis://127.0.0.1:1/0", "BROKER": "memory://"}
+    desk.environ |= values
+    assert desk.onboard("import", "customers.csv").code == 0
+    commands = (("status", "1", "--json"), ("report", "1"), ("status", "--json"))
+    with_keys = [desk.onboard(*command).out for command in commands]
+    del desk.environ["KEY"]
+    assert [desk.onboard(*command).out for command in commands] == with_keys
+    desk.environ["KEY"] = new_key()
+    assert desk.onboard("audit", "verify").code == 1  # the head is signed by the first key, not by one of these

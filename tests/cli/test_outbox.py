@@ -5,16 +5,17 @@ import json
 import signal
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 from kombu import Connection
 
-from tests.desk.desk import Desk, customers, wait_until
+from tests.desk.desk import Desk, customers
 from tests.desk.own_redis import OwnRedis
 from tests.publishers.listener import Handler, Listener
+from tests.suite.waiting import wait_until
 
 SUBSCRIBER = '[subscribers.crm]\nurl = "{url}"\nkeys = [{{ file = "secrets/events" }}]\ntimeout = "5 s"\n'
 
@@ -135,21 +136,20 @@ def exchange(amqp_url: str) -> Iterator[tuple[str, Any, str]]:
 def test_workers_tell_a_bus_though_a_subscriber_hangs(
     desk: Desk,
     own_redis: OwnRedis,
-    make_postgresql: Callable[[], str],
+    empty_postgresql_url: str,
     exchange: tuple[str, Any, str],
     amqp_url: str,
     crm: Listener,
 ):
     name, channel, queue = exchange
     crm._answer = _hang
-    for secret, value in (("database", make_postgresql()), ("broker", own_redis.url), ("bus", amqp_url)):
+    for secret, value in (("database", empty_postgresql_url), ("broker", own_redis.url), ("bus", amqp_url)):
         desk.secret(secret, value)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     desk.secret("events", "s3cret-key-of-events")
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
     desk.add(f'[bus]\nurl = {{ file = "secrets/bus" }}\nexchange = "{name}"\n')
     desk.add(SUBSCRIBER.format(url=crm.url))
-    assert desk.onboard("db", "upgrade").code == 0
     processes = [desk.start("worker"), desk.start("worker"), desk.start("beat")]
     assert desk.onboard("import", desk.list_of(customers(6))).code == 0
     got: list[Any] = []

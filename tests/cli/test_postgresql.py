@@ -16,15 +16,18 @@ def empty_url(make_postgresql: Callable[[], str]) -> str:
 
 @pytest.fixture
 def bare_pg(desk: Desk, empty_url: str) -> Desk:
-    desk.secret("database", empty_url)
+    return over(desk, empty_url)
+
+
+def over(desk: Desk, url: str) -> Desk:
+    desk.secret("database", url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     return desk
 
 
 @pytest.fixture
-def pg(bare_pg: Desk) -> Desk:
-    assert bare_pg.onboard("db", "upgrade").code == 0
-    return bare_pg
+def pg(desk: Desk, empty_postgresql_url: str) -> Desk:
+    return over(desk, empty_postgresql_url)
 
 
 def test_a_database_that_is_not_up_to_date_is_exit_2_with_the_command_to_run(bare_pg: Desk, played: Played):
@@ -80,12 +83,12 @@ def test_the_password_is_never_shown(desk: Desk):
         assert "s3cret-word" not in ended.out + ended.err
 
 
-def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_url: str):
+def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_postgresql_url: str):
     pg.secret("events", "s3cret-key-of-events")
     pg.add('[subscribers.crm]\nurl = "http://127.0.0.1:1"\nkeys = [{ file = "secrets/events" }]\n')
     assert pg.onboard("run", pg.list_of(customers(1))).code == 0
     assert "no process publishes" not in pg.onboard("status").err  # it has only just happened
-    engine = sa.create_engine(empty_url)
+    engine = sa.create_engine(empty_postgresql_url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE outbox SET due_at = due_at - interval '1 hour'"))
         connection.execute(sa.text("UPDATE budget SET blocked_until = NULL"))

@@ -1,18 +1,21 @@
 """`onboard report`: a line a row of the list, in three forms."""
 
 import contextlib
+import io
 import json
 import os
 import sqlite3
 import stat
 import subprocess
 import threading
+import zipfile
 from datetime import datetime
 from html.parser import HTMLParser
 
 import pytest
 
 from tests.desk.desk import ONBOARD, Desk, Played, customers
+from tests.suite.waiting import ENDS_WITHIN
 from worker.sandbox import Fault
 
 COLUMNS = [
@@ -87,6 +90,18 @@ def test_the_form_follows_the_files_ending_and_only_its_owner_can_read_it(ran: D
     assert not list(ran.path.glob("*.part")) + list(ran.path.glob(".*.part"))
 
 
+def test_a_workbook_opens_with_every_row_and_no_formula(ran: Desk):
+    assert ran.onboard("report", "latest", "--out", "report.xlsx").err.startswith("6 rows written")
+    piped = subprocess.run([ONBOARD, "report", "latest", "--format", "xlsx"], cwd=ran.path, capture_output=True)
+    for content in ((ran.path / "report.xlsx").read_bytes(), piped.stdout):
+        with zipfile.ZipFile(io.BytesIO(content)) as book:
+            rows = book.read("xl/worksheets/sheet2.xml").decode()
+            assert book.testzip() is None
+        assert rows.count("<row ") == 1 + 6
+        assert "<f>" not in rows
+        assert "=HYPERLINK" in rows
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one(ran: Desk):
     ran.onboard("report", "latest", "--out", "report.csv")
     before = (ran.path / "report.csv").read_text()
@@ -103,7 +118,7 @@ def test_a_device_or_a_pipe_is_written_to_and_never_replaced(ran: Desk):
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()
     ended = ran.onboard("report", "latest", "--out", "pipe")
-    reader.join(10)
+    reader.join(ENDS_WITHIN)
     assert ended.code == 0
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert read[0].startswith("row,")
@@ -144,7 +159,7 @@ def test_a_reader_that_goes_away_is_no_traceback(ran: Desk):
         assert process.stdout is not None
         process.stdout.close()
         errors = process.stderr.read()
-        process.wait(30)
+        process.wait(ENDS_WITHIN)
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
 
@@ -181,8 +196,8 @@ def test_a_report_for_excel_has_its_mark_and_semicolons(ran: Desk):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--out", "report.xlsx"), "no report is written as .xlsx; use .csv (--excel for Excel)"),
-        (("--out", "report.html", "--excel"), "--excel is for CSV"),
+        (("--out", "report.xls"), "no report is written as .xls; use .csv, .xlsx, .jsonl or .html"),
+        (("--out", "report.html", "--excel"), "--excel is for CSV and XLSX"),
     ],
 )
 def test_a_report_that_would_not_be_what_its_name_says_is_refused(ran: Desk, options, said: str):

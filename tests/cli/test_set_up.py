@@ -1,6 +1,7 @@
 """`init`, `keys`, the configuration, and what stops a start: clear lines on standard error, and exit code 2."""
 
 import base64
+import io
 import json
 import socket
 import sqlite3
@@ -9,6 +10,8 @@ import stat
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from worker.inbound.web.dashboard.passwords import is_password
+from worker.settings.users import parse_users
 
 
 def closed_port() -> int:
@@ -239,15 +242,32 @@ def test_a_link_that_this_release_cannot_send_is_refused_by_name(desk: Desk):
     ]
 
 
-@pytest.mark.parametrize("command", ["web", "up"])
-def test_users_of_a_dashboard_that_is_not_there_are_refused_by_what_would_have_them(desk: Desk, command: str):
-    desk.add('[web]\nbind = "127.0.0.1:0"\nusers = { anna = { env = "ANNA" } }\n')
-    desk.environ["ANNA"] = "not-a-real-password"
-    said = "web.users: not in this release: there is no dashboard, and users can do nothing; leave it out"
-    checked = desk.onboard("check", desk.list_of(customers(1)))
-    assert (checked.code, f"warning: {said}" in checked.err) == (0, True)
-    ended = desk.onboard(command)
-    assert (ended.code, ended.lines[-1]) == (2, said)
+def test_users_are_added_to_a_private_file_that_the_dashboard_reads(bare: Desk, monkeypatch):
+    for name, role in (("ona", "operator"), ("vita", "viewer")):
+        monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+        added = bare.onboard("users", "add", name, "--role", role)
+        assert (added.code, added.out) == (0, f"{name} was added to users.toml, as {role}\n")
+
+    file = bare.path / "users.toml"
+    assert file.stat().st_mode & 0o777 == 0o600
+    users = parse_users(file.read_text())
+    assert {name: user.role.value for name, user in users.items()} == {"ona": "operator", "vita": "viewer"}
+    assert is_password("correct horse battery", users["ona"])
+    assert not is_password("correct horse", users["ona"])
+    assert "horse" not in file.read_text()
+
+
+def test_a_user_who_is_there_a_short_password_and_an_open_file_are_refused(bare: Desk, monkeypatch):
+    def add(name: str, password: str = "correct horse battery"):  # noqa: S107
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+        return bare.onboard("users", "add", name)
+
+    assert add("ona").code == 0
+    assert "has a user 'ona': remove the table" in add("ona").err
+    assert "too short" in add("vita", "short").err
+    assert add("o\nna").code == 2
+    (bare.path / "users.toml").chmod(0o644)
+    assert "`chmod 600 users.toml`" in add("vita").err
 
 
 def test_what_init_and_the_first_command_make_is_private_and_not_committed(bare: Desk):

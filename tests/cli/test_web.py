@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 
 KEY = "an-invented-key-of-32-characters"
 ROW = customers(1)[0]
@@ -21,9 +22,9 @@ EVENT = {"specversion": "1.0", "id": "7", "source": "/signup", "type": "onboardi
 
 
 @pytest.fixture
-def office(desk: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) -> Desk:
+def office(desk: Desk, own_redis: OwnRedis, empty_postgresql_url: str) -> Desk:
     """A desk with PostgreSQL, a broker of its own, and a key for events."""
-    desk.secret("database", make_postgresql())
+    desk.secret("database", empty_postgresql_url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
     return with_key(desk)
@@ -50,7 +51,7 @@ def ask(url: str, event: Any = None, *, key: str = KEY, **headers: str) -> tuple
     data = None if event is None else json.dumps(event).encode()
     request = urllib.request.Request(url, data=data, headers=given)  # noqa: S310 -- our own server
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=ENDS_WITHIN) as answer:  # noqa: S310
             return answer.status, json.load(answer), answer.headers
     except urllib.error.HTTPError as error:
         return error.code, json.load(error), error.headers
@@ -63,7 +64,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_who_signs_a_customer_up_gets_the_link_while_a_worker_opens_the_session(office: Desk, played: Played):
-    assert office.onboard("db", "upgrade").code == 0
     worker, (web, url) = office.start("worker"), started(office)
     status, body, headers = ask(f"{url}/events", EVENT, Prefer="wait=10")
     assert status in (200, 202)  # a worker that is still starting takes longer than anybody waits
@@ -123,7 +123,7 @@ def test_what_a_provider_decides_comes_into_the_batch_and_an_unmatched_webhook_i
     stray = json.dumps({"final": True, "status": {"overall": "DENIED"}, "scanRef": "3f2a9c1d7e664b12"}).encode()
     signature = hmac.new(b"sandbox-webhook-key", stray, "sha256").hexdigest()
     post = urllib.request.Request(f"{url}/webhooks/kyc", stray, {"Idenfy-Signature": signature})  # noqa: S310
-    with urllib.request.urlopen(post, timeout=60) as answer:  # noqa: S310 -- our own server
+    with urllib.request.urlopen(post, timeout=ENDS_WITHIN) as answer:  # noqa: S310 -- our own server
         assert answer.status == 200
     wait_until(lambda: desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"], "it is kept")
     (kept,) = desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"]
@@ -144,11 +144,14 @@ def test_waiting_requests_are_answered_when_the_server_ends(desk: Desk, threads:
     waiting = threads.submit(ask, f"{url}/events", EVENT | {"id": "8"}, Prefer="wait=10")
     wait_until(lambda: desk.onboard("status", "latest", "--json").facts["rows"]["waiting"] == 2, "it is in")
     ended = desk.end(web, signal.SIGTERM)
-    status, body, _ = waiting.result(60)
+    status, body, _ = waiting.result(ENDS_WITHIN)
     assert (ended.code, status, body["state"]) == (0, 202, "taken")
 
 
-def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(office: Desk):
+def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(
+    office: Desk, make_postgresql: Callable[[], str]
+):
+    office.secret("database", make_postgresql())  # without a table
     web, url = started(office)
     assert ask(f"{url}/healthz")[:2] == (200, {"alive": True})
     status, body, _ = ask(f"{url}/readyz")

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.compose_file import ROOT
+from tests.suite.waiting import ENDS_WITHIN
 
-ENDS_WITHIN = 120.0  # seconds; reached only by what hangs
 pytestmark = pytest.mark.xdist_group("wheel")
 # The host project's files with our names fail if they are read.
 HOSTS_OWN = 'raise SystemExit("the host\'s own file was read")\n'

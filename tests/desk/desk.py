@@ -11,21 +11,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 from uuid import UUID
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.cli import main
 from worker.sandbox import Entry, Sandbox, SandboxOptions
 
 ONBOARD = str(Path(sys.executable).with_name("onboard"))
 DATABASE = "onboarding.db"  # as `init` names it
-ENDS_WITHIN = 60.0  # seconds; reached only by what hangs
 Row = dict[str, str]
 
 
@@ -221,20 +220,6 @@ def own_logging() -> Iterator[None]:
                 handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
-
-
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = ENDS_WITHIN) -> None:
-    """Look again and again until it holds. Fails after far longer than it can take."""
-    pause, waited = threading.Event(), 0.0
-    while waited < seconds:
-        began = time.monotonic()
-        if holds():
-            return
-        # Looking may be dear, as `onboard status` is: what is waited for needs the processor more.
-        rest = max(0.02, 2 * (time.monotonic() - began))
-        pause.wait(rest)
-        waited += rest
-    raise AssertionError(f"still not: {what}")
 
 
 def customers(number: int, *, au: int = 0) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from tests.desk.desk import wait_until
+from tests.suite.waiting import wait_until
 
 
 @dataclass

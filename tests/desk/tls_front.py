@@ -7,6 +7,8 @@ import ssl
 import threading
 from collections.abc import Callable
 
+from tests.suite.waiting import ENDS_WITHIN
+
 GSS_REQUEST, TLS_REQUEST = 80877104, 80877103  # PostgreSQL's, before its own protocol
 Opening = Callable[[socket.socket, ssl.SSLContext | None], socket.socket | None]
 Speaking = Callable[["Inside"], None]
@@ -65,12 +67,12 @@ class TlsFront:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._threads[0].join(10)
+        self._threads[0].join(ENDS_WITHIN)
         for one in self._sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(ENDS_WITHIN)
             assert not thread.is_alive()
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from tests.store.statements import statements
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.engine.maintenance.retention import UNPUBLISHED_FOR
@@ -362,7 +363,7 @@ async def test_several_processes_that_publish_to_one_target_keep_each_customers_
             happen(world, kind, *(f"C{number}" for number in range(12)))
         writing.set()
         for one in done:
-            one.result(60)
+            one.result(ENDS_WITHIN)
     assert set(Counter(event.event_id for event in published).values()) == {1}
     for number in range(12):
         assert [event.kind for event in published if event.customer_id == f"C{number}"] == [
@@ -452,6 +453,31 @@ async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, cl
     assert world.parts.outbox_targets.unpublished() == []
 
 
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_the_connection_goes_back_to_the_pool_as_it_was_and_no_other_is_made(world):
+    made = []
+    sa.event.listen(world.parts.database.engine, "connect", lambda *_: made.append(1))
+    bus, seen = FakeTarget(), []
+    session = sa.text(
+        "SELECT current_setting('idle_session_timeout'), coalesce(current_setting('onboarding.tells', true), '')"
+    )
+    locks = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = :id")
+
+    def settings():
+        with world.parts.database.engine.connect() as connection:
+            number = connection.execute(locks, {"id": relay.PUBLISHES}).scalar()
+            return *connection.execute(session).one(), number
+
+    bus.before_answering = lambda: seen.append(settings()[-1])
+    events_out = publisher(world, bus=bus)
+    for name in "ABC":
+        happen(world, Happened.JOB_HELD, name)
+        events_out.publish("bus", longest=LONGEST)
+    assert (len(bus.published), seen) == (3, [1, 1, 1])
+    assert settings() == ("0", "", 0)
+    assert len(made) <= 2  # the second is the one that looked at the locks meanwhile
+
+
 @pytest.fixture
 def behind_a_pooler(world) -> Iterator[World]:
     """The same world, its database behind a pooler that shares sessions."""
@@ -484,9 +510,10 @@ async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(w
     happen(world, Happened.JOB_HELD, "A")
     rule = world.parts.outbox_targets.policies["bus"].rule
     accepted = [row.id for row in world.rows(Outbox, target="bus")]
+    now = world.clock()
     with (
         relay.publishing_lock(world.parts.database, "bus", silence=LONGEST) as publishing,
         pytest.raises(relay.SessionNotKept),
     ):
-        publishing.settle(rule, accepted=accepted, later=[], lessons=[], now=world.clock())
+        publishing.settle(rule, accepted=accepted, later=[], lessons=[], most=1, due_at=now, now=now)
     assert len(left(world)) == 1

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.engine.container import Parts
 from worker.engine.opening import opened
 from worker.engine.timekeeper import Timekeeper
@@ -59,7 +60,7 @@ def test_the_time_is_the_databases_from_the_start_and_is_set_again_and_again(dat
     keeper.start()
     assert abs(clock() - database.now()) < timedelta(minutes=1)
     for _ in range(3):
-        assert clock.count.acquire(timeout=30)
+        assert clock.count.acquire(timeout=ENDS_WITHIN)
     keeper.close()
 
 
@@ -80,8 +81,8 @@ def test_the_time_goes_on_while_the_database_is_away_and_is_set_when_it_is_back(
     clock = Measured()
     keeper = Timekeeper(database, clock, every=timedelta(milliseconds=1))
     keeper.start()
-    assert clock.count.acquire(timeout=30)
-    assert clock.count.acquire(timeout=30)
+    assert clock.count.acquire(timeout=ENDS_WITHIN)
+    assert clock.count.acquire(timeout=ENDS_WITHIN)
     assert database.reads >= 4
     keeper.close()
     database.close()
@@ -107,5 +108,5 @@ def test_every_process_that_writes_times_keeps_the_databases_time_until_it_ends(
         else:
             exits.enter_context(opened(settings, prepare=Parts.keep_time if door == "library" else Parts.ready))
         (keeper,) = timekeepers() - before
-    keeper.join(timeout=30)
+    keeper.join(timeout=ENDS_WITHIN)
     assert not keeper.is_alive()

@@ -1,5 +1,7 @@
 """Of what libraries and Python itself would write, only what is known to hold nothing personal reaches the log."""
 
+import asyncio
+import json
 import logging
 import subprocess
 import sys
@@ -9,8 +11,12 @@ import pytest
 from celery.worker.consumer import consumer as celerys
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
+from tests.suite.waiting import ENDS_WITHIN
+from worker.engine.store_calls import StoreCalls
 from worker.foundation import log_setup as logs
 from worker.foundation.foreign_lines import KNOWN
+from worker.foundation.log_format import Line
+from worker.foundation.log_ids import about
 
 # Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"
@@ -18,12 +24,17 @@ BELONGS = {"name": "issue", "id": "1", "description": "raised unexpected", "args
 
 
 @pytest.fixture
-def written(tmp_path: Path):
+def form() -> str:
+    return "text"
+
+
+@pytest.fixture
+def written(tmp_path: Path, form: str):
     """The log as an operator reads it."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     file = tmp_path / "worker.log"
-    logs.set_up("info", file)
+    logs.set_up("info", file, form)
     yield file.read_text
     for handler in root.handlers:
         handler.close()
@@ -38,8 +49,82 @@ def test_no_value_makes_a_line_of_its_own(written, end: str):
     )
 
     [line] = written().splitlines()
-    assert " WARNING worker.x: no account a\\" in line
+    assert " warning  worker.x: no account a\\" in line
     assert line.endswith("forged is known")
+
+
+@pytest.mark.parametrize("form", ["json"])
+@pytest.mark.parametrize(
+    "end",
+    ["\n", "\r", "\x1b[2K", "\u2028", "\u202e", "\x85", '", "level": "critical", "x": "'],
+)
+def test_no_value_makes_a_line_or_a_field_of_json(written, end: str):
+    logging.getLogger("worker.x").warning("no account %s is known", f"a{end}forged", extra={"account": f"k{end}"})
+
+    [line] = written().splitlines()
+    found = json.loads(line)
+    assert set(found) == {"timestamp", "level", "logger", "account", "event"}
+    assert (found["level"], found["logger"]) == ("warning", "worker.x")
+    assert found["event"].isprintable()
+    assert found["account"].isprintable()
+
+
+@pytest.mark.parametrize("form", ["json"])
+def test_a_line_of_json_has_its_ids_and_the_kind_of_its_exception(written):
+    with about(account="kyc", batch=3):
+        try:
+            raise ValueError("quirin@example.com")
+        except ValueError:
+            logging.getLogger("worker.x").exception("a step failed", extra={"job": 7, "email": "quirin@example.com"})
+        logging.getLogger("celery.apps.worker").info("%s ready.", "node", extra={"job": 8})
+    logging.getLogger("worker.x").info("outside")
+
+    ours, celerys, outside = map(json.loads, written().splitlines())
+    assert {name: ours[name] for name in ("account", "batch", "job")} == {"account": "kyc", "batch": 3, "job": 7}
+    assert ours["exception"].startswith("ValueError in test_a_line")
+    assert (celerys["event"], celerys["account"], "job" in celerys) == ("node ready.", "kyc", False)
+    assert set(outside) == {"timestamp", "level", "logger", "event"}
+    assert "quirin" not in written()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_half_of_a_surrogate_pair_is_an_escape(as_json: bool):
+    # Not by a logger: the test runner could not send it on.
+    record = logging.LogRecord("worker.x", logging.INFO, "x.py", 1, "no account %s", ("a\ud800",), None)
+    assert "a" + "\\" * (1 + as_json) + "ud800" in Line(as_json=as_json).format(record)
+
+
+def test_a_line_of_text_ends_with_its_ids(written):
+    with about(account="kyc"):
+        logging.getLogger("worker.x").warning("12 done", extra={"job": 7})
+    assert written().endswith(" warning  worker.x: 12 done account=kyc job=7\n")
+
+
+async def test_lines_of_tasks_and_threads_have_the_ids_of_the_block_that_started_them(written):
+    calls = StoreCalls(["b"], threads=1, on_the_loop=0)
+    with about(account="kyc"):
+        await asyncio.gather(calls.in_thread(logging.getLogger("worker.x").warning, "in a thread"))
+    calls.close()
+    assert written().endswith("in a thread account=kyc\n")
+
+
+@pytest.mark.parametrize(
+    ("form", "terminal", "is_json"), [("auto", True, False), ("auto", False, True), ("json", True, True)]
+)
+def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool, is_json: bool):
+    code = f"import logging, sys; sys.stderr.isatty = lambda: {terminal}\n"
+    code += "from worker.foundation.log_setup import set_up\n"
+    code += f"set_up('info', None, {form!r}); logging.getLogger('worker').info('said')"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=ENDS_WITHIN, check=True
+    )
+    assert ended.stderr.startswith("{") == is_json
+    assert "said" in ended.stderr
+
+
+def test_a_process_that_logs_nothing_does_not_load_structlog():
+    code = "import sys; from worker.foundation.log_setup import set_up; set_up(); sys.exit('structlog' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], timeout=ENDS_WITHIN, check=True)
 
 
 def test_a_task_that_failed_is_named_without_the_text_of_its_exception(written):
@@ -129,12 +214,14 @@ fails()
 
 
 def test_what_python_itself_would_print_reaches_the_log_without_texts():
-    ended = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, timeout=ENDS_WITHIN, check=False
+    )
 
     assert ended.returncode == 1
     assert "quirin" not in ended.stdout + ended.stderr
     assert "a thread ended with ValueError in fails, line " in ended.stderr
     assert "an exception was ignored: ValueError in fails, line " in ended.stderr
     assert "RuntimeWarning at <string>:" in ended.stderr
-    assert "asyncio: a line of base_events, line " in ended.stderr
+    assert "a line of base_events, line " in ended.stderr
     assert "the process ends with ValueError in fails, line " in ended.stderr

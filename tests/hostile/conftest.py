@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.conftest import SetClock
 from tests.desk.fixtures import bare, desk_at, own_redis, play
+from tests.hostile import places
 from tests.hostile.served import served
-from tests.inbound.web.site import KEYS, Site
+from tests.inbound.web.site import FIRST, KEYS, Site
 
 __all__ = ["bare", "desk_at", "own_redis", "play"]
 # No limit of events, so that each answer is that of its own case.
@@ -22,7 +24,15 @@ def web(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Site
     return Site(f"sqlite:///{folder / 'onboarding.db'}", folder, SetClock(), keys=WEB, scripted=False)
 
 
+# Of the people in the tables' good events and webhooks.
+PEOPLE = ("ona@example.com", "quirin", "ostrander", "37060000001", "evil@example.com", FIRST)
+
+
 @pytest.fixture(scope="module")
 def port(web: Site) -> Iterator[int]:
+    """Where it listens. After the table, SQLite's files have none of its people in clear."""
     with served(web) as listens_on:
         yield listens_on
+    url = sa.make_url(web.parts.settings.database.url)
+    if url.get_backend_name() == "sqlite":
+        assert places.hits(places.files(Path(url.database or "").parent, but=()), PEOPLE) == []

@@ -2,12 +2,14 @@
 
 import base64
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import pika
+import sqlalchemy as sa
 
 Found = Iterator[tuple[str, bytes]]  # a place's part, and what is in it
 
@@ -33,24 +35,26 @@ def hits(parts: Found, words: Iterable[str]) -> list[str]:
         {
             f"{part}: word {number}"
             for part, content in parts
+            for lowered in (content.lower(),)
             for number, form in looked_for
-            if form in content or form in content.lower()
+            if form in content or form in lowered
         }
     )
 
 
-def columns(file: Path) -> Found:
+def columns(url: str) -> Found:
     """Every column of every table."""
-    with closing(sqlite3.connect(file)) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            cursor = database.execute(f'SELECT * FROM "{table}"')  # noqa: S608 -- the names are the database's own
-            names = [column[0] for column in cursor.description]
-            values: dict[str, list[bytes]] = {name: [] for name in names}
-            for row in cursor:
-                for name, value in zip(names, row, strict=True):
-                    values[name].append(value if isinstance(value, bytes) else str(value).encode())
-            yield from ((f"{table}.{name}", b"\n".join(found)) for name, found in values.items())
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for table in sa.inspect(connection).get_table_names():
+            rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 -- the database's own name
+            names, found = list(rows.keys()), rows.all()
+            for name, values in zip(names, zip(*found, strict=True), strict=True) if found else ():
+                yield f"{table}.{name}", b"\n".join(bytes_of(value) for value in values)
+
+
+def bytes_of(value: Any) -> bytes:
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
 
 
 def files(folder: Path, *, but: Iterable[str]) -> Found:
@@ -76,3 +80,14 @@ def keys(client: Any) -> Found:
             key.decode("utf-8", "replace"),
             key + repr(content).encode() + (content if isinstance(content, bytes) else b""),
         )
+
+
+def messages(url: str, queues: Iterable[str]) -> Found:
+    """Every message in these queues of RabbitMQ, with its properties."""
+    with closing(pika.BlockingConnection(pika.URLParameters(url.removesuffix("//") + "/%2F"))) as connection:
+        channel = connection.channel()
+        for queue in queues:
+            number = 0
+            while (found := channel.basic_get(queue))[0] is not None:
+                number += 1
+                yield f"{queue} {number}", found[2] + repr(found[:2]).encode()

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from unittest import mock
 
 from tests.inbound.web.site import Site
+from tests.suite.waiting import ENDS_WITHIN
 from worker.foundation.event_loop import new_event_loop
 from worker.inbound.web import application, server
 from worker.inbound.web.server import listening
-
-ENDS_WITHIN = 60.0  # seconds; reached only by what hangs
 
 
 async def at_once(_seconds: float) -> None:

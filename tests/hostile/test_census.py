@@ -12,7 +12,16 @@ from tests.cli import test_private_files
 from tests.domain.intake import test_csv_reading
 from tests.domain.invitations import test_names, test_own_templates, test_render
 from tests.foundation import test_keyring, test_spreadsheet_safety
-from tests.hostile import test_events, test_http, test_leaks, test_lists, test_slow, test_smtp, test_webhooks
+from tests.hostile import (
+    test_events,
+    test_http,
+    test_leaks,
+    test_lists,
+    test_mail_services,
+    test_slow,
+    test_smtp,
+    test_webhooks,
+)
 from tests.http import test_client
 from tests.inbound.bus import test_poison, test_tasks
 from tests.inbound.web import test_refusals
@@ -28,6 +37,7 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
     "HTTP": [test_http.CASES],
     "events over HTTP": [test_events.CASES, test_refusals.test_a_proxy_is_believed_if_it_is_trusted],
     "webhooks and callbacks": [test_webhooks.CASES],
+    "mail services": [test_mail_services.SNS, test_mail_services.POSTMARK],
     "slow connections": [test_slow.CASES],
     "tokens (JWT)": [
         test_tokens.test_each_other_token_is_refused_for_its_reason,

@@ -63,8 +63,21 @@ CASES: dict[str, tuple[bytes, int]] = {
     "a blank in the path": (raw(line=b"POST /events x HTTP/1.1"), 400),
     "a NUL in the path": (raw(line=b"POST /events\0 HTTP/1.1"), 400),
     "a path of 60 KB": (raw(line=b"POST /" + b"a" * 60_000 + b" HTTP/1.1"), 400),
-    "no version": (raw(line=b"POST /events"), 505),
+    "no version": (raw(line=b"POST /events"), 400),
     "HTTP 0.9": (raw(line=b"POST /events HTTP/0.9"), 505),
+    "RTSP": (raw(line=b"POST /events RTSP/1.0"), 400),
+    "RTSP behind a header that hides it": (
+        raw(line=b"POST /events RTSP/1.0\r\nX: POST /events HTTP/1.0"),
+        400,
+    ),
+    "RTSP before a body that hides it": (
+        raw(
+            line=b"POST /events RTSP/1.0",
+            body=b"POST /events HTTP/1.0\r\n" + b"A: b\r\n" * raw().partition(b"\r\n\r\n")[0].count(b"\n") + b"\r\n",
+        ),
+        400,
+    ),
+    "ICE": (raw(line=b"SOURCE /events ICE/1.0"), 400),
     "HTTP 2": (raw(line=b"POST /events HTTP/2.0"), 505),
     "HTTP 1.2": (raw(line=b"POST /events HTTP/1.2"), 400),
     "HTTP in small letters": (raw(line=b"POST /events http/1.1"), 400),

@@ -40,6 +40,9 @@ def test_every_column_and_every_file_is_searched(tmp_path):
     (tmp_path / "below" / "errors.csv").write_text(WORD)
     (tmp_path / "customers.csv").write_text(WORD)
 
-    assert places.hits(places.columns(tmp_path / "a.db"), [WORD]) == ["job.detail: word 0", "job.sealed: word 0"]
+    assert places.hits(places.columns(f"sqlite:///{tmp_path / 'a.db'}"), [WORD]) == [
+        "job.detail: word 0",
+        "job.sealed: word 0",
+    ]
     found = places.hits(places.files(tmp_path, but=["customers.csv"]), [WORD])
     assert found == ["a.db: word 0", "errors.csv: word 0"]

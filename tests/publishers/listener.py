@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.suite.waiting import ENDS_WITHIN
+
 Handler = Callable[[web.Request], Any]
 
 
@@ -21,7 +23,7 @@ class Listener:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
+        self._runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(ENDS_WITHIN)
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hooks"
 
     async def _start(self) -> web.AppRunner:
@@ -42,7 +44,7 @@ class Listener:
             self.at_once -= 1
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(ENDS_WITHIN)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -50,3 +52,10 @@ class Listener:
     @property
     def numbers(self) -> list[int]:
         return [json.loads(body)["data"]["job_id"] for _, body in self.got]
+
+
+def answers(status: int, **headers: str) -> Handler:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    return answer

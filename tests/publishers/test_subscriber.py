@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -14,31 +13,11 @@ from aiohttp import web
 
 from tests.conftest import NOON
 from tests.publishers.events import event, events
-from tests.publishers.listener import Handler, Listener
+from tests.publishers.listener import Listener, answers
 from worker.domain.model.endings import Kind
 from worker.publishers.contract import Reply
 from worker.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
 from worker.settings import Secret
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[[Handler], Listener]]:
-    made: list[Listener] = []
-
-    def start(answer: Handler) -> Listener:
-        made.append(Listener(answer))
-        return made[-1]
-
-    yield start
-    for listener in made:
-        listener.close()
-
-
-def answers(status: int, **headers: str) -> Handler:
-    async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.Response(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
-
-    return answer
 
 
 def publish(listener: Listener, published=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:

@@ -10,8 +10,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.runtime.celery_settings import ISSUE, SWEEP
 from worker.sandbox.latency import Latency
 
@@ -23,12 +24,11 @@ def played(play: Callable[..., Played]) -> Played:
 
 
 @pytest.fixture
-def office(desk: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) -> Desk:
-    desk.secret("database", make_postgresql())
+def office(desk: Desk, own_redis: OwnRedis, empty_postgresql_url: str) -> Desk:
+    desk.secret("database", empty_postgresql_url)
     desk.secret("broker", own_redis.url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
-    assert desk.onboard("db", "upgrade").code == 0
     return desk
 
 
@@ -141,7 +141,7 @@ def test_celerys_own_commands_refuse_what_ours_refuse(desk: Desk, command: str, 
         env={**os.environ, **desk.environ, "ONBOARDING_CONFIG": "onboarding.toml"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=ENDS_WITHIN,
         check=False,
     )
     assert (ours.code, celerys.returncode) == (2, 2)

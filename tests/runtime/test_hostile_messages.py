@@ -3,6 +3,7 @@
 import base64
 import json
 import signal
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 import pika
 import pytest
 import redis
+from celery import Celery
 
-from tests.desk.desk import Desk, Played, customers, wait_until
-from tests.runtime.test_workers import alone, broker, office, start_bus
-from worker.runtime.celery_settings import ISSUE, PUBLISH, SWEEP
+from tests.desk.desk import Desk, Played, customers
+from tests.hostile import places
+from tests.runtime.test_workers import DEAD_REQUESTS, OUR_QUEUES, alone, broker, office, rabbitmq, start_bus
+from tests.suite.waiting import wait_until
+from worker.runtime.celery_settings import ISSUE, PUBLISH, QUEUES, SWEEP
 from worker.runtime.wake_up_messages import LARGEST, WakeUpMessage, wake_up_in
 
-__all__ = ["alone", "broker", "office"]
+__all__ = ["alone", "broker", "office", "rabbitmq"]
 MARKER = "quirin@example.com"
 ID = "5f0c7a1e-0000-4000-8000-000000000000"
 OURS = {"task": ISSUE, "id": ID}
@@ -133,11 +137,31 @@ NAMED = [(headers(task=task), json.dumps([[MARKER], {}, {}]).encode()) for task 
 GOSSIP = ["worker.online", "worker.heartbeat", "worker.elect", "worker.elect.ack"]
 
 
+# Celery's own commands for its workers, which anybody may send who can write to the broker.
+CONTROL: list[tuple[str, dict[str, Any]]] = [
+    *(("cancel_consumer", {"queue": name}) for name in (ISSUE, PUBLISH, SWEEP, "invite")),
+    ("onboarding_drain", {}),
+    ("onboarding_drain", {"word": "é" * 32}),
+    ("onboarding_drain", {"word": [MARKER]}),
+    ("rate_limit", {"task_name": SWEEP, "rate_limit": "1/h"}),
+    ("time_limit", {"task_name": ISSUE, "hard": 0.001}),
+    ("pool_shrink", {"n": 100}),
+    ("autoscale", {"max": 0, "min": 0}),
+    ("revoke", {"task_id": ID, "terminate": True}),
+    ("election", {"id": ID, "topic": MARKER}),
+    ("ping", {"no": "such argument"}),
+    (MARKER, {}),
+]
+
+
 def send_hostile(url: str) -> int:
     """Send everything to `issue`, to remote control, to Celery's events and to `requests`.
 
     Returns how many messages are in `requests`.
     """
+    with Celery(broker=url) as foreign:
+        for command, arguments in CONTROL:
+            foreign.control.broadcast(command, arguments=arguments)
     tasks = [({**given, "task": "onboarding.request"}, *rest) for given, *rest in HOSTILE.values()]
     if url.startswith("redis"):
         with redis.Redis.from_url(url) as client:
@@ -177,10 +201,33 @@ def most_memory(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
+def left_in(url: str) -> list[tuple[str, bytes]]:
+    """What is in the broker once both processes have ended."""
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as client:
+            found = [(key, content) for key, content in places.keys(client) if key in OUR_QUEUES]
+    else:
+        found = list(places.messages(url, (*QUEUES, "requests", "requests.undelivered", DEAD_REQUESTS)))
+    assert any(name.startswith(DEAD_REQUESTS) for name, _ in found)
+    return found
+
+
 def refusals(office: Desk) -> int:
     """How many messages were refused; each copy of the same message counts."""
     events = office.onboard("bus", "dead", "list", "--limit", "1000", "--json").facts["events"]
     return sum(int(event["refusals"]) for event in events)
+
+
+def test_remote_control_has_nothing_but_questions_and_an_orderly_end():
+    program = (
+        "from celery.worker.control import Panel\n"
+        "from worker.runtime import remote_control\n"
+        "remote_control.restrict()\n"
+        "print(*sorted(Panel.data.keys() - remote_control.ASKS))"
+    )
+    # In a process of its own: Celery's table of commands is the whole process's.
+    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert left == ["disable_events", "enable_events", "heartbeat", "onboarding_drain", "shutdown"]
 
 
 @pytest.mark.xdist_group("broker")
@@ -207,5 +254,5 @@ def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: 
     assert [office.end(one, signal.SIGTERM).code for one in (worker, bus)] == [0, 0]
     text = log.read_text() + (office.path / "bus.log").read_text() + listed
     assert "a message was dropped that is not a wake-up of this project" in text
-    assert MARKER not in text
-    assert "quirin" not in text
+    searched = [("logs", text.encode()), *places.columns((office.path / "secrets" / "database").read_text())]
+    assert places.hits(iter([*searched, *left_in(broker)]), [MARKER, "quirin"]) == []

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.desk.desk import Desk, Ended, Played, customers, wait_until
+from tests.desk.desk import Desk, Ended, Played, customers
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.sandbox import Latency
 from worker.store.base import schema
 
@@ -111,7 +112,7 @@ def test_killed_in_the_middle_only_the_calls_in_flight_have_unknown_outcomes(bus
     process = busy.start("run", "customers.csv", "--json")
     wait_until(lambda: in_the_middle(slow), "in the middle of the batch")
     process.kill()
-    process.wait(30)
+    process.wait(ENDS_WITHIN)
     in_doubt = open_calls(busy)
     again = busy.onboard("run", "customers.csv", "--json")
     everybody_once(slow, again.facts)

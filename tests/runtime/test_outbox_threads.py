@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import SetClock
 from tests.simulated.world import World
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.published import Happened
 from worker.publishers.contract import Reply
 from worker.runtime.outbox_threads import OutboxThreads
@@ -50,7 +51,7 @@ async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let
     assert await beside.tick() is True
     assert await beside.publish_what_is_left(timedelta(seconds=0.1)) == 1
     assert hangs.at_it.is_set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(ENDS_WITHIN):
         await beside.close()
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 import worker
-from tests.desk.desk import Desk, wait_until
+from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.incoming import Outcome
 from worker.foundation.os_user import os_user
 from worker.runtime import python_api as library
@@ -45,19 +46,17 @@ def app(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """The desk of an application whose environment names the configuration."""
     desk.environ["ONBOARDING_CONFIG"] = str(desk.config)
     monkeypatch.setenv("ONBOARDING_CONFIG", str(desk.config))
-    assert desk.onboard("db", "upgrade").code == 0
     yield desk
     library.close()
 
 
 @pytest.fixture
-def office(app: Desk, own_redis: OwnRedis, make_postgresql: Callable[[], str]) -> Desk:
+def office(app: Desk, own_redis: OwnRedis, empty_postgresql_url: str) -> Desk:
     """The same with PostgreSQL and a broker."""
-    app.secret("database", make_postgresql())
+    app.secret("database", empty_postgresql_url)
     app.secret("broker", own_redis.url)
     app.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     app.add('[broker]\nurl = { file = "secrets/broker" }\n')
-    assert app.onboard("db", "upgrade").code == 0
     return app
 
 
@@ -77,7 +76,7 @@ def run(desk: Desk, *arguments: str) -> list[str]:
         env={**os.environ, **desk.environ},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=ENDS_WITHIN,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

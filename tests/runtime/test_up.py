@@ -13,8 +13,9 @@ import redis
 from kombu import Connection, Exchange, Queue
 
 from tests.cli.test_web import EVENT, ask, with_key
-from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 
 
 def started(desk: Desk, *arguments: str) -> tuple[subprocess.Popen[str], str]:
@@ -33,7 +34,7 @@ def started(desk: Desk, *arguments: str) -> tuple[subprocess.Popen[str], str]:
 def ended(process: subprocess.Popen[str]) -> str:
     """Told to end, it does, with 0; what it said until then."""
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 0, said
     return said
 

@@ -7,13 +7,12 @@ import pytest
 from celery import Celery
 
 from tests.simulated.world import SETTINGS
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import new_key
 from worker.runtime import wakeups
 from worker.runtime.wakeups import BackgroundSender, WakeUps
 from worker.settings import load
-
-SOON = 10  # seconds; far longer than it takes
 
 
 class Broker:
@@ -25,7 +24,7 @@ class Broker:
 
     def send(self, wake_up):
         self.asked.set()
-        assert self.goes_on.wait(SOON)
+        assert self.goes_on.wait(ENDS_WITHIN)
         self.woken.append(wake_up)
         self.sent.release()
 
@@ -34,10 +33,10 @@ def test_the_sender_does_not_wait_for_a_broker_that_hangs():
     broker = Broker()
     sender = BackgroundSender(broker.send)
     sender.send(WakeUp.invite("email"))
-    assert broker.asked.wait(SOON)
+    assert broker.asked.wait(ENDS_WITHIN)
     assert broker.woken == []
     broker.goes_on.set()
-    assert broker.sent.acquire(timeout=SOON)
+    assert broker.sent.acquire(timeout=ENDS_WITHIN)
     assert broker.woken == [WakeUp.invite("email")]
 
 
@@ -45,13 +44,13 @@ def test_a_wake_up_that_is_repeated_while_it_waits_is_sent_once():
     broker = Broker()
     sender = BackgroundSender(broker.send)
     sender.send(WakeUp.invite("email"))
-    assert broker.asked.wait(SOON)
+    assert broker.asked.wait(ENDS_WITHIN)
     for _ in range(3):
         sender.send(WakeUp.invite("sms"))
         sender.send(WakeUp.issue("kyc"))
     broker.goes_on.set()
     for _ in range(3):
-        assert broker.sent.acquire(timeout=SOON)
+        assert broker.sent.acquire(timeout=ENDS_WITHIN)
     assert broker.woken == [WakeUp.invite("email"), WakeUp.invite("sms"), WakeUp.issue("kyc")]
 
 
@@ -66,7 +65,7 @@ def test_a_wake_up_that_fails_does_not_keep_the_next_from_being_sent():
     sender = BackgroundSender(send)
     sender.send(WakeUp.invite("email"))
     sender.send(WakeUp.invite("sms"))
-    assert sent.wait(SOON)
+    assert sent.wait(ENDS_WITHIN)
 
 
 def test_a_forked_child_sends_with_a_thread_of_its_own():
@@ -77,7 +76,7 @@ def test_a_forked_child_sends_with_a_thread_of_its_own():
     child = os.fork()
     if not child:
         sender.send(WakeUp.issue("kyc"))
-        threading.Event().wait(SOON)  # until it is killed: the parent has read what it wrote
+        threading.Event().wait(ENDS_WITHIN)  # until it is killed: the parent has read what it wrote
         os._exit(0)
     try:
         assert os.read(reading, 100) == b"issue:kyc "

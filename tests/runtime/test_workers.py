@@ -1,13 +1,14 @@
 """`worker` and `beat` as processes, over both brokers and on both pools: the whole way, until ended.
 
-The queues' names are fixed, so that these tests have a broker for themselves: one at a time, whoever runs them.
+The queues' names are fixed, so that these tests have a broker for themselves: a Redis of the test's own, and the
+machine's RabbitMQ one at a time, also next to another run.
 """
 
 import contextlib
 import fcntl
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import pytest
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from tests.desk.desk import Desk, Played, customers, wait_until
+from tests.desk.desk import Desk, Played, customers
+from tests.suite.waiting import wait_until
 from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
 from worker.settings import load
 
 pytestmark = pytest.mark.xdist_group("broker")
 NUMBER = 60
 DEAD_REQUESTS = "requests.dead"
+# On Redis, with the keys beside them.
+OUR_QUEUES = (*QUEUES, "requests", "requests.taken", "requests.taken.since", "requests.returned", DEAD_REQUESTS)
 
 
 @pytest.fixture
@@ -32,24 +36,24 @@ def alone() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def rabbitmq(alone: None, amqp_url: str) -> Iterator[str]:
+    """RabbitMQ without our queues."""
+    purge(amqp_url)
+    yield amqp_url
+    purge(amqp_url)
+
+
 @pytest.fixture(params=["redis", "amqp"])
-def broker(request: pytest.FixtureRequest, alone: None) -> Iterator[str]:
+def broker(request: pytest.FixtureRequest) -> str:
     """A broker whose queues are empty."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
-    purge(url)
-    yield url
-    purge(url)
+    if request.param == "amqp":
+        return str(request.getfixturevalue("rabbitmq"))
+    return str(request.getfixturevalue("own_redis").url)
 
 
 def purge(url: str) -> None:
-    names = (*QUEUES, "requests", "requests.taken", "requests.taken.since", "requests.returned", DEAD_REQUESTS)
-    if url.startswith("redis"):
-        import redis
-
-        with redis.Redis.from_url(url) as client:
-            client.delete(*names, "unacked", "unacked_index", *(f"_kombu.binding.{name}" for name in names))
-        return
-    for name in names:
+    for name in OUR_QUEUES:
         with Connection(url) as connection:
             channel: Any = connection.channel()
             with contextlib.suppress(connection.channel_errors):  # not there yet
@@ -79,13 +83,12 @@ def children(pid: int) -> int:
 
 
 @pytest.fixture
-def office(desk: Desk, broker: str, make_postgresql: Callable[[], str]) -> Desk:
+def office(desk: Desk, broker: str, empty_postgresql_url: str) -> Desk:
     """A desk with PostgreSQL and a broker."""
-    desk.secret("database", make_postgresql())
+    desk.secret("database", empty_postgresql_url)
     desk.secret("broker", broker)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
-    assert desk.onboard("db", "upgrade").code == 0
     return desk
 
 
@@ -197,12 +200,11 @@ def test_up_with_a_broker_takes_requests_too(office: Desk, played: Played, broke
     assert office.end(up, by=signal.SIGTERM).code == 0
 
 
-def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk, alone: None, amqp_url: str):
-    purge(amqp_url)
-    desk.secret("broker", amqp_url)
+def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk, rabbitmq: str):
+    desk.secret("broker", rabbitmq)
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
     queue = next(queue for queue in computed(load(desk.config))["task_queues"] if queue.name == ISSUE)
-    with Connection(amqp_url) as connection:
+    with Connection(rabbitmq) as connection:
         channel = connection.channel()
         bound = queue(channel)
         bound.declare()
@@ -211,7 +213,6 @@ def test_wake_ups_that_no_worker_consumes_do_not_pile_up_in_rabbitmq(desk: Desk,
             producer.publish(number, exchange=bound.exchange, routing_key=bound.routing_key)
         wait_until(lambda: bound.queue_declare(passive=True).message_count == MOST_WAKE_UPS, "the bound is kept")
         assert bound.get(no_ack=True).payload == 5  # the oldest went
-    purge(amqp_url)
 
 
 @pytest.mark.parametrize("url", ["amqp://127.0.0.1", "redis://127.0.0.1"])

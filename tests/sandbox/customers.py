@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.sandbox.behaviour import Share
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
@@ -14,7 +15,7 @@ async def instruct(caller, **fields):
 
 
 async def done(caller):
-    await asyncio.wait_for(caller.sandbox.idle(), 30)
+    await asyncio.wait_for(caller.sandbox.idle(), ENDS_WITHIN)
 
 
 def all_customers(does):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.sandbox.people.delayed_tasks import DelayedTasks
 
 HOUR = timedelta(hours=1)
@@ -26,7 +27,7 @@ async def test_tasks_run_in_the_order_of_their_times(delayed):
 
     for after, name in ((3, "last"), (0, "first"), (1, "second")):
         delayed.later(after * HOUR, lambda name=name: do(name))
-    await asyncio.wait_for(delayed.idle(), 30)
+    await asyncio.wait_for(delayed.idle(), ENDS_WITHIN)
     assert done == ["first", "second", "last"]
 
 
@@ -39,7 +40,7 @@ async def test_a_task_may_add_another(delayed):
             delayed.later(HOUR, do)
 
     delayed.later(HOUR, do)
-    await asyncio.wait_for(delayed.idle(), 30)
+    await asyncio.wait_for(delayed.idle(), ENDS_WITHIN)
     assert len(done) == 3
 
 
@@ -51,7 +52,7 @@ async def test_a_cancelled_task_never_runs(delayed):
 
     delayed.later(HOUR, do)
     delayed.forget()
-    await asyncio.wait_for(delayed.idle(), 30)
+    await asyncio.wait_for(delayed.idle(), ENDS_WITHIN)
     await delayed.wait(20 * HOUR)
     assert done == []
 
@@ -64,6 +65,6 @@ async def test_a_task_that_fails_is_reported(delayed):
         raise RuntimeError
 
     delayed.later(HOUR, do)
-    await asyncio.wait_for(delayed.idle(), 30)
+    await asyncio.wait_for(delayed.idle(), ENDS_WITHIN)
     await asyncio.sleep(0)
     assert reported == ["the sandbox failed"]

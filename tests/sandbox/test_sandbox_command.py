@@ -15,6 +15,7 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.cli.commands.sandbox import sandbox
 
 START = "from worker.cli.commands.sandbox import sandbox; sandbox()"
@@ -30,12 +31,12 @@ def test_it_prints_its_addresses_and_ends_cleanly_on_a_signal(end):
     with start("--json", "--fault", "429:0.05,retry-after=1", "--limit", "50/second", "--latency", "1ms") as process:
         try:
             facts = json.loads(process.stdout.readline())
-            with urllib.request.urlopen(facts["url"], timeout=10) as page:  # noqa: S310  # its own loopback address
+            with urllib.request.urlopen(facts["url"], timeout=ENDS_WITHIN) as page:  # noqa: S310  # its own loopback address
                 assert b"Sandbox" in page.read()
             with socket.create_connection(("127.0.0.1", facts["smtp_port"]), timeout=10) as mailbox:
                 assert mailbox.recv(4) == b"220 "
             process.send_signal(end)
-            rest, errors = process.communicate(timeout=20)
+            rest, errors = process.communicate(timeout=ENDS_WITHIN)
         finally:
             process.kill()
     assert (process.returncode, rest, errors) == (0, "", "")
@@ -47,7 +48,7 @@ def test_for_people_it_prints_one_line():
         try:
             line = process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            rest, _ = process.communicate(timeout=20)
+            rest, _ = process.communicate(timeout=ENDS_WITHIN)
         finally:
             process.kill()
     assert "http://127.0.0.1:" in line
@@ -145,10 +146,10 @@ def test_its_customers_behave_as_the_options_say(tmp_path):
                     login = "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()
                     headers = {"Authorization": login, "Content-Type": "application/json"}
                     call = urllib.request.Request(f"{base}/api/v2/token", b'{"clientId": "c-1"}', headers)  # noqa: S310
-                    urllib.request.urlopen(call, timeout=20).close()  # noqa: S310  # its own loopback address
-                    assert both.wait(60)
+                    urllib.request.urlopen(call, timeout=ENDS_WITHIN).close()  # noqa: S310  # its own loopback address
+                    assert both.wait(ENDS_WITHIN)
                     process.send_signal(signal.SIGINT)
-                    _, errors = process.communicate(timeout=20)
+                    _, errors = process.communicate(timeout=ENDS_WITHIN)
                 finally:
                     process.kill()
         finally:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.sandbox.customers import ENTITY, all_customers, done, instruct, sent
+from tests.suite.waiting import ENDS_WITHIN
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share, TroubleShare
 
@@ -117,7 +118,7 @@ async def test_it_ends_although_customers_are_about_to_act(begin, caplog):
     await caller.idenfy({"clientId": "c-1"})
     await instruct(caller, session="c-1", does="finish", late=3600)
     await asyncio.sleep(0)
-    await asyncio.wait_for(caller.sandbox.stop(), 10)
+    await asyncio.wait_for(caller.sandbox.stop(), ENDS_WITHIN)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

@@ -142,7 +142,6 @@ async def email(relay: Relay) -> AsyncIterator[Callable[..., EmailSender]]:
             "host": "127.0.0.1",
             "port": relay.port,
             "from_": "Example Bank <verify@bank.example>",
-            "now": lambda: NOW,
             "timeout": timedelta(seconds=20),
             "connections": 2,
         }
@@ -159,6 +158,7 @@ def message() -> Callable[..., Message]:
     def make(**fields: str) -> Message:
         usual = {
             "key": "0197f3-invitation-email",
+            "at": NOW,
             "to": "maria.lopez@customer.example",
             "language": "de",
             "subject": "Example Bank: Bitte bestätigen Sie Ihre Identität",

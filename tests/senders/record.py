@@ -46,7 +46,7 @@ async def _send(case: Case, source: str, **settings: object) -> None:
 
 
 def message_of(case: Case) -> Message:
-    return Message("0197f3", case.to, "en", "", case.text, valid_for=timedelta(hours=5))
+    return Message("0197f3", NOW, case.to, "en", "", case.text, valid_for=timedelta(hours=5))
 
 
 async def main() -> None:

@@ -345,6 +345,16 @@ async def test_a_repeat_carries_the_same_message_id(relay, email, message):
     assert ids == [b"Message-ID: <0197f3-invitation-email@bank.example>"] * 2
 
 
+async def test_a_mail_says_how_to_ask_for_no_more_if_that_is_wanted(relay, email, message):
+    returns = {"return_path": lambda key: f"bounces+{key}@bounce.example.com"}
+    for how in (returns | {"unsubscribe": True}, returns, {"unsubscribe": True}):
+        await email(**how).send(message())
+    found = [line for body in relay.messages for line in body.split(b"\r\n") if line.startswith(b"List-Unsubscribe")]
+    assert found == [
+        b"List-Unsubscribe: <mailto:bounces+0197f3-invitation-email@bounce.example.com?subject=unsubscribe>"
+    ]
+
+
 async def test_the_receipt_names_the_relays_queue_id(email, message):
     assert await email().send(message()) == Receipt("4F8xY2")
 

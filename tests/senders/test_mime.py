@@ -16,13 +16,13 @@ from worker.senders.mime import BREAKS, HIDDEN, From, Mailbox, compose
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 BANK = From.read("Example Bank <verify@bank.example>")
 MARIA = Mailbox("maria.lopez@customer.example")
-USUAL = {"sender": BANK, "to": MARIA, "date": NOW}
+USUAL = {"sender": BANK, "to": MARIA}
 HEADERS = ["From", "To", "Subject", "Message-ID", "Date", "MIME-Version", "Auto-Submitted"]
 HEADERS += ["Content-Language", "Content-Type"]
 
 
 def composed(message, sender=BANK, to=MARIA):
-    return compose(message, sender=sender, to=to, date=NOW)
+    return compose(message, sender=sender, to=to)
 
 
 def parsed(message, **arguments):
@@ -101,7 +101,7 @@ HOSTILE = st.text(
 def test_the_standard_library_reads_any_words_as_they_were_written(subject, text):
     page = f"<p>{text}"
     made = message_from_bytes(
-        compose(Message("key", MARIA.address, "de", subject, text, page), **USUAL), policy=default
+        compose(Message("key", NOW, MARIA.address, "de", subject, text, page), **USUAL), policy=default
     )
 
     assert made.keys() == HEADERS

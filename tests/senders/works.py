@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -72,7 +73,7 @@ class Works:
 
     def add(self, *customers: Customer) -> None:
         now = self.clock()
-        batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
+        batch, _ = self.parts.batches.open(name="list.csv", digest=uuid4().hex, again=False, now=now)
         lines = [AcceptedLine(row, who, "kyc", "", 12 * 3600) for row, who in enumerate(customers, 2)]
         self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
 

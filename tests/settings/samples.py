@@ -32,9 +32,26 @@ TREE: dict[str, Any] = {
         },
     },
     "routes": [{"when": {"country": "AU"}, "accounts": ["au"]}, {"accounts": ["kyc"]}],
-    "email": {"url": "smtp://127.0.0.1:1025", "from": "Example Bank <verify@example.com>"},
+    "intake": [{"folder": "in"}],
+    "ladder": [{"after": "9 days"}],
+    "email": {
+        "url": "smtp://127.0.0.1:1025",
+        "from": "Example Bank <verify@example.com>",
+        "return_path": "bounces+{token}@bounce.example.com",
+    },
+    "bounces": {"url": "maildir:///var/mail/bounces"},
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},
+    "alerts": {"ops": {"type": "slack", "url": "http://127.0.0.1:9/hooks"}},
+    "web": {
+        "oidc": {
+            "issuer": "https://login.example.com",
+            "client_id": "onboarding",
+            "base_url": "https://onboard.example.com",
+            "roles": {"operator": ["kyc-operators"]},
+        }
+    },
+    "traces": {"url": "http://127.0.0.1:4318/v1/traces"},
     "subscribers": {"crm": {"url": "https://crm.example.com/hooks", "keys": [{"env": "EVENTS_KEY"}]}},
 }
 

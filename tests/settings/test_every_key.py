@@ -27,10 +27,11 @@ def every_key() -> list[Key]:
         assert tables is not None
         for key, inner in keys_of(tables.model).items():
             if within := tables_of(inner.annotation):
-                keys += [(name, key, "signup", each) for each in keys_of(within.model)]
+                at = (name, key) if within.kind == "one" else (name, key, "signup")
+                keys += [(*at, each) for each in keys_of(within.model)]
                 continue
-            if name == "subscribers":
-                keys.append((name, "crm", key))
+            if name in ("alerts", "subscribers"):
+                keys.append((name, "ops" if name == "alerts" else "crm", key))
             elif tables.kind == "named":
                 keys.append((name, "au" if key in FRANKIEONE_ONLY else "kyc", key))
             else:

@@ -31,6 +31,8 @@ def read(directory: Path, configuration: dict[str, Any], needs: frozenset[Need] 
         (("sms", "token"), Need.RECEIVING),
         (("web", "senders", "signup", "keys"), Need.RECEIVING),
         (("subscribers", "crm", "keys"), Need.PUBLISHING),
+        (("traces", "key"), Need.CALLS),
+        (("traces", "key"), Need.BUS),
         (("invitations", "templates"), None),
     ],
 )

@@ -1,5 +1,6 @@
 """Secrets: where they come from, that they are read again, and that they are shown nowhere."""
 
+import contextlib
 import pickle
 import traceback
 from pathlib import Path
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
 from tests.settings.test_every_key import KEYS, Key
+from worker.domain.model.people import Role
 from worker.settings import Secret, SettingsError
+from worker.settings.users import User, UserList
 
 SECRETS = st.text("abcdefghijkmnpqrstuvwxyz%:/@{}[]\"'\\\n 0123456789", min_size=8, max_size=40).map("ZqX".__add__)
 SAME_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
@@ -204,14 +207,55 @@ def test_secrets_are_equal_by_value_and_never_shown_or_pickled() -> None:
 
 
 def test_no_secret_is_in_the_settings_repr_or_their_json(tmp_path: Path) -> None:
-    configuration = tree(database={"url": {"env": "DATABASE"}}, web={"users": {"anna": {"env": "ANNA"}}})
-    environ = {"DATABASE": "postgresql+psycopg://u:hunter2@127.0.0.1/db", "ANNA": "annas-password"}
+    (tmp_path / "users.toml").write_text(ANNA)
+    configuration = tree(database={"url": {"env": "DATABASE"}}, web={"users": {"file": "users.toml"}})
+    environ = {"DATABASE": "postgresql+psycopg://u:hunter2@127.0.0.1/db"}
 
     read = loaded(tmp_path, configuration, **environ)
 
-    known = [*ENVIRON.values(), "hunter2", "annas-password"]
+    known = [*ENVIRON.values(), "hunter2", HASHED]
     assert [secret for secret in known if secret in repr(read)] == []
     assert [secret for secret in ENVIRON.values() if secret in read.model_dump_json()] == []
+
+
+# Keys with free text that is no secret, by their last part.
+PLAIN = {
+    "account",
+    "budget",
+    "channel",
+    "client_id",
+    "columns",
+    "dkim_selector",
+    "exchange",
+    "folder",
+    "footer",
+    "from",
+    "header",
+    "ignore",
+    "label",
+    "link",
+    "name",
+    "name_claim",
+    "purpose",
+    "queue",
+    "role_claim",
+    "scopes",
+    "service",
+    "sheet",
+    "source_exchange",
+    "support",
+    "template",
+    "when",
+}
+
+
+def test_only_these_keys_show_a_text_that_they_accept(tmp_path: Path) -> None:
+    shown = set()
+    for key in KEYS:
+        with contextlib.suppress(SettingsError):
+            if "ZqXab-c" in repr(loaded(tmp_path, with_value(key, "ZqXab-c"))):
+                shown.add(key[-1])
+    assert sorted(map(str, shown - PLAIN)) == []
 
 
 @SAME_DIRECTORY
@@ -234,24 +278,8 @@ def test_no_error_repeats_a_value_wherever_it_stood(tmp_path: Path, secret: str,
         shown += "".join(kept) + repr(error.__context__) + repr(error.__cause__)
 
     # What is no secret may be shown where it is accepted, in the settings' own repr.
-    plain = {
-        "queue",
-        "source_exchange",
-        "exchange",
-        "account",
-        "budget",
-        "channel",
-        "columns",
-        "footer",
-        "from",
-        "ignore",
-        "link",
-        "name",
-        "support",
-        "when",
-    }
     of_a_sender = key[:2] == ("web", "senders") and key[-1] in ("users", "queues")  # names at the broker
-    if not (accepted and (key[-1] in plain or of_a_sender)):
+    if not (accepted and (key[-1] in PLAIN or of_a_sender)):
         assert secret not in shown
         assert repr(secret)[1:-1] not in shown
 
@@ -264,23 +292,75 @@ def test_a_key_that_is_not_32_bytes_is_refused_with_the_command_for_one(text: st
     assert "`onboard keys new` prints " in line
 
 
+HASHED = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$dGhpcyBpcyBub3QgYSByZWFsIGhhc2g"
+ANNA = f'[anna]\nrole = "operator"\npassword = "{HASHED}"\n'
+
+
+def users_of(tmp_path: Path, text: str) -> UserList:
+    (tmp_path / "users.toml").write_text(text)
+    return loaded(tmp_path, tree(web={"users": {"file": "users.toml"}})).web.users
+
+
 def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "users.toml").write_text('anna = "one"\nbert = "two"\n')
-    configuration = tree(web={"users": {"file": "users.toml"}})
+    users = users_of(tmp_path, ANNA + ANNA.replace("anna", '"bert@example.com"').replace("operator", "service desk"))
 
-    assert loaded(tmp_path, configuration).web.users == {"anna": Secret("one"), "bert": Secret("two")}
+    assert users["anna"] == User(Role.OPERATOR, Secret(HASHED))
+    assert users["bert@example.com"].role is Role.SERVICE_DESK
 
 
-@pytest.mark.parametrize("text", ["anna", "[anna]\nname = 1", "anna = 5", 'anna = ""'])
-def test_a_users_file_of_another_form_is_one_line(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anna",
+        'anna = "one"',
+        "[anna]\nname = 1",
+        ANNA.replace("operator", "boss"),
+        ANNA.replace("argon2id", "argon2d"),
+        ANNA.replace(HASHED, "hunter2-hunter2"),
+        ANNA + "more = 1\n",
+        ANNA.replace("[anna]", '["anna\\n"]'),
+    ],
+)
+def test_a_users_file_of_another_form_is_one_line_without_a_password(text: str, tmp_path: Path) -> None:
     (tmp_path / "users.toml").write_text(text)
 
     (line,) = problems(tmp_path, tree(web={"users": {"file": "users.toml"}}))
 
     assert line.startswith("web.users: ")
+    assert HASHED not in line
+    assert "hunter2" not in line
 
 
-def test_a_password_of_a_user_does_not_stand_in_the_configuration(tmp_path: Path) -> None:
+def test_users_do_not_stand_in_the_configuration(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, tree(web={"users": {"anna": "literal"}}))
 
-    assert line.startswith("web.users: do not write a user's password in the configuration")
+    assert line.startswith('web.users: expected { file = "PATH" }')
+
+
+def test_a_file_of_users_that_others_can_read_refuses_the_start(tmp_path: Path) -> None:
+    (tmp_path / "users.toml").write_text(ANNA)
+    (tmp_path / "users.toml").chmod(0o644)
+
+    (line,) = problems(tmp_path, tree(web={"users": {"file": "users.toml"}}))
+
+    assert "can be read or changed by other users of this machine: `chmod 600 " in line
+
+
+def test_a_changed_file_of_users_is_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    users = users_of(tmp_path, ANNA)
+    file = tmp_path / "users.toml"
+    assert users.current() is users
+
+    file.write_text(ANNA.replace("anna", "bert"))
+    changed = users.current()
+    assert set(changed) == {"bert"}
+
+    for bad in ("no TOML", ANNA.replace("operator", "boss")):
+        file.write_text(bad)
+        assert changed.current() is changed
+    file.write_text(ANNA)
+    file.chmod(0o644)
+    assert changed.current() is changed
+    file.unlink()
+    assert changed.current() is changed
+    assert "operator" not in repr(users["anna"].password)

@@ -208,28 +208,29 @@ def test_a_key_that_the_provider_needs_is_missed(account: str, key: str, tmp_pat
 
 EVENTS, HOOK = [{"env": "EVENTS_KEY"}], {"env": "IDENFY_WEBHOOK_KEY"}
 LET_IN = {
+    "oidc": (("web", "oidc"), tree()["web"]["oidc"]),
     "events": (("web", "senders", "signup", "keys"), EVENTS),
     "webhooks": (("accounts", "kyc", "webhook_keys"), [HOOK]),
     "webhooks in a secret's place": (("accounts", "au", "webhook_secret"), {"env": "FRANKIE_CUSTOMER"}),
     "bounces": (("email", "callback_keys"), [HOOK]),
     "answers to texts": (("links", "base_url"), "https://onboard.example.com"),
+    "users of the dashboard": (("web", "users"), {"file": "users.toml"}),
 }
 
 
 @pytest.mark.parametrize("somebody", LET_IN)
 def test_a_web_server_beyond_loopback_needs_credentials(somebody: str, tmp_path: Path) -> None:
+    (tmp_path / "users.toml").write_text("# none yet\n")
     others = tree(web={"bind": "0.0.0.0:8080"})
     (line,) = problems(tmp_path, others)
     assert line.startswith("web.bind: an address other than loopback needs credentials")
-    users = with_value(("web", "users"), {"ona": HOOK}, others)  # of a dashboard that is not there
-    assert problems(tmp_path, users) == [line]
     assert problems(tmp_path, with_value(*LET_IN[somebody], others)) == []
     assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
 
 
 def test_the_same_rule_holds_for_the_option_of_the_command(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="--bind: an address other than loopback needs credentials"):
-        address(loaded(tmp_path, tree()), "192.0.2.1:8080")
+        address(loaded(tmp_path, tree(web={})), "192.0.2.1:8080")
     settings = loaded(tmp_path, with_value(*LET_IN["webhooks"]))
     assert address(settings, "192.0.2.1:8080") == ("192.0.2.1", 8080)
 
@@ -355,3 +356,33 @@ def test_quiet_hours_of_two_channels_that_no_short_link_outlives_are_warned_of(t
 def test_a_reminder_sooner_than_a_minute_is_refused_with_the_files_own_units(tmp_path: Path) -> None:
     configuration = tree(invitations={"reminders": ["30 s", "1 minute"]})
     assert problems(tmp_path, configuration) == ['invitations.reminders[1]: expected at least "1 minute"']
+
+
+def test_two_folders_have_two_names_and_a_folder_names_what_is_there(tmp_path):
+    twice = [{"folder": "a/in"}, {"folder": "b/in", "account": "kyk"}, {"folder": "sftp://host/in"}]
+    assert [line.partition(": ")[0] for line in problems(tmp_path, tree(intake=twice))] == [
+        "intake[3].folder",
+        "intake[1].name",
+        "intake[2].name",
+        "intake[2].account",
+    ]
+    folders = loaded(
+        tmp_path, tree(intake=[{"folder": "a/in"}, {"folder": "b/in", "name": "b", "locale": "lt"}])
+    ).intake
+    assert [one.known_as for one in folders] == ["in", "b"]
+    assert folders[0].folder == tmp_path / "a/in"
+    assert folders[1].defaults == {"locale": "lt"}
+
+
+def test_each_step_of_the_ladder_has_a_time_of_its_own_and_a_sender(tmp_path):
+    steps = [{"after": "2 days"}, {"after": "2 days", "channel": "sms"}]
+    configuration = tree(ladder=steps, invitations={"reminders": ["3 days"]})
+    del configuration["sms"]
+    assert [line.partition(": ")[0] for line in problems(tmp_path, configuration)] == [
+        "ladder[1].after",
+        "ladder[2].after",
+        "ladder[2].channel",
+    ]
+    late = tree(ladder=[{"after": "8 days"}], routes=[{"accounts": ["kyc"]}])
+    del late["accounts"]["au"]
+    assert "ladder[1].after: this step is never sent" in " ".join(loaded(tmp_path, late).warnings)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -94,7 +95,14 @@ class World:
         self.clock = clock
         self.senders = settings.pop("senders", {"email": FakeSender(), "sms": FakeSender()})
         process_clock = settings.pop("process_clock", clock)  # of a machine whose clock is wrong
-        self.parts = Parts(loaded, clock=process_clock, database_clock=clock, jitter=lambda: 0.5, senders=self.senders)
+        self.parts = Parts(
+            loaded,
+            clock=process_clock,
+            database_clock=clock,
+            jitter=lambda: 0.5,
+            senders=self.senders,
+            traces=settings.pop("traces", None),
+        )
         if not settings.pop("first_links", False):  # else the first calls are made one at a time
             for links in self.parts.first_links.values():
                 links.lived()
@@ -140,7 +148,7 @@ class World:
         others: tuple[str, ...] = (),
     ) -> int:
         now = self.clock()
-        batch, _ = self.parts.batches.open(name="list.csv", digest="list", again=True, now=now)
+        batch, _ = self.parts.batches.open(name="list.csv", digest=uuid4().hex, again=False, now=now)
         lines = [
             AcceptedLine(row, person, account, "", int(floor.total_seconds()), others)
             for row, person in enumerate(customers, 2)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -73,7 +74,8 @@ class Shelf:
     # A list is imported.
 
     def batch(self, name: str = "list.csv") -> int:
-        return self.batches.open(name=name, digest=name, again=True, now=self.clock())[0].id
+        """A batch of a list of its own, whatever its name is: lines may be added."""
+        return self.batches.open(name=name, digest=uuid4().hex, again=False, now=self.clock())[0].id
 
     def add(self, *customers, batch=None, first_row=2, priority=BATCH, refused=(), **how) -> int:
         """Add the customers as lines of one batch. Returns the batch."""

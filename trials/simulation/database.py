@@ -200,5 +200,6 @@ SELECT min(at) FROM (
     UNION ALL SELECT min(lease_until) FROM invitation WHERE lease_until IS NOT NULL
     UNION ALL SELECT min(check_at) FROM session
     UNION ALL SELECT min(due_at) FROM webhook
+    UNION ALL SELECT min(check_at) FROM batch_plan
 ) AS each_table
 """

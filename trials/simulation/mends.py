@@ -14,8 +14,9 @@ from worker.engine.dispatch.flushes import Flushes
 from worker.engine.maintenance import sweep
 from worker.foundation.clock import ProcessClock
 from worker.store.base.row_by_row import Chunk
-from worker.store.limits import budgets, flush
+from worker.store.limits import budgets, flush, standstill
 from worker.store.maintenance import expired_sessions
+from worker.store.onboarding import batches
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
 
@@ -74,16 +75,29 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     ),
     # A machine that stood still with its clock after a flush calls under leases that are over.
     "leases-by-database-time": ((Flushes, "_check_leases", _unchecked),),
+    # The rest of a list is not held back until the verdict on its pilot.
+    "pilot": ((batches, "HELD_BACK", 0),),
+    # A stop of everything keeps sweeps from waking, and no dispatcher that runs from going on.
+    "standstill": (
+        (standstill, "there_is", lambda _connection: False),
+        (
+            budgets,
+            "read_with_stop",
+            lambda connection, name, *, lock: (budgets.read(connection, name, lock=lock), False),
+        ),
+    ),
 }
 # Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
 # them with `--without NAME --until-found`.
 # Not a mend here: that an answer which cannot be written leaves the other results of its flush alone. A history has few
 # customers, and no other result in that flush; tests/engine/dispatch has.
 FOUND_BY: dict[str, tuple[int, ...]] = {
-    "steady-clock": (576,),
+    "steady-clock": (595,),
     "database-time": (595,),
     "one-bad-row": (1657,),
     "leases-by-database-time": (200,),
+    "pilot": (301,),
+    "standstill": (35,),
 }
 
 

@@ -5,7 +5,7 @@ A plan is data, so that a fault or a customer can be left out of it and the rest
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trials.simulation.faults import KINDS, Fault
 
@@ -57,6 +57,8 @@ class Plan:
     capped: bool  # whether kyc has a cap of credits
     operator: str = ""  # pause, cancel: what an operator does to the list
     operator_at: float = 0.0
+    stopped_at: float = 0.0  # when an operator stops everything; 0: never
+    pilot: int = 0  # how many of the list's rows go first; 0: the list has no pilot
     faults: tuple[Fault, ...] = field(default=())
 
 
@@ -73,7 +75,7 @@ def plan_of(seed: int) -> Plan:
     # Most work is done within a second of its request, and most faults strike then.
     begins = [person.asked_at or 0.0 for person in people]
     faults = sorted((_fault(chance, kinds, hosts, begins) for _ in range(count)), key=lambda fault: fault.at)
-    return Plan(
+    planned = Plan(
         seed,
         people,
         hosts,
@@ -83,6 +85,10 @@ def plan_of(seed: int) -> Plan:
         operator_at=chance.uniform(0, STORM),
         faults=tuple(faults),
     )
+    # Drawn last, so that the rest of a seed's plan stays as it is.
+    stopped_at = chance.uniform(0.2, STORM) if chance.random() < 0.1 else 0.0
+    has_pilot = chance.random() < 0.1 and not planned.operator
+    return replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
 
 
 def _person(chance: random.Random, number: int, accounts: tuple[str, ...], finish: float) -> Person:

@@ -20,7 +20,7 @@ from trials.simulation.world import ProcessLoop
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.maintenance.sweep import each_alone
-from worker.engine.runner import LONGEST_DISPATCH, Runner
+from worker.engine.runner import LONGEST_DISPATCH, STAY, Runner
 from worker.engine.timekeeper import SET_CLOCK_EVERY
 from worker.foundation.clock import ProcessClock
 from worker.inbound.bus.batch_processing import take
@@ -231,6 +231,7 @@ class WorkerProcess:
             AsyncExitStack(),
             wake_invite=lambda channel, for_events: self.simulation.broker.wake(WakeUp.invite(channel), for_events),
             longest=LONGEST_DISPATCH,
+            stay=STAY,
         )
         while True:
             await asyncio.sleep(SET_CLOCK_EVERY.total_seconds())

@@ -9,12 +9,15 @@ from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome
 from worker.engine.container import Parts
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import AcceptedLine
+from worker.store.onboarding.plans import Plan
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation
 
 AGAIN = 5.0  # the bus delivers an event again that was not acknowledged
 RESUMES = 60.0  # an operator resumes a paused list after that long
+LOOKS = 0.2  # how often the verdict on a pilot is looked for
+PASSES = "sent >= 1 and bounced <= 50% within 2 minutes"
 EVENTS = {"cancelled": EventKind.CANCELLED, "updated": EventKind.UPDATED, "erased": EventKind.ERASED}
 
 
@@ -47,10 +50,30 @@ class Requests:
             ids = [person.id for person in listed]
             self._decide(at, "cancelled", lambda parts: parts.decisions.cancel(batch, now=parts.clock()), ids)
 
+        if plan.pilot:
+            self.left += 1
+            self._await_verdict(batch)
+        if plan.stopped_at:
+            go_on = lambda parts: parts.standstills.go_on(now=parts.clock())  # noqa: E731
+            stop = lambda parts: parts.standstills.stop(by="ops", reason="", now=parts.clock())  # noqa: E731
+            self._decide(plan.stopped_at, "stopped", stop, then=lambda: self._decide(RESUMES, "went on", go_on))
+
+    def _await_verdict(self, batch: int) -> None:
+        """Note when the verdict on the pilot is there. If it did not pass, an operator resumes the list."""
+        ((verdict,),) = self._simulation.observer.rows(f"SELECT verdict FROM batch_plan WHERE batch_id = {batch}")
+        if not verdict:
+            self._world.later(LOOKS, self._await_verdict, batch)
+            return
+        self.left -= 1
+        self._simulation.note(f"verdict: {verdict}")
+        if verdict == "not_met":
+            self._decide(RESUMES, "resumed", lambda parts: parts.decisions.resume(batch, now=parts.clock()))
+
     def _import(self, people: list[Person]) -> int:
         parts = self._simulation.running[0].parts
-        now = self._world.clock()
-        batch, _ = parts.batches.open(name="list.csv", digest="list", again=True, now=now)
+        now, pilot = self._world.clock(), self._simulation.plan.pilot
+        plan = Plan(first=str(pilot), condition=PASSES) if pilot else None
+        batch, _ = parts.batches.open(name="list.csv", digest="list", again=True, now=now, plan=plan)
         lines = [
             AcceptedLine(
                 person.number + 2,
@@ -64,6 +87,8 @@ class Requests:
             for person in people
         ]
         parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+        if plan is not None:
+            parts.batches.imported(batch.id, now=now)
         for person in people:
             self._simulation.note("requested", person.id)
         return batch.id

@@ -7,11 +7,13 @@ trials/promises.py has too says the same there, about a database and a real sand
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 from trials.promises import most_within
 from trials.simulation.plan import CREDITS, FLOOR, LEASE, LIFETIME, MESSAGES, REISSUES, TIMEOUT
 from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
+from trials.simulation.requests import LOOKS
 from trials.simulation.setting import ROUTES
 
 LISTED = frozenset({"kyc", "lt"})  # accounts that list a customer's sessions
@@ -24,6 +26,7 @@ IN_FLIGHT = LEASE + TIMEOUT
 # A slot may be used so late: `rate_limits.LAPSE`.
 LATE = 0.5
 SOON = 300.0  # rows whose account had to wait are looked at each minute at least
+STOP_HOLDS = 1.0  # `runner.STOP_HOLDS_AFTER`
 SLACK = 1.0  # seconds between the check of a link's life and the message's departure
 
 
@@ -175,7 +178,8 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
         elif job.state in ENDED:
             if job.state == "failed":
                 yield from _failed(history, person.id, job, calls)
-            if job.state == "lapsed" and len({call.token for call in calls if call.processed}) <= REISSUES:
+            another = len({call.token for call in calls if call.processed}) <= REISSUES
+            if job.state == "lapsed" and another and not _has_spent_its_messages(history, person.id, job):
                 yield f"{person.id} lapsed after {len(calls)} calls, though another session is allowed"
         elif job.state == "held":
             yield from _held(history, person.id, job, calls)
@@ -183,9 +187,15 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
             yield f"{person.id} is {job.state} at the end: {job.reason}"
 
 
+def _has_spent_its_messages(history: History, customer: str, job: Any) -> bool:
+    """Whether as many messages were handed over as a customer may get: each counts, also one without an answer."""
+    messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer]
+    return job.reason == "messages_spent" and len(messages) >= MESSAGES
+
+
 def nobody_waits_for_long(history: History) -> Iterator[str]:
     """Soon after the faults are over, a session was asked for each customer, and its message left."""
-    if history.plan.operator == "pause" or history.plan.capped:
+    if history.plan.operator == "pause" or history.plan.capped or history.plan.pilot:
         return
     for person in history.plan.people:
         asked = history.record.first("requested", person.id)
@@ -203,6 +213,32 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
         messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == person.id]
         if known and not any(message.sent_at <= max(due, known[0].sent_at + SOON) for message in messages):
             yield f"{person.id}: its session of {known[0].sent_at:.0f} s is there, and no message left by {due:.0f} s"
+
+
+def a_pilot_goes_first(history: History) -> Iterator[str]:
+    """Before the verdict on a list's pilot, no session is asked for another of its customers."""
+    if not history.plan.pilot:
+        return
+    verdicts = [one.at for one in history.record.happened if one.what.startswith("verdict")]
+    until = verdicts[0] - LOOKS if verdicts else history.ended_at
+    listed = {person.id for person in history.plan.people if person.asked_at is None}
+    # An event for a customer of the list is a request of its own.
+    early = {call.customer for call in history.record.of(Kind.SESSION) if call.sent_at < until} & listed
+    if len(early) > history.plan.pilot:
+        who = ", ".join(sorted(early))
+        yield f"before the verdict, sessions are asked for {who}, of a pilot of {history.plan.pilot}"
+
+
+def nothing_leaves_while_stopped(history: History) -> Iterator[str]:
+    """From a second after a stop of everything until it goes on, no call and no message leaves."""
+    stopped, went_on = (history.record.first(word, "") for word in ("stopped", "went on"))
+    if stopped is None:
+        return
+    for call in history.record.calls:
+        still = (*history.record.lives[call.process].still, *history.record.outages)
+        excused = any(begin <= call.sent_at and call.sent_at <= end + STOP_HOLDS for begin, end in still)
+        if stopped + STOP_HOLDS < call.sent_at < (went_on or history.ended_at) and not excused:
+            yield f"everything was stopped at {stopped:.1f} s: a {call.kind} leaves at {call.sent_at:.1f} s"
 
 
 def _failed(history: History, customer: str, job: object, calls: list[Call]) -> Iterator[str]:
@@ -230,6 +266,8 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     nothing_leaves_after_the_end,
     everybody_is_accounted_for,
     nobody_waits_for_long,
+    a_pilot_goes_first,
+    nothing_leaves_while_stopped,
 )
 
 

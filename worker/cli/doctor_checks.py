@@ -3,15 +3,21 @@
 import asyncio
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
+from worker.cli import doctor_brokers
+from worker.cli.exits import CannotStart
 from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.cli.opening import why_not_ready
+from worker.cli.sample_message import example, rendered
+from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
+from worker.domain.contact.wording import Wording
+from worker.domain.model.customers import Channel
 from worker.domain.model.findings import Finding, failure, ok, warning
 from worker.domain.model.operation import NO_PROCESS, WORK
 from worker.engine.adapters import doubtful_templates
@@ -19,14 +25,17 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
-from worker.foundation.tls import Tls, in_words
 from worker.settings import SettingsError
 from worker.settings.destinations import Destination, destinations
 from worker.store.base import schema
+from worker.store.operators.languages_in_use import InUse, languages_in_use
 
 LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20  # bytes
 CLOCK_MAY_DIFFER = timedelta(seconds=2)
+AUDIT_ENTRIES = 1000
 CONNECT_SECONDS = 5
+
+SHOWS = "`onboard template preview` shows the messages"
 
 Check = Callable[[Parts], Iterator[Finding]]
 
@@ -50,7 +59,20 @@ def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
     except SettingsError as error:
         yield failure("keys", "; ".join(error.problems), "docs/keys.md")
     else:
-        yield ok("keys", "they open what the database holds")
+        own = "; customers have keys of their own" if parts.keyring.customer_keys else ""
+        yield ok("keys", f"they open what the database holds{own}")
+
+
+def check_audit_log(parts: Parts) -> Iterator[Finding]:
+    """The end of the audit log's chain. `onboard audit verify` reads all of it."""
+    found = parts.audit_log.verify_end(AUDIT_ENTRIES)
+    for problem in found.problems:
+        yield failure("audit log", problem, "`onboard audit verify`, then docs/audit.md")
+    if found.is_whole and not found.end.number:
+        yield ok("audit log", "no entry is sealed yet")
+    elif found.is_whole:
+        entries = "entry fits" if found.entries == 1 else f"{found.entries:,} entries fit"
+        yield ok("audit log", f"its head is signed, and its last {entries}")
 
 
 def check_clock(parts: Parts) -> Iterator[Finding]:
@@ -82,29 +104,7 @@ def check_disk(parts: Parts) -> Iterator[Finding]:
 
 
 def check_brokers(parts: Parts) -> Iterator[Finding]:
-    from worker.brokers.connection import BrokerConnection  # imported here: kombu takes a tenth of a second
-
-    settings = parts.settings
-    asked: list[tuple[str, str, Tls | None]] = [("broker", settings.broker.url, settings.broker.protection)]
-    if settings.bus is not None:
-        asked.append(("bus", settings.bus.url, settings.bus.protection))
-    for name, url, tls in asked:
-        where = _where(parts, name)
-        if not where:
-            yield ok(name, "none: one process does all work (`onboard run` or `onboard up`)")
-            continue
-        connect: Any = BrokerConnection  # kombu has no types
-        connection = connect(url, ssl=tls, connect_timeout=CONNECT_SECONDS)
-        try:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS)
-        except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
-            refused = any(word in type(error).__name__ for word in ("AccessRefused", "Authentication"))
-            words = "it refuses the user or the password" if refused else in_words(error) or type(error).__name__
-            yield failure(name, f"{where}: {words}", f"check [{name}] url, and whether the server runs")
-        else:
-            yield ok(name, f"{where} answers")
-        finally:
-            connection.release()
+    return doctor_brokers.check_brokers(parts.settings, lambda section: _where(parts, section))
 
 
 def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
@@ -120,14 +120,50 @@ def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
             yield failure(section, words, f"check the address and the credentials in [{section}], and the way there")
 
 
+def check_texts(parts: Parts) -> Iterator[Finding]:
+    if parts.settings.sms is not None and parts.settings.sms.countries is None:
+        yield warning("sms countries", EVERYWHERE, NAME_COUNTRIES)
+
+
 def check_templates(parts: Parts) -> Iterator[Finding]:
     problems, doubts = parts.templates.problems(), doubtful_templates(parts.settings, parts.templates)
     for problem in problems:
-        yield failure("templates", problem, "`onboard template preview` shows the messages")
+        yield failure("templates", problem, SHOWS)
     for doubt in doubts:
-        yield warning("templates", doubt, "`onboard template preview` shows the messages")
+        yield warning("templates", doubt, SHOWS)
     if not problems and not doubts:
         yield ok("templates", "all can be rendered")
+
+
+def check_languages(parts: Parts) -> Iterator[Finding]:
+    """Each message that rows have to come is rendered once, with an example's data."""
+    in_use = languages_in_use(parts.database) or [InUse("", "", Channel.BOTH, 0)]
+    refused, replaced = Counter[str](), Counter[tuple[str, str]]()
+    for one in in_use:
+        sample, given = example(locale=one.locale, template=one.template), set[str]()
+        for channel in (each for each in parts.channels if one.channel in (each, Channel.BOTH)):
+            try:
+                made = [rendered(parts.settings, parts.templates, sample, channel, kind) for kind in Wording]
+            except CannotStart as error:
+                refused[f"{channel}, locale {one.locale or 'of none'}: {error.format_message()}"] += one.rows
+            else:
+                given |= {each.language for each in made}
+        replaced.update(
+            {(one.locale, each): one.rows for each in given if one.locale and _language(each) != _language(one.locale)}
+        )
+    for words, rows in refused.items():
+        yield failure("languages", f"{words} ({counted(rows, 'row')})", SHOWS)
+    for (asked, instead), rows in replaced.items():
+        words = f"{counted(rows, 'row')} with locale {asked}: no texts in that language, so in {instead}"
+        yield warning("languages", words, "docs/templates.md, or leave it so")
+    if not refused and not replaced:
+        names = sorted({one.locale for one in in_use if one.locale})
+        default = parts.settings.invitations.locale
+        yield ok("languages", f"{', '.join(names) or f'{default}, the default'}: each message was rendered")
+
+
+def _language(locale: str) -> str:
+    return locale.replace("_", "-").partition("-")[0].lower()
 
 
 def check_web(parts: Parts) -> Iterator[Finding]:
@@ -153,6 +189,32 @@ def check_web(parts: Parts) -> Iterator[Finding]:
         yield ok("web", f"{web.bind} listens")
 
 
+def check_log_in(parts: Parts) -> Iterator[Finding]:
+    """Whether the identity provider of the dashboard answers as one: its discovery document and its keys."""
+    oidc = parts.settings.web.oidc
+    if oidc is None:
+        return
+    from worker.inbound.web.dashboard.oidc.issuer import BACK, Issuer, Unavailable  # imported here: for few
+
+    async def keys() -> int:
+        issuer = Issuer(oidc, parts.clock)
+        try:
+            return len(await issuer.keys())
+        finally:
+            await issuer.close()
+
+    where = _where(parts, "web.oidc")
+    try:
+        found = event_loop.run(keys())
+    except Unavailable as error:
+        yield failure("web.oidc", f"{where}: {error}", "check [web.oidc] issuer, and the way there")
+    else:
+        if found:
+            yield ok("web.oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
+        else:
+            yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
+
+
 def check_processes(parts: Parts) -> Iterator[Finding]:
     whole = parts.operation.report()
     working = sum(one.kind in WORK for one in whole.running)
@@ -171,10 +233,18 @@ WITHOUT_DATABASE: tuple[Check, ...] = (
     check_disk,
     check_brokers,
     check_accounts_and_senders,
+    check_texts,
     check_templates,
     check_web,
+    check_log_in,
 )
-WITH_DATABASE: tuple[Check, ...] = (check_encryption_keys, check_clock, check_processes)
+WITH_DATABASE: tuple[Check, ...] = (
+    check_encryption_keys,
+    check_audit_log,
+    check_clock,
+    check_languages,
+    check_processes,
+)
 
 
 def _where(parts: Parts, section: str) -> str:

@@ -1,4 +1,4 @@
-"""The options of every command: --config, --log-level and --log-file, before or after the command's name."""
+"""The options of every command: --config and those of the log, before or after the command's name."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Invocation:
     config: Path | None = None
     log_level: str | None = None  # None: not given
     log_file: Path | None = None
+    log_format: str = "auto"
 
     def settings(self, needs: Needs = EVERYTHING, *, logs_warnings: bool = False) -> Settings:
         """The configuration, with a value for each reference that the command needs.
@@ -44,6 +45,7 @@ class Invocation:
     def parts(self, needs: Needs = EVERYTHING, *, migrate: bool = False) -> AbstractContextManager[Parts]:
         """The worker's parts on a database that is up to date. `migrate`: upgrades a SQLite database first.
 
+        A command that does not need the encryption keys gets parts that decrypt nothing where they are missing.
         Raises CannotStart if the configuration, the templates or the database do not allow a start.
         """
         from worker.cli.opening import parts_of
@@ -126,6 +128,13 @@ def global_options() -> list[click.Option]:
             callback=_keep("log_file"),
             help="Log to this file instead of standard error.",
         ),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(logs.FORMS, case_sensitive=False),
+            expose_value=False,
+            callback=_keep("log_format"),
+            help="The form of log lines. auto: text at a terminal, one JSON object a line otherwise.  [default: auto]",
+        ),
     ]
 
 
@@ -147,6 +156,6 @@ def log_info(invocation: Invocation) -> None:
 
 def start_logging(invocation: Invocation) -> None:
     try:
-        logs.set_up(invocation.log_level or "warning", invocation.log_file)
+        logs.set_up(invocation.log_level or "warning", invocation.log_file, invocation.log_format)
     except OSError as error:
         raise CannotStart(f"--log-file: {error.strerror or 'cannot be written'}") from None

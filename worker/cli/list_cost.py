@@ -1,16 +1,14 @@
 """What a list costs now and at most, which of its customers are served already, and which rows share an address."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from worker.domain.intake.duplicates import Seen
 from worker.domain.model.customers import FieldProblem
-from worker.domain.model.money import Price, total
 from worker.engine.container import Parts
 from worker.inbound.list_import import Judged, count
-from worker.settings import Settings
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine
 
@@ -25,6 +23,8 @@ class ListCost:
     parts: Parts
     calls: CallsNow
     due: Judged = field(default_factory=Judged)
+    countries: set[str] = field(default_factory=set)  # of the customers for whom a session is asked for now
+    first: AcceptedLine | None = None  # the first of them
     shared: list[tuple[int | None, FieldProblem]] = field(default_factory=list)
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: Seen = field(default_factory=Seen)
@@ -46,17 +46,9 @@ class ListCost:
         for line in self._lines:
             if (line.customer.customer_id, line.customer.purpose) in asked:
                 count(self.due, line, self.parts.hours)
+                self.countries |= {line.customer.country} - {""}
+                self.first = self.first or line
         self._lines.clear()
-
-
-def cost_of(settings: Settings, calls: Mapping[str, int], messages: Mapping[str, int]) -> Mapping[str, Decimal]:
-    """The price of these calls, by account, and messages, by channel: by currency. Empty without any price."""
-    sending = {"email": settings.email, "sms": settings.sms}
-    priced: Iterable[tuple[Price | None, int]] = [
-        *((settings.accounts[name].price, number) for name, number in calls.items()),
-        *((section.price, number) for name, number in messages.items() if (section := sending.get(name)) is not None),
-    ]
-    return total(priced)
 
 
 def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:

@@ -13,17 +13,21 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
-from worker.domain.intake import Form, ListOptions, ListRefused
+from worker.domain.intake import FORMS, Form, ListOptions, ListRefused
 from worker.domain.intake.columns import known_name, nearest
 from worker.domain.intake.dates import DateForm
+from worker.domain.model.known_customers import Known
 from worker.engine.container import Parts
 from worker.inbound.list_import import PREFILLED, TooManyRefused, options_of
+from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
+from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.batches import STDIN
+from worker.store.service_desk.returned_rows import ReturnedRows
 
 LIST_HELP = """
-LIST is a CSV file with a header row, or has one JSON object per line (.jsonl, .ndjson); - is standard input.
-docs/list-format.md describes every column. Rows are numbered as in a spreadsheet: the header is row 1. In a file of
-JSON lines the first line is row 1.
+LIST is CSV, XLSX, ODS or Parquet with a header row, or has JSON objects, one per line or in an array; also compressed
+with gzip or ZIP. - is standard input; https://, s3:// and sftp:// are fetched. docs/list-format.md describes every
+column. Rows are numbered as in a spreadsheet: the header is row 1. In JSON the first line or object is row 1.
 """
 
 
@@ -33,30 +37,39 @@ class Listed:
     def __init__(self, path: str, until_the_end: ExitStack) -> None:
         self._path = path
         self._until_the_end = until_the_end
-        self.name = STDIN if path == "-" else Path(path).name
+        self.name = STDIN if path == "-" else name_of(path) if is_address(path) else Path(path).name
 
     @cached_property
     def content(self) -> Path | BinaryIO:
-        """The content; standard input is read at the first use, after the configuration was checked."""
+        """The content. Standard input is read, and an address fetched, at the first use: after the configuration."""
+        if is_address(self._path):
+            return self._kept("the list", lambda kept: fetch(self._path, kept))
         if self._path != "-":
             return Path(self._path)
         if sys.stdin is None:
             raise CannotStart("standard input is closed: send the list to it, or name a file")
+        return self._kept("standard input", lambda kept: shutil.copyfileobj(sys.stdin.buffer, kept))
+
+    def _kept(self, what: str, read: Callable[[BinaryIO], None]) -> BinaryIO:
+        """A list is read more than once. The file has no name: no other process opens it, and a kill leaves no file."""
         try:
-            # A list is read more than once. The file has no name: no other process opens it, and a kill leaves no file.
-            kept = self._until_the_end.enter_context(TemporaryFile("w+b"))  # noqa: SIM115 -- closed with the command
-            shutil.copyfileobj(sys.stdin.buffer, kept)
+            kept: BinaryIO = self._until_the_end.enter_context(TemporaryFile("w+b"))  # noqa: SIM115 -- with the command
+            read(kept)
             kept.seek(0)
+        except CannotFetch as error:
+            raise CannotStart(f"{self.name} cannot be fetched: {error}") from None
         except OSError as error:
-            raise CannotStart(f"standard input cannot be kept for reading: {error.strerror}") from None
+            raise CannotStart(f"{what} cannot be kept for reading: {error.strerror}") from None
         return kept
 
 
 def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for reading a list; the command gets `listed` and `options(parts)`."""
+    """Adds the options for reading a list; the command gets `listed`, `options(parts)`, and `rule(parts)` for known
+    customers."""
 
     @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
-    @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="LIST's format.  [default: detected]")
+    @click.option("--format", "form", type=click.Choice(FORMS), help="LIST's format.  [default: by its content]")
+    @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that has several.")
     @click.option(
         "--map",
         "mapped",
@@ -79,6 +92,12 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--encoding", help="LIST's encoding, if it is not UTF-8, such as cp1252.")
     @click.option("--delimiter", help="The character between cells, such as ; or tab.  [default: detected]")
+    @click.option(
+        "--known",
+        type=click.Choice([rule.value for rule in Known if rule is not Known.RETURNED]),
+        help="Customers who are known already: skip leaves them as they are, refresh takes their details from LIST,"
+        " invite also invites those again who have finished.  [default: of the configuration, else refresh]",
+    )
     @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
     @click.option(
         "--allow-erased",
@@ -89,12 +108,14 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(
         path: str,
         form: Form | None,
+        sheet: str | None,
         mapped: tuple[str, ...],
         ignored: tuple[str, ...],
         hash_ids: bool,
         dates: DateForm | None,
         encoding: str | None,
         delimiter: str | None,
+        known: str | None,
         **more: Any,
     ) -> Any:
         def options(parts: Parts) -> ListOptions:
@@ -106,12 +127,16 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 if_used=PREFILLED,
                 hash_ids=hash_ids,
                 form=form,
+                sheet=sheet or parts.settings.import_.sheet,
                 encoding=encoding,
                 delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
             )
 
+        def rule(parts: Parts) -> Known:
+            return Known(known or parts.settings.import_.known)
+
         with ExitStack() as until_the_end:
-            return command(listed=Listed(path, until_the_end), options=options, **more)
+            return command(listed=Listed(path, until_the_end), options=options, rule=rule, **more)
 
     return wrapped
 
@@ -136,3 +161,16 @@ def refusing_lists() -> Iterator[None]:
         raise CannotStart("\n".join(error.reasons)) from None
     except TooManyRefused as error:
         raise CannotStart(str(error)) from None
+
+
+def returns_of(parts: Parts, options: ListOptions, name: str) -> Returns:
+    """What settles the rows of a report with this name. It acts as the service desk does."""
+    return Returns(
+        intake=parts.intake,
+        options=options,
+        stored=ReturnedRows(parts.database, parts.keyring).of,
+        desk=parts.service_desk(),
+        retry=lambda which: parts.decisions.retry(which, now=parts.clock()),
+        clock=parts.clock,
+        name=name,
+    )

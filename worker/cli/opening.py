@@ -85,6 +85,16 @@ def why_not_ready(database: Database) -> str:
     return ""
 
 
+def lacks_keys(settings: Settings) -> bool:
+    """Whether an encryption key is missing, which the command does not need: else the settings had not been read."""
+    return any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key))
+
+
+def with_other_keys(settings: Settings) -> Settings:
+    """The settings with a new key, which decrypts nothing that is stored."""
+    return settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
+
+
 @contextmanager
 def with_what_is_there(settings: Settings) -> Iterator[Settings]:
     """The settings for a command that reads what is stored, and does as well without it.
@@ -92,8 +102,8 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
     An empty database replaces one that is not there, and a new key one that is missing. Nothing is written beside the
     configuration.
     """
-    if any(key.is_missing for key in (*settings.encryption.keys, *settings.encryption.digest_key)):
-        settings = settings.model_copy(update={"encryption": Encryption(keys=(Secret(new_key()),))})
+    if lacks_keys(settings):
+        settings = with_other_keys(settings)
     if not settings.database.lacks("url") and is_there(settings.database.url):
         yield settings
         return
@@ -109,8 +119,10 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
 @contextmanager
 def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
     """As `Invocation.parts` says. `act`: what the audit log says of the command."""
+    knows_keys = not lacks_keys(settings)
     try:
-        parts = Parts(settings, act=act)
+        parts = Parts(settings if knows_keys else with_other_keys(settings), act=act)
+        parts.knows_keys = knows_keys
     except (SettingsError, ValueError) as error:
         raise CannotStart(str(error)) from None
     try:
@@ -126,7 +138,8 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
         try:
             yield parts
         finally:
-            _seal(parts)
+            if knows_keys:
+                _seal(parts)
     except SettingsError as error:  # a value that the command did not declare as needed
         raise CannotStart(str(error)) from None
     except CannotDecrypt as error:  # its text names a row and a key's id

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+SHOWN = 60  # characters of a value in an error: a list of rows may be long
+
 
 class Read(click.ParamType[Any]):
     """An option's type, read by a function; the text of its ValueError says what is expected."""
@@ -20,4 +22,5 @@ class Read(click.ParamType[Any]):
         try:
             return self._parse(value)
         except ValueError as error:
-            self.fail(str(error) if self._secret else f"{value!r}: {error}", param, ctx)
+            shown = repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}…"
+            self.fail(str(error) if self._secret else f"{shown}: {error}", param, ctx)

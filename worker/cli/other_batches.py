@@ -14,6 +14,11 @@ from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.operators.unsent import Unsent, unsent
 
 
+def can_ask() -> bool:
+    """Whether there is a terminal to ask on."""
+    return bool(sys.stdin and sys.stdin.isatty())
+
+
 def left_alone(parts: Parts, batch_id: int | None = None) -> list[Unsent]:
     """The batches with rows that were not sent, without this batch."""
     return [one for one in unsent(parts.database, now=parts.clock()) if one.batch.id != batch_id]
@@ -62,7 +67,7 @@ def lift_stopped(parts: Parts, *, yes: bool) -> bool:
     for one in stopped:
         click.echo(in_words(one), err=True)
     if not yes:
-        if not (sys.stdin and sys.stdin.isatty()):
+        if not can_ask():
             raise CannotStart(
                 "a person stopped these batches, and there is no terminal to ask on; give --yes to send them too"
             )

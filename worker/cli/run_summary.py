@@ -1,6 +1,6 @@
 """What `run` and `import` say besides the batch's state: why rows were rejected, and which accounts are stopped."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -9,9 +9,11 @@ from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again
 from worker.domain.model.stops import is_at_cap
 from worker.engine.container import Parts
 from worker.foundation.plural import counted, listed_in_words
+from worker.inbound.returned_lists import Change
 from worker.store.onboarding.batches import BatchFacts
 
 MOST_REASONS = 3
+SHOWN_CHANGES = 20
 
 
 def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
@@ -25,6 +27,15 @@ def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
         hint = f" ({problem.hint})" if problem.hint else ""
         column = f"{problem.column}: " if problem.column else ""
         click.echo(f"  {counted(number, 'row')}: {column}{problem.problem}{hint}", err=True)
+
+
+def show_changes(changes: Sequence[Change], unchanged: int, *, err: bool) -> None:
+    """The changed rows, and what became of them, or would become."""
+    click.echo(f"{counted(len(changes), 'changed row')}, {unchanged:,} as stored", err=err)
+    for one in changes[:SHOWN_CHANGES]:
+        click.echo(f"  row {one.row}, {one.customer_id}: {one.what}", err=err)
+    if len(changes) > SHOWN_CHANGES:
+        click.echo(f"  … and {len(changes) - SHOWN_CHANGES:,} more", err=err)
 
 
 def next_step(name: str, state: BudgetState) -> str:

@@ -4,14 +4,17 @@ from email.utils import parseaddr
 
 from worker.domain.invitations import Brand, Templates
 from worker.foundation.clock import Clock
+from worker.foundation.keyring import Keyring
 from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
+from worker.senders import postmark_callbacks
 from worker.senders.contract import Sender
 from worker.senders.email import EmailSender
+from worker.senders.return_path import ReturnPath
 from worker.senders.sms import TwilioSender
 from worker.settings import Settings, SettingsError
 from worker.settings.accounts import FACTS
@@ -38,8 +41,8 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
-def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
-    """The senders by channel. Build them on the loop that will use them."""
+def build_senders(settings: Settings, clock: Clock, keyring: Keyring | None = None) -> dict[str, Sender]:
+    """The senders by channel. Build them on the loop that will use them. `keyring` signs the mails' return paths."""
     senders: dict[str, Sender] = {}
     email, sms = settings.email, settings.sms
     if email is not None:
@@ -53,9 +56,11 @@ def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
             timeout=email.timeout,
             connections=email.connections,
             hold_unknown=email.on_unknown == "hold",
-            now=clock,
             login_from=_source(settings, "email.url"),
+            headers=postmark_callbacks.HEADERS if email.callbacks == "postmark" else (),
             tls_context=email.protection.context() if email.protection else None,
+            unsubscribe=email.unsubscribe,
+            return_path=return_path.of if keyring is not None and (return_path := returns(settings, keyring)) else None,
         )
     if sms is not None:
         senders["sms"] = TwilioSender(
@@ -71,6 +76,12 @@ def build_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
             login_from=f"sms.account or {_source(settings, 'sms.token')}",
         )
     return senders
+
+
+def returns(settings: Settings, keyring: Keyring) -> ReturnPath | None:
+    """The return paths of mails; None where the configuration has none."""
+    pattern = settings.email.return_path if settings.email else None
+    return ReturnPath(pattern, lambda key: keyring.digests("return path", key)) if pattern else None
 
 
 def _source(settings: Settings, key: str) -> str:
@@ -107,9 +118,17 @@ def brand_of(settings: Settings) -> Brand:
 def templates_of(settings: Settings) -> Templates:
     """The built-in templates and the operator's own. Reads the files."""
     invitations = settings.invitations
-    return Templates(
+    templates = Templates(
         invitations.templates, locale=invitations.locale, brand=brand_of(settings), greeting=invitations.greeting
     )
+    unknown = [
+        f"ladder[{number}].template: there is no template of that name"
+        for number, step in enumerate(settings.ladder, start=1)
+        if step.template and step.template not in templates.names
+    ]
+    if unknown:
+        raise SettingsError(unknown)
+    return templates
 
 
 def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:

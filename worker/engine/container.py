@@ -7,25 +7,35 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.deadlines import Paces
+from worker.domain.events.alerts import TARGET
+from worker.domain.events.traces import Traces
 from worker.domain.invitations import Templates
+from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.forecast import Load, pace_of
 from worker.domain.model.audit import Act
+from worker.domain.model.meters import Meters
 from worker.domain.model.sessions import SessionRequest, floor_of
 from worker.domain.routing import Rule, freshness_of
 from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name, templates_of
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
+from worker.engine.keyrings import keyring_of
 from worker.engine.maintenance.retention import Retention
 from worker.engine.maintenance.sealing import Sealing
 from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
+from worker.engine.reporting.account_report import AccountReport
 from worker.engine.reporting.batch_report import Reporting
+from worker.engine.reporting.message_texts import MessageText, message_text
 from worker.engine.reporting.operation_report import Operation
+from worker.engine.reporting.outbox_report import OutboxReport
 from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.issue import IssueWork
@@ -34,6 +44,7 @@ from worker.engine.steps.policies import (
     budget_rules,
     check_leases,
     delivery_policy,
+    desk_policy,
     expiry_policy,
     hours_of,
     invitation_policy,
@@ -45,13 +56,18 @@ from worker.engine.steps.step_endings import WakeInvite
 from worker.engine.stores import Stores
 from worker.engine.timekeeper import Timekeeper
 from worker.foundation.clock import Clock, ProcessClock
-from worker.foundation.keyring import Keyring
 from worker.http.client import Http
 from worker.http.trust import Trust, trust_of
+from worker.publishers.traces import build_traces, check_traces_are_installed
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.store.base.database import Database
+from worker.store.maintenance.alerts import Alerts
+from worker.store.messages.country_cap_check import texts_by_country
 from worker.store.messages.fallback import DeliveryPolicy
+from worker.store.operators import metric_counts
+from worker.store.service_desk.desk import ServiceDesk
+from worker.store.service_desk.sent_messages import SentMessage
 
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
 DATABASE_THREADS = 3
@@ -62,6 +78,7 @@ class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections."""
 
     database_threads = DATABASE_THREADS
+    knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
     on_the_loop = 0  # how many transactions at once; 0: they run in threads
 
     def __init__(
@@ -73,22 +90,25 @@ class Parts(Stores):
         jitter: Callable[[], float] = random.random,
         senders: Mapping[str, Sender] | None = None,
         act: Act | None = None,
+        meters: Meters | None = None,
+        traces: Traces | None = None,
     ) -> None:
         """Raises SettingsError when the configuration names what cannot work. Opens no connection yet.
 
         `clock` is the process's time, and `database_clock` the database's own time, for tests. `act`: what the audit
-        log says of changes, see `Database`.
+        log says of changes, see `Database`. `meters`: those of other parts in this process. `traces`: for tests;
+        None: as the configuration says.
         """
+        check_traces_are_installed(settings)
         self.settings = settings
-        self._jitter = jitter
+        self.jitter = jitter
         self.accounts: Mapping[str, Account] = settings.accounts
         self.providers = build_providers(settings)
         check_leases(settings)
-        encryption = settings.encryption
-        keyring = Keyring([key.reveal() for key in encryption.keys], [key.reveal() for key in encryption.digest_key])
+        keyring = keyring_of(settings.encryption)
         self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
-        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1
+        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + len(settings.alerts) + 1
         database = Database(
             settings.database.url,
             connections=connections,
@@ -108,6 +128,8 @@ class Parts(Stores):
                 self.on_the_loop = ON_THE_LOOP  # not where a test sets the time: its loop waits for nothing
         super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
         self._senders = senders
+        self.meters = meters or Meters()
+        self._traces = traces
         self.first_links = {account: FirstLinks() for account in settings.accounts}
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -115,12 +137,19 @@ class Parts(Stores):
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
         """By channel. Built when first needed, on the loop that will use them."""
-        return build_senders(self.settings, self.clock) if self._senders is None else self._senders
+        return build_senders(self.settings, self.clock, self.keyring) if self._senders is None else self._senders
 
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that this configuration can send on."""
         return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
+
+    @property
+    def traces(self) -> Traces:
+        """What records spans. Built when first needed: it has a thread."""
+        if self._traces is None:
+            self._traces = build_traces(self.settings)
+        return self._traces
 
     @cached_property
     def trust(self) -> Trust:
@@ -164,8 +193,20 @@ class Parts(Stores):
             templates=lambda: self.templates.names,
             hours=self.hours,
             texted=self.delivery_policy.countries,
+            paces=self._paces,
             prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
+            traces=lambda: self.traces,
         )
+
+    def _paces(self) -> Paces:
+        """How fast each account and channel is now, by its limits."""
+        states, now = self.budgets.all(), self.clock()
+
+        def paces(rules: Mapping[str, BudgetRule]) -> dict[str, float | None]:
+            loads = {name: Load(name, 1, rule, states.get(rule.name, BudgetState())) for name, rule in rules.items()}
+            return {name: pace_of(load, now=now) for name, load in loads.items()}
+
+        return Paces(paces(self.budget_rules.accounts), paces(self.budget_rules.channels))
 
     @property
     def takeovers(self) -> Takeovers:
@@ -193,11 +234,31 @@ class Parts(Stores):
             rules=self.budget_rules,
             takeovers=self.takeovers,
             decisions=self.decisions,
+            pilots=self.pilots,
             webhooks=self.webhooks,
+            meters=self.meters,
+            traces=lambda: self.traces,
             sessions=self.expiring,
             sealing=self._sealing,
+            alerts=self.alerts,
             expiry=expiry_policy(self.settings, self.providers, channels=self.channels, can_ask=self._can_call),
             listing=listing_accounts(self.settings, self.providers),
+        )
+
+    @cached_property
+    def alerts(self) -> Alerts | None:
+        """What people are alerted of; None: nobody is to be."""
+        configured = self.settings.alerts
+        if not configured:
+            return None
+        rules = self.budget_rules
+        return Alerts(
+            self.database,
+            self.keyring,
+            accounts={name: rule.name for name, rule in rules.accounts.items()},
+            channels={name: rule.name for name, rule in rules.channels.items()},
+            wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
+            every=max(alert.every for alert in configured.values()),
         )
 
     @cached_property
@@ -245,6 +306,38 @@ class Parts(Stores):
             budgets=self.budgets,
             rules=self.budget_rules,
             takeovers=self.takeovers,
+            plan=self.batches.plan,
+            pilots=self.pilots,
+            texts_per_country=self.delivery_policy.texts_per_country,
+            texts=lambda now: texts_by_country(self.database, now=now),
+        )
+
+    def service_desk(self, database: Database | None = None) -> ServiceDesk:
+        """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
+        policy = desk_policy(self.settings, self.providers, channels=self.channels)
+        return ServiceDesk(database or self.database, self.keyring, policy)
+
+    def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
+        """The words of messages that have left, made again. The templates are read anew: they may have changed."""
+        templates = templates_of(self.settings)
+        return [message_text(templates, self.hours, partial(sender_name, self.settings), one) for one in sent]
+
+    @property
+    def account_report(self) -> AccountReport:
+        """What is reported of accounts and senders."""
+        return AccountReport(
+            database=self.database,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            accounts=self.accounts,
+        )
+
+    @property
+    def outbox_report(self) -> OutboxReport:
+        """What is reported of outgoing events."""
+        return OutboxReport(
+            database=self.database, budgets=self.budgets, configured=frozenset(self.outbox_targets.policies)
         )
 
     @property
@@ -257,14 +350,31 @@ class Parts(Stores):
             budgets=self.budgets,
             rules=self.budget_rules,
             looks=self.looks,
+            standstills=self.standstills,
             takeovers=self.takeovers,
-            key_ids=self.keyring.ids,
+            key_ids=self.keyring.ids if self.knows_keys else None,
+            folders=self.settings.intake,
+            dropped_files=self.dropped_files,
         )
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
         """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
         keys = f"{self.keyring.ids[0]} {self.keyring.digest_ids[0]}"
-        return Heartbeat(self.processes, self.owner, self.clock, kind, first_keys=keys, batch_id=batch_id)
+        return Heartbeat(
+            self.processes,
+            self.owner,
+            self.clock,
+            kind,
+            store=self.store_counts,
+            first_keys=keys,
+            batch_id=batch_id,
+        )
+
+    def store_counts(self) -> None:
+        """Add what this process has counted to the database's counts."""
+        if news := self.meters.news():
+            metric_counts.add(self.database, news)
+            self.meters.stored(news)
 
     def ready(self) -> None:
         """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date.
@@ -274,7 +384,7 @@ class Parts(Stores):
         if self.budgets.may_write():
             rules = self.budget_rules.all().values()
             # A target's row keeps how publishing to it goes: see `outbox_publisher`.
-            self.budgets.ensure([rule.name for rule in rules] + list(self.subscriptions.targets))
+            self.budgets.ensure([rule.name for rule in rules] + list(self.outbox_targets.policies))
             self.budgets.lift_stops_at_caps(rules)
         self.keep_time()
 
@@ -316,8 +426,9 @@ class Parts(Stores):
             clock=self.clock,
             floor=self._floor(account),
             first_links=self.first_links[account],
+            meters=self.meters,
             keep_news=self.webhooks.keep_news,
-            jitter=self._jitter,
+            jitter=self.jitter,
         )
 
     def _floor(self, account: str) -> Callable[[SessionRequest], timedelta]:
@@ -343,10 +454,13 @@ class Parts(Stores):
             templates=self.templates,
             invitations=self.invitations,
             clock=self.clock,
-            jitter=self._jitter,
+            jitter=self.jitter,
+            meters=self.meters,
         )
 
     def close(self) -> None:
         if self._timekeeper is not None:
             self._timekeeper.close()
         self.database.close()
+        if self._traces is not None:
+            self._traces.close()

@@ -1,9 +1,10 @@
-"""Says in the database that this process runs, for `onboard status`."""
+"""Says in the database that this process runs, for `onboard status`, and adds what it has counted, for metrics."""
 
 import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -29,13 +30,15 @@ class Heartbeat:
         clock: Clock,
         kind: str,
         *,
+        store: Callable[[], None],
         first_keys: str = "",
         batch_id: int | None = None,
     ) -> None:
         """`owner` names the process, `kind` is its command. `batch_id`: it works this batch alone. `first_keys`: see
-        `Running`."""
+        `Running`. `store` writes what the process has counted; it blocks."""
         self._processes, self._owner, self._clock = processes, owner, clock
         self._kind, self._batch_id, self._first_keys = kind, batch_id, first_keys
+        self._store = store
         self._started_at = clock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -55,11 +58,13 @@ class Heartbeat:
         while not self._ended.wait(SAY_EVERY.total_seconds()):
             self._say_tolerantly()
         with suppress(sa.exc.SQLAlchemyError):
+            self._store()
             self._processes.ended(self._owner)
 
     def _say_tolerantly(self) -> None:
         try:
             self._say()
+            self._store()
         except sa.exc.SQLAlchemyError as error:
             log.debug("no heartbeat was written: %s", reason(error))
 

@@ -6,16 +6,18 @@ from datetime import timedelta
 from functools import cached_property
 
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.deadlines import Paces
 from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.events.traces import NO_TRACES, Traces
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels
 from worker.domain.model.lifetimes import lifetime_parameter
 from worker.domain.model.sessions import floor_of, never_fresh
 from worker.domain.routing import Rule
 from worker.foundation.clock import Clock
+from worker.foundation.durations import show_duration
 from worker.providers.contract import Provider
 from worker.providers.parameters import parameter_warnings
 from worker.settings import Account
-from worker.settings.durations import show_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,9 @@ class Intake:
     templates: Callable[[], Collection[str]]  # their names; a call, because it reads files the first time
     hours: Hours  # when customers may be written to
     texted: Collection[str] | None = None  # the countries that texts may go to; None: all
+    paces: Callable[[], Paces] = Paces  # of accounts and channels now; a call, because it reads the budgets
     prefilled: Collection[str] = ()  # the accounts that send all personal columns to their provider
+    traces: Callable[[], Traces] = lambda: NO_TRACES  # a call, because it opens a thread the first time
 
     def lifetime(self, account: str, customer: Customer) -> timedelta | None:
         """How long the customer's link of the account lives; None where the vendor decides."""

@@ -12,9 +12,12 @@ from datetime import datetime, timedelta
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import Lesson
 from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import PUBLISHED
 from worker.domain.model.wakeups import NAME_UNKNOWN
 from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
+from worker.foundation.log_ids import about
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import GoesOn, Reply, Target
 from worker.store.outbox.relay import Later, Publishing, SessionNotKept, keeps_its_session, publishing_lock
@@ -34,6 +37,7 @@ class OutboxPublisher:
         *,
         stopping: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
+        meters: Meters | None = None,
     ) -> None:
         """`stopping` returns True when the process is to end: no more is published then, and calls that hang are
         dropped."""
@@ -41,6 +45,7 @@ class OutboxPublisher:
         self._targets = targets
         self._stopping = stopping
         self._jitter = jitter
+        self._meters = meters or Meters()
         self._policies = {name: outbox.policies[name] for name in targets}
         self._publishing = {name: threading.Lock() for name in targets}
         self._shared = Outage(log)
@@ -67,7 +72,7 @@ class OutboxPublisher:
         try:
             self._check_sessions()
             target = self._targets[name]
-            with publishing_lock(self._database, name, silence=target.longest) as publishing:
+            with about(target=name), publishing_lock(self._database, name, silence=target.longest) as publishing:
                 return publishing is not None and self._publish(name, target, publishing, longest)
         except SessionNotKept as error:
             self._shared.lasts(f"nothing is published: {error}", monotonic())
@@ -83,14 +88,12 @@ class OutboxPublisher:
             raise SessionNotKept
 
     def _publish(self, name: str, target: Target, publishing: Publishing, longest: timedelta) -> bool:
+        # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and a
+        # transaction for each, again and again for as long as a batch is worked.
         until, since = monotonic() + longest.total_seconds(), self._clock()
-        while not self._stopping():
-            # Events that happen meanwhile wait for the next wake-up: otherwise there were chunks of a few rows, and
-            # two transactions, again and again for as long as a batch is worked.
-            rule = self._policies[name].rule
-            events = publishing.next_events(rule, most=CHUNK, due_at=since, now=self._clock())
-            if not events:
-                return False
+        rule = self._policies[name].rule
+        events = publishing.next_events(rule, most=CHUNK, due_at=since, now=self._clock())
+        while events and not self._stopping():
             if monotonic() >= until:
                 return True
             # A process that was suspended for so long that the database ended its session must publish nothing more of
@@ -104,7 +107,7 @@ class OutboxPublisher:
             )
             if not replies:
                 return False  # the process is stopping
-            self._settle(name, events, replies, publishing)
+            events = self._settle(name, events, replies, publishing, due_at=since)
         return False
 
     def _published(self, name: str, target: Target, events: Sequence[OutgoingEvent], goes_on: GoesOn) -> list[Reply]:
@@ -131,16 +134,30 @@ class OutboxPublisher:
         return replies
 
     def _settle(
-        self, name: str, events: Sequence[OutgoingEvent], replies: Sequence[Reply], publishing: Publishing
-    ) -> None:
+        self,
+        name: str,
+        events: Sequence[OutgoingEvent],
+        replies: Sequence[Reply],
+        publishing: Publishing,
+        *,
+        due_at: datetime,
+    ) -> list[OutgoingEvent]:
+        """Write what became of a chunk. Returns the next one, of events that were due at `due_at`."""
         policy, now = self._policies[name], self._clock()
         by_number = {event.number: event for event in events}
         accepted = [reply.number for reply in replies if reply.problem is None]
         later = [
             self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
-        publishing.settle(policy.rule, accepted=accepted, later=later, lessons=map(_lesson, replies), now=now)
+        lessons = map(_lesson, replies)
+        chunk = publishing.settle(
+            policy.rule, accepted=accepted, later=later, lessons=lessons, most=CHUNK, due_at=due_at, now=now
+        )
         given_up = [item for item in later if item.due_at is None]
+        waiting = len(later) - len(given_up)
+        for outcome, number in (("accepted", len(accepted)), ("later", waiting), ("given_up", len(given_up))):
+            if number:
+                self._meters.add(PUBLISHED, name, outcome, amount=number)
         if given_up:
             log.warning(
                 "%s: %d events are given up, the last with %s; see `onboard outbox list`",
@@ -153,6 +170,7 @@ class OutboxPublisher:
             self._outages[name].over(f"{name}: events are accepted again")
         elif later and not given_up:
             self._outages[name].lasts(f"{name}: events wait for it", monotonic(), why=later[0].detail)
+        return chunk
 
     def _later(self, policy: TargetPolicy, event: OutgoingEvent, reply: Reply, now: datetime) -> Later:
         problem = reply.problem

@@ -15,12 +15,18 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
+
+from worker.domain.model.meters import WorkMeter
+from worker.domain.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
 from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.engine.container import Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.preflight import Preflight
+from worker.engine.steps.traced_work import traced
 from worker.engine.store_calls import StoreCalls
 from worker.foundation.clock import monotonic
+from worker.foundation.log_ids import about
 from worker.foundation.outage_log import Outage
 from worker.http.client import Http, open_http_session
 
@@ -29,8 +35,13 @@ log = logging.getLogger(__name__)
 # Long enough that a slow account's calls overlap from one chunk to the next; short enough that other accounts get
 # their turn where there are few threads.
 LONGEST_DISPATCH = timedelta(seconds=60)
+# How long a dispatcher stays after an event, where that keeps no other account waiting.
+STAY = timedelta(seconds=1)
 # How often a process that is asked to end says what it waits for.
 SAY_AGAIN = timedelta(seconds=10)
+# How often a process that makes calls asks whether a person has stopped everything: the stop holds within a second.
+LOOK_FOR_STOP_SECONDS = 0.25
+STOP_HOLDS_AFTER = timedelta(seconds=1)
 # Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
 # the chunk is written, so looking for garbage among them takes time and finds nothing.
 NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
@@ -43,6 +54,11 @@ def tune_gc() -> None:
         _tuned.add(os.getpid())
         gc.freeze()
         gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
+
+
+def _named(wake_up: WakeUp) -> dict[str, str]:
+    """What log lines say of the account or channel."""
+    return {"channel" if wake_up.step is Step.INVITE else "account": wake_up.name}
 
 
 async def prove_senders(parts: Parts) -> None:
@@ -77,11 +93,12 @@ class Runner:
         *,
         wake_invite: Callable[[str, bool], None],
         longest: timedelta,
+        stay: timedelta = timedelta(0),
         only_batch: int | None = None,
     ) -> None:
         self._parts = parts
         self._exits = exits
-        self._longest = longest
+        self._longest, self._stay = longest, stay
         rules = parts.budget_rules
         self._budgets = {WakeUp.issue(name): rule.name for name, rule in rules.accounts.items()}
         self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
@@ -90,6 +107,7 @@ class Runner:
         self._stopping = asyncio.Event()
         self._dispatchers: dict[WakeUp, Dispatcher[Any, Any]] = {}
         self._ending: asyncio.Future[None] | None = None
+        self._looking_for_stop: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._preflight = _preflight(parts, self.in_thread)
@@ -98,10 +116,11 @@ class Runner:
             channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
             for channel in parts.channels
         }
-        self._work: Mapping[WakeUp, Any] = {
+        work: Mapping[WakeUp, Any] = {
             WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite, only_batch=only_batch)
             for name in parts.accounts
         } | dict(self._invites.values())
+        self._work = {wake_up: traced(one, wake_up, parts.traces, parts.clock) for wake_up, one in work.items()}
 
     @classmethod
     async def open(
@@ -110,11 +129,12 @@ class Runner:
         *,
         wake_invite: Callable[[str, bool], None],
         longest: timedelta = LONGEST_DISPATCH,
+        stay: timedelta = timedelta(0),
         only_batch: int | None = None,
     ) -> "Runner":
         """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from any thread.
 
-        `only_batch`: rows of other batches are not worked.
+        `longest` and `stay`: as for a dispatcher. `only_batch`: rows of other batches are not worked.
         """
         tune_gc()
         # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
@@ -122,7 +142,7 @@ class Runner:
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()), parts.trust)
         try:
-            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest, only_batch=only_batch)
+            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest, stay=stay, only_batch=only_batch)
         except BaseException:
             await exits.aclose()
             raise
@@ -160,17 +180,44 @@ class Runner:
             in_turn=partial(self.in_turn, wake_up),
             stopping=self._stopping,
             longest=self._longest,
+            stay=self._stay,
+            meter=self._meter(wake_up),
         )
         self._dispatchers[wake_up] = dispatcher
         self._idle.clear()
+        if self._looking_for_stop is None or self._looking_for_stop.done():
+            self._looking_for_stop = asyncio.create_task(self._look_for_stop())
         try:
-            if wake_up.step is Step.INVITE:
-                await self._preflight.prove(wake_up.name)
-            return await dispatcher.run()
+            with about(**_named(wake_up)):
+                if wake_up.step is Step.INVITE:
+                    await self._preflight.prove(wake_up.name)
+                return await dispatcher.run()
         finally:
             del self._dispatchers[wake_up]
             if not self._dispatchers:
                 self._idle.set()
+
+    async def _look_for_stop(self) -> None:
+        """While dispatchers run: halt them if a person has stopped everything.
+
+        No claim finds a row then, but a row that was opened before may wait for its slot or for a free permit.
+        """
+        while self._dispatchers and not await self.is_stopped_within(LOOK_FOR_STOP_SECONDS):
+            try:
+                stopped = await self.in_thread(self._parts.standstills.is_there)
+            except sa.exc.OperationalError:
+                continue  # the dispatchers meet the same outage, and begin no call in it
+            for dispatcher in tuple(self._dispatchers.values()) if stopped else ():
+                dispatcher.halt()
+
+    def _meter(self, wake_up: WakeUp) -> WorkMeter:
+        meters, step = self._parts.meters, wake_up.step.value
+        seconds = MESSAGE_SECONDS if wake_up.step is Step.INVITE else CALL_SECONDS
+        return WorkMeter(
+            meters.observer(seconds, wake_up.name),
+            meters.observer(FLUSH_SECONDS, step, "claim"),
+            meters.observer(FLUSH_SECONDS, step, "results"),
+        )
 
     async def prove_senders(self) -> None:
         """Log in to the senders that have not answered, before sessions are opened for their messages."""
@@ -193,6 +240,8 @@ class Runner:
         if self._stopping.is_set():
             return
         self._stopping.set()
+        for dispatcher in self._dispatchers.values():
+            dispatcher.look_again()
         if self._dispatchers:
             self._ending = asyncio.ensure_future(self._log_what_is_waited_for())
 
@@ -226,6 +275,8 @@ class Runner:
         await self._idle.wait()
         if self._ending is not None:
             await self._ending
+        if self._looking_for_stop is not None:
+            await self._looking_for_stop
         for sender in self._parts.senders.values():
             await sender.close()
         await self._exits.aclose()

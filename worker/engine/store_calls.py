@@ -4,6 +4,7 @@ SQLite has one writer: a single thread queues here instead of at the file's lock
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -39,7 +40,9 @@ class StoreCalls:
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Await a call that may take long, or that waits for more than the database."""
         call = partial(outlive_deadlocks, partial(function, *arguments))
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        # With the caller's context: log lines have the ids of what is worked.
+        here = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, here.run, call)
 
     def close(self) -> None:
         """End the threads, when their work is done."""

@@ -15,6 +15,7 @@ from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits.budgets import Budgets
+from worker.store.limits.standstill import Standstills
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.maintenance.look import Looks
@@ -24,16 +25,23 @@ from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.batches import Batches
+from worker.store.onboarding.dropped_files import DroppedFiles
+from worker.store.operators.batch_rows import BatchRows
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.ledger import Ledger
+from worker.store.operators.log_ins import LogIns
+from worker.store.operators.pilots import Pilots
 from worker.store.operators.processes import Processes
 from worker.store.operators.report_rows import Facts
+from worker.store.operators.spending import SpendingFacts
 from worker.store.privacy.erasure import Erasing
 from worker.store.privacy.expired_links import ExpiredLinks
 from worker.store.privacy.inbox_retention import InboxRetention
 from worker.store.privacy.key_rotation import KeyRotation
 from worker.store.privacy.key_use import KeyUse
 from worker.store.privacy.purge import Purging
+from worker.store.service_desk.finding import Finder
+from worker.store.service_desk.sent_messages import SentMessages
 from worker.store.webhooks.delivery_updates import DeliveryUpdates
 from worker.store.webhooks.provider_updates import ProviderUpdates
 from worker.store.webhooks.webhook_list import WebhookList
@@ -57,11 +65,19 @@ class Stores:
         self.jobs = Jobs(database, keyring, jitter=jitter)
         self.invitations = Invitations(database, keyring, jitter=jitter)
         self.batches = Batches(database, keyring)
+        self.dropped_files = DroppedFiles(database)
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)
+        self.pilots = Pilots(database)
+        self.standstills = Standstills(database)
         self.facts = Facts(database, keyring)
+        self.spending = SpendingFacts(database)
+        self.batch_rows = BatchRows(database)
         self.processes = Processes(database)
+        self.log_ins = LogIns(database)
         self.ledger = Ledger(database, keyring)
+        self.finder = Finder(database, keyring)
+        self.sent_messages = SentMessages(database, keyring)
         self.audit_log, self.seals = AuditLog(database, keyring), Seals(database, keyring)
         self.sweeps = Sweeps(database, jitter=jitter)
         self.looks = Looks(database)

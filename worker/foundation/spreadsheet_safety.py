@@ -15,3 +15,11 @@ _FORMULA = re.compile(rf"(\A|[{SEPARATORS}])(?=[^\w'{SEPARATORS}]*[{re.escape(ST
 def spreadsheet_safe(text: str) -> str:
     """The text, with an apostrophe before each part of it that a spreadsheet would run as a formula."""
     return _FORMULA.sub(r"\1'", text)
+
+
+_GUARD = re.compile(rf"(\A|[{SEPARATORS}])'(?=[^\w'{SEPARATORS}]*[{re.escape(STARTS)}])|\A'(?=[\t\r\n])")
+
+
+def unguarded(text: str) -> str:
+    """The text that `spreadsheet_safe` made this of."""
+    return _GUARD.sub(lambda found: found[1] or "", text)

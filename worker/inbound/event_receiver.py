@@ -6,11 +6,13 @@ The bus, HTTP and the Python API share this module. docs/events.md describes wha
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
+from worker.domain.events.traces import Span
 from worker.engine.intake import Intake
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.inbound.event_validation import Judging
@@ -28,6 +30,7 @@ class Receiver:
         # the others, nor behind them.
         self._clock, self._inboxes = intake.database_clock, inboxes
         self._judging = Judging(intake, keyring)
+        self._traces = intake.traces()
 
     def receive(self, events: Sequence[Event]) -> Received:
         """Take events in one transaction, and commit it. Returns a receipt for each event, in their order.
@@ -37,13 +40,18 @@ class Receiver:
         event was taken, or the events were taken and are duplicates, with the same receipts, when they come again.
         """
         now = self._clock()
-        judged = self._judge(events, now)
+        judged, spans = self._judge(events, now)
+        received = self._received(judged, now)
+        self._end(spans, received)
+        return received
+
+    def _received(self, judged: Sequence[Arrival | Receipt], now: datetime) -> Received:
         try:
             return self._take(judged, now)
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt):
-            log.warning("a chunk of %d events was not taken: trying each event alone", len(events))
+            log.warning("a chunk of %d events was not taken: trying each event alone", len(judged))
         alone = [self._alone(one, now) for one in judged]
         due = frozenset(name for one in alone for name in one.due)
         return Received([one.receipts[0] for one in alone], due)
@@ -54,10 +62,34 @@ class Receiver:
         Raises what the database raises; the transaction cannot be used any more then.
         """
         now = self._clock()
-        return self._take(self._judge(events, now), now, within=connection)
+        judged, spans = self._judge(events, now)
+        received = self._take(judged, now, within=connection)
+        self._end(spans, received)
+        return received
 
-    def _judge(self, events: Sequence[Event], now: datetime) -> list[Arrival | Receipt]:
-        return [self._judging.judge(event, now=now) for event in events]
+    def _judge(self, events: Sequence[Event], now: datetime) -> tuple[list[Arrival | Receipt], list[Span | None]]:
+        """The events as they are taken in, or why they are refused; and the spans of those that are traced."""
+        judged = [self._judging.judge(event, now=now) for event in events]
+        if not self._traces.on:
+            return judged, []
+        spans = [
+            self._traces.of_event(event.traceparent, now, {"event": event.kind.value, "sender": event.sender.name})
+            for event in events
+        ]
+        for place, (one, span) in enumerate(zip(judged, spans, strict=True)):
+            if span is not None and isinstance(one, Arrival):
+                judged[place] = replace(one, traceparent=span.traceparent)
+        return judged, spans
+
+    def _end(self, spans: Sequence[Span | None], received: Received) -> None:
+        if not any(spans):
+            return
+        now = self._clock()
+        for span, receipt in zip(spans, received.receipts, strict=True):
+            if span is not None:
+                refused = receipt.outcome is Outcome.REFUSED
+                job = {} if receipt.job_id is None else {"job": receipt.job_id}
+                span.end(now, receipt.outcome.value, failed=refused, facts=job)
 
     def _alone(self, one: Arrival | Receipt, now: datetime) -> Received:
         try:
@@ -65,8 +97,8 @@ class Receiver:
         except sa.exc.OperationalError:
             raise
         except (sa.exc.StatementError, CannotDecrypt) as error:
-            # A database's message about a value may hold the value. CannotDecrypt names a row and a key's id.
-            why = str(error) if isinstance(error, CannotDecrypt) else type(error).__name__
+            # A database's message about a value may hold the value.
+            why = error.for_logs if isinstance(error, CannotDecrypt) else type(error).__name__
             log.error("an event is refused because it cannot be stored: %s", why)
             return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])
 

@@ -13,10 +13,10 @@ from worker.domain.events.rights import NOT_ITS_TYPE
 from worker.domain.intake import ListOptions, Objects, Rejected, accept, check_line
 from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
+from worker.foundation.durations import parse_duration, show_duration
 from worker.foundation.keyring import Keyring
 from worker.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
 from worker.inbound.list_import import judge, options_of
-from worker.settings.durations import parse_duration, show_duration
 from worker.store.inbox.incoming_events import Arrival
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 

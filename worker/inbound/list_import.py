@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import Hours, issue_at
+from worker.domain.contact.country_cap import country_of
+from worker.domain.events.incoming import Outcome
+from worker.domain.events.traces import Span, Traces
 from worker.domain.intake import (
     Accepted,
     Content,
@@ -22,22 +25,34 @@ from worker.domain.intake import (
     Duplicate,
     Line,
     ListOptions,
+    ListRefused,
     Rejected,
+    Returned,
     content_digest,
     open_list,
 )
+from worker.domain.intake.own_files import OwnFile
 from worker.domain.intake.refusals import Refusals
-from worker.domain.model.customers import Customer, FieldProblem, invitation_channels
+from worker.domain.model.customers import (
+    Channel,
+    Customer,
+    FieldProblem,
+    invitation_channels,
+    same_customer,
+)
+from worker.domain.model.known_customers import Known
 from worker.domain.model.sessions import floor_of, max_age_of
-from worker.domain.routing import Chosen, Unroutable, choose_account
+from worker.domain.routing import Chosen, Unroutable, choose_account, further_problems
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
+from worker.inbound.list_deadline import RowTimes, counted, group_of, planned
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.base.database import reason
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine, erased_line
+from worker.store.onboarding.plans import Plan, Planned
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
@@ -55,10 +70,12 @@ class Judged:
     accepted: int = 0
     rejected: int = 0
     duplicate: int = 0
+    known: int = 0
     routes: dict[str, int] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
     # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    texts: Counter[str] = field(default_factory=Counter)  # for a forecast: the texts by country
     spare: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that they do not ask for
     # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
@@ -68,10 +85,15 @@ class TooManyRefused(Exception):
     """The list has refused lines, and --strict is set: nothing of it is imported."""
 
 
+class ListChanged(ListRefused):
+    """The list was changed while it was read. Its batch stays incomplete, since its name is the list as it was."""
+
+
 class CutOff(Exception):
     """The database could not be reached in the middle of a list. Imported rows stay; the same list again goes on."""
 
 
+A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
 # No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
 PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
 
@@ -92,9 +114,14 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     match line:
         case Rejected():
             problems, warnings = _by_use(intake, line, intake.providers.keys())
-            return RefusedLine(line.row, line.customer_id, (*line.problems, *problems), warnings=warnings)
+            problems = (*line.problems, *problems)
+            return RefusedLine(
+                line.row, line.customer_id, (*problems, *_further(intake, line, problems)), warnings=warnings
+            )
         case Duplicate():
             return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
+        case Returned():
+            return RefusedLine(line.row, "", (A_REPORT,))
         case Accepted():
             chosen = choose_account(line.customer, intake.routes, able=intake.able, known=intake.providers.keys())
             accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
@@ -124,17 +151,46 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             )
 
 
+class Settles(Protocol):
+    """Says what the rows of a report that comes back become (`inbound.returned_lists`)."""
+
+    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
+        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
+
+    def foreseeing(self) -> "Settles":
+        """The same, without doing it."""
+
+
+def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) -> list[AcceptedLine | RefusedLine]:
+    """Judge these lines; those of a report are settled, in their order."""
+    returned = [line for line in lines if isinstance(line, Returned)] if returns is not None else []
+    settled = iter(returns.settle(returned)) if returns is not None and returned else iter(())
+    return [next(settled) if returned and isinstance(line, Returned) else judge(intake, line) for line in lines]
+
+
 def judge_all(
-    intake: Intake, batches: Batches, lines: Iterable[Line], *, allow_erased: bool
+    intake: Intake, batches: Batches, lines: Iterable[Line], *, allow_erased: bool, returns: Settles | None = None
 ) -> Iterator[AcceptedLine | RefusedLine]:
-    """Judge each line of a list as the import does: also by who was erased on request."""
+    """Judge each line of a list as the import does: also by who was erased on request. Changes nothing."""
     each = iter(lines)
-    while chunk := [judge(intake, line) for line in islice(each, CHUNK)]:
+    returns = returns.foreseeing() if returns is not None else None
+    while chunk := judge_chunk(intake, list(islice(each, CHUNK)), returns):
         ids = [line.customer.customer_id for line in chunk if isinstance(line, AcceptedLine)]
         erased = set() if allow_erased else batches.erased(ids)
         for line in chunk:
             is_erased = isinstance(line, AcceptedLine) and line.customer.customer_id in erased
             yield erased_line(line) if isinstance(line, AcceptedLine) and is_erased else line
+
+
+def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
+    """What this configuration refuses in the good cells of a refused line: one look at a row shows all of it."""
+    if line.rest is None:
+        return
+    wrong = {problem.column for problem in problems}
+    if not line.rest.person.phone:
+        wrong.add("phone")
+    yield from further_problems(line.rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
+    yield from (problem for problem in intake.unsendable(line.rest) if problem.column not in wrong)
 
 
 def _accounts_of(chosen: Chosen) -> Collection[str]:
@@ -180,13 +236,17 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                         timezone=customer.timezone, phone=customer.person.phone, country=customer.country
                     )
                     judged.nights[channel, zones] += 1
+                if hours is not None and channel == Channel.SMS:
+                    judged.texts[country_of(line.customer.person.phone)] += 1
             addresses = (("email", line.customer.person.email), ("sms", line.customer.person.phone))
             spare = tuple(name for name, address in addresses if channels and address and name not in channels)
             for channel in spare:
                 judged.spare[channel] = judged.spare.get(channel, 0) + 1
             judged.reach[tuple(channels), spare] += 1
-        case RefusedLine(duplicate_of=None):
+        case RefusedLine(duplicate_of=None, known=""):
             judged.rejected += 1
+        case RefusedLine(duplicate_of=None):
+            judged.known += 1
         case _:
             judged.duplicate += 1
 
@@ -194,8 +254,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
 def problems_of(line: RefusedLine) -> list[FieldProblem]:
     """The problems of a refused line, as `check` shows them."""
     if line.duplicate_of is not None:
-        hint = "remove one of the two; the first is used"
-        return [FieldProblem("customer_id", f"the same customer as row {line.duplicate_of}", hint)]
+        return [same_customer(line.duplicate_of)]
     return list(line.problems)
 
 
@@ -210,6 +269,7 @@ class Imported:
     new: bool
     warnings: tuple[str, ...] = ()
     refusals: Refusals = field(default_factory=Refusals)
+    is_report: bool = False  # a report of ours that came back
 
 
 def import_list(
@@ -222,50 +282,93 @@ def import_list(
     again: bool = False,
     strict: bool = False,
     allow_erased: bool = False,
+    plan: Plan | None = None,
+    hold: str = "",
+    rule: Known = Known.REFRESH,
+    returns: Settles | None = None,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
     progress: Progress = lambda _rows: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Imported:
-    """Import the list as `name`. An import that was cut off goes on where it stopped.
+    """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
 
     `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
+    `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
+    `rule`: what becomes of customers who are known. `returns`: what becomes of the rows of a report that comes back;
+    None: reports are refused.
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
-    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written. When the database cannot
-    be reached in the middle, the import waits, `pause` seconds at a time; it raises CutOff when that takes too long.
+    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written; ListChanged at the end, if
+    the bytes are not those that it began with. When the database cannot be reached in the middle, the import waits,
+    `pause` seconds at a time; it raises CutOff when that takes too long.
     """
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
+    if reading.own is OwnFile.REPORT and returns is None:
+        raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
     digest = content_digest(content)
     if strict:
-        _nothing_refused(intake, reading, batches, allow_erased=allow_erased)
-    batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock())
+        _nothing_refused(intake, reading, batches, allow_erased=allow_erased, returns=returns)
+    before = batches.of_content(digest) if again else None
+    # A command with --again that was killed is given again as it was: the half batch must not stay behind.
+    again = again and (before is None or before.imported_at is not None or before.cancelled_at is not None)
+    batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock(), plan=plan, hold=hold)
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
-        return Imported(batch, new, reading.warnings)
+        return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
     refusals = Refusals()
+    times = _times(intake, reading, batches.plan(batch))
 
     ended = Event()
 
     def patiently(step: Callable[[], None]) -> None:
         _retried(step, intake.clock, pause, ended)
 
+    traces = intake.traces()
+
+    def patient_judge(lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
+        if returns is None:
+            return judge_chunk(intake, lines, None)
+        judged: list[AcceptedLine | RefusedLine] = []
+
+        def settle() -> None:  # what was done before an outage is done, and is not done again
+            judged[:] = judge_chunk(intake, lines, returns)
+
+        patiently(settle)
+        return judged
+
     def write(chunk: _Chunk) -> None:
+        spans = _spans(traces, chunk, batch.id, intake.clock()) if traces.on else {}
+        traced = {row: span.traceparent for row, span in spans.items()}
+
         # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
         def add() -> None:
             now = intake.clock()
             chunk.erased = batches.add(
-                batch.id, chunk.accepted, chunk.refused, priority=BATCH, now=now, allow_erased=allow_erased
+                batch.id,
+                chunk.accepted,
+                chunk.refused,
+                priority=BATCH,
+                now=now,
+                allow_erased=allow_erased,
+                traced=traced,
+                rule=rule,
             )
 
         patiently(add)
         for line in chunk.erased:
             refusals.add(line.problems)
+            if (span := spans.pop(line.row, None)) is not None:
+                span.end(intake.clock(), Outcome.REFUSED.value, failed=True)
+        for span in spans.values():
+            span.end(intake.clock(), Outcome.TAKEN.value)
 
     # The next chunk is judged while the database stores this one. At most two are in memory.
     with _writer(batches) as writer:
         done, stored = 0, None
         try:
-            for chunk in _chunks(intake, reading, refusals, after=batches.last_row(batch.id)):
+            for chunk in _chunks(
+                patient_judge, reading, refusals, intake.hours, after=batches.last_row(batch.id), times=times
+            ):
                 if stored is not None:
                     stored.result()
                     progress(done)
@@ -274,12 +377,14 @@ def import_list(
             if stored is not None:
                 stored.result()
             progress(done)
+            if content_digest(content) != digest:
+                raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
             patiently(lambda: batches.imported(batch.id, now=intake.clock()))
         finally:
             ended.set()  # after Ctrl-C nothing waits for a database that is away
     hint = reading.hint
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
-    return Imported(batch, new, (*reading.warnings, *hints), refusals)
+    return Imported(batch, new, (*reading.warnings, *hints), refusals, reading.own is OwnFile.REPORT)
 
 
 class _AtOnce(Executor):
@@ -314,23 +419,56 @@ class _Chunk:
     erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
 
 
-def _chunks(intake: Intake, reading: CustomerList, refusals: Refusals, *, after: int) -> Iterator[_Chunk]:
+def _spans(traces: Traces, chunk: _Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
+    """The spans of the chunk's lines that are traced, by row."""
+    begun = {line.row: traces.of_row(now, {"batch": batch_id, "row": line.row}) for line in chunk.accepted}
+    return {row: span for row, span in begun.items() if span is not None}
+
+
+def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTimes | None:
+    """When each row goes, if its batch has a deadline that is not over: the list is read once more for it."""
+    plan, now = made.plan if made is not None else Plan(), intake.clock()
+    if plan.deadline is None or plan.deadline <= now:
+        return None
+    rows = counted((judge(intake, line) for line in reading), intake.hours)
+    paces = intake.paces().at_most(plan.per_hour)
+    begins = max(plan.start_at or now, now)
+    found = planned(rows, intake.hours, paces, deadline=plan.deadline, now=begins)
+    return RowTimes(found, paces, deadline=plan.deadline)
+
+
+def _chunks(
+    judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
+    reading: CustomerList,
+    refusals: Refusals,
+    hours: Hours,
+    *,
+    after: int,
+    times: RowTimes | None,
+) -> Iterator[_Chunk]:
     """The list's lines behind the row `after`, judged; the last chunk may be empty."""
-    chunk = _Chunk()
-    for done, line in enumerate(reading, start=1):
-        if line.row > after:
-            judged = judge(intake, line)
-            if isinstance(judged, AcceptedLine):
-                chunk.accepted.append(judged)
+    each = enumerate(reading, start=1)
+    done = 0
+    while numbered := list(islice(each, CHUNK)):
+        done = numbered[-1][0]
+        chunk = _Chunk(done)
+        # Also of rows that are imported already: each takes its place in the plan.
+        wanted = [line for _, line in numbered if line.row > after or times is not None]
+        for line in judged(wanted):
+            if times is not None and isinstance(line, AcceptedLine):
+                at, _ = times.next(group_of(line, hours))
+                line = replace(line, planned_at=at)
+            if line.row <= after:
+                continue
+            if isinstance(line, AcceptedLine):
+                chunk.accepted.append(line)
             else:
-                chunk.refused.append(judged)
-                if judged.duplicate_of is None:
-                    refusals.add(judged.problems)
-        chunk.done = done
-        if len(chunk.accepted) + len(chunk.refused) >= CHUNK:
-            yield chunk
-            chunk = _Chunk(done)
-    yield chunk
+                chunk.refused.append(line)
+                if line.problems:
+                    refusals.add(line.problems)
+        yield chunk
+    if not done:
+        yield _Chunk()
 
 
 def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:
@@ -349,9 +487,11 @@ def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], No
             return outage.over("the database is back: the import goes on")
 
 
-def _nothing_refused(intake: Intake, reading: CustomerList, batches: Batches, *, allow_erased: bool) -> None:
+def _nothing_refused(
+    intake: Intake, reading: CustomerList, batches: Batches, *, allow_erased: bool, returns: Settles | None
+) -> None:
     judged = Judged()
-    for line in judge_all(intake, batches, reading, allow_erased=allow_erased):
+    for line in judge_all(intake, batches, reading, allow_erased=allow_erased, returns=returns):
         count(judged, line)
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")

@@ -8,16 +8,21 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
 from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
+from worker.engine.runner import STAY
 from worker.inbound.web import app
 from worker.inbound.web.server import listening
 from worker.publishers.contract import Target
 from worker.runtime.embedded import Embedded
+from worker.runtime.folder_schedule import FolderSchedule
+
+if TYPE_CHECKING:
+    from worker.inbound.web.dashboard.sources import PutRefusedBack
 
 
 class Intake(Protocol):
@@ -40,16 +45,23 @@ class AllInOne:
         *,
         intake: Callable[[Wake], Intake] | None,
         look: Callable[[], str],
+        viewer_key: str = "",
+        put_back: "PutRefusedBack | None" = None,
     ) -> None:
         """`web_parts` belong to the web application, which has its own connections: neither waits for the other's.
         `intake(wake)` makes what receives events from the bus; `wake` may be called from any thread. `look` is a
-        blocking call that returns lines on the progress; "" if nothing is new.
+        blocking call that returns lines on the progress; "" if nothing is new. `viewer_key`, `put_back`: as of
+        `web.app`.
         """
         self._parts = parts
         self._web_parts = web_parts
         self._intake = intake
         self._look = look
-        self._embedded = Embedded(parts, targets)
+        self._viewer_key, self._put_back = viewer_key, put_back
+        self._embedded = Embedded(parts, targets, stay=STAY)
+        self._folders = FolderSchedule.of(
+            parts.settings, parts, intake=parts.intake, reporting=parts.reporting, owner=parts.owner
+        )
 
     def interrupt(self) -> None:
         """Accept nothing more, and end once what is under way is done. On the loop."""
@@ -62,15 +74,17 @@ class AllInOne:
         """
         async with AsyncExitStack() as exits:
             embedded = await exits.enter_async_context(self._embedded)
-            web = app(self._web_parts, wake=embedded.wake)
+            web = app(self._web_parts, wake=embedded.wake, viewer_key=self._viewer_key, put_back=self._put_back)
             listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
             if self._intake is not None:
                 await exits.enter_async_context(self._receiving(embedded))
+            exits.push_async_callback(asyncio.to_thread, self._folders.close)
             started(listens_on)
             looking: asyncio.Future[str] | None = None
             while not embedded.interrupted:
                 if await embedded.tick():
                     embedded.log_back()
+                self._folders.step()
                 if looking is None:
                     looking = asyncio.ensure_future(embedded.runner.in_thread(self._look))
                 elif looking.done():

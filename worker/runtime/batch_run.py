@@ -34,6 +34,7 @@ class Stand(Enum):
     STOPPED = "stopped"  # the rest waits for a person: its accounts are stopped
     INTERRUPTED = "interrupted"  # by Ctrl-C
     TERMINATED = "terminated"  # by another signal
+    HALTED = "halted"  # a person has stopped everything
     OUTDATED = "outdated"  # the database was upgraded to a newer release's schema
 
 
@@ -57,12 +58,15 @@ class OneBatch:
         patience: timedelta,
         alone: bool,
         take_leads: Callable[[], int],
+        halted: Callable[[], bool],
+        verdict_by: Callable[[], datetime | None],
         show: Callable[[BatchCounts, str], None],
     ) -> None:
         """`show` gets the counts, and what the batch waits for.
 
         `alone`: `embedded` works this batch only. `take_leads` lets rows of the batch lead that would wait for rows of
-        other batches; it returns how many.
+        other batches; it returns how many. `halted`: whether a person has stopped everything.
+        `verdict_by`: when the verdict on the batch's pilot is taken, if rows wait for it.
         """
         self._facts, self._rules, self._takeovers, self._clock = facts, rules, takeovers, clock
         self._embedded = embedded
@@ -71,6 +75,7 @@ class OneBatch:
         self._patience = patience
         self._alone = alone
         self._take_leads = take_leads
+        self._halted, self._verdict_by = halted, verdict_by
         self._show = show
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
@@ -155,6 +160,8 @@ class OneBatch:
         `seconds` is the loop's time.
         """
         now = self._clock()
+        if self._halted():
+            return Stand.HALTED, ""
         if self._take_leads():
             return None, ""
         outlook = self._facts.outlook(self._batch_id, alone=self._alone)
@@ -164,6 +171,9 @@ class OneBatch:
         if found is None:
             # The rest belongs to accounts that are stopped or gone; or the batch is paused, or customers must act.
             left = outlook.accounts or outlook.channels or outlook.for_senders
+            verdict_by = None if left else self._verdict_by()
+            if verdict_by is not None and verdict_by <= now + self._patience:
+                return None, f"waits for the verdict on the pilot, by {verdict_by:%H:%M:%S} UTC"
             return (Stand.STOPPED if left else Stand.LATER), ""
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:

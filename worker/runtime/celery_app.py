@@ -88,4 +88,5 @@ def _refuse_what_no_worker_can_work_with(**_signal: Any) -> None:
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _own_the_log(loglevel: int | str | None = None, **_signal: Any) -> None:
     file = os.environ.get("ONBOARDING_LOG_FILE")
-    set_up(os.environ.get("ONBOARDING_LOG_LEVEL", "info"), Path(file) if file else None)
+    form = os.environ.get("ONBOARDING_LOG_FORMAT", "auto")
+    set_up(os.environ.get("ONBOARDING_LOG_LEVEL", "info"), Path(file) if file else None, form)

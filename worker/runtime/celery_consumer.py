@@ -36,7 +36,7 @@ from celery.worker.state import maybe_shutdown
 from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.runtime import process
+from worker.runtime import process, remote_control
 from worker.runtime.celery_connection import log_dropped
 from worker.runtime.wake_up_messages import WakeUpMessage, wake_up_in
 
@@ -53,6 +53,7 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
     """Does not answer over a connection that is closed, and ends dispatchers instead of threads."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        remote_control.restrict()
         # Workers coordinate through the database. What anybody writes to Celery's exchange of events would end every
         # worker that reads it, and waiting for other workers' answers costs a second at each start.
         super().__init__(*arguments, **options, without_gossip=True, without_mingle=True)

@@ -24,7 +24,9 @@ from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.foundation.private_files import to_append
+from worker.inbound.mail.bounces import BounceReader
 from worker.publishers.contract import Target
+from worker.runtime.bounce_schedule import BounceSchedule
 from worker.runtime.outbox_threads import OutboxThreads
 from worker.store.base import schema
 from worker.store.base.database import reason
@@ -86,18 +88,22 @@ class Embedded:
         targets: Mapping[str, Target] | None = None,
         *,
         only_batch: int | None = None,
+        stay: timedelta | None = None,
         open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
     ) -> None:
         """`targets` get the outgoing events; without targets the events wait for another process.
-        `only_batch`: rows of other batches are not worked.
+        `only_batch`: rows of other batches are not worked. `stay`: as for a dispatcher.
 
         `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
         """
         self._parts = parts
         self._targets = targets or {}
         self._only_batch = only_batch
-        self._open_runner = partial(open_runner, only_batch=only_batch) if only_batch is not None else open_runner
+        given = {"only_batch": only_batch, "stay": stay}
+        self._open_runner = partial(open_runner, **{name: value for name, value in given.items() if value is not None})
         self._retention = parts.retention()
+        reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+        self._bounces = BounceSchedule.of(parts.settings, reader)
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
@@ -122,10 +128,11 @@ class Embedded:
         def wake_invite(channel: str, for_events: bool) -> None:  # also called from the database's threads
             loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
 
+        self._exits.callback(self._bounces.close)
         self._exits.push_async_callback(self._gather)
         self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
         self._exits.push_async_callback(self.runner.close)
-        self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets)
+        self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets, meters=self._parts.meters)
         self._exits.push_async_callback(self.outbox.close)
         return self
 
@@ -190,7 +197,7 @@ class Embedded:
         for wake_up in due:
             self.wake(wake_up)
         steps = sweep.steps(looked, all_leases=self._all_of_them)
-        await in_thread(each_alone, *steps, self._retention.step)
+        await in_thread(each_alone, *steps, self._retention.step, self._bounces.step)
         self._all_of_them = False
 
     def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from worker.domain.model.meters import Meters
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import monotonic
@@ -27,10 +28,10 @@ LOOKING, PUBLISHING = "looking", "publishing"
 class OutboxThreads:
     """A thread for each target: a target that hangs delays no other."""
 
-    def __init__(self, outbox: OutboxTargets, targets: Mapping[str, Target]) -> None:
+    def __init__(self, outbox: OutboxTargets, targets: Mapping[str, Target], *, meters: Meters | None = None) -> None:
         self._outbox = outbox
         self._ending = False
-        self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending)
+        self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending, meters=meters)
         self._going: dict[str, Future[bool]] = {}
         self._database = Outage(log, logging.WARNING)
         # One more, which reads what is due.

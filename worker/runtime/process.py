@@ -25,7 +25,10 @@ from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
 from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
+from worker.inbound.mail.bounces import BounceReader
 from worker.publishers.contract import Target
+from worker.runtime.bounce_schedule import BounceSchedule
+from worker.runtime.folder_schedule import FolderSchedule
 from worker.settings import Settings, load
 from worker.store.base import schema
 
@@ -56,6 +59,7 @@ class Process:
         *,
         wake_invite: Callable[[str, bool], None],
         longest: timedelta,
+        stay: timedelta,
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
         sweep: Callable[["Process"], None] = lambda _process: None,
@@ -71,15 +75,26 @@ class Process:
             self.parts = exits.enter_context(opened(load()))
             exits.enter_context(self.parts.heartbeat("worker"))
             self.retention = self.parts.retention()
+            reader = BounceReader.of(self.parts.settings, self.parts.webhooks, self.parts.keyring, self.parts.clock)
+            self.bounces = BounceSchedule.of(self.parts.settings, reader)
+            exits.callback(self.bounces.close)
+            parts = self.parts
+            self.folders = FolderSchedule.of(
+                parts.settings, parts, intake=parts.intake, reporting=parts.reporting, owner=parts.owner
+            )
+            exits.callback(self.folders.close)
             self.publisher = OutboxPublisher(
-                self.parts.outbox_targets, targets(self.parts.settings), stopping=lambda: self.runner.stopping
+                self.parts.outbox_targets,
+                targets(self.parts.settings),
+                stopping=lambda: self.runner.stopping,
+                meters=self.parts.meters,
             )
             exits.callback(self.publisher.close)
             self._loop = event_loop.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
             exits.callback(self._end_loop)
-            opening = Runner.open(self.parts, wake_invite=wake_invite, longest=longest)
+            opening = Runner.open(self.parts, wake_invite=wake_invite, longest=longest, stay=stay)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
             self._sweep = sweep
             watching = self._watch(on_outdated, check_seconds)

@@ -50,12 +50,13 @@ def request_onboarding(
     id: str | None = None,
     connection: sa.Connection | Session | None = None,
     time: datetime | None = None,
+    traceparent: str | None = None,
 ) -> Receipt:
     """Have a customer verified: the worker opens a session and sends its link. `data` is a list's row, as an object.
 
     `source` names the caller and `id` the event of that caller, each at most 200 characters. The same two again are the
     same event: give your sign-up's id, and a repeated call makes no second job. Without an id each call is a new event.
-    `time` is when it happened (aware), by default now.
+    `time` is when it happened (aware), by default now. `traceparent`: the trace that goes on here (W3C Trace Context).
 
     With a `connection` or an ORM session of yours on the worker's database, the job is part of your transaction.
     Workers are woken when an ORM session commits; after the commit of a bare connection they find the job within a
@@ -65,7 +66,9 @@ def request_onboarding(
     for data that is refused, SettingsError and NotReady if the worker's configuration or database cannot be used,
     sqlalchemy.exc.OperationalError if the database cannot be reached; in your transaction, what the database raises.
     """
-    return take_event(EventKind.REQUESTED, data, source=source, id=id, connection=connection, time=time)
+    return take_event(
+        EventKind.REQUESTED, data, source=source, id=id, connection=connection, time=time, traceparent=traceparent
+    )
 
 
 def take_event(
@@ -76,6 +79,7 @@ def take_event(
     id: str | None = None,
     connection: sa.Connection | Session | None = None,
     time: datetime | None = None,
+    traceparent: str | None = None,
 ) -> Receipt:
     """As `request_onboarding`, for an event of any type: "onboarding.cancelled", "customer.updated", …"""
     try:
@@ -83,7 +87,8 @@ def take_event(
     except ValueError:
         raise EventRefused(f"its type is none of {', '.join(EventKind)}") from None
     name = str(uuid.uuid4()) if id is None else id
-    event = Event(source, name, kind, data, time, OPERATOR, actor=f"python, {os_user().full}")
+    actor = f"python, {os_user().full}"
+    event = Event(source, name, kind, data, time, OPERATOR, actor, traceparent)
     here = _here()
     if connection is None:
         received = here.receiver.receive([event])

@@ -17,14 +17,13 @@ import sqlalchemy as sa
 
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated, opened
-from worker.engine.runner import LONGEST_DISPATCH, prove_senders
+from worker.engine.runner import LONGEST_DISPATCH, STAY, prove_senders
 from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.build import build_targets
-from worker.runtime import process
+from worker.runtime import process, remote_control
 from worker.runtime.celery_app import app
-from worker.runtime.celery_settings import QUEUES
 from worker.runtime.process import Process
 from worker.runtime.sweeping import sweep_once
 from worker.runtime.wakeups import BROKER_UNREACHABLE, BackgroundSender, send_through
@@ -166,6 +165,7 @@ def _make() -> Process:
         made = Process(
             wake_invite=_wake_invite,
             longest=longest_dispatch(),
+            stay=timedelta(0) if _is_child else STAY,  # a child works one account at a time
             on_outdated=_outdated,
             targets=build_targets,
             sweep=partial(sweep_once, send=wake_ups.send),
@@ -194,8 +194,7 @@ def _stop_consuming() -> None:
     if _node is None:
         return
     try:
-        for queue in QUEUES:
-            app.control.cancel_consumer(queue, destination=[_node])
+        remote_control.drain(app, _node)
     except BROKER_UNREACHABLE as error:
         log.warning(
             "the broker cannot be reached (%s): the worker goes on consuming its queues, and does no work",

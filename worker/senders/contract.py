@@ -16,6 +16,7 @@ class Message:
     """
 
     key: str
+    at: datetime  # when its first hand-over was written down, aware: the Date of every repeat, too
     to: str  # an address, or an E.164 number
     language: str  # BCP 47
     subject: str

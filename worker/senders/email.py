@@ -7,10 +7,10 @@ connection before the server accepted MAIL FROM is tried once more on a new one;
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
@@ -19,6 +19,7 @@ from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.foundation.tls import tls_failure
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
+from worker.senders.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
 from worker.senders.smtp_session import Session
 
@@ -48,13 +49,24 @@ class _Progress:
     phase: Phase = Phase.WAIT
 
 
+@dataclass(frozen=True, repr=False)
+class _Letter:
+    """What is handed over. `returns_to`: the address that it comes back to."""
+
+    body: bytes
+    returns_to: str
+
+
 class EmailSender(NoLookUp):
     """The email channel. Lives on one event loop.
 
     `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
     whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
-    `hold_unknown`: do not repeat a message with an unknown outcome. `now` dates the messages. `login_from` says where
-    the log-in comes from, for people: a key of the configuration, an environment variable.
+    `hold_unknown`: do not repeat a message with an unknown outcome. `login_from` says where
+    the log-in comes from, for people: a key of the configuration, an environment variable. `return_path` gives the
+    address that the message with this key comes back to; None: the address in `from_`. `unsubscribe`: each mail says
+    that a mail to that address asks for no more (`List-Unsubscribe`, RFC 2369). `headers` are more lines of each
+    mail's head (`mime.compose`).
     Raises ValueError if `from_` is not an address.
     """
 
@@ -66,7 +78,6 @@ class EmailSender(NoLookUp):
         host: str,
         port: int,
         from_: str,
-        now: Callable[[], datetime],
         tls: Tls = "plain",
         username: str = "",
         password: str = "",
@@ -75,16 +86,21 @@ class EmailSender(NoLookUp):
         hold_unknown: bool = False,
         tls_context: ssl.SSLContext | None = None,
         login_from: str = "",
+        return_path: Callable[[str], str] | None = None,
+        unsubscribe: bool = False,
+        headers: Sequence[str] = (),
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._username, self._password = username, password
         self._from = From.read(from_)
-        self._now = now
         self._timeout = timeout.total_seconds()
         self._places = asyncio.Semaphore(connections)
         self._hold_unknown = hold_unknown
         self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
         self._login_from = login_from
+        self._return_path = return_path
+        self._headers = tuple(headers)
+        self._unsubscribe = unsubscribe and return_path is not None
         self._idle: list[_Connection] = []
         self._closed = False
 
@@ -121,13 +137,20 @@ class EmailSender(NoLookUp):
         to = Mailbox.read(message.to)
         if to is None:
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
-        body = compose(message, sender=self._from, to=to, date=self._now())
+        returns_to = self._returns_to(message.key)
+        more = self._headers
+        if self._unsubscribe:
+            more = (*more, f"List-Unsubscribe: <mailto:{returns_to}?subject={UNSUBSCRIBE}>")
+        body = compose(message, sender=self._from, to=to, more=more)
         progress = _Progress()
         try:
             async with asyncio.timeout(self._timeout), self._places:
-                return await self._hand_over(to, body, progress)
+                return await self._hand_over(to, _Letter(body, returns_to), progress)
         except TimeoutError:
             return self._placed(broken(progress.phase, "timed out"), progress.phase)
+
+    def _returns_to(self, key: str) -> str:
+        return self._from.mailbox.address if self._return_path is None else self._return_path(key)
 
     async def close(self) -> None:
         """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""
@@ -135,18 +158,18 @@ class EmailSender(NoLookUp):
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(connection.session) for connection in idle))
 
-    async def _hand_over(self, to: Mailbox, body: bytes, progress: _Progress) -> Receipt | Problem:
+    async def _hand_over(self, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt | Problem:
         kept = self._take()
         if kept is not None:
-            answer = await self._attempt(kept, to, body, progress)
+            answer = await self._attempt(kept, to, letter, progress)
             # Many servers end a connection with 421 or 4yz to MAIL after an idle time or a number of messages.
             gone = isinstance(answer, Problem) and answer.kind is Kind.TRANSIENT and progress.phase is Phase.MAIL
             if not gone:
                 return answer
-        return await self._attempt(None, to, body, progress)
+        return await self._attempt(None, to, letter, progress)
 
     async def _attempt(
-        self, connection: _Connection | None, to: Mailbox, body: bytes, progress: _Progress
+        self, connection: _Connection | None, to: Mailbox, letter: _Letter, progress: _Progress
     ) -> Receipt | Problem:
         """One try over a kept connection, or a new one. A failure closes the connection."""
         session: Session | None = None
@@ -160,7 +183,7 @@ class EmailSender(NoLookUp):
                 keep = True
                 why = "the address needs SMTPUTF8, which the relay does not offer"
                 return Problem(Kind.BAD_INPUT, why, address=AddressIs.REFUSED)
-            receipt = await self._transact(session, to, body, progress)
+            receipt = await self._transact(session, to, letter, progress)
             keep = True
         except SMTPResponseException as error:
             # After a refused message the connection can still be used; after 421 or no valid reply it cannot.
@@ -228,10 +251,10 @@ class EmailSender(NoLookUp):
                 raise _NotOffered("the relay offers no supported log-in")
             await client.login(self._username, self._password)
 
-    async def _transact(self, session: Session, to: Mailbox, body: bytes, progress: _Progress) -> Receipt:
+    async def _transact(self, session: Session, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt:
         utf8 = b" SMTPUTF8" if to.utf8 else b""
         steps = (
-            (Phase.MAIL, b"MAIL FROM:<" + self._from.mailbox.address.encode() + b">" + utf8 + b"\r\n", 250),
+            (Phase.MAIL, b"MAIL FROM:<" + letter.returns_to.encode() + b">" + utf8 + b"\r\n", 250),
             (Phase.RCPT, b"RCPT TO:<" + to.address.encode() + b">\r\n", 250),
             (Phase.DATA, b"DATA\r\n", 354),
         )
@@ -244,7 +267,7 @@ class EmailSender(NoLookUp):
             await session.expect(expected)
         # The message goes out alone, and only after the server asked for it: a break before is one before the final
         # dot, and a break after it leaves the outcome unknown.
-        session.write(body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        session.write(letter.body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         progress.phase = Phase.END
         _, text = await session.expect(250)
         queued = QUEUED_AS.search(text)

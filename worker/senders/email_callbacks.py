@@ -42,11 +42,11 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     permanent = fields.get("permanent", True)
     if not isinstance(permanent, bool):
         return NotUnderstood("permanent is neither true nor false")
-    reference, address = _reference(fields), _address(fields)
+    reference, address = _reference(fields), usable_address(fields.get("email"))
     if not reference and not address:
         return NotUnderstood("it names neither message_id nor email")
     status, stop = _meaning(kind, permanent)
-    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=_time(fields.get("at")))
+    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=iso_time(fields.get("at")))
 
 
 def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | None]:
@@ -63,13 +63,13 @@ def _reference(fields: Mapping[str, Any]) -> str:
     return found[1] if found else ""
 
 
-def _address(fields: Mapping[str, Any]) -> str:
-    given = fields.get("email")
+def usable_address(given: object) -> str:
+    """The value, if it may be a mail address; else ""."""
     usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
     return str(given).strip() if usable else ""
 
 
-def _time(value: object) -> datetime | None:
+def iso_time(value: object) -> datetime | None:
     """An ISO 8601 time as aware UTC; None for anything else."""
     if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value):
         return None

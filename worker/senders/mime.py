@@ -7,9 +7,8 @@ processor time for one of ours, this module 0.04 ms. The tests read the result b
 import re
 from base64 import b64encode
 from binascii import b2a_qp
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -77,9 +76,10 @@ class From:
         return cls(mailbox, bytes(message).partition(b"\r\n\r\n")[0] + b"\r\n")
 
 
-def compose(message: Message, *, sender: From, to: Mailbox, date: datetime) -> bytes:
-    """The whole message in CRLF lines; only the dots are not escaped. `date` is aware. Raises ValueError for a bad key.
+def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] = ()) -> bytes:
+    """The whole message in CRLF lines; only the dots are not escaped. Raises ValueError for a bad key.
 
+    `more` are further header lines, with {key} for the message's key.
     `To` carries no name: a customer's name is foreign text, and would need one more check.
     """
     if not KEY.fullmatch(message.key):
@@ -88,10 +88,11 @@ def compose(message: Message, *, sender: From, to: Mailbox, date: datetime) -> b
         f"To: {to.address}",
         f"Subject: {_header_text(message.subject)}",
         f"Message-ID: <{message.key}@{sender.mailbox.domain}>",
-        f"Date: {_date(date.replace(microsecond=0))}",
+        f"Date: {_date(message.at.replace(microsecond=0))}",
         "MIME-Version: 1.0",
         "Auto-Submitted: auto-generated",  # RFC 3834: asks for no out-of-office replies
     ]
+    lines += [line.format(key=message.key) for line in more]
     if LANGUAGE.fullmatch(message.language):
         lines.append(f"Content-Language: {message.language}")
     head = sender.header + "\r\n".join(lines).encode() + b"\r\n"

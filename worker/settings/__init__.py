@@ -1,8 +1,8 @@
 """The typed configuration. Only this package reads onboarding.toml and the environment."""
 
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.foundation.durations import parse_duration, show_duration
 from worker.settings.accounts import Account
-from worker.settings.durations import parse_duration, show_duration
 from worker.settings.load import load
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError

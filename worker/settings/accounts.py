@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from worker.foundation.durations import parse_duration
 from worker.settings.addresses import is_host, server_url, web_url
-from worker.settings.durations import parse_duration
 from worker.settings.tls import Client
 from worker.settings.values import (
     Cost,

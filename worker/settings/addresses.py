@@ -12,6 +12,7 @@ from worker.settings.secrets import HOW, Referenced, Secret
 
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 BROKERS = ("memory", "amqp", "amqps", "redis", "rediss")
+IMAP = {"imap": ("plain", 143), "imap+starttls": ("starttls", 143), "imaps": ("tls", 993)}
 SMTP = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
 POSTGRESQL = "postgresql+psycopg"
 # Options of the sqlite3 module, and of SQLite itself for a file that is named as a URI.
@@ -158,6 +159,54 @@ class SmtpServer:
         password = Secret(unquote(parts.password)) if parts.password else None
         username = unquote(parts.username) if parts.username else None
         return cls(host, parts.port or port, tls, username, password)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ImapServer:
+    """A mailbox of an IMAP server. `tls`: none, after STARTTLS, or from the first byte."""
+
+    host: str
+    port: int
+    tls: Literal["plain", "starttls", "tls"]
+    username: str
+    password: Secret | None = field(default=None)
+    mailbox: str = "INBOX"
+
+    @classmethod
+    def parse(cls, given: Any) -> "ImapServer":
+        expected = 'expected "imaps://USER:PASSWORD@HOST/INBOX", imap+starttls://… or "maildir:///DIRECTORY"'
+        parts = split(given, expected)
+        host, mailbox = parts.hostname or "", unquote(parts.path.removeprefix("/")) or "INBOX"
+        if parts.scheme not in IMAP or not is_host(host) or parts.port == 0 or parts.query or parts.fragment:
+            raise ValueError(expected)
+        if not parts.username or not parts.password:
+            raise ValueError(f"{expected}: with a user and a password")
+        if not re.fullmatch(r"[ -~]{1,200}", mailbox, re.ASCII):
+            raise ValueError(f"{expected}: a mailbox with a name in ASCII")
+        tls, port = IMAP[parts.scheme]
+        user, password = unquote(parts.username), Secret(unquote(parts.password))
+        return cls(host, parts.port or port, tls, user, password, mailbox)  # type: ignore[arg-type]
+
+
+def bounces_url(given: Any) -> str:
+    """A mailbox of an IMAP server, or the absolute path of a Maildir. Raises ValueError."""
+    if isinstance(given, str) and given.startswith("maildir:"):
+        if not re.fullmatch(r"maildir:///[^\x00-\x1f\x7f?#]+", given):
+            raise ValueError('expected "maildir:///DIRECTORY", with an absolute path')
+    else:
+        ImapServer.parse(given)
+    return str(given)
+
+
+def return_path(given: str) -> str:
+    """An address with {token} in its local part. Raises ValueError."""
+    local, _, domain = given.rpartition("@")
+    filled = local.replace("{token}", "")
+    if local.count("{token}") != 1 or not re.fullmatch(r"[A-Za-z0-9_+=.-]{0,22}", filled, re.ASCII):
+        raise ValueError('expected an address with {token} in it, such as "bounces+{token}@bounce.example.com"')
+    if filled.startswith(".") or ".." in filled or not is_host(domain) or "." not in domain:
+        raise ValueError('expected an address with {token} in it, such as "bounces+{token}@bounce.example.com"')
+    return given
 
 
 def bind_address(given: Any) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from worker.foundation.sns_topics import host_of
 from worker.settings.addresses import is_loopback
 from worker.settings.model import Settings
 
@@ -47,12 +48,20 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield f"accounts.{name}", account.address
     if settings.email is not None:
         yield "email", settings.email.url
+        for topic in settings.email.callback_topics:
+            yield "email.callback_topics", f"https://{host_of(topic)}"
     if settings.sms is not None:
         yield "sms", settings.sms.base_url
     if settings.bus is not None:
         yield "bus", settings.bus.url
     for name, subscriber in settings.subscribers.items():
         yield f"subscribers.{name}", subscriber.url
+    for name, alert in settings.alerts.items():
+        yield f"alerts.{name}", alert.url
+    if settings.web.oidc is not None:
+        yield "web.oidc", settings.web.oidc.issuer
+    if settings.traces is not None:
+        yield "traces", settings.traces.url
 
 
 def _of(section: str, addresses: str) -> Iterator[Destination]:

@@ -16,16 +16,18 @@ from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import Sender, check_senders
-from worker.settings.model import Settings
-from worker.settings.outside import Subscriber
+from worker.settings.intake import Intake, check_intake
+from worker.settings.model import LadderStep, Settings
+from worker.settings.outside import MAIL, Alert, Subscriber
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath
 from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret
-from worker.settings.shape import keys_of, tables_of
+from worker.settings.shape import SHARED, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
+from worker.settings.users import Oidc
 from worker.settings.values import Section, Shown
 
 FILE = "onboarding.toml"
@@ -85,6 +87,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     context = {"directory": file.parent}
     parts: dict[str, Any] = {}
     senders = _senders(tree, context, findings)
+    oidc = _oidc(tree, context, findings)
     for name, field in keys_of(Settings).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
@@ -93,12 +96,16 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
     subscribers = _subscribers(tree, context, findings)
+    alerts = _alerts(tree, context, findings)
+    intake = _listed(Intake, "intake", tree, context, findings)
+    check_intake(intake, given, findings)
+    ladder = _listed(LadderStep, "ladder", tree, context, findings)
 
     for account in accounts.values():
         rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), findings)
     if parts["web"]:
-        parts["web"] = parts["web"].model_copy(update={"senders": senders})
+        parts["web"] = parts["web"].model_copy(update={"senders": senders, "oidc": oidc})
         if "bus" not in tree or parts["bus"]:
             brokers = [part for part in (parts.get("bus"), parts["broker"]) if part]
             check_senders(
@@ -114,6 +121,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
     clients |= {("accounts", name): account for name, account in accounts.items()}
     clients |= {("subscribers", name): subscriber for name, subscriber in subscribers.items()}
+    clients |= {("alerts", name): alert for name, alert in alerts.items()}
+    clients |= {("web", "oidc"): oidc} if oidc else {}
     check_tls(clients, findings)
     check_one_host(accounts, findings)
     if parts["encryption"]:
@@ -122,11 +131,14 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:
         rules.check_quiet_hours(parts["invitations"], accounts, findings)
+    if parts["invitations"]:
+        rules.check_ladder(ladder, parts["invitations"].reminders, accounts.values(), tree, findings)
     fallback = parts["invitations"].fallback if parts["invitations"] else None
     if fallback and fallback not in tree:
         findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")
     accounts = share_budgets(accounts, given, findings)
-
+    rules.check_bounces(parts.get("bounces"), parts.get("email"), findings)
+    rules.check_callbacks(parts.get("email"), findings)
     if findings.problems:
         raise SettingsError(findings.lines)
     return Settings.model_validate(
@@ -139,6 +151,9 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             "accounts": accounts,
             "routes": tuple(routes.values()),
             "subscribers": subscribers,
+            "alerts": alerts,
+            "intake": tuple(intake.values()),
+            "ladder": tuple(ladder.values()),
         }
     )
 
@@ -172,19 +187,26 @@ def _accounts(given: Mapping[str, dict[str, Any]], context: Any, findings: Findi
     return accounts
 
 
-def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings: Findings) -> dict[int, Route]:
-    tables = tree.get("routes", [])
+def _listed(
+    model: type[Model], name: str, tree: Mapping[str, Any], context: Any, findings: Findings
+) -> dict[int, Model]:
+    """The tables [[name]], by their position in the file."""
+    tables = tree.get(name, [])
     if not isinstance(tables, list):
-        findings.problem(("routes",), "expected a list of tables: [[routes]]")
+        findings.problem((name,), f"expected a list of tables: [[{name}]]")
         return {}
-    if not tables:
+    found = {index: _section(model, table, (name, index), context, findings) for index, table in enumerate(tables)}
+    return {index: one for index, one in found.items() if one}
+
+
+def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings: Findings) -> dict[int, Route]:
+    if not tree.get("routes", []):
         example = accounts[0] if accounts else "NAME"
         findings.consequence(
             ("routes",),
             f'at least one route is needed; to send every row to `{example}`: [[routes]] accounts = ["{example}"]',
         )
-    routes = {index: _section(Route, table, ("routes", index), context, findings) for index, table in enumerate(tables)}
-    return {index: route for index, route in routes.items() if route}
+    return _listed(Route, "routes", tree, context, findings)
 
 
 def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Subscriber]:
@@ -202,6 +224,29 @@ def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> d
         if subscriber:
             subscribers[name] = subscriber
     return subscribers
+
+
+def _alerts(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Alert]:
+    """Where people are alerted. Mails go over the server of [email] if they name none."""
+    tables = tree.get("alerts", {})
+    if not isinstance(tables, dict):
+        findings.problem(("alerts",), "expected tables: [alerts.NAME]")
+        return {}
+    email = tree.get("email", {})
+    alerts = {}
+    for name, table in tables.items():
+        path = ("alerts", name)
+        if not re.fullmatch(ACCOUNT_NAME, name) or len(name) > MOST_SUBSCRIBER_NAME:
+            findings.problem(path, f"expected a name of at most {MOST_SUBSCRIBER_NAME} letters, digits, - and _")
+        given = table
+        if isinstance(table, dict) and isinstance(email, dict) and table.get("type") == MAIL:
+            shared = ("url", *SHARED) if "url" not in table else ()
+            given = {key: email[key] for key in (*shared, "from") if key in email} | table
+        alert = _section(Alert, given, path, context, findings)
+        if alert:
+            rules.check_alert(name, alert, findings)
+            alerts[name] = alert
+    return alerts
 
 
 def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, Sender]:
@@ -222,6 +267,15 @@ def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str
     if isinstance(web, dict) and "senders" in web:
         tree["web"] = {key: value for key, value in web.items() if key != "senders"}
     return senders
+
+
+def _oidc(tree: dict[str, Any], context: Any, findings: Findings) -> Oidc | None:
+    """The identity provider of the dashboard. It is taken out of [web], as the senders are."""
+    web = tree.get("web", {})
+    if not isinstance(web, dict) or "oidc" not in web:
+        return None
+    tree["web"] = {key: value for key, value in web.items() if key != "oidc"}
+    return _section(Oidc, web["oidc"], ("web", "oidc"), context, findings)
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:

@@ -11,10 +11,11 @@ from worker.domain.contact.address_cap import AddressCap
 from worker.domain.model.endings import RetryPolicy
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
-from worker.settings.outside import Bus, Subscriber, Web
+from worker.settings.intake import Intake
+from worker.settings.outside import Alert, Bus, Metrics, Subscriber, TracesTo, Web
 from worker.settings.routes import Route, check_column
 from worker.settings.secrets import Secret
-from worker.settings.sending import Email, Sms
+from worker.settings.sending import Bounces, Email, Sms
 from worker.settings.tls import Client
 from worker.settings.values import (
     BaseUrl,
@@ -74,6 +75,11 @@ class Encryption(Section):
         " several the first hashes and all recognise.",
         json_schema_extra={"default": "derived from each of `keys`"},
     )
+    customer_keys: Flag = Field(
+        False,
+        description="Encrypt what belongs to one customer by a key of that customer, which is destroyed with the"
+        " customer's data: docs/keys.md. `onboard keys rotate` changes what is stored already.",
+    )
 
 
 class Worker(Section):
@@ -120,12 +126,16 @@ class Invitations(Section):
         json_schema_extra={"default": "none"},
     )
     messages_per_customer: Whole = Field(
-        6, ge=1, le=100, description="The most messages to one customer, over all channels together."
+        6,
+        ge=1,
+        le=100,
+        description="The most messages to one customer, over all channels together. A hand-over with an unknown outcome"
+        " counts: the message may have arrived.",
     )
     messages_per_address: PerAddress = Field(
         AddressCap(6, timedelta(days=7)),
         description='The most messages to one address in any such time, over all customers, lists and events; "off".'
-        " No session is opened for a row whose addresses have had theirs; the row waits.",
+        " No session is opened for a row of a list whose addresses have had theirs; the row waits.",
     )
     timezone: ZoneName = Field(
         "UTC",
@@ -143,6 +153,19 @@ class Invitations(Section):
     pause_from: Whole = Field(
         50, ge=1, le=1_000_000, description="The least number of messages before a batch pauses itself."
     )
+
+
+class LadderStep(Section):
+    """What is tried next for customers who have not finished. A step is a reminder by another channel, or with other
+    words; it repeats the customer's link."""
+
+    after: Annotated[Duration, AfterValidator(_a_minute)] = Field(description="Counted from the invitation.")
+    channel: Literal["email", "sms"] | None = Field(
+        None,
+        description="Its channel, if the row has an address for it.",
+        json_schema_extra={"default": "the invitation's"},
+    )
+    template: Text | None = Field(None, description="Its template.", json_schema_extra={"default": "the row's"})
 
 
 class Reissue(Section):
@@ -252,6 +275,12 @@ class Import(Section):
         description="The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
         json_schema_extra={"default": "YYYY-MM-DD"},
     )
+    sheet: Text | None = Field(None, description="The sheet of a workbook that has several. `--sheet` wins.")
+    known: Literal["skip", "refresh", "invite"] = Field(
+        "refresh",
+        description="What becomes of customers who are known: `skip` leaves them as they are, `refresh` takes their"
+        " details from the list, `invite` also invites those again who have finished.",
+    )
 
 
 class Settings(Section):
@@ -268,6 +297,7 @@ class Settings(Section):
     accounts: dict[str, Account]
     routes: tuple[Route, ...]
     email: Email | None = None
+    bounces: Bounces | None = None
     sms: Sms | None = None
     invitations: Invitations
     brand: BrandSection | None = None
@@ -275,10 +305,15 @@ class Settings(Section):
     links: Links
     bus: Bus | None = None
     subscribers: dict[str, Subscriber] = Field(default_factory=dict)
+    alerts: dict[str, Alert] = Field(default_factory=dict)
     web: Web
+    metrics: Metrics
+    traces: TracesTo | None = None
     retention: Retention
     retry: Retry
     import_: Import = Field(alias="import")
+    intake: tuple[Intake, ...] = ()
+    ladder: tuple[LadderStep, ...] = ()
 
     @property
     def directory(self) -> Path:

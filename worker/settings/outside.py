@@ -1,33 +1,69 @@
-"""Other systems: events that come from them, over a bus or HTTP, and events that are published to them."""
+"""Other systems: events that come from them and go to them, who scrapes metrics, and who is alerted."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from worker.domain.limits.rate_limits import Limit
-from worker.settings.addresses import bind_address
+from worker.settings import addresses
+from worker.settings.addresses import SmtpServer, bind_address
 from worker.settings.event_senders import EVENTS, EventKey, Received, Sender
+from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import Client
-from worker.settings.users import Users
+from worker.settings.users import Oidc, UserList, Users
 from worker.settings.values import (
     Bind,
     BrokerUrl,
     Credential,
     Duration,
     Flag,
+    HeaderName,
+    Lazy,
     Network,
     Rate,
+    Ratio,
     Section,
     ServerUrl,
+    Shown,
     Text,
     Whole,
+)
+from worker.settings.values import (
+    Sender as Mailbox,
 )
 
 # The types of the CloudEvents that are published.
 Published = Literal[
     "session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"
 ]
+
+
+Alerted = Literal[
+    "audit_broken",
+    "nobody_working",
+    "account_stopped",
+    "sender_stopped",
+    "batch_paused",
+    "rows_held",
+    "beat_missing",
+    "batch_done",
+]
+MAIL = "email"
+
+
+def _alert_url(given: Any) -> str:
+    """A web address, with a query where the service gives one, or a mail server."""
+    if isinstance(given, str) and given.partition(":")[0].startswith("smtp"):
+        SmtpServer.parse(addresses.without_plain_password(given))
+        return given
+    parts = addresses.web_url(given, 'expected a URL such as "https://hooks.example.com/…", or smtp://…', http=True)
+    if not isinstance(given, Referenced) and not addresses.is_loopback(parts.hostname or ""):
+        raise ValueError(f"who knows this address can write there, so do not write it in the configuration; {HOW}")
+    return str(given)
+
+
+AlertUrl = Annotated[str, BeforeValidator(_alert_url), Shown("URL"), Lazy()]
 
 
 class Bus(Client):
@@ -86,7 +122,7 @@ class Subscriber(Client):
 
 
 class Web(Section):
-    """Webhooks and events over HTTP."""
+    """Webhooks and events over HTTP, and the dashboard."""
 
     bind: Bind = Field(
         "127.0.0.1:8080",
@@ -94,11 +130,12 @@ class Web(Section):
         " a sender's `keys`, or the keys of webhooks and callbacks.",
     )
     users: Users = Field(
-        default_factory=dict,
-        description="Users of a dashboard, which is not in this release: `web` and `up` refuse it, and other commands"
-        ' warn. { file = "users.toml" } with a line `name = "password"` for each user, or a table of secrets.',
+        default_factory=UserList,
+        description='Who may log in to the dashboard: { file = "users.toml" }, which `onboard users add NAME` writes.'
+        " Read again when it changes. Without it the dashboard is only for looking, on loopback alone.",
         json_schema_extra={"default": "none"},
     )
+    oidc: Oidc | None = None
     event_keys: tuple[EventKey, ...] = Field(
         (),
         description=f"The short form of [web.senders.{EVENTS}]: the keys of a sender over HTTP that may do everything"
@@ -116,6 +153,11 @@ class Web(Section):
     )
 
     @property
+    def has_people(self) -> bool:
+        """Whether people can log in to the dashboard."""
+        return self.users.is_given or self.oidc is not None
+
+    @property
     def posting(self) -> dict[str, Sender]:
         """The senders over HTTP, by name."""
         if not self.event_keys:
@@ -129,3 +171,82 @@ class Web(Section):
     @property
     def port(self) -> int:
         return bind_address(self.bind)[1]
+
+
+class Metrics(Section):
+    """`GET /metrics` of `web` and `up`, for Prometheus. Without `keys` there is no such page."""
+
+    keys: tuple[EventKey, ...] = Field(
+        (),
+        description="Keys that a scrape must show, as `Authorization: Bearer KEY`; several while rotating. At least 32"
+        " characters; `onboard keys new --for events` prints one, and its hash, which is enough here.",
+    )
+    peers: tuple[Network, ...] = Field(
+        (),
+        description="Only these addresses or networks may ask, besides having a key. `trusted_proxies` of [web] says"
+        " which proxies are believed.",
+        json_schema_extra={"default": "any"},
+    )
+
+
+class TracesTo(Client):
+    """Where traces are sent: a collector that speaks OTLP over HTTP. Needs the extra `otel`: docs/traces.md."""
+
+    url: ServerUrl = Field(description="The collector's address with its path, such as https://HOST:4318/v1/traces.")
+    header: HeaderName = Field("Authorization", description="The header that carries `key`.")
+    key: Credential | None = Field(
+        None,
+        description='The header\'s whole value, such as "Bearer …".',
+        json_schema_extra={"default": "none"},
+    )
+    ratio: Ratio = Field(
+        1.0,
+        description="Which share of events begins a trace. An event with a `traceparent` continues its own trace, if"
+        " that is sampled, whatever this says.",
+    )
+    row_ratio: Ratio = Field(0.01, description="Which share of the rows of lists begins a trace.")
+    service: Text = Field("onboarding-worker", max_length=100, description="The `service.name` of the spans.")
+    timeout: Duration = Field(
+        timedelta(seconds=10),
+        ge=timedelta(milliseconds=50),
+        le=timedelta(minutes=1),
+        description="How long one request may take. Spans that cannot be sent are lost, and the log says so.",
+    )
+
+
+class Alert(Client):
+    """Where people are alerted: a chat, a system of yours, or mailboxes."""
+
+    type: Literal["json", "slack", "teams", "email"] = Field(
+        description="What is sent: a POST as `json`, in the form of Slack or of Teams; or an email."
+    )
+    url: AlertUrl = Field(
+        repr=False,
+        description="The address for the POST: it is a secret, so from the environment or a file. For email an SMTP"
+        " server, as in [email]; left out: that of [email].",
+        json_schema_extra={"default": "for email: the server of [email]"},
+    )
+    to: tuple[Mailbox, ...] = Field((), description="For email: the mailboxes.", json_schema_extra={"default": "none"})
+    from_: Mailbox | None = Field(
+        None,
+        alias="from",
+        description="For email: the sender.",
+        json_schema_extra={"default": "that of [email]"},
+    )
+    kinds: tuple[Alerted, ...] = Field(
+        get_args(Alerted),
+        min_length=1,
+        description="What it is alerted of (docs/alerts.md).",
+        json_schema_extra={"default": "everything"},
+    )
+    every: Duration = Field(
+        timedelta(minutes=1),
+        ge=timedelta(seconds=10),
+        le=timedelta(days=1),
+        description="The shortest time between two messages: what happens meanwhile is in one message. The longest of"
+        " all targets counts.",
+    )
+
+    @property
+    def server(self) -> SmtpServer:
+        return SmtpServer.parse(self.url)

@@ -9,7 +9,6 @@ from worker.settings.key_sources import SOURCES
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
 from worker.settings.shape import Tables, is_lazy, is_mapping, keys_of, tables_of
-from worker.settings.users import WholeValue
 from worker.settings.values import Section
 
 
@@ -33,12 +32,7 @@ def read_table(given: Any, model: type[Section], path: Path, *, reader: "Reader"
             table[name] = _read_tables(value, tables, here, reader)
         elif is_mapping(keys[name].annotation) and isinstance(value, dict):
             # A parameter may have the name `file`: only its values are references, not the table itself.
-            whole = any(isinstance(mark, WholeValue) for mark in keys[name].metadata)
-            table[name] = (
-                reader.read(value, here, may_be_missing=is_lazy(keys[name]))
-                if whole
-                else {key: reader.read(item, (*here, key)) for key, item in value.items()}
-            )
+            table[name] = {key: reader.read(item, (*here, key)) for key, item in value.items()}
         else:
             table[name] = reader.read(value, here, may_be_missing=is_lazy(keys[name]))
     return table

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from worker.domain.contact.address_cap import AddressCap
 from worker.domain.limits.rate_limits import Limit
-from worker.settings.durations import show_duration
+from worker.foundation.durations import show_duration
 from worker.settings.model import Settings
 from worker.settings.shape import Tables, bare, keys_of, tables_of
 from worker.settings.values import Shown
@@ -72,7 +72,8 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
         inner = get_args(kind)[0]
         if get_origin(bare(inner)) is Literal:
             return "list of " + ", ".join(f'`"{choice}"`' for choice in get_args(bare(inner)))
-        return f"list of {_type(inner, list(getattr(inner, '__metadata__', ())))}s"
+        one = _type(inner, list(getattr(inner, "__metadata__", ())))
+        return f"list of {one}{'es' if one.endswith('s') else 's'}"
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in get_args(kind))
     if get_args(annotation):  # X | None is shown as X

@@ -1,21 +1,21 @@
 """Second pass: rules about several keys together. Checks the part of the configuration that is valid."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from worker.domain.contact.quiet_hours import apart
 from worker.domain.model.lifetimes import lifetime_of
 from worker.domain.model.sessions import default_floor, never_fresh
+from worker.foundation.durations import show_duration
 from worker.settings.accounts import FACTS, FRANKIEONE, IDENFY, OWN, PLACEHOLDER, Account
 from worker.settings.addresses import is_loopback
-from worker.settings.durations import show_duration
-from worker.settings.model import Encryption, Invitations, Links, Retry
-from worker.settings.outside import Web
+from worker.settings.model import Encryption, Invitations, LadderStep, Links, Retry
+from worker.settings.outside import MAIL, Alert, Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Email, Sms
+from worker.settings.sending import Bounces, Email, Sms
 
 # Keys that only some providers use. On another provider's account such a key is a mistake.
 ONLY_FOR = {
@@ -46,12 +46,48 @@ LONGEST_QUIET = timedelta(hours=20)
 CHANNELS = ("email", "sms")
 NO_CREDENTIALS = (
     "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
-    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], or [sms] with `base_url` in"
-    " [links]"
+    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with `base_url` in"
+    " [links]; or `users`, or [web.oidc]"
 )
 # What the configuration may ask for and this release cannot do.
-NO_USERS = "not in this release: there is no dashboard, and users can do nothing; leave it out"
 NO_STABLE_LINKS = 'not in this release: "stable"; leave it out, and the provider\'s links are sent'
+
+
+def check_alert(name: str, alert: Alert, findings: Findings) -> None:
+    """A mail needs a server, a sender and mailboxes; a POST needs a web address."""
+    path = ("alerts", name)
+    if alert.lacks("url"):
+        return
+    by_mail, is_server = alert.type == MAIL, alert.url.startswith("smtp")
+    if by_mail != is_server:
+        findings.problem((*path, "url"), "expected an SMTP server" if by_mail else "expected https://…")
+    if by_mail and not alert.to:
+        findings.consequence((*path, "to"), "missing: the mailboxes that the mail goes to")
+    if by_mail and alert.from_ is None:
+        findings.consequence((*path, "from"), "missing: the sender of the mail")
+    if not by_mail and alert.to:
+        findings.problem((*path, "to"), "only for email")
+
+
+def check_ladder(
+    steps: Mapping[int, LadderStep],
+    reminders: Collection[timedelta],
+    accounts: Iterable[Account],
+    tree: Mapping[str, Any],
+    findings: Findings,
+) -> None:
+    """Each step has a time of its own, and a sender; and comes while a link may still live."""
+    lifetimes = [lifetime_of(account) for account in accounts]
+    longest = max((one for one in lifetimes if one is not None), default=None) if None not in lifetimes else None
+    times = [*reminders, *(step.after for step in steps.values())]
+    for index, step in steps.items():
+        if times.count(step.after) > 1:
+            findings.consequence(("ladder", index, "after"), "another step, or a reminder, has the same time")
+        if step.channel and step.channel not in tree:
+            findings.consequence(("ladder", index, "channel"), f"needs the section [{step.channel}]")
+        if longest is not None and step.after >= longest:
+            why = f'no link lives longer than "{show_duration(longest)}"; a new link begins the ladder again'
+            findings.warn(("ladder", index, "after"), f"this step is never sent: {why}")
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
@@ -117,8 +153,6 @@ def check_web(
     sms: Sms | None,
     findings: Findings,
 ) -> None:
-    if web.users:
-        findings.warn(("web", "users"), NO_USERS)  # refused where it would count: by `web` and `up`
     if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, sms):
         findings.consequence(("web", "bind"), NO_CREDENTIALS)
 
@@ -129,11 +163,35 @@ def has_credentials(
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake."""
     return bool(
-        any(sender.keys for sender in web.posting.values())
+        web.has_people
+        or any(sender.keys for sender in web.posting.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
-        or (email and email.callback_keys)
+        or (email and (email.callback_keys or email.callback_topics))
         or (sms and links and links.base_url)
     )
+
+
+def check_callbacks(email: Email | None, findings: Findings) -> None:
+    """SES posts through topics, all others show or use a key: the other setting would have no effect."""
+    if email is None:
+        return
+    by_topic = email.callbacks == "ses"
+    if by_topic and email.callback_keys:
+        findings.problem(("email", "callback_keys"), 'not for `callbacks = "ses"`: name the topics in callback_topics')
+    if not by_topic and email.callback_topics:
+        findings.problem(("email", "callback_topics"), 'only for `callbacks = "ses"`')
+
+
+def check_bounces(bounces: Bounces | None, email: Email | None, findings: Findings) -> None:
+    """A mailbox without return paths finds nothing, and no process reads return paths without a mailbox."""
+    if findings.problems:
+        return  # one of them may be why the other key is not there
+    if bounces is not None and (email is None or email.return_path is None):
+        findings.consequence(("bounces", "url"), "needs `return_path` in [email]: by it a report names its mail")
+    if email is not None and email.unsubscribe and (bounces is None or email.return_path is None):
+        findings.consequence(("email", "unsubscribe"), "needs `return_path`, and [bounces] to read what customers ask")
+    if bounces is None and email is not None and email.return_path is not None:
+        findings.warn(("email", "return_path"), "no [bounces] here: no process reads what comes back")
 
 
 def check_links(links: Links, findings: Findings) -> None:

@@ -2,27 +2,35 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field
 
 from worker.domain.limits.rate_limits import Limit
-from worker.settings.addresses import SmtpServer
+from worker.settings.addresses import ImapServer, SmtpServer
 from worker.settings.secrets import Secret
 from worker.settings.tls import Client
 from worker.settings.values import (
+    BouncesUrl,
     Cost,
     Country,
     Credential,
     Credentials,
     Duration,
+    Flag,
+    PerCountry,
+    RampUp,
     Rate,
+    ReturnAddress,
     Sender,
     SenderKey,
     ServerUrl,
     Shown,
     SmtpUrl,
     Text,
+    Topic,
     Whole,
 )
 
@@ -47,6 +55,12 @@ class Email(Client):
     limits: tuple[Rate, ...] = Field(
         (), description="Messages are spaced so that none of these limits is ever exceeded."
     )
+    ramp: RampUp = Field(
+        None,
+        description='For a new domain: "500/day x2" sends 500 on the first day, 1,000 on the second, and so on. A day'
+        " is 24 hours, from the first message on.",
+        json_schema_extra={"default": "no ramp"},
+    )
     price: Cost | None = Field(
         None,
         description='What one email costs, such as "0.05 EUR": `check` then gives amounts.',
@@ -56,6 +70,12 @@ class Email(Client):
         "repeat",
         description="What to do about a hand-over that broke without an answer: repeat it under the same Message-ID"
         " (repeat), or hold the message for a person (hold).",
+    )
+    dkim_selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")] | None = Field(
+        None,
+        description="The selector of the key that your mail server signs with (DKIM). `onboard doctor --mail` looks the"
+        " key up; nothing else uses it.",
+        json_schema_extra={"default": "none"},
     )
     timeout: Duration = Field(
         timedelta(seconds=30),
@@ -67,6 +87,28 @@ class Email(Client):
         (),
         description="The keys that sign callbacks about bounces and deliveries (`POST /callbacks/email`). At least 32"
         " characters.",
+    )
+    callbacks: Literal["standard", "sendgrid", "mailgun", "postmark", "ses"] = Field(
+        "standard",
+        description="The form of these callbacks: Standard Webhooks with our own fields, or the webhooks of SendGrid,"
+        " Mailgun, Postmark or Amazon SES as they are. The keys are then SendGrid's public verification key, Mailgun's"
+        " signing key, or the password in the address that Postmark posts to; SES has `callback_topics` instead.",
+    )
+    callback_topics: tuple[Topic, ...] = Field(
+        (),
+        description='With `callbacks = "ses"`: the topics of Amazon SNS that SES publishes to, by ARN. `onboard web`'
+        " confirms a subscription of these topics by itself, and no other.",
+    )
+    return_path: ReturnAddress | None = Field(
+        None,
+        description="The address that mails come back to, with {token} where each mail has a token of its own:"
+        ' "bounces+{token}@bounce.example.com". [bounces] reads what comes.',
+        json_schema_extra={"default": "the address in `from`"},
+    )
+    unsubscribe: Flag = Field(
+        False,
+        description="Mails have a `List-Unsubscribe` header with their return path: mail programs then offer to ask for"
+        " no more mails. Needs `return_path` and [bounces].",
     )
     connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
 
@@ -95,6 +137,31 @@ class Email(Client):
         return self.server.password
 
 
+class Bounces(Client):
+    """The mailbox that mails come back to (`return_path` in [email])."""
+
+    url: BouncesUrl = Field(
+        repr=False,
+        description="imaps://USER:PASSWORD@HOST/INBOX (port 993), imap+starttls://… (143), or maildir:///DIRECTORY on"
+        " this machine. With a password: from the environment or a file. Reports are removed from it.",
+    )
+    every: Duration = Field(
+        timedelta(minutes=1),
+        ge=timedelta(seconds=5),
+        le=timedelta(days=1),
+        description="How often workers look into it.",
+    )
+
+    @property
+    def maildir(self) -> Path | None:
+        """The directory on this machine; None: a mailbox of a server."""
+        return Path(unquote(self.url.removeprefix("maildir://"))) if self.url.startswith("maildir:") else None
+
+    @property
+    def server(self) -> ImapServer:
+        return ImapServer.parse(self.url)
+
+
 class Sms(Client):
     """The SMS provider's account."""
 
@@ -119,6 +186,11 @@ class Sms(Client):
         None,
         description='The countries that text messages may go to, such as ["LT", "LV"].',
         json_schema_extra={"default": "all"},
+    )
+    per_country: PerCountry = Field(
+        1000,
+        description='The most texts to one country in an hour; "off". At it the texts to this country wait for the next'
+        " hour, and `status` asks for a person: a fraud may earn on them.",
     )
     price: Cost | None = Field(
         None,

@@ -21,7 +21,8 @@ from worker.settings.values import Lazy, Section, Shown, directory_of
 
 # The schemes without TLS, and those with it.
 WITH_TLS = {"amqp": "amqps", "redis": "rediss", "http": "https", "smtp": "smtp+starttls or smtps"}
-ENCRYPTED = ("amqps", "rediss", "https", "smtp+starttls", "smtps")
+WITH_TLS["imap"] = "imap+starttls or imaps"
+ENCRYPTED = ("amqps", "rediss", "https", "smtp+starttls", "smtps", "imap+starttls", "imaps")
 # PostgreSQL's own word for a verified connection; its other words check less.
 VERIFIED = "verify-full"
 OFF = "off"

@@ -30,11 +30,13 @@ from worker.domain.contact import time_zones as zones
 from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.intake.dates import DateForm
+from worker.domain.limits.ramp import Ramp
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.countries import alpha2, usual_mistake
 from worker.domain.model.money import Price
+from worker.foundation.durations import parse_duration
+from worker.foundation.sns_topics import host_of
 from worker.settings import addresses
-from worker.settings.durations import parse_duration
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret
 
@@ -105,6 +107,18 @@ def directory_of(info: ValidationInfo) -> Path | None:
 def _text(value: str) -> str:
     if not value or any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
         raise ValueError("expected text, not empty and without line breaks or control characters")
+    return value
+
+
+def _ratio(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return float(given)
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value):
+        raise ValueError("expected the name of an HTTP header: letters, digits and -")
     return value
 
 
@@ -256,6 +270,14 @@ def _per_address(given: Any) -> AddressCap | None:
     return cap
 
 
+def _per_country(given: Any) -> int | None:
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= 1_000_000):
+        return given
+    if given == "off":
+        return None
+    raise ValueError('expected a number of texts from 1 to 1000000, or "off"')
+
+
 def _longest_life(given: Any) -> timedelta | None:
     if given is None or (isinstance(given, str) and given.strip() == "off"):
         return None
@@ -276,6 +298,11 @@ def _country(given: str) -> str:
     return found
 
 
+def _topic(value: str) -> str:
+    host_of(value)
+    return value
+
+
 def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         if isinstance(given, str):
@@ -283,6 +310,18 @@ def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     except ValueError:
         pass
     raise ValueError('expected an address or a network, such as "10.0.0.7" or "10.0.0.0/8"')
+
+
+def _ramp(given: Any) -> Ramp:
+    if isinstance(given, Ramp):
+        return given
+    if not isinstance(given, str):
+        raise ValueError('expected the first day\'s messages and a factor above 1, such as "500/day x2"')
+    return Ramp.parse(given)
+
+
+def _bounces(given: Any) -> str:
+    return addresses.bounces_url(addresses.without_plain_password(given))
 
 
 def _bind(given: Any) -> str:
@@ -293,6 +332,7 @@ def _bind(given: Any) -> str:
 Flag = Annotated[bool, Strict(), Shown("true or false")]
 Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[str, AfterValidator(_text), Shown("string")]
+PerCountry = Annotated[int | None, BeforeValidator(_per_country), Shown("texts an hour")]
 PerAddress = Annotated[AddressCap | None, BeforeValidator(_per_address), Shown("messages and a time")]
 LongestLife = Annotated[timedelta | None, BeforeValidator(_longest_life), Shown("duration")]
 Country = Annotated[str, AfterValidator(_country), Shown("ISO 3166 code")]
@@ -302,6 +342,8 @@ Host = Annotated[str, AfterValidator(_host), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
 Cost = Annotated[Price, BeforeValidator(_price), Shown("amount and currency")]
 Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
+Ratio = Annotated[float, BeforeValidator(_ratio), Shown("number from 0 to 1")]
+HeaderName = Annotated[str, AfterValidator(_header_name), Shown("name of a header")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
 SenderKey = Annotated[Secret, AfterValidator(sender_key), Shown("secret")]
@@ -327,6 +369,10 @@ ServerUrl = Annotated[str, BeforeValidator(addresses.server_url), Shown("URL")]
 DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
 BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
 SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
+RampUp = Annotated[Ramp | None, BeforeValidator(_ramp), Shown("messages and a factor")]
+BouncesUrl = Annotated[str, BeforeValidator(_bounces), Shown("URL"), Lazy()]
+Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
+ReturnAddress = Annotated[str, AfterValidator(addresses.return_path), Shown("email address")]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
 ]

@@ -70,6 +70,19 @@ def test_a_number_that_gets_no_texts_is_named_with_its_column_and_never_repeated
     assert "90012345" not in ended.out + ended.err
 
 
+def test_a_list_with_texts_is_warned_of_where_no_countries_are_named(desk: Desk):
+    texts = desk.write("texts.csv", "customer_id,phone,country\nP-1,+37060000001,LT\n")
+    everywhere = desk.onboard("check", texts)
+    mails = desk.onboard("check", desk.list_of(customers(2)))
+    desk.change("[sms]", '[sms]\ncountries = ["LT"]')
+    named = desk.onboard("check", texts)
+
+    assert (everywhere.code, named.code) == (0, 0)
+    assert "warning: the list: texts may go to every country" in everywhere.out
+    assert "(name the countries of your customers in [sms] countries)" in everywhere.out
+    assert "every country" not in mails.out + named.out
+
+
 def test_doubtful_parameters_of_rows_and_accounts_are_warned_of(desk: Desk):
     desk.add("[accounts.kyc.parameters]\nexpiryTime = 30\n")
     rows = "customer_id,email,country,idenfy-kyc.documents\nA-1,a@example.com,DE,PASPORT\n"
@@ -169,15 +182,15 @@ def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(d
 def test_check_names_problems_without_the_value(desk: Desk):
     ended = desk.onboard("check", desk.write("bad.csv", "customer_id,email\nA-1,hemlig-adress\n"))
     assert ended.code == 1
-    assert "row 2, email:" in ended.out
+    assert "  2  email   13 characters without an @" in ended.out
     assert "hemlig" not in ended.out + ended.err
 
 
 def test_a_problem_and_its_hint_stay_on_one_line_where_output_is_not_a_terminal(desk: Desk):
     ended = desk.onboard("check", desk.write("bad.csv", "customer_id,email\nA-1,\n"))
-    (line,) = [line for line in ended.out.splitlines() if line.startswith("row 2")]
+    (line,) = [line for line in ended.out.splitlines() if "fill in email or phone" in line]
     assert len(line) > 80
-    assert line.endswith(")")
+    assert line.endswith("or set channel to none")
 
 
 def test_check_writes_every_problem_as_csv(desk: Desk):
@@ -185,10 +198,29 @@ def test_check_writes_every_problem_as_csv(desk: Desk):
     ended = desk.onboard("check", desk.write("bad.csv", text), "--errors", "errors.csv")
     lines = (desk.path / "errors.csv").read_text().splitlines()
     assert ended.code == 1
-    assert lines[0] == "row,column,problem,hint,severity"
-    assert lines[1].endswith(",error")
+    assert lines[0] == "row,column,problem,hint,severity,customer_id,email"
+    assert lines[1].endswith(",error,A-0,nobody")
     assert len(lines) == 41
-    assert "30 more problems; see errors.csv" in ended.out
+    assert "  40  email   6 characters without an @  give an address such as name@example.com\n" in ended.out
+    assert "the first 20:" in ended.out
+    assert "20 more problems; see errors.csv" in ended.out
+
+
+def test_what_only_the_configuration_knows_is_named_beside_a_bad_country(desk: Desk):
+    header = "customer_id,email,phone,channel,country,account,template\n"
+    rows = "A-1,one@example.com,12345678901234567890,email,Q1,nowhere,nothing\nA-2,x@example.com,,,XK,,\n"
+
+    ended = desk.onboard("check", desk.write("bad.csv", header + rows), "--json")
+
+    named = {(one["row"], one["column"]) for one in ended.facts["problems"]}
+    assert named == {(2, "phone"), (2, "country"), (2, "account"), (2, "template")}
+    assert ended.facts["rows"]["accepted"] == 1
+
+
+def test_a_line_break_in_a_cell_is_named_with_its_column(desk: Desk):
+    text = 'customer_id,email,first_name,address\nA-1,one@example.com,"Ona\nMaria","1 Street\nTown"\n'
+    (problem,) = desk.onboard("check", desk.write("bad.csv", text), "--json").facts["problems"]
+    assert (problem["row"], problem["column"], problem["problem"]) == (2, "first_name", "it has 2 lines")
 
 
 UNUSED = "customer_id,email,date_of_birth\nA-1,one@example.com,25/03/1980\nA-2,two@example.com,1980-03-12\n"
@@ -204,7 +236,7 @@ def test_a_bad_value_in_a_column_that_nothing_uses_is_a_warning(desk: Desk, play
     assert "warning: date_of_birth: 1 date is in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)" in sent.err
     assert ended.code == 0
     assert "warning: row 2, date_of_birth: 10 characters that are not YYYY-MM-DD; left out" in ended.out
-    assert (desk.path / "errors.csv").read_text().splitlines()[2].endswith(",warning")
+    assert (desk.path / "errors.csv").read_text().splitlines()[2].endswith(",warning,,,")
     assert facts["problems"] == []
     assert [(one["row"], one["column"]) for one in facts["warnings"]] == [
         (None, "date_of_birth"),
@@ -356,7 +388,7 @@ def test_a_template_that_does_not_exist_is_found_before_anything_is_sent(desk: D
 
 def test_a_problem_of_a_whole_row_names_no_column(desk: Desk):
     ended = desk.onboard("check", desk.write("wide.csv", "customer_id,email\nA-1,a@example.com,extra\n"))
-    assert "row 2: 3 cells, but the header has 2" in ended.out
+    assert "  2  the row  3 cells, but the header has 2" in ended.out
 
 
 def test_a_file_that_cannot_be_written_to_its_end_leaves_the_old_one(desk: Desk):

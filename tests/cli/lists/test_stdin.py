@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk.desk import ENDS_WITHIN, ONBOARD, Desk, Ended, Played, customers
+from tests.desk.desk import ONBOARD, Desk, Ended, Played, customers
+from tests.suite.waiting import ENDS_WITHIN
 
 Send = Callable[..., Ended]
 HEADER = "customer_id,email,country\n"

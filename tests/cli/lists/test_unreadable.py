@@ -25,14 +25,14 @@ def workbook() -> bytes:
     ("content", "said"),
     [
         (b"", "the file is empty"),
-        (gzip.compress(CSV.encode()), "compressed (gzip): decompress it first"),
-        (workbook(), "a workbook (XLSX) or another ZIP file: save it as CSV"),
+        (gzip.compress(CSV.encode())[:-4], "the gzip file is damaged or cut off"),
+        (workbook(), "the workbook is incomplete: it is damaged or cut off"),
         (b"%PDF-1.7\n", "a PDF"),
         (b"\x7fELF\x02\x01\x01" + bytes(200), "binary"),
     ],
     ids=["empty", "gzip", "workbook", "pdf", "binary"],
 )
-def test_a_file_that_is_no_text_is_exit_2(desk: Desk, played: Played, name, command, content, said):
+def test_a_file_that_is_no_list_is_exit_2(desk: Desk, played: Played, name, command, content, said):
     ended = desk.onboard(command, desk.write(name, content))
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.lines) == 1
@@ -45,7 +45,7 @@ def test_a_file_that_is_no_text_is_exit_2(desk: Desk, played: Played, name, comm
     ("name", "content", "said"),
     [
         ("list.csv", CSV.encode("utf-16-le"), "--encoding utf-16-le"),
-        ("list.jsonl", b'{"customer_id": "A-1"}'.decode().encode("utf-16"), "JSON lines are UTF-8"),
+        ("list.jsonl", b'{"customer_id": "A-1"}'.decode().encode("utf-16"), "JSON lines must be UTF-8"),
         ("list.csv", b"customer_id,e\x00mail\nA-1,x\n", "NUL characters"),
         ("list.csv", b"x" * 3_000_000, "the header"),
         ("list.csv", b"customer_id,email\n", "no row below it"),

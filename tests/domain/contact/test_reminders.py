@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
-from worker.domain.contact.reminders import Invited, Reminder, kind_of, next_reminder
+from worker.domain.contact.reminders import Invited, Ladder, Reminder, Step, kind_of, next_reminder
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
@@ -29,8 +29,10 @@ INVITED = Invited(
 )
 
 
-def following(invited=INVITED, *, after=AFTER, caps=CAPS, zones=UTC_ZONE, quiet=None, now=NOW, **changes):
-    return next_reminder(after, caps, replace(invited, **changes), zones, quiet, now)
+def following(
+    invited=INVITED, *, after=AFTER, caps=CAPS, zones=UTC_ZONE, quiet=None, now=NOW, skip=(), elsewhere=None, **changes
+):
+    return next_reminder(after, caps, replace(invited, **changes), zones, quiet, now, skip=skip, elsewhere=elsewhere)
 
 
 def test_reminders_are_counted_from_the_invitation_and_named_in_their_order():
@@ -99,6 +101,27 @@ def test_quiet_hours_do_not_bunch_reminders_up():
 
 def test_other_times_in_the_configuration_repeat_no_reminder():
     assert following(after=(DAY, 3 * DAY), made={"reminder-2"}, now=NOW + 2 * DAY) is Reason.NONE_LEFT
+
+
+def test_a_step_of_the_ladder_that_cannot_reach_the_customer_is_passed_over_and_keeps_its_name():
+    assert following(skip={2 * DAY}) == Reminder("reminder-2", NOW + 5 * DAY)
+    assert following(skip={5 * DAY}, now=NOW + 6 * DAY) == Reminder("reminder-1", NOW + 6 * DAY)
+    assert following(skip=set(AFTER)) is Reason.NONE_LEFT
+
+
+def test_a_step_by_another_channel_keeps_that_channels_quiet_hours():
+    night = QuietHours.parse("11:00-20:00")
+    assert following(elsewhere={2 * DAY: night}) == Reminder("reminder-1", NOW + 2 * DAY + 8 * HOUR)
+    assert following(elsewhere={5 * DAY: night}) == Reminder("reminder-1", NOW + 2 * DAY)
+
+
+def test_a_ladder_says_how_each_reminder_differs_from_the_first_message():
+    ladder = Ladder({5 * DAY: Step("sms", "short"), 9 * DAY: Step(template="last")})
+    after = (9 * DAY, 2 * DAY, 5 * DAY)
+    kinds = ("invitation", "reminder-1", "reminder-2", "reminder-3")
+    assert [ladder.step_of(kind, after) for kind in kinds] == [Step(), Step(), Step("sms", "short"), Step("", "last")]
+    assert ladder.channels == {"sms"}
+    assert ladder.impossible(["email"]) == {5 * DAY}
 
 
 clocks = st.builds(time, st.integers(0, 23), st.sampled_from([0, 30]))

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.publishers.events import event
+from worker.domain.contact import reminders, resends
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.events.schemas import files
@@ -44,6 +45,14 @@ def test_what_can_be_subscribed_to_is_what_is_published():
 
 def test_an_event_of_ours_keeps_to_its_schema():
     check(json.loads(cloud_event(event(1))), "session.issued")
+
+
+@pytest.mark.parametrize("kind", ["invitation", "new_link", reminders.kind_of(0), resends.next_kind([])])
+def test_a_sent_message_of_each_kind_keeps_to_its_schema(kind):
+    message = json.loads(cloud_event(event(1)))
+    facts = {"channel": "email", "kind": kind, "sent_at": message["time"], "state": "sent"}
+    facts = {name: value for name, value in message["data"].items() if not name.endswith("_at")} | facts
+    check(message | {"type": "invitation.sent", "data": facts}, "invitation.sent")
 
 
 @pytest.mark.parametrize(

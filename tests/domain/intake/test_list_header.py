@@ -47,6 +47,18 @@ def test_a_header_that_cannot_be_used_says_what_to_do(refusal, header, reason):
     assert reason in refusal(f"{header}\n{ROW}")
 
 
+def test_a_header_in_another_language_is_split_and_our_names_are_suggested(refusal):
+    reasons = refusal("Kunden-Nr;E-Mail;Prénom;Tel.Nr;Name\n1;a@example.com;x;1;x\n").splitlines()
+    assert [reason.partition(" is unknown; ")[2].partition(":")[0] for reason in reasons[:4]] == [
+        "the nearest is customer_id",
+        "the nearest is email",
+        "the nearest is first_name",
+        "the nearest is phone",
+    ]
+    assert reasons[4].startswith('column 5 ("Name") is unknown; rename it with --map Name=OURS')
+    assert "is unknown; the nearest is customer_id" in refusal("Cust.No,email\n1,a@example.com\n")
+
+
 def test_every_reason_is_given_at_once(refusal):
     reasons = refusal("email,EMAIL,colour\na@example.com,,\n").splitlines()
     assert len(reasons) == 3

@@ -1,10 +1,14 @@
 """A rotation leaves time to others, and tries locked rows again."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from worker.engine.maintenance.key_rotation import PASSES, rotate
 from worker.store.base.encrypted_columns import ENCRYPTED
 from worker.store.privacy.key_rotation import RotatedChunk
+
+TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 class Timed:
@@ -15,12 +19,14 @@ class Timed:
     def __init__(self, *chunks, takes=0.0):
         self.chunks, self.takes, self.now, self.paused = list(chunks), takes, 0.0, []
 
-    def chunk(self, _column, _after):
+    def chunk(self, _column, _after, *, now):
         self.now += self.takes
         return self.chunks.pop(0) if self.chunks else RotatedChunk(None)
 
     def run(self, per_second=1000):
-        found = rotate(self, per_second=per_second, seconds=lambda: self.now, pause=self.paused.append)
+        found = rotate(
+            self, per_second=per_second, seconds=lambda: self.now, pause=self.paused.append, clock=lambda: TODAY
+        )
         return found[self.columns[0].name]
 
 

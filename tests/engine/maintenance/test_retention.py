@@ -187,6 +187,8 @@ async def test_a_run_erases_customers_that_are_over(ended, clock):
         takeovers=world.parts.takeovers,
         alone=False,
         take_leads=lambda: 0,
+        halted=lambda: False,
+        verdict_by=lambda: None,
         clock=clock,
         is_done=lambda counts: True,
         patience=timedelta(),

@@ -14,7 +14,7 @@ async def test_a_webhook_is_known_for_its_time_and_no_longer(make_on_both, sourc
     one = Arrived(source, ("digest",), "EVENT", {"match": [], "event": "EVENT"} if source == "account/kyc" else None)
     for known in (True, False):
         assert world.parts.webhooks.keep([one], now=world.clock()).receipts == [known]
-    process_webhooks(world.parts.webhooks, world.parts.clock)
+    process_webhooks(world.parts.webhooks, world.parts.clock, world.parts.meters)
     world.clock.advance(days=WEBHOOKS_KEPT.days - 1)
     for days, left in ((0, 1), (1, 0)):
         world.clock.advance(days=days)

@@ -1,12 +1,14 @@
 """What the forecast says, and what the batch then takes, in virtual time: within a quarter."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
+from worker.domain.model.reasons import Reason
 from worker.engine.container import Parts
 from worker.senders.fake import FakeSender
+from worker.store.tables import Job
 
 
 class Relay(FakeSender):
@@ -26,7 +28,7 @@ def finishes_at(parts: Parts, batch: int) -> tuple[datetime, str]:
 
 
 CASES = {  # rows, settings, seconds of a call, what limits the pace
-    "the account's limit": (600, {"limits": ["20/second"]}, 0.1, "kyc: its limit of 20/second"),
+    "the account's limit": (300, {"limits": ["20/second"]}, 0.1, "kyc: its limit of 20/second"),
     "the sender's limit": (
         150,
         {"limits": ["20/second"], "sender": 'limits = ["10/second"]'},
@@ -62,3 +64,14 @@ async def test_a_forecast_is_within_a_quarter_of_the_time_that_it_takes(make, ca
     if known_before:
         assert first[1] == limited_by
         assert abs(first[0] - ended_at) <= (ended_at - began_at) / 4
+
+
+@pytest.mark.parametrize("reason", [Reason.ORPHAN, Reason.SESSION_ENDS_FIRST, Reason.STALE_LINK])
+async def test_a_batch_is_not_done_before_the_sessions_that_its_rows_wait_for_have_ended(make, reason):
+    world = make(limits=["20/second"])
+    batch = world.add_many(3)
+    ends = world.clock() + timedelta(days=6)
+    world.set(Job, Job.customer_id == "C001", reason=reason, due_at=ends)
+    at, why = finishes_at(world.parts, batch)
+    assert abs(at - ends) < timedelta(seconds=1)
+    assert why.startswith("rows that wait for a session's end, the last until ")

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trials.servers import until as wait_until
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.wakeups import WakeUp
@@ -95,7 +95,7 @@ class Running:
 
     def end(self) -> None:
         self.consumer.stop()
-        self.thread.join(60)
+        self.thread.join(ENDS_WITHIN)
         assert not self.thread.is_alive()
 
 

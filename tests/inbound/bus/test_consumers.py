@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.inbound.bus import consumers
 from worker.inbound.bus.topology import Unfit
 
@@ -32,7 +33,7 @@ class Consumer:
     def run(self) -> None:
         if self.source.url == "unfit":
             raise Unfit("bus: RabbitMQ lacks the queue")
-        assert self.stopped.wait(10), "it was not stopped"
+        assert self.stopped.wait(ENDS_WITHIN), "it was not stopped"
 
     def stop(self) -> None:
         self.stopped.set()

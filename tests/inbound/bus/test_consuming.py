@@ -7,7 +7,7 @@ import pytest
 
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
-from trials.servers import until as wait_until
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
@@ -57,7 +57,7 @@ def test_nothing_is_acknowledged_before_the_commit(broker: Any, inbox: FakeInbox
 
         def receive(self, events: Any) -> Received:
             self.begun.set()
-            assert self.go_on.wait(60)
+            assert self.go_on.wait(ENDS_WITHIN)
             raise SystemExit  # the process ends between the commit and the acknowledgement
 
     broker.publish(requested())
@@ -67,7 +67,7 @@ def test_nothing_is_acknowledged_before_the_commit(broker: Any, inbox: FakeInbox
         pytest.raises(SystemExit),
         consuming(broker.bus, slow, lambda: connection_to(broker.bus.url, broker.bus.queue, taken_seconds=1)),
     ):
-        assert slow.begun.wait(60)
+        assert slow.begun.wait(ENDS_WITHIN)
     with consuming(broker.bus, inbox, lambda: connection_to(broker.bus.url, broker.bus.queue, taken_seconds=1)):
         wait_until(lambda: inbox.seen == 1, "it comes again")
 
@@ -119,14 +119,14 @@ def test_a_consumer_that_stops_takes_its_delivered_events_and_leaves_the_rest(ma
 
         def receive(self, events: Any) -> Received:
             self.begun.set()
-            assert self.go_on.wait(60)
+            assert self.go_on.wait(ENDS_WITHIN)
             return super().receive(events)
 
     broker = make_broker(bus_url, prefetch=5)
     waits = Waits()
     broker.publish(*(requested(id=str(n)) for n in range(40)))
     with consuming(broker.bus, waits) as running:
-        assert waits.begun.wait(60)
+        assert waits.begun.wait(ENDS_WITHIN)
         running.consumer.stop()
         waits.go_on.set()
     assert 0 < waits.seen <= 20
@@ -139,7 +139,7 @@ def test_a_newer_schema_stops_the_taking(broker: Any, inbox: FakeInbox):
         wait_until(lambda: inbox.seen == 1, "one is taken")
         running.consumer._look_at = 0.0
         inbox.newer = "the database is newer than this release"
-        running.thread.join(60)
+        running.thread.join(ENDS_WITHIN)
         assert running.consumer.outdated == "the database is newer than this release"
         broker.publish(requested(id="2"))
     assert inbox.seen == 1

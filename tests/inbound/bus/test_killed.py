@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.inbound.bus.brokers import requested
-from trials.servers import until as wait_until
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,7 +26,7 @@ def test_an_event_that_was_committed_and_not_acknowledged_comes_again(broker: An
     file = tmp_path / "taken"
     broker.publish(requested(id="1"))
     killed = start(broker, file, "once")
-    killed.wait(60)
+    killed.wait(ENDS_WITHIN)
     assert ids(file) == ["1"]
     another = start(broker, file)
     try:

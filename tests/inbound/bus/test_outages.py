@@ -10,8 +10,8 @@ import pytest
 
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
+from tests.suite.waiting import wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
-from trials.servers import until as wait_until
 
 
 def logged(caplog: Any, words: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.inbound.bus.brokers import envelope, requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
-from trials.servers import until as wait_until
+from tests.suite.waiting import wait_until
 from worker.brokers import undecoded
 from worker.domain.events.cloudevents import LARGEST
 from worker.inbound.bus.dead_lettering import REASON

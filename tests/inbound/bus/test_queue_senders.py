@@ -12,7 +12,7 @@ from tests.conftest import SetClock
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.simulated.world import World
-from trials.servers import until as wait_until
+from tests.suite.waiting import wait_until
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import OPERATOR, EventKind, EventSender, Outcome
 from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_TYPE

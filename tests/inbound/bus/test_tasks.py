@@ -9,7 +9,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from tests.inbound.bus.consuming import FakeInbox, consuming
-from trials.servers import until as wait_until
+from tests.suite.waiting import wait_until
 from worker.domain.events.cloudevents import LARGEST, Unreadable
 from worker.domain.events.incoming import Event, EventKind
 from worker.inbound.bus.connection import connection_to

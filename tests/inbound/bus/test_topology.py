@@ -6,6 +6,7 @@ import pytest
 
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
+from tests.suite.waiting import ENDS_WITHIN
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.topology import Unfit, prepare, topology_of
 
@@ -69,4 +70,4 @@ def test_an_exchange_of_another_type_is_named(amqp_url: str, make_broker: Any):
 def test_a_start_where_the_bus_does_not_fit_ends_with_the_reason(amqp_url: str, make_broker: Any, inbox: FakeInbox):
     broker = make_broker(amqp_url, declared=False, declare=False)
     with pytest.raises(Unfit, match="lacks"), consuming(broker.bus, inbox) as running:
-        running.thread.join(60)
+        running.thread.join(ENDS_WITHIN)

@@ -183,6 +183,29 @@ async def test_an_import_that_was_cut_off_and_cancelled_is_left_as_it_is(make, w
     assert (reported, world.rows(Job), world.rows(CustomerRow)) == ([], [], [])
 
 
+async def test_again_goes_on_with_a_batch_whose_import_was_cut_off(make, written):
+    world = make()
+    file = written(HEADER + GOOD)
+    batch, _ = world.parts.batches.open(name="list.csv", digest=content_digest(file), again=False, now=world.clock())
+    imported = bring_in(world, file, again=True)
+    assert (imported.new, imported.batch.id, len(world.rows(Job))) == (False, batch.id, 2)
+    assert bring_in(world, file, again=True).new
+
+
+async def test_a_list_that_changes_while_it_is_read_is_not_taken_for_complete(make, written):
+    world = make()
+    file = written(HEADER + GOOD)
+
+    def grow(_batch):
+        with file.open("a") as stream:
+            stream.write("C-3,rasa@example.org,LT\n")
+
+    with pytest.raises(ListRefused, match="changed while it was read"):
+        bring_in(world, file, opened=grow)
+    assert world.parts.batches.find("latest").imported_at is None
+    assert bring_in(world, file).new
+
+
 async def test_a_list_that_was_worked_and_comes_again_asks_for_nothing_more(make, written):
     world = make()
     file = written(HEADER + GOOD)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.simulated.events import cancelled, erased, requested, updated
 from tests.simulated.world import World, customer
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.states import JobState
 from worker.store.tables import Batch, CustomerRow, Job
@@ -33,7 +34,7 @@ def while_uncommitted(world, *first):
 
 
 def wait_until_it_waits(world, other: Future) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + ENDS_WITHIN
     while not other.done() and time.monotonic() < deadline:
         with world.parts.database.read() as connection:
             if connection.execute(WAITS).scalar_one():

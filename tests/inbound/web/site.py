@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.inbound.web.described import check_answer
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
@@ -58,7 +59,7 @@ accounts = ["kyc"]
 [email]
 url = "smtp://127.0.0.1:1"
 from = "Example Bank <verify@example.com>"
-callback_keys = [{{ env = "FIRST" }}, {{ env = "SECOND" }}]
+{mail}
 [sms]
 account = "AC1"
 token = {{ env = "HOOK" }}
@@ -68,6 +69,7 @@ from = "+15005550006"
 base_url = "https://verify.example.com/onboarding"
 {web}
 """
+MAIL = 'callback_keys = [{ env = "FIRST" }, { env = "SECOND" }]'
 SIGNING = b"second-of-the-keys-of-senders"
 FIRST, SECOND = "first-of-the-keys-of-32-characters", "whsec_" + base64.b64encode(SIGNING).decode()
 KEYS = """
@@ -138,11 +140,12 @@ class Site:
         *,
         keys: str = KEYS,
         sms: str = "",
+        mail: str = MAIL,
         scripted: bool = True,
         key: str | None = None,
         **how: Any,
     ) -> None:
-        (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms))
+        (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms, mail=mail))
         environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         self.clock = clock
@@ -219,7 +222,7 @@ class Site:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Let other tasks run until it holds."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(ENDS_WITHIN):
         while not holds():  # noqa: ASYNC110 -- what is looked at is no event
             await asyncio.sleep(0.002)
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import uuid
 from urllib.parse import urlencode
 
 import pytest
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import FIRST, HOOKS, Answer, until
+from tests.senders.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from worker.store.tables import Audit, Suppression, Webhook
 
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
@@ -116,3 +118,45 @@ async def test_what_says_nothing_of_use_is_kept_as_that(site):
     assert (await send(site, "sms", *form(sent))).status == 204
     assert (await send(site, "email", *mail(site, b"{}", key=FIRST.encode()))).status == 200
     assert [(row.state, row.encrypted) for row in rows(site, Webhook)] == [("ignored", None)] * 2
+
+
+TOPIC_OF_SES = f'callbacks = "ses"\ncallback_topics = ["{TOPIC}"]'
+GONE = {"bounceType": "Permanent", "bouncedRecipients": [{"status": "5.1.1", "diagnosticCode": "550 5.1.1 unknown"}]}
+
+
+async def test_ses_posts_through_a_topic_whose_subscription_is_confirmed_and_a_copy_is_a_copy(start, sqlite_url):
+    asked = []
+
+    async def amazon(url):
+        asked.append(url)
+        return PEM
+
+    site = await start(sqlite_url, mail=TOPIC_OF_SES, ask_sns=amazon)
+    headers = {"x-amz-sns-topic-arn": TOPIC, "Content-Type": "text/plain; charset=UTF-8"}
+    assert (await send(site, "email", confirmation(Token="0" * 80), headers)).status == 401
+    assert (await send(site, "email", confirmation(), headers)).status == 200
+    bounce = notification("Bounce", GONE, f"<{uuid.uuid4().hex}@example.com>")
+    assert [(await send(site, "email", bounce, headers)).status for _ in range(2)] == [200, 200]
+    assert (await send(site, "email", bounce, headers | {"x-amz-sns-topic-arn": "x"})).status == 401
+    assert [url.partition("?")[0] for url in asked] == [CERTIFICATE_URL, f"{HOST}/"]
+    assert sorted(row.event for row in rows(site, Webhook)) == ["Bounce", "subscribed"]
+
+
+async def test_while_amazon_does_not_answer_sns_is_asked_to_send_again(start, sqlite_url):
+    async def silent(url):
+        return None
+
+    site = await start(sqlite_url, mail=TOPIC_OF_SES, ask_sns=silent)
+    answer = await send(site, "email", confirmation(), {"x-amz-sns-topic-arn": TOPIC})
+    assert "certificate" in answer.problem(503)
+    assert answer.headers["Retry-After"]
+
+
+async def test_postmark_says_that_a_person_wants_no_more_mails(start, sqlite_url):
+    site = await start(sqlite_url, mail='callbacks = "postmark"\ncallback_keys = [{ env = "FIRST" }]')
+    change = {"RecordType": "SubscriptionChange", "Recipient": "ona@example.com", "SuppressSending": True}
+    body = json.dumps(change | {"SuppressionReason": "ManualSuppression", "Metadata": {}}).encode()
+    password = base64.b64encode(f"postmark:{FIRST}".encode()).decode()
+    assert (await send(site, "email", body, {"Authorization": "Basic bm86bm8="})).status == 401
+    assert (await send(site, "email", body, {"Authorization": f"Basic {password}"})).status == 200
+    await until(lambda: rows(site, Suppression))

@@ -120,6 +120,8 @@ NO_HTTP = [
     b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"GET /" + b"marker" * 5000 + b" HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nX: " + b"marker" * 5000 + b"\r\n\r\n",
+    b"POST /marker RTSP/1.0\r\nHost: x\r\n\r\n",
+    b"GET /marker\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00",  # TLS on a plain port
 ]
 
@@ -163,3 +165,51 @@ def test_connections_leave_half_of_the_files_to_the_rest(monkeypatch):
     limits["now"] = (100_000, 200_000)
     assert most_connections() == MOST
     assert asked == [(4096, 4096), (2 * MOST, resource.RLIM_INFINITY)]
+
+
+GOOD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n12345678"
+CHUNKED = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"4;a=b\r\n1234\r\n0004\r\n\r\n78\r\n0\r\nTrailer: y\r\n\r\n"
+)
+RTSP = (b"POST / RTSP/1.0\r\n", b"Host: x\r\n\r\n")
+
+
+async def answers_to(connected, *parts):
+    """What is answered to these bytes, sent one after the other on one connection."""
+
+    async def read(request):
+        return web.Response(body=await request.read())
+
+    made = application()
+    made.router.add_post("/", read)
+    async with serving(made) as port:
+        reader, writer = await connected(port)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        return await reader.read()
+
+
+@pytest.mark.parametrize(("good", "body"), [(GOOD, b"12345678"), (CHUNKED, b"1234\r\n78")], ids=["length", "chunks"])
+async def test_each_request_line_counts_however_the_bytes_arrive(connected, good, body):
+    between = b"\r\n" + good
+    answers = await answers_to(connected, good[:9], good[9:-13], good[-13:-3], good[-3:] + between * 40, *RTSP)
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"\r\n\r\n" + body) == 41
+    assert answers.count(b" 400 ") == 1
+
+
+HIDES = b"POST / HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+HELD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(HIDES) + HIDES
+
+
+@pytest.mark.parametrize("good", [b"", GOOD, CHUNKED, HELD], ids=["nothing", "length", "chunks", "the line itself"])
+async def test_no_body_hides_the_request_line_of_another_protocol(connected, good):
+    head = HIDES.replace(b"HTTP", b"RTSP") % len(HIDES)
+    answers = await answers_to(connected, good, head + HIDES)
+    assert answers.count(b" 400 ") == 1
+    assert answers.count(b"HTTP/1.1 200 ") == bool(good)
+    assert b"HTTP/1.0 200 " not in answers

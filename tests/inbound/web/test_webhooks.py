@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import HOOKS, Answer, renamed, status_of, until
+from tests.suite.waiting import ENDS_WITHIN
 from worker.inbound.web.request_body import Room, Unacceptable
 from worker.providers.webhooks import LARGEST
 from worker.store.tables import Webhook
@@ -119,7 +120,7 @@ async def test_a_strangers_body_is_not_waited_for(start, sqlite_url):
         await asyncio.sleep(60)
 
     for path in ("kyc", "au/wrong/r-1"):
-        answer = await asyncio.wait_for(send(site, path, drop_by_drop()), 30)
+        answer = await asyncio.wait_for(send(site, path, drop_by_drop()), ENDS_WITHIN)
         assert answer.status == 401
     assert (await send(site, f"au/{SECRET}/r-1", drop_by_drop())).status == 408
     unsigned = {"Idenfy_Signature": "0" * 64}

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
 from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Key, KnownSession, Result, known_after_all
@@ -109,7 +110,7 @@ async def played(endpoint, does, *times):
                 order = {"session": ENTITY if endpoint.startswith("frankie") else "c-1", "does": does, **more}
                 async with http.post(f"{sandbox.url}/_sandbox/customers", json=order) as answer:
                     assert answer.status == 202
-                await asyncio.wait_for(sandbox.idle(), 30)
+                await asyncio.wait_for(sandbox.idle(), ENDS_WITHIN)
                 taken = [Delivery(one.body, one.headers, tuple(one.path.split("/")[3:])) for one in receiver.received]
                 ends.append((opened, taken))
     return ends
@@ -172,7 +173,7 @@ async def test_callbacks_about_texts_are_read():
             path = f"{sandbox.url}/twilio/2010-04-01/Accounts/{account}/Messages.json"
             async with http.post(path, data=urlencode(fields), headers=headers) as answer:
                 sid = (await answer.json())["sid"]
-            await asyncio.wait_for(sandbox.idle(), 30)
+            await asyncio.wait_for(sandbox.idle(), ENDS_WITHIN)
     for one in receiver.received:
         assert twilio_callbacks.refusal(one.headers, one.body, url=url, keys=["sandbox-token"]) == ""
     sent, delivered, answer = (twilio_callbacks.read(one.body) for one in receiver.received)
@@ -198,7 +199,7 @@ async def test_callbacks_about_emails_are_read():
                 hostname="127.0.0.1",
                 port=sandbox.smtp_port,
             )
-            await asyncio.wait_for(sandbox.idle(), 30)
+            await asyncio.wait_for(sandbox.idle(), ENDS_WITHIN)
     (one,) = receiver.received
     assert email_callbacks.refusal(one.headers, one.body, keys=["sandbox-mail-key"], now=NOW) == ""
     update = email_callbacks.read(one.body)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import SETTINGS
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated
 from worker.foundation.keyring import new_key
@@ -41,7 +42,7 @@ def configured(monkeypatch, tmp_path):
 
 
 def make(**more):
-    return Process(wake_invite=lambda *_: None, longest=timedelta(seconds=1), **more)
+    return Process(wake_invite=lambda *_: None, longest=timedelta(seconds=1), stay=timedelta(0), **more)
 
 
 def upgrade_to_a_newer_release(url):
@@ -72,7 +73,7 @@ def test_a_process_that_no_wake_up_reaches_sweeps_by_itself_and_says_that_it_run
     swept = threading.Event()
     process = make(sweep=lambda _process: swept.set(), check_seconds=0.01)
     try:
-        assert swept.wait(30)
+        assert swept.wait(ENDS_WITHIN)
         (running,) = process.parts.processes.running(now=process.parts.clock())
         assert running.kind == "worker"
     finally:
@@ -96,7 +97,7 @@ def test_a_process_whose_database_is_upgraded_meanwhile_says_so_once_and_takes_n
     try:
         assert not process.wait_for(process.runner.is_stopped_within(0.1))
         upgrade_to_a_newer_release(sqlite_url)
-        assert process.wait_for(process.runner.is_stopped_within(30))
+        assert process.wait_for(process.runner.is_stopped_within(ENDS_WITHIN))
     finally:
         process.close()
     assert len(reasons) == 1

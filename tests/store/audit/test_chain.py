@@ -303,3 +303,18 @@ def test_what_cannot_be_shown_is_in_no_entry(database, clock, log):
 
     (only,) = log.newest(Wanted(), most=10)
     assert (only.entry.subject, len(only.entry.actor)) == ("a?b?[2J", 200)
+
+
+def test_the_end_alone_is_checked_from_the_entry_before_it(log, five, tamper):
+    assert (log.verify_end(2).entries, log.verify_end(2).problems) == (2, [])
+    tamper(sa.update(Audit).where(Audit.number == 4).values(reason="another"))
+    assert log.verify_end(2).problems == ["entry 4 was changed: its hash does not fit it and the entry before"]
+    assert log.verify_end(1).problems == []  # `verify` reads them all
+    assert log.verify_end(100).problems == problems(log)
+
+
+def test_the_end_alone_shows_a_head_that_was_changed_or_removed(log, five, tamper):
+    tamper(sa.update(AuditHead).values(digest="0" * 64))
+    assert any("not signed by a key" in one for one in log.verify_end(2).problems)
+    tamper(sa.delete(AuditHead))
+    assert log.verify_end(2).problems[0].startswith("the head of the chain is missing")

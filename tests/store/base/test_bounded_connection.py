@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.hanging import HangingServer, hanging
+from tests.suite.waiting import wait_until
 from worker.store.base.database import Database, reason
 from worker.store.base.on_loop import on_loop
 
@@ -48,11 +49,11 @@ def outcome(work: Any, *, server: HangingServer, runs: str) -> Any:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(20)
-    if thread.is_alive():
+    try:
+        wait_until(lambda: not thread.is_alive(), "the database is given up")
+    finally:
         server.go_on()
         thread.join()
-        pytest.fail("it waited for the database until the database went on")
     return ended[0]
 
 
@@ -63,7 +64,6 @@ def test_a_statement_that_is_not_answered_is_an_outage_and_the_pool_begins_anew(
         pids = {each.execute(sa.text("SELECT pg_backend_pid()")).scalar_one() for each in (first, second)}
     server.hang()
     error = outcome(lambda: ask(database), server=server, runs=runs)
-    server.go_on()
     assert isinstance(error, sa.exc.OperationalError)
     assert reason(error) == "the database has not answered for 0.3 s"
     with database.read() as first, database.read() as second:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from tests.suite.databases import Databases
+from tests.suite.waiting import ENDS_WITHIN
 from worker.store.base.database import (
     CONNECT_SECONDS,
     DEADLOCK_BACKOFF,
@@ -22,15 +24,15 @@ TEMPORARY = sa.exc.OperationalError
 
 
 @pytest.fixture(scope="module")
-def url(make_postgresql: Callable[[], str]) -> str:
+def url(postgresql_databases: Databases) -> Iterator[str]:
     """A database with a table of two rows."""
-    made = make_postgresql()
-    opened = Database(made)
-    with opened.write() as connection:
-        connection.execute(sa.text("CREATE TABLE thing (id int PRIMARY KEY, secret text)"))
-        connection.execute(sa.text("INSERT INTO thing VALUES (1, ''), (2, '')"))
-    opened.close()
-    return made
+    with postgresql_databases.lent() as made:
+        opened = Database(made)
+        with opened.write() as connection:
+            connection.execute(sa.text("CREATE TABLE thing (id int PRIMARY KEY, secret text)"))
+            connection.execute(sa.text("INSERT INTO thing VALUES (1, ''), (2, '')"))
+        opened.close()
+        yield made
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ def test_a_value_that_no_column_can_hold_is_no_outage(open_database, in_memory):
 def test_two_transactions_in_a_deadlock_both_succeed(open_database):
     """Each locks its own row and then the other's row. PostgreSQL ends one transaction, which is repeated."""
     databases = [open_database(), open_database()]
-    both_hold_one = threading.Barrier(2, timeout=30)
+    both_hold_one = threading.Barrier(2, timeout=ENDS_WITHIN)
     tried = [0, 0]
 
     def swap(mine: int) -> None:
@@ -203,7 +205,7 @@ def test_two_transactions_in_a_deadlock_both_succeed(open_database):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(ENDS_WITHIN)
     assert sorted(tried) == [1, 2]
 
 

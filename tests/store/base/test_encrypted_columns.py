@@ -5,8 +5,8 @@ import sqlalchemy as sa
 from worker.store.base.encrypted_columns import DIGESTS, ENCRYPTED
 from worker.store.tables import Base
 
-# A plain SHA-256 of a file's bytes, without a key.
-WITHOUT_A_KEY = {"batch.digest"}
+# A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
+WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest"}
 
 
 def columns_where(holds):

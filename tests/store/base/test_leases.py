@@ -359,3 +359,19 @@ def test_a_lease_is_returned_by_the_lease_time_of_its_row_not_of_its_policy(shel
     shelf.claim(policy=replace(shelf.policy, lease=timedelta(minutes=10)))
     shelf.clock.advance(seconds=61)
     assert sweep(shelf) == Returned()
+
+
+def test_a_mail_whose_worker_died_each_time_counts_each_time_and_waits_longer(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    due = []
+    for _ in range(3):
+        (opened,) = shelf.open_messages(shelf.claim_messages())
+        shelf.clock.now = opened.invitation.lease_until + timedelta(seconds=1)
+        sweep(shelf)
+        row = shelf.row(InvitationRow)
+        due.append(row.due_at - shelf.clock())
+        shelf.clock.now = row.due_at
+    assert row.unknown_handovers == 3
+    assert due[0] < timedelta(seconds=2)
+    assert due[1:] == [timedelta(seconds=30), timedelta(minutes=2)]

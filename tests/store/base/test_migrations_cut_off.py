@@ -96,7 +96,7 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
     untouched = shape(database)
     assert statements
     # The first migration makes all tables, in one transaction: not each of its statements needs a cut.
-    for after in range(len(statements), 0, -max(len(statements) // 6, 1)):
+    for after in range(len(statements), 0, -max(len(statements) // 3, 1)):
         over = cut_off(url, revision, migrations, after)
         assert not over or after == len(statements)  # the table of revisions exists already
         if shape(database) != untouched:

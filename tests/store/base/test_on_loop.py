@@ -6,6 +6,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from tests.suite.waiting import ENDS_WITHIN
 from worker.store.base.database import Database, outlive_deadlocks
 from worker.store.base.on_loop import is_on_loop, on_loop, pause
 from worker.store.limits.budgets import Budgets
@@ -91,7 +92,7 @@ async def test_cancelling_the_caller_does_not_end_a_transaction_that_has_begun(d
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(ENDS_WITHIN):
         await written.wait()
     assert names(database) == {"kyc"}
 

@@ -21,7 +21,7 @@ class Worked:
 
     @contextmanager
     def write(self) -> Iterator[Any]:
-        yield None
+        yield SimpleNamespace(dialect=SimpleNamespace(name="sqlite"))
 
     def run(self) -> list[int]:
         return row_by_row(self, "rows", self._work, self._set_aside)  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ def test_after_the_keys_were_rotated_a_customers_messages_are_still_found(shelf,
     old, new = new_key(), new_key()
     RefusedEvents(shelf.database, Keyring([old]), kept=FORTNIGHT).keep([message()], now=shelf.clock())
     (column,) = [one for one in ENCRYPTED if one.value is RefusedEvent.encrypted]
-    assert KeyRotation(shelf.database, Keyring([new, old])).chunk(column).changed == 1
+    assert KeyRotation(shelf.database, Keyring([new, old])).chunk(column, now=shelf.clock()).changed == 1
     with shelf.database.write() as connection:
         assert connection.execute(sa.select(sa.func.count(RefusedEvent.customer_digest))).scalar() == 1
         assert erase_refused(connection, Keyring([new]), ["C-1"]) == 1

@@ -20,6 +20,8 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key
+from worker.foundation.timestamps import written
+from worker.store.base import keys_of_customers
 from worker.store.base.database import ACT
 from worker.store.base.encrypted_columns import ENCRYPTED, uses_of_digest_keys
 from worker.store.inbox.inbox import Inboxes
@@ -131,9 +133,10 @@ def readable(shelf, keyring=None) -> str:
     for column in ENCRYPTED:
         with shelf.database.read() as connection:
             rows = connection.execute(sa.select(column.value, *column.named_by)).all()
+            ring = keys_of_customers.readable(connection, keyring or shelf.keyring, [row[0] for row in rows])
         for value, *names in rows:
             if value and value != b"copy":
-                decrypted = (keyring or shelf.keyring).decrypt(value, context=column.context(*names))
+                decrypted = ring.decrypt(value, context=column.context(*names))
                 found.append(json.dumps(decrypted, ensure_ascii=False))
                 found.append(
                     json.dumps(decrypted, ensure_ascii=False).replace(content_of(decrypted), plain_of(decrypted))
@@ -168,7 +171,8 @@ def test_nothing_of_an_erased_customer_is_in_any_column_of_any_table(ona, reques
 
 def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requests):
     proof = erase(requests, ona)
-    assert proof.facts["erased"] == {
+    with_keys = {"keys of the customer": 1} if ona.keyring.customer_keys else {}
+    assert proof.facts["erased"] == with_keys | {
         "copies of webhooks": 1,
         "jobs ended": 1,
         "links and tokens": 1,
@@ -182,7 +186,7 @@ def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requ
     assert json.loads(proof.text) == proof.facts
     assert proof.sha256 == sha256(f"{proof.text}\n".encode()).hexdigest()
     (entry,) = [row for row in ona.rows(Audit) if "proof" in row.reason]
-    assert (entry.actor, entry.subject, entry.count) == ("ops", "customer Ona", 8)
+    assert (entry.actor, entry.subject, entry.count) == ("ops", "customer Ona", 8 + len(with_keys))
     assert entry.reason == f"proof sha256 {proof.sha256}; request 17"
 
 
@@ -353,3 +357,21 @@ def test_the_files_of_sqlite_hold_nothing_of_an_erased_customer(ona, requests, s
 def sqlite_only(acting):
     if not acting.database.is_sqlite:
         pytest.skip("its files are the server's")
+
+
+def test_a_second_erasure_leaves_the_time_of_the_first(ona, requests):
+    first = ona.clock()
+    erase(requests, ona)
+    ona.clock.advance(days=3)
+    erase(requests, ona)
+    assert requests.export("Ona", now=ona.clock())["erased"] == written(first)
+
+
+def test_of_two_erasures_by_events_the_later_one_keeps_older_requests_out(ona):
+    take(ona, arrival(ona, EventKind.ERASED))
+    ona.clock.advance(hours=2)
+    take(ona, arrival(ona, EventKind.ERASED))
+    with ona.database.write() as connection:
+        connection.execute(sa.delete(Inbox))
+    (receipt,) = take(ona, arrival(ona, EventKind.REQUESTED, at=ona.clock() - timedelta(hours=1)))
+    assert receipt.outcome is Outcome.IGNORED

@@ -11,6 +11,7 @@ import pytest
 from tests.store.shelf import customer, line
 from tests.store.statements import statements
 from tests.store.steps import JobSteps
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind
@@ -197,11 +198,11 @@ def together(*works):
     barrier = threading.Barrier(len(works))
 
     def begin(work):
-        barrier.wait(10)
+        barrier.wait(ENDS_WITHIN)
         return work()
 
     with ThreadPoolExecutor(len(works)) as threads:
-        return [future.result(30) for future in [threads.submit(begin, work) for work in works]]
+        return [future.result(ENDS_WITHIN) for future in [threads.submit(begin, work) for work in works]]
 
 
 def all_claims(jobs: JobSteps, policy, most, now):

@@ -11,6 +11,7 @@ from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.statements import statements
 from tests.store.steps import InvitationSteps, JobSteps
+from tests.suite.waiting import ENDS_WITHIN
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.store.limits import concurrency as permits
 from worker.store.limits.concurrency import Permits
@@ -22,7 +23,8 @@ LEASE = timedelta(seconds=60)
 def hold(shelf, worker, owner, *, busy=0, cap=10):
     rule = replace(shelf.policy.rule, concurrency=cap)
     with shelf.database.write() as connection:
-        return worker.hold(connection, rule, owner, lease=LEASE, busy=busy, now=shelf.clock())
+        held = worker.hold(connection, rule, owner, lease=LEASE, busy=busy, is_locked=False, now=shelf.clock())
+    return held[0]
 
 
 def ask(shelf, worker, owner, **how):
@@ -59,7 +61,7 @@ def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_
 def rolled_back(shelf, worker, owner):
     """As `hold`, in a transaction that is rolled back, as PostgreSQL does after a deadlock."""
     with shelf.database.write() as connection:
-        worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, now=shelf.clock())
+        worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, is_locked=False, now=shelf.clock())
         raise ZeroDivisionError
 
 
@@ -160,7 +162,7 @@ def test_workers_that_ask_at_once_never_hold_more_than_all_permits_and_come_to_h
             use = hold(shelf, mine, owner, busy=busy, cap=cap)
             busy = use if use >= busy else max(use, busy - 3)  # calls end little by little
             uses[owner] = use
-            barrier.wait(30)
+            barrier.wait(ENDS_WITHIN)
 
     with ThreadPoolExecutor(workers) as threads:
         list(threads.map(work, "abcde"))

@@ -31,16 +31,16 @@ def overtaken(shelf, monkeypatch) -> Callable[[Callable[[], object]], None]:
     if shelf.database.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
     shelf.claim()  # the permits, which a first claim asks for under the budget's lock
-    look = budgets.read_to_claim
+    look = budgets.to_claim
 
     def by(happens: Callable[[], object]) -> None:
         def seen(*given, **how):
             found = look(*given, **how)
-            monkeypatch.setattr(budgets, "read_to_claim", look)
+            monkeypatch.setattr(budgets, "to_claim", look)
             happens()
             return found
 
-        monkeypatch.setattr(budgets, "read_to_claim", seen)
+        monkeypatch.setattr(budgets, "to_claim", seen)
 
     return by
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.takeovers import add, add_many, count_at, move, open_breaker, stop, takeover
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.limits.failover import CHUNK, LEAST, SOON
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.states import JobState
@@ -87,5 +88,5 @@ def test_two_timers_do_not_give_the_same_room_away_twice(shelf, failover, databa
     for timer in timers:
         timer.start()
     for timer in timers:
-        timer.join(30)
+        timer.join(ENDS_WITHIN)
     assert count_at(shelf) == LEAST

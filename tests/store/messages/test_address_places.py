@@ -67,7 +67,17 @@ def test_lists_and_events_count_together_however_the_address_is_written(shelf):
     work(shelf)
     shelf.add(*sharing(3, 4, email="INFO@Agency.example"), priority=EVENT)
     assert work(shelf) == 1
-    assert len(shelf.rows(SessionRow)) == 3
+
+
+def test_a_sender_that_waits_for_the_link_gets_it_though_another_used_up_the_address(shelf):
+    shelf.add(*sharing(1, 2, 3), priority=EVENT)
+    assert work(shelf) == 3
+    shelf.add(*sharing(4), priority=EVENT)
+    assert work(shelf) == 0
+    assert len(shelf.rows(SessionRow)) == 4
+    waiting = shelf.row(InvitationRow, state=InvitationState.WAITING)
+    assert (waiting.reason, waiting.due_at) == ("address_spent", shelf.clock() + WEEK)
+    assert shelf.job("C-4").state is JobState.ISSUED
 
 
 def test_a_reminder_takes_a_place_too_and_waits_for_one(shelf):

@@ -11,6 +11,7 @@ from tests.store.shelf import WEEK, customer
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.reminders import Ladder, Step
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind, Reconcile
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -99,6 +100,26 @@ def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
     shelf.issue(sms_sent=True)
     shelf.clock.now += 2 * DAY
     assert [message.kind for message in shelf.send(channel="sms")] == ["reminder-1"]
+
+
+def test_a_step_of_the_ladder_goes_by_another_channel_even_if_the_first_did_not_reach_the_customer(shelf, reminding):
+    reminding(ladder=Ladder({5 * DAY: Step("sms")}))
+    invited(shelf, customer("Ona", channel=Channel.EMAIL))
+    due = {(row.channel, row.kind) for row in shelf.rows(InvitationRow) if row.due_at}
+    assert due == {("email", "reminder-1"), ("sms", "reminder-2")}
+    shelf.set(InvitationRow, InvitationRow.kind == "invitation", state=InvitationState.BOUNCED)
+    assert after(shelf, 2 * DAY) == []
+    assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "not_reached")
+    shelf.clock.now += 3 * DAY
+    (message,) = shelf.send(channel="sms")
+    assert (message.kind, message.link) == ("reminder-2", "https://verify.test/token-0001")
+
+
+def test_a_step_by_a_channel_without_an_address_is_left_out(shelf, reminding):
+    reminding(ladder=Ladder({2 * DAY: Step("sms"), 5 * DAY: Step("sms")}))
+    who = customer("Ona", channel=Channel.EMAIL)
+    invited(shelf, replace(who, person=replace(who.person, phone="")))
+    assert kinds(shelf) == ["invitation"]
 
 
 # Checked again when they are about to leave.

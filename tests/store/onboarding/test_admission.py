@@ -8,8 +8,11 @@ import sqlalchemy as sa
 
 from tests.store.shelf import customer, line
 from worker.domain.model.customers import FieldProblem, Person
-from worker.domain.model.states import ENDED_JOBS, JobState
+from worker.domain.model.known_customers import Known
+from worker.domain.model.states import ENDED_JOBS, JobState, LineState
+from worker.foundation.keyring import Keyring
 from worker.store.base.encrypted_values import decrypt_person
+from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
@@ -101,12 +104,18 @@ def test_a_third_list_joins_the_leader_not_the_joiner(shelf):
     assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=leader).id
 
 
+def ring_for(shelf, value: bytes) -> Keyring:
+    """The ring, with the key of the customer if the value needs it."""
+    with shelf.database.read() as connection:
+        return readable(connection, shelf.keyring, [value])
+
+
 def test_the_details_of_the_newest_list_are_used(shelf):
     shelf.add(customer("Ona"))
     shelf.clock.advance(hours=1)
     shelf.add(customer("Ona", person=Person(email="new@example.org"), locale="en", country="EE"))
     row = shelf.row(CustomerRow)
-    assert decrypt_person(shelf.keyring, "Ona", row.encrypted) == Person(email="new@example.org")
+    assert decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted) == Person(email="new@example.org")
     assert (row.locale, row.country, row.changed_at) == ("en", "EE", shelf.clock())
     assert row.created_at == shelf.clock() - timedelta(hours=1)
 
@@ -179,3 +188,60 @@ def test_lines_are_imported_together_or_not_at_all(shelf):
 def test_a_name_of_any_length_makes_a_batch(shelf):
     batch, _ = shelf.batches.open(name="n" * 1000, digest="x", again=False, now=shelf.clock())
     assert shelf.batches.find(str(batch.id)).name == "n" * 255
+
+
+# The rule for known customers, as rows (docs/list-format.md has the table, test_known_customers each cell).
+
+NEW_ADDRESS = Person(email="new@example.org")
+
+
+def add_again(shelf, rule: Known) -> int:
+    """Ona in another list, with another address."""
+    batch = shelf.batch(f"{rule}.csv")
+    accepted = line(2, customer("Ona", person=NEW_ADDRESS))
+    shelf.batches.add(batch, [accepted], [], priority=0, now=shelf.clock(), rule=rule)
+    return batch
+
+
+def stored_address(shelf) -> str:
+    row = shelf.row(CustomerRow)
+    return decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted).email
+
+
+@pytest.mark.parametrize(
+    ("state", "rule", "becomes", "refreshed"),
+    [
+        (JobState.INVITED, Known.SKIP, (JobState.INVITED, "joined_job"), False),
+        (JobState.INVITED, Known.REFRESH, (JobState.INVITED, "joined_job"), True),
+        (JobState.INVITED, Known.INVITE, (JobState.INVITED, "joined_job"), True),
+        (JobState.COMPLETED, Known.SKIP, (JobState.COMPLETED, "already_finished"), False),
+        (JobState.COMPLETED, Known.REFRESH, (JobState.COMPLETED, "already_finished"), True),
+        (JobState.COMPLETED, Known.INVITE, (JobState.WAITING, ""), True),
+        (JobState.FAILED, Known.SKIP, (LineState.KNOWN, "known"), False),
+        (JobState.FAILED, Known.REFRESH, (JobState.WAITING, ""), True),
+        (JobState.LAPSED, Known.SKIP, (LineState.KNOWN, "known"), False),
+        (JobState.LAPSED, Known.INVITE, (JobState.WAITING, ""), True),
+        (JobState.CANCELLED, Known.SKIP, (LineState.KNOWN, "known"), False),
+        (JobState.CANCELLED, Known.REFRESH, (JobState.WAITING, ""), True),
+    ],
+)
+def test_what_becomes_of_a_known_customers_row_by_each_rule(shelf, state, rule, becomes, refreshed):
+    first = shelf.add(customer("Ona"))
+    before = stored_address(shelf)
+    shelf.set(Job, state=state)
+
+    batch = add_again(shelf, rule)
+
+    (reported,) = shelf.facts.lines(batch)
+    assert (reported.state, reported.reason) == becomes
+    assert stored_address(shelf) == (NEW_ADDRESS.email if refreshed else before)
+    assert shelf.facts.counts(batch).known == (1 if becomes[0] is LineState.KNOWN else 0)
+    if becomes[0] is LineState.KNOWN:
+        assert reported.detail == f"{state} in batch {first}, row 2; left out"
+
+
+def test_a_new_customer_is_invited_by_every_rule(shelf):
+    for rule in (Known.SKIP, Known.REFRESH, Known.INVITE):
+        batch = shelf.batch(f"{rule}.csv")
+        shelf.batches.add(batch, [line(2, customer(f"New{rule}"))], [], priority=0, now=shelf.clock(), rule=rule)
+        assert [one.state for one in shelf.facts.lines(batch)] == [JobState.WAITING]

@@ -9,6 +9,7 @@ from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, resolve
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.rows import read_rows
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.operators import decisions as module
 from worker.store.operators.decisions import Decided, Verdict, Which
@@ -207,9 +208,9 @@ def test_only_the_rows_that_are_meant_are_settled(shelf, decide, verdict):
     other = shelf.add(customer("Petras"))
     shelf.set(Job, state=JobState.HELD, reason="unknown")
     assert decide.count_held(Which(batch)) == 3
-    assert resolve(shelf, decide, batch, verdict, row=3).rows == 1
+    assert resolve(shelf, decide, batch, verdict, rows=read_rows("3")).rows == 1
     assert resolve(shelf, decide, batch, verdict, account="au").rows == 1
-    assert resolve(shelf, decide, batch, verdict, account="au", row=2).rows == 0
+    assert resolve(shelf, decide, batch, verdict, account="au", rows=read_rows("2")).rows == 0
     assert [row.customer_id for row in shelf.rows(Job, state=JobState.HELD)] == ["Ona", "Petras"]
     assert decide.count_held(Which(other)) == 1
     adds_up(shelf, batch, 3)
@@ -231,7 +232,7 @@ def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shel
     fail(shelf, ending=OUTCOME_UNKNOWN)
     assert decide.count_held(Which(third)) == 1  # Petras
     assert decide.held_elsewhere(Which(third)) == {first: 2, second: 1}
-    assert decide.held_elsewhere(Which(third, row=4)) == {second: 1}
+    assert decide.held_elsewhere(Which(third, rows=read_rows("4"))) == {second: 1}
     assert decide.held_elsewhere(Which(third, account="au")) == {}
     assert decide.held_elsewhere(Which(first)) == {}
     resolve(shelf, decide, first, Verdict.REPEAT)

@@ -7,6 +7,7 @@ import pytest
 from tests.store.decisions import adds_up, fail, names, retry
 from tests.store.shelf import WEEK, customer
 from worker.domain.model.endings import Cancel, Kind
+from worker.domain.model.rows import read_rows
 from worker.domain.model.states import JobState
 from worker.store.operators.decisions import Decided, Which
 from worker.store.tables import InvitationRow, Job, SessionRow
@@ -128,10 +129,10 @@ def test_only_the_rows_that_are_meant_are_retried(shelf, decide):
     shelf.add(customer("Rasa"), batch=batch, first_row=9, account="au")
     other = shelf.add(customer("Petras"))
     shelf.set(Job, state=JobState.FAILED)
-    assert decide.count_failed(Which(batch, row=3)) == 1
-    assert retry(shelf, decide, batch, row=3).rows == 1
+    assert decide.count_failed(Which(batch, rows=read_rows("3"))) == 1
+    assert retry(shelf, decide, batch, rows=read_rows("3")).rows == 1
     assert retry(shelf, decide, batch, account="au") == Decided(1, frozenset({"au"}))
-    assert retry(shelf, decide, batch, account="au", row=2).rows == 0
+    assert retry(shelf, decide, batch, account="au", rows=read_rows("2")).rows == 0
     states = [(row.customer_id, row.state) for row in shelf.rows(Job, state=JobState.FAILED)]
     assert states == [("Ona", "failed"), ("Petras", "failed")]
     assert decide.count_failed(Which(other)) == 1

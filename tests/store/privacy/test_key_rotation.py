@@ -20,6 +20,7 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.encrypted_columns import ENCRYPTED
 from worker.store.base.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
+from worker.store.base.keys_of_customers import writable
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.operators.processes import Processes
@@ -31,6 +32,7 @@ OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])
 DURING = Keyring([NEW, OLD], [NEW_DIGEST, OLD_DIGEST])
 AFTER = Keyring([NEW], [NEW_DIGEST])
+WITH_KEYS = Keyring([OLD], [OLD_DIGEST], customer_keys=True)
 ADDRESS = ("email", "stop@example.org")
 CUSTOMERS = 7
 
@@ -49,6 +51,7 @@ def full(database, clock) -> Shelf:
     refused = RefusedMessage("q", "1", "no type", "event", "crm/1", 20, customer_id="C-1", content={"body": "…"})
     RefusedEvents(database, BEFORE, kept=timedelta(days=14)).keep([refused], now=clock())
     with database.write() as connection:
+        writable(connection, WITH_KEYS, ["C-1"], now=clock())
         suppress(connection, BEFORE, *ADDRESS, SuppressionReason.STOP, "vita", now=clock())
         id_ = new_id(clock())
         connection.execute(
@@ -66,7 +69,7 @@ def full(database, clock) -> Shelf:
                 received_at=clock(),
                 outcome=Outcome.TAKEN,
                 detail="",
-                encrypted=encrypt_update(BEFORE, id_, {"locale": "lt"}),
+                encrypted=encrypt_update(BEFORE, id_, {"locale": "lt"}, of="C-1"),
             )
         )
     return shelf
@@ -78,7 +81,7 @@ def rotate(shelf, ring=DURING, **how):
     for column in rotation.columns:
         after, ended = None, False
         while not ended:
-            chunk = rotation.chunk(column, after)
+            chunk = rotation.chunk(column, after, now=shelf.clock())
             sums = [one + more for one, more in zip(sums, (chunk.changed, chunk.busy, chunk.unreadable), strict=True)]
             after, ended = chunk.after, chunk.after is None
     return tuple(sums)
@@ -126,7 +129,7 @@ def test_small_chunks_change_every_row_once(full, look):
 def test_a_rotation_that_was_cut_off_goes_on_with_what_is_left(full):
     rotation = KeyRotation(full.database, DURING, most=2)
     (customers,) = [column for column in ENCRYPTED if column.name == "customers"]
-    rotation.chunk(customers)
+    rotation.chunk(customers, now=full.clock())
     assert values_by(full, DURING)[BEFORE.ids[0]]["customers"] == CUSTOMERS - 2
     rotate(full)
     assert values_by(full, DURING).keys() == {AFTER.ids[0]}

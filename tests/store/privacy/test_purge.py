@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.store.shelf import customer
 from worker.domain.model.endings import Kind, Retry
+from worker.domain.model.rows import read_rows
 from worker.domain.model.states import JobState, SessionState
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.decisions import Decisions, Which
@@ -228,7 +229,7 @@ def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(
     batch = listed(shelf, customer("Ona"), customer("Jonas"))
     end(shelf, batch, JobState.FAILED)
     purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
-    Decisions(shelf.database).retry(Which(batch, row=2), now=shelf.clock())
+    Decisions(shelf.database).retry(Which(batch, rows=read_rows("2")), now=shelf.clock())
     assert purging.chunk(batch, now=shelf.clock()) == 1
     assert purging.chunk(batch, now=shelf.clock()) == 0
     (job,) = shelf.claim()

@@ -4,9 +4,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,17 +14,15 @@ from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command, log_info
 from worker.cli.opening import parts_of, wake_ups_of
+from worker.domain.events.refused import NotPutBack, dead_queue_of
 from worker.domain.model.needs import STORED, WAKING, Need
 from worker.domain.model.wakeups import Wake
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
-from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
-from worker.store.audit.entries import note_alone
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
-    from worker.inbound.bus.dead_letters import DeadQueue, Place
     from worker.inbound.bus.sources import Source
     from worker.store.inbox.refused_events import KeptMessage, RefusedEvents
 
@@ -34,7 +30,6 @@ log = logging.getLogger(__name__)
 
 MOST_LISTED = 10_000
 LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
-NOT_NAMED = "this configuration does not name its queue"
 NOT_FOUND = "there is no refused event {}; see `onboard bus dead list`"
 
 
@@ -112,7 +107,7 @@ class Receiving:
 
 @bus.group()
 def dead() -> None:
-    """Show refused events, and put them back.
+    """Show refused events, put them back, or remove them.
 
     A refused event is stored in the database, encrypted, for [retention] refused. The dead queue has a notice with its
     id and the reason: NAME.dead for events of the bus, and requests.dead of the workers' broker for events that came as
@@ -130,18 +125,18 @@ def dead() -> None:
 )
 @JSON
 @click.pass_obj
-def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
+def listdead_queue_of(invocation: Invocation, limit: int, as_json: bool) -> None:
     """List refused events with their reasons, the oldest of each queue first. They stay."""
     with invocation.parts(STORED, migrate=True) as parts:
         totals = parts.refused_events.totals()
         found = {name: parts.refused_events.oldest(name, most=limit) for name in totals}
     if as_json:
         events = [_facts(one) for some in found.values() for one in some]
-        queues = {_dead(name): number for name, number in totals.items()}
+        queues = {dead_queue_of(name): number for name, number in totals.items()}
         click.echo(json.dumps({"total": sum(totals.values()), "queues": queues, "events": events}))
     elif totals:
         for name, some in found.items():
-            _show_queue(_dead(name), totals[name], some)
+            _show_queue(dead_queue_of(name), totals[name], some)
     else:
         click.echo("there is no refused event")
 
@@ -150,7 +145,7 @@ def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
 @click.argument("id_", metavar="ID", type=click.UUID)
 @JSON
 @click.pass_obj
-def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
+def showdead_queue_of(invocation: Invocation, id_: UUID, as_json: bool) -> None:
     """Show why the event ID was refused, and the event's keys.
 
     Personal data is not shown: of each value you see only its kind and its length.
@@ -176,7 +171,7 @@ def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
 @YES
 @JSON
 @click.pass_obj
-def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
+def requeuedead_queue_of(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
     """Put refused events back into the queue that they came from.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
@@ -186,72 +181,75 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once. The audit
     log has an entry before the first event goes back.
     """
-    if (id_ is None) == (not everything):
-        raise click.UsageError("give an ID, or --all")
+    from worker.inbound.bus.putting_back import put_back
+
     settings = invocation.settings(STORED | LOOKING)
     with parts_of(settings, act_of_command(), migrate=True) as parts:
         refused = parts.refused_events
-        one = refused.find(id_) if id_ else None
-        if id_ and one is None:
-            raise CannotStart(NOT_FOUND.format(id_))
+        one = _chosen(refused, id_, everything=everything)
         if one is not None and one.content is None:
             raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
         there = 1 if one else sum(refused.totals().values())
         if everything and there and not yes:
             confirm(f"put {counted(there, 'event')} back?")
-        which = f"dead event {id_}" if id_ else "dead events"
-        note_alone(parts.database, which, now=parts.clock(), count=there, reason="to be put back")
-        with _opened(settings) as dead_queues:
-            went, lost = _put_back(refused, [one] if one else refused.all_until(parts.database_clock()), dead_queues)
+        try:
+            done = put_back(settings, parts.database, refused, one, now=parts.database_clock())
+        except NotPutBack as error:
+            raise CannotStart(str(error)) from None
+    number = sum(done.went.values())
     if as_json:
-        unreachable = [*dead_queues.missed]
-        click.echo(
-            json.dumps({"requeued": sum(went.values()), "queues": went, "not_kept": lost, "unreachable": unreachable})
-        )
+        facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
+        click.echo(json.dumps(facts))
     else:
-        each = f" ({_each(went)})" if went else ""
-        click.echo(f"{counted(sum(went.values()), 'event was', 'events were')} put back{each}")
-        if lost:
-            click.echo(f"{counted(lost, 'event', 'events')} without content: the sender must send them again")
-    dead_queues.end()
+        each = f" ({_each(done.went)})" if done.went else ""
+        click.echo(f"{counted(number, 'event was', 'events were')} put back{each}")
+        if done.not_kept:
+            click.echo(f"{counted(done.not_kept, 'event', 'events')} without content: the sender must send them again")
+    if done.missed:
+        raise Stopped("\n".join(f"{name}: nothing was put back: {why}" for name, why in done.missed.items()))
 
 
-def _put_back(
-    refused: "RefusedEvents", messages: "Iterable[KeptMessage]", dead_queues: "DeadQueues"
-) -> tuple[dict[str, int], int]:
-    """Put messages back into their queues, each before its row is removed.
+@dead.command("drop")
+@click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
+@click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
+@YES
+@JSON
+@click.pass_obj
+def dropdead_queue_of(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
+    """Remove refused events for good, before [retention] refused is over. What they asked for is not done.
 
-    Returns how many, by dead queue, and how many have no content.
+    Give the ID of an event (`onboard bus dead list` shows it), or --all. Only the database is needed: the notice of a
+    removed event stays in the dead queue, and names nothing of it.
     """
-    from worker.inbound.bus.dead_lettering import message_in
-
-    went: dict[str, list[UUID]] = {}
-    lost = 0
-    for one in messages:
-        dead_queue = _dead(one.queue)
-        if one.content is None:
-            lost += 1
-        elif dead_queue in dead_queues.queues:
-            dead_queues.queues[dead_queue].put_back(message_in(one.content))
-            refused.remove(one)
-            went.setdefault(dead_queue, []).append(one.id)
-        else:
-            dead_queues.missed[dead_queue] = dead_queues.unreachable.get(dead_queue, NOT_NAMED)
-    for dead_queue, ids in went.items():
-        dead_queues.queues[dead_queue].forget(ids)
-    return {dead_queue: len(ids) for dead_queue, ids in went.items()}, lost
+    with invocation.parts(STORED, migrate=True) as parts:
+        refused = parts.refused_events
+        one = _chosen(refused, id_, everything=everything)
+        there = 1 if one else sum(refused.totals().values())
+        if there and not yes:
+            confirm(f"remove {counted(there, 'event')} for good?")
+        dropped = refused.drop(one, now=parts.database_clock())
+    click.echo(
+        json.dumps({"dropped": dropped}) if as_json else f"{counted(dropped, 'event was', 'events were')} removed"
+    )
 
 
-def _dead(queue: str) -> str:
-    """The name of a queue's dead queue."""
-    return f"{queue}.dead"
+def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool) -> "KeptMessage | None":
+    """The event of this ID; None: all. Raises CannotStart, click.UsageError."""
+    if (id_ is None) == (not everything):
+        raise click.UsageError("give an ID, or --all")
+    if id_ is None:
+        return None
+    one = refused.find(id_)
+    if one is None:
+        raise CannotStart(NOT_FOUND.format(id_))
+    return one
 
 
 def _facts(one: "KeptMessage") -> dict[str, Any]:
     from worker.inbound.bus.dead_lettering import problems_in
 
     return {
-        "queue": _dead(one.queue),
+        "queue": dead_queue_of(one.queue),
         "id": str(one.id),
         "reason": one.reason,
         "problems": problems_in(one.content),
@@ -265,69 +263,6 @@ def _facts(one: "KeptMessage") -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class DeadQueues:
-    """The queues of refused events, by name; why others cannot be reached; and those of them that have events."""
-
-    queues: "dict[str, DeadQueue]"
-    unreachable: dict[str, str]
-    missed: dict[str, str]
-
-    def end(self) -> None:
-        """Raises Stopped if events could not be put back."""
-        if self.missed:
-            raise Stopped("\n".join(f"{name}: nothing was put back: {why}" for name, why in self.missed.items()))
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[DeadQueues]:
-    """Raises CannotStart if no queue can be reached, or a broker is lost meanwhile."""
-    from amqp.exceptions import MessageNacked
-
-    from worker.inbound.bus.connection import connection_for_looking
-    from worker.inbound.bus.dead_letters import dead_queue
-
-    dead_queues, reached = DeadQueues({}, {}, {}), []
-    errors: tuple[type[Exception], ...] = (MessageNacked,)
-    with ExitStack() as exits:
-        for place, source in _places(settings):
-            key = source.setting
-            connection = exits.enter_context(connection_for_looking(source.url, tls=source.tls))
-            errors += (*connection.connection_errors, *connection.channel_errors)
-            try:
-                connection.connect()
-            except errors as error:
-                dead_queues.unreachable[place.dead] = _failed(error, key)
-            else:
-                dead_queues.queues[place.dead] = exits.enter_context(dead_queue(connection, place))
-                reached.append(key)
-        if not dead_queues.queues:
-            raise CannotStart("\n".join(dead_queues.unreachable.values()))
-        try:
-            yield dead_queues
-        except errors as error:
-            raise CannotStart(_failed(error, " or ".join(reached))) from None
-
-
-def _places(settings: Settings) -> "list[tuple[Place, Source]]":
-    """The queues of refused events, each with the queue that they came from. Raises CannotStart."""
-    from worker.inbound.bus.dead_letters import place_of
-    from worker.inbound.bus.sources import sources_of
-
-    sources = [source for source in sources_of(settings) if not source.url.startswith("memory")]
-    found = [(place_of(source.topology), source) for source in sources]
-    if not found:
-        raise CannotStart(
-            "this configuration has no queue of refused events: neither [bus] (events of other systems) nor a [broker]"
-            " other than memory:// (requests sent as tasks)"
-        )
-    return found
-
-
-def _failed(error: Exception, key: str) -> str:
-    return f"the broker does not work as expected ({in_words(error)}): check {key}"
-
-
 def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
     rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
     click.echo(f"{name}: {number:,}{rest}")
@@ -338,5 +273,5 @@ def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
         click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
 
 
-def _each(numbers: dict[str, int]) -> str:
+def _each(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number:,}" for name, number in numbers.items())

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,30 @@ from rich.table import Table
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.import_block import block_for
 from worker.cli.invocation import Invocation
-from worker.cli.list_cost import ListCost, cost_of, in_json
-from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.list_cost import ListCost, in_json
+from worker.cli.list_deadline import InTime
+from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
 from worker.cli.online import NOT_ASKED, WORKS, ask
-from worker.cli.run_summary import next_step
+from worker.cli.plan_options import deadline_option
+from worker.cli.run_summary import next_step, show_changes
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.quiet_hours import allowed_at
+from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
-from worker.domain.intake.problems import Severity
+from worker.domain.intake.own_files import OwnFile
+from worker.domain.intake.problems import Originals, Severity
+from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import loads_of
+from worker.engine.prices import Prices
+from worker.engine.reporting.batch_report import BYTE_ORDER_MARK, loads_of
+from worker.engine.reporting.text_hours import with_country_cap
+from worker.engine.steps.policies import ladder_of, reminders_of, texted_countries
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written_if_any
@@ -37,7 +47,8 @@ from worker.inbound.list_import import Judged, count, judge_all, problems_of
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
-SHOWN_PROBLEMS = 10
+SHOWN_PROBLEMS = 20
+SHOWN_KINDS = 10
 Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; None: the whole list
 
 
@@ -56,25 +67,33 @@ Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; 
 @click.option(
     "--errors",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the problems and warnings to this CSV file: row,column,problem,hint,severity.",
+    help="Write the problems and warnings to this CSV file: row,column,problem,hint,severity, and LIST's own columns of"
+    " each rejected row. Mended there, the file can be checked and imported as a list.",
 )
+@click.option("--excel", is_flag=True, help="Write --errors for a double-click in Excel: semicolons, byte order mark.")
 @click.option(
     "--online",
     is_flag=True,
     help="Also log in to the senders and providers that the list uses, with calls that send and cost nothing.",
 )
+@deadline_option
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
 def check(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
+    rule: Callable[[Parts], Known],
     strict: bool,
     allow_erased: bool,
     errors: Path | None,
+    excel: bool,
     online: bool,
+    deadline: datetime | None,
     as_json: bool,
 ) -> None:
+    if excel and errors is None:
+        raise click.UsageError("--excel is about the file of --errors")
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts_to_read(needs) as parts, refusing_lists():
         template_problems = parts.templates.problems()
@@ -84,32 +103,51 @@ def check(
         warnings: list[Found] = []
         asked = options(parts)
         reading = _opened(parts, listed, asked)
-        cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content)))
-        for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased):
+        cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content), rule=rule(parts)))
+        returns = returns_of(parts, asked, listed.name).foreseeing()
+        refusals = Refusals()
+        in_time = InTime(parts.intake, deadline)
+        for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
             count(judged, line, parts.hours)
+            in_time.add(line)
             if isinstance(line, AcceptedLine):
                 cost.add(line)
             if isinstance(line, RefusedLine):
                 problems += [(line.row, problem) for problem in problems_of(line)]
+                if line.problems:
+                    refusals.add(line.problems)
             warnings += [(line.row, warning) for warning in line.warnings]
         cost.finish()
         warnings += cost.shared
+        late = in_time.late()
+        warnings += late
         of_all = [*(FieldProblem("", text) for text in reading.warnings), *filter(None, [reading.hint])]
+        if texted_countries(parts.settings) is None and _reached_on("sms", parts, cost.due):
+            of_all.append(FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
         warnings[:0] = [(None, warning) for warning in of_all]
         answers = event_loop.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
         answering = [name for name, answer in answers.items() if answer == WORKS]
-        facts = _facts(parts, judged, cost.due, problems, warnings, answering)
+        facts = facts_of(parts, judged, cost.due, problems, warnings, answering)
         in_all = _messages_in_all(parts, cost.due)
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
+    facts |= in_time.facts()
     if errors:
-        _write_errors(errors, problems, warnings)
+        _write_errors(errors, problems, warnings, reading.originals(), excel=excel)
     if online:
         facts["online"] = answers
+    if reading.own is OwnFile.REPORT:
+        facts["changes"] = [
+            {"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes
+        ]
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         most = parts.settings.reissue.most
-        _show(facts, problems, warnings, errors, in_all=in_all, reissues=most, step=step)
+        _show(facts, problems, warnings, errors, refusals, in_all=in_all, reissues=most, step=step)
+        if deadline is not None:
+            click.echo(in_time.in_words())
+        if reading.own is OwnFile.REPORT:
+            show_changes(returns.changes, judged.known - returns.corrected, err=False)
         for text in block_for(asked, parts.settings.import_):
             click.echo(text)
         for name, answer in answers.items():
@@ -123,7 +161,7 @@ def check(
         raise SystemExit(COULD_NOT_START)
     silent = any(answer not in (WORKS, NOT_ASKED) for answer in answers.values())
     stuck = facts["forecast"]["limited_by"] is not None and facts["forecast"]["finishes_at"] is None
-    raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems or silent or stuck else DONE)
+    raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems or silent or stuck or late else DONE)
 
 
 def _next_step(parts: Parts, names: Collection[str]) -> str:
@@ -138,7 +176,7 @@ def _next_step(parts: Parts, names: Collection[str]) -> str:
 
 def _channels(parts: Parts, judged: Judged) -> list[str]:
     """The channels that messages of the list may be sent on."""
-    used = {*judged.messages, *({parts.delivery_policy.fallback} if judged.messages else ())}
+    used = {*judged.messages, *(_other_channels(parts) if judged.messages else ())}
     return [channel for channel in parts.channels if channel in used]
 
 
@@ -153,7 +191,7 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
         raise CannotStart("\n".join(lines)) from None
 
 
-def _facts(
+def facts_of(
     parts: Parts,
     judged: Judged,
     due: Judged,
@@ -165,26 +203,23 @@ def _facts(
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
-    fallback = parts.delivery_policy.fallback
-
-    def reached_on(channel: str) -> int:
-        """The rows that may get a message on this channel, as the fallback too."""
-        spare = due.spare.get(channel, 0) if channel == fallback else 0
-        return due.messages.get(channel, 0) + spare
-
     loads = loads_of(parts.budgets, parts.budget_rules, due.routes, due.messages, answering=answering)
-    ends = _by_day(parts, due, forecast(loads, now=parts.clock()))
+    ends = forecast(loads, now=parts.clock())
+    ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
+    ends = _by_day(parts, due, ends)
     now = dict(sorted(due.routes.items()))
     at_most = {account: rows * sessions for account, rows in now.items()}
-    most_messages = {channel: reached_on(channel) * messages for channel in ("email", "sms")}
-    cost_now = cost_of(settings, now, due.messages)
-    cost_at_most = cost_of(settings, at_most, most_messages)
+    most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in ("email", "sms")}
+    prices = Prices.of(settings)
+    cost_now = prices.total(now, due.messages)
+    cost_at_most = prices.total(at_most, most_messages)
     return {
         "rows": {
             "total": judged.total,
             "accepted": judged.accepted,
             "rejected": judged.rejected,
             "duplicate": judged.duplicate,
+            **({"known": judged.known} if judged.known else {}),
         },
         "problems": [_as_facts(row, found) for row, found in problems],
         "warnings": [_as_facts(row, found) for row, found in warnings],
@@ -202,21 +237,33 @@ def _facts(
     }
 
 
+def _reached_on(channel: str, parts: Parts, due: Judged) -> int:
+    """The rows that may get a message on this channel, as the fallback or by the ladder too."""
+    spare = due.spare.get(channel, 0) if channel in _other_channels(parts) else 0
+    return due.messages.get(channel, 0) + spare
+
+
 def _as_facts(row: int | None, found: FieldProblem) -> dict[str, Any]:
     return {"row": row, "column": found.column, "problem": found.problem, "hint": found.hint}
 
 
+def _other_channels(parts: Parts) -> frozenset[str]:
+    """The channels that a customer may get a message on without having asked for them."""
+    fallback = parts.delivery_policy.fallback
+    return ladder_of(parts.settings).channels | ({fallback} if fallback else set())
+
+
 def _on_a_channel(parts: Parts) -> int:
     """The most messages that a customer gets on one channel, without the cap."""
-    return (1 + parts.settings.reissue.most) * (1 + len(parts.settings.invitations.reminders))
+    return (1 + parts.settings.reissue.most) * (1 + len(reminders_of(parts.settings)))
 
 
 def _messages_in_all(parts: Parts, judged: Judged) -> int:
     """The most messages over all channels: `messages_per_customer` counts all channels together."""
-    cap, fallback = parts.settings.invitations.messages_per_customer, parts.delivery_policy.fallback
+    cap, others = parts.settings.invitations.messages_per_customer, _other_channels(parts)
 
     def most(channels: tuple[str, ...], spare: tuple[str, ...]) -> int:
-        reached = {*channels, *({fallback} & {*spare})}
+        reached = {*channels, *(others & {*spare})}
         return min(cap, len(reached) * _on_a_channel(parts))
 
     return sum(rows * most(*reach) for reach, rows in judged.reach.items())
@@ -236,11 +283,20 @@ def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
     return ends
 
 
-def _write_errors(path: Path, problems: list[Found], warnings: list[Found]) -> None:
+def _write_errors(
+    path: Path,
+    problems: list[Found],
+    warnings: list[Found],
+    originals: Originals,
+    *,
+    excel: bool,
+) -> None:
     errors: list[tuple[int | None, FieldProblem, Severity]] = [(row, found, "error") for row, found in problems]
     errors += [(row, found, "warning") for row, found in warnings]
     with whole_file(path, option="--errors") as out:
-        problems_csv(out, sorted(errors, key=lambda one: one[0] or 0))
+        out.write(BYTE_ORDER_MARK if excel else "")
+        ordered = sorted(errors, key=lambda one: one[0] or 0)
+        problems_csv(out, ordered, originals=originals, delimiter=";" if excel else ",")
 
 
 def _show(
@@ -248,6 +304,7 @@ def _show(
     problems: list[Found],
     warnings: list[Found],
     errors: Path | None,
+    refusals: Refusals,
     *,
     in_all: int,
     reissues: int,
@@ -257,7 +314,7 @@ def _show(
     rows = facts["rows"]
     console.print(
         f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
-        f" {rows['duplicate']:,} duplicate"
+        f" {rows['duplicate']:,} duplicate{', ' + format(rows['known'], ',') + ' known' if 'known' in rows else ''}"
     )
     if facts["routes"]:
         table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
@@ -285,8 +342,8 @@ def _show(
         )
     elif ends["limited_by"]:
         console.print(f"cannot finish: {ends['limited_by']}{step}", markup=False)
-    _show_found(console, problems, "", "problems", errors)
-    _show_found(console, warnings, "warning: ", "warnings", errors)
+    _show_problems(problems, refusals, errors)
+    _show_warnings(console, warnings, errors)
 
 
 def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
@@ -298,11 +355,40 @@ def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
     return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
 
 
-def _show_found(console: Console, found: list[Found], prefix: str, plural: str, errors: Path | None) -> None:
+def _show_problems(problems: list[Found], refusals: Refusals, errors: Path | None) -> None:
+    """The kinds of problems with how many rows have each, then the first problems, as two tables."""
+    if not problems:
+        return
+    kinds = refusals.top(SHOWN_KINDS + 1)
+    shown = [[f"{rows:,}", one.column or "the row", one.problem, one.hint] for rows, one in kinds[:SHOWN_KINDS]]
+    if shown:
+        click.echo("problems by kind:")
+        _as_table(["rows", "column", "such as", "what to do"], shown)
+    if len(kinds) > SHOWN_KINDS:
+        click.echo("  … and more kinds")
+    click.echo(f"the first {SHOWN_PROBLEMS}:" if len(problems) > SHOWN_PROBLEMS else "problems:")
+    first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in problems]
+    _as_table(["row", "column", "problem"], first[:SHOWN_PROBLEMS])
+    _show_rest(len(problems), "problems", errors)
+
+
+def _as_table(titles: list[str], rows: list[list[str]]) -> None:
+    """Lines that are never cut or folded: programs and people search them. The first column is a number."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        cells = [row[0].rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def _show_warnings(console: Console, found: list[Found], errors: Path | None) -> None:
     for row, one in found[:SHOWN_PROBLEMS]:
         hint = f" ({one.hint})" if one.hint else ""
         where = ", ".join(filter(None, (f"row {row}" if row else "", one.column))) or "the list"
-        console.print(f"{prefix}{where}: {one.problem}{hint}", markup=False)
-    if len(found) > SHOWN_PROBLEMS:
-        where = f"see {errors}" if errors else "--errors FILE writes them all"
-        console.print(f"… and {len(found) - SHOWN_PROBLEMS:,} more {plural}; {where}", markup=False)
+        console.print(f"warning: {where}: {one.problem}{hint}", markup=False)
+    _show_rest(len(found), "warnings", errors)
+
+
+def _show_rest(number: int, plural: str, errors: Path | None) -> None:
+    if number > SHOWN_PROBLEMS:
+        where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
+        click.echo(f"… and {number - SHOWN_PROBLEMS:,} more {plural}; {where}")

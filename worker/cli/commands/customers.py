@@ -1,21 +1,23 @@
-"""`onboard customer`: one customer's jobs and sessions."""
+"""`onboard customer`: one customer's history, erasure and export. What the desk does is in `desk_actions`."""
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from worker.cli.commands.decide import JSON, YES, confirm
+from worker.cli.commands.decide import JSON, YES, confirm, without_address
+from worker.cli.desk_actions import address, find, new_link, resend
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.caps import Caps
 from worker.domain.model.needs import STORED
+from worker.domain.service_desk.timeline import Moment, timeline
 from worker.engine.steps.policies import caps_of
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
@@ -23,7 +25,7 @@ from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFa
 
 @click.group()
 def customer() -> None:
-    """Show one customer, erase one, or export all that is stored about one."""
+    """Find a customer, show what happened, and help: the same link again, a new link, another address."""
 
 
 @customer.command()
@@ -37,16 +39,21 @@ def customer() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 @click.pass_obj
 def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json: bool) -> None:
-    """Show the rows, sessions, messages and cost of one customer.
+    """Show what has happened to one customer, as dated sentences, and what comes next.
 
-    ID is the customer_id of your list. Each session is shown with its result and with the reason why it was opened,
-    each message with its state. Shows no address, name, link or token.
+    ID is the customer_id of your list; `onboard customer find` looks for an email address or a phone number. Shows no
+    address, name, link or token. Times are UTC.
     """
     with invocation.parts(STORED, migrate=True) as parts:
         found = parts.ledger.of(customer_id)
         if found is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
+        now = parts.clock()
+        moments = timeline(parts.finder.history(customer_id), now=now)
         facts = _facts(caps_of(parts.settings), found)
+        facts["timeline"] = [
+            {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
+        ]
         if provider_words:
             facts["provider_words"] = [
                 {**vars(one), "at": written(one.at)} for one in parts.ledger.words_about(customer_id, now=parts.clock())
@@ -54,7 +61,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
-        _show(facts)
+        _show(facts, moments, now)
 
 
 OUT = click.option(
@@ -63,13 +70,6 @@ OUT = click.option(
     help="Write to this file, which only you can read, instead of standard output.",
 )
 NOTHING = "nothing is stored under that id; give the customer_id of the list"
-
-
-def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """A reason goes into the audit log, which is never changed: refuse what is plainly an address or a number."""
-    if "@" in value or re.search(r"\+\d[\d ()/.-]{6,}\d", value):
-        raise click.BadParameter("write no address and no telephone number: the audit log keeps it")
-    return value
 
 
 @customer.command()
@@ -185,6 +185,10 @@ def _one_line(value: Any) -> str:
     return "".join(one if one.isprintable() else " " for one in text)
 
 
+for command in (find, resend, new_link, address):
+    customer.add_command(command)
+
+
 def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
     issued = Counter(session.account for session in found.sessions)
     accounts = sorted({*issued, *found.lost_calls})
@@ -244,35 +248,23 @@ def _message(message: MessageFacts) -> dict[str, Any]:
         "reason": message.reason,
         "due_at": written_if_any(message.due_at),
         "sent_at": written_if_any(message.sent_at),
+        "unknown_handovers": message.unknown_handovers,
     }
 
 
-def _words(message: dict[str, Any]) -> str:
-    why = f" ({message['reason']})" if message["reason"] not in ("", message["state"]) else ""
-    due = f", due {message['due_at']}" if message["due_at"] else ""
-    return f"{message['channel']} {message['kind']} {message['state']}{why}{due}"
-
-
-def _show(facts: dict[str, Any]) -> None:
+def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> None:
     console = Console(highlight=False, markup=False)
     erased = ", erased" if facts["erased"] else ""
     counted, most = facts["messages"]["counted"], facts["messages"]["most"]
     console.print(f"customer {facts['customer']}{erased}: {counted} of at most {most} messages")
-    for job in facts["jobs"]:
-        why = f" ({job['reason']}{': ' + job['detail'] if job['detail'] else ''})" if job["reason"] else ""
-        due = f", due {job['due_at']}" if job["due_at"] else ""
-        result = f" {job['result']}" if job["result"] else ""
-        at = f"batch {job['batch']}, row {job['row']}, {job['purpose']}"
-        console.print(f"  {at}: {job['state']}{result} at {job['account']}{due}{why}", soft_wrap=True)
-    for session in facts["sessions"]:
-        state = f"{session['state']} {session['result']}".strip()
-        messages = ", ".join(_words(one) for one in session["messages"])
-        again = f"; to be checked {session['check_at']}" if session["check_at"] else ""
-        console.print(
-            f"  {session['issued_at']} to {session['expires_at']}, {session['purpose']} at {session['account']}"
-            f" ({session['because']}): {state}; {session['reference']}; {messages or 'no message'}{again}",
-            soft_wrap=True,
-        )
+    ahead = False
+    for one in moments:
+        if one.at > now and not ahead:
+            ahead = True
+            console.print(f"  -- now {now:%Y-%m-%d %H:%M:%S} --")
+        console.print(f"  {one.at:%Y-%m-%d %H:%M:%S}  {one.text}", soft_wrap=True)
+        if one.then:
+            console.print(f"  {'':19}  -> {one.then}", soft_wrap=True)
     for one in facts.get("provider_words", ()):
         numbers = " ".join(str(part) for part in (one["status"], one["code"]) if part)
         said = "no key decrypts it" if one["words"] is None else f'"{one["words"]}"'

@@ -1,6 +1,7 @@
 """Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
 import json
+import re
 from typing import Any
 
 import click
@@ -9,31 +10,53 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
+from worker.cli.option_types import Read
 from worker.cli.other_batches import run_list
 from worker.domain.model.needs import STORED, WAKING
+from worker.domain.model.rows import Rows, read_rows
 from worker.engine.container import Parts
+from worker.engine.reporting.repeat_cost import worst_cost
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.daily_batch import DAILY
-from worker.store.operators.decisions import RepeatCost, Verdict, Which
+from worker.store.operators.decisions import Verdict, Which
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 NOTHING_CHANGED = "nothing was changed"
+SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat", "resume")  # decisions after which there is work to do
+
+
+def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A reason goes into the audit log, which is never changed: refuse what is plainly an address or a number."""
+    if "@" in value or re.search(r"\+\d[\d ()/.-]{6,}\d", value):
+        raise click.BadParameter("write no address and no telephone number: the audit log keeps it")
+    return value
+
+
+REASON = click.option(
+    "--reason", default="", callback=without_address, help="Why, for the audit log: no name and no address."
+)
+ROWS = click.option(
+    "--row",
+    "rows",
+    type=Read("rows", read_rows),
+    help="Only these rows, by their numbers in `onboard report`: 17, or 3,7,12-20.",
+)
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; change nothing.")
 
 
 @click.command()
 @click.argument("batch", type=Batch())
 @click.option("--account", type=AccountName(), help="Only the rows of this account.")
-@click.option("--row", type=click.IntRange(1), help="Only this row, by its number in `onboard report`.")
+@ROWS
 @DRY_RUN
 @JSON
 @click.pass_obj
 def retry(
-    invocation: Invocation, batch: str, account: str | None, row: int | None, dry_run: bool, as_json: bool
+    invocation: Invocation, batch: str, account: str | None, rows: Rows | None, dry_run: bool, as_json: bool
 ) -> None:
     """Try the failed rows of BATCH (a number, or `latest`) again, with their attempts set to zero.
 
@@ -43,10 +66,11 @@ def retry(
     \b
     onboard retry 3 --dry-run          how many rows failed?
     onboard retry 3 --account kyc      only the rows of this account
+    onboard retry 3 --row 3,7,12-20    only these rows
     """
     with invocation.parts(WAKING) as parts:
         found = _find_going(parts, batch)
-        which = Which(found.id, _known(parts, found, account), row)
+        which = Which(found.id, _known(parts, found, account), rows)
         if dry_run:
             _print(
                 found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json, dry_run=True
@@ -64,7 +88,7 @@ def retry(
     "--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give the held rows up: they are cancelled."
 )
 @click.option("--account", type=AccountName(), help="Only the rows of this account.")
-@click.option("--row", type=click.IntRange(1), help="Only this row, by its number in `onboard report`.")
+@ROWS
 @YES
 @DRY_RUN
 @JSON
@@ -74,7 +98,7 @@ def resolve(
     batch: str,
     verdict: str | None,
     account: str | None,
-    row: int | None,
+    rows: Rows | None,
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -88,6 +112,7 @@ def resolve(
     \b
     onboard resolve 3 --repeat --dry-run     how many rows are held?
     onboard resolve 3 --repeat --row 17      make the call of one row again
+    onboard resolve 3 --abandon --row 3,7-9  give some rows up
     onboard resolve 3 --abandon              give all held rows up
     """
     if verdict is None:
@@ -95,7 +120,7 @@ def resolve(
     with invocation.parts(WAKING) as parts:
         # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
-        which = Which(found.id, _known(parts, found, account), row)
+        which = Which(found.id, _known(parts, found, account), rows)
         held = parts.decisions.count_held(which)
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
@@ -104,7 +129,7 @@ def resolve(
         if held and not yes:
             costs = {
                 Verdict.REPEAT.value: f"make the calls of {counted(held, 'held row')} again?"
-                f" {_worst(parts.decisions.repeat_cost(which))}",
+                f" {worst_cost(parts.decisions.repeat_cost(which)) or SETTLED}",
                 Verdict.ABANDON.value: f"give up {counted(held, 'held row')}? This cancels them; what the provider may"
                 " have opened for them stays open until it expires",
             }
@@ -118,33 +143,56 @@ def resolve(
 
 @click.command()
 @click.argument("batch", type=Batch())
+@REASON
 @JSON
 @click.pass_obj
-def pause(invocation: Invocation, batch: str, as_json: bool) -> None:
-    """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished."""
+def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> None:
+    """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished.
+
+    `onboard status` and the dashboard show who paused it, when, and the reason.
+    """
     with invocation.parts(STORED) as parts:
         found = _find_going(parts, batch)
-        decided = parts.decisions.pause(found.id, by=os_user().name, now=parts.clock())
+        decided = parts.decisions.pause(found.id, by=os_user().name, why=reason, now=parts.clock())
     _print(found, "pause", decided.rows, "paused until `onboard resume`", as_json)
 
 
 @click.command()
-@click.argument("batch", type=Batch())
+@click.argument("batch", type=Batch(), required=False)
+@click.option("--all", "everything", is_flag=True, help="Go on with everything that `onboard stop` stopped.")
 @JSON
 @click.pass_obj
-def resume(invocation: Invocation, batch: str, as_json: bool) -> None:
+def resume(invocation: Invocation, batch: str | None, everything: bool, as_json: bool) -> None:
     """Resume BATCH (a number, or `latest`) after `onboard pause`, after Ctrl-C, or after it paused itself.
 
     Running workers then go on with it; if none runs, start `onboard up`, or `onboard run` with its list.
 
     A batch pauses itself when too many of its messages are refused or bounce (`onboard status` shows how many). After a
     resume they are counted from zero.
+
+    --all ends an `onboard stop`, and nothing else: batches, accounts and senders that were paused or stopped stay so.
     """
+    if everything == (batch is not None):
+        raise click.UsageError("give BATCH, or --all to go on after `onboard stop`")
     with invocation.parts(WAKING) as parts:
+        if batch is None:
+            _go_on(parts, as_json=as_json)
+            return
         found = _find_going(parts, batch)
         decided = parts.decisions.resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
     _print(found, "resume", decided.rows, "resumed", as_json)
+
+
+def _go_on(parts: Parts, *, as_json: bool) -> None:
+    ended = parts.standstills.go_on(now=parts.clock())
+    if as_json:
+        facts = {"action": "resume", "stopped": ended.as_facts() if ended is not None else None}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    elif ended is None:
+        click.echo("nothing was stopped with `onboard stop`")
+    else:
+        click.echo(f"{ended.in_words}; it goes on: running workers claim what is due within seconds")
 
 
 @click.command()
@@ -164,23 +212,6 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
             confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
     _print(found, "cancel", decided.rows, "cancelled", as_json)
-
-
-def _worst(cost: RepeatCost) -> str:
-    """What repeating may cost, for people."""
-    sessions, messages = sum(cost.sessions.values()), sum(cost.messages.values())
-    costs = []
-    if sessions:
-        second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
-        costs.append(f"pays for {second} ({_each(cost.sessions)})")
-    if messages:
-        second = "a customer a second message" if messages == 1 else f"{messages:,} customers a second message"
-        costs.append(f"brings {second} ({_each(cost.messages)})")
-    return f"At worst that {' and '.join(costs)}" if costs else "They have been settled meanwhile"
-
-
-def _each(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in sorted(numbers.items()))
 
 
 class NotConfirmed(click.ClickException):

@@ -1,6 +1,8 @@
 """`onboard doctor`: checks the installation, part by part."""
 
+import ipaddress
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -17,9 +19,15 @@ COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILURE: "red"}
 
 @click.command()
 @click.option("--egress", is_flag=True, help="Only list the machines and ports that the configuration connects to.")
+@click.option(
+    "--mail",
+    is_flag=True,
+    help="Only check what the DNS says of the sender's domain: MX, SPF, DKIM ([email] dkim_selector), DMARC.",
+)
+@click.option("--dns", "server", metavar="HOST[:PORT]", help="With --mail: ask this DNS server, as the world sees you.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
 @click.pass_obj
-def doctor(invocation: Invocation, egress: bool, as_json: bool) -> None:
+def doctor(invocation: Invocation, egress: bool, mail: bool, server: str | None, as_json: bool) -> None:
     """Check the configuration and everything it names, one line each. Changes nothing, sends nothing, costs nothing.
 
     The database and its schema, the keys, the clock, the disk, the broker and the bus, each provider account and sender
@@ -30,12 +38,15 @@ def doctor(invocation: Invocation, egress: bool, as_json: bool) -> None:
     \b
     onboard doctor
     onboard doctor --egress    what the firewall must let through
+    onboard doctor --mail --dns 192.0.2.53    what receivers of your mail read about you
     """
+    if (server is not None and not mail) or (egress and mail):
+        raise click.UsageError("--dns belongs to --mail, and --egress and --mail are two commands")
     if egress:
         _show_destinations(invocation, as_json=as_json)
         return
     findings: list[Finding] = []
-    for one in _findings(invocation):
+    for one in _mail_findings(invocation, server) if mail else _findings(invocation):
         findings.append(one)
         if not as_json:
             _show(one)
@@ -46,7 +57,37 @@ def doctor(invocation: Invocation, egress: bool, as_json: bool) -> None:
         failures, warnings = grades.count(Grade.FAILURE), grades.count(Grade.WARNING)
         click.echo(f"{counted(len(grades), 'check')}: {counted(failures, 'failure')}, {counted(warnings, 'warning')}")
     if failed(findings):
-        raise SystemExit(COULD_NOT_START if findings[0].grade is Grade.FAILURE else NEEDS_A_PERSON)
+        refused = not mail and findings[0].grade is Grade.FAILURE
+        raise SystemExit(COULD_NOT_START if refused else NEEDS_A_PERSON)
+
+
+def _mail_findings(invocation: Invocation, server: str | None) -> Iterator[Finding]:
+    """What the DNS says of the domain that mail comes from, asked of this server (HOST[:PORT])."""
+    from email.utils import parseaddr
+
+    from worker.domain.contact.mail_records import DnsFailed, check_domain
+    from worker.domain.model.needs import NOTHING
+    from worker.senders.dns_records import Dns  # imported here: dnspython, which nothing else needs
+
+    email = invocation.settings(NOTHING).email
+    if email is None:
+        raise CannotStart("--mail: the configuration has no [email]")
+    try:
+        ask = Dns(_server(server) if server is not None else None)
+    except DnsFailed as error:
+        raise CannotStart(f"--mail: {error}; name one with --dns") from None
+    # The envelope's address is the From address (`senders.email`).
+    domain = parseaddr(email.from_)[1].rpartition("@")[2].lower()
+    yield from check_domain(ask, sender=domain, envelope=domain, selector=email.dkim_selector)
+
+
+def _server(text: str) -> tuple[str, int]:
+    """HOST[:PORT]; an IPv6 address with a port is in brackets."""
+    host, _, port = text.rpartition(":") if re.fullmatch(r"\[[^\]]*\]:\d+|[^:]+:\d+", text) else (text, "", "53")
+    try:
+        return str(ipaddress.ip_address(host.strip("[]"))), int(port)
+    except ValueError:
+        raise click.UsageError("--dns: expected an address, such as 192.0.2.53 or 127.0.0.1:5353") from None
 
 
 def _findings(invocation: Invocation) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.sandbox_extra import check_sandbox_is_installed
+from worker.domain.intake import list_template
 from worker.foundation.keyring import new_key
 from worker.foundation.private_files import PRIVATE, new_file, replacing
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
@@ -17,6 +18,7 @@ KEY = "onboarding.key"
 DIGEST_KEY = "onboarding-digest.key"
 SECRETS = "secrets"
 GITIGNORE = ".gitignore"
+LIST_CSV, LIST_XLSX = "customers.csv", "customers.xlsx"
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
 GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\nonboarding.db*\n"
 PORT = click.IntRange(1, 65_535)
@@ -37,14 +39,26 @@ PORT = click.IntRange(1, 65_535)
     show_default=True,
     help="The port of the sandbox's mailbox (with --sandbox).",
 )
+@click.option(
+    "--list",
+    "template",
+    is_flag=True,
+    help="Write only a list to fill in, customers.csv and customers.xlsx, with an example row of each kind.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing onboarding.toml. A key is never replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
-def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool, as_json: bool) -> None:
+def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bool, force: bool, as_json: bool) -> None:
     """Write a first onboarding.toml, and keys for encryption and digests, into DIRECTORY (default: the current one).
 
     An existing onboarding.toml is replaced only with --force. An existing key is never replaced: everything that it has
     encrypted would be lost.
+
+    With --list, neither is written: DIRECTORY gets customers.csv and customers.xlsx, which replace nothing. All cells
+    of the workbook are text, so that a spreadsheet keeps phone numbers and ids as they are.
     """
+    if template:
+        _write_list(directory, as_json=as_json)
+        return
     if sandbox:
         check_sandbox_is_installed()
     config, key = directory / CONFIG, directory / KEY
@@ -78,6 +92,28 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, force: bool,
     click.echo("\nNext:")
     for step in steps:
         click.echo(f"  {step}")
+
+
+def _write_list(directory: Path, *, as_json: bool) -> None:
+    """Write the template of a list. Both files are new, or nothing is written."""
+    files = {directory / LIST_CSV: list_template.as_csv().encode("utf-8-sig"), directory / LIST_XLSX: b""}
+    there = next((path for path in files if os.path.lexists(path)), None)
+    if there is not None:
+        raise CannotStart(f"{there} exists, and is not replaced")
+    files[directory / LIST_XLSX] = list_template.as_workbook()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            with os.fdopen(new_file(path, mode=PRIVATE), "wb") as file:
+                file.write(content)
+    except OSError as error:
+        raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
+    if as_json:
+        click.echo(json.dumps({"written": [str(path) for path in files]}))
+        return
+    for path in files:
+        click.echo(f"wrote {path}")
+    click.echo("\nReplace the example rows by your customers. docs/list-format.md describes every column.")
 
 
 def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:

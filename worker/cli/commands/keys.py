@@ -17,7 +17,7 @@ from worker.foundation.keyring import derived_digest_key, new_key
 from worker.foundation.plural import counted
 from worker.settings.event_senders import hash_of
 from worker.store.audit.entries import note_alone
-from worker.store.base.encrypted_columns import DIGESTS, Uses
+from worker.store.base.encrypted_columns import BY_CUSTOMER, CUSTOMER_KEYS, DIGESTS, Uses
 from worker.store.operators.processes import GONE_AFTER
 from worker.store.privacy.key_use import Needs
 
@@ -84,15 +84,28 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
     with invocation.parts(STORED, migrate=True) as parts:
         values, digests = parts.key_use.uses()
         retired = parts.key_use.retired()
+        by_customer = values.get(BY_CUSTOMER, {})
+        of_ring = {key_id: uses for key_id, uses in values.items() if key_id != BY_CUSTOMER}
         facts = [
-            *_states("encryption", parts.keyring.ids, values, retired),
+            *_states("encryption", parts.keyring.ids, of_ring, retired),
             *_states("digests", parts.keyring.digest_ids, digests, retired),
         ]
+        on, number = parts.keyring.customer_keys, sum(uses.get(CUSTOMER_KEYS, 0) for uses in of_ring.values())
+        gone = parts.key_use.without_key() if by_customer else {}
     if as_json:
-        click.echo(json.dumps({"keys": facts}))
+        click.echo(
+            json.dumps(
+                {"keys": facts, "customer_keys": {"on": on, "keys": number, "needed_by": by_customer, "gone": gone}}
+            )
+        )
     else:
         for one in facts:
             click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
+        if on or number or by_customer:
+            state = "on" if on else "off: new values are encrypted by the first key"
+            click.echo(f"{counted(number, 'key')} of customers ({state}): {_words(by_customer)}")
+        if gone:
+            click.echo(f"their customers' keys are gone, so they read as erased: {_words(gone)}")
     if any(one["state"] == "missing" for one in facts):
         raise SystemExit(NEEDS_A_PERSON)
 
@@ -148,7 +161,14 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
             raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
         note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
         of = parts.key_use.to_change()
-        found = rotate(parts.key_rotation, per_second=per_second, seconds=time.monotonic, pause=time.sleep, show=show)
+        found = rotate(
+            parts.key_rotation,
+            per_second=per_second,
+            seconds=time.monotonic,
+            pause=time.sleep,
+            clock=parts.clock,
+            show=show,
+        )
         total = sum(one.changed for one in found.values())
         note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
     left = sum(one.busy + one.unreadable for one in found.values())

@@ -1,22 +1,26 @@
-"""`onboard outbox`: outgoing events that wait or were given up."""
+"""`onboard outbox`: outgoing events that wait or were given up. `onboard alerts`: what people are alerted of."""
 
 import json
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.domain.model.needs import STORED
-from worker.engine.container import Parts
+from worker.domain.events.alerts import EVENT, TEST, Condition, as_data
+from worker.domain.events.published import OutgoingEvent, moment
+from worker.domain.model.needs import STORED, Need
+from worker.engine.reporting.outbox_report import target_in_words
+from worker.foundation.clock import ProcessClock
+from worker.foundation.ids import new_id
 from worker.foundation.plural import counted
-from worker.foundation.timestamps import written, written_if_any
+from worker.foundation.timestamps import written
+from worker.publishers.alert_targets import alert_targets
 from worker.store.outbox import relay
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
-SHOWN = 100  # events that were given up
+NONE = "there are no alerts: add [alerts.NAME] to the configuration (docs/alerts.md)"
 
 
 @click.group()
@@ -37,13 +41,14 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
     Also lists the newest 100 events that were given up, with their numbers.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        targets, given_up = _targets(parts), _given_up(parts)
+        targets = parts.outbox_report.targets(now=parts.clock())
+        given_up = parts.outbox_report.given_up()
     if as_json:
         click.echo(json.dumps({"targets": targets, "given_up": given_up}))
         return
     table = Table(*(Column(name, overflow="fold") for name in ("target", "waiting", "given up", "now")), box=None)
     for item in targets:
-        table.add_row(item["target"], f"{item['waiting']:,}", f"{item['given_up']:,}", _now(item))
+        table.add_row(item["target"], f"{item['waiting']:,}", f"{item['given_up']:,}", target_in_words(item))
     Console(highlight=False, markup=False).print(table)
     for item in given_up:
         at = f"{item['kind']} of {item['customer_id']}, {item['occurred_at']}"
@@ -61,55 +66,70 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
     They are then retried for as long as a new event is. `onboard outbox list` shows the targets.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        known = sorted(parts.subscriptions.targets)
+        known = sorted(parts.outbox_targets.policies)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
         rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())
     click.echo(json.dumps({"events": rows}) if as_json else f"{counted(rows, 'event')} will be published again")
 
 
-def _targets(parts: Parts) -> list[dict[str, Any]]:
-    found, states, now = relay.status(parts.database), parts.budgets.all(), parts.clock()
-    facts = []
-    for name in sorted({*parts.subscriptions.targets, *found}):
-        counts = found.get(name, relay.TargetStatus(0, 0, None))
-        state = states.get(name)
-        paused = state is not None and state.blocked_until is not None and state.blocked_until > now
-        facts.append(
-            {
-                "target": name,
-                "configured": name in parts.subscriptions.targets,
-                "waiting": counts.waiting,
-                "oldest": written_if_any(counts.oldest),
-                "given_up": counts.given_up,
-                "paused_until": written_if_any(state.blocked_until) if paused and state else None,
-                "pause_reason": state.pause_reason if state and state.pauses else None,
-            }
-        )
-    return facts
+@click.group()
+def alerts() -> None:
+    """Show what people are alerted of, and send a test.
+
+    [alerts.NAME] of the configuration says who is alerted: by email, or by a POST to Slack, Teams or a system of yours.
+    People are alerted once when something begins, and once when it is over.
+    """
 
 
-def _given_up(parts: Parts) -> list[dict[str, Any]]:
-    return [
-        {
-            "target": row.target,
-            "number": row.id,
-            "event": str(row.event_id),
-            "kind": row.kind,
-            "customer_id": row.customer_id,
-            "occurred_at": written(row.occurred_at),
-            "given_up_at": written(row.since),
-            "attempts": row.attempts,
-            "detail": row.detail,
-        }
-        for row in relay.given_up(parts.database, most=SHOWN)
-    ]
+@alerts.command("list")
+@JSON
+@click.pass_obj
+def list_alerts(invocation: Invocation, as_json: bool) -> None:
+    """Show what people were alerted of and is not over."""
+    with invocation.parts(STORED, migrate=True) as parts:
+        firing, now = parts.alerts.firing() if parts.alerts else [], parts.clock()
+        if parts.alerts is None:
+            click.echo(NONE, err=True)
+    told = [(one, as_data([Condition(*one.condition)], [], now=now)["raised"][0]) for one in firing]
+    if as_json:
+        facts = [{**said, "since": written(one.seen_at)} for one, said in told]
+        click.echo(json.dumps({"alerts": facts}))
+        return
+    for one, said in told:
+        click.echo(f"{written(one.seen_at)}  {said['text']} {said['command']}")
+    if not told:
+        click.echo("nothing needs a person")
 
 
-def _now(item: dict[str, Any]) -> str:
-    if not item["configured"]:
-        return "no longer configured: its events are deleted after 30 days"
-    if item["pause_reason"]:
-        until = f"until {item['paused_until']}" if item["paused_until"] else "then one event is tried first"
-        return f"paused, {until}: {item['pause_reason']}"
-    return f"oldest: {item['oldest']}" if item["waiting"] else "nothing waits"
+@alerts.command("test")
+@click.argument("name", required=False)
+@JSON
+@click.pass_obj
+def test(invocation: Invocation, name: str | None, as_json: bool) -> None:
+    """Send a test to NAME of [alerts], or to all, and say what each answered.
+
+    Nothing is stored. Exit codes: 0 all accepted it, 1 one did not.
+    """
+    settings = invocation.settings(frozenset({Need.ALERTING, Need.SENDING}))
+    if not settings.alerts:
+        raise CannotStart(NONE)
+    if name is not None and name not in settings.alerts:
+        raise CannotStart(f"there is no [alerts.{name}]; there is {', '.join(sorted(settings.alerts))}")
+    clock = ProcessClock()
+    now = clock()
+    event = OutgoingEvent(1, new_id(now), EVENT, "", {"at": moment(now), **TEST}, now, now)
+    answers: dict[str, str] = {}
+    for target, sender in alert_targets(settings).items():
+        if name in (None, target.partition("/")[2]):
+            replies = sender.publish([event], clock=clock, goes_on=lambda: True)
+            problem = replies[0].problem
+            answers[target.partition("/")[2]] = problem.detail if problem else ""
+    failed = [one for one, problem in answers.items() if problem]
+    if as_json:
+        click.echo(json.dumps({"alerts": {one: {"accepted": not why, "problem": why} for one, why in answers.items()}}))
+    else:
+        for one, why in answers.items():
+            click.echo(f"{one}: {why or 'accepted'}")
+    if failed:
+        raise Stopped(f"not accepted: {', '.join(failed)}")

@@ -1,21 +1,33 @@
-"""`onboard report`: the result of each row."""
+"""`onboard report`: the result of each row. `onboard nonresponders`: who was invited and has not finished."""
 
+import csv
+import json
+import shutil
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, time
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, TextIO
 
 import click
 
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.option_types import Read
+from worker.cli.plan_options import read_time
 from worker.cli.whole_file import whole_file
-from worker.domain.model.needs import STORED
-from worker.engine.reporting.batch_report import write_csv, write_excel, write_jsonl
+from worker.domain.model.needs import COUNTED, STORED
+from worker.engine.reporting.batch_report import Columns, write_csv, write_excel, write_jsonl
 from worker.foundation.plural import counted
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.timestamps import written, written_if_any
 from worker.store.audit.entries import note_alone
+from worker.store.operators.nonresponders import Nonresponder
+from worker.store.operators.nonresponders import nonresponders as find_nonresponders
 from worker.store.operators.report_rows import LineFacts
 
-OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
+OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 
 
 @click.command()
@@ -23,7 +35,7 @@ OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "jsonl", "html"]),
+    type=click.Choice(["csv", "jsonl", "html", "xlsx"]),
     help="The report's format.  [default: by the suffix of --out, else csv]",
 )
 @click.option(
@@ -36,7 +48,15 @@ OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
     " use it, so the audit log records this.",
 )
 @click.option(
-    "--excel", is_flag=True, help="CSV as Excel opens it by a double-click: with semicolons and a byte order mark."
+    "--with-details",
+    is_flag=True,
+    help="Add the customers' details (email, phone, names, …): mend them in a spreadsheet, and give the file to"
+    " `onboard run`. The audit log records this.",
+)
+@click.option(
+    "--excel",
+    is_flag=True,
+    help="For Excel: CSV with semicolons, dates and a byte order mark, as a double-click opens it; or XLSX.",
 )
 @click.option(
     "--with-routes", is_flag=True, help="Add why each row's account was chosen (HTML reports always have it)."
@@ -48,10 +68,11 @@ def report(
     form: str | None,
     out: Path | None,
     with_links: bool,
+    with_details: bool,
     excel: bool,
     with_routes: bool,
 ) -> None:
-    """Write the result of each row of BATCH (a number, or `latest`), with rejected rows.
+    """Write the result of each row of BATCH (a number, or `latest`), with rejected rows: CSV, JSON lines, a page, XLSX.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
     waits, error, action, next_at. For a row that waits, error says for what, and next_at until when. docs/states.md
@@ -59,22 +80,27 @@ def report(
 
     \b
     onboard report latest --out report.html
+    onboard report latest --out report.xlsx
     onboard report latest --out report.csv --excel
+    onboard report latest --out todo.csv --with-details --excel
     onboard report 3 --format jsonl
     """
     form = form or _form_of(out)
-    if excel and form != "csv":
-        raise click.UsageError("--excel is for CSV")
-    with invocation.parts(STORED, migrate=True) as parts:
+    if excel and form not in ("csv", "xlsx"):
+        raise click.UsageError("--excel is for CSV and XLSX")
+    if with_details and form == "html":
+        raise click.UsageError("--with-details is for CSV, XLSX and JSON lines, which can be mended")
+    with invocation.parts(STORED if with_links or with_details else COUNTED, migrate=True) as parts:
         found = find_kept(parts, batch)
         with whole_file(out) as stream:
-            if with_links:
-                note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason="with links")
-            columns = parts.reporting.columns(found, links=with_links, routes=with_routes)
+            for reason in [*(["with links"] if with_links else []), *(["with details"] if with_details else [])]:
+                note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
+            columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=with_details)
             unreadable = Unreadable()
-            lines = unreadable.of(parts.facts.lines(found.id, with_links=with_links))
+            lines = unreadable.of(parts.facts.lines(found.id, with_links=with_links, with_details=with_details))
             if form == "html":
-                from worker.engine.reporting.html_report import write_html
+                from worker.engine.prices import Prices
+                from worker.engine.reporting.html_report import Extras, write_html
 
                 count = write_html(
                     stream,
@@ -83,7 +109,10 @@ def report(
                     with_link=with_links,
                     now=columns.now,
                     blocked=columns.blocked,
+                    extras=Extras(parts.spending.of(found.id), Prices.of(parts.settings)),
                 )
+            elif form == "xlsx":
+                count = _workbook(stream, parts.reporting.status(found), lines, columns)
             else:
                 write = write_jsonl if form == "jsonl" else write_excel if excel else write_csv
                 count = write(stream, lines, columns)
@@ -92,6 +121,19 @@ def report(
     if unreadable.count:
         click.echo(f"{counted(unreadable.count, 'link')} cannot be decrypted: the column `error` says why", err=True)
         raise SystemExit(NEEDS_A_PERSON)
+
+
+def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns) -> int:
+    """Write the workbook. It is made in a file without a name first: its writer goes back in it."""
+    from worker.engine.reporting.xlsx_report import write_xlsx
+
+    if stream.isatty():
+        raise CannotStart("a workbook is no text: write it to a file with --out report.xlsx")
+    with TemporaryFile() as made:
+        count = write_xlsx(made, facts, lines, columns)
+        made.seek(0)
+        shutil.copyfileobj(made, stream.buffer)
+    return count
 
 
 class Unreadable:
@@ -110,5 +152,102 @@ def _form_of(out: Path | None) -> str:
     """The format by the file's suffix. Raises CannotStart for a suffix that promises what would not be in the file."""
     suffix = out.suffix.lower() if out else ""
     if suffix in OTHER_FORMATS:
-        raise CannotStart(f"--out: no report is written as {suffix}; use .csv (--excel for Excel), .jsonl or .html")
-    return suffix[1:] if suffix in (".csv", ".jsonl", ".html") else "csv"
+        raise CannotStart(f"--out: no report is written as {suffix}; use .csv, .xlsx, .jsonl or .html")
+    return suffix[1:] if suffix in (".csv", ".jsonl", ".html", ".xlsx") else "csv"
+
+
+NONRESPONDERS = (
+    *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),
+    *("messages", "last_at", "last_channel", "last_fate", "history"),
+)
+
+
+def read_day_or_time(text: str) -> datetime:
+    """Read a time with its zone, or a day, which ends by UTC. Raises ValueError."""
+    try:
+        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+    except ValueError:
+        return read_time(text)
+    return datetime.combine(day, time.max, UTC)
+
+
+@click.command()
+@click.option(
+    "--by",
+    type=Read("time", read_day_or_time),
+    required=True,
+    metavar="DATE",
+    help="The customers who were invited by then: a day, such as 2026-11-27 (it ends by UTC), or a time with its zone.",
+)
+@click.option("--batch", type=Batch(), metavar="BATCH", help="Of this batch alone (a number, or `latest`).")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of CSV.")
+@click.pass_obj
+def nonresponders(invocation: Invocation, by: datetime, batch: str | None, out: Path | None, as_json: bool) -> None:
+    """List the customers who were invited and have not finished, each with its messages: when, on which channel, and
+    what became of them.
+
+    For the last step that no message does: a call, a letter, a block. Customers in review have submitted and are not
+    listed. No contact details: the customer_id is yours. CSV is safe to open in a spreadsheet.
+
+    \b
+    onboard nonresponders --by 2026-11-27 --out call-these.csv
+    onboard nonresponders --by 2026-11-27T17:00+01:00 --batch latest --json
+    """
+    with invocation.parts(COUNTED, migrate=True) as parts:
+        batch_id = None if batch is None else find_kept(parts, batch).id
+        found = find_nonresponders(parts.database, by=by, batch_id=batch_id)
+        with whole_file(out) as stream:
+            if as_json:
+                customers = [_as_facts(one) for one in found]
+                stream.write(json.dumps({"by": written(by), "customers": customers}, ensure_ascii=False) + "\n")
+                count = len(customers)
+            else:
+                count = _write_nonresponders(stream, found)
+    if out:
+        click.echo(f"{counted(count, 'customer')} written to {out}", err=True)
+
+
+def _as_facts(one: Nonresponder) -> dict[str, Any]:
+    return {
+        "batch": one.batch_id,
+        "row": one.row,
+        "customer_id": one.customer_id,
+        "purpose": one.purpose,
+        "state": one.state,
+        "account": one.account,
+        "invited_at": written(one.invited_at),
+        "messages": [
+            {
+                "at": written_if_any(message.at),
+                "channel": message.channel,
+                "kind": message.kind,
+                "state": message.state,
+                "reason": message.reason,
+            }
+            for message in one.messages
+        ],
+    }
+
+
+def _write_nonresponders(out: TextIO, found: Iterable[Nonresponder]) -> int:
+    writer = csv.writer(out)
+    writer.writerow(NONRESPONDERS)
+    count = 0
+    for one in found:
+        count += 1
+        facts = _as_facts(one)
+        messages = facts.pop("messages")
+        last = messages[-1]
+        history = "; ".join(_in_words(message) for message in messages)
+        ends = (len(messages), last["at"], last["channel"], last["state"], history)
+        writer.writerow([spreadsheet_safe(str(value)) for value in (*facts.values(), *ends)])
+    return count
+
+
+def _in_words(message: dict[str, Any]) -> str:
+    """One message for people: 2026-11-20T09:00:00Z email invitation delivered."""
+    why = f" ({message['reason']})" if message["reason"] else ""
+    return f"{message['at'] or 'no time'} {message['channel']} {message['kind']} {message['state']}{why}"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,13 +15,23 @@ import sqlalchemy as sa
 from worker.cli.commands.status import paused_in_words, show_status, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
 from worker.cli.opening import does_not_answer, with_hint
-from worker.cli.other_batches import as_facts, how_to_go_on, how_to_import_the_rest, in_words, left_alone, lift_stopped
+from worker.cli.other_batches import (
+    as_facts,
+    can_ask,
+    how_to_go_on,
+    how_to_import_the_rest,
+    in_words,
+    left_alone,
+    lift_stopped,
+)
+from worker.cli.plan_options import plan_options
 from worker.cli.progress import Progress, open_progress
-from worker.cli.run_summary import channels_of, paused_senders, show_refusals, stopped_in_words
+from worker.cli.run_summary import channels_of, paused_senders, show_changes, show_refusals, stopped_in_words
 from worker.domain.intake import ListOptions
 from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import STORED, Need
 from worker.domain.model.operation import IMPORT
 from worker.domain.model.reconciliation import lost_answers
@@ -30,19 +40,26 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.reporting.batch_report import needs_a_person, state_of
 from worker.foundation import event_loop
+from worker.foundation.log_ids import about
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
 from worker.inbound.list_import import CutOff, Imported, import_list, list_age
+from worker.inbound.returned_lists import Returns
 from worker.publishers.build import build_targets
 from worker.runtime.batch_run import OneBatch, Stand, Unusable, next_move
 from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
 from worker.settings import SettingsError, parse_duration
 from worker.store.base import schema
 from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.plans import OtherPlan, Plan
 from worker.store.operators.counts import BatchCounts
 
-AGAIN = click.option("--again", is_flag=True, help="Make a new batch, even if this list was imported before.")
+AGAIN = click.option(
+    "--again",
+    is_flag=True,
+    help="Make a new batch, even if this list was imported before. An import that was cut off goes on first.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 
 
@@ -65,6 +82,8 @@ class Duration(click.ParamType[timedelta]):
 
 @click.command(
     help=f"Import LIST and send its invitations, in this process.\n{LIST_HELP}"
+    "On a terminal it shows what would leave, with the first message and the cost, and asks; a list that has begun to"
+    " leave goes on without a question. Without a terminal it does not ask.\n\n"
     "Works this list alone: names other batches with rows that were not sent, and skips them. Safe to interrupt:"
     " after Ctrl-C no worker sends the rest until you run the same list again, or `onboard resume` it. On SQLite only"
     " one such process can work at a time; on PostgreSQL it works in parallel with other workers.\n\n"
@@ -89,9 +108,12 @@ class Duration(click.ParamType[timedelta]):
     " as long without a database that can be written, it ends with code 1.",
 )
 @AGAIN
+@plan_options
 @click.option("--all", "every", is_flag=True, help="Until this list is done, also work the other batches and events.")
 @click.option(
-    "--yes", is_flag=True, help="With --all: do not ask before sending batches that were stopped with Ctrl-C."
+    "--yes",
+    is_flag=True,
+    help="Send without showing what would leave and asking. With --all: also batches that were stopped with Ctrl-C.",
 )
 @JSON
 @click.option("--dry-run", is_flag=True, hidden=True, expose_value=False, is_eager=True, callback=_check_instead)
@@ -100,28 +122,38 @@ def run(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
+    rule: Callable[[Parts], Known],
     strict: bool,
     allow_erased: bool,
     until: str,
     patience: timedelta,
     again: bool,
+    plan: Plan | None,
     every: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     with invocation.parts(migrate=True) as parts:
         refuse_what_cannot_work(parts)
+        if stopped_by := parts.standstills.find():
+            raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
+        asked = options(parts)
+        if not yes and can_ask():
+            with refusing_lists():
+                _approve(parts, listed, asked, rule=rule(parts), plan=plan, again=again, allow_erased=allow_erased)
         try:
             with sole_worker(parts, "run"), _stopped_by_ctrl_c(parts) as opened, refusing_lists():
                 if every:
                     lift_stopped(parts, yes=yes)
-                imported = _import(
+                imported, returns = _import(
                     parts,
                     listed,
-                    options(parts),
+                    asked,
                     again=again,
                     strict=strict,
                     allow_erased=allow_erased,
+                    plan=plan,
+                    rule=rule(parts),
                     lift=True,
                     opened=opened.append,
                 )
@@ -130,8 +162,13 @@ def run(
                     click.echo(f"left alone: {in_words(one)}", err=True)
                 parts.resume(None if every else channels_of(parts, imported.batch))
                 alone = None if every else imported.batch.id
-                with parts.heartbeat("run", batch_id=alone):
-                    stand, unpublished = _work(parts, imported.batch, until=until, patience=patience, alone=not every)
+                with about(batch=imported.batch.id), parts.heartbeat("run", batch_id=alone):
+                    ended_early = _send_corrected(parts, returns.batches, until=until, patience=patience)
+                    stand, unpublished = (
+                        (ended_early, 0)
+                        if ended_early is not None
+                        else _work(parts, imported.batch, until=until, patience=patience, alone=not every)
+                    )
                 ended = _stopped_at(parts, imported.batch, stand)
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
@@ -143,6 +180,7 @@ def run(
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.reporting.status(batch)
         if as_json:
+            facts |= _changes(imported, returns)
             click.echo(json.dumps(facts | {"left_alone": as_facts(others)}, ensure_ascii=False))
         else:
             show_status(facts)
@@ -157,6 +195,7 @@ def run(
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
         silent = paused_senders(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
+        halted = parts.standstills.find() if stand is Stand.HALTED else None
     for line in look_ups:
         click.echo(line, err=True)
     if unpublished:
@@ -165,10 +204,19 @@ def run(
         )
     if ended:
         click.echo(ended, err=True)
+    if stand is Stand.HALTED:
+        why = halted.in_words if halted else "everything was stopped"
+        click.echo(f"{why}; `onboard resume --all`, and then the same command, go on", err=True)
     if stand is Stand.LATER:
         for name, reason in sorted(silent.items()):
             click.echo(f"{name} does not work: {reason.rstrip('.')}", err=True)
     raise SystemExit(_exit_code(stand, facts, next_due, stopped, outdated))
+
+
+def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> None:
+    from worker.cli.approval import approve  # imported here: only a terminal needs it
+
+    approve(parts, listed, options, **how)
 
 
 @contextmanager
@@ -232,6 +280,8 @@ def _exit_code(
     if stand is Stand.OUTDATED:
         click.echo(f"{outdated}; the same command then continues with this list", err=True)
         return NEEDS_A_PERSON
+    if stand is Stand.HALTED:
+        return NEEDS_A_PERSON
     if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
         for names, reason in sorted(stopped.items()):
             click.echo(f"{names} stopped: {reason}", err=True)
@@ -246,6 +296,11 @@ def _exit_code(
             click.echo(f"{rows} until {written(next_due)}; run again then", err=True)
             for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
+        elif left and facts.get("plan", {}).get("verdict") == "":
+            by = facts["plan"]["verdict_by"]
+            rows = counted(left, "row waits", "rows wait")
+            goes_on = "`onboard up`, workers, or the same command then, go on"
+            click.echo(f"{rows} for the verdict on the pilot{f', by {by}' if by else ''}; {goes_on}", err=True)
         elif left:
             click.echo(
                 f"{counted(left, 'row waits', 'rows wait')} for another batch that has the same customers;"
@@ -271,27 +326,46 @@ def _exit_code(
 )
 @list_options
 @AGAIN
+@plan_options
 @JSON
 @click.pass_obj
 def import_(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
+    rule: Callable[[Parts], Known],
     strict: bool,
     allow_erased: bool,
     again: bool,
+    plan: Plan | None,
     as_json: bool,
 ) -> None:
     with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists():
         refuse_what_cannot_work(parts)
-        imported = _import(parts, listed, options(parts), again=again, strict=strict, allow_erased=allow_erased)
+        imported, returns = _import(
+            parts,
+            listed,
+            options(parts),
+            again=again,
+            strict=strict,
+            allow_erased=allow_erased,
+            plan=plan,
+            rule=rule(parts),
+        )
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
+        facts |= _changes(imported, returns)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         show_status(facts)
     raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] else 0)
+
+
+def _changes(imported: Imported, returns: Returns) -> dict[str, Any]:
+    """What a report has changed, for `--json`."""
+    changed = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes]
+    return {"changes": changed} if imported.is_report else {}
 
 
 def refuse_what_cannot_work(parts: Parts) -> None:
@@ -315,12 +389,18 @@ def _import(
     again: bool,
     strict: bool,
     allow_erased: bool,
+    plan: Plan | None,
+    rule: Known,
     lift: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
-) -> Imported:
-    """Import the list. `lift`: go on with its batch if a person stopped it with Ctrl-C."""
+) -> tuple[Imported, Returns]:
+    """Import the list. Returns what it became, and what became of the rows of a report.
+
+    `lift`: go on with its batch if a person stopped it with Ctrl-C.
+    """
     began = time.monotonic()
     shown_at = began
+    returns = returns_of(parts, options, listed.name)
 
     def show(rows: int) -> None:
         nonlocal shown_at
@@ -339,9 +419,14 @@ def _import(
                 again=again,
                 strict=strict,
                 allow_erased=allow_erased,
+                plan=plan,
+                rule=rule,
+                returns=returns,
                 opened=opened,
                 progress=show,
             )
+    except OtherPlan as error:
+        raise CannotStart(str(error)) from None
     except CutOff as error:
         without = " (without --again)" if again else ""
         raise Stopped(
@@ -367,20 +452,38 @@ def _import(
     if imported.new:
         click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
         show_refusals(imported.refusals, batch)
+        if imported.is_report:
+            unchanged = parts.facts.counts(batch.id).known - returns.corrected
+            show_changes(returns.changes, unchanged, err=True)
     else:
         age = list_age(batch, now=parts.clock())
         continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
-    return imported
+    return imported, returns
 
 
-def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, alone: bool) -> tuple[Stand, int]:
-    """Why the work ended, and how many events were not published."""
+def _send_corrected(parts: Parts, batches: Collection[int], *, until: str, patience: timedelta) -> Stand | None:
+    """Send what a report has changed: the messages belong to the batches of the corrected rows."""
+    for number in sorted(batches):
+        batch = parts.batches.find(str(number))
+        if batch is not None:
+            stand, _ = _work(parts, batch, until=until, patience=patience, alone=True, resent=True)
+            if stand in (Stand.INTERRUPTED, Stand.TERMINATED, Stand.HALTED, Stand.OUTDATED):
+                return stand
+    return None
+
+
+def _work(
+    parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, alone: bool, resent: bool = False
+) -> tuple[Stand, int]:
+    """Why the work ended, and how many events were not published. `resent`: also the links that are sent again."""
     targets = build_targets(parts.settings)
 
     def is_done(counts: BatchCounts) -> bool:
         current = parts.batches.find(str(batch.id)) or batch  # it may be paused or cancelled meanwhile
         state = state_of(current, counts)
+        if resent and parts.facts.is_resending(batch.id, now=parts.clock()):
+            return False
         return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
 
     async def work(progress: Progress) -> tuple[Stand, int]:
@@ -405,6 +508,8 @@ def _work(parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, a
             patience=patience,
             alone=alone,
             take_leads=lambda: parts.decisions.take_leads(batch.id, stopped_only=not alone, now=parts.clock()),
+            halted=parts.standstills.is_there,
+            verdict_by=lambda: parts.pilots.verdict_by(batch.id, now=parts.clock()),
             show=progress.show,
         )
         stand = await one.work()

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from worker.cli.commands.sandbox_customers import customer_options
 from worker.cli.option_types import Read
+from worker.cli.sandbox_customers import customer_options
 from worker.sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 
 DEFAULTS = SandboxOptions()

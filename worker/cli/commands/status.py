@@ -13,7 +13,7 @@ from rich.text import Text
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
-from worker.domain.model.needs import STORED
+from worker.domain.model.needs import COUNTED
 from worker.domain.model.operation import NO_PROCESS, WORK, Attention, Level, level_of
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
@@ -56,7 +56,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         raise click.UsageError("--check is about all batches")
     if check:
         raise SystemExit(_check(invocation, as_json=as_json))
-    with invocation.parts(STORED, migrate=True) as parts:
+    with invocation.parts(COUNTED, migrate=True) as parts:
         if watch:
             _watch(parts, find_batch(parts, batch or "latest"))
             return
@@ -96,7 +96,7 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
     """Print one line; returns the exit code. A monitoring system shows standard output only: the line is there too if
     the status cannot be read."""
     try:
-        with invocation.parts(STORED, migrate=True) as parts:
+        with invocation.parts(COUNTED, migrate=True) as parts:
             whole = parts.operation.report()
     except CannotStart as error:
         why = "; ".join(error.format_message().splitlines())
@@ -116,6 +116,8 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
 
 
 def _show_processes(whole: OperationReport) -> None:
+    if whole.stopped is not None:
+        click.echo(f"{whole.stopped.in_words}; `onboard resume --all` goes on")
     for one in whole.running:
         verb = "working" if one.kind in WORK else "running"
         of = "" if one.batch_id is None else f" of batch {one.batch_id}"
@@ -130,6 +132,8 @@ def _show_needs(whole: OperationReport) -> None:
             click.echo(f"{name} is paused until {account['paused_until']}: {account['pause_reason']}")
         if account["no_answer"]:
             click.echo(f"{name} did not answer the last call: {account['no_answer']}")
+    for folder in whole.folders:
+        click.echo(f"folder {folder.name}: {folder.in_words}")
     for one in whole.attention:
         click.echo(f"needs a person: {_in_words(one)}")
 
@@ -159,12 +163,24 @@ def _lines(facts: dict[str, Any]) -> Text:
         text.append(f"\n  {name:<12} {words}", style=f"not bold {style}".strip())
 
     unknown = [state for state in rows if state not in ROWS and state != "total"]
-    states = [f"{rows[state]:,} {state}" for state in (*ROWS, *unknown) if rows[state]]
+    states = [f"{rows[state]:,} {state}" for state in (*ROWS, *unknown) if rows.get(state)]
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
     line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
     line("invitations", ", ".join(messages) or "none")
     if "lapsed_unsent" in facts:
         line("unsent", f"{facts['lapsed_unsent']:,} lapsed without any message; `onboard report` says why", "red")
+    if "plan" in facts:
+        plan = facts["plan"]
+        line("plan", plan["in_words"])
+        if "first" in plan:
+            verdict = {
+                "": "no verdict yet",
+                "met": "passed",
+                "not_met": "did not pass",
+                "person": "resumed by a person",
+            }
+            by = f", by {plan['verdict_by']}" if plan["verdict_by"] else ""
+            line("pilot", f"{plan['numbers']}; {verdict[plan['verdict']]}{by}")
     if "pause_reason" in facts:
         line("paused", paused_in_words(facts), "red")
     for name, account in facts["accounts"].items():

@@ -6,7 +6,6 @@ import re
 import tempfile
 import webbrowser
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -14,21 +13,18 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.list_options import refusing_lists
+from worker.cli.sample_message import rendered
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import open_list
-from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
+from worker.domain.invitations import Rendered, Templates
 from worker.domain.model.customers import Customer, Person, invitation_channels
 from worker.domain.model.needs import NOTHING
-from worker.engine.adapters import sender_name, templates_of
-from worker.engine.steps.policies import hours_of
-from worker.foundation.clock import ProcessClock
+from worker.engine.adapters import templates_of
 from worker.foundation.private_files import PRIVATE, READABLE
 from worker.inbound.list_import import PREFILLED, judge, options_of, problems_of
-from worker.settings import Settings
 from worker.store.onboarding.new_rows import AcceptedLine
 
-LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"
 
@@ -95,7 +91,7 @@ def preview(
     if customer.template not in templates.names:
         raise CannotStart(f"there is no template {customer.template!r}; they are {', '.join(sorted(templates.names))}")
     channel = channel or next(iter(invitation_channels(customer.channel)), "email")
-    words = _rendered(settings, templates, customer, channel, kind)
+    words = rendered(settings, templates, customer, channel, kind)
     if as_html and not words.html:
         raise CannotStart(f"--html: {customer.template} has no HTML part for {channel} in {words.language}")
     text = words.html if as_html else words.text
@@ -160,7 +156,9 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     """The customer in a row of a list. Raises CannotStart if there is no such row, or it is refused."""
     with invocation.parts_to_read() as parts, refusing_lists():
         own = parts.settings.import_
-        options = options_of(parts.intake, ignore=frozenset(own.ignore), dates=own.dates, if_used=PREFILLED)
+        options = options_of(
+            parts.intake, ignore=frozenset(own.ignore), dates=own.dates, sheet=own.sheet, if_used=PREFILLED
+        )
         for line in (judge(parts.intake, line) for line in open_list(path, options)):
             if line.row < number:
                 continue
@@ -171,20 +169,6 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
             problems = "; ".join(f"{one.column}: {one.problem}" for one in problems_of(line))
             raise CannotStart(f"--row: row {number} would be rejected: {problems}")
     raise CannotStart(f"--row: there is no row {number} in {path.name}; rows are numbered as in a spreadsheet")
-
-
-def _rendered(settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str) -> Rendered:
-    now = ProcessClock()()
-    clock = hours_of(settings).clock_of(
-        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
-    )
-    sender = sender_name(settings, channel)
-    try:
-        return templates.render(
-            Invitation(customer, LINK, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
-        )
-    except TemplateProblem as error:
-        raise CannotStart(str(error)) from None
 
 
 def _page(words: Rendered) -> str:

@@ -1,6 +1,9 @@
 """`onboard web`: webhooks and events over HTTP."""
 
 from contextlib import suppress
+from datetime import datetime
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -9,25 +12,32 @@ from alembic.util import CommandError
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import does_not_answer, wake_ups_of
+from worker.domain.events.refused import PutBack
 from worker.domain.model.needs import SERVING
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.foundation import event_loop
 from worker.inbound.web import app, no_wake_up
 from worker.inbound.web.server import serve
-from worker.inbound.web.webhook_sources import Closed, account_sources
+from worker.inbound.web.source import Closed
+from worker.inbound.web.webhook_sources import account_sources
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address, is_loopback
-from worker.settings.rules import NO_CREDENTIALS, NO_USERS, has_credentials
+from worker.settings.rules import NO_CREDENTIALS, has_credentials
 from worker.store.base import schema
+from worker.store.base.database import Database
+from worker.store.inbox.refused_events import KeptMessage, RefusedEvents
+
+if TYPE_CHECKING:
+    from worker.inbound.web.dashboard.sources import PutRefusedBack
 
 
 @click.command()
 @click.option("--bind", metavar="HOST:PORT", help="Where to listen.  [default: bind of [web], 127.0.0.1:8080]")
 @click.pass_obj
 def web(invocation: Invocation, bind: str | None) -> None:
-    """Receive webhooks and events over HTTP, until ended.
+    """Receive webhooks and events over HTTP, and show the dashboard, until ended.
 
     \b
     POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/webhooks.md)
@@ -35,6 +45,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
     POST /callbacks/sms, /callbacks/email    senders' callbacks about messages
     POST /events, GET /events/ID             sign-up events (docs/http.md)
     GET /healthz, GET /readyz
+    GET /                                    the dashboard (docs/dashboard.md)
 
     On PostgreSQL any number of web processes can run, next to any number of workers. On SQLite one can run next to one
     `onboard run --all`, which finds new events within a second (without --all it works its own list alone). Waits for a
@@ -45,8 +56,10 @@ def web(invocation: Invocation, bind: str | None) -> None:
     settings = invocation.settings(SERVING)
     host, port = address(settings, bind)
 
+    key = viewer_key(settings, host)
+
     def started(port: int) -> None:
-        click.echo(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
+        show_address(host, port, key)
 
     log_info(invocation)
     try:
@@ -63,7 +76,8 @@ def web(invocation: Invocation, bind: str | None) -> None:
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
         with parts.heartbeat("web"):
-            event_loop.run(serve(app(parts, wake=_wake(settings)), host=host, port=port, started=started))
+            application = app(parts, wake=_wake(settings), viewer_key=key, put_back=putting_back(settings))
+            event_loop.run(serve(application, host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
         raise CannotStart(does_not_answer(error)) from None
@@ -75,8 +89,6 @@ def web(invocation: Invocation, bind: str | None) -> None:
 
 def address(settings: Settings, bind: str | None) -> tuple[str, int]:
     """Where to listen; the option follows the same rule as the configuration. Raises CannotStart."""
-    if settings.web.users:
-        raise CannotStart(f"web.users: {NO_USERS}")
     if bind is None:
         return settings.web.host, settings.web.port
     try:
@@ -87,6 +99,30 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
     if not is_loopback(host) and not known:
         raise CannotStart(f"--bind: {NO_CREDENTIALS}")
     return host, port
+
+
+def viewer_key(settings: Settings, host: str) -> str:
+    """The key of a page to look at, while there are no users: only on this machine. "": there is none."""
+    return "" if settings.web.has_people or not is_loopback(host) else token_urlsafe(16)
+
+
+def show_address(host: str, port: int, key: str) -> None:
+    """Say where the process listens. `key`: as `viewer_key` has made it."""
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    click.echo(f"listening on {address}", err=True)
+    if key:
+        click.echo(f"dashboard, to look at: {address}/dashboard/key/{key}", err=True)
+
+
+def putting_back(settings: Settings) -> "PutRefusedBack":
+    """Puts refused events back, for the dashboard. What speaks with the queues is imported when a person does so."""
+
+    def back(database: Database, refused: RefusedEvents, one: KeptMessage | None, now: datetime) -> PutBack:
+        from worker.inbound.bus.putting_back import put_back
+
+        return put_back(settings, database, refused, one, now=now)
+
+    return back
 
 
 def _wake(settings: Settings) -> Wake:

@@ -1,4 +1,4 @@
-"""`onboard webhook`: webhooks that need a person."""
+"""`onboard webhook`: webhooks that need a person. `onboard bounces`: mails that came back."""
 
 import json
 import uuid
@@ -7,15 +7,19 @@ from typing import Any
 import click
 
 from worker.cli.commands.decide import JSON
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.domain.model.needs import STORED
+from worker.domain.model.needs import STORED, Need
+from worker.engine.maintenance.sweep import process_webhooks
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written, written_if_any
+from worker.inbound.mail.bounces import BounceReader
+from worker.inbound.mail.mailbox import CannotRead
 from worker.store.webhooks.webhook_list import Listed
 from worker.store.webhooks.webhooks import LISTED, WebhookState
 
 MOST_LISTED = 10_000
+READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})
 
 
 @click.group()
@@ -104,3 +108,37 @@ def _facts(one: Listed) -> dict[str, Any]:
         "ids": list(one.ids),
         "detail": one.detail,
     }
+
+
+@click.group()
+def bounces() -> None:
+    """Mails that came back to the mailbox of [bounces]."""
+
+
+@bounces.command("read")
+@JSON
+@click.pass_obj
+def read_bounces(invocation: Invocation, as_json: bool) -> None:
+    """Read the mailbox now, and apply its reports. Workers, `up` and `run` do the same every minute.
+
+    A report is removed from the mailbox once it is stored. Other mails, such as answers of customers, stay in it,
+    marked as read. docs/bounces.md says how to set the mailbox up.
+    """
+    with invocation.parts(READING, migrate=True) as parts:
+        reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+        if reader is None:
+            raise CannotStart("no mailbox is configured: [bounces] url, and return_path in [email] (docs/bounces.md)")
+        try:
+            read = reader.read()
+        except CannotRead as error:
+            raise Stopped(f"the mailbox cannot be read: {error}") from None
+        process_webhooks(parts.webhooks, parts.clock, parts.meters)
+    if as_json:
+        click.echo(json.dumps({"reports": read.reports, "again": read.again, "left": read.left}))
+        return
+    for event, number in sorted(read.reports.items()):
+        click.echo(f"{counted(number, 'report')}: {event}")
+    if not read.reports:
+        click.echo("no new report")
+    for reason, number in sorted(read.left.items()):
+        click.echo(f"{counted(number, 'mail')} left in the mailbox: {reason}")

@@ -96,6 +96,7 @@ def _celery(settings: Settings, invocation: Invocation, arguments: list[str]) ->
     # the prefork pool that is spawned instead of forked (macOS) imports that module again and inherits nothing else.
     os.environ["ONBOARDING_CONFIG"] = str(Path(settings.path).resolve())
     os.environ["ONBOARDING_LOG_LEVEL"] = _level(invocation)
+    os.environ["ONBOARDING_LOG_FORMAT"] = invocation.log_format
     if invocation.log_file:
         os.environ["ONBOARDING_LOG_FILE"] = str(invocation.log_file.resolve())
     from celery.bin.celery import celery  # imported here: half a second that no other command needs

@@ -30,7 +30,8 @@ class AddressCap:
 class Place:
     """One of an address's places. `invitation_id` None: it was taken before its job's session is opened.
 
-    `job` and `invitation` are their states; None: the row does not exist, or not any more.
+    `job` and `invitation` are their states; None: the row does not exist, or not any more. `unknown_handovers`: those
+    of the message whose outcome stays unknown.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Place:
     taken_at: datetime
     job: JobState | None = None
     invitation: InvitationState | None = None
+    unknown_handovers: int = 0
 
     def counts(self, cap: AddressCap, *, now: datetime) -> bool:
         """True if a message of this place was sent within the period, or may still be sent."""
@@ -46,15 +48,20 @@ class Place:
             return False
         if self.invitation_id is None:
             return self.job not in _NO_MESSAGE
-        return self.invitation is None or self.invitation in _TO_COME
+        return self.invitation is None or self.invitation in _TO_COME or self.unknown_handovers > 0
 
 
 @dataclass(frozen=True)
 class Wish:
-    """Who wants a place: a job, before its session is opened (`invitation_id` None), or a message that may leave."""
+    """Who wants a place: a job, before its session is opened (`invitation_id` None), or a message that may leave.
+
+    A message whose earlier hand-overs have an unknown outcome may have arrived as often, so it needs a place more for
+    each: `unknown_handovers`.
+    """
 
     job_id: int
     invitation_id: UUID | None = None
+    unknown_handovers: int = 0
 
     def has(self, place: Place) -> bool:
         """True if the place was taken for this message, or for the job that it belongs to."""
@@ -78,10 +85,11 @@ def give_places(
     kept: set[int] = set()
     waiting = 0
     for wish in wishes:
-        own = next((number for number, place in taken.items() if number not in kept and wish.has(place)), None)
-        if own is not None:
-            kept.add(own)
-            given.append(own)
+        own = [number for number, place in taken.items() if number not in kept and wish.has(place)]
+        if len(own) > wish.unknown_handovers:
+            newest = max(own, key=lambda number: taken[number].taken_at)
+            kept.add(newest)
+            given.append(newest)
         elif free and len(ends) < cap.messages:
             given.append(free.pop(0))
             ends.append(now + cap.period)

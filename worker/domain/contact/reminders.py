@@ -1,10 +1,11 @@
-"""Decides which reminder of a session is next, and when. Pure.
+"""Decides which reminder of a session is next, and when; and by which channel, with which words. Pure.
 
-A reminder repeats the link that the customer has; it never costs a session (docs/reissue.md).
+A reminder repeats the link that the customer has; it never costs a session (docs/reissue.md). A step of the ladder is a
+reminder that goes by another channel or with another template than the first message.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.contact.caps import Caps, may_send
@@ -44,6 +45,37 @@ class Reminder:
     due_at: datetime
 
 
+@dataclass(frozen=True)
+class Step:
+    """How a reminder differs from the first message: its channel, its template; empty: as the first message."""
+
+    channel: str = ""
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The reminders that differ, by their time after the invitation."""
+
+    steps: Mapping[timedelta, Step] = field(default_factory=dict)
+
+    def step_of(self, kind: str, after: Collection[timedelta]) -> Step:
+        """The step of a reminder of this kind. `after`: the times of all reminders."""
+        return next((self.at(span) for index, span in enumerate(sorted(set(after))) if kind_of(index) == kind), Step())
+
+    def at(self, span: timedelta) -> Step:
+        return self.steps.get(span, Step())
+
+    def impossible(self, reachable: Collection[str]) -> frozenset[timedelta]:
+        """The times of steps by a channel on which the customer cannot be reached."""
+        return frozenset(span for span, step in self.steps.items() if step.channel and step.channel not in reachable)
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels that its steps name."""
+        return frozenset(step.channel for step in self.steps.values() if step.channel)
+
+
 def kind_of(index: int) -> str:
     """The name of a reminder by its index among the configured times, in order of time."""
     return f"reminder-{index + 1}"
@@ -56,11 +88,15 @@ def next_reminder(
     zones: tuple[str, ...],
     quiet: QuietHours | None,
     now: datetime,
+    *,
+    skip: Collection[timedelta] = (),
+    elsewhere: Mapping[timedelta, QuietHours | None] | None = None,
 ) -> Reminder | Reason:
     """The next reminder, due at `now` or later and outside quiet hours; or why there is none.
 
     `after` are the configured times, counted from the invitation. A reminder is skipped if the one after it is due by
-    the time that it could leave: so a customer never gets two at once after an outage or quiet hours.
+    the time that it could leave: so a customer never gets two at once after an outage or quiet hours. `skip` are times
+    of `after` without a reminder for this customer; `elsewhere` has the quiet hours of those by another channel.
     """
     if invited.job is not JobState.INVITED or invited.session not in LIVE_SESSIONS or invited.in_review:
         return Reason.NOT_OPEN
@@ -70,11 +106,15 @@ def next_reminder(
         return Reason.SUPPRESSED
     if not may_send(caps, invited.messages):
         return Reason.MESSAGES_SPENT
-    times = [invited.invited_at + span for span in sorted(set(after))]
+    spans = sorted(set(after))
+    times = [invited.invited_at + span for span in spans]
     last_made = max((index for index in range(len(times)) if kind_of(index) in invited.made), default=-1)
     for index in range(last_made + 1, len(times)):
-        due_at = allowed_at(zones, quiet, max(times[index], now))
-        if index + 1 < len(times) and times[index + 1] <= due_at:
+        if spans[index] in skip:
+            continue
+        due_at = allowed_at(zones, (elsewhere or {}).get(spans[index], quiet), max(times[index], now))
+        later = next((invited.invited_at + span for span in spans[index + 1 :] if span not in skip), None)
+        if later is not None and later <= due_at:
             continue
         if is_stale(invited.expires_at, floor=invited.floor, now=due_at):
             return Reason.LINK_ENDS_FIRST

@@ -46,7 +46,7 @@ def text_of(channel: str, address: str) -> str:
     """
     match channel:
         case "email":
-            return f"suppressed email {_email(address)}"
+            return f"suppressed email {folded_email(address)}"
         case "sms":
             if not _E164.fullmatch(address):
                 raise ValueError("expected a number such as +37060000000")
@@ -63,7 +63,8 @@ def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionRea
     return max(one, other, key=lambda reason: _RANK.get(reason, len(_RANK)))
 
 
-def _email(address: str) -> str:
+def folded_email(address: str) -> str:
+    """The one form of an email address, by which two spellings are compared. Raises ValueError as `text_of` does."""
     if len(address) > LONGEST_EMAIL:
         raise ValueError(f"expected an address of at most {LONGEST_EMAIL} characters")
     local, at, domain = address.strip().rpartition("@")

@@ -22,6 +22,10 @@ _NO_COUNTRY = "001"  # the region of satellite phones and international networks
 # Twilio's documented test numbers, which its test credentials and the sandbox know. By their plan they are personal.
 _TWILIO_TEST = "+1500555000"
 
+# What is wrong where `[sms] countries` is not given, and what to do.
+EVERYWHERE = "texts may go to every country, also where strangers earn on them"
+NAME_COUNTRIES = "name the countries of your customers in [sms] countries"
+
 
 def why_not_texted(phone: str, countries: Collection[str] | None) -> str:
     """Why a number (E.164) gets no text message, in words without the number; "" if it may get one.

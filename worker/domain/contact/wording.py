@@ -19,9 +19,10 @@ class Wording(StrEnum):
 def wording_of(*, first: bool, reached_before: bool) -> Wording:
     """The words of a message.
 
-    `first`: it is the first message of its session on its channel, not a reminder. `reached_before`: a message with the
-    link of an earlier session of the customer, for the same purpose, is in one of the states of REACHED. Without the
-    words of a new link the customer would get the first message twice, and take the second for a mistake or for fraud.
+    `first`: it is the first message of its session on its channel, or repeats that on request; not a reminder.
+    `reached_before`: a message with the link of an earlier session of the customer, for the same purpose, is in one of
+    the states of REACHED. Without the words of a new link the customer would get the first message twice, and take the
+    second for a mistake or for fraud.
     """
     if not first:
         return Wording.REMINDER

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain.events.incoming import Event, EventKind
+from worker.domain.events.traces import TRACEPARENT
 from worker.foundation.strict_json import MOST_LEVELS, Flaw, has_unstorable_text, read_object
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
@@ -106,6 +107,7 @@ def _cloud_event(attributes: Mapping[str, Any], data: Any) -> Event:
         kind=_kind(_required(attributes, "type")),
         data=_data(data),
         occurred_at=_time(_text(attributes, "time")),
+        traceparent=attributes.get(TRACEPARENT),  # the extension for distributed tracing
     )
 
 

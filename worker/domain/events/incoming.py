@@ -48,7 +48,8 @@ class Event:
 
     `sender`, `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts.
     The door that receives the event sets its `sender`: without one it has no rights, and is refused. `actor`: who sent
-    it, for the audit log, as the door knows them. Neither is ever the event's own word.
+    it, for the audit log, as the door knows them. Neither is ever the event's own word. `traceparent`: where its trace
+    was when it came (`traces`), unchecked.
     """
 
     source: str
@@ -58,6 +59,7 @@ class Event:
     occurred_at: datetime | None = None
     sender: EventSender = NOBODY
     actor: str = "unknown"
+    traceparent: Any = None
 
 
 class Outcome(StrEnum):

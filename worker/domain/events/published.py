@@ -33,6 +33,7 @@ class Happened(StrEnum):
 _INTEGER: dict[str, Any] = {"type": "integer", "minimum": 0}
 _TEXT: dict[str, Any] = {"type": "string", "maxLength": 100}
 _WORD: dict[str, Any] = {"type": "string", "maxLength": 40, "pattern": "^[a-z0-9_]*$"}
+_KIND: dict[str, Any] = {"type": "string", "maxLength": 16, "pattern": "^[a-z0-9_-]+$"}
 _TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 _JOB: dict[str, dict[str, Any]] = {
     "job_id": _INTEGER | {"description": "The worker's number of the job."},
@@ -64,7 +65,7 @@ FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
     | {
         "session": _TEXT | {"description": "The provider's reference of the session whose link the message carried."},
         "channel": {"enum": ["email", "sms"]},
-        "kind": _WORD | {"description": "`invitation`, `new_link`, or the name of the reminder."},
+        "kind": _KIND | {"description": "`invitation`, `new_link`, `reminder-1` and so on, or `resend-1` and so on."},
         "sent_at": _TIME,
         "state": {"const": "sent"},
     },

@@ -1,7 +1,7 @@
-"""A message of the bus that is refused, as it is stored: what is known of it, and its content. Pure."""
+"""A message of the bus that is refused, as it is stored, and what became of messages that were put back. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -22,3 +22,21 @@ class RefusedMessage:
     size: int
     customer_id: str
     content: Mapping[str, Any] | None
+
+
+class NotPutBack(Exception):
+    """No refused message can be put back now. The text says why, for people."""
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """How many messages went back, by dead queue; how many were not kept; and why others stay, by dead queue."""
+
+    went: Mapping[str, int] = field(default_factory=dict)
+    not_kept: int = 0
+    missed: Mapping[str, str] = field(default_factory=dict)
+
+
+def dead_queue_of(queue: str) -> str:
+    """The name of a queue's dead queue."""
+    return f"{queue}.dead"

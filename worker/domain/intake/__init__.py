@@ -1,23 +1,24 @@
 """From a customer list to customers: every line is accepted, rejected with its reasons, or a duplicate.
 
-    opening ┬ csv_list:   encoding → csv_records → columns ┬ accept → duplicates
-            └ jsonl_list: json_lines → objects  → columns ┘ └ rules, contacts, identity, parameters
+    formats (bytes to raw lines; columns, objects) → accept → duplicates
+                                                     └ rules, contacts, identity, parameters
 
-Another format is another source of raw lines next to these two; the checks of a line stay here.
+Another format is another source of raw lines in formats/; the checks of a line stay here.
 docs/list-format.md describes the same for users.
 """
 
 from worker.domain.intake.accept import accept
 from worker.domain.intake.digest import content_digest
-from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
+from worker.domain.intake.formats.opening import Content
+from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
 from worker.domain.intake.listing import CustomerList, check_line, open_list
 from worker.domain.intake.objects import Objects
-from worker.domain.intake.opening import Content
-from worker.domain.intake.options import Form, ListOptions
+from worker.domain.intake.options import FORMS, Form, ListOptions
 from worker.domain.intake.parameters import parse_cell
 from worker.domain.intake.problems import problems_csv
 
 __all__ = [
+    "FORMS",
     "Accepted",
     "Content",
     "CustomerList",
@@ -29,6 +30,7 @@ __all__ = [
     "Objects",
     "RawLine",
     "Rejected",
+    "Returned",
     "accept",
     "check_line",
     "content_digest",

@@ -55,10 +55,11 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         else:
             problems.append(FieldProblem(shown(column), "an unknown column", "leave it out, or check its name"))
     country = values.get("country", "")
-    # A national number cannot be checked when its country is wrong: only the country is reported.
     country_is_wrong = any(problem.column == "country" for problem in problems)
-    if "phone" in later and (later["phone"].startswith("+") or not country_is_wrong):
-        _keep(values, problems, "phone", contacts.phone(later["phone"], country))
+    if "phone" in later:
+        # Of a national number whose country is wrong, only what is wrong in every country can be said.
+        read = contacts.phone_of_any_country if country_is_wrong else contacts.phone
+        _keep(values, problems, "phone", read(later["phone"], country))
     if "date_of_birth" in later:
         _keep(
             values, problems, "date_of_birth", rules.date_of_birth(later["date_of_birth"], options.today, options.dates)
@@ -71,7 +72,10 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     if_used = tuple(problem for problem in problems if problem.column in options.if_used)
     refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
     if refusing:
-        return Rejected(row, values.get("customer_id", ""), refusing, if_used)
+        own_id = values.setdefault("customer_id", "")
+        if country_is_wrong:
+            values["phone"] = ""
+        return Rejected(row, own_id, refusing, if_used, _customer(values, channel, parameters))
     return Accepted(row, _customer(values, channel, parameters), if_used)
 
 
@@ -87,6 +91,8 @@ def _as_text(cell: Any) -> str | Refusal:
     match cell:
         case str():
             return cell.strip()
+        case Refusal():  # the reader's, for a cell whose value is lost
+            return cell
         case bool():
             return "true" if cell else "false"
         case int():
@@ -115,6 +121,8 @@ def _read_parameter(
         cell = cell.strip()
         if not cell:
             return None  # not sent
+    if isinstance(cell, Refusal):
+        return cell.at(column)
     if not storable(cell):
         return _NOT_STORABLE.at(column)
     value, problem = options.check_parameter(provider, name, cell)

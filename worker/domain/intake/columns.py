@@ -4,46 +4,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from worker.domain.intake.lines import ListRefused
 from worker.domain.intake.options import ListOptions
+from worker.domain.intake.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
+from worker.domain.intake.own_files import own_file, own_name
 from worker.domain.intake.rules import COLUMNS, PROVIDERS
 from worker.domain.model.customers import FieldProblem
 
-# Names of our columns in other systems. Only suggested, never used: a wrong guess would send messages to strangers.
-_OTHER_NAMES = {
-    "id": "customer_id",
-    "client_id": "customer_id",
-    "user_id": "customer_id",
-    "customer_no": "customer_id",
-    "customer_number": "customer_id",
-    "client_no": "customer_id",
-    "client_number": "customer_id",
-    "reference": "customer_id",
-    "mail": "email",
-    "e_mail": "email",
-    "email_address": "email",
-    "mobile": "phone",
-    "telephone": "phone",
-    "tel": "phone",
-    "phone_number": "phone",
-    "given_name": "first_name",
-    "forename": "first_name",
-    "surname": "last_name",
-    "family_name": "last_name",
-    "company": "company_name",
-    "dob": "date_of_birth",
-    "birthday": "date_of_birth",
-    "birth_date": "date_of_birth",
-    "gender": "sex",
-    "language": "locale",
-    "lang": "locale",
-    "time_zone": "timezone",
-    "country_code": "country",
-    "type": "kind",
-    "tag": "tags",
-}
+# The nearest of our names is looked for with each unknown title, which takes time; no list of customers is as wide.
+MOST_COLUMNS = 1_000
+MOST_REASONS = 20
 _TITLE = re.compile(r"[\w .\-/()#]{1,60}")
 _PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
 _NOTHING = ""  # a column that is left out
@@ -69,6 +42,7 @@ class Header:
 
     names: tuple[str, ...]
     nameless: tuple[int, ...]
+    titles: tuple[str, ...] = ()  # the list's own, of all columns
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -110,16 +84,21 @@ def known_name(title: str) -> str | None:
 
 def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     """The list's columns. Raises ListRefused with a reason for each column that must change."""
+    if len(titles) > MOST_COLUMNS:
+        raise ListRefused([f"the header has {len(titles):,} columns, more than {MOST_COLUMNS:,}: is the file a list?"])
     names: list[str] = []
     nameless: list[int] = []
     reasons: list[str] = []
     unknown: list[tuple[int, str]] = []
+    own = own_file([normal(title) for title in titles])
     for place, title in enumerate(titles):
         if not title.strip():
             nameless.append(place)
             names.append(_NOTHING)
             continue
-        name = our_name(title, options)
+        name = None if own is None else own_name(own, normal(title))
+        if name is None:
+            name = our_name(title, options)
         if name is None:
             unknown.append((place, title.strip()))
         names.append(name or _NOTHING)
@@ -135,8 +114,13 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
         )
     reasons += _parameter_reasons(names, options)
     if reasons:
-        raise ListRefused(reasons, **suggested)
-    return Header(tuple(names), tuple(nameless))
+        raise ListRefused(_first(reasons), **suggested)
+    return Header(tuple(names), tuple(nameless), tuple(title.strip() for title in titles))
+
+
+def _first(reasons: list[str]) -> list[str]:
+    more = len(reasons) - MOST_REASONS
+    return reasons if more <= 0 else [*reasons[:MOST_REASONS], f"and {more:,} more columns like these"]
 
 
 def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
@@ -174,22 +158,25 @@ def _unknown(title: str) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
-    provider = title.partition(".")[0]
-    if plain and _PARAMETER.fullmatch(title):
-        near = get_close_matches(_as_provider(provider), PROVIDERS, n=1)
-        known = f"the nearest provider is {near[0]}" if near else f"the providers are {', '.join(PROVIDERS)}"
-        return "is not a parameter of a known provider", f"{known}; ", f"leave it out with --ignore-column {flag}"
+    provider = get_close_matches(_as_provider(title.partition(".")[0]), PROVIDERS, n=1)
+    # A dot alone makes no parameter: "Cust.No" and "E.Mail" are names of columns.
+    if plain and provider and _PARAMETER.fullmatch(title):
+        known = f"the nearest provider is {provider[0]}; "
+        return "is not a parameter of a known provider", known, f"leave it out with --ignore-column {flag}"
     near_name = nearest(title)
     ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
     mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
     return "is unknown", known, f"rename it with --map {mapped}, or leave it out with --ignore-column {flag}"
 
 
+@lru_cache(maxsize=1024)
 def nearest(title: str) -> str | None:
     """Our column that a title most likely means, to suggest it."""
-    name = normal(title).strip("._:()#")
-    near = get_close_matches(name, [*COLUMNS, *_OTHER_NAMES], n=1, cutoff=0.6)
-    return _OTHER_NAMES.get(near[0], near[0]) if near else None
+    name = re.sub(r"[^a-z0-9]+", "_", without_accents(title)).strip("_")
+    if name in OTHER_NAMES or name in WHOLE_NAMES:
+        return OTHER_NAMES.get(name)
+    near = get_close_matches(name, OTHER_NAMES, 1, 0.85) or get_close_matches(name, [*COLUMNS, *ENGLISH], 1, 0.6)
+    return OTHER_NAMES.get(near[0], near[0]) if near else None
 
 
 def _clashes(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from functools import cache
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from worker.domain.intake.lines import Refusal, characters
+from worker.domain.intake.lines import Refusal, characters, unless_shortened
 
 # Addresses that email-validator certainly accepts unchanged; this check costs a tenth of the library's.
 # Narrower than the library's rules on purpose: no upper case (the library lowers domains and some local parts), no
@@ -26,6 +26,7 @@ _SPECIAL = (
 )  # email-validator refuses or treats these specially: it decides
 
 _PHONE_CHARACTERS = re.compile(r"[+\d\s().\-/\u2010-\u2015\u2212]+\Z")
+_SHORTEST_NATIONAL = 3  # digits
 _SHORTEST_PHONE = 7  # digits with the country code: no shorter number can receive a text message
 _LONGEST_PHONE = 15  # E.164
 
@@ -34,6 +35,8 @@ def email(text: str) -> str | Refusal:
     """The address with its domain in lower-case ASCII. Makes no DNS request; reserved test domains are accepted."""
     if is_plain_email(text):
         return text
+    if "…" in text:
+        return Refusal("a masked address", "give the whole address, or leave the cell empty")
     if "@" not in text:
         return Refusal(f"{characters(text)} without an @", "give an address such as name@example.com")
     if re.search(r"[,;\s]", text.partition("@")[2]):
@@ -54,16 +57,42 @@ def is_plain_email(text: str) -> bool:
     return found is not None and text.index("@") <= _LONGEST_LOCAL_PART and found["top"] not in _SPECIAL
 
 
+def phone_of_any_country(text: str, _wrong: str = "") -> str | Refusal:
+    """What can be said of a number whose country is not known: a Refusal if no country has such numbers.
+
+    A national number is returned as it is written: it is of no use but to a reader of the line's other problems.
+    """
+    if text.startswith("+"):
+        return phone(text, "")
+    if refusal := _not_a_number(text):
+        return refusal
+    digits = sum(character.isdigit() for character in text)
+    if not _SHORTEST_NATIONAL <= digits <= _LONGEST_PHONE:
+        return Refusal("a number too short or too long for every country", "check the number of digits")
+    return text
+
+
+def _not_a_number(text: str) -> Refusal | None:
+    """Why the text is no number in any country."""
+    if shortened := unless_shortened(text.removeprefix("'")):
+        return shortened
+    if "…" in text:
+        return Refusal("a masked number", "give the whole number, or leave the cell empty")
+    if not _PHONE_CHARACTERS.match(text):
+        return Refusal(
+            f"{characters(text)}, and not all of them belong to a phone number", "give digits, as in +37060000000"
+        )
+    return None
+
+
 def phone(text: str, country: str) -> str | Refusal:
     """The number as E.164. `country` (alpha-2, may be empty) applies to a number written without a +.
 
     Every possible number is accepted, not only ranges known to be in use: number plans change faster than our
     copy of them, and the SMS provider refuses an unused number free of charge.
     """
-    if not _PHONE_CHARACTERS.match(text):
-        return Refusal(
-            f"{characters(text)}, and not all of them belong to a phone number", "give digits, as in +37060000000"
-        )
+    if refusal := _not_a_number(text):
+        return refusal
     international = text.startswith("+")
     if international and (plain := plain_phone(text)):
         return plain

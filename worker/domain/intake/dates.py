@@ -49,6 +49,19 @@ _ORDERS = (("DD", "MM", "YYYY"), ("MM", "DD", "YYYY"), ("YYYY", "MM", "DD"))
 _KNOWN = tuple(DateForm.parse(separator.join(order)) for separator in ("/", ".", "-", " ", "") for order in _ORDERS)
 
 
+_SHORT_YEAR = re.compile(r"([0-9]{1,2})([./ -])([0-9]{1,2})\2([0-9]{2})")
+
+
+def readings(value: str) -> set[date]:
+    """Every day that the value may be in a form that a spreadsheet writes, with two digits of a year in each century.
+
+    Only to see whether the value can be one that is known: no day is ever taken from it.
+    """
+    short = _SHORT_YEAR.fullmatch(value)
+    texts = [value] if short is None else [f"{short[1]}{short[2]}{short[3]}{short[2]}{c}{short[4]}" for c in (19, 20)]
+    return {day for text in texts for form in _KNOWN if (day := form.read(text)) is not None}
+
+
 class DatesSeen:
     """Collects the dates that were refused for their form, to say which form they are in."""
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 from os import PathLike
 
-from worker.domain.intake.opening import Content
+from worker.domain.intake.formats.opening import Content
 
 _CHUNK = 1 << 20
 

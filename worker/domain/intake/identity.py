@@ -5,7 +5,7 @@ import re
 
 import phonenumbers
 
-from worker.domain.intake.lines import Refusal, characters
+from worker.domain.intake.lines import Refusal, characters, unless_shortened
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000
@@ -23,6 +23,8 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
     """
     if not text:
         return Refusal("it is empty", "give each customer an id of your own that stays the same")
+    if shortened := unless_shortened(text):
+        return shortened
     if hash_ids:
         return _hashed(text)
     if not (text.isascii() and text.isprintable()):

@@ -1,5 +1,6 @@
 """The results of reading a list and each of its lines."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -37,12 +38,17 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A refused line with all its problems. `customer_id` is empty unless it is valid."""
+    """A refused line with its problems. `customer_id` is empty unless it is valid.
+
+    `rest` is the customer without the wrong cells: a caller who knows the accounts and templates finds further
+    problems in it. None: the line has no cells that could be read.
+    """
 
     row: int
     customer_id: str
     problems: tuple[FieldProblem, ...]
     if_used: tuple[FieldProblem, ...] = ()
+    rest: Customer | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,20 @@ class Duplicate:
     of_row: int
 
 
-Line = Accepted | Rejected | Duplicate
+@dataclass(frozen=True, repr=False)
+class Returned:
+    """A row of a report of ours that has come back. Its cells are not checked: only what is stored about the customer
+    says which of them were changed. `state`: what the report said of the row; empty for a row that a person added.
+    `guessed`: the file does not say its encoding, so letters beyond ASCII may be others."""
+
+    row: int
+    customer_id: str
+    cells: Mapping[str, Any]
+    state: str = ""
+    guessed: bool = False
+
+
+Line = Accepted | Rejected | Duplicate | Returned
 
 
 class ListRefused(Exception):
@@ -85,3 +104,16 @@ class Refusal(NamedTuple):
 def characters(text: str) -> str:
     """The length in words, to describe a value without repeating it."""
     return "1 character" if len(text) == 1 else f"{len(text):,} characters"
+
+
+# As a spreadsheet writes a long number into a CSV file, or as text. Ids such as 12E5 are no such number.
+_SHORTENED = re.compile(r"[+-]?[0-9][.,][0-9]+[eE]\+?[0-9]{1,3}")
+_LOST = Refusal(
+    "a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost",
+    "format the column as text in the spreadsheet, and enter the value again",
+)
+
+
+def unless_shortened(text: str) -> Refusal | None:
+    """Why a number or an id is not used that a spreadsheet has shortened; None for all others."""
+    return _LOST if _SHORTENED.fullmatch(text) else None

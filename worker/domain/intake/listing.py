@@ -1,24 +1,29 @@
 """A whole list: opened once, checked line by line, however long it is."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import PurePath
-from typing import Protocol
+from typing import Any, Protocol
 
 from worker.domain.intake.accept import accept
-from worker.domain.intake.csv_list import CsvList
+from worker.domain.intake.columns import normal
 from worker.domain.intake.dates import DatesSeen
 from worker.domain.intake.duplicates import Seen
-from worker.domain.intake.encoding import first_byte
-from worker.domain.intake.jsonl_list import JsonlList
-from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected
-from worker.domain.intake.opening import Content, ListBytes
+from worker.domain.intake.formats.csv_list import CsvList
+from worker.domain.intake.formats.json_list import JsonList
+from worker.domain.intake.formats.kind import HEAD, NAMES, name_warning, of_binary, of_text, of_zip, refuse_foreign
+from worker.domain.intake.formats.opening import Content, ListBytes
+from worker.domain.intake.formats.packed import GZIP, ZIP, gunzipped, unzipped
+from worker.domain.intake.formats.workbook_list import WorkbookList
+from worker.domain.intake.formats.zip_parts import Parts
+from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
 from worker.domain.intake.options import Form, ListOptions
+from worker.domain.intake.own_files import STATE, OwnFile, as_written, own_file
 from worker.domain.model.customers import FieldProblem
 
-JSONL_ENDINGS = (".jsonl", ".ndjson")
-_HEAD = 4096  # bytes, blank lines included, that are searched for the first byte
+BINARY: tuple[Form, ...] = ("xlsx", "ods", "parquet")
 
 
 class Source(Protocol):
@@ -26,7 +31,7 @@ class Source(Protocol):
 
     @property
     def columns(self) -> Sequence[str]:
-        """Our names for the list's columns; for JSON lines, the columns of the first line."""
+        """Our names for the list's columns; for JSON, the columns of the first object."""
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -39,12 +44,25 @@ class Source(Protocol):
 class CustomerList:
     """A list that can be read. Iterating checks each line; it can be iterated several times."""
 
-    def __init__(self, source: Source, options: ListOptions) -> None:
+    def __init__(self, source: Source, options: ListOptions, *, warnings: Sequence[str] = ()) -> None:
         self._source = source
         self._options = options
-        self.columns = tuple(source.columns)
-        self.warnings = tuple(source.warnings)
+        # A workbook and a CSV file show by their columns whether they are files of ours.
+        self.own = own_file([normal(title) for title in getattr(source, "titles", ())])
+        self.columns = tuple(column for column in source.columns if column != STATE)
+        self.warnings = (*warnings, *source.warnings)
+        self._guessed = bool(getattr(source, "guessed", False))
         self._dates = DatesSeen(options.today)
+
+    def originals(self) -> tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]:
+        """The list as its author has it: titles, and the cells of each row below them in the same order.
+
+        A format without a header has our names, and what is not text as JSON.
+        """
+        source: Any = self._source
+        if hasattr(source, "originals"):
+            return source.titles, source.originals()
+        return self.columns, ((raw.row, [_as_cell(raw, column) for column in self.columns]) for raw in self._source)
 
     @property
     def hint(self) -> FieldProblem | None:
@@ -55,7 +73,14 @@ class CustomerList:
     def __iter__(self) -> Iterator[Line]:
         seen = Seen()
         self._dates = DatesSeen(self._options.today)
-        for raw in self._source:
+        for found in self._source:
+            raw = found if self.own is None else as_written(found)
+            if self.own is not None and isinstance(raw.cells, Mapping):
+                if self.own is OwnFile.REPORT:
+                    yield _returned(raw.row, raw.cells, seen, guessed=self._guessed)
+                    continue
+                if not any(raw.cells.values()):
+                    continue  # a further problem of the row above it
             line = check_line(raw, self._options)
             if not isinstance(raw.cells, FieldProblem) and _has_problem(line, "date_of_birth"):
                 self._dates.add(raw.cells.get("date_of_birth"))
@@ -69,6 +94,23 @@ class CustomerList:
             yield line
 
 
+def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | Duplicate:
+    """A row of a report; the second row of a customer is a duplicate, whether it was changed or not."""
+    text = {name: cell.strip() if isinstance(cell, str) else cell for name, cell in cells.items()}
+    state = str(text.pop(STATE, "") or "")
+    own_id = text.get("customer_id")
+    customer_id = own_id if isinstance(own_id, str) else ""
+    earlier = seen.row_or_remember(customer_id, str(text.get("purpose") or ""), row) if customer_id else None
+    if earlier is not None:
+        return Duplicate(row, customer_id, earlier)
+    return Returned(row, customer_id, text, state, guessed)
+
+
+def _as_cell(raw: RawLine, column: str) -> str:
+    cell = raw.cells.get(column) if isinstance(raw.cells, Mapping) else None
+    return "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False)
+
+
 def _has_problem(line: Accepted | Rejected, column: str) -> bool:
     problems = line.if_used if isinstance(line, Accepted) else (*line.problems, *line.if_used)
     return any(problem.column == column for problem in problems)
@@ -78,10 +120,14 @@ def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
     """Check a raw line, and add the problems that its reader found."""
     if isinstance(raw.cells, FieldProblem):
         return Rejected(raw.row, "", (raw.cells,))
-    line = accept(raw.row, raw.cells, options)
+    cells = raw.cells
+    if options.defaults:
+        missing = {column: text for column, text in options.defaults.items() if not cells.get(column)}
+        cells = {**cells, **missing}
+    line = accept(raw.row, cells, options)
     match line:
         case Accepted() if raw.problems:
-            return Rejected(raw.row, line.customer.customer_id, raw.problems, line.if_used)
+            return Rejected(raw.row, line.customer.customer_id, raw.problems, line.if_used, line.customer)
         case Rejected() if raw.problems:
             return replace(line, problems=(*raw.problems, *line.problems))
         case _:
@@ -93,24 +139,48 @@ def open_list(content: Content, options: ListOptions) -> CustomerList:
 
     Raises ListRefused, with every reason, for a list that cannot be read as a whole.
     """
+    name = PurePath(content).name if isinstance(content, str | PathLike) else ""
     try:
-        read = ListBytes(content)
-        form = options.form or _form(content, read)
-        source: Source = JsonlList(read, options) if form == "jsonl" else CsvList(read, options)
-        return CustomerList(source, options)
+        read, form = _found(ListBytes(content), options, name)
+        source = _source(read, options, form)
+        return CustomerList(source, options, warnings=name_warning(name, form))
     except OSError as error:
-        name = PurePath(content).name if isinstance(content, str | PathLike) else "the list"
-        raise ListRefused([f"{name} cannot be opened: {error.strerror or type(error).__name__}"]) from None
+        reason = error.strerror or type(error).__name__
+        raise ListRefused([f"{name or 'the list'} cannot be opened: {reason}"]) from None
 
 
-def _form(content: Content, read: ListBytes) -> Form:
-    """The format by the file's ending; else JSON lines if the first byte begins an object."""
-    if isinstance(content, str | PathLike) and PurePath(content).suffix.lower() in JSONL_ENDINGS:
-        return "jsonl"
+def _found(read: ListBytes, options: ListOptions, name: str) -> tuple[ListBytes, Form]:
+    """The list, decompressed if it was compressed, and its format."""
     with read.opened() as raw:
-        first = first_byte(raw.read(_HEAD))
-    if first == b"[":
-        raise ListRefused(
-            ["the file is a JSON array: write one customer per line, as `jq -c '.[]' LIST.json > LIST.jsonl` does"]
-        )
-    return "jsonl" if first == b"{" else "csv"
+        head = raw.read(HEAD)
+        if head.startswith(GZIP):
+            read = ListBytes.kept(gunzipped(raw))
+        elif head.startswith(ZIP) and of_zip(Parts(raw, "the ZIP file").names) is None:
+            read = ListBytes.kept(unzipped(raw))
+    with read.opened() as raw:
+        head = raw.read(HEAD)
+        form = of_binary(head)
+        if head.startswith(ZIP):
+            form = of_zip(Parts(raw, "the ZIP file").names)
+            if form is None:
+                raise ListRefused(["the file is compressed twice: decompress it first"])
+    if options.form is None:
+        if form is None:
+            refuse_foreign(head)
+        return read, form or of_text(head, name)
+    if form is not None and form != options.form:
+        raise ListRefused([f"--format {options.form}: the file is {NAMES[form]}; leave the option out"])
+    if form is None and options.form in BINARY:
+        refuse_foreign(head)
+        raise ListRefused([f"--format {options.form}: the file is not {NAMES[options.form]}; leave the option out"])
+    return read, options.form
+
+
+def _source(read: ListBytes, options: ListOptions, form: Form) -> Source:
+    match form:
+        case "csv":
+            return CsvList(read, options)
+        case "json" | "jsonl":
+            return JsonList(read, options, array=form == "json")
+        case _:
+            return WorkbookList(read, options, form)

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from worker.domain.intake.dates import DateForm
 
-Form = Literal["csv", "jsonl"]
+Form = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
+FORMS: tuple[Form, ...] = get_args(Form)
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
 KnownParameter = Callable[[str, str], str | None]
 
@@ -26,11 +27,13 @@ class ListOptions:
 
     `dates` is the form of the list's dates; YYYY-MM-DD is always read. `mapping` gives our names for the list's names;
     `ignore` names columns to leave out. `form`, `encoding` and
-    `delimiter` are detected where they are None. `check_parameter(provider, name, cell)` returns the value to send
+    `delimiter` are detected where they are None. `sheet` names the sheet of a
+    workbook; None: it has one only. `check_parameter(provider, name, cell)` returns the value to send
     and None, or any value and the cell's problem, in a text that does not repeat the cell; `name` has dots where it
     is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None. The
     providers know which values a parameter may have, so the caller passes both functions. `if_used` are the columns
     whose problems refuse a line only where the column is used; the caller decides that (`Accepted.if_used`).
+    `defaults` are the cells, by our names, of rows that have none in that column.
     """
 
     today: date
@@ -40,7 +43,9 @@ class ListOptions:
     if_used: frozenset[str] = frozenset()
     hash_ids: bool = False
     form: Form | None = None
+    sheet: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
     check_parameter: CheckParameter = _as_it_is
     known_parameter: KnownParameter = _any_name
+    defaults: Mapping[str, str] = field(default_factory=dict)

@@ -1,26 +1,54 @@
-"""A list's problems and warnings as a CSV file, for the author of the list."""
+"""A list's problems and warnings as a CSV file, for the author of the list: to be mended, and imported again."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TextIO
 
-from worker.domain.model.customers import FieldProblem
+from worker.domain.intake.columns import normal
+from worker.domain.intake.own_files import ERRORS_COLUMNS as COLUMNS
+from worker.domain.model.customers import FieldProblem, is_duplicate
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 
-COLUMNS = ("row", "column", "problem", "hint", "severity")
 Severity = Literal["error", "warning"]
+_NO_ROWS: Iterator[tuple[int, Sequence[str]]] = iter(())
+Originals = tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]
 
 
-def problems_csv(out: TextIO, problems: Iterable[tuple[int | None, FieldProblem, Severity]]) -> int:
-    """Write `row,column,problem,hint,severity`, one line per problem, and return their number.
+def problems_csv(
+    out: TextIO,
+    problems: Iterable[tuple[int | None, FieldProblem, Severity]],
+    *,
+    originals: Originals = ((), _NO_ROWS),
+    delimiter: str = ",",
+) -> int:
+    """Write `row,column,problem,hint,severity` and the list's own columns, one line per problem; returns their number.
 
-    `error`: the row is rejected; `warning`: it is accepted.
-    Open `out` with `newline=""`, and with `utf-8-sig` so that spreadsheets read it correctly.
+    `problems` are in the order of their rows. `error`: the row is rejected; `warning`: it is accepted. The first line
+    of a rejected row has the row's cells (`CustomerList.originals`), once: mended there, the file is a list. Its
+    further lines have none, and an import skips them; nor have those of warnings, of duplicates, and of rows that do
+    not fit the header: written again by its columns, such a row would be another one.
+    Open `out` with `newline=""`; spreadsheets read it correctly with `utf-8-sig`.
     """
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    count = 0
+    titles, rows = originals
+    # A file of problems that is checked again has our columns already.
+    own = [place for place, title in enumerate(titles) if title and normal(title) not in COLUMNS]
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerow([*COLUMNS, *(spreadsheet_safe(titles[place]) for place in own)])
+    count, written = 0, 0
+    at: tuple[int, Sequence[str]] = (0, ())
     for row, found, severity in problems:
-        writer.writerow([row, *map(spreadsheet_safe, (found.column, found.problem, found.hint)), severity])
+        cells: list[str] = []
+        if row is not None and severity == "error" and _is_mendable(found) and row != written:
+            while at[0] < row:
+                at = next(rows, (row + 1, ()))
+            if at[0] == row:
+                cells = [spreadsheet_safe(at[1][place]) if place < len(at[1]) else "" for place in own]
+                written = row
+        texts = map(spreadsheet_safe, (found.column, found.problem, found.hint))
+        writer.writerow([row, *texts, severity, *(cells or [""] * len(own))])
         count += 1
     return count
+
+
+def _is_mendable(problem: FieldProblem) -> bool:
+    return problem.column != "" and not is_duplicate(problem)

@@ -23,8 +23,14 @@ PARTICLES = re.compile("binti?|dalla|degli|dela|dell[aeio]|kyzy|ogl[uy]|qizi|san
 # Mail programs and phones make links of these.
 _ADDRESS = r"://|@|www\.|\w\.\w{2}|[a-z][a-z0-9+.-]*:\S"
 _MONEY = "[$\u00a2-\u00a5\u058f\u060b\u09f2\u09f3\u0e3f\u20a0-\u20cf]"
-_NO_PERSON = re.compile(rf"{_ADDRESS}|{_MONEY}|[/:;!?,\u00a1\u00bf\u060c\u061b\u061f\u3001]|(?:\w{{5}}|\d)\.", re.I)
-_NO_COMPANY = re.compile(rf"{_ADDRESS}|{_MONEY}|(?:\w{{5}}|\d)[.!?]\s+\w", re.I)
+# A host that only a person reads: letters that stand alone, a dot that does, or the word for it. The alphabets whose
+# names are not written so; three initials are usual.
+_LETTER = "[a-zα-ωа-я0-9]"
+_SPACED = rf"(?<![^\W_]){_LETTER}(?:[\W_]+{_LETTER}){{3}}(?![^\W_])|\s\.(?:\s|\w)|\w\s*[\[({{<]?\bdot\b[\])}}>]?\s*\w"
+_NO_PERSON = re.compile(
+    rf"{_ADDRESS}|{_SPACED}|{_MONEY}|[/:;!?,\u00a1\u00bf\u060c\u061b\u061f\u3001]|(?:\w{{5}}|\d)\.", re.I
+)
+_NO_COMPANY = re.compile(rf"{_ADDRESS}|{_SPACED}|{_MONEY}|(?:\w{{5}}|\d)[.!?]\s+\w", re.I)
 _RUNS = re.compile(r"\d+")
 # "GmbH & Co.KG" is usual, and .kg is a country's domain.
 _LEGAL_FORM = re.compile(r"\b(Co|Pty|Pte|mbH)\.(?=(?:Inc|KG|KGaA|Limited|Ltd|OHG)\b)", re.I)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from worker.domain.invitations.values import VARIABLES, Invitation, is_link, var
 from worker.domain.model.customers import Customer, CustomerKind, Person
 
 SUBJECT_LENGTH = 200
+DIGEST_LENGTH = 16  # hexadecimal digits
 # Twilio accepts no text above 1,600 characters, and each segment costs money.
 MOST_SEGMENTS = 10
 # Without these a customer does not know what the message is about, what to press, or until when.
@@ -72,6 +74,7 @@ class Rendered:
     subject: str
     text: str
     html: str
+    digest: str = ""  # of the files and the settings that it was made from: nothing of a person
 
     def __repr__(self) -> str:
         return f"Rendered(language={self.language!r}, …)"
@@ -99,6 +102,7 @@ class Templates:
         self._compiled: dict[str, Template | TemplateProblem] = {}
         self._shows: dict[tuple[str, ...], bool] = {}  # whether these files only show personal values
         self._prepared: dict[Hashable, dict[str, Prepared]] = {}
+        self._digests: dict[tuple[str, ...], str] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -246,7 +250,16 @@ class Templates:
         if "subject.txt" in parts and not subject:
             raise TemplateProblem(f"{texts.parts['subject.txt']}: renders no text")
         text = parts.get("body.txt") or parts.get("sms.txt") or ""
-        return Rendered(texts.locale, subject, text, parts.get("body.html", ""))
+        return Rendered(texts.locale, subject, text, parts.get("body.html", ""), self._digest(texts))
+
+    def _digest(self, texts: Texts) -> str:
+        """What says whether a message was made from the same files, brand and greeting as another."""
+        sources = tuple(texts.parts.values())
+        if sources not in self._digests:
+            files = dict.fromkeys(file for source in sources for file in self._chain(source))
+            made_from = [self._greeting, self._brand, *((file, self._library.sources[file]) for file in files)]
+            self._digests[sources] = sha256(repr(made_from).encode()).hexdigest()[:DIGEST_LENGTH]
+        return self._digests[sources]
 
     def _values(self, texts: Texts, invitation: Invitation, now: datetime) -> dict[str, Any]:
         return variables(invitation, self._brand, language=texts.locale, now=now, greeting=self._greeting)

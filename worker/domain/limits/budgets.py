@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from worker.domain.limits.measured_pace import MeasuredPace
+from worker.domain.limits.ramp import DAY, Ramp
 from worker.domain.limits.rate_adaptation import Pace, adapted, counted
 from worker.domain.limits.rate_limits import (
     Limit,
@@ -54,12 +55,25 @@ class BudgetRule:
     # Failed calls in a row that open the breaker. None: never, for senders: most failures are the recipient's.
     opens_after: int | None = OPENS_AFTER
     each_process: bool = False  # the concurrency is for each worker process, not for all together
+    ramp: Ramp | None = None  # of a new sender: one more limit, which grows from day to day
 
     @property
     def rate(self) -> float | None:
         """Calls per second that the limits allow; None without one."""
         interval = spacing(self.limits)
         return timedelta(seconds=1) / interval if interval else None
+
+    def at(self, ramp_from: datetime | None, now: datetime) -> "BudgetRule":
+        """The rule with the limit that its ramp has at this time. Costs nothing without a ramp."""
+        if self.ramp is None:
+            return self
+        limit = self.ramp.limit(ramp_from, now)
+        return replace(self, ramp=None, limits=(*self.limits, limit) if limit is not None else self.limits)
+
+    @property
+    def paces(self) -> bool:
+        """Whether calls have times of their own: there is a limit, or a ramp that may be one."""
+        return bool(self.limits) or self.ramp is not None
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ class BudgetState:
     opened_at: datetime | None = None
     # It refused us, could not be reached, or was not tried since a worker started: nothing is bought for it meanwhile.
     unproven: bool = False
+    ramp_from: datetime | None = None  # the first message under a ramp; None: none has left
     pace: Pace = field(default_factory=Pace)
     measured: MeasuredPace = field(default_factory=MeasuredPace)
 
@@ -122,7 +137,7 @@ def grant(
     After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`. A stop
     for refused credentials has a probe at intervals.
     """
-    none = Slots(now, timedelta(0), 0)
+    none, rule = Slots(now, timedelta(0), 0), rule.at(state.ramp_from, now)
     if is_stopped(state, now=now) or credits_left(state, rule) == 0:
         return Grant(none)
     if state.blocked_until is not None and state.blocked_until > now:
@@ -152,6 +167,8 @@ def believable(
     interval. A claim that waited for the row's lock has a `now` of a moment ago: `LATE_NOW` allows for that.
     """
     latest = now + LATE_NOW
+    # The last call of a ramp's day was spaced by the limit of that day.
+    rule = rule.at(state.ramp_from, now - DAY)
     if state.next_at is not None and state.next_at > latest + reach + interval(state, rule):
         state = replace(state, next_at=now)
     if state.probe_until is not None and state.probe_until > latest + probe_for:
@@ -203,6 +220,8 @@ def after_claim(
     if claimed == 0:
         return state
     next_at, pace = state.next_at, state.pace
+    ramp_from = now if rule.ramp is not None and state.ramp_from is None else state.ramp_from
+    rule = rule.at(ramp_from, now)
     if granted.slots.interval:
         next_at, pace = granted.slots.at(claimed), counted(pace, rule.rate, granted=claimed, now=now)
     if granted.slots.interval or granted.probe:
@@ -210,11 +229,15 @@ def after_claim(
     probe_until = now + probe_for if granted.probe else state.probe_until
     # Moved on at once: whatever becomes of this probe, there is one at a time, and the next one comes later.
     asks_again_at = now + ASK_AGAIN_AFTER if state.asks_again_at is not None else None
-    return replace(state, next_at=next_at, pace=pace, probe_until=probe_until, asks_again_at=asks_again_at)
+    state = replace(state, next_at=next_at, pace=pace, probe_until=probe_until, ramp_from=ramp_from)
+    return replace(state, asks_again_at=asks_again_at)
 
 
 def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
     """The state after these reserved slots were not used: free again, unless a later slot is reserved."""
+    slots = list(slots)
+    if slots and rule.ramp is not None:
+        rule = rule.at(state.ramp_from, min(slots))
     return replace(state, next_at=unused(state.next_at, slots, interval=interval(state, rule)))
 
 

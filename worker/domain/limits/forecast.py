@@ -1,10 +1,11 @@
 """When a batch ends, and what limits it: arithmetic over its remaining calls and its accounts' limits. Pure."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, stop_in_words
+from worker.domain.limits.ramp import DAY
 from worker.domain.limits.rate_limits import tightest
 from worker.foundation.plural import counted
 
@@ -68,6 +69,12 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
     return latest
 
 
+def pace_of(load: Load, *, now: datetime) -> float | None:
+    """How many calls a second the load's limits and the last minutes' pace allow; None: nothing is known."""
+    interval, _ = _interval(load, now)
+    return 1 / interval.total_seconds() if interval else None
+
+
 def _cannot_finish(load: Load) -> str:
     state, left = load.state, credits_left(load.state, load.rule)
     if state.stopped_at is not None:
@@ -80,7 +87,7 @@ def _cannot_finish(load: Load) -> str:
 
 def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
     """The time between two calls, and what it follows from, in words. None: nothing is known."""
-    state, limit = load.state, tightest(load.rule.limits)
+    state, limit = load.state, tightest(load.rule.at(load.state.ramp_from, now).limits)
     intervals = [(limit.interval, f"its limit of {limit}")] if limit else []
     if state.pace.rate is not None:
         found = found_in_words(load.rule, state)
@@ -111,8 +118,15 @@ def _end(load: Load, *, now: datetime) -> Forecast:
         at_once = f"{rule.concurrency} calls at a time"
         why = _pause_in_words(load) if paused else f"{load.name}: roughly, by {at_once}"
         return Forecast(starts + load.left * ASSUMED_CALL / rule.concurrency, why, assumed=True)
-    if rule.limits or state.pace.rate is not None:
+    if rule.paces or state.pace.rate is not None:
         starts = max(starts, state.next_at or starts)
+    if rule.ramp is not None and rule.ramp.limit(state.ramp_from, now) is not None:
+        without, _ = _interval(replace(load, rule=replace(rule, ramp=None)), now)
+        day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
+        today = rule.ramp.limit(state.ramp_from, now)
+        why = _pause_in_words(load) if paused else f"{load.name}: its ramp of {rule.ramp}, day {day}: {today}"
+        ends = rule.ramp.ends(load.left, state.ramp_from, least=without or timedelta(0), now=starts)
+        return Forecast(ends, why)
     why = _pause_in_words(load) if paused else f"{load.name}: {why}"
     return Forecast(starts + load.left * interval, why)
 

@@ -13,10 +13,16 @@ ACTOR, ACTION, SUBJECT, REASON = 200, 64, 200, 200
 
 @dataclass(frozen=True)
 class Act:
-    """Who does something, and what: a command by its words, or an event by its type."""
+    """Who does something, and what: a command by its words, or an event by its type. `reason`: why, in the words of the
+    person who does it; "" if nobody was asked."""
 
     actor: str
     action: str
+    reason: str = ""
+
+    def because(self, what: str) -> str:
+        """The reason of an entry: what the change was, and why it was made."""
+        return "; ".join(filter(None, (what, self.reason)))
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,17 @@ class Need(StrEnum):
     SENDING = "sender credentials"
     RECEIVING = "webhook and event keys"
     PUBLISHING = "subscriber keys"
+    ALERTING = "addresses of alerts"
+    BOUNCES = "the mailbox of bounces"
 
 
 Needs = frozenset[Need]
 NOTHING: Needs = frozenset()
+COUNTED: Needs = frozenset({Need.DATABASE})  # to show what is stored and not encrypted: states, times, counts
 STORED: Needs = frozenset({Need.DATABASE, Need.KEYS})  # to read what is in the database, and to decide about it
 WAKING: Needs = STORED | {Need.BROKER}  # to decide about it, and to wake the workers
 BEATING: Needs = frozenset({Need.BROKER})  # to wake the workers, and nothing else
-SERVING: Needs = WAKING | {Need.RECEIVING}  # to take webhooks and events: `web` is what strangers reach
+SERVING: Needs = WAKING | {Need.RECEIVING, Need.ALERTING}  # to take webhooks and events: `web` is what strangers reach
 EVERYTHING: Needs = frozenset(Need)
 
 _BY_TABLE = {
@@ -33,10 +36,12 @@ _BY_TABLE = {
     "broker": Need.BROKER,
     "bus": Need.BUS,
     "accounts": Need.CALLS,
+    "bounces": Need.BOUNCES,
     "email": Need.SENDING,
     "sms": Need.SENDING,
     "web": Need.RECEIVING,
     "subscribers": Need.PUBLISHING,
+    "alerts": Need.ALERTING,
 }
 _VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_keys", "callback_key"})
 
@@ -44,6 +49,8 @@ _VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_k
 def is_needed(path: tuple[str | int, ...], needs: Needs) -> bool:
     """True if the value at this path is needed. A table that is not listed above is always needed."""
     used_for = {_BY_TABLE.get(str(path[0]))}
+    if path[0] == "traces":  # of the processes that take customers in or work them
+        used_for = {Need.CALLS, Need.SENDING, Need.RECEIVING, Need.BUS}
     if path[0] in ("accounts", "email", "sms") and not _VERIFYING.isdisjoint(path):
         used_for = {Need.RECEIVING}
     elif path[:2] == ("sms", "token"):

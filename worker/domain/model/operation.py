@@ -43,7 +43,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # process, beat, key, account, sender or batch
+    what: str  # stop, process, beat, key, account, sender or batch
     name: str
     reason: str
     command: str
@@ -76,14 +76,19 @@ def attention(
     senders: Collection[str],
     batches: Sequence[WaitingBatch],
     missing_keys: Mapping[str, int],
+    everything: str = "",
+    countries: Mapping[str, tuple[int, int]] | None = None,
     now: datetime,
 ) -> list[Attention]:
     """What needs a person, the most urgent first.
 
     `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender, and
-    `missing_keys` the number of held rows by the key that they need.
+    `missing_keys` the number of held rows by the key that they need. `everything`: who stopped everything, and why;
+    empty: it is not stopped. `countries`: those whose texts wait, with the texts of the hour, and how often one waited.
     """
     found: list[Attention] = []
+    if everything:
+        found.append(Attention("stop", "", everything, "onboard resume --all"))
     if due and not any(one.kind in WORK for one in processes):
         why = f"no process is working, and work is due for {', '.join(sorted(due))}"
         found.append(Attention("process", "", why, "onboard up", Level.CRITICAL))
@@ -102,6 +107,11 @@ def attention(
             found.append(Attention(what, name, why, "onboard account list"))
         else:
             found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
+    for country, (sent, refused) in sorted((countries or {}).items()):
+        why = (
+            f"{counted(sent, 'text')} in an hour, the most that [sms] per_country allows, and {refused} wait: who asks?"
+        )
+        found.append(Attention("texts", country, why, "onboard report latest"))
     for batch in batches:
         rows = f"{counted(batch.rows, 'row waits', 'rows wait')}: " if batch.rows else ""
         why = f"{rows}{batch.reason}"

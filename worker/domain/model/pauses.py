@@ -18,7 +18,7 @@ class PauseCause(StrEnum):
     ITSELF = "itself"  # too many of its messages came back
 
 
-def paused_by(cause: PauseCause, who: str, at: datetime) -> str:
-    """Why a person's batch is paused: who did it and when, for people."""
+def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
+    """Why a person's batch is paused: who did it, when, and the reason that was given, for people."""
     did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
-    return f"{did} by {who}, {written(at)}"
+    return f"{did} by {who}, {written(at)}{f': {why}' if why else ''}"

@@ -58,6 +58,18 @@ class Reason(StrEnum):
         {JobState.WAITING: "", JobState.FAILED: _OTHER_WAY},
         (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
+    PLANNED = (
+        "planned",
+        "its time in the list's plan has not come (--start-at, --per-hour, --deadline)",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    COUNTRY_SPENT = (
+        "country_spent",
+        "the texts to its country have reached the most of an hour ([sms] per_country)",
+        None,
+        (InvitationState.WAITING,),
+    )
     IN_REVIEW = (
         "in_review",
         "the customer has finished their part, and the provider has not decided yet",
@@ -85,6 +97,11 @@ class Reason(StrEnum):
     SESSION_EXPIRED = (
         "session_expired",
         "the customer's session ended unused; a new session follows",
+        {JobState.WAITING: ""},
+    )
+    NEW_LINK = (
+        "new_link",
+        "a person asked for a new link for the customer; a new session follows",
         {JobState.WAITING: ""},
     )
     ASKS = (
@@ -287,6 +304,7 @@ class Reason(StrEnum):
         {LineState.REJECTED: "correct the row and import it in a new list"},
     )
     DUPLICATE = ("duplicate", "an earlier row has the same customer; that row counts", {LineState.DUPLICATE: ""})
+    KNOWN = ("known", "the customer was known; the row asks for no session", {LineState.KNOWN: ""})
 
     # The row has ended, or goes on, without a call of its own.
     JOINED_SESSION = (

@@ -27,6 +27,7 @@ class LineState(StrEnum):
 
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
+    KNOWN = "known"  # its customer was known, and the rule asks for nothing new
 
 
 # A job in one of these states has ended: nothing more happens to it by itself.

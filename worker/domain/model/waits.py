@@ -14,7 +14,15 @@ _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_F
 _SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED})
 # The reasons whose words say nothing without the time.
 _UNTIL_A_TIME = frozenset(
-    {Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.IN_REVIEW, Reason.LAST_MESSAGE_UNDER_WAY, Reason.ADDRESS_SPENT}
+    {
+        Reason.QUIET_HOURS,
+        Reason.WAITS_FOR_SENDER,
+        Reason.IN_REVIEW,
+        Reason.LAST_MESSAGE_UNDER_WAY,
+        Reason.ADDRESS_SPENT,
+        Reason.COUNTRY_SPENT,
+        Reason.PLANNED,
+    }
 )
 
 

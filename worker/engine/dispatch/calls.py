@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Generic
 
 from worker.domain.limits.rate_limits import lapsed
+from worker.domain.model.meters import WorkMeter
 from worker.engine.dispatch.claim_plan import ClaimPlan
 from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.engine.dispatch.decision_log import DecisionLog
@@ -16,7 +17,7 @@ from worker.engine.dispatch.opened_rows import OpenedRows
 from worker.engine.dispatch.slot_gate import SlotGate
 from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import BusyStretch
-from worker.foundation.clock import Clock
+from worker.foundation.clock import Clock, monotonic
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,14 @@ class Calls(Generic[OpenedT, ResultT]):
         time: SteadyTime,
         stopping: asyncio.Event,
         furthest: Callable[[], timedelta],
+        meter: WorkMeter,
         look_again: Callable[[], object],
     ) -> None:
         """No slot is further ahead than `furthest()`. `look_again` is called when there may be more to do."""
         self._work, self._rows, self._results, self._plan, self._halts = work, rows, results, plan, halts
         self._headroom, self._busy_stretch, self._decisions = headroom, busy_stretch, decisions
         self._clock, self._time, self._stopping, self._look_again = clock, time, stopping, look_again
+        self._meter = meter
         self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
         self._slot_gate = SlotGate(work.spacing, time=time, halt=halts.unwritten, furthest=furthest)
@@ -128,6 +131,7 @@ class Calls(Generic[OpenedT, ResultT]):
             self._plan.claim_by(self._time())  # the row is due again
             return self._work.not_made(opened)
         self._decisions.done("call")
+        began = monotonic()
         try:
             result = await self._work.call(opened)
             self._busy_stretch.call_ended()
@@ -135,6 +139,8 @@ class Calls(Generic[OpenedT, ResultT]):
         except Exception as error:  # a bug must not lose the row: its call may have been made
             log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
             return self._work.crashed(opened, error)
+        finally:
+            self._meter.called(monotonic() - began)
 
     def give_up(self) -> None:
         """Call none of the opened rows."""

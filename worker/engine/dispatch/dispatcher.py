@@ -3,7 +3,8 @@
     flush: write results, claim rows (a lease, and a slot for each call), write their attempts → make the calls → …
 
 One coroutine (`run`) decides; it looks again when a call ends, a wake-up comes or a planned time is reached. Calls go
-on while flushes run. A dispatcher ends when nothing is due for longer than `LINGER`, or after `longest`.
+on while flushes run. A dispatcher ends when nothing is due for longer than `LINGER`, or after `longest`. After an event
+it stays for a while: the next one finds its permits and connections there.
 
 - permit: the right to have one call in flight. Each claim says how many this dispatcher has: all workers share the
   account's permits.
@@ -25,6 +26,7 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
+from worker.domain.model.meters import NOT_COUNTED, WorkMeter
 from worker.engine.dispatch.calls import Calls, Results
 from worker.engine.dispatch.claim_plan import ClaimPlan
 from worker.engine.dispatch.contract import OpenedT, ResultT, Work
@@ -71,15 +73,18 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         in_turn: Callable[..., Any],
         stopping: asyncio.Event,
         longest: timedelta,
+        stay: timedelta = timedelta(0),
+        meter: WorkMeter = NOT_COUNTED,
     ) -> None:
         """`in_turn(function, *arguments)` awaits a blocking call to the store; `stopping` is set when the process is to
-        end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn.
+        end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:
+        how long it stays after an event if nothing is due.
         """
         self._work = work
         self._time = SteadyTime(clock)  # of everything that is planned here
         self._in_turn = in_turn
         self._stopping = stopping
-        self._longest = longest
+        self._longest, self._stay = longest, stay
         self._decisions = DecisionLog(log, work.name)
         self._plan = ClaimPlan(self._time)
         self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
@@ -108,6 +113,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             time=self._time,
             stopping=stopping,
             furthest=self._furthest,
+            meter=meter,
             look_again=self._look_again.set,
         )
         self._flushes: Flushes[OpenedT, ResultT] = Flushes(
@@ -120,6 +126,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             time=self._time,
             in_turn=in_turn,
             stopping=stopping,
+            meter=meter,
             ended=self._flush_ended,
         )
         self._last_flush_at = self._time()  # of batches
@@ -127,6 +134,16 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def wake(self, *, for_events: bool = True) -> None:
         """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
         self._plan.wake(for_events=for_events)
+        self._look_again.set()
+
+    def look_again(self) -> None:
+        """Look at once whether the process is to end."""
+        self._look_again.set()
+
+    def halt(self) -> None:
+        """A person has stopped everything: no opened row is called, all are released. Calls in flight are finished."""
+        self._halts.opened_rows()
+        self._calls.give_up()
         self._look_again.set()
 
     @property
@@ -170,9 +187,13 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 at = self._plan.at
                 if finishing:
                     return not self._stopping.is_set() and at is not None
-                if not self._plan.woken and (at is None or at - self._time() > LINGER):
+                if not self._plan.woken and (at is None or at - self._time() > LINGER) and not self._stays():
                     return False
             await self._sleep(finishing=finishing)
+
+    def _stays(self) -> bool:
+        event_at = self._flushes.opened_event_at
+        return event_at is not None and self._time() < event_at + self._stay
 
     def _furthest(self) -> timedelta:
         """How far ahead a slot may be; a longer wait would come from a wrong clock."""

@@ -13,6 +13,7 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.domain.limits.concurrency import ASK_AGAIN
+from worker.domain.model.meters import WorkMeter
 from worker.engine.dispatch.claim_plan import ClaimPlan
 from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.engine.dispatch.halts import Halts
@@ -43,14 +44,17 @@ class Flushes(Generic[OpenedT, ResultT]):
         time: SteadyTime,
         in_turn: Callable[..., Any],
         stopping: asyncio.Event,
+        meter: WorkMeter,
         ended: Callable[[], object],
     ) -> None:
         """`in_turn(function, *arguments)` awaits a blocking call to the store. `ended` is called after each flush."""
         self._work, self._rows, self._plan, self._halts = work, rows, plan, halts
         self._headroom, self._busy_stretch = headroom, busy_stretch
         self._time, self._in_turn, self._ended = time, in_turn, ended
+        self._meter = meter
         self.writer = ResultWriter(work, in_turn=in_turn, stopping=stopping)
         self.check_permits_at = time()  # when to ask again how many there are, where all are in use
+        self.opened_event_at: datetime | None = None  # the last one
         self.claim_alone = False  # a flush failed, and not for its results: the next claim shows why
         self._lost = 0  # flushes whose results wait for the database
 
@@ -86,12 +90,15 @@ class Flushes(Generic[OpenedT, ResultT]):
         except UnknownFlush as error:
             await self._write_after(error, [])  # the results are written
             return
-        self._headroom.lead.add(self._time() - began_at)
+        took = self._time() - began_at
+        self._headroom.lead.add(took)
+        (self._meter.wrote if room is None else self._meter.claimed)(took.total_seconds())
         if room is not None:
             self._claimed(lane, flushed, room, halts)
 
     def _claimed(self, lane: Lane, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
-        self._rows.add(flushed.opened, flushed.slots, halts)
+        if self._rows.add(flushed.opened, flushed.slots, halts):
+            self.opened_event_at = self._time()
         if flushed.permits is not None:
             self._headroom.permits = flushed.permits
         self.check_permits_at = self._time() + ASK_AGAIN

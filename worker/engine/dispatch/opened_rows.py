@@ -26,14 +26,15 @@ class OpenedRows(Generic[OpenedT]):
     def __len__(self) -> int:
         return len(self._events) + len(self._others)
 
-    def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], halts: int) -> None:
-        """Add opened rows with their slots; no slots: their calls may go at once."""
+    def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], halts: int) -> bool:
+        """Add opened rows with their slots; no slots: their calls may go at once. Returns whether events are there."""
         for each in opened:
             (self._events if self._is_event(each) else self._others).append((each, halts))
         if slots:
             self._slots = deque(sorted([*self._slots, *slots], key=lambda slot: slot or _AT_ONCE))
         else:
             self._slots.extendleft([None] * len(opened))
+        return bool(self._events)
 
     @property
     def oldest(self) -> list[OpenedT]:

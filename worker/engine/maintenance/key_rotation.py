@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from worker.store.base.encrypted_columns import EncryptedColumn
 from worker.store.privacy.key_rotation import KeyRotation
@@ -24,13 +25,14 @@ def rotate(
     per_second: int,
     seconds: Callable[[], float],
     pause: Callable[[float], None],
+    clock: Callable[[], datetime],
     show: Callable[[str, int, int], None] = lambda _name, _changed, _total: None,
 ) -> dict[str, RotatedColumn]:
     """Change all rows that are not by the first keys; returns the counts by column.
 
     At most `per_second` rows a second, and at least half of the time is left to other processes. `seconds` is a clock
-    that only goes forward, and `pause` gets seconds. `show` gets a column, and how many rows of it, and of all columns,
-    were changed so far.
+    that only goes forward, `pause` gets seconds, and `clock` is the time of day. `show` gets a column, and how many
+    rows of it, and of all columns, were changed so far.
     """
     found = {column.name: RotatedColumn() for column in rotation.columns}
 
@@ -39,7 +41,7 @@ def rotate(
         counts.busy = counts.unreadable = 0
         while True:
             began = seconds()
-            chunk = rotation.chunk(column, after)
+            chunk = rotation.chunk(column, after, now=clock())
             spent = seconds() - began
             counts.changed += chunk.changed
             counts.busy += chunk.busy

@@ -7,12 +7,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
 
+from worker.domain.events.traces import NO_TRACES, Traces
 from worker.domain.limits.budgets import is_stopped
 from worker.domain.model.endings import RetryPolicy
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import PROCESSED
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.maintenance.sealing import Sealing
 from worker.engine.maintenance.takeover import Takeovers
@@ -23,11 +27,13 @@ from worker.store.base.database import Database
 from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance import batch_counts
+from worker.store.maintenance.alerts import Alerts
 from worker.store.maintenance.due_work import Returned, Sweeps
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
 from worker.store.operators.decisions import Decisions
-from worker.store.webhooks.webhooks import CHUNK, Webhooks, WebhookState
+from worker.store.operators.pilots import Pilots
+from worker.store.webhooks.webhooks import ACCOUNT, CHUNK, LISTED, Processed, Webhooks, WebhookState
 
 log = logging.getLogger(__name__)
 LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks
@@ -52,11 +58,19 @@ class Sweep:
     rules: BudgetRules
     takeovers: Takeovers
     decisions: Decisions
+    pilots: Pilots
     webhooks: Webhooks
+    meters: Meters
     sessions: Expiring
     sealing: Sealing
+    alerts: Alerts | None  # None: people are not alerted
     expiry: ExpiryPolicy
     listing: Collection[str]  # the accounts whose sessions the provider lists
+    traces: Callable[[], Traces] = lambda: NO_TRACES
+
+    def process_webhooks(self) -> set[WakeUp]:
+        """Process the webhooks that are due; returns the wake-ups for what became due by that."""
+        return process_webhooks(self.webhooks, self.clock, self.meters, self.traces())
 
     def return_leases(self, *, all_of_them: bool = False) -> Returned:
         """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
@@ -91,11 +105,13 @@ class Sweep:
             (all_leases or Step.LEASES in looked.steps, partial(self.return_leases, all_of_them=all_leases)),
             (True, self.take_over),
             (Step.PAUSES in looked.steps, self.pause_batches),
+            (Step.PILOTS in looked.steps, self.judge_pilots),
             # Before sessions are checked: an update may show that a session is not over.
-            (Step.WEBHOOKS in looked.steps, partial(process_webhooks, self.webhooks, self.clock)),
+            (Step.WEBHOOKS in looked.steps, self.process_webhooks),
             (Step.SESSIONS in looked.steps, self.expire),
             (Step.AUDIT in looked.steps, self.seal),
             (Step.COUNTS in looked.steps, self.add_up_counts),
+            (self.alerts is not None, self.alert),
         )
         return tuple(step for is_needed, step in steps if is_needed)
 
@@ -112,7 +128,13 @@ class Sweep:
         for takeover in self.takeovers.possible():
             rows = self.takeovers.failover.move(takeover, now=self.clock())
             if rows:
-                log.info("%d rows of %s are taken over by %s", rows, takeover.source, takeover.target)
+                log.info(
+                    "%d rows of %s are taken over by %s",
+                    rows,
+                    takeover.source,
+                    takeover.target,
+                    extra={"account": takeover.source},
+                )
             moved += rows
         return moved
 
@@ -120,8 +142,13 @@ class Sweep:
         """Pause the rows of batches of which too many messages came back. Returns how many batches."""
         paused = self.decisions.finish_pauses(now=self.clock())
         for batch_id, reason in paused.items():
-            log.warning("batch %d is paused: %s", batch_id, reason)
+            log.warning("batch %d is paused: %s", batch_id, reason, extra={"batch": batch_id})
         return len(paused)
+
+    def judge_pilots(self) -> None:
+        """Go on with the lists that have a pilot: take the verdicts that are due, and release rows."""
+        for batch_id, verdict in self.pilots.step(now=self.clock()).items():
+            log.log(logging.INFO if verdict.met else logging.WARNING, "batch %d: %s", batch_id, verdict.why)
 
     def add_up_counts(self) -> None:
         """Add up the changes of the batches' counts, all that are there now."""
@@ -151,6 +178,11 @@ class Sweep:
     def seal(self) -> None:
         """Seal the audit log's new entries."""
         self.sealing.seal()
+
+    def alert(self) -> None:
+        """Alert people of what has begun or is over, if a look is due."""
+        if self.alerts is not None:
+            self.alerts.look(now=self.database_clock())
 
     def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
         """A wake-up for each account and channel with something due that it may do now. None: look first.
@@ -194,7 +226,14 @@ def each_alone(*steps: Callable[[], object]) -> None:
 _failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
 
 
-def process_webhooks(webhooks: Webhooks, clock: Clock) -> set[WakeUp]:
+def _trace(traces: Traces, webhooks: Webhooks, processed: Processed, began_at: datetime, ended_at: datetime) -> None:
+    for one, traceparent in webhooks.traced(processed.about):
+        failed = one.state in LISTED
+        facts = {"source": one.source}
+        traces.step(traceparent, "apply webhook", began_at, ended_at, one.state.value, facts, failed=failed)
+
+
+def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: Traces = NO_TRACES) -> set[WakeUp]:
     """Process the webhooks that are due; returns the wake-ups for what became due by that.
 
     The process that takes webhooks in processes them at once. The sweep finds those that were left, and those that
@@ -207,9 +246,15 @@ def process_webhooks(webhooks: Webhooks, clock: Clock) -> set[WakeUp]:
             break
         processed = webhooks.process(now=now)
         due |= processed.due
+        if traces.on:
+            _trace(traces, webhooks, processed, now, clock())
+        for (source, state), number in processed.states.items():
+            meters.add(PROCESSED, source, state, amount=number)
         for source, event, state, detail in processed.listed[:LOGGED_AT_ONCE]:
             level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
-            log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", event, source, state.value, detail)
+            named = {"account" if source.startswith(ACCOUNT) else "channel": source.partition("/")[2]}
+            words = (event, source, state.value, detail)
+            log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", *words, extra=named)
         if len(processed.listed) > LOGGED_AT_ONCE:
             log.warning(
                 "%d more webhooks need a look; see `onboard webhook list`", len(processed.listed) - LOGGED_AT_ONCE

@@ -3,18 +3,23 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from worker.domain.contact.pilot import PilotNumbers, in_words
+from worker.domain.limits.batch_pace import ends_at
 from worker.domain.limits.budgets import BudgetRule, BudgetState, resumed, stop_in_words
 from worker.domain.limits.forecast import Forecast, Load, forecast
+from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, step_for
 from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
 from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
+from worker.domain.service_desk.corrections import CORRECTABLE
 from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.reporting.text_hours import by_country, with_country_cap
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.plural import listed_in_words
@@ -22,7 +27,9 @@ from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.limits.budgets import Budgets
 from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.plans import Planned
 from worker.store.operators.counts import BatchCounts
+from worker.store.operators.pilots import Pilots, latest_verdict
 from worker.store.operators.report_rows import Facts, LineFacts
 
 # Why rows wait until a time, in the words of a forecast.
@@ -64,8 +71,14 @@ class Reporting:
     budgets: Budgets
     rules: BudgetRules
     takeovers: Takeovers
+    plan: Callable[[BatchFacts], Planned | None]
+    pilots: Pilots
+    texts_per_country: int | None = None
+    texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]] = lambda _now: ({}, {})  # `texts_by_country`
 
-    def columns(self, batch: BatchFacts, *, links: bool = False, routes: bool = False) -> "Columns":
+    def columns(
+        self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: bool = False
+    ) -> "Columns":
         """What the lines of a report of this batch are made with."""
         states, now = self.budgets.all(), self.clock()
         blocked = {
@@ -79,7 +92,7 @@ class Reporting:
             if (state := states.get(rule.name)) is not None
             and (state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now))
         }
-        return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked)
+        return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked, details=details)
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: if just counted."""
@@ -88,6 +101,7 @@ class Reporting:
         # And the words that this release does not know, with their rows.
         rows = {state.value: counts.jobs.get(state, 0) for state in [*JobState, *counts.jobs]}
         refused = {LineState.REJECTED.value: counts.rejected, LineState.DUPLICATE.value: counts.duplicate}
+        refused |= {LineState.KNOWN.value: counts.known} if counts.known else {}
         invitations = {
             state.value: counts.invitations.get(state, 0) for state in [*InvitationState, *counts.invitations]
         }
@@ -107,7 +121,8 @@ class Reporting:
                 "in_doubt": outcomes.calls.get(name, 0),
                 "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,
             }
-        ends = self._forecast(batch, counts)
+        planned = self.plan(batch)
+        ends = self._forecast(batch, counts, planned)
         return {
             "batch": batch.id,
             "name": batch.name,
@@ -121,20 +136,63 @@ class Reporting:
                 "limited_by": ends.limited_by,
                 "assumed": ends.assumed,
             },
+            **({"plan": self._plan(planned)} if planned is not None else {}),
             **({"waits": _waits(counts)} if counts.waits else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
             **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
         }
 
-    def _forecast(self, batch: BatchFacts, counts: BatchCounts) -> Forecast:
+    def _plan(self, planned: Planned) -> dict[str, Any]:
+        now, plan = self.clock(), planned.plan
+        verdict_by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
+        pilot = {
+            "first": plan.first,
+            "go_on_if": plan.condition,
+            "verdict": planned.verdict,
+            "verdict_at": written_if_any(planned.verdict_at),
+            "verdict_by": written_if_any(verdict_by),
+            "numbers": planned.numbers or _pilot_in_words(self.pilots.numbers(planned)),
+        }
+        return {
+            "in_words": plan.in_words,
+            "start_at": written_if_any(plan.start_at),
+            "per_hour": plan.per_hour,
+            **(pilot if plan.first else {}),
+        }
+
+    def _forecast(self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None) -> Forecast:
+        ends = self._forecast_of_rows(batch, counts)
+        if planned is None or ends.finishes_at is None:
+            return ends
+        now, plan = self.clock(), planned.plan
+        if planned.holds_back:
+            by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
+            return Forecast(None, f"the verdict on its pilot{f', by {written(by)}' if by else ''}")
+        begins_at = max(plan.start_at or now, now)
+        if plan.per_hour is not None:
+            rows = sum(counts.waiting.values()) + sum(counts.unsent.values())
+            paced = ends_at(plan.per_hour, begins_at, rows)
+            if paced > ends.finishes_at:
+                return Forecast(paced, f"its pace of {plan.per_hour:,} first invitations an hour")
+        elif begins_at > now:
+            return replace(
+                ends, finishes_at=begins_at + (ends.finishes_at - now), limited_by=f"its start; {ends.limited_by}"
+            )
+        return ends
+
+    def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
         if batch.is_paused:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
-        ends = self._with_later_rows(counts, ends)
+        ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
+        if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
+            ends = Forecast(
+                counts.last_end, f"rows that wait for a session's end, the last until {_iso(counts.last_end)}"
+            )
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             return Forecast(counts.last_due, "messages that are not due before then")
@@ -152,6 +210,15 @@ class Reporting:
                 ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {_iso(rest.last)}")
         return ends
 
+    def _with_country_cap(self, texts: int, ends: Forecast) -> Forecast:
+        """The forecast with the hours that a country's texts take. Where the texts that are left go is not stored in
+        clear, so they are counted as those of the last days."""
+        if not texts or self.texts_per_country is None:
+            return ends
+        now = self.clock()
+        lately, this_hour = self.texts(now)
+        return with_country_cap(ends, self.texts_per_country, by_country(texts, lately), sent=this_hour, now=now)
+
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
         """The calls that are left, by the account that will make them with the present takeovers."""
         calls = dict(counts.waiting)
@@ -164,6 +231,10 @@ class Reporting:
 
     def _loads(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
         return loads_of(self.budgets, self.rules, calls, messages)
+
+
+def _pilot_in_words(pilot: PilotNumbers) -> str:
+    return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet: the import is not complete"
 
 
 def needs_a_person(facts: dict[str, Any]) -> bool:
@@ -216,13 +287,16 @@ def _waits(counts: BatchCounts) -> dict[str, Any]:
     }
 
 
+BYTE_ORDER_MARK = "\ufeff"
 # What opens a session: for those who send the links themselves.
+DETAILS = ("purpose", "kind", *CORRECTABLE)
 SECRETS = ("link", "digits", "vendor", "vendor_parameters")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen.
+    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen; the
+    customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in UTC.
 
     `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
     are the accounts and senders, by name, that are stopped or paused at the time `now`.
@@ -233,10 +307,19 @@ class Columns:
     routes: bool = False
     batch: str = "BATCH"
     blocked: Mapping[str, Blocked] = field(default_factory=dict)
+    details: bool = False
+    as_dates: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*COLUMNS, *(["route"] if self.routes else []), *(SECRETS if self.links else []), "next_at")
+        routes, secrets = ("route",) if self.routes else (), SECRETS if self.links else ()
+        return (*COLUMNS, *routes, *secrets, *(DETAILS if self.details else ()), "next_at")
+
+    def time(self, at: datetime | None) -> str:
+        """A time as the report writes it."""
+        if at is None or not self.as_dates:
+            return _iso(at)
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
@@ -272,8 +355,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         "result": line.result,
         "account": line.account,
         "reference": line.reference,
-        "issued_at": _iso(line.issued_at),
-        "expires_at": _iso(line.expires_at),
+        "issued_at": columns.time(line.issued_at),
+        "expires_at": columns.time(line.expires_at),
         "invitation": line.invitation,
         "attempts": line.attempts,
         "waits": line.waits,
@@ -289,7 +372,10 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
             "vendor": line.opening.vendor,
             "vendor_parameters": parameters if line.opening.vendor_parameters else "",
         }
-    return values | {"next_at": _iso(next_at)}
+    if columns.details:
+        values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
+        values |= {name: "" if line.details is None else line.details.shown(name) for name in CORRECTABLE}
+    return values | {"next_at": columns.time(next_at)}
 
 
 def _iso(at: datetime | None) -> str:
@@ -299,8 +385,8 @@ def _iso(at: datetime | None) -> str:
 def write_excel(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
     """As `write_csv`, for a double-click in Excel: it takes CSV for UTF-8 by the mark alone, and in most languages
     separates cells by semicolons."""
-    out.write("\ufeff")
-    return write_csv(out, lines, columns, delimiter=";")
+    out.write(BYTE_ORDER_MARK)
+    return write_csv(out, lines, replace(columns, as_dates=True), delimiter=";")
 
 
 def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns, *, delimiter: str = ",") -> int:

@@ -6,31 +6,39 @@ one script and the one style in the file, by their hashes.
 
 import base64
 import hashlib
-import heapq
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
+from tempfile import SpooledTemporaryFile
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from worker.domain.model.reasons import meaning_of
 from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.domain.model.waits import Blocked
+from worker.engine.prices import Prices
 from worker.engine.reporting.batch_report import Columns, line_values
+from worker.engine.reporting.costs import costs
+from worker.engine.reporting.headline import headline
+from worker.engine.reporting.row_data import NUMBERS, TIMES, WORDS, Chunk
+from worker.engine.reporting.row_groups import Groups
+from worker.engine.reporting.timeline import timeline
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.timestamps import written
+from worker.foundation.version import __version__
 from worker.store.operators.report_rows import LineFacts
+from worker.store.operators.spending import Spending
 
-SHOWN = 5_000  # rows in the table: more rows make a browser slow; all rows are counted, and the CSV has all of them
-EXAMPLES = 5  # row numbers and texts shown for each group
-TEXTS = 1_000  # different texts counted for each group, so that many different texts cannot fill the memory
+STATIC = 100  # rows in the table as the file has it; the page's script shows all others, a page of them at a time
+IN_MEMORY = 1024 * 1024  # bytes of the rows' data, before they go to a temporary file
 BUFFERED = 200  # pieces of the template written at a time
+SHOWN_RANGES = 12  # of row numbers, before "all"
 # In the order of a row's life, each state explained to a reader who did not run the batch.
 STATES: dict[JobState | LineState, str] = {
     JobState.WAITING: "No session was requested yet, or the request will be repeated.",
@@ -44,8 +52,8 @@ STATES: dict[JobState | LineState, str] = {
     JobState.CANCELLED: "An operator, or an event, cancelled the row.",
     LineState.REJECTED: "The line of the list could not be used. No session was requested and no message was sent.",
     LineState.DUPLICATE: "An earlier line of the list has the same customer. The earlier line counts.",
+    LineState.KNOWN: "The customer was known already. The row asked for no session of its own.",
 }
-NEEDS_A_PERSON = (JobState.HELD, JobState.FAILED, LineState.REJECTED, JobState.LAPSED)
 MESSAGES = {
     InvitationState.WAITING: "not sent yet",
     InvitationState.SENT: "accepted for delivery",
@@ -55,44 +63,25 @@ MESSAGES = {
     InvitationState.FAILED: "refused, or every attempt failed",
     InvitationState.HELD: "may have been sent: a person must decide",
 }
+# The columns of the table; the script shows the others when a row is opened.
+SHOWN = ("row", "customer_id", "state", "error", "action", "expires_at")
 HEADINGS = {
-    "issued_at": "issued (UTC)",
-    "expires_at": "link expires (UTC)",
     "customer_id": "customer",
-    "next_at": "goes on at (UTC)",
+    "error": "what happened",
+    "action": "what to do",
+    "expires_at": "link expires",
+    "issued_at": "issued",
+    "next_at": "goes on at",
     "route": "why this account",
 }
-NUMBERS = frozenset({"row", "attempts", "waits"})
-TIMES = frozenset({"issued_at", "expires_at", "next_at"})
 
 
-@dataclass
-class Group:
-    """The rows that need a person for one reason. `rows` are the numbers of the first of them."""
+@dataclass(frozen=True)
+class Extras:
+    """What the page says in addition to the batch's facts."""
 
-    state: str
-    reason: str
-    action: str
-    count: int = 0
-    rows: list[int] = field(default_factory=list)
-    texts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, line: LineFacts) -> None:
-        self.count += 1
-        if len(self.rows) < EXAMPLES:
-            self.rows.append(line.row)
-        if line.detail and (line.detail in self.texts or len(self.texts) < TEXTS):
-            self.texts[line.detail] += 1
-
-    @property
-    def words(self) -> str:
-        """The reason as a sentence."""
-        return meaning_of(self.reason)
-
-    @property
-    def frequent(self) -> list[tuple[str, int]]:
-        """The texts that explain most of the rows, each with its number of rows."""
-        return heapq.nsmallest(EXAMPLES, self.texts.items(), key=lambda item: (-item[1], item[0]))
+    spending: Spending = field(default_factory=Spending)
+    prices: Prices = field(default_factory=Prices)
 
 
 def write_html(
@@ -103,58 +92,77 @@ def write_html(
     with_link: bool,
     now: datetime,
     blocked: Mapping[str, Blocked] = MappingProxyType({}),
+    extras: Extras | None = None,
 ) -> int:
-    """Write the page of one batch; returns the number of lines, including those that are not shown.
+    """Write the page of one batch; returns the number of lines.
 
-    `facts` come from `batch_report.status()`. `lines` are read once, and at most `SHOWN` of them are kept.
-    `blocked`: as in `Columns`.
+    `facts` come from `batch_report.status()`. `lines` are read once: what needs a person stands before them, so their
+    data waits in a file without a name that only this process can open. `blocked`: as in `Columns`.
     """
-    kept: list[LineFacts] = []
-    groups: dict[tuple[str, str], Group] = {}
-    count = 0
-    with_its_batch = Columns(now, links=with_link, routes=True, batch=str(facts["batch"]), blocked=blocked)
-    for line in lines:
-        count += 1
-        if len(kept) < SHOWN:
-            kept.append(line)
-        if line.state in NEEDS_A_PERSON:
-            key = (line.state, line.reason)
-            if key not in groups:
-                groups[key] = Group(*key, action=str(line_values(line, with_its_batch)["action"]))
-            groups[key].add(line)
-    page = _environment().get_template("report.html")
-    stream = page.stream(
-        facts=facts,
-        made_at=_time(now),
-        total=count,
-        shown=len(kept),
-        tiles=_tiles(facts["rows"]),
-        segments=_segments(facts["rows"]),
-        groups=sorted(groups.values(), key=lambda group: (NEEDS_A_PERSON.index(group.state), -group.count)),
-        messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
-        columns=with_its_batch.names,
-        headings=HEADINGS,
-        numbers=NUMBERS,
-        times=TIMES,
-        states=[state for state in STATES if facts["rows"].get(state)],
-        lines=_values(kept, with_its_batch),
-        with_link=with_link,
-    )
-    stream.enable_buffering(BUFFERED)
-    for piece in stream:
-        out.write(piece)
+    extras = extras or Extras()
+    columns = Columns(now, links=with_link, routes=True, batch=str(facts["batch"]), blocked=blocked)
+    with SpooledTemporaryFile(IN_MEMORY, mode="w+", encoding="utf-8", newline="\n") as data:
+        count, static, groups = _read(lines, columns, data)
+        data.seek(0)
+        stream = (
+            _environment()
+            .get_template("report.html")
+            .stream(
+                facts=facts,
+                headline=headline(facts),
+                made_at=now,
+                release=__version__,
+                total=count,
+                static=static,
+                segments=_segments(facts["rows"]),
+                meanings=list(STATES.items()),
+                groups=groups.by_need(),
+                shown_ranges=SHOWN_RANGES,
+                messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
+                costs=costs(extras.spending.routes, extras.prices) if extras.spending.routes else None,
+                timeline=timeline(extras.spending.series),
+                columns=[*SHOWN, *(["link"] if with_link else [])],
+                all_columns=columns.names,
+                headings=HEADINGS,
+                states=[state for state in STATES if facts["rows"].get(state)],
+                chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `row_data`
+                with_link=with_link,
+                about=_about(columns),
+            )
+        )
+        stream.enable_buffering(BUFFERED)
+        for piece in stream:
+            out.write(piece)
     return count
 
 
-def _values(lines: list[LineFacts], columns: Columns) -> Iterator[dict[str, Any]]:
+def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[int, list[dict[str, Any]], Groups]:
+    """Write the rows' data, a chunk a line. Returns how many, the first as values, and the groups."""
+    groups, static, chunk, count = Groups(), [], Chunk(columns.names), 0
     for line in lines:
+        count += 1
         values = line_values(line, columns)
-        yield values | {name: str(values[name])[:19].replace("T", " ") for name in TIMES}
+        if count <= STATIC:
+            static.append(values)
+        chunk.add(values, groups.add(line.row, line.state, line.reason, line.detail, action=str(values["action"])))
+        if chunk.is_full:
+            data.write(chunk.take() + "\n")
+    if rest := chunk.take():
+        data.write(rest + "\n")
+    return count, static, groups
 
 
-def _tiles(rows: dict[str, int]) -> list[tuple[str, int, str, bool]]:
-    """(state, rows, explanation, whether it needs a person) of every state, also without rows."""
-    return [(state, rows.get(state, 0), words, state in NEEDS_A_PERSON) for state, words in STATES.items()]
+def _about(columns: Columns) -> str:
+    """What the script needs to know of the page, as JSON for a <script> element."""
+    about = {
+        "columns": columns.names,
+        "shown": SHOWN,
+        "headings": HEADINGS,
+        "words": sorted(WORDS),
+        "times": sorted(TIMES),
+        "numbers": sorted(NUMBERS),
+    }
+    return Markup(json.dumps(about).replace("<", "\\u003c"))  # noqa: S704 -- words of this module
 
 
 def _segments(rows: dict[str, int]) -> list[tuple[str, int, float, float]]:
@@ -168,9 +176,19 @@ def _segments(rows: dict[str, int]) -> list[tuple[str, int, float, float]]:
     ]
 
 
-def _time(at: datetime | str) -> str:
-    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _time(at: datetime | str) -> Markup:
+    """A time as a <time> element, which the script can show in the reader's own zone."""
+    moment = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(written(moment), f"{moment:%Y-%m-%d %H:%M} UTC")
+
+
+def _commands(text: str) -> Markup:
+    """The text, with what stands in backticks as code."""
+    pieces = text.split("`")
+    code = (
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
+    )
+    return Markup("").join(code)
 
 
 def _hash(text: str) -> str:
@@ -194,5 +212,5 @@ def _environment() -> Environment:
     # Not escaped: the texts are our own, and the hashes are made from exactly these bytes.
     environment.globals.update(style=Markup(style), script=Markup(script))  # noqa: S704
     environment.globals.update(style_hash=_hash(style), script_hash=_hash(script))
-    environment.filters.update(number=lambda number: f"{number:,}", time=_time)
+    environment.filters.update(number=lambda number: f"{number:,}", time=_time, commands=_commands)
     return environment

@@ -17,13 +17,18 @@ from worker.domain.model.operation import (
     is_worked,
 )
 from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.reporting.folder_report import FolderReport, folder_reports
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.timestamps import written, written_if_any
+from worker.settings.intake import Intake
 from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
+from worker.store.limits.standstill import Standstills, Stopped
 from worker.store.maintenance.look import Looks
+from worker.store.messages.country_cap_check import at_their_cap
 from worker.store.onboarding.batches import STDIN
+from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, Processes
 from worker.store.operators.unsent import cut_off, held, unsent
@@ -37,6 +42,8 @@ class OperationReport:
     due: frozenset[str]
     attention: Sequence[Attention]
     accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
+    stopped: Stopped | None = None  # a person has stopped everything
+    folders: Sequence[FolderReport] = ()
 
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints them."""
@@ -57,6 +64,8 @@ class OperationReport:
                 {"what": one.what, "name": one.name, "reason": one.reason, "command": one.command}
                 for one in self.attention
             ],
+            **({"intake": [one.facts() for one in self.folders]} if self.folders else {}),
+            **({"stopped": self.stopped.as_facts()} if self.stopped is not None else {}),
         }
 
     def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -76,32 +85,42 @@ class Operation:
     budgets: Budgets
     rules: BudgetRules
     looks: Looks
+    standstills: Standstills
     takeovers: Takeovers
-    key_ids: Collection[str]  # of the configuration
+    key_ids: Collection[str] | None  # of the configuration; None: they are not known here
+    folders: Sequence[Intake]
+    dropped_files: DroppedFiles
 
     def report(self) -> OperationReport:
         now = self.clock()
         running, states = self.processes.running(now=now), self.budgets.all()
+        stopped = self.standstills.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         due = frozenset(found.accounts | found.channels) - self._stuck(states)
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():
             if states.get(rule.name, BudgetState()).stopped_at is not None:
                 sharing.setdefault(rule.name, []).append(name)
+        folders = folder_reports(self.folders, self.dropped_files)
+        # A folder's import that was killed goes on by itself.
+        importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         needs = attention(
             running,
             due=due,
             beat_at=self.processes.last().get(BEAT),
             stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
             senders=self.rules.channels,
-            missing_keys=missing_keys(self.database, self.key_ids),
-            batches=self._batches(now, importing=any(one.kind == IMPORT for one in running)),
+            missing_keys=missing_keys(self.database, self.key_ids) if self.key_ids is not None else {},
+            countries=at_their_cap(self.database, now=now),
+            everything=stopped.in_words if stopped is not None else "",
+            batches=self._batches(now, importing=importing),
             now=now,
         )
+        needs += [need for folder in folders for need in folder.attention()]
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
-        return OperationReport(running, due, needs, accounts)
+        return OperationReport(running, due, needs, accounts, stopped, folders)
 
     def _stuck(self, states: Mapping[str, BudgetState]) -> set[str]:
         """The stopped accounts and senders whose work no process can do, since no account takes it over."""

@@ -5,16 +5,19 @@ A kind of work for a dispatcher, as `issue` is.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from worker.domain.contact.repeats import paced
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import FRESHNESS, MESSAGES
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.engine.steps.step_endings import FLUSH_MARGIN, ending_of, log_chunk, nothing_kept
+from worker.engine.steps.step_endings import FLUSH_MARGIN, Step, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.clock import Clock
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.limits.claims import Room
@@ -37,6 +40,7 @@ class InviteWork:
     invitations: Invitations
     clock: Clock
     jitter: Callable[[], float] = field(default=random.random)
+    meters: Meters = field(default_factory=Meters)
 
     @property
     def name(self) -> str:
@@ -72,8 +76,18 @@ class InviteWork:
         flushed = self.invitations.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
         if results:
             now = self.clock()
-            log_chunk(self.name, [(r.opened.invitation.job_id, r.ending, r.problem, now - r.began_at) for r in results])
+            count(self.meters, MESSAGES, self.policy.channel, ((r.ending, r.problem) for r in results))
+            self._observe_freshness(results)
+            sent = [(r.opened.invitation, r) for r in results]
+            log_chunk(self.name, [Step(m.job_id, m.batch_id, r.ending, r.problem, now - r.began_at) for m, r in sent])
         return flushed
+
+    def _observe_freshness(self, results: Sequence[InviteResult]) -> None:
+        observe = self.meters.observer(FRESHNESS, self.policy.channel)
+        for result in results:
+            item = result.opened.invitation
+            if isinstance(result.ending, Done) and item.unknown_call is None:
+                observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
 
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
@@ -86,15 +100,15 @@ class InviteWork:
         if has_stale_link(item, began_at):  # checked again: it has waited for its slot or for a permit
             return self.not_made(opened)
         try:
-            message = self._message(item, now=began_at)
+            message, template = self._message(item, first_at=opened.first_at, now=began_at)
         except TemplateProblem as error:
             # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
             return InviteResult(opened, began_at, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         receipt = await self.sender.send(message)
         if isinstance(receipt, Problem):
-            return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt)
-        return InviteResult(opened, began_at, Done(), reference=receipt.reference)
+            return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt, template=template)
+        return InviteResult(opened, began_at, Done(), reference=receipt.reference, template=template)
 
     async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
@@ -111,17 +125,21 @@ class InviteWork:
             return InviteResult(opened, began_at, ending, problem=found)
         return InviteResult(opened, began_at, ending, found=found)
 
-    def _message(self, item: ClaimedInvitation, *, now: datetime) -> Message:
+    def _message(self, item: ClaimedInvitation, *, first_at: datetime, now: datetime) -> tuple[Message, str]:
+        """The message, and the digest of its template."""
         person = item.customer.person
         channel = self.policy.channel
         customer = item.customer
+        if template := self.policy.ladder.step_of(item.kind, self.policy.reminders).template:
+            customer = replace(customer, template=template)
         clock = self.policy.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
         invitation = Invitation(
             customer, item.link, item.expires_at, self.sender_name, item.wording, clock, item.opening
         )
         text = self.templates.render(invitation, channel=channel, now=now)
-        return Message(
+        message = Message(
             key=item.id.hex,
+            at=first_at,
             to=person.email if channel == "email" else person.phone,
             language=text.language,
             subject=text.subject,
@@ -129,10 +147,13 @@ class InviteWork:
             html=text.html,
             valid_for=item.expires_at - now,
         )
+        return message, text.digest
 
     def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
         retry = self.policy.rule.retry
-        return ending_of(problem, opened.invitation.attempts, opened, retry, self.clock(), self.jitter())
+        now, before = self.clock(), opened.invitation.unknown_handovers
+        ending = ending_of(problem, opened.invitation.attempts, opened, retry, now, self.jitter())
+        return paced(ending, problem, before=before, now=now)
 
     def not_made(self, opened: OpenedInvitation) -> InviteResult:
         return InviteResult(opened, self.clock(), None)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -17,6 +17,8 @@ from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import CALLS
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import (
     OrphanRule,
@@ -29,11 +31,11 @@ from worker.domain.model.reconciliation import (
 from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.steps.first_links import FirstLinks
-from worker.engine.steps.step_endings import FLUSH_MARGIN, WakeInvite, ending_of, log_chunk, nothing_kept
+from worker.engine.steps.step_endings import FLUSH_MARGIN, Step, WakeInvite, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.clock import Clock
+from worker.foundation.durations import show_duration
 from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
-from worker.settings.durations import show_duration
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
@@ -63,6 +65,7 @@ class IssueWork:
     first_links: FirstLinks
     keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
     jitter: Callable[[], float] = random.random
+    meters: Meters = field(default_factory=Meters)
 
     @property
     def name(self) -> str:
@@ -107,7 +110,9 @@ class IssueWork:
             self.first_links.begin({item.job.id for item in flushed.opened if not item.job.looks_up})
         now = self.clock()
         if results:
-            log_chunk(self.name, [(r.opened.job.id, r.ending, r.problem, now - r.began_at) for r in results])
+            count(self.meters, CALLS, self.policy.account, ((r.ending, r.problem) for r in results))
+            jobs = [(r.opened.job, r) for r in results]
+            log_chunk(self.name, [Step(j.id, j.batch_id, r.ending, r.problem, now - r.began_at) for j, r in jobs])
         of_events = any(result.opened.job.is_event for result in results)
         for channel in flushed.channels:  # after the commit; the sweep sends another for a wake-up that is lost here
             self.wake_invite(channel, of_events or not results)

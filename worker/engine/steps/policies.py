@@ -11,10 +11,12 @@ from datetime import timedelta
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.reminders import Ladder, Step
 from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
+from worker.domain.service_desk.case import DeskRules
 from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
@@ -24,6 +26,7 @@ from worker.store.issuing.job_context import JobPolicy
 from worker.store.maintenance.expired_sessions import ExpiryPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.message_context import InvitationPolicy
+from worker.store.service_desk.cases import DeskPolicy
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
@@ -46,7 +49,8 @@ def sender_rule(settings: Settings, channel: str) -> BudgetRule:
     limits = email.limits if email else ()
     permits = email.connections if email else 1
     # No breaker: a relay refuses recipients one by one. The permits are connections, which each process keeps open.
-    return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True)
+    ramp = email.ramp if email else None
+    return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True, ramp=ramp)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ def job_policy(
         lifetime=provider.lifetime,
         senders={channel: sender_rule(settings, channel) for channel in channels},
         max_age=_least_max_age(settings, account, provider),
-        reminders=settings.invitations.reminders if "sms" in channels else (),
+        reminders=reminders_of(settings) if "sms" in channels else (),
+        ladder=ladder_of(settings),
         fallback=delivery_policy(settings, channels=channels).fallback,
         address_cap=settings.invitations.messages_per_address,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
@@ -167,11 +172,22 @@ def invitation_policy(
         hours=hours_of(settings),
         caps=caps_of(settings),
         address_cap=settings.invitations.messages_per_address,
-        reminders=settings.invitations.reminders,
+        reminders=reminders_of(settings),
+        ladder=ladder_of(settings),
         reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
         delivery=delivery_policy(settings, channels=channels),
         only_batch=only_batch,
     )
+
+
+def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
+    """When customers are reminded, counted from the invitation: by `reminders`, and by the ladder."""
+    return (*settings.invitations.reminders, *(step.after for step in settings.ladder))
+
+
+def ladder_of(settings: Settings) -> Ladder:
+    """The reminders that go by another channel, or with another template."""
+    return Ladder({step.after: Step(step.channel or "", step.template or "") for step in settings.ladder})
 
 
 def delivery_policy(settings: Settings, *, channels: Collection[str]) -> DeliveryPolicy:
@@ -182,6 +198,7 @@ def delivery_policy(settings: Settings, *, channels: Collection[str]) -> Deliver
         hours=hours_of(settings),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
         countries=texted_countries(settings),
+        texts_per_country=settings.sms.per_country if settings.sms else None,
     )
 
 
@@ -209,6 +226,22 @@ def expiry_policy(
         can_ask=lambda: can_ask(listing_accounts(settings, providers)),
         hours=hours_of(settings),
         fallback=delivery_policy(settings, channels=channels).fallback,
+    )
+
+
+def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> DeskPolicy:
+    """What the service desk may do; `providers` by account."""
+    return DeskPolicy(
+        DeskRules(
+            caps=caps_of(settings),
+            channels=tuple(channels),
+            quiet=hours_of(settings).quiet,
+            per_day=settings.reissue.per_day,
+            allowed_from={name: provider.reissue_at for name, provider in providers.items()},
+            lists=listing_accounts(settings, providers),
+        ),
+        hours_of(settings),
+        texted_countries(settings),
     )
 
 

@@ -2,10 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.domain.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import Metric
 from worker.store.issuing.open_attempts import OpenedJob
 from worker.store.messages.handovers import OpenedInvitation
 
@@ -43,16 +46,43 @@ def nothing_kept(reference: str, kind: str) -> Problem:
     return Problem(Kind.UNKNOWN, f"the call was answered{opened}, and nothing of the answer could be kept: {kind}")
 
 
-Step = tuple[int, Ending | None, Problem | None, timedelta]
+@dataclass(frozen=True)
+class Step:
+    """One step of a chunk: its job, how it ended, and how long it took until it was written."""
+
+    job_id: int
+    batch_id: int
+    ending: Ending | None
+    problem: Problem | None
+    took: timedelta
+
+    @property
+    def outcome(self) -> str:
+        return "not made" if self.ending is None else type(self.ending).__name__.lower()
+
+
+def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
+    """The outcome of a call in one word, for metrics and traces."""
+    return problem.kind.value if problem else "not_made" if ending is None else type(ending).__name__.lower()
+
+
+def count(meters: Meters, metric: Metric, name: str, results: Iterable[tuple[Ending | None, Problem | None]]) -> None:
+    """Count the calls of a chunk by their outcome. A call that was not made is none."""
+    made = [(ending, problem) for ending, problem in results if ending is not None]
+    outcomes = Counter(outcome_of(ending, problem) for ending, problem in made)
+    for outcome, number in outcomes.items():
+        meters.add(metric, name, outcome, amount=number)
 
 
 def log_chunk(work: str, steps: Sequence[Step]) -> None:
     """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
-    counts = Counter("not made" if ending is None else type(ending).__name__.lower() for _, ending, _, _ in steps)
+    counts = Counter(step.outcome for step in steps)
     log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
-    for job_id, ending, problem, took in steps:
+    for step in steps:
+        problem = step.problem
         level = logging.DEBUG if problem is None else logging.INFO
         if log.isEnabledFor(level):
-            name = "not made" if ending is None else type(ending).__name__.lower()
             why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
-            log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, name, why, took.total_seconds())
+            ids = {"batch": step.batch_id, "job": step.job_id}
+            seconds = step.took.total_seconds()
+            log.log(level, "%s: job %d: %s%s, %.3f s", work, step.job_id, step.outcome, why, seconds, extra=ids)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from worker.domain.events.incoming import Event, Received
+from worker.domain.events.incoming import Event, Outcome, Received
 from worker.domain.events.refused import RefusedMessage
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import EVENTS
 from worker.engine.opening import check_ready, opened
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
@@ -33,14 +35,24 @@ class DatabaseInbox:
         parts = self._exits.enter_context(opened(self._settings))
         self._exits.enter_context(parts.heartbeat("bus"))
         receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
-        self._opened = _Opened(parts.database, parts.keyring, receiver, parts.refused_events, parts.database_clock)
+        self._opened = _Opened(
+            parts.database, parts.keyring, receiver, parts.refused_events, parts.database_clock, parts.meters
+        )
 
     def receive(self, events: Sequence[Event]) -> Received:
-        return self._ready().receiver.receive(events)
+        ready = self._ready()
+        received = ready.receiver.receive(events)
+        for receipt in received.receipts:
+            if receipt.outcome is not Outcome.REFUSED:  # these are kept next
+                ready.meters.add(EVENTS, "bus", receipt.outcome.value)
+        return received
 
     def keep(self, refused: Sequence[RefusedMessage]) -> list[uuid.UUID]:
         ready = self._ready()
-        return ready.refused_events.keep(refused, now=ready.clock())
+        kept = ready.refused_events.keep(refused, now=ready.clock())
+        if refused:
+            ready.meters.add(EVENTS, "bus", Outcome.REFUSED.value, amount=len(refused))
+        return kept
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         return self._ready().keyring.digests(purpose, text)
@@ -66,3 +78,4 @@ class _Opened:
     receiver: Receiver
     refused_events: RefusedEvents
     clock: Clock
+    meters: Meters

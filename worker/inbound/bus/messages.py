@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from worker.domain.events.cloudevents import Unreadable, read
 from worker.domain.events.incoming import Event, EventKind
+from worker.domain.events.traces import TRACEPARENT
 
 PREFIXES = ("cloudevents:", "cloudevents_", "ce-")
 # The content encodings of a plain text. Compressed bodies are refused: a few kilobytes can become gigabytes.
@@ -69,6 +70,12 @@ def attributes_of(message: Message) -> dict[str, str]:
     if not found and isinstance(kind := message.properties.get("type"), str) and kind:
         return {"type": kind}
     return found
+
+
+def traceparent_of(message: Message) -> str | None:
+    """The message's own header `traceparent`, as the producer's tracing library writes it; unchecked."""
+    found = message.headers.get(TRACEPARENT)
+    return None if found is None else _text(found)
 
 
 def _text(value: Any) -> str:

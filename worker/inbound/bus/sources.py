@@ -8,7 +8,7 @@ from functools import partial
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event, EventKind
 from worker.foundation.tls import Tls
-from worker.inbound.bus.messages import Message, event_in
+from worker.inbound.bus.messages import Message, event_in, traceparent_of
 from worker.inbound.bus.queue_senders import Digests, QueueSenders, senders_of_queue
 from worker.inbound.bus.task_messages import event_in_task
 from worker.inbound.bus.topology import Topology, topology_of
@@ -52,8 +52,12 @@ class Source:
         if isinstance(sender, Unreadable):
             return sender
         event = self.read(message)
+        if isinstance(event, Unreadable):
+            return event
         actor = sender.name or f"queue {self.topology.queue}"
-        return replace(event, sender=sender, actor=actor) if isinstance(event, Event) else event
+        # The event's own comes first: it is of the event, however many queues it has gone through.
+        trace = event.traceparent or traceparent_of(message)
+        return replace(event, sender=sender, actor=actor, traceparent=trace)
 
 
 def events_of(bus: Bus) -> Source:

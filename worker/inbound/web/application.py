@@ -7,31 +7,41 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
 from worker.domain.events.incoming import Event, Receipt
+from worker.domain.model.meters import Meters
+from worker.domain.model.metrics import ANSWER_SECONDS, ANSWERS, EVENTS, WEBHOOKS
 from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
+from worker.engine.reporting.metrics_page import UNREACHABLE, Configured, Page, page_of
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
+from worker.inbound.web.alerting import watch
 from worker.inbound.web.batching import Batcher, Receive
 from worker.inbound.web.connections import name_server
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
+from worker.inbound.web.metrics import MetricsRoute
 from worker.inbound.web.peers import Network, peer_of
 from worker.inbound.web.problems import PROBLEM, REFUSED, problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusals import EVERY_SECONDS, Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
+from worker.inbound.web.sns import Get, get
 from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.inbound.web.webhooks import Processing, WebhookRoutes
 from worker.store.inbox.event_status import EventStatuses
+from worker.store.operators.gauges import read as read_gauges
 from worker.store.webhooks.webhooks import Arrived, Kept
+
+if TYPE_CHECKING:
+    from worker.inbound.web.dashboard.sources import PutRefusedBack, Sources
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +77,19 @@ def app(
     receive: Receive[Event, Receipt] | None = None,
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
+    viewer_key: str = "",
+    put_back: "PutRefusedBack | None" = None,
+    ask_sns: Get = get,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
-    /healthz, /readyz and /openapi.yaml, to run or to mount.
+    /healthz, /readyz, /metrics and /openapi.yaml, to run or to mount. And the dashboard, GET /, if the configuration
+    names users, or with a `viewer_key`, with which it can be looked at.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
-    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. The
-    database may be unreachable, or not yet upgraded, when the application starts.
+    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. `put_back`
+    puts refused events back, for the dashboard. `ask_sns` fetches from Amazon SNS. The database may be unreachable, or
+    not yet upgraded, when the application starts.
     """
     parts.database.give_up_after(parts.settings.worker.lease / 2)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
@@ -93,8 +108,10 @@ def app(
     refusals = Refusals(log)
     readiness = Readiness(parts.database, prepare=prepare)
 
+    processing = (parts.webhooks, parts.clock, parts.meters, parts.traces)
+
     def process_kept() -> set[WakeUp]:
-        return process_webhooks(parts.webhooks, parts.clock) if readiness.why_not is None else set()
+        return process_webhooks(*processing) if readiness.why_not is None else set()
 
     processed = Processing(process_kept, wake, in_thread)
 
@@ -104,11 +121,12 @@ def app(
 
     webhooks = WebhookRoutes(
         account_sources(parts.accounts, parts.keyring, parts.clock),
-        sender_sources(parts.settings, parts.keyring, parts.clock),
+        sender_sources(parts.settings, parts.keyring, parts.clock, ask_sns),
         Batcher(keep, wake, in_thread),
         readiness,
         in_thread,
         processed,
+        lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
         body_seconds=body_seconds,
         room=room,
     )
@@ -120,9 +138,19 @@ def app(
         statuses,
         readiness,
         in_thread,
+        lambda outcome: parts.meters.add(EVENTS, "web", outcome.value),
         body_seconds=body_seconds,
         room=room,
     )
+    alerting = watch(
+        parts.alerts,
+        parts.outbox_targets,
+        parts.settings,
+        meters=parts.meters,
+        is_ready=lambda: readiness.why_not is None,
+        now=parts.database_clock,
+    )
+    metrics = MetricsRoute(parts.settings, lambda: metrics_page(parts), UNREACHABLE, in_thread)
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not is not None:
@@ -143,6 +171,7 @@ def app(
             asyncio.create_task(readiness.keep_looking(in_thread)),
             asyncio.create_task(processed.keep_working()),
             asyncio.create_task(_keep_writing(refusals)),
+            *([asyncio.create_task(alerting.keep_watching(in_thread))] if alerting is not None else []),
         ]
         yield
         for task in tasks:
@@ -156,7 +185,8 @@ def app(
     async def answer_waiting_requests(_application: web.Application) -> None:
         waiting.close()
 
-    made = web.Application(middlewares=[_slowing(refusals, parts.settings.web.trusted_proxies), _as_problems])
+    slowed = _Slowed(refusals, parts.settings.web.trusted_proxies)
+    made = web.Application(middlewares=[_counting(parts.meters), slowed.middleware, _as_problems])
     made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
     made.cleanup_ctx.append(lifetime)
     made.on_shutdown.append(answer_waiting_requests)
@@ -170,7 +200,44 @@ def app(
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     made.router.add_get("/openapi.yaml", description)
+    made.router.add_get("/metrics", metrics.get)
+    if parts.settings.web.has_people or viewer_key:
+        # Here, since a web application without a dashboard needs no templates.
+        from worker.inbound.web.dashboard import add_dashboard
+
+        add_dashboard(
+            made,
+            _sources(parts, put_back),
+            key=viewer_key,
+            wake=wake,
+            why_not=lambda: readiness.why_not,
+            delay=slowed.refused,
+            form_seconds=body_seconds,
+        )
     return made
+
+
+def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":
+    from worker.inbound.web.dashboard.sources import Sources
+
+    return Sources(
+        stores=parts,
+        settings=parts.settings,
+        clock=parts.clock,
+        database_clock=parts.database_clock,
+        rules=parts.budget_rules,
+        channels=parts.channels,
+        reporting=parts.reporting,
+        operation=parts.operation,
+        account_report=parts.account_report,
+        takeovers=parts.takeovers,
+        outbox=parts.outbox_report,
+        delivery=lambda: parts.delivery_policy,
+        desk=parts.service_desk,
+        jitter=parts.jitter,
+        message_texts=parts.message_texts,
+        put_back=put_back,
+    )
 
 
 async def _keep_writing(refusals: Refusals) -> None:
@@ -179,24 +246,63 @@ async def _keep_writing(refusals: Refusals) -> None:
         refusals.write(monotonic())
 
 
-def _slowing(refusals: Refusals, trusted: Sequence[Network]) -> Middleware:
-    """Counts, logs and delays the answers to refused credentials."""
+def _counting(meters: Meters) -> Middleware:
+    """Counts the answers by route and status, and how long they took."""
 
     @web.middleware
-    async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = monotonic()
         answer = await handler(request)
-        why = request.get(REFUSED)
-        if why is not None:
-            peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), trusted)
-            if delay := refusals.refused(peer, why, monotonic()):
-                refusals.waiting += 1
-                try:
-                    await wait(delay)
-                finally:
-                    refusals.waiting -= 1
+        route = request.get(ROUTE, "-")
+        meters.add(ANSWERS, route, str(answer.status))
+        meters.observer(ANSWER_SECONDS, route)(monotonic() - began)
         return answer
 
-    return slow
+    return count
+
+
+def metrics_page(parts: Parts) -> Page:
+    """What a scrape shows now. Blocks."""
+    rules = parts.budget_rules
+    configured = Configured(rules.accounts, rules.channels, parts.outbox_targets.policies)
+    now = parts.clock()
+    gauges = read_gauges(
+        parts.database,
+        accounts=configured.accounts,
+        channels=configured.channels,
+        targets=configured.targets,
+        now=now,
+    )
+    return page_of(gauges, parts.budgets.all(), configured, now=now)
+
+
+class _Slowed:
+    """Counts, logs and delays the answers to refused credentials."""
+
+    def __init__(self, refusals: Refusals, trusted: Sequence[Network]) -> None:
+        self._refusals, self._trusted = refusals, trusted
+
+    async def refused(self, request: web.Request, why: str) -> None:
+        """Count it, and wait as long as its answer should."""
+        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+        if delay := self._refusals.refused(peer, why, monotonic()):
+            self._refusals.waiting += 1
+            try:
+                await wait(delay)
+            finally:
+                self._refusals.waiting -= 1
+
+    @property
+    def middleware(self) -> Middleware:
+        @web.middleware
+        async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+            answer = await handler(request)
+            why = request.get(REFUSED)
+            if why is not None:
+                await self.refused(request, why)
+            return answer
+
+        return slow
 
 
 @web.middleware

@@ -13,6 +13,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from worker.inbound.web.problems import problem
+from worker.inbound.web.request_lines import OnlyHttp
 
 MOST = 4000
 # A client that connects has something to ask; a later request on the same connection may take IDLE_SECONDS.
@@ -94,6 +95,7 @@ class _Connection(web.RequestHandler):
 
     def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
+        self._parser: Any = OnlyHttp(self._parser)
         self._connections = connections
         self._end: asyncio.TimerHandle | None = None
 

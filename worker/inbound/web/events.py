@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,7 @@ from worker.inbound.web.request_body import (
     bounded_body,
     check_before_the_body,
     has_credentials_twice,
+    traceparent,
 )
 from worker.settings.outside import Web
 from worker.store.base.database import reason
@@ -55,6 +57,7 @@ class Events:
         statuses: EventStatuses,
         readiness: Readiness,
         in_thread: InThread,
+        count: Callable[[Outcome], None],
         *,
         body_seconds: float,
         room: int,
@@ -65,7 +68,7 @@ class Events:
         self._clock = clock
         self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
         self._readiness = readiness
-        self._in_thread = in_thread
+        self._in_thread, self._count = in_thread, count
         self._body_seconds = body_seconds
         self._room = Room(room)
         self._outage = Outage(log)
@@ -108,8 +111,10 @@ class Events:
         if isinstance(event, Unreadable):
             return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
         try:
-            receipt = await self._chunks.take_in(replace(event, sender=sender, actor=sender.name))
+            trace = event.traceparent or traceparent(request)
+            receipt = await self._chunks.take_in(replace(event, sender=sender, actor=sender.name, traceparent=trace))
             self._outage.over("the database is back: taking events")
+            self._count(receipt.outcome)
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
                 return problem(REFUSALS.get(receipt.reason, 422), receipt.reason, problems=receipt.problems)
             waits = sender.links and event.kind is EventKind.REQUESTED

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.domain.events.cloudevents import LARGEST, is_json
+from worker.domain.events.traces import TRACEPARENT
 
 BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
 # Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
@@ -42,6 +43,12 @@ def attributes(request: web.Request) -> dict[str, str]:
         # Percent-encoded, as CloudEvents requires for HTTP. Text that is not UTF-8 is refused by the validation.
         found[name.removeprefix(_PREFIX)] = unquote(value, errors="surrogateescape")
     return found
+
+
+def traceparent(request: web.Request) -> str | None:
+    """The request's header `traceparent`, unchecked; None where it has none, or several."""
+    found = request.headers.getall(TRACEPARENT, [])
+    return found[0] if len(found) == 1 else None
 
 
 def has_credentials_twice(request: web.Request) -> bool:

@@ -4,43 +4,23 @@ Each decision needs only the bytes, the headers and the configuration; this modu
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from typing import Protocol
 
-from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.domain.verification.session_updates import SessionUpdate
 from worker.engine.adapters import callback_address
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
-from worker.foundation.standard_webhooks import ID
+from worker.inbound.web.mail_sources import EMAIL, build_mail_source
+from worker.inbound.web.sns import Get, get
+from worker.inbound.web.source import Closed, Source, digests_of, of_sender
 from worker.providers import webhooks
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
-from worker.senders import email_callbacks, twilio_callbacks
+from worker.senders import twilio_callbacks
 from worker.settings import Account, Settings
-from worker.store.webhooks.delivery_updates import delivery_as_json
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Arrived
 
-SMS, EMAIL = f"{SENDER}sms", f"{SENDER}email"
-
-
-class Source(Protocol):
-    """A source of webhooks. `name` is its name in the database, `largest` its largest body in bytes."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def largest(self) -> int: ...
-
-    def refuses_unread(self, delivery: Delivery) -> str:
-        """Why the headers and the address alone are refused; "" where the body has to be checked."""
-
-    def refuses(self, delivery: Delivery, query: str) -> str:
-        """Why the webhook is not from this source; "" where it is. `query` is the part after the address's `?`."""
-
-    def read(self, delivery: Delivery) -> Arrived | Unreadable:
-        """The webhook to be stored; Unreadable where it is refused for good. Not for refused webhooks."""
+SMS = f"{SENDER}sms"
 
 
 class AccountSource:
@@ -64,31 +44,13 @@ class AccountSource:
     def read(self, delivery: Delivery) -> Arrived | Unreadable:
         update = self._reader.read(delivery)
         # A digest of the body alone: an event's name in a header is not signed, and may differ in a copy.
-        digests = _digests(self._keyring, delivery.body)
+        digests = digests_of(self._keyring, delivery.body)
         if isinstance(update, Unreadable):
             if update.status >= 400:
                 return update
             return Arrived(self._kept_as, digests, "unreadable", None, update.reason)
         stored = update.as_json() if _has_content(update) else None
         return Arrived(self._kept_as, digests, update.event, stored, update.note)
-
-
-class Closed:
-    """A source whose key is not configured: all its webhooks are refused."""
-
-    largest = 0
-
-    def __init__(self, name: str, why: str) -> None:
-        self.name, self.why = name, why
-
-    def refuses_unread(self, delivery: Delivery) -> str:
-        return self.why
-
-    def refuses(self, delivery: Delivery, query: str) -> str:
-        return self.why
-
-    def read(self, delivery: Delivery) -> Arrived | Unreadable:
-        return Unreadable(self.why, status=401)
 
 
 class TextSource:
@@ -109,29 +71,8 @@ class TextSource:
 
     def read(self, delivery: Delivery) -> Arrived | Unreadable:
         # A digest of what is signed, not of the bytes: the same callback in another order would be another genuine one.
-        digests = _digests(self._keyring, twilio_callbacks.signed_part(delivery.body))
-        return _of_sender(self.name, digests, twilio_callbacks.read(delivery.body))
-
-
-class MailSource:
-    """A mail system's callbacks, or those of a program that translates them."""
-
-    name, largest = EMAIL, email_callbacks.LARGEST
-
-    def __init__(self, keys: Sequence[str], keyring: Keyring, clock: Clock) -> None:
-        self._keys, self._keyring, self._clock = keys, keyring, clock
-
-    def refuses_unread(self, delivery: Delivery) -> str:
-        return "" if delivery.headers.get(ID) else "it is not signed"
-
-    def refuses(self, delivery: Delivery, query: str) -> str:
-        now = self._clock()
-        return email_callbacks.refusal(delivery.headers, delivery.body, keys=self._keys, now=now)
-
-    def read(self, delivery: Delivery) -> Arrived | Unreadable:
-        # The digest includes the id, which a repetition keeps: two bounces may have the same text.
-        named = delivery.headers[ID].encode("utf-8", "surrogatepass") + b"." + delivery.body
-        return _of_sender(self.name, _digests(self._keyring, named), email_callbacks.read(delivery.body))
+        digests = digests_of(self._keyring, twilio_callbacks.signed_part(delivery.body))
+        return of_sender(self.name, digests, twilio_callbacks.read(delivery.body))
 
 
 def account_sources(accounts: Mapping[str, Account], keyring: Keyring, clock: Clock) -> dict[str, Source]:
@@ -149,7 +90,7 @@ def account_sources(accounts: Mapping[str, Account], keyring: Keyring, clock: Cl
     return sources
 
 
-def sender_sources(settings: Settings, keyring: Keyring, clock: Clock) -> Mapping[str, Source]:
+def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: Get = get) -> Mapping[str, Source]:
     """The sources by channel, for the channels that are configured."""
     sources: dict[str, Source] = {}
     if settings.sms is not None:
@@ -159,22 +100,10 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock) -> Mappin
         why = "links.base_url: needed, since Twilio signs the address that it was given"
         sources["sms"] = TextSource(address, signing, keyring) if address else Closed(SMS, why)
     if settings.email is not None:
-        keys = tuple(key.reveal() for key in settings.email.callback_keys)
-        why = "email.callback_keys: needed to accept callbacks about mails"
-        sources["email"] = MailSource(keys, keyring, clock) if keys else Closed(EMAIL, why)
+        source = build_mail_source(settings.email, keyring, clock, ask_sns)
+        sources["email"] = Closed(EMAIL, source) if isinstance(source, str) else source
     return sources
 
 
 def _has_content(update: SessionUpdate) -> bool:
     return update.state is not None or update.alert or bool(update.company_id)
-
-
-def _of_sender(source: str, digests: tuple[str, ...], update: DeliveryUpdate | NotUnderstood) -> Arrived:
-    if isinstance(update, NotUnderstood):
-        return Arrived(source, digests, "unreadable", None, update.reason)
-    nothing = update.status is None and update.stop is None and not update.resume
-    return Arrived(source, digests, update.event, None if nothing else delivery_as_json(update))
-
-
-def _digests(keyring: Keyring, content: bytes) -> tuple[str, ...]:
-    return keyring.digests("webhook", sha256(content).hexdigest())

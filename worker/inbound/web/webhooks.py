@@ -5,7 +5,7 @@ A webhook is verified, stored once and answered; it is processed right afterward
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,8 @@ from worker.inbound.web.request_body import (
     check_not_compressed,
     has_credentials_twice,
 )
-from worker.inbound.web.webhook_sources import SMS, Source
+from worker.inbound.web.source import Asking, Source
+from worker.inbound.web.webhook_sources import SMS
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.database import reason
 from worker.store.webhooks.webhooks import Arrived
@@ -49,14 +50,16 @@ class WebhookRoutes:
         readiness: Readiness,
         in_thread: InThread,
         processed: "Processing",
+        count: Callable[[str, str], None],
         *,
         body_seconds: float,
         room: int,
     ) -> None:
-        """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time."""
+        """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time.
+        `count(source, outcome)` counts a webhook of a configured source."""
         self._accounts, self._senders = accounts, senders
         self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
-        self._processed = processed
+        self._processed, self._count = processed, count
         self._body_seconds = body_seconds
         self._room = Room(room)
         self._outage = Outage(log)
@@ -93,7 +96,7 @@ class WebhookRoutes:
             raise Unacceptable(400, TWICE)
         headers = {header.lower(): value for header, value in request.headers.items()}
         if why := source.refuses_unread(Delivery(b"", headers, path)):
-            raise _refused(request, source, why)
+            raise self._refused(request, source, why)
         check_not_compressed(request)
         if request.content_length is not None and request.content_length > source.largest:
             raise Unacceptable(413, f"it has more than {source.largest:,} bytes")
@@ -101,20 +104,29 @@ class WebhookRoutes:
             raise Unacceptable(503, self._readiness.why_not)
         body = await bounded_body(request, self._room, largest=source.largest, seconds=self._body_seconds)
         delivery = Delivery(body, headers, path)
+        if isinstance(source, Asking) and (why := await source.ask(delivery)):
+            raise Unacceptable(503, why)
         query = request.raw_path.partition("?")[2]  # as it was sent: it is signed
         if len(body) <= AT_ONCE:
             read = _read(source, delivery, query)
         else:
             read = await self._in_thread(_read, source, delivery, query)
         if isinstance(read, str):
-            raise _refused(request, source, read)
+            raise self._refused(request, source, read)
         if isinstance(read, Unreadable):
+            self._count(source.name, "unreadable")
             return problem(read.status, read.reason)
-        return await self._kept(read)
+        return await self._kept([read] if isinstance(read, Arrived) else read)
 
-    async def _kept(self, arrived: Arrived) -> web.Response:
+    def _refused(self, request: web.Request, source: Source, why: str) -> Unacceptable:
+        request[REFUSED] = f"{source.name}: {why}"
+        self._count(source.name, "refused")
+        return Unacceptable(401, "its signature is missing or wrong")
+
+    async def _kept(self, arrived: Sequence[Arrived]) -> web.Response:
         try:
-            new = await self._chunks.take_in(arrived)
+            new = [await self._chunks.take_in(one) for one in arrived[:1]]
+            new += await asyncio.gather(*map(self._chunks.take_in, arrived[1:]))
         except TooMany:
             raise Unacceptable(503, "too many webhooks at the same time") from None
         except sa.exc.OperationalError as error:
@@ -123,17 +135,15 @@ class WebhookRoutes:
             # The webhook may be stored where the commit's answer was lost; sending it again does no harm.
             raise Unacceptable(503, "the database cannot be reached; send the same webhook again") from None
         self._outage.over("the database is back: taking webhooks")
-        if new and arrived.update is not None:
+        for one, is_new in zip(arrived, new, strict=True):
+            self._count(one.source, "taken" if is_new else "duplicate")
+        if any(is_new and one.update is not None for is_new, one in zip(new, arrived, strict=True)):
             self._processed.wake()
-        return web.json_response({"state": "taken" if new else "duplicate"}, headers={"Cache-Control": "no-store"})
+        state = "taken" if any(new) or not new else "duplicate"
+        return web.json_response({"state": state}, headers={"Cache-Control": "no-store"})
 
 
-def _refused(request: web.Request, source: Source, why: str) -> Unacceptable:
-    request[REFUSED] = f"{source.name}: {why}"
-    return Unacceptable(401, "its signature is missing or wrong")
-
-
-def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Unreadable | str:
+def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Sequence[Arrived] | Unreadable | str:
     """The webhook to store; or Unreadable, to refuse it for good; or the reason why it is not from this source."""
     return source.refuses(delivery, query) or source.read(delivery)
 

@@ -21,7 +21,7 @@ def note(
 ) -> None:
     """Add an entry. `act`: who does what; None: as the connection's database says, which is the running command's."""
     act = act or connection.get_execution_options()[ACT]
-    note_all(connection, [Entry(now, act.actor, act.action, subject, count, reason)])
+    note_all(connection, [Entry(now, act.actor, act.action, subject, count, act.because(reason))])
 
 
 def note_alone(database: Database, subject: str, *, now: datetime, count: int = 1, reason: str = "") -> None:

@@ -1,6 +1,7 @@
 """Reads the audit log: lists entries, and verifies their chain."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,15 +20,19 @@ MOST_SHOWN = 20  # problems, in words; the others are counted
 
 @dataclass(frozen=True)
 class Stored:
-    """An entry with its place in the chain; None: it is not sealed yet."""
+    """An entry with its place in the chain; None: it is not sealed yet. `id`: of its row, which grows with time."""
 
     entry: Entry
     point: Point | None
+    id: int
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which entries: of a time (`since` included, `until` not), and with these exact texts. None: all."""
+    """Which entries: of a time (`since` included, `until` not), and with these exact texts. None: all.
+
+    `begins`: the texts need only begin so. `before`: only entries whose rows have a smaller id.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
@@ -35,11 +40,18 @@ class Wanted:
     action: str | None = None
     subject: str | None = None
     after: int = 0  # only entries with a higher number, and those without a number
+    before: int | None = None
+    begins: bool = False
 
     @property
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         texts = {Audit.actor: self.actor, Audit.action: self.action, Audit.subject: self.subject}
-        found: list[sa.ColumnElement[bool]] = [column == text for column, text in texts.items() if text is not None]
+        found: list[sa.ColumnElement[bool]] = [
+            column.startswith(text, autoescape=True) if self.begins else column == text
+            for column, text in texts.items()
+            if text is not None
+        ]
+        found += [Audit.id < self.before] if self.before is not None else []
         found += [Audit.at >= self.since] if self.since is not None else []
         found += [Audit.at < self.until] if self.until is not None else []
         return found
@@ -102,26 +114,54 @@ class AuditLog:
             raise NotSigned(NOT_SIGNED)
         return head.end
 
+    def verify_end(self, most: int) -> Verified:
+        """Check the head's signature, and compute the last `most` entries of the chain again.
+
+        As quick for a long log as for a short one. What was changed before these entries does not show here: `verify`
+        reads them all.
+        """
+        with self._snapshot() as connection:
+            found, head = self._head(connection)
+            first = head.end.number - most
+            start = head.removed
+            if first > head.removed.number:
+                before = sa.select(Audit.number, Audit.hash).where(Audit.number == first)
+                row = connection.execute(before).first()
+                if row is None:
+                    found.add(f"entry {first}: removed")
+                start = Point(first, row.hash or "" if row is not None else "")
+            _Chain(found, head, None, start).follow(connection, lambda _: None)
+        return found
+
     def verify(self, kept: Point | None = None, *, progress: Callable[[int], None] = lambda _: None) -> Verified:
         """Compute the chain again, from its first entry to its head. `kept`: a point of it that was kept elsewhere.
 
         `progress` gets the number of entries that were checked.
         """
-        found = Verified()
-        with self._database.read() as connection:
-            if not self._database.is_sqlite:  # else a page could be of another moment than the head
-                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            rows = fetch(connection, HEAD)
-            if not rows:
-                found.add("the head of the chain is missing: the row of audit_head was removed")
-                head = Head(Point(), Point(), "", signed=False)
-            else:
-                head = head_of(rows[0], self._keyring)
-                _check_signature(found, head)
-            _Chain(found, head, kept).follow(connection, progress)
+        with self._snapshot() as connection:
+            found, head = self._head(connection)
+            _Chain(found, head, kept, head.removed).follow(connection, progress)
             unsealed = sa.select(sa.func.count()).select_from(Audit).where(Audit.number.is_(None))
             found.unsealed = connection.execute(unsealed).scalar_one()
         return found
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sa.Connection]:
+        with self._database.read() as connection:
+            if not self._database.is_sqlite:  # else a page could be of another moment than the head
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
+
+    def _head(self, connection: sa.Connection) -> tuple[Verified, Head]:
+        """The head of the chain, and what is wrong with it."""
+        found = Verified()
+        rows = fetch(connection, HEAD)
+        if not rows:
+            found.add("the head of the chain is missing: the row of audit_head was removed")
+            return found, Head(Point(), Point(), "", signed=False)
+        head = head_of(rows[0], self._keyring)
+        _check_signature(found, head)
+        return found, head
 
 
 def _check_signature(found: Verified, head: Head) -> None:
@@ -137,18 +177,18 @@ def _check_signature(found: Verified, head: Head) -> None:
 
 
 class _Chain:
-    """Follows the stored entries. Compares them with their hashes, with the head, and with a point that was kept."""
+    """Follows the stored entries from `start`. Compares them with their hashes, the head, and a point that was kept."""
 
-    def __init__(self, found: Verified, head: Head, kept: Point | None) -> None:
+    def __init__(self, found: Verified, head: Head, kept: Point | None, start: Point) -> None:
         self._found, self._head, self._kept = found, head, kept
-        self._at = head.removed
+        self._at = start
         found.removed = head.removed.number
         found.end = head.end
 
     def follow(self, connection: sa.Connection, progress: Callable[[int], None]) -> None:
         self._compare(self._at)
         query = sa.select(Audit.__table__).order_by(Audit.number).limit(PAGE)
-        after = -1
+        after = self._at.number if self._at != self._head.removed else -1
         while rows := fetch(connection, query.where(Audit.number > after)):
             after = rows[-1].number
             for row in rows:
@@ -198,4 +238,4 @@ def _range(first: int, last: int) -> str:
 
 
 def _stored(row: Any) -> Stored:
-    return Stored(entry_of(row), None if row.number is None else Point(row.number, row.hash))
+    return Stored(entry_of(row), None if row.number is None else Point(row.number, row.hash), row.id)

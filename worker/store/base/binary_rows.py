@@ -33,6 +33,7 @@ def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool |
     rows = context.execution_options.get(_ROWS)
     if rows is None:
         return None
+    cursor.connection.catch_up()  # libpq's pipeline takes no COPY
     with cursor.copy(statement) as copy:
         copy.set_types(context.execution_options[_TYPES])
         for row in rows:

@@ -1,14 +1,17 @@
-"""A connection to PostgreSQL that is given up when the server does not answer a statement for too long.
+"""A connection to PostgreSQL: it is given up when the server does not answer a statement for too long, and it can send
+statements before the answers to earlier ones have come (`unanswered`).
 
 A server that hangs (a stalled disk, an old primary after a failover) keeps its network alive: its kernel acknowledges
 every byte, so that no setting of the connection ends the wait. Only the client can.
 """
 
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from sqlalchemy import event
 
@@ -34,6 +37,37 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     """
 
     patience: Patience
+    _pipeline_mode: AbstractContextManager[Any] | None = None  # entered while answers are outstanding
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether answers are outstanding."""
+        return self._pipeline_mode is not None
+
+    def go_on(self) -> None:
+        """Wait for no answer until `catch_up`, or until the transaction ends."""
+        # The first statement is waited for: it begins the transaction.
+        if self._pipeline_mode is None and self.info.transaction_status == TransactionStatus.INTRANS:
+            self._pipeline_mode = self.pipeline()
+            self._pipeline_mode.__enter__()
+
+    def catch_up(self) -> None:
+        """Wait for all answers. Raises the first error."""
+        if self._pipeline_mode is not None:
+            mode, self._pipeline_mode = self._pipeline_mode, None
+            mode.__exit__(None, None, None)
+
+    def commit(self) -> None:
+        if not self.goes_on:
+            super().commit()
+            return
+        self.execute("COMMIT")  # psycopg's own commit would wait twice
+        self.catch_up()
+
+    def rollback(self) -> None:
+        with suppress(psycopg.Error):  # of a statement that is rolled back
+            self.catch_up()
+        super().rollback()
 
     def wait(self, gen: Any, interval: float = LOOK_SECONDS, timeout: float | None = None) -> Any:
         seconds = self.patience.seconds

@@ -20,8 +20,11 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
 
 from worker.store.base import binary_rows
+from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Base
 
+# From so many rows on, a COPY costs less than an INSERT: nothing waits for an INSERT, and a COPY takes two round trips.
+COPIED = 30
 Row = Mapping[str, Any]
 
 
@@ -46,7 +49,7 @@ class Change:
         elif rows:
             statement, of_rows, of_all = self._all(frozenset(shared))
             given = {**binary_rows.arrays(of_rows, rows), **binary_rows.scalars(of_all, shared)}
-            connection.exec_driver_sql(statement, given)
+            connection.exec_driver_sql(statement, given, execution_options=UNANSWERED)
 
     def _all(self, shared: frozenset[str]) -> tuple[str, binary_rows.Types, binary_rows.Types]:
         """The statement over all rows, and the types of what each row holds and of what is the same for all."""
@@ -66,8 +69,11 @@ def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> No
     """INSERT rows. All rows have the same columns, two or more; the database fills in the other columns."""
     if rows and connection.dialect.name == "sqlite":
         connection.execute(_insert(model, tuple(rows[0])), rows)
-    elif rows:
+    elif len(rows) >= COPIED:
         binary_rows.copy(connection, table_of(model), rows)
+    elif rows:
+        statement, types = _insert_all(model, tuple(rows[0]))
+        connection.exec_driver_sql(statement, binary_rows.arrays(types, rows), execution_options=UNANSWERED)
 
 
 def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
@@ -76,7 +82,7 @@ def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -
         connection.execute(_insert_new(model, tuple(rows[0])), rows)
     elif rows:
         statement, types = _insert_all_new(model, tuple(rows[0]))
-        connection.exec_driver_sql(statement, binary_rows.arrays(types, rows))
+        connection.exec_driver_sql(statement, binary_rows.arrays(types, rows), execution_options=UNANSWERED)
 
 
 def put(
@@ -105,6 +111,12 @@ def _insert(model: type[Base], columns: tuple[str, ...]) -> sa.Insert:
 def _insert_new(model: type[Base], columns: tuple[str, ...]) -> sa.Insert:
     each = sqlite.insert(table_of(model)).values({name: sa.bindparam(name) for name in columns})
     return each.on_conflict_do_nothing()
+
+
+@cache
+def _insert_all(model: type[Base], columns: tuple[str, ...]) -> tuple[str, binary_rows.Types]:
+    statement, types = insert_all(model, columns)
+    return binary_rows.text(statement), types
 
 
 @cache

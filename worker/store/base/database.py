@@ -1,5 +1,6 @@
 """The database engine: connection settings for SQLite and PostgreSQL, and which failures are outages."""
 
+import copy
 import os
 import random
 import time
@@ -25,6 +26,7 @@ from worker.store.base import tally
 from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.on_loop import elsewhere
+from worker.store.base.unanswered import let_go_on
 from worker.store.tables.types import UtcDateTime
 
 T = TypeVar("T")
@@ -124,6 +126,7 @@ class Database:
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
             let_copy(self.engine)
+            let_go_on(self.engine)
         act = act or Act(os_user().full, "python")
         self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act})
 
@@ -191,6 +194,12 @@ class Database:
             theirs = _time_of(connection)
             after = clock.elapsed()
         clock.measured(before=before, theirs=theirs, after=after)
+
+    def acting(self, act: Act) -> "Database":
+        """The same database, over the same connections, whose changes the audit log ascribes to this act."""
+        other = copy.copy(self)
+        other.engine = self.engine.execution_options(**{ACT: act})
+        return other
 
     def close(self) -> None:
         self.engine.dispose()

@@ -10,15 +10,17 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
+from worker.domain.contact.suppression import folded_email
 from worker.domain.model.customers import Customer, Person
 from worker.domain.model.sessions import Opening, Session
-from worker.foundation.keyring import Keyring
+from worker.foundation.keyring import KeyGone, Keyring
 
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""
 
 # What a digest recognises (`Keyring.digests`).
 ADDRESS, TOKEN, CUSTOMER = "address", "token", "customer"
+EMAIL, PHONE = "email of a customer", "phone of a customer"
 
 
 _FIELDS = frozenset(field.name for field in fields(Person))
@@ -76,14 +78,14 @@ def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
     known = {name: value for name, value in vars(person).items() if value}
     if person.date_of_birth:
         known["date_of_birth"] = person.date_of_birth.isoformat()
-    return keyring.encrypt(known, context=context_of_person(customer_id))
+    return keyring.encrypt(known, context=context_of_person(customer_id), of=customer_id)
 
 
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
     """The person. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
         raise Erased("the customer's personal data was erased")
-    known = keyring.decrypt(encrypted, context=context_of_person(customer_id))
+    known = _decrypt(keyring, encrypted, context_of_person(customer_id))
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
     if not known.keys() <= _FIELDS:
@@ -91,12 +93,26 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
     return Person(**known)
 
 
+def contact_digests(keyring: Keyring, person: Person) -> dict[str, str | None]:
+    """The columns by which a person of the service desk finds the customer: keyed hashes of the two addresses."""
+    email, phone = email_text({"email": person.email}), person.phone
+    return {
+        "email_digest": keyring.digests(EMAIL, email)[0] if email else None,
+        "phone_digest": keyring.digests(PHONE, phone)[0] if phone else None,
+    }
+
+
+def email_text(known: Mapping[str, Any]) -> str:
+    """The form of a person's email address that is hashed: spellings that one mailbox has are equal."""
+    return folded_email(known["email"]) if known.get("email") else ""
+
+
 def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) -> bytes | None:
     """The encrypted values of a line. None if there are none, as for most lines: this saves an encryption a row."""
     if not (customer.external_ref or customer.tags or customer.parameters):
         return None
     line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
-    return keyring.encrypt(line, context=context_of_line(batch_id, row))
+    return keyring.encrypt(line, context=context_of_line(batch_id, row), of=customer.customer_id)
 
 
 def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
@@ -105,23 +121,24 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
         return _EMPTY
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
-    line = keyring.decrypt(encrypted, context=context_of_line(batch_id, row))
+    line = _decrypt(keyring, encrypted, context_of_line(batch_id, row))
     return Line(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
 
 
-def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
+def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session, *, of: str) -> bytes:
+    """What opens a session, encrypted. `of`: the customer."""
     secrets = {"token": session.token, "link": session.link}
     if session.digit_string:
         secrets["digit_string"] = session.digit_string
     kept: dict[str, Any] = {**secrets, "vendor_parameters": dict(session.vendor_parameters)}
-    return keyring.encrypt(kept, context=context_of_session(session_id))
+    return keyring.encrypt(kept, context=context_of_session(session_id), of=of)
 
 
 def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *, vendor: str) -> Opening:
     """What the customer needs for the session. Raises keyring.CannotDecrypt, Erased."""
     if encrypted == ERASED:
         raise Erased("the session's link was erased with the customer's personal data")
-    kept = keyring.decrypt(encrypted, context=context_of_session(session_id))
+    kept = _decrypt(keyring, encrypted, context_of_session(session_id))
     return Opening(kept["link"], kept.get("digit_string", ""), vendor, kept.get("vendor_parameters", {}))
 
 
@@ -141,22 +158,32 @@ def decrypt_address(keyring: Keyring, digest: str, encrypted: bytes) -> str:
     return text
 
 
-def encrypt_words(keyring: Keyring, attempt_id: uuid.UUID, words: str) -> bytes:
-    """The other side's own sentence about a call, encrypted."""
-    return keyring.encrypt({"words": words}, context=context_of_attempt(attempt_id))
+def encrypt_words(keyring: Keyring, attempt_id: uuid.UUID, words: str, *, of: str) -> bytes:
+    """The other side's own sentence about a call for the customer `of`, encrypted."""
+    return keyring.encrypt({"words": words}, context=context_of_attempt(attempt_id), of=of)
 
 
 def decrypt_words(keyring: Keyring, attempt_id: uuid.UUID, encrypted: bytes) -> str:
-    """The other side's own sentence. Raises keyring.CannotDecrypt."""
-    words: str = keyring.decrypt(encrypted, context=context_of_attempt(attempt_id))["words"]
+    """The other side's own sentence. Raises keyring.CannotDecrypt, Erased."""
+    words: str = _decrypt(keyring, encrypted, context_of_attempt(attempt_id))["words"]
     return words
 
 
-def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
-    """The new columns of an update, as JSON values, encrypted."""
-    return keyring.encrypt(dict(columns), context=context_of_update(event_id))
+def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any], *, of: str) -> bytes:
+    """The new columns of an update of the customer `of`, as JSON values, encrypted."""
+    return keyring.encrypt(dict(columns), context=context_of_update(event_id), of=of)
 
 
 def decrypt_update(keyring: Keyring, event_id: uuid.UUID, encrypted: bytes) -> dict[str, Any]:
-    """The new columns of an update. Raises keyring.CannotDecrypt."""
-    return keyring.decrypt(encrypted, context=context_of_update(event_id))
+    """The new columns of an update. Raises keyring.CannotDecrypt, Erased."""
+    if encrypted == ERASED:
+        raise Erased("the columns of the update were erased with the customer's personal data")
+    return _decrypt(keyring, encrypted, context_of_update(event_id))
+
+
+def _decrypt(keyring: Keyring, encrypted: bytes, context: str) -> dict[str, Any]:
+    """What belongs to one customer. Raises keyring.CannotDecrypt, Erased."""
+    try:
+        return keyring.decrypt(encrypted, context=context)
+    except KeyGone as error:
+        raise Erased(str(error)) from None

@@ -5,3 +5,5 @@ EVENT, BATCH = 0, 10
 PRIORITIES = (EVENT, BATCH)
 # Added to the priority of a paused batch's rows. No claim asks for these priorities, so paused rows slow no claim.
 PAUSED = 100
+# Added to the priority of a list's rows behind its pilot, until the verdict. A pause leaves them as they are.
+HELD_BACK = 200

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.store.base.database import Database
+from worker.store.base.unanswered import settle
 from worker.store.tables.types import known
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def _bad(database: Database, work: Callable[[sa.Connection, Chunk], object], ids
         try:
             with database.write() as connection:
                 work(connection, Chunk(frozenset(some)))
+                settle(connection)
                 raise _Enough
         except _Enough:
             return None

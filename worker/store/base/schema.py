@@ -45,7 +45,8 @@ def newest(migrations: Path = MIGRATIONS) -> str:
 
 
 @cache
-def _known() -> frozenset[str]:
+def known() -> frozenset[str]:
+    """The revisions that this release knows."""
     return frozenset(script.revision for script in ScriptDirectory.from_config(_config(MIGRATIONS)).walk_revisions())
 
 
@@ -128,7 +129,7 @@ def outdated(database: Database) -> str | None:
     Raises sqlalchemy.exc.OperationalError if the database cannot be reached.
     """
     at = current(database)
-    return _newer(at) if at is not None and at not in _known() else None
+    return _newer(at) if at is not None and at not in known() else None
 
 
 def why_not_ready(database: Database) -> str | None:
@@ -139,7 +140,7 @@ def why_not_ready(database: Database) -> str | None:
     at = current(database)
     if at == newest():
         return None
-    if at is not None and at not in _known():
+    if at is not None and at not in known():
         return _newer(at)
     return f"the database is {'empty' if at is None else f'at revision {at}'}: run `onboard db upgrade`"
 

@@ -14,9 +14,10 @@ from worker.domain.model.customers import Customer, CustomerKind
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import ERASED, decrypt_person, decrypt_update, encrypt_update
+from worker.store.base.encrypted_values import Erased, decrypt_person, decrypt_update, encrypt_update
+from worker.store.base.keys_of_customers import destroy_unused, kept, lasting, readable, writable
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
-from worker.store.onboarding.new_rows import customer_row
+from worker.store.onboarding.new_rows import DETAILS, customer_row
 from worker.store.tables import CustomerRow, Inbox
 
 BEFORE = "the database holds a newer update of this customer whose columns are no longer stored"
@@ -49,22 +50,18 @@ class EventCustomers:
 
         In one pass and in the order that an import uses, so that two transactions cannot deadlock.
         """
-        rows = {event.arrival.customer_id: self._first_row(event.arrival, now=now) for event in new}
+        keyring = writable(connection, self._keyring, _with_details(new), now=now)
+        rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
         statement = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(CustomerRow)
         # Changes nothing, but locks the row; DO NOTHING would leave it unlocked.
         same = {"changed_at": CustomerRow.changed_at}
         held = connection.execute(
             statement.on_conflict_do_update(index_elements=["customer_id"], set_=same).returning(*_HELD),
             [rows[customer_id] for customer_id in sorted(rows)],
-        )
+        ).all()
+        if not kept(connection, keyring):  # destroyed meanwhile: a row made by one is written again
+            return {customer_id: HeldCustomer(*values) for customer_id, *values in held}
         return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
-
-    def _first_row(self, arrival: Arrival, *, now: datetime) -> dict[str, Any]:
-        if arrival.line is not None:
-            row = customer_row(self._keyring, arrival.line.customer, details_at=arrival.occurred_at, now=now)
-            return row | {"sender": arrival.sender.name}
-        # An empty row stands for a customer about whom only an event is known.
-        return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
 
     def keep_details(
         self,
@@ -77,9 +74,13 @@ class EventCustomers:
         """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
         bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
         updates = of_kind(new, EventKind.UPDATED)
+        concerned = {event.arrival.customer_id for event in (*bring, *updates)}
+        keyring = lasting(connection, self._keyring, concerned, now=now)
         for event in updates:
-            event.encrypted = encrypt_update(self._keyring, event.id, event.arrival.columns)
+            customer_id = event.arrival.customer_id
+            event.encrypted = encrypt_update(keyring, event.id, event.arrival.columns, of=customer_id)
         later = self._later_updates(connection, [*bring, *updates])
+        stored = readable(connection, self._keyring, [customers[one].encrypted for one in concerned])
         rows = []
         for event in [*bring, *updates]:
             arrival, row = event.arrival, customers[event.arrival.customer_id]
@@ -89,7 +90,10 @@ class EventCustomers:
             elif row.encrypted is None or row.details_at is None:
                 continue  # not known, or erased: the update is stored for a request that it may have overtaken
             else:
-                base, details_at = self._as_known(arrival.customer_id, row), row.details_at
+                known = _as_known(stored, arrival.customer_id, row)
+                if known is None:
+                    continue
+                base, details_at = known, row.details_at
             own = [(arrival.occurred_at, arrival.columns)] if arrival.line is None else []
             updated = [*own, *later.get(arrival.customer_id, [])]
             if row.fresh and not updated:
@@ -98,8 +102,8 @@ class EventCustomers:
             if customer is None and row.encrypted is not None:
                 event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
                 continue
-            changed = customer_row(self._keyring, customer or base, details_at=details_at, now=now)
-            rows.append({f"new_{name}": changed[name] for name in _DETAILS} | {"id_": arrival.customer_id})
+            changed = customer_row(keyring, customer or base, details_at=details_at, now=now)
+            rows.append({f"new_{name}": changed[name] for name in DETAILS} | {"id_": arrival.customer_id})
         _CHANGE.run(connection, rows)
 
     def _later_updates(
@@ -111,17 +115,45 @@ class EventCustomers:
             return {}
         given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
         found: dict[str, list[tuple[datetime, Columns | None]]] = {}
-        for row in fetch(connection, _UPDATES, given):
+        rows = fetch(connection, _UPDATES, given)
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
+        for row in rows:
             event = overtaken[row.customer_id]
             counts = event.standing.counts(row.sender, every_customer=row.every_customer)
             if counts and row.occurred_at > event.arrival.occurred_at:
-                columns = None if row.encrypted == ERASED else decrypt_update(self._keyring, row.id, row.encrypted)
+                columns = _columns(keyring, row)
                 found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
         return found
 
-    def _as_known(self, customer_id: str, row: HeldCustomer) -> Customer:
-        person = decrypt_person(self._keyring, customer_id, row.encrypted)
-        return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
+
+def _with_details(new: Iterable[NewEvent]) -> set[str]:
+    """The customers of events with details that may be stored."""
+    return {event.arrival.customer_id for event in new if event.arrival.line is not None}
+
+
+def _first_row(keyring: Keyring, arrival: Arrival, *, now: datetime) -> dict[str, Any]:
+    if arrival.line is not None:
+        row = customer_row(keyring, arrival.line.customer, details_at=arrival.occurred_at, now=now)
+        return row | {"sender": arrival.sender.name}
+    # An empty row stands for a customer about whom only an event is known.
+    return {"customer_id": arrival.customer_id, **_EMPTY, "created_at": now, "changed_at": now}
+
+
+def _columns(keyring: Keyring, row: Any) -> Columns | None:
+    """The columns of an update; None: they are no longer stored."""
+    try:
+        return decrypt_update(keyring, row.id, row.encrypted)
+    except Erased:
+        return None
+
+
+def _as_known(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Customer | None:
+    """The customer as stored; None: the customer was erased, and only the key is gone yet."""
+    try:
+        person = decrypt_person(keyring, customer_id, row.encrypted)
+    except Erased:
+        return None
+    return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
 
 
 _EMPTY: dict[str, Any] = {
@@ -131,6 +163,8 @@ _EMPTY: dict[str, Any] = {
     "locale": "",
     "timezone": "",
     "encrypted": None,
+    "email_digest": None,
+    "phone_digest": None,
     "details_at": None,
 }
 # The key, and the fields of a `HeldCustomer`.
@@ -203,8 +237,7 @@ _UPDATES = sa.select(
     Inbox.encrypted.is_not(None),
     ~bulk.among(Inbox.id, "ids"),
 )
-_DETAILS = ("kind", "country", "locale", "timezone", "encrypted", "details_at", "changed_at")
-_CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in _DETAILS}, by="id_")
+_CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in DETAILS}, by="id_")
 
 
 def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:
@@ -222,6 +255,7 @@ def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: 
     }
     if outdated | empty:
         connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
+        destroy_unused(connection, outdated | empty)
 
 
 _DELETE = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))

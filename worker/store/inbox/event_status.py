@@ -16,6 +16,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note_all
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
+from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.joined import LEAD, RESULT, STATE
 from worker.store.tables import Inbox, Job, SessionRow
 
@@ -120,7 +121,8 @@ class EventStatuses:
         """
         with self._database.read() as connection:
             rows = fetch(connection, _STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
-        link_statuses = {row.id: self._link_status(row, now) for row in rows}
+            keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
+        link_statuses = {row.id: _link_status(keyring, row, now) for row in rows}
         customers = {row.id: row.customer_id for row in rows}
         entries = [
             Entry(now, caller, "link", f"customer {customers[job_id]}", reason=f"job {job_id}")
@@ -132,17 +134,16 @@ class EventStatuses:
                 note_all(connection, entries)
         return link_statuses
 
-    def _link_status(self, row: sa.Row[Any], now: datetime) -> LinkStatus:
-        if row.session_id is not None and not is_stale(
-            row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now
-        ):
-            try:
-                link = decrypt_link(self._keyring, row.session_id, row.encrypted)
-                return LinkStatus(row.state, row.reason, True, link, row.expires_at)
-            except (CannotDecrypt, Erased):
-                # The caller gets the status without a link: `report` and the dispatcher of the message say why.
-                return LinkStatus(row.state, row.reason, True)
-        return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
+
+def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatus:
+    if row.session_id is not None and not is_stale(row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now):
+        try:
+            link = decrypt_link(keyring, row.session_id, row.encrypted)
+            return LinkStatus(row.state, row.reason, True, link, row.expires_at)
+        except (CannotDecrypt, Erased):
+            # The caller gets the status without a link: `report` and the dispatcher of the message say why.
+            return LinkStatus(row.state, row.reason, True)
+    return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
 
 
 _STATUSES = (

@@ -24,6 +24,7 @@ from worker.foundation.keyring import Keyring, key_id_of
 from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.keys_of_customers import lasting
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.inbox.event_customers import EventCustomers, learn, remove_empty
 from worker.store.inbox.incoming_events import Arrival, Key, NewEvent, of_kind
@@ -152,6 +153,7 @@ class Inboxes:
         numbers = next_rows(connection, len(requests), now=now)
         priority = EVENT + PAUSED if numbers.paused else EVENT
         by_row: dict[int, NewEvent] = {}
+        keyring = lasting(connection, self._keyring, {event.arrival.customer_id for event in requests}, now=now)
         rows = []
         for number, event in enumerate(requests, numbers.first):
             arrival = event.arrival
@@ -159,13 +161,14 @@ class Inboxes:
             by_row[number] = event
             line = replace(arrival.line, row=number)
             invite_at = None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
-            job = job_row(
-                self._keyring, numbers.batch_id, line, followed, priority=priority, now=now, invite_at=invite_at
-            )
+            job = job_row(keyring, numbers.batch_id, line, followed, priority=priority, now=now, invite_at=invite_at)
             waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
                 due.add(WakeUp.issue(line.account))
             rows.append(job)
+        if any(event.arrival.traceparent is not None for event in requests):
+            for job, event in zip(rows, requests, strict=True):
+                job["traceparent"] = event.arrival.traceparent
         for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
             by_row[row.row].job_id = row.id
         if not numbers.paused and any(row["joins"] is not None for row in rows):

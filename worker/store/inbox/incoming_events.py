@@ -33,6 +33,7 @@ class Arrival:
     invite_after: timedelta | None = None
     columns: Columns = field(default_factory=dict)
     actor: str = "unknown"
+    traceparent: str | None = None  # of the span that took it in; None: it is not traced
 
     @property
     def key(self) -> Key:

@@ -13,8 +13,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.refused import RefusedMessage
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
+from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.tables import RefusedEvent
 
 CHUNK = 500
@@ -46,13 +48,14 @@ class RefusedEvents:
     def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
         """Store refused messages in one transaction. Returns their ids, in their order."""
         ids = [self._id_of(message) for message in messages]
-        rows = {id_: self._row(id_, message, now) for id_, message in zip(ids, messages, strict=True)}
-        for id_, number in Counter(ids).items():
-            rows[id_]["refusals"] = number
         insert = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(RefusedEvent)
         anew = {name: insert.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
         with self._database.write() as connection:
+            keyring = of_events(connection, self._keyring, set(ids))
+            rows = {id_: self._row(keyring, id_, message, now) for id_, message in zip(ids, messages, strict=True)}
+            for id_, number in Counter(ids).items():
+                rows[id_]["refusals"] = number
             connection.execute(
                 insert.on_conflict_do_update(
                     index_elements=["id"], set_=anew | {"refusals": RefusedEvent.refusals + insert.excluded.refusals}
@@ -65,14 +68,14 @@ class RefusedEvents:
         digest = self._keyring.digests(_IDENTITY, f"{message.queue}\0{message.identity}")[0]
         return uuid.UUID(hex=digest[-32:])
 
-    def _row(self, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
+    def _row(self, keyring: Keyring, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
         encrypted, customer_digest = None, None
         if message.customer_id:
             customer_digest = self._keyring.digests(CUSTOMER, message.customer_id)[0]
         if message.content is not None:
             # With the id that was hashed, so that it can be hashed by another key.
             content = {**message.content, "customer_id": message.customer_id}
-            encrypted = self._keyring.encrypt(content, context=context_of_refused(id_))
+            encrypted = keyring.encrypt(content, context=context_of_refused(id_), of=id_.hex)
         return {
             "id": id_,
             "queue": message.queue,
@@ -109,15 +112,17 @@ class RefusedEvents:
     def _found(self, where: sa.ColumnElement[bool], most: int) -> list[KeptMessage]:
         query = sa.select(RefusedEvent).where(where).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(most)
         with self._database.read() as connection:
-            return [self._read(row) for row in fetch(connection, query)]
+            rows = fetch(connection, query)
+            keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
+            return [self._read(keyring, row) for row in rows]
 
-    def _read(self, row: Any) -> KeptMessage:
+    def _read(self, keyring: Keyring, row: Any) -> KeptMessage:
         content, why_not = None, ""
         if row.encrypted is None:
             why_not = "it is too large, and was not kept"
         else:
             try:
-                content = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+                content = keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
             except CannotDecrypt as error:  # names the row and a key's id
                 why_not = str(error)
         facts = (row.id, row.queue, row.reason, row.kind, row.event, row.size, row.refusals)
@@ -127,17 +132,44 @@ class RefusedEvents:
         """Remove a message that was put back; not if it was refused again meanwhile."""
         same = sa.and_(RefusedEvent.id == message.id, RefusedEvent.refusals == message.refusals)
         with self._database.write() as connection:
-            connection.execute(sa.delete(RefusedEvent).where(same))
+            _remove(connection, [message.id], same)
+
+    def drop(self, one: KeptMessage | None, *, now: datetime) -> int:
+        """Remove a message for good, or all that were refused until `now`, as a person decided; returns how many."""
+        subject = f"dead event {one.id}" if one is not None else "dead events"
+        which = RefusedEvent.id == one.id if one is not None else RefusedEvent.refused_at <= now
+        ids = sa.select(RefusedEvent.id).where(which).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(CHUNK)
+        dropped = 0
+        while True:
+            with self._database.write() as connection:
+                number = _remove(connection, list(connection.execute(ids).scalars()), which)
+                if number:
+                    note(connection, subject, now=now, count=number, reason="dropped")
+            dropped += number
+            if not number:
+                return dropped
 
     def remove_due(self, *, now: datetime) -> int:
         """Remove the next messages whose time is over; returns how many."""
         ids = sa.select(RefusedEvent.id).where(RefusedEvent.due_at <= now).order_by(RefusedEvent.due_at).limit(CHUNK)
         with self._database.write() as connection:
-            return connection.execute(sa.delete(RefusedEvent).where(RefusedEvent.id.in_(ids))).rowcount
+            found = list(connection.execute(ids).scalars())
+            return _remove(connection, found, RefusedEvent.due_at <= now)
+
+
+def _remove(connection: sa.Connection, ids: Collection[uuid.UUID], where: sa.ColumnElement[bool]) -> int:
+    """Remove those of these messages for which `where` is true, with their keys; returns how many."""
+    if not ids:
+        return 0
+    lock_of_events(connection, ids)
+    gone = sa.delete(RefusedEvent).where(RefusedEvent.id.in_(ids), where).returning(RefusedEvent.id)
+    removed = list(connection.execute(gone).scalars())
+    destroy_of_events(connection, removed)
+    return len(removed)
 
 
 def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> int:
     """Remove the refused messages that name these customers; returns how many."""
     digests = [digest for customer_id in customer_ids for digest in keyring.digests(CUSTOMER, customer_id)]
-    gone = sa.delete(RefusedEvent).where(RefusedEvent.customer_digest.in_(digests))
-    return connection.execute(gone).rowcount
+    theirs = RefusedEvent.customer_digest.in_(digests)
+    return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)

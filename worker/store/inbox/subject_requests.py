@@ -32,6 +32,7 @@ from worker.store.base.encrypted_values import (
     decrypt_update,
     decrypt_words,
 )
+from worker.store.base.keys_of_customers import readable
 from worker.store.inbox.event_customers import EventCustomers, remove_empty
 from worker.store.inbox.incoming_events import Arrival, NewEvent
 from worker.store.inbox.withdrawal import erase_customer
@@ -49,7 +50,7 @@ from worker.store.tables import (
     Webhook,
 )
 
-UNREADABLE = "no key of the ring decrypts it"
+UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class SubjectRequests:
             arrival = Arrival(OPERATOR, "", "", EventKind.ERASED, customer_id, "", now, ())
             event = NewEvent(new_id(now), arrival)
             customers = self._customers.hold(connection, [event], now=now)
-            addresses = self._addresses(customer_id, customers[customer_id].encrypted)
+            encrypted = customers[customer_id].encrypted
+            addresses = _addresses(readable(connection, self._keyring, [encrypted]), customer_id, encrypted)
             counts = erase_customer(connection, self._keyring, customer_id, now, Known(), final=True, now=now)
             kept = suppressed(connection, self._keyring, addresses)
             if forget_suppressed:
@@ -112,7 +114,7 @@ class SubjectRequests:
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
                     "entries of the audit log": "they name your own id at most",
                     "refused events that name no customer": "until their time is over",
-                    "backups, logs of the database, reports and lists outside of the database": "see docs/retention.md",
+                    **_outside(counts["keys of the customer"]),
                 },
             }
             text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
@@ -120,14 +122,6 @@ class SubjectRequests:
             told = f"proof sha256 {proof.sha256}" + (f"; {reason}" if reason else "")
             note(connection, f"customer {customer_id}", now=now, count=sum(counts.values()), reason=told)
         return proof
-
-    def _addresses(self, customer_id: str, encrypted: bytes | None) -> list[tuple[str, str]]:
-        """The addresses of a customer, as far as a key decrypts them."""
-        try:
-            person = decrypt_person(self._keyring, customer_id, encrypted)
-        except (CannotDecrypt, Erased):
-            return []
-        return [(channel, one) for channel, one in (("email", person.email), ("sms", person.phone)) if one]
 
     def export(self, customer_id: str, *, now: datetime) -> dict[str, Any]:
         """All that is stored about a customer, as JSON values, without tokens and links. Goes into the audit log."""
@@ -137,19 +131,21 @@ class SubjectRequests:
             ).one_or_none()
             jobs = fetch(connection, sa.select(Job.__table__).where(Job.customer_id == customer_id).order_by(Job.id))
             job_ids = [job.id for job in jobs]
+            encrypted = None if customer is None else customer.encrypted
+            keyring = readable(connection, self._keyring, [encrypted, *(job.encrypted for job in jobs)])
             facts = {
                 "customer": customer_id,
                 "exported_at": written(now),
                 "erased": written_if_any(self._erased_at(connection, customer_id)),
-                "person": None if customer is None else self._person(customer),
-                "rows": [self._job(job) for job in jobs],
+                "person": None if customer is None else _person(keyring, customer),
+                "rows": [_job(keyring, job) for job in jobs],
                 "sessions": _sessions(connection, customer_id),
                 "messages": _messages(connection, job_ids),
                 "said_by_providers_and_senders": self._words(connection, job_ids),
                 "events": self._events(connection, customer_id),
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": _webhooks(connection, customer_id, job_ids),
-                "suppressed": self._suppressed(connection, customer_id, customer.encrypted if customer else None),
+                "suppressed": self._suppressed(connection, _addresses(keyring, customer_id, encrypted)),
                 "audit_log": _audit(connection, customer_id),
             }
             note(connection, f"customer {customer_id}", now=now, reason="all that is stored was shown")
@@ -159,51 +155,16 @@ class SubjectRequests:
         found = erased_among(connection, self._keyring, [customer_id]).get(customer_id)
         return found.at if found else None
 
-    def _person(self, row: Any) -> dict[str, Any]:
-        facts = {
-            "kind": row.kind.value,
-            "country": row.country,
-            "locale": row.locale,
-            "timezone": row.timezone,
-            "known_since": written(row.created_at),
-            "details_from": written_if_any(row.details_at),
-        }
-        try:
-            return facts | _written_person(decrypt_person(self._keyring, row.customer_id, row.encrypted))
-        except Erased:
-            return facts | {"erased": True}
-        except CannotDecrypt:
-            return facts | {"unreadable": UNREADABLE}
-
-    def _job(self, job: Any) -> dict[str, Any]:
-        facts = {
-            "batch": job.batch_id,
-            "row": job.row,
-            "purpose": job.purpose,
-            "channel": job.channel.value,
-            "account": job.account,
-            "entity_id": job.entity_id,
-            "consent": job.consent,
-            "state": str(job.state),
-            "reason": job.reason,
-            "detail": job.detail,
-            "result": job.result,
-            "created_at": written(job.created_at),
-            "changed_at": written(job.changed_at),
-        }
-        try:
-            return facts | vars(decrypt_line(self._keyring, job.batch_id, job.row, job.encrypted))
-        except Erased:
-            return facts | {"erased": True}
-        except CannotDecrypt:
-            return facts | {"unreadable": UNREADABLE}
-
     def _words(self, connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
         query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids), Attempt.encrypted.is_not(None))
+        rows = fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         found = []
-        for row in fetch(connection, query.order_by(Attempt.opened_at, Attempt.id)):
+        for row in rows:
             try:
-                words = decrypt_words(self._keyring, row.id, row.encrypted)
+                words = decrypt_words(keyring, row.id, row.encrypted)
+            except Erased:
+                continue
             except CannotDecrypt:
                 words = UNREADABLE
             found.append({"at": written_if_any(row.closed_at), "account": row.account, "words": words})
@@ -211,13 +172,17 @@ class SubjectRequests:
 
     def _events(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
         query = sa.select(Inbox.__table__).where(Inbox.customer_id == customer_id).order_by(Inbox.received_at, Inbox.id)
+        rows = fetch(connection, query)
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         found = []
-        for row in fetch(connection, query):
+        for row in rows:
             facts = {"id": str(row.id), "type": str(row.kind), "sender": row.sender, "source": row.source}
             facts |= {"occurred_at": written(row.occurred_at), "received_at": written(row.received_at)}
             if row.encrypted and row.encrypted != ERASED:
                 try:
-                    facts["columns"] = decrypt_update(self._keyring, row.id, row.encrypted)
+                    facts["columns"] = decrypt_update(keyring, row.id, row.encrypted)
+                except Erased:
+                    facts["columns"] = ERASED_VALUE
                 except CannotDecrypt:
                     facts["columns"] = UNREADABLE
             found.append(facts)
@@ -226,23 +191,86 @@ class SubjectRequests:
     def _refused(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
         digests = self._keyring.digests(CUSTOMER, customer_id)
         query = sa.select(RefusedEvent.__table__).where(RefusedEvent.customer_digest.in_(digests))
+        rows = fetch(connection, query.order_by(RefusedEvent.refused_at))
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         found = []
-        for row in fetch(connection, query.order_by(RefusedEvent.refused_at)):
+        for row in rows:
             facts = {"id": str(row.id), "reason": row.reason, "refused_at": written(row.refused_at)}
             if row.encrypted is not None:
                 try:
-                    facts["message"] = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+                    facts["message"] = keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
                 except CannotDecrypt:
                     facts["message"] = UNREADABLE
             found.append(facts)
         return found
 
-    def _suppressed(self, connection: sa.Connection, customer_id: str, encrypted: bytes | None) -> list[dict[str, str]]:
-        found = suppressed(connection, self._keyring, self._addresses(customer_id, encrypted))
+    def _suppressed(self, connection: sa.Connection, addresses: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+        found = suppressed(connection, self._keyring, addresses)
         return [
             {"channel": channel, "address": address, "why": detail_of(reason)}
             for (channel, address), reason in found.items()
         ]
+
+
+def _outside(keys: int) -> dict[str, str]:
+    """What the proof says about what is outside of the database."""
+    whole = "backups, logs of the database, reports and lists outside of the database"
+    if not keys:
+        return {whole: "see docs/retention.md"}
+    return {
+        "backups without the keys of customers": "cannot be read once no copy of these keys from before is left",
+        whole.replace("backups", "other backups"): "see docs/retention.md",
+    }
+
+
+def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> list[tuple[str, str]]:
+    """The addresses of a customer, as far as a key decrypts them."""
+    try:
+        person = decrypt_person(keyring, customer_id, encrypted)
+    except (CannotDecrypt, Erased):
+        return []
+    return [(channel, one) for channel, one in (("email", person.email), ("sms", person.phone)) if one]
+
+
+def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
+    facts = {
+        "kind": row.kind.value,
+        "country": row.country,
+        "locale": row.locale,
+        "timezone": row.timezone,
+        "known_since": written(row.created_at),
+        "details_from": written_if_any(row.details_at),
+    }
+    try:
+        return facts | _written_person(decrypt_person(keyring, row.customer_id, row.encrypted))
+    except Erased:
+        return facts | {"erased": True}
+    except CannotDecrypt:
+        return facts | {"unreadable": UNREADABLE}
+
+
+def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
+    facts = {
+        "batch": job.batch_id,
+        "row": job.row,
+        "purpose": job.purpose,
+        "channel": job.channel.value,
+        "account": job.account,
+        "entity_id": job.entity_id,
+        "consent": job.consent,
+        "state": str(job.state),
+        "reason": job.reason,
+        "detail": job.detail,
+        "result": job.result,
+        "created_at": written(job.created_at),
+        "changed_at": written(job.changed_at),
+    }
+    try:
+        return facts | vars(decrypt_line(keyring, job.batch_id, job.row, job.encrypted))
+    except Erased:
+        return facts | {"erased": True}
+    except CannotDecrypt:
+        return facts | {"unreadable": UNREADABLE}
 
 
 def _written_person(person: Person) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
+from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.inbox.refused_events import erase_refused
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.onboarding.tombstones import bury
-from worker.store.privacy.erasure import erase, erase_updates
+from worker.store.privacy.erasure import PERSON_GONE, erase, erase_updates
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
@@ -95,8 +96,10 @@ def erase_customer(
         if remembered:
             bury(connection, keyring, customer_id, at, final=final)
     if known.details_at is None or known.details_at <= at:
-        gone = {"encrypted": None, "country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
+        gone = PERSON_GONE | {"country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
         has_details = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
         person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
         connection.execute(person.values(gone))
+    if not spares and (keys := destroy_unused(connection, [customer_id])):
+        counts["keys of the customer"] = keys
     return counts

@@ -28,14 +28,15 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
+from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import BATCH
 from worker.store.issuing import deferral
-from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
 from worker.store.messages.address_places import Wanted, take
 from worker.store.messages.fallback import address_of
-from worker.store.onboarding import adoption, in_review
+from worker.store.onboarding import adoption, batch_pace, in_review
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import Job
@@ -54,6 +55,7 @@ class Claim:
     more: bool
     any_suppressed: bool  # if no address is, no question is asked about addresses
     now: datetime
+    planned: frozenset[int] = frozenset()  # the batches with a plan
     live_sessions: dict[int, uuid.UUID] = field(default_factory=dict)  # of customers whose next session replaces them
     adopted_channels: set[str] = field(default_factory=set)  # on which the adopted sessions may have invitations due
 
@@ -95,12 +97,23 @@ def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return in_review.release_reviewed(claim.connection, [row for row in rows if not row.asks], now=claim.now)
 
 
+def before_the_start(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+    """Keep the jobs of batches whose planned start has not come, until then."""
+    if not claim.planned:
+        return ()
+    starts = batch_pace.starts_later(claim.connection, claim.planned, now=claim.now)
+    stay: dict[int, NotNow] = {
+        row.id: Later(starts[row.batch_id], Reason.PLANNED) for row in rows if row.batch_id in starts
+    }
+    _keep_back(claim.connection, stay, now=claim.now)
+    return stay.keys()
+
+
 def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """End the jobs whose links could not be sent to any address, before a session is paid for."""
-    # The sender of an event may wait for the first session, for a customer who is in the app right now.
     if not claim.any_suppressed:
         return {}
-    concerned = [job for job in jobs if not (job.is_event and job.session_id is None)]
+    concerned = [job for job in jobs if not _may_be_waited_for(job)]
     return unreachable(claim.connection, claim.keyring, concerned, fallback=claim.policy.fallback) if concerned else {}
 
 
@@ -138,14 +151,24 @@ def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNo
     return found
 
 
+def paced_batches(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+    """Keep the jobs whose batch has had as many first sessions as its pace allows; the others take their places."""
+    firsts = [job for job in jobs if job.batch_id in claim.planned and job.session_id is None and not job.attempts]
+    asks = [batch_pace.Asks(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]
+    return batch_pace.take(claim.connection, asks, batch_pace.SESSIONS, now=claim.now) if asks else {}
+
+
 def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs none of whose addresses may get another message now. The other jobs take their places.
 
-    A session that is opened for such a job would cost money, and its link could not be sent.
+    A session that is opened for such a job would cost money, and its link could not be sent. The first session of an
+    event is opened all the same: its sender may wait for the link, and another sender may have used up the address.
+    Its message takes its place as it leaves.
     """
     cap = claim.policy.address_cap
     if cap is None:
         return {}
+    jobs = [job for job in jobs if not _may_be_waited_for(job)]
     wanted = [
         (job.id, Wanted(channel, address, Wish(job.id)))
         for job in jobs
@@ -163,11 +186,16 @@ def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, No
     }
 
 
+def _may_be_waited_for(job: ClaimedJob) -> bool:
+    """Whether the sender of an event may wait for this session, for a customer who is in the app right now."""
+    return job.is_event and job.session_id is None
+
+
 RowGate = Callable[[Claim, Sequence[Any]], Collection[int]]
 Gate = Callable[[Claim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
-ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, reviewed)
-# Last the addresses: only a job whose call is made takes a place.
-GATES: tuple[Gate, ...] = (unreachable_customers, quiet_hours, full_senders, spent_addresses)
+ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, reviewed, before_the_start)
+# Last the places, of batches and addresses: only a job whose call is made takes one.
+GATES: tuple[Gate, ...] = (unreachable_customers, quiet_hours, full_senders, paced_batches, spent_addresses)
 
 
 def passed(
@@ -185,7 +213,8 @@ def passed(
     The other rows are released here, each with what becomes of it.
     """
     any_suppressed = any(row.any_suppressed for row in rows)
-    claim = Claim(connection, keyring, policy, backlogs, more, any_suppressed, now)
+    planned = frozenset(row.batch_id for row in rows if row.planned)
+    claim = Claim(connection, keyring, policy, backlogs, more, any_suppressed, now, planned)
     for row_gate in ROW_GATES:
         kept = row_gate(claim, rows) if rows else ()
         _explain(policy, row_gate.__name__, kept, rows)
@@ -213,12 +242,13 @@ def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequenc
 def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
     """The jobs, and those that cannot be decrypted: these may block no other jobs."""
     unknown_calls = calls_to_reconcile(claim.connection, rows, now=claim.now)
+    keyring = readable(claim.connection, claim.keyring, values_of(rows))
     jobs: list[ClaimedJob] = []
     stay: dict[int, NotNow] = {}
     for row in rows:
         try:
             job = decrypted(
-                claim.keyring,
+                keyring,
                 row,
                 unknown_calls.get(row.id),
                 provider=claim.policy.provider,

@@ -1,13 +1,14 @@
 """Job contexts: the customer and the batch that a session is requested from, decrypted for the job's dispatcher."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.reminders import Ladder
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Channel, Customer
 from worker.domain.model.reconciliation import UnknownCall
@@ -20,8 +21,9 @@ from worker.store.base.encrypted_values import decrypt_line, decrypt_person
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
+from worker.store.messages.suppressions import ANY_SUPPRESSED
 from worker.store.onboarding import sessions
-from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow, Suppression
+from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class JobPolicy(ClaimPolicy):
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)
     max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
     reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
+    ladder: Ladder = field(default_factory=Ladder)
     fallback: str | None = None  # the channel that replaces a channel on which messages bounced
 
     @property
@@ -67,6 +70,7 @@ class ClaimedJob:
     unknown_call: UnknownCall | None = None  # look up this call; make no new call
     asks: str | None = None  # the reference of the session to look up; make no new call
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
+    traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
 
     @property
@@ -79,10 +83,6 @@ class ClaimedJob:
         return self.priority == EVENT
 
 
-# Whether any address at all is suppressed. If none is, no further query is made.
-_ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
-    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
-).scalar_subquery()
 # The provider's reference of the session that the job asks about.
 _ASKS_ABOUT = (
     sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).correlate(Job).scalar_subquery()
@@ -110,14 +110,16 @@ _WORKED_FROM = (
     Job.unknown_attempt,
     Job.asks,
     Job.invite_at,
+    Job.traceparent,
     CustomerRow.kind,
     CustomerRow.country,
     CustomerRow.locale,
     CustomerRow.timezone,
     CustomerRow.encrypted.label("person"),
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    Batch.planned,
     sessions.LIVE_SESSION.label("live_session"),
-    _ANY_SUPPRESSED.label("any_suppressed"),
+    ANY_SUPPRESSED.label("any_suppressed"),
     _ASKS_ABOUT.label("asks_about"),
 )
 
@@ -153,6 +155,13 @@ LEASES: Leases[int] = _JobLeases(
         Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
     ),
 )
+
+
+def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
+    """The encrypted values of claimed rows."""
+    for row in rows:
+        yield row.person
+        yield row.line
 
 
 def decrypted(
@@ -208,6 +217,7 @@ def decrypted(
         unknown_call=unknown_call,
         asks=(row.asks_about or "") if row.asks and unknown_call is None else None,
         invite_at=row.invite_at,
+        traceparent=row.traceparent,
     )
 
 

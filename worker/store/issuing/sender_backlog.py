@@ -111,7 +111,7 @@ class Backlogs:
         self, connection: sa.Connection, senders: Mapping[str, BudgetRule], *, max_age: timedelta, now: datetime
     ) -> Rooms:
         """The room at these senders, by channel. Messages are counted only for a job whose sender has a limit."""
-        return Rooms(connection, self._queues, budgets.lanes(connection, senders), max_age, now)
+        return Rooms(connection, self._queues, budgets.lanes(connection, senders, now=now), max_age, now)
 
 
 def _count(priority: int) -> sa.Select[int, int]:

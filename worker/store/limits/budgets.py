@@ -44,6 +44,8 @@ from worker.domain.limits.rate_limits import spacing
 from worker.foundation.timestamps import written
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
+from worker.store.base.unanswered import UNANSWERED
+from worker.store.limits.standstill import IS_THERE
 from worker.store.tables import Budget
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
+_READ_WITH_STOP = _READ.add_columns(IS_THERE.label("stopped"))
+_READ_WITH_STOP_LOCKED = _READ_WITH_STOP.with_for_update(of=Budget)
 _TROUBLES = sa.select(
     Budget.failures,
     Budget.pauses,
@@ -111,23 +115,28 @@ def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     values = {f"new_{column}": value for column, value in _values(state).items()}
-    connection.execute(_SAVE, {"budget": name, **values})
+    connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
 
 
 _LANES = sa.select(
-    Budget.name, Budget.stopped_at, Budget.blocked_until, Budget.pace_rate.label("rate"), Budget.unproven
+    Budget.name,
+    Budget.stopped_at,
+    Budget.blocked_until,
+    Budget.pace_rate.label("rate"),
+    Budget.unproven,
+    Budget.ramp_from,
 ).where(Budget.name.in_(sa.bindparam("names", expanding=True)))
 
 
-def lanes(connection: sa.Connection, senders: Mapping[str, BudgetRule]) -> dict[str, Lane]:
+def lanes(connection: sa.Connection, senders: Mapping[str, BudgetRule], *, now: datetime) -> dict[str, Lane]:
     """What issuing knows of these senders, by channel. Their budgets are not locked."""
     names = sorted(sender.name for sender in senders.values())
     rows = {row.name: row for row in fetch(connection, _LANES, {"names": names})} if names else {}
-    return {channel: _lane(rows[sender.name], sender) for channel, sender in senders.items()}
+    return {channel: _lane(rows[sender.name], sender, now=now) for channel, sender in senders.items()}
 
 
-def _lane(row: sa.Row[Any], sender: BudgetRule) -> Lane:
-    interval = max(spacing(sender.limits), Pace(rate=row.rate).interval)
+def _lane(row: sa.Row[Any], sender: BudgetRule, *, now: datetime) -> Lane:
+    interval = max(spacing(sender.at(row.ramp_from, now).limits), Pace(rate=row.rate).interval)
     return Lane(interval, row.blocked_until, row.stopped_at is not None, bool(row.unproven))
 
 
@@ -136,20 +145,34 @@ def _recovers(state: BudgetState) -> bool:
     return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
 
 
-def read_to_claim(
-    connection: sa.Connection, rule: BudgetRule, *, now: datetime, reach: timedelta, lease: timedelta
+def read_with_stop(connection: sa.Connection, name: str, *, lock: bool) -> tuple[BudgetState, bool]:
+    """The budget's state, and whether a person has stopped everything: one statement for a claim's first questions."""
+    found: Any = connection.execute(_READ_WITH_STOP_LOCKED if lock else _READ_WITH_STOP, {"budget": name}).first()
+    row = _of(name, found)
+    return _state(row[:-1]), row.stopped
+
+
+def to_claim(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    state: BudgetState,
+    *,
+    is_locked: bool,
+    now: datetime,
+    reach: timedelta,
+    lease: timedelta,
 ) -> tuple[BudgetState, bool]:
-    """The budget's state for a claim, and whether its row is locked.
+    """The budget's state to claim by, and whether its row is locked. `state`: as it was read in this transaction.
 
     It is locked only while the account recovers from a pause or a stop, when no credit is left, or to remove times that
     cannot be true. The times of an account without limits are not used.
     """
-    state = read(connection, rule.name)
-    special = _recovers(state) or credits_left(state, rule) == 0
-    doubtful = bool(rule.limits) and believable(state, rule, now=now, reach=reach, probe_for=lease) != state
-    if not (special or doubtful):
-        return state, False
-    state = read(connection, rule.name, lock=True)
+    if not is_locked:
+        special = _recovers(state) or credits_left(state, rule) == 0
+        doubtful = rule.paces and believable(state, rule, now=now, reach=reach, probe_for=lease) != state
+        if not (special or doubtful):
+            return state, False
+        state = read(connection, rule.name, lock=True)
     return _believed(connection, rule, state, now=now, reach=reach, lease=lease), True
 
 
@@ -252,7 +275,7 @@ def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
 def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int) -> None:
     """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
     if spent:
-        connection.execute(_SPEND, {"budget": rule.name, "spent": spent})
+        connection.execute(_SPEND, {"budget": rule.name, "spent": spent}, execution_options=UNANSWERED)
 
 
 def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:

@@ -1,6 +1,6 @@
 """The way of every claim: what the budget allows, as many due rows under a lease, and then the slots that are kept.
 
-    permits → budget → lease → (the gates of the rows' kind) → reserve
+    budget and standstill → permits → lease → (the gates of the rows' kind) → reserve
 
 Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
 last, by `reserve`: other workers and events wait for it no longer than they must. What is granted is decided again
@@ -104,7 +104,7 @@ class Leased:
         granted, state, rule, asked = self.granted, self.state, self.policy.rule, kept
         if not granted.slots.count:
             return Reserved(0, granted.again_at)
-        if rule.limits and kept and not self.is_locked:
+        if rule.paces and kept and not self.is_locked:
             state = budgets.read(connection, rule.name, lock=True)
             granted = grant_of(self.policy, state, kept, self.horizon, self.lead, now=now)
             if granted.probe:  # paused meanwhile: the next claim sees it
@@ -149,17 +149,27 @@ class Claims:
         twice as long: the next claim may take as long, and begins when half of the horizon is free.
         """
         rule, horizon, busy, lead = policy.rule, policy.horizon, asked.busy, asked.lead
-        permits = self._permits.hold(connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, now=now)
+        lock = self._permits.is_new(rule, policy.permit_owner)  # its permits are written under the lock
+        state, stopped = budgets.read_with_stop(connection, rule.name, lock=lock)
+        if stopped:
+            none = Grant(Slots(now, timedelta(0), 0), again_at=None)
+            return Leased(policy, state, lock, none, horizon, lead)
+        permits, locked = self._permits.hold(
+            connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
+        )
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
-            return Leased(policy, BudgetState(), False, none, horizon, lead, permits=permits)
+            return Leased(policy, state, lock, none, horizon, lead, permits=permits)
         if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
             horizon = policy.alone
         horizon = max(horizon, 2 * lead)
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
         reach = lead + horizon + policy.ahead
-        state, is_locked = budgets.read_to_claim(connection, rule, now=now, reach=reach, lease=policy.lease)
+        is_locked = lock or locked is not None
+        state, is_locked = budgets.to_claim(
+            connection, rule, locked or state, is_locked=is_locked, now=now, reach=reach, lease=policy.lease
+        )
         granted, free_only = self._granted(connection, policy, state, max(most, events), horizon, lead, now=now)
         leased = Leased(policy, state, is_locked, granted, horizon, lead, permits=permits)
         if not granted.slots.count:

@@ -9,11 +9,19 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.concurrency import ASK_AGAIN, RENEW_AFTER, Held, Share, share
 from worker.store.base.database import Database, fetch
+from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits import budgets
 from worker.store.tables import Permit
+
+_REMOVE_OLD = sa.delete(Permit).where(
+    Permit.budget == sa.bindparam("budget_"),
+    sa.or_(Permit.owner == sa.bindparam("owner_"), Permit.until <= sa.bindparam("now")),
+)
+_ADD = sa.insert(Permit)
+_HELD = sa.select(Permit.owner, Permit.permits, Permit.until).where(Permit.budget == sa.bindparam("budget_"))
 
 
 class Permits:
@@ -22,32 +30,46 @@ class Permits:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Share, datetime]] = {}
 
+    def is_new(self, rule: BudgetRule, owner: str) -> bool:
+        """Whether the dispatcher has no permits yet, so that `hold` writes some."""
+        return not rule.each_process and (rule.name, owner) not in self._known
+
     def hold(
-        self, connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
-    ) -> int | None:
+        self,
+        connection: sa.Connection,
+        rule: BudgetRule,
+        owner: str,
+        *,
+        lease: timedelta,
+        busy: int,
+        is_locked: bool,
+        now: datetime,
+    ) -> tuple[int | None, BudgetState | None]:
         """How many calls `owner` may have in flight; `busy` calls are in flight now. Renews or changes its permits.
 
-        None if each process has its own permits.
+        None if each process has its own permits. `is_locked`: the budget's row. Returns also the budget's state if the
+        row was locked here.
         """
         if rule.each_process:
-            return None
+            return None, None
         known = self._known.get((rule.name, owner))
         if known is not None and known[1] <= now < known[1] + ASK_AGAIN:
-            return known[0].use
+            return known[0].use, None
+        state = None
         granted, is_kept = _share(connection, rule, owner, lease=lease, busy=busy, now=now)
-        if not is_kept:
-            budgets.read(connection, rule.name, lock=True)
+        if not is_kept and not is_locked:
+            state = budgets.read(connection, rule.name, lock=True)
             granted, is_kept = _share(connection, rule, owner, lease=lease, busy=busy, now=now)
-            if not is_kept:
-                old = sa.or_(Permit.owner == owner, Permit.until <= now)
-                connection.execute(sa.delete(Permit).where(Permit.budget == rule.name, old))
-                row = {"budget": rule.name, "owner": owner, "permits": granted.keep, "until": now + lease}
-                connection.execute(sa.insert(Permit).values(row))
-                # After a rollback the caller never got these permits. A repeat at the same time must read the table.
-                outdated = {(rule.name, owner): (granted, now - ASK_AGAIN)}
-                sa.event.listen(connection, "rollback", lambda _: self._known.update(outdated))
+        if not is_kept:
+            given = {"budget_": rule.name, "owner_": owner, "now": now}
+            connection.execute(_REMOVE_OLD, given, execution_options=UNANSWERED)
+            row = {"budget": rule.name, "owner": owner, "permits": granted.keep, "until": now + lease}
+            connection.execute(_ADD, row, execution_options=UNANSWERED)
+            # After a rollback the caller never got these permits. A repeat at the same time must read the table.
+            outdated = {(rule.name, owner): (granted, now - ASK_AGAIN)}
+            sa.event.listen(connection, "rollback", lambda _: self._known.update(outdated))
         self._known[rule.name, owner] = (granted, now)
-        return granted.use
+        return granted.use, state
 
     def alone(self, rule: BudgetRule, owner: str) -> bool:
         """True if no other dispatcher had permits when `owner` last read its own. False if that is not known."""
@@ -77,8 +99,7 @@ def _share(
     connection: sa.Connection, rule: BudgetRule, owner: str, *, lease: timedelta, busy: int, now: datetime
 ) -> tuple[Share, bool]:
     """The owner's share, and whether the owner's row already has this share and stays valid for a while."""
-    query = sa.select(Permit.owner, Permit.permits, Permit.until).where(Permit.budget == rule.name)
-    held = [Held(row.owner, row.permits, row.until) for row in fetch(connection, query)]
+    held = [Held(row.owner, row.permits, row.until) for row in fetch(connection, _HELD, {"budget_": rule.name})]
     granted = share(rule.concurrency, held, owner, busy=busy, now=now)
     mine = next((item for item in held if item.owner == owner), None)
     return granted, mine is not None and mine.permits == granted.keep and mine.until - now > lease - RENEW_AFTER

@@ -1,6 +1,6 @@
 """A flush: the one transaction of a dispatcher. It writes results, and then claims the next rows and opens them.
 
-    results → unused slots → permits → budget → lease → gates → slots → attempts
+    results → unused slots → budget → permits → lease → gates → slots → attempts
 
 All of it or nothing is in the database, so no call is made while results cannot be written, and a call's attempt is
 there before the call. What is different for jobs and for messages are the abstract methods of `Rows`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.repeats import paced, stays_unknown
 from worker.domain.model.endings import (
     Cancel,
     Ending,
@@ -150,10 +151,15 @@ class Sweeps:
 
     def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
         def work(connection: sa.Connection, chunk: Chunk) -> Returned:
-            columns = (InvitationRow.id, InvitationRow.fence, InvitationRow.attempts, InvitationRow.job_id)
-            query = sa.select(*columns, InvitationRow.due_at, InvitationRow.unknown_attempt).where(
-                InvitationRow.state == InvitationState.WORKING
-            )
+            query = sa.select(
+                InvitationRow.id,
+                InvitationRow.fence,
+                InvitationRow.attempts,
+                InvitationRow.job_id,
+                InvitationRow.due_at,
+                InvitationRow.unknown_attempt,
+                InvitationRow.unknown_handovers,
+            ).where(InvitationRow.state == InvitationState.WORKING)
             rows = _chunk(connection, chunk, query if all_of_them else query.where(InvitationRow.lease_until < now))
             open_attempts = _open_attempts(
                 connection,
@@ -162,10 +168,14 @@ class Sweeps:
             )
             by_owner = {(attempt.invitation_id, attempt.fence): attempt for attempt in open_attempts}
             moves, counted = self._moves(
-                policy, rows, by_owner, invitation_state_after, InvitationState.WAITING, now=now
+                policy, rows, by_owner, invitation_state_after, InvitationState.WAITING, paced=_paced, now=now
             )
             if moves:
-                values: dict[str, Any] = {**_MOVE, "attempts": InvitationRow.attempts + sa.bindparam("more_attempts")}
+                values: dict[str, Any] = {
+                    **_MOVE,
+                    "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
+                    "unknown_handovers": InvitationRow.unknown_handovers + sa.bindparam("more_unknown"),
+                }
                 by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("row_id"))
                 connection.execute(by_id.values(values), moves)
                 move_jobs(connection, [row.job_id for row in rows], now=now)
@@ -183,6 +193,7 @@ class Sweeps:
         state_after: Callable[[Ending], Any],
         waiting: Any,
         *,
+        paced: Callable[[Any, Ending, datetime], Ending] = lambda _row, ending, _now: ending,
         now: datetime,
     ) -> tuple[list[dict[str, Any]], Returned]:
         moves, counted = [], Returned()
@@ -193,6 +204,7 @@ class Sweeps:
                 "new_state": waiting,
                 "new_due_at": row.due_at,  # a row without a call keeps its place in the queue
                 "more_attempts": 0,
+                "more_unknown": 0,
                 "new_reason": "",
                 "new_detail": "",
                 "new_unknown_attempt": row.unknown_attempt,
@@ -215,7 +227,9 @@ class Sweeps:
                     jitter=self._jitter(),
                     reconcile_at=attempt.reconcile_at,
                 )
-                move |= {"new_state": state_after(ending), "more_attempts": 1}
+                ending = paced(row, ending, now)
+                more_unknown = int(stays_unknown(ending, UNKNOWN))
+                move |= {"new_state": state_after(ending), "more_attempts": 1, "more_unknown": more_unknown}
                 if isinstance(ending, Retry | Reconcile | Hold | Cancel):
                     move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
                 move["new_due_at"] = ending.at if isinstance(ending, Retry | Reconcile) else None
@@ -223,6 +237,10 @@ class Sweeps:
                 counted += _counted(ending)
             moves.append(move)
         return moves, counted
+
+
+def _paced(message: Any, ending: Ending, now: datetime) -> Ending:
+    return paced(ending, UNKNOWN, before=message.unknown_handovers, now=now)
 
 
 def _counted(ending: Ending) -> Returned:

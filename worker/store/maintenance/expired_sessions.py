@@ -40,6 +40,7 @@ from worker.store.base import bulk
 from worker.store.base.customer_keys import among_keys, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.maintenance import reissue_counts
@@ -167,7 +168,8 @@ class _Chunk:
         }
         sessions = usage.sessions_of(self.connection, customer_ids)
         messages = usage.messages_of(self.connection, customer_ids)
-        people = {customer_id: self._person(row) for customer_id, row in customers.items()}
+        keyring = readable(self.connection, self.keyring, [row.encrypted for row in customers.values()])
+        people = {customer_id: _person(keyring, row) for customer_id, row in customers.items()}
         open_channels = self._open_channels(people, current)
         can_ask = set(self.policy.can_ask())
         today = self.now.astimezone(UTC).date()
@@ -251,13 +253,6 @@ class _Chunk:
         max_age = max_age_of(lifetime, floor=timedelta(seconds=job.floor_seconds))
         return ReissueRule(self.policy.caps, self.policy.spacing, self.policy.per_day, max_age)
 
-    def _person(self, customer: Any) -> Person:
-        """The person; empty if it was erased or no key decrypts it: the job is held for that when it is claimed."""
-        try:
-            return decrypt_person(self.keyring, customer.customer_id, customer.encrypted)
-        except (CannotDecrypt, Erased):
-            return Person()
-
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
     ) -> dict[Any, tuple[str, ...]]:
@@ -271,6 +266,14 @@ class _Chunk:
             )  # nothing is known here: the dispatcher that claims the job records why
             for row, job in current
         }
+
+
+def _person(keyring: Keyring, customer: Any) -> Person:
+    """The person; empty if it was erased or no key decrypts it: the job is held for that when it is claimed."""
+    try:
+        return decrypt_person(keyring, customer.customer_id, customer.encrypted)
+    except (CannotDecrypt, Erased):
+        return Person()
 
 
 def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from worker.store.attempts import ended_calls
 from worker.store.base import bulk
 from worker.store.base.database import THERE_IS, Database
 from worker.store.base.priorities import PRIORITIES
+from worker.store.limits import standstill
 from worker.store.maintenance.batch_counts import MANY_CHANGES
 from worker.store.operators.decisions import IS_MARKED
-from worker.store.tables import Audit, Batch, InvitationRow, Job, SessionRow, Webhook
+from worker.store.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
 
 
 class Step(StrEnum):
@@ -24,6 +25,7 @@ class Step(StrEnum):
 
     LEASES = "leases"
     PAUSES = "pauses"
+    PILOTS = "pilots"
     WEBHOOKS = "webhooks"
     SESSIONS = "sessions"
     AUDIT = "audit"
@@ -32,11 +34,15 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Looked:
-    """The accounts and channels that have rows due now, and the steps that have something to do."""
+    """The accounts and channels that have rows due now, and the steps that have something to do.
+
+    While a person has stopped everything (`stopped`), nothing is due.
+    """
 
     accounts: frozenset[str]
     channels: frozenset[str]
     steps: frozenset[str]
+    stopped: bool = False
 
 
 class Looks:
@@ -52,10 +58,12 @@ class Looks:
         with self._database.read() as connection:
             found = [tuple(row) for row in connection.execute(query, given)]
         names = {what: frozenset(name for its, name in found if its == what) for what in (_ACCOUNT, _CHANNEL, _STEP)}
+        if _STOPPED in names[_STEP]:
+            return Looked(frozenset(), frozenset(), names[_STEP] - {_STOPPED}, stopped=True)
         return Looked(names[_ACCOUNT], names[_CHANNEL], names[_STEP])
 
 
-_ACCOUNT, _CHANNEL, _STEP = "account", "channel", "step"
+_ACCOUNT, _CHANNEL, _STEP, _STOPPED = "account", "channel", "step", "stopped"
 _NOW = sa.bindparam("now", type_=Job.due_at.type)
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _STEPS = {
@@ -64,6 +72,7 @@ _STEPS = {
         THERE_IS.where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
     ),
     Step.PAUSES: THERE_IS.where(IS_MARKED, Batch.cancelled_at.is_(None)),
+    Step.PILOTS: THERE_IS.where(BatchPlan.check_at <= _NOW),
     Step.WEBHOOKS: THERE_IS.where(Webhook.due_at <= _NOW),
     Step.SESSIONS: THERE_IS.where(SessionRow.check_at <= _NOW),
     Step.AUDIT: THERE_IS.where(Audit.number.is_(None)),
@@ -76,6 +85,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
     jobs = (Job.batch_id == _BATCH,) if one_batch else ()
     messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
     parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
+    parts.append(_part(_STEP, _STOPPED, standstill.IS_THERE))
     for account in accounts:
         waiting = THERE_IS.where(
             Job.account == account,

@@ -13,15 +13,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
-from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.contact.send_decision import Later, NotNow
 from worker.domain.contact.suppression import text_of
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ADDRESS
 from worker.store.messages.fallback import address_of
+from worker.store.messages.message_cap_check import no_more
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.suppression_check import About
 from worker.store.onboarding.sessions import FIRST
@@ -44,6 +44,12 @@ _PLACES = (
         .where(InvitationRow.id == AddressPlace.invitation_id)
         .scalar_subquery()
         .label("invitation"),
+        sa.func.coalesce(
+            sa.select(InvitationRow.unknown_handovers)
+            .where(InvitationRow.id == AddressPlace.invitation_id)
+            .scalar_subquery(),
+            0,
+        ).label("unknown_handovers"),
     )
     .where(bulk.among(AddressPlace.digest, "digests"))
     .order_by(AddressPlace.digest, AddressPlace.number)
@@ -116,6 +122,7 @@ def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
             row.taken_at,
             row.job,
             row.invitation,
+            row.unknown_handovers,
         )
         for index, row in enumerate(rows)
     ]
@@ -126,12 +133,17 @@ def without_place(
 ) -> Mapping[uuid.UUID, NotNow]:
     """The messages whose addresses have had all the messages that they may get for now; the others take their places.
 
-    A message whose link would be too old by the time that its address has a place again never leaves.
+    A message whose link would be too old by the time that its address has a place again never leaves; but an event's
+    waits, because its sender may have given the customer the link.
     """
     if policy.address_cap is None:
         return {}
     wanted = [
-        Wanted(policy.channel, address_of(one.item.customer.person, policy.channel), Wish(one.item.job_id, one.item.id))
+        Wanted(
+            policy.channel,
+            address_of(one.item.customer.person, policy.channel),
+            Wish(one.item.job_id, one.item.id, one.item.unknown_handovers),
+        )
         for one in messages
     ]
     return {
@@ -142,10 +154,9 @@ def without_place(
 
 
 def _not_now(one: About, at: datetime) -> NotNow:
-    if at < one.item.expires_at - one.item.floor:
+    if at < one.item.expires_at - one.item.floor or (one.item.is_event and one.item.kind == FIRST):
         return Later(at, Reason.ADDRESS_SPENT)
-    state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
-    return Never(state, Reason.ADDRESS_SPENT, Reason.ADDRESS_SPENT.meaning)
+    return no_more(one.item, Reason.ADDRESS_SPENT)
 
 
 class AddressPlaces:

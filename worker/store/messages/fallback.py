@@ -19,6 +19,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.keys_of_customers import readable
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST, IS_LIVE
@@ -37,6 +38,7 @@ class DeliveryPolicy:
     hours: Hours = field(default_factory=Hours)
     pause: PauseRule | None = None
     countries: frozenset[str] | None = None  # those that texts may go to; None: all
+    texts_per_country: int | None = None  # in an hour; None: as many as there are
 
 
 def address_of(person: Person, channel: str) -> str:
@@ -62,7 +64,9 @@ def fall_back(
     if policy.fallback is None or not invitations:
         return set()
     people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
-    for row in fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)}):
+    unreached = fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)})
+    keyring = readable(connection, keyring, [row.person for row in unreached])
+    for row in unreached:
         channel = instead_of(row.channel, policy.fallback)
         if channel is None:
             continue

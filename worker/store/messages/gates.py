@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.resends import is_resend
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
@@ -21,8 +22,10 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
+from worker.store.base.keys_of_customers import readable
 from worker.store.messages import (
     address_places,
+    country_cap_check,
     message_cap_check,
     quiet_hours_check,
     reminders,
@@ -30,7 +33,8 @@ from worker.store.messages import (
     text_number_check,
 )
 from worker.store.messages.fallback import fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted, values_of
+from worker.store.onboarding import batch_pace
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -61,13 +65,13 @@ def in_review(
     messages: Sequence[Candidate],
     now: datetime,
 ) -> Mapping[uuid.UUID, NotNow]:
-    """Hold the first messages to customers who have already submitted, through the app or an earlier link.
+    """Hold first messages, and resends, to customers who have already submitted, through the app or an earlier link.
 
     The worker does not invite these customers again, and does not buy another session because this link is stale. A
     customer who submitted through the previous link while this session was being created waits until that review is
     decided, whatever this link's expiry.
     """
-    firsts = [one for one in messages if one.item.kind == FIRST]
+    firsts = [one for one in messages if one.item.kind == FIRST or is_resend(one.item.kind)]
     before = {one.row.replaces for one in firsts if one.row.reissues and one.row.replaces is not None}
     reviewed = sessions_in_review(connection, before)
     return {
@@ -78,6 +82,26 @@ def in_review(
     }
 
 
+def planned_later(
+    connection: sa.Connection,
+    _keyring: Keyring,
+    _policy: InvitationPolicy,
+    messages: Sequence[Candidate],
+    now: datetime,
+) -> Mapping[uuid.UUID, NotNow]:
+    """Keep the messages of batches whose start has not come, and the first messages that are too many for the pace."""
+    planned = [one for one in messages if one.row.planned]
+    if not planned:
+        return {}
+    starts = batch_pace.starts_later(connection, {one.row.batch_id for one in planned}, now=now)
+    early: dict[uuid.UUID, NotNow] = {
+        one.item.id: Later(starts[one.row.batch_id], Reason.PLANNED) for one in planned if one.row.batch_id in starts
+    }
+    firsts = [one for one in planned if one.item.kind == FIRST and not one.row.reached_before]
+    asks = [batch_pace.Asks(one.item.id, one.row.batch_id) for one in firsts if one.item.id not in early]
+    return early | (batch_pace.take(connection, asks, batch_pace.MESSAGES, now=now) if asks else {})
+
+
 # For all messages except those with an unknown outcome: these are reconciled, not sent.
 GATES: tuple[Gate, ...] = (
     in_review,
@@ -86,7 +110,9 @@ GATES: tuple[Gate, ...] = (
     message_cap_check.spent,
     reminders.not_now,
     quiet_hours_check.quiet,
-    address_places.without_place,  # last: only a message that may leave takes a place
+    planned_later,
+    address_places.without_place,  # only a message that may leave takes a place
+    country_cap_check.spent,  # last: it counts what leaves; a place that was taken stays the message's own
 )
 
 
@@ -128,6 +154,7 @@ def _decrypted(
     """The messages, and those that cannot be decrypted: these may block no others."""
     customers = {row.id: row.customer_id for row in rows}
     unknown_calls = messages_to_reconcile(connection, rows, customers, now=now)
+    keyring = readable(connection, keyring, values_of(rows))
     found: list[Candidate] = []
     stay: dict[uuid.UUID, NotNow] = {}
     for row in rows:

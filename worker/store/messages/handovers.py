@@ -7,10 +7,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.domain.model.endings import Ending, Problem
+from worker.domain.model.endings import Ending, Kind, Problem
 from worker.domain.model.reconciliation import Found
 from worker.foundation.ids import new_ids
-from worker.store.attempts.attempt_log import if_unknown, opening
+from worker.store.attempts.attempt_log import LATE, if_unknown, opening
 from worker.store.base import bulk
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.tables import Attempt
@@ -22,6 +22,7 @@ class OpenedInvitation:
 
     invitation: ClaimedInvitation
     attempt_id: uuid.UUID
+    first_at: datetime  # when this hand-over was recorded; of a repeat, when the first one was that may have arrived
     repeatable: bool
     reconcile_at: datetime | None = None
 
@@ -39,14 +40,21 @@ class InviteResult:
     problem: Problem | None = None
     reference: str = ""
     found: Found | None = None  # the answer of a look-up that did not find the message
+    template: str = ""  # `Rendered.digest` of the message; "": none was made
 
 
 def open_handovers(
     connection: sa.Connection, policy: InvitationPolicy, items: Sequence[ClaimedInvitation], *, now: datetime
 ) -> list[OpenedInvitation]:
     """Record the hand-overs of invitations that this transaction has claimed."""
+    first = _first_handovers(connection, [item for item in items if item.unknown_handovers])
     opened = [
-        OpenedInvitation(item, attempt_id, *if_unknown(item, policy.reconcile_after, repeatable=policy.repeatable))
+        OpenedInvitation(
+            item,
+            attempt_id,
+            first.get(item.id, now),
+            *if_unknown(item, policy.reconcile_after, repeatable=policy.repeatable),
+        )
         for item, attempt_id in zip(items, new_ids(now, len(items)), strict=True)
     ]
     rows = [
@@ -56,3 +64,22 @@ def open_handovers(
     ]
     bulk.add(connection, Attempt, rows)
     return opened
+
+
+def _first_handovers(connection: sa.Connection, items: Sequence[ClaimedInvitation]) -> dict[uuid.UUID, datetime]:
+    """When the first hand-over of each of these messages was recorded that may have arrived.
+
+    The repeat has the same Message-ID, so it gets the same Date: a relay or a mailbox that compares both sees one mail.
+    """
+    if not items:
+        return {}
+    query = (
+        sa.select(Attempt.invitation_id, sa.func.min(Attempt.opened_at).label("first_at"))
+        .where(
+            Attempt.job_id.in_([item.job_id for item in items]),
+            Attempt.invitation_id.in_([item.id for item in items]),
+            Attempt.outcome.in_([Kind.UNKNOWN.value, LATE]),
+        )
+        .group_by(Attempt.invitation_id)
+    )
+    return {row.invitation_id: row.first_at for row in connection.execute(query)}

@@ -12,21 +12,23 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.domain.contact.caps import may_send
+from worker.domain.contact.repeats import unknown_in_words
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.reminders import About
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import messages_of
-from worker.store.tables import CustomerRow
+from worker.store.tables import CustomerRow, InvitationRow
 
 # A message in flight may bounce, and then does not count: wait until its result is known.
 ASK_AGAIN = timedelta(minutes=1)
 
+_WAITING = InvitationState.WAITING
 _LOCKED = (
     sa.select(CustomerRow.customer_id)
     .where(bulk.among(CustomerRow.customer_id, "customers"))
@@ -55,10 +57,35 @@ def spent(
         customer_id = one.item.customer.customer_id
         other_messages = had[customer_id].all - ours[customer_id]
         if not may_send(policy.caps, had[customer_id].sent):
-            state = InvitationState.SUPPRESSED if one.item.kind == FIRST else InvitationState.SUPERSEDED
-            found[one.item.id] = Never(state, Reason.MESSAGES_SPENT, Reason.MESSAGES_SPENT.meaning)
+            found[one.item.id] = no_more(one.item, Reason.MESSAGES_SPENT)
         elif customer_id not in locked or not may_send(policy.caps, other_messages + leaving[customer_id]):
             found[one.item.id] = Later(now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
             leaving[customer_id] += 1
     return found
+
+
+def end_waits(
+    connection: sa.Connection, policy: InvitationPolicy, repeats: Mapping[uuid.UUID, str], *, now: datetime
+) -> None:
+    """Make repeats due that their customer's cap lets leave no more, so that the check before they leave ends them.
+
+    `repeats` are messages whose last hand-over has an unknown outcome, with their customers. A wait of half an hour
+    would only keep the row from the person who must decide about it.
+    """
+    if policy.caps is None or not repeats:
+        return
+    had = messages_of(connection, set(repeats.values()))
+    ended = [id_ for id_, customer_id in repeats.items() if not may_send(policy.caps, had[customer_id].sent)]
+    if ended:
+        waiting = sa.update(InvitationRow).where(InvitationRow.id.in_(ended), InvitationRow.state == _WAITING)
+        connection.execute(waiting.values(due_at=now))
+
+
+def no_more(item: ClaimedInvitation, cap: Reason) -> Never:
+    """The end of a message that a cap lets leave no more. A first message that may have arrived waits for a person."""
+    if item.kind != FIRST:
+        return Never(InvitationState.SUPERSEDED, cap, cap.meaning)
+    if item.unknown_handovers:
+        return Never(InvitationState.HELD, Reason.UNKNOWN, f"{unknown_in_words(item.unknown_handovers)}; {cap.meaning}")
+    return Never(InvitationState.SUPPRESSED, cap, cap.meaning)

@@ -1,7 +1,7 @@
 """Message contexts: the session, customer and job that an invitation is written from, decrypted for its dispatcher."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.contact.caps import Caps
+from worker.domain.contact.reminders import Ladder
+from worker.domain.contact.resends import is_resend
 from worker.domain.contact.wording import REACHED, Wording, wording_of
 from worker.domain.model.customers import Customer
 from worker.domain.model.reconciliation import UnknownCall
@@ -22,6 +24,7 @@ from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.fallback import DeliveryPolicy
+from worker.store.messages.suppressions import ANY_SUPPRESSED
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -38,7 +41,8 @@ class InvitationPolicy(ClaimPolicy):
     repeatable: bool = False  # whether a hand-over may be repeated if its outcome is unknown
     delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
     caps: Caps | None = None  # None: not checked
-    reminders: tuple[timedelta, ...] = ()  # counted from the first message
+    reminders: tuple[timedelta, ...] = ()  # counted from the first message; steps of the ladder among them
+    ladder: Ladder = field(default_factory=Ladder)
 
     @property
     def claims_for(self) -> str:
@@ -70,6 +74,8 @@ class ClaimedInvitation:
     priority: int = BATCH
     wording: Wording = Wording.INVITATION
     reissues: int = 0  # the job's sessions after the first
+    unknown_handovers: int = 0  # earlier ones of this message whose outcome stays unknown
+    traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
 
     @property
@@ -101,6 +107,7 @@ WORKED_FROM = (
     InvitationRow.fence,
     InvitationRow.attempts,
     InvitationRow.unknown_attempt,
+    InvitationRow.unknown_handovers,
     SessionRow.encrypted.label("session"),
     SessionRow.state.label("session_state"),
     SessionRow.result,
@@ -122,8 +129,11 @@ WORKED_FROM = (
     Job.channel.label("job_channel"),
     Job.template,
     Job.floor_seconds,
+    Job.traceparent,
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    Batch.planned,
     _REACHED_BEFORE.label("reached_before"),
+    ANY_SUPPRESSED.label("any_suppressed"),
 )
 JOINED = (
     SessionRow.id == InvitationRow.session_id,
@@ -131,6 +141,13 @@ JOINED = (
     Job.id == InvitationRow.job_id,
     Batch.id == InvitationRow.batch_id,
 )
+
+
+def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
+    """The encrypted values of claimed rows."""
+    for row in rows:
+        yield row.person
+        yield row.session
 
 
 def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> ClaimedInvitation:
@@ -170,8 +187,10 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         floor=timedelta(seconds=row.floor_seconds),
         unknown_call=unknown_call,
         priority=row.priority,
-        wording=wording_of(first=row.kind == FIRST, reached_before=row.reached_before),
+        wording=wording_of(first=row.kind == FIRST or is_resend(row.kind), reached_before=row.reached_before),
         reissues=row.reissues,
+        unknown_handovers=row.unknown_handovers,
+        traceparent=row.traceparent,
         ended=row.session_state is SessionState.EXPIRED,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.repeats import stays_unknown
 from worker.domain.contact.wording import Wording
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Done, Kind, invitation_state_after
@@ -25,8 +26,9 @@ from worker.store.attempts.attempt_log import (
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import Standing, is_leased, standing, standing_of
 from worker.store.base import bulk, tally
+from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
-from worker.store.messages import bounce_counts, refusals, reminders
+from worker.store.messages import bounce_counts, message_cap_check, refusals, reminders
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.onboarding.erased_jobs import erase_again
@@ -61,7 +63,7 @@ def record_results(
     ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
     settled: list[InviteResult] = []
     if special:
-        special, answered, settled = _write_special(connection, keyring, special, rows, now=now)
+        special, answered, settled = _write_special(connection, keyring, policy, special, rows, now=now)
         ours |= answered
     results = [*plain, *special]
     kept = [item for item in results if item.opened.invitation.id in ours]
@@ -71,7 +73,7 @@ def record_results(
         refusals.follow_up(connection, keyring, policy, kept, now=now)
         move_jobs(connection, ours.values(), now=now)
         if policy.reminders:
-            reminders.add(connection, policy.reminders, policy.hours, _first_messages(kept, ours, policy), now=now)
+            reminders.add(connection, reminders.times_of(policy), _first_messages(kept, ours, policy), now=now)
         schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
     lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
     # Messages are not counted as credits.
@@ -94,6 +96,7 @@ def _count(connection: sa.Connection, channel: str, results: Sequence[InviteResu
 def _write_special(
     connection: sa.Connection,
     keyring: Keyring,
+    policy: InvitationPolicy,
     results: Sequence[InviteResult],
     rows: Mapping[int, Standing],
     *,
@@ -118,7 +121,16 @@ def _write_special(
         late = [item for item in late if item.opened.invitation.id not in answered]
     kept = [item for item in results if item.opened.invitation.id in ours]
     counted = {item.opened.attempt_id: rows[item.opened.attempt_id.int].outcome is not None for item in kept}
-    _MOVE.run(connection, [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept])
+    moves = [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept]
+    _MOVE.run(connection, moves)
+    repeats = {
+        item.opened.invitation.id: _customer_of(item)
+        for item, move in zip(kept, moves, strict=True)
+        if move["more_unknown"]
+    }
+    message_cap_check.end_waits(connection, policy, repeats, now=now)
+    spoken = {_customer_of(item) for item in (*results, *late) if item.problem and item.problem.words}
+    keyring = writable(connection, keyring, spoken, now=now)
     closings = [_closing(keyring, item, late=False) for item in results]
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
     erase_again(connection, {rows[item.opened.attempt_id.int].job_id for item in (*results, *late)})
@@ -177,12 +189,17 @@ def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> No
 
 def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None
-    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
+    attempt_id, customer_id = result.opened.attempt_id, _customer_of(result)
+    values = closing(keyring, attempt_id, customer_id, called=called, problem=result.problem, found=result.found)
     if late and isinstance(result.ending, Done):
         # The message left, and may leave again: only this says so. Mail servers give no reference.
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
         values |= {"new_found": result.reference[:100]}
     return values
+
+
+def _customer_of(result: InviteResult) -> str:
+    return result.opened.invitation.customer.customer_id
 
 
 _STANDING = standing(InvitationRow, InvitationRow.id == Attempt.invitation_id, InvitationRow.job_id)
@@ -199,6 +216,7 @@ _SENT = bulk.Change(
         "reference": sa.bindparam("new_reference"),
         "sent_at": sa.bindparam("at"),
         "new_link": sa.bindparam("has_new_link"),
+        "template": sa.bindparam("new_template"),
         "unknown_attempt": None,
         "counted": InvitationRow.counted + sa.bindparam("counts"),
     },
@@ -218,7 +236,12 @@ _MOVE = bulk.Change(
         "reference": sa.bindparam("new_reference"),
         "sent_at": sa.bindparam("new_sent_at"),
         "new_link": sa.bindparam("has_new_link"),
+        # A look-up makes no message: then the one that it asked about keeps its template.
+        "template": sa.func.coalesce(
+            sa.func.nullif(sa.bindparam("new_template", type_=sa.String()), ""), InvitationRow.template
+        ),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
+        "unknown_handovers": InvitationRow.unknown_handovers + sa.bindparam("more_unknown"),
     },
     by="invitation_id",
 )
@@ -229,6 +252,7 @@ def _sent(result: InviteResult) -> dict[str, Any]:
         "invitation_id": result.opened.invitation.id,
         "new_reference": result.reference[:100],
         "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
+        "new_template": result.template,
     }
 
 
@@ -241,5 +265,7 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_reference": result.reference[:100],
         "new_sent_at": now if isinstance(ending, Done) else None,
         "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
+        "new_template": result.template,
+        "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.invitation.unknown_call is None),
     }
     return move | refusals.address_refused(result)

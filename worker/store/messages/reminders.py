@@ -6,7 +6,7 @@ is due. The customer, the link and the configuration are checked when the remind
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.reminders import Invited, Reminder, kind_of, next_reminder
+from worker.domain.contact.reminders import Invited, Ladder, Reminder, kind_of, next_reminder
+from worker.domain.contact.resends import is_resend
 from worker.domain.contact.send_decision import Later, Never, NotNow
-from worker.domain.model.customers import Customer
+from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.customers import Channel, Customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
@@ -55,24 +57,58 @@ class About(Protocol):
     def row(self) -> Any: ...
 
 
-def add(
-    connection: sa.Connection, after: Sequence[timedelta], hours: Hours, sent: Sequence[Sent], *, now: datetime
-) -> None:
+@dataclass(frozen=True)
+class Times:
+    """When reminders are sent, and how they differ. `countries`: those that texts may go to; None: all."""
+
+    after: Sequence[timedelta]
+    hours: Hours
+    ladder: Ladder = field(default_factory=Ladder)
+    countries: frozenset[str] | None = None
+
+    def impossible(self, customer: Customer) -> frozenset[timedelta]:
+        """The times of reminders that this customer cannot get."""
+        if not self.ladder.channels:
+            return frozenset()
+        person = customer.person
+        texts = person.phone and not why_not_texted(person.phone, self.countries)
+        reachable = [
+            *([Channel.EMAIL.value] if person.email else []),
+            *([Channel.SMS.value] if texts else []),
+        ]
+        return self.ladder.impossible(reachable)
+
+    @property
+    def elsewhere(self) -> Mapping[timedelta, QuietHours | None]:
+        """The quiet hours of reminders by another channel than the first message's."""
+        steps = self.ladder.steps.items()
+        return {span: self.hours.quiet.get(step.channel) for span, step in steps if step.channel}
+
+
+def add(connection: sa.Connection, times: Times, sent: Sequence[Sent], *, now: datetime) -> None:
     """Store the reminders of messages that left `now`. Reminders that exist already stay as they are."""
+    after = times.after
     if not after or not sent:
         return
     jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
     rows = [
-        _row(item, reminder, jobs[item.job_id], now=now)
+        _row(
+            item,
+            reminder,
+            jobs[item.job_id],
+            channel=times.ladder.step_of(reminder.kind, after).channel or item.channel,
+            now=now,
+        )
         for item in sent
-        for reminder in _all_of(item, jobs[item.job_id], after, hours, now=now)
+        for reminder in _all_of(item, jobs[item.job_id], times, now=now)
     ]
     bulk.add_new(connection, InvitationRow, rows)
 
 
-def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hours, *, now: datetime) -> list[Reminder]:
+def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> list[Reminder]:
     made: list[Reminder] = []
-    zones, quiet = _hours_of(hours, item.customer, item.channel)
+    zones, quiet = _hours_of(times.hours, item.customer, item.channel, *times.ladder.channels)
+    skip, elsewhere = times.impossible(item.customer), times.elsewhere
     while True:
         invited = Invited(
             job=JobState.INVITED,
@@ -84,7 +120,7 @@ def _all_of(item: Sent, job: sa.Row[Any], after: Sequence[timedelta], hours: Hou
             made=[reminder.kind for reminder in made],
             messages=0,
         )
-        found = next_reminder(after, _NO_CAP, invited, zones, quiet, now)
+        found = next_reminder(times.after, _NO_CAP, invited, zones, quiet, now, skip=skip, elsewhere=elsewhere)
         if not isinstance(found, Reminder):
             return made
         made.append(found)
@@ -94,27 +130,31 @@ def not_now(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """The reminders among these messages that must not leave, or must wait."""
-    reminders = [one for one in messages if one.item.kind != FIRST]
+    reminders = [one for one in messages if one.item.kind != FIRST and not is_resend(one.item.kind)]
     if not reminders:
         return {}
-    given = {"sessions": bulk.keys({one.row.session_id for one in reminders}), "channel": policy.channel}
-    firsts = {row.session_id: row for row in fetch(connection, _FIRSTS, given)}
-    found = {one.item.id: _judged(one, firsts.get(one.row.session_id), policy, now=now) for one in reminders}
+    firsts: dict[uuid.UUID, dict[str, sa.Row[Any]]] = {}
+    for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.row.session_id for one in reminders})}):
+        firsts.setdefault(row.session_id, {})[row.channel] = row
+    found = {one.item.id: _judged(one, firsts.get(one.row.session_id, {}), policy, now=now) for one in reminders}
     return {id_: why for id_, why in found.items() if why is not None}
 
 
-def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, now: datetime) -> NotNow | None:
-    if first is None or first.sent_at is None:
-        return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
-    item = one.item
+def _judged(one: About, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, now: datetime) -> NotNow | None:
+    item, times = one.item, times_of(policy)
     kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
-    if item.kind not in kinds:
+    step = policy.ladder.step_of(item.kind, policy.reminders)
+    if item.kind not in kinds or step.channel not in ("", policy.channel):
         return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
+    first = _first_of(firsts, policy.channel if not step.channel else "")
+    if first is None:
+        return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
     zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
     invited = Invited(
         job=one.row.job_state,
         session=one.row.session_state,
-        invitation=first.state,
+        # Another channel is tried also where the first one has not reached the customer.
+        invitation=first.state if first.channel == policy.channel else InvitationState.SENT,
         invited_at=first.sent_at,
         expires_at=item.expires_at,
         floor=item.floor,
@@ -122,7 +162,8 @@ def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, 
         messages=0,
         in_review=one.row.result == Result.REVIEW,
     )
-    match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now):
+    skip = times.impossible(item.customer)
+    match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now, skip=skip):
         case Reminder(kind=item.kind, due_at=due_at):
             return Later(due_at, Reason.REMINDER) if due_at > now else None
         case Reminder():
@@ -131,20 +172,31 @@ def _judged(one: About, first: sa.Row[Any] | None, policy: InvitationPolicy, *, 
             return Never(InvitationState.SUPERSEDED, why)
 
 
-def _hours_of(hours: Hours, customer: Customer, channel: str) -> tuple[tuple[str, ...], QuietHours | None]:
-    """The zones that the customer may be in, and the quiet hours; no zones where the channel has no quiet hours."""
-    if not hours.concern([channel]):
+def times_of(policy: InvitationPolicy) -> Times:
+    """The reminders of what leaves by this policy."""
+    return Times(policy.reminders, policy.hours, policy.ladder, policy.delivery.countries)
+
+
+def _first_of(firsts: Mapping[str, sa.Row[Any]], channel: str) -> sa.Row[Any] | None:
+    """The first message on the channel, or the earliest one on any; None: it has not left."""
+    sent = [row for row in firsts.values() if row.sent_at is not None and channel in ("", row.channel)]
+    return min(sent, key=lambda row: row.sent_at, default=None)
+
+
+def _hours_of(hours: Hours, customer: Customer, channel: str, *more: str) -> tuple[tuple[str, ...], QuietHours | None]:
+    """The zones that the customer may be in, and the channel's quiet hours; no zones where none has quiet hours."""
+    if not hours.concern([channel, *more]):
         return (), None
     zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    return zones, hours.quiet[channel]
+    return zones, hours.quiet.get(channel)
 
 
-def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
+def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, channel: str, now: datetime) -> dict[str, Any]:
     return waiting_message(
         session_id=item.session_id,
         job_id=item.job_id,
         batch_id=item.batch_id,
-        channel=item.channel,
+        channel=channel,
         kind=reminder.kind,
         due_at=reminder.due_at,
         # A batch's priority also for an event's reminder: no caller waits for it. The job's present priority counts,
@@ -155,8 +207,7 @@ def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, now: datetime) -> 
 
 
 _JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(bulk.among(Job.id, "ids"))
-_FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.state, InvitationRow.sent_at).where(
+_FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.channel, InvitationRow.state, InvitationRow.sent_at).where(
     bulk.among(InvitationRow.session_id, "sessions"),
-    InvitationRow.channel == sa.bindparam("channel"),
     InvitationRow.kind == FIRST,
 )

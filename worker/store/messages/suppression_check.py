@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -22,10 +22,13 @@ CHANNELS = ("email", "sms")
 
 
 class About(Protocol):
-    """A message that may be about to leave."""
+    """A message that may be about to leave, and the claimed row that it was decrypted from."""
 
     @property
     def item(self) -> ClaimedInvitation: ...
+
+    @property
+    def row(self) -> Any: ...
 
 
 def reachable(
@@ -50,6 +53,8 @@ def to_suppressed_addresses(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, Never]:
     """The messages whose addresses are suppressed by now."""
+    if not any(one.row.any_suppressed for one in messages):
+        return {}
     to = {one.item.id: (policy.channel, address_of(one.item.customer.person, policy.channel)) for one in messages}
     found = suppressed(connection, keyring, to.values())
     return {

@@ -24,6 +24,10 @@ from worker.store.tables import Suppression
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
 KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
 
+# Whether any address at all is suppressed, for a claim's statement. If none is, no further query is made.
+ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
+    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
+).scalar_subquery()
 _AMONG = bulk.among(Suppression.digest, "digests")
 _FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
 _ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)

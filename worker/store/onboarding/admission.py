@@ -1,10 +1,11 @@
-"""What a new row becomes if other rows have the same customer and purpose.
+"""What a new row becomes if other rows have the same customer and purpose: found here, decided by one rule
+(`domain.model.known_customers`).
 
-The row joins the leading job. If the customer has finished, the row is skipped. If a call of an ended job may have
-opened a session, the row is held. Otherwise the row leads.
+By the default rule the row joins the leading job. If the customer has finished, the row is skipped. If a call of an
+ended job may have opened a session, the row is held. Otherwise the row leads.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
+from worker.domain.model.known_customers import Becomes, Known, Standing, decide, standing_of
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.store.base.customer_keys import Key
@@ -33,32 +35,61 @@ def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> 
 
 
 def following(
-    connection: sa.Connection, keys: Collection[Key], *, now: datetime, lock: bool = True
+    connection: sa.Connection,
+    keys: Collection[Key],
+    *,
+    now: datetime,
+    lock: bool = True,
+    rule: Known = Known.REFRESH,
 ) -> dict[Key, dict[str, Any]]:
-    """The values that a new row gets, by key. A key that is not in the result leads.
+    """The values that a new row gets, by key. A key that is not in the result leads, or is left out (`left_out`).
 
     The leaders are locked, so they cannot end meanwhile: a transaction that ends a leader sees all rows that joined it.
-    Without `lock` nothing is, for a forecast.
+    Without `lock` nothing is, for a forecast. `rule`: what becomes of the rows of known customers.
     """
     found: dict[Key, dict[str, Any]] = {}
+
+    def add(standing: Standing, rows: Iterable[sa.Row[Any]], values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
+        if decide(rule, standing).becomes not in (Becomes.LEADS, Becomes.NOTHING):
+            for row in rows:
+                found.setdefault((row.customer_id, row.purpose), values(row))
+
     # PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out.
     leaders = _jobs(keys, OPEN_JOBS).order_by(Job.id)
-    for row in fetch(connection, leaders.with_for_update(read=True) if lock else leaders):
-        joined = {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB}
-        found[row.customer_id, row.purpose] = joined | {"detail": f"the customer is being served by {_where(row)}"}
-    for row in fetch(connection, _jobs(keys, [JobState.COMPLETED])):
-        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": Reason.ALREADY_FINISHED}
-        finished = skipped | {"detail": f"the customer finished in {_where(row)}"}
-        found.setdefault((row.customer_id, row.purpose), finished)
-    for row in fetch(connection, _purged(keys)):
-        skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": Reason.ALREADY_FINISHED}
-        finished = skipped | {"detail": f"the customer finished in {_where(row)}, which was purged"}
-        found.setdefault((row.customer_id, row.purpose), finished)
-    for row in _unknown_outcomes(connection, keys, now=now):
-        why = f"a call for {_where(row)} may have opened a session; `onboard resolve --repeat` calls anyway"
-        held = {"state": JobState.HELD, "due_at": None, "reason": Reason.UNKNOWN, "detail": why}
-        found.setdefault((row.customer_id, row.purpose), held)
+    add(Standing.OPEN, fetch(connection, leaders.with_for_update(read=True) if lock else leaders), _joins)
+    add(Standing.FINISHED, fetch(connection, _jobs(keys, [JobState.COMPLETED])), _finished)
+    add(Standing.FINISHED, fetch(connection, _purged(keys)), lambda row: _finished(row, ", which was purged"))
+    add(Standing.IN_DOUBT, _unknown_outcomes(connection, keys, now=now), _held)
     return {key: found[key] for key in keys if key in found}
+
+
+def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -> dict[Key, str]:
+    """Those of these keys that get no row of work at all under this rule, and why; `following` has none of them.
+
+    Only rows that have ended are looked for: their customers are known, and nothing serves them.
+    """
+    ended = {state: standing_of([state]) for state in (JobState.FAILED, JobState.LAPSED, JobState.CANCELLED)}
+    states = [state for state, standing in ended.items() if decide(rule, standing).becomes is Becomes.NOTHING]
+    if not states or not keys:
+        return {}
+    rows = fetch(connection, _jobs(keys, states).add_columns(Job.state).order_by(Job.id))
+    found = {(row.customer_id, row.purpose): f"{row.state.value} in {_where(row)}; left out" for row in rows}
+    return {key: found[key] for key in keys if key in found}
+
+
+def _joins(row: sa.Row[Any]) -> dict[str, Any]:
+    why = f"the customer is being served by {_where(row)}"
+    return {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": why}
+
+
+def _finished(row: sa.Row[Any], purged: str = "") -> dict[str, Any]:
+    skipped = {"state": JobState.COMPLETED, "due_at": None, "result": row.result, "reason": Reason.ALREADY_FINISHED}
+    return skipped | {"detail": f"the customer finished in {_where(row)}{purged}"}
+
+
+def _held(row: sa.Row[Any]) -> dict[str, Any]:
+    why = f"a call for {_where(row)} may have opened a session; `onboard resolve --repeat` calls anyway"
+    return {"state": JobState.HELD, "due_at": None, "reason": Reason.UNKNOWN, "detail": why}
 
 
 def _jobs(keys: Collection[Key], states: Collection[JobState]) -> sa.Select[*tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import is_stale
@@ -142,6 +143,7 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
         InvitationRow.session_id == session_id,
         InvitationRow.channel == channel,
         InvitationRow.kind != FIRST,
+        InvitationRow.kind.not_like(f"{PREFIX}%"),  # what a person asked for went with the job that they asked for
         InvitationRow.state == InvitationState.SUPERSEDED,
         InvitationRow.reason == Reason.CANCELLED,
         InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled

@@ -1,24 +1,30 @@
 """Batches: one for each list. The list's lines become jobs and skipped lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.model.customers import Customer
+from worker.domain.model.known_customers import Known
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base import bulk, tally
+from worker.store.base.customer_keys import Key
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.keys_of_customers import kept, writable
 from worker.store.base.loading import load_missing, load_over
-from worker.store.base.priorities import PAUSED
-from worker.store.onboarding.admission import following
+from worker.store.base.priorities import HELD_BACK, PAUSED
+from worker.store.onboarding import plans
+from worker.store.onboarding.admission import following, left_out, lock_customers
 from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import (
     CANCELLED,
+    DETAILS,
     AcceptedLine,
     RefusedLine,
     customer_row,
@@ -26,6 +32,7 @@ from worker.store.onboarding.new_rows import (
     job_row,
     refusal_row,
 )
+from worker.store.onboarding.plans import Plan, Planned
 from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
@@ -48,6 +55,7 @@ class BatchFacts:
     purged_at: datetime | None = None  # when the purge of its rows began; its totals stay
     pause_cause: str = ""  # a PauseCause, also while its rows are still being paused; empty: not paused
     pause_reason: str = ""  # who paused it and when, or why it paused itself
+    planned: bool = False  # it has a plan (`store.onboarding.plans`)
 
     @property
     def is_paused(self) -> bool:
@@ -88,26 +96,44 @@ class Batches:
             row = connection.execute(query).first()
         return BatchFacts(**row._asdict()) if row else None
 
+    def of_content(self, digest: str) -> BatchFacts | None:
+        """The newest batch of the list with this digest, if it has one."""
+        query = sa.select(*BATCH_FACTS).where(Batch.digest == digest).order_by(Batch.generation.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return BatchFacts(**row._asdict()) if row else None
+
     def all(self) -> list[BatchFacts]:
         """All batches, the newest first."""
         with self._database.read() as connection:
             rows = fetch(connection, sa.select(*BATCH_FACTS).order_by(Batch.id.desc()))
         return [BatchFacts(**row._asdict()) for row in rows]
 
-    def open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
-        """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch."""
+    def open(
+        self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None = None, hold: str = ""
+    ) -> tuple[BatchFacts, bool]:
+        """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch.
+
+        `plan`: how the batch goes out; None: at once, or as planned when it was made. Raises plans.OtherPlan if the
+        batch was made with another one. `hold`: why a new batch is paused until a person resumes it; empty: it is not.
+        """
         for _ in range(TRIES):
             try:
-                return outlive_deadlocks(partial(self._open, name=name, digest=digest, again=again, now=now))
+                opening = partial(self._open, name=name, digest=digest, again=again, now=now, plan=plan, hold=hold)
+                return outlive_deadlocks(opening)
             except sa.exc.IntegrityError:
                 continue  # another import of the same list was first: the next try returns its batch
         raise RuntimeError("the batch could not be created: other imports of the same list were first each time")
 
-    def _open(self, *, name: str, digest: str, again: bool, now: datetime) -> tuple[BatchFacts, bool]:
+    def _open(
+        self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None, hold: str
+    ) -> tuple[BatchFacts, bool]:
         with self._database.write() as connection:
             query = sa.select(*BATCH_FACTS, Batch.generation).where(Batch.digest == digest)
             rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
             if rows and not again:
+                if plan is not None:
+                    plans.refuse_another(connection, rows[0].id, plan)
                 facts = {name: value for name, value in rows[0]._asdict().items() if name != "generation"}
                 return BatchFacts(**facts), False
             values = {
@@ -115,10 +141,24 @@ class Batches:
                 "digest": digest,
                 "generation": rows[0].generation + 1 if rows else 1,
                 "created_at": now,
+                "planned": plan is not None,
             }
-            batch_id = connection.execute(sa.insert(Batch).values(values).returning(Batch.id)).scalar_one()
-            note(connection, f"batch {batch_id}", now=now, reason="its import began")
-        return BatchFacts(batch_id, name[:255], now, None, None, None), True
+            if hold:
+                values |= {"pause_cause": PauseCause.PERSON.value, "pause_reason": hold[:400], "paused_at": now}
+            made = connection.execute(sa.insert(Batch).values(values).returning(*BATCH_FACTS)).one()
+            batch_id = made.id
+            if plan is not None:
+                plans.add(connection, batch_id, plan)
+            reason = "its import began" if plan is None else f"its import began: {plan.in_words}"
+            note(connection, f"batch {batch_id}", now=now, reason=reason)
+        return BatchFacts(**made._asdict()), True
+
+    def plan(self, batch: BatchFacts) -> Planned | None:
+        """How the batch goes out; None: at once, all of it."""
+        if not batch.planned:
+            return None
+        with self._database.read() as connection:
+            return plans.find(connection, batch.id)
 
     def erased(self, customer_ids: Sequence[str]) -> set[str]:
         """Those of these customers who were erased on request."""
@@ -138,6 +178,7 @@ class Batches:
         """Record that the last line is imported."""
         with self._database.write() as connection:
             connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
+            plans.begin(connection, batch_id, now=now)
             rows = sa.select(sa.func.count()).select_from(Job).where(Job.batch_id == batch_id)
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
@@ -151,21 +192,32 @@ class Batches:
         priority: int,
         now: datetime,
         allow_erased: bool = False,
+        traced: Mapping[int, str] | None = None,
+        rule: Known = Known.REFRESH,
     ) -> list[RefusedLine]:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped.
 
         Lines of customers who were erased on request are refused, and returned; with `allow_erased` they bring these
-        customers back.
+        customers back. `traced`: the `traceparent` of the lines that are traced, by row.
 
-        If a customer has an open job of another list, the new job joins that job: it has no call and no message of its
-        own. If that list was stopped with Ctrl-C, the new job leads instead. If the customer has finished for this
-        purpose, the job is completed at once. If a call for the customer has an unknown outcome, the job is held.
+        `rule`: what becomes of customers who are known. By default, if a customer has an open job of another list, the
+        new job joins that job: it has no call and no message of its own. If that list was stopped with Ctrl-C, the new
+        job leads instead. If the customer has finished for this purpose, the job is completed at once. If a call for
+        the customer has an unknown outcome, the job is held.
         """
         for attempt in range(TRIES):
             try:
                 return outlive_deadlocks(
                     partial(
-                        self._add, batch_id, accepted, refused, priority=priority, now=now, allow_erased=allow_erased
+                        self._add,
+                        batch_id,
+                        accepted,
+                        refused,
+                        priority=priority,
+                        now=now,
+                        allow_erased=allow_erased,
+                        traced=traced,
+                        rule=rule,
                     )
                 )
             except (sa.exc.IntegrityError, ErasedMeanwhile):
@@ -183,12 +235,15 @@ class Batches:
         priority: int,
         now: datetime,
         allow_erased: bool,
+        traced: Mapping[int, str] | None,
+        rule: Known,
     ) -> list[RefusedLine]:
         with self._database.write() as connection:
             # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
             # change of the batch. It also blocks another import of the same list, which may have been faster.
-            batch = sa.select(Batch.pause_cause != "", Batch.cancelled_at).where(Batch.id == batch_id)
-            paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
+            batch = sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned).where(Batch.id == batch_id)
+            paused, cancelled_at, planned = connection.execute(batch.with_for_update(key_share=True)).one()
+            plan = plans.find(connection, batch_id) if planned else None
             numbers = [line.row for line in accepted] + [line.row for line in refused]
             imported = _imported_rows(connection, batch_id, numbers)
             accepted = [line for line in accepted if line.row not in imported]
@@ -198,12 +253,22 @@ class Batches:
                 without = {line.row for line in erased}
                 accepted = [line for line in accepted if line.row not in without]
                 refused = [*refused, *erased]
-            if paused:
+            if plan is not None and plan.holds_back:
+                priority += HELD_BACK
+            elif paused:
                 priority += PAUSED
             if accepted:
-                known = self._keep_customers(connection, [line.customer for line in accepted], now=now)
+                customer_ids = {line.customer.customer_id for line in accepted}
+                keyring = writable(connection, self._keyring, customer_ids, now=now)
+                customers = _new_customers(keyring, [line.customer for line in accepted], now=now)
+                known = load_missing(connection, CustomerRow, customers, key="customer_id")
+                again = [row for row in customers if row["customer_id"] in known]
+                if rule is Known.SKIP:  # their details stay, unless they are invited after all
+                    lock_customers(connection, known)
+                else:
+                    _refresh(connection, again)
                 # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
-                if erased_among(connection, self._keyring, {line.customer.customer_id for line in accepted}):
+                if erased_among(connection, self._keyring, customer_ids) or not kept(connection, keyring):
                     raise ErasedMeanwhile
                 # A customer who was added just now cannot have been served: only for the others is this asked.
                 keys = {
@@ -211,12 +276,21 @@ class Batches:
                     for line in accepted
                     if line.customer.customer_id in known
                 }
-                followed = following(connection, keys, now=now) if keys else {}
-                rows = [
-                    job_row(self._keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted
-                ]
+                followed = following(connection, keys, now=now, rule=rule) if keys else {}
+                left = left_out(connection, keys - followed.keys(), rule=rule)
+                if left:
+                    refused = [*refused, *(_left_out(line, left) for line in accepted if key_of(line) in left)]
+                    accepted = [line for line in accepted if key_of(line) not in left]
+                if rule is Known.SKIP:
+                    leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
+                    _refresh(connection, [row for row in again if row["customer_id"] in leading])
+                rows = [job_row(keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted]
+                if plan is not None:
+                    plans.spread(plan, rows, now=now)
                 if cancelled_at is not None:
                     rows = [row | CANCELLED for row in rows]
+                if traced:
+                    rows = [row | {"traceparent": traced.get(row["row"])} for row in rows]
                 counts = tally.pays(len(rows))
                 bulk.add(connection, Job, [row | {"counted": counts} for row in rows])
                 if counts:
@@ -241,20 +315,6 @@ class Batches:
             return []
         return [erased_line(line) for line in accepted if line.customer.customer_id in erased]
 
-    def _keep_customers(self, connection: sa.Connection, customers: Sequence[Customer], *, now: datetime) -> set[str]:
-        """Add customers. A known customer gets the details of the newest list. Returns the ids of the known ones."""
-        # The details of a list count as true at the time of its import.
-        rows = {
-            customer.customer_id: customer_row(self._keyring, customer, details_at=now, now=now)
-            for customer in customers
-        }
-        # The order is the same everywhere, so that two imports of the same customers cannot deadlock.
-        ordered = [rows[customer_id] for customer_id in sorted(rows)]
-        known = load_missing(connection, CustomerRow, ordered, key="customer_id")
-        again = [row for row in ordered if row["customer_id"] in known]
-        load_over(connection, CustomerRow, again, key="customer_id", changed=_NEWEST)
-        return known
-
 
 BATCH_FACTS = (
     Batch.id,
@@ -266,8 +326,30 @@ BATCH_FACTS = (
     Batch.purged_at,
     Batch.pause_cause,
     Batch.pause_reason,
+    Batch.planned,
 )
-_NEWEST = ("kind", "country", "locale", "timezone", "encrypted", "details_at", "changed_at")
+
+
+def _new_customers(keyring: Keyring, customers: Sequence[Customer], *, now: datetime) -> list[dict[str, Any]]:
+    """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
+
+    The details of a list count as true at the time of its import.
+    """
+    rows = {customer.customer_id: customer_row(keyring, customer, details_at=now, now=now) for customer in customers}
+    return [rows[customer_id] for customer_id in sorted(rows)]
+
+
+def _refresh(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Give customers who are known the details of the newest list."""
+    load_over(connection, CustomerRow, rows, key="customer_id", changed=DETAILS)
+
+
+def key_of(line: AcceptedLine) -> Key:
+    return line.customer.customer_id, line.customer.purpose
+
+
+def _left_out(line: AcceptedLine, why: Mapping[Key, str]) -> RefusedLine:
+    return RefusedLine(line.row, line.customer.customer_id, known=why[key_of(line)], warnings=line.warnings)
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

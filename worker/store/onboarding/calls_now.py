@@ -5,10 +5,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from worker.domain.model.known_customers import Known
 from worker.domain.model.states import JobState
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import Database
-from worker.store.onboarding.admission import following
+from worker.store.onboarding.admission import following, left_out
 from worker.store.onboarding.sessions import IS_LIVE
 from worker.store.tables import Batch, Job, SessionRow
 
@@ -23,9 +24,10 @@ _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
 class CallsNow:
     """The calls that working one list makes before any link expires. Asked for chunks of its customers."""
 
-    def __init__(self, database: Database, *, digest: str) -> None:
-        """`digest` is the list's: a list that was imported before continues with its own batch."""
-        self._database = database
+    def __init__(self, database: Database, *, digest: str, rule: Known = Known.REFRESH) -> None:
+        """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
+        of known customers."""
+        self._database, self._rule = database, rule
         with database.read() as connection:
             newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
             self._batch = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
@@ -44,7 +46,8 @@ class CallsNow:
                     for row in rows_of(connection, _OWN, keys, batch=self._batch)
                 }
             others = set(keys) - own.keys()
-            followers = following(connection, others, now=now, lock=False).keys() if others else set()
+            followers = set(following(connection, others, now=now, lock=False, rule=self._rule)) if others else set()
+            followers |= set(left_out(connection, others - followers, rule=self._rule))
             waiting = {key for key, state in own.items() if state in (JobState.WAITING, JobState.WORKING)}
             asked = waiting | (others - followers)
             linked = {(row.customer_id, row.purpose) for row in rows_of(connection, _WITH_LINK, asked, now=now)}

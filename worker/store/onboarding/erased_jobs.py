@@ -6,6 +6,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from worker.store.base.encrypted_values import ERASED
+from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
 
@@ -36,7 +37,8 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
 
 def erase_again(connection: sa.Connection, job_ids: Collection[int]) -> None:
     """Erase what a call has brought for customers who were erased while it was on its way."""
-    erased = sa.select(Job.id).join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+    erased = sa.select(Job.id, Job.customer_id).join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
     erased = erased.where(Job.id.in_(job_ids), CustomerRow.encrypted.is_(None))
-    if ids := list(connection.execute(erased).scalars()):
-        erase_jobs(connection, ids)
+    if rows := connection.execute(erased).all():
+        erase_jobs(connection, [row.id for row in rows])
+        destroy_unused(connection, {row.customer_id for row in rows})

@@ -15,6 +15,7 @@ from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
+from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.cancellation import with_unknown_calls
 from worker.store.tables import Batch, InvitationRow, Job
 
@@ -37,10 +38,12 @@ def take_leads(
 ) -> tuple[int, int] | None:
     """Let the next joined rows of this batch, behind the row `after`, lead in place of rows of other batches.
 
-    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C; otherwise of every batch that is
-    not paused. Returns the last row number and how many rows lead now; None: there are no more such rows.
+    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C, and of rows that wait for the
+    verdict on their list's pilot; otherwise of every batch that is not paused. Returns the last row number and how many
+    rows lead now; None: there are no more such rows.
     """
     causes = [PauseCause.INTERRUPT.value] if stopped_only else [PauseCause.INTERRUPT.value, ""]
+    waits_for_verdict = sa.and_(_Leader.priority >= HELD_BACK, Job.priority < HELD_BACK)
     query = (
         sa.select(
             Job.id,
@@ -58,7 +61,7 @@ def take_leads(
             _Leader.batch_id != batch_id,
             _Leader.state.in_(_FREE),
             _Leader.unknown_attempt.is_(None),
-            Batch.pause_cause.in_(causes),
+            sa.or_(Batch.pause_cause.in_(causes), sa.and_(waits_for_verdict, Batch.pause_cause == "")),
             ~_BUSY,
         )
         .order_by(Job.row)

@@ -35,6 +35,7 @@ def waiting_message(
         "fence": 0,
         "attempts": 0,
         "waits": 0,
+        "unknown_handovers": 0,
         "reason": "",
         "detail": "",
         "reference": "",

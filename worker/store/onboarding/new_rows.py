@@ -11,7 +11,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
 from worker.store.base.customer_keys import Key
-from worker.store.base.encrypted_values import encrypt_line, encrypt_person
+from worker.store.base.encrypted_values import contact_digests, encrypt_line, encrypt_person
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,10 @@ class AcceptedLine:
     freshness_seconds: int | None = None
     quiet_until: datetime | None = None
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
+    planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
 
 
+LONGEST_KNOWN = 200
 WAS_ERASED = FieldProblem(
     "customer_id",
     "the customer was erased on request",
@@ -42,7 +44,8 @@ WAS_ERASED = FieldProblem(
 
 @dataclass(frozen=True)
 class RefusedLine:
-    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer; None: it was refused.
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer. `known`: what became of the
+    line of a known customer, in words without personal data. Neither: it was refused.
 
     `warnings` are for the operator; they are not stored.
     """
@@ -51,12 +54,27 @@ class RefusedLine:
     customer_id: str
     problems: tuple[FieldProblem, ...] = ()
     duplicate_of: int | None = None
+    known: str = ""
     warnings: tuple[FieldProblem, ...] = ()
 
 
 def erased_line(line: AcceptedLine) -> RefusedLine:
     """The line of a customer who was erased on request, refused."""
     return RefusedLine(line.row, line.customer.customer_id, (WAS_ERASED,), warnings=line.warnings)
+
+
+# What newer details of a known customer replace, whether a list or an event brings them.
+DETAILS = (
+    "kind",
+    "country",
+    "locale",
+    "timezone",
+    "encrypted",
+    "email_digest",
+    "phone_digest",
+    "details_at",
+    "changed_at",
+)
 
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
@@ -68,6 +86,7 @@ def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, 
         "locale": customer.locale,
         "timezone": customer.timezone,
         "encrypted": encrypt_person(keyring, customer.customer_id, customer.person),
+        **contact_digests(keyring, customer.person),
         "details_at": details_at,
         "created_at": now,
         "changed_at": now,
@@ -121,6 +140,8 @@ def job_row(
         "created_at": now,
         "changed_at": now,
     }
+    if line.planned_at is not None and line.planned_at > job["due_at"]:
+        job |= {"due_at": line.planned_at, "reason": Reason.PLANNED}
     served = followed.get((customer.customer_id, customer.purpose))
     return job | dict(served) if served else job
 
@@ -140,6 +161,7 @@ def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
         "batch_id": batch_id,
         "row": line.row,
         "duplicate_of": line.duplicate_of,
+        "known": line.known[:LONGEST_KNOWN] or None,
         "customer_id": line.customer_id or None,
         "problems": [asdict(problem) for problem in line.problems],
     }

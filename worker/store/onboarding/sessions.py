@@ -30,6 +30,7 @@ from worker.store.base import bulk, tally
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, TOKEN, encrypt_session
+from worker.store.base.keys_of_customers import writable
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.outbox.outbox import (
     add_invitation_events,
@@ -110,6 +111,7 @@ def add(
     before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])
     added.cancelled.update(item.job_id for item in new if item.cancelled)
     erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
+    ring = writable(connection, keyring, {item.customer_id for item in new} - erased, now=now)
     rows, invitations, ended, issued, texted = [], [], [], [], []
     targets = subscriptions(connection)
     publishes = targets.wants(Happened.SESSION_ISSUED)
@@ -123,9 +125,9 @@ def add(
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
         row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
-        if item.customer_id in erased:
-            row["encrypted"] = ERASED
-        rows.append(row)
+        is_erased = item.customer_id in erased
+        kept = ERASED if is_erased else encrypt_session(ring, session_id, item.session, of=item.customer_id)
+        rows.append(row | {"encrypted": kept})
         added.sessions[item.job_id] = session_id
         if publishes:
             issued.append(_issued(item))
@@ -259,6 +261,7 @@ def invited_from(invite_at: datetime | None, *, now: datetime) -> datetime:
 def _session(
     item: NewSession, session_id: uuid.UUID, *, replaces: uuid.UUID | None, keyring: Keyring
 ) -> dict[str, Any]:
+    """The values of a new session, without the encrypted ones."""
     session = item.session
     return {
         "id": session_id,
@@ -269,7 +272,6 @@ def _session(
         "reference": session.reference[:100],
         "references": dict(session.references),
         "vendor": session.vendor[:64],
-        "encrypted": encrypt_session(keyring, session_id, session),
         "sms_sent": session.sms_sent,
         "state": SessionState.WAITING,
         "issued_at": item.issued_at,

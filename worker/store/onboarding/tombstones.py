@@ -25,10 +25,17 @@ class Erased:
 
 
 def bury(connection: sa.Connection, keyring: Keyring, customer_id: str, at: datetime, *, final: bool) -> None:
-    """Remember that this customer was erased. What is final stays final."""
+    """Remember that this customer was erased. What is final stays final, and keeps the time of the first erasure.
+
+    Of two erasures by events the later one counts: an event from between them must not bring the customer back.
+    """
     digest = keyring.digests(CUSTOMER, customer_id)[0]
     insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(Tombstone)
-    kept = {"erased_at": at, "final": sa.or_(Tombstone.final, insert.excluded.final)}
+    is_final = sa.or_(Tombstone.final, insert.excluded.final)
+    kept = {
+        "erased_at": sa.case((is_final, Tombstone.erased_at), else_=insert.excluded.erased_at),
+        "final": is_final,
+    }
     statement = insert.on_conflict_do_update(index_elements=["digest"], set_=kept)
     connection.execute(statement, {"digest": digest, "erased_at": at, "final": final})
 

@@ -41,6 +41,7 @@ _RECONCILING = sa.and_(
     InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow.unknown_attempt.is_not(None)
 )
 _SENDING = sa.case((sa.or_(InvitationRow.state == bulk.fixed(InvitationState.WORKING), _RECONCILING), 1), else_=0)
+_COUNTS = sa.or_(InvitationRow.state.in_([bulk.fixed(state) for state in sorted(COUNTED)]), _RECONCILING)
 # Session by session, through the index. With a join, and statistics from before a list, PostgreSQL would read all
 # invitations. This query runs at each claim of messages.
 _MESSAGES = (
@@ -49,12 +50,13 @@ _MESSAGES = (
         .where(SessionRow.id == InvitationRow.session_id)
         .scalar_subquery()
         .label("customer_id"),
-        sa.func.count().label("number"),
+        sa.func.sum(InvitationRow.unknown_handovers + sa.case((_COUNTS, 1), else_=0)).label("number"),
         sa.func.sum(_SENDING).label("sending"),
     )
     .where(
         bulk.within(InvitationRow.session_id, _SESSIONS_OF),
-        sa.or_(InvitationRow.state.in_([bulk.fixed(state) for state in sorted(COUNTED)]), _RECONCILING),
+        # A hand-over that was repeated because its outcome was unknown counts whatever became of the message.
+        sa.or_(_COUNTS, InvitationRow.unknown_handovers > 0),
     )
     .group_by(InvitationRow.session_id)
 )

@@ -97,6 +97,25 @@ _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
     Job.state.in_([bulk.fixed(state) for state in (JobState.WAITING, JobState.WORKING, JobState.ISSUED)]),
     Job.channel != Channel.NONE,
 )
+# The last of the rows that wait for the end of a session. In the words of its index (`ix_job_waits_for_end`).
+_LAST_END = sa.select(sa.func.max(Job.due_at)).where(
+    Job.batch_id == _BATCH,
+    Job.joins.is_(None),
+    Job.state == bulk.fixed(JobState.WAITING),
+    Job.reason.in_(
+        [
+            bulk.fixed(reason)
+            for reason in (
+                Reason.CONFLICT,
+                Reason.ORPHAN,
+                Reason.SESSION_ENDS_FIRST,
+                Reason.SESSION_EXPIRED,
+                Reason.STALE_LINK,
+                Reason.UNKNOWN,
+            )
+        ]
+    ),
+)
 # Ended because no address may be written to: before a session was requested, or before its message was sent.
 _UNWRITTEN = (
     sa.select(Job.channel, sa.func.count().label("jobs"))
@@ -130,7 +149,9 @@ _LAPSED_UNSENT = sa.select(
     )
     .scalar_subquery()
 )
-_REFUSED = sa.select(sa.func.count(), sa.func.count(SkippedLine.duplicate_of)).where(SkippedLine.batch_id == _BATCH)
+_REFUSED = sa.select(sa.func.count(), sa.func.count(SkippedLine.duplicate_of), sa.func.count(SkippedLine.known)).where(
+    SkippedLine.batch_id == _BATCH
+)
 
 
 def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
@@ -158,6 +179,10 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             counts.waits[row.reason].between(row.first, row.last)
         if row.state in (JobState.WAITING, JobState.WORKING):
             counts.last_due = later(counts.last_due, row.last_due)
+            if not row.reason:
+                counts.last_end = later(counts.last_end, row.last)
+    if counts.waiting:
+        counts.last_end = later(counts.last_end, connection.execute(_LAST_END, given).scalar())
     if counts.waiting or counts.unsent:
         last = connection.execute(_LAST_INVITED, given).scalar()
         of_messages = (waits.last for reason, waits in counts.waits.items() if reason in _MESSAGES_WAIT)
@@ -167,8 +192,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.lapsed_unsent = connection.execute(_LAPSED_UNSENT, given).scalar_one()
     if counts.jobs.get(JobState.FAILED):
         _add_unwritten(counts, connection, batch_id)
-    refused, counts.duplicate = connection.execute(_REFUSED, given).one()
-    counts.rejected = refused - counts.duplicate
+    refused, counts.duplicate, counts.known = connection.execute(_REFUSED, given).one()
+    counts.rejected = refused - counts.duplicate - counts.known
     return counts
 
 

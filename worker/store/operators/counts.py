@@ -56,6 +56,7 @@ class BatchCounts:
     sessions: int = 0  # jobs whose session was opened, whether or not it still is
     rejected: int = 0
     duplicate: int = 0
+    known: int = 0
     results: dict[str, int] = field(default_factory=dict)
     invitations: dict[InvitationState, int] = field(default_factory=dict)
     accounts: dict[str, AccountFacts] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class BatchCounts:
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # when the last message is due
+    last_end: datetime | None = None  # when the last job is due that waits for the end of a session
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
     lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
 
@@ -91,6 +93,7 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
         "lapsed_unsent": counts.lapsed_unsent,
         "rejected": counts.rejected,
         "duplicate": counts.duplicate,
+        "known": counts.known,
         "results": counts.results,
         "invitations": dict(counts.invitations),
         "accounts": {name: asdict(facts) for name, facts in counts.accounts.items()},
@@ -105,6 +108,7 @@ def from_totals(totals: dict[str, Any]) -> BatchCounts:
         lapsed_unsent=totals["lapsed_unsent"],
         rejected=totals["rejected"],
         duplicate=totals["duplicate"],
+        known=totals.get("known", 0),
         results=totals["results"],
         invitations={word_of(InvitationState, state): number for state, number in totals["invitations"].items()},
         accounts={name: AccountFacts(**facts) for name, facts in totals["accounts"].items()},

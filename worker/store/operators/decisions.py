@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause, paused_by
+from worker.domain.model.rows import Rows
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, outlive_deadlocks
@@ -24,12 +25,14 @@ from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import HELD_FIRST
+from worker.store.operators.pilots import Pilots
 from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
 TRIES = 5
+ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
 # A job with a call in flight is ended at its next claim, once the result of the call is known.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
@@ -53,7 +56,7 @@ class Which:
 
     batch_id: int
     account: str | None = None
-    row: int | None = None
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,12 @@ class Decisions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def pause(self, batch_id: int, *, by: str, now: datetime) -> Decided:
+    def pause(self, batch_id: int, *, by: str, why: str = "", now: datetime) -> Decided:
         """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed.
 
-        `by` is the person who pauses it.
+        `by` is the person who pauses it, `why` that person's reason, which all viewers see.
         """
-        return self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, now=now)
+        return self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
 
     def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
         """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
@@ -93,9 +96,13 @@ class Decisions:
         return self._go_on(batch_id, now=now)
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
-        """Continue a paused batch. Messages that come back are counted from zero again."""
+        """Continue a paused batch. Messages that come back are counted from zero again.
+
+        After the verdict on a list's pilot, the rest of the list goes out too.
+        """
         self._mark(batch_id, Batch.id == batch_id, noted=(now, "resumed"), **_NOT_PAUSED, resumed_at=now)
-        return self._go_on(batch_id, now=now)
+        rest = Pilots(self._database).go_on(batch_id, now=now)
+        return self._go_on(batch_id, now=now) + Decided(rest)
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.
@@ -214,11 +221,18 @@ class Decisions:
             return connection.execute(query).scalar_one()
 
     def _pause(
-        self, batch_id: int, cause: PauseCause, condition: sa.ColumnElement[bool], *, by: str, now: datetime
+        self,
+        batch_id: int,
+        cause: PauseCause,
+        condition: sa.ColumnElement[bool],
+        *,
+        by: str,
+        why: str = "",
+        now: datetime,
     ) -> Decided:
-        why = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now)[:400]}
-        done = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
-        if not self._mark(batch_id, sa.and_(Batch.cancelled_at.is_(None), condition), noted=(now, done), **why):
+        values = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now, why)[:400]}
+        done = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else f"paused; {why}".removesuffix("; ")
+        if not self._mark(batch_id, sa.and_(Batch.cancelled_at.is_(None), condition), noted=(now, done), **values):
             return Decided(0)
         return Decided(self._finish_pause(batch_id, now=now))
 
@@ -389,10 +403,15 @@ _MESSAGES = _PriorityRows(
 
 def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: str, now: datetime) -> Decided:
     """The decision about a chunk, with its entry in the audit log."""
-    row = f" row {which.row}" if which.row is not None else ""
     account = f" of {which.account}" if which.account is not None else ""
+    rows = ""
+    if which.rows is not None:
+        # The reason has the list of several rows: `finding` looks the subject up as it is.
+        rows = " rows" if which.rows.single is None else f" {which.rows.name}"
+        reason = reason if which.rows.single is not None else f"{which.rows.short(most=ROWS_IN_REASON)}; {reason}"
     if decided.rows:
-        note(connection, f"batch {which.batch_id}{row}{account}", now=now, count=decided.rows, reason=reason)
+        subject = f"batch {which.batch_id}{rows}{account}"
+        note(connection, subject, now=now, count=decided.rows, reason=reason.removesuffix("; "))
     return decided
 
 
@@ -404,4 +423,10 @@ def _chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tupl
     query = query.where(Job.batch_id == which.batch_id)
     if which.account is not None:
         query = query.where(Job.account == which.account)
-    return query.where(Job.row == which.row) if which.row is not None else query
+    return query if which.rows is None else query.where(_among(which.rows))
+
+
+def _among(rows: Rows) -> sa.ColumnElement[bool]:
+    single = [first for first, last in rows.ranges if first == last]
+    ranges = [Job.row.between(first, last) for first, last in rows.ranges if first != last]
+    return sa.or_(Job.row.in_(single), *ranges) if single else sa.or_(*ranges)

@@ -17,19 +17,20 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import decrypt_words
+from worker.store.base.encrypted_values import Erased, decrypt_words
+from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
 # Outcomes of calls that cost nothing, as credits are counted.
-_COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
+COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
 _LEAD = aliased(Job)
 
 
 @dataclass(frozen=True)
 class MessageFacts:
-    """A message with a session's link."""
+    """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts."""
 
     channel: str
     kind: str
@@ -37,6 +38,7 @@ class MessageFacts:
     reason: str
     due_at: datetime | None
     sent_at: datetime | None
+    unknown_handovers: int
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,13 @@ class Ledger:
         )
         with self._database.write() as connection:
             rows = fetch(connection, query)
+            keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
             found = [
-                Words(row.closed_at, row.account, row.outcome, row.status, row.code, self._words(row)) for row in rows
+                Words(row.closed_at, row.account, row.outcome, row.status, row.code, _words(keyring, row))
+                for row in rows
             ]
             note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
         return found
-
-    def _words(self, row: Any) -> str | None:
-        try:
-            return decrypt_words(self._keyring, row.id, row.encrypted)
-        except CannotDecrypt:
-            return None
 
     def of(self, customer_id: str) -> CustomerFacts | None:
         """The facts of a customer; None: no customer with that id was imported."""
@@ -140,10 +138,17 @@ class Ledger:
                 customer_id=customer_id,
                 erased=customer.erased,
                 jobs=_jobs(connection, customer_id),
-                sessions=_sessions(connection, customer_id),
+                sessions=sessions_of(connection, customer_id),
                 lost_calls=_lost_calls(connection, customer_id),
                 messages=messages_of(connection, [customer_id])[customer_id].all,
             )
+
+
+def _words(keyring: Keyring, row: Any) -> str | None:
+    try:
+        return decrypt_words(keyring, row.id, row.encrypted)
+    except (CannotDecrypt, Erased):
+        return None
 
 
 def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
@@ -182,7 +187,8 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
     ]
 
 
-def _sessions(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
+def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
+    """The sessions of a customer in their order, with their messages."""
     query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
     rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
     messages = _messages(connection, [row.id for row in rows])
@@ -220,7 +226,9 @@ def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[
     found: dict[uuid.UUID, list[MessageFacts]] = {}
     for row in fetch(connection, query.order_by(InvitationRow.channel, InvitationRow.kind)) if sessions else ():
         shown = "new_link" if row.new_link else row.kind
-        message = MessageFacts(row.channel, shown, row.state.value, row.reason, row.due_at, row.sent_at)
+        message = MessageFacts(
+            row.channel, shown, row.state.value, row.reason, row.due_at, row.sent_at, row.unknown_handovers
+        )
         found.setdefault(row.session_id, []).append(message)
     return found
 
@@ -234,7 +242,7 @@ def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
             Attempt.invitation_id.is_(None),
             Attempt.reconciles.is_(None),
             Attempt.closed_at.is_not(None),
-            Attempt.outcome.not_in([*_COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
+            Attempt.outcome.not_in([*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
         )
         .group_by(Attempt.account)
         .order_by(Attempt.account)

@@ -2,21 +2,25 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import invitation_channels
+from worker.domain.contact.resends import PREFIX
+from worker.domain.model.customers import FieldProblem, invitation_channels, same_customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, JobState, LineState
+from worker.domain.service_desk.corrections import Details
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import ERASED, decrypt_opening
+from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
+from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.joined import ACCOUNT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counting import count
@@ -24,6 +28,9 @@ from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook, outlook
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
+_REFUSED = (
+    sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
+)
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
 
 
@@ -52,6 +59,8 @@ class LineFacts:
     late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
     opening: Opening = field(default_factory=lambda: Opening(""))
     unreadable: str = ""  # why it has no opening, where the caller asked for links
+    purpose: str = ""
+    details: Details | None = None  # of the customer, where the caller asked for them; None: erased, or no customer
 
     @property
     def link(self) -> str:
@@ -86,17 +95,33 @@ class Facts:
         with self._database.read() as connection:
             return outlook(connection, batch_id, alone=alone)
 
-    def lines(self, batch_id: int, *, with_links: bool = False) -> Iterator[LineFacts]:
+    def lines(self, batch_id: int, *, with_links: bool = False, with_details: bool = False) -> Iterator[LineFacts]:
         """Every line of the batch in order, including refused lines. They are read in chunks."""
         after = 0
         while True:
             with self._database.read() as connection:
                 jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
+                if with_details:
+                    jobs = self._with_details(connection, jobs)
                 refusals = list(_refused_lines(connection, batch_id, after))
             chunk = sorted([*jobs, *refusals], key=lambda line: line.row)[:CHUNK]
             if not chunk:
                 return
             yield from chunk
+            after = chunk[-1].row
+
+    def refused(self, batch_id: int) -> Iterator[tuple[int, FieldProblem]]:
+        """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                chunk = fetch(connection, _REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
+            for line in chunk:
+                if line.duplicate_of is not None:
+                    yield line.row, same_customer(line.duplicate_of)
+                yield from ((line.row, FieldProblem(**problem)) for problem in line.problems)
+            if not chunk:
+                return
             after = chunk[-1].row
 
     def _job_lines(
@@ -107,6 +132,7 @@ class Facts:
                 Job.id,
                 Job.row,
                 Job.customer_id,
+                Job.purpose,
                 STATE.label("state"),
                 RESULT.label("result"),
                 Job.account,
@@ -141,14 +167,15 @@ class Facts:
         invitations = _invitation_states(connection, sessions)
         messages = _waiting_messages(connection, sessions)
         late = opened_late(connection, [row.id for row in rows])
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         for row in rows:
             # An erased session has no link; the line still shows the session.
             has_link = with_links and row.session_id is not None and row.encrypted != ERASED
             opening, unreadable = Opening(""), ""
             if has_link:
                 try:
-                    opening = decrypt_opening(self._keyring, row.session_id, row.encrypted, vendor=row.vendor)
-                except CannotDecrypt as error:
+                    opening = decrypt_opening(keyring, row.session_id, row.encrypted, vendor=row.vendor)
+                except (CannotDecrypt, Erased) as error:
                     unreadable = f"its link is not shown: {error}"
             waits = _what_waits(row, messages.get(row.session_id, ()))
             yield LineFacts(
@@ -170,7 +197,29 @@ class Facts:
                 late=", ".join(late.get(row.id, ())),
                 opening=opening,
                 unreadable=unreadable,
+                purpose=row.purpose,
             )
+
+    def _with_details(self, connection: sa.Connection, lines: list[LineFacts]) -> list[LineFacts]:
+        """The lines with what is stored about their customers."""
+        given = {"customers": bulk.keys({line.customer_id for line in lines})}
+        rows = fetch(connection, _CUSTOMERS, given)
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
+        found = {row.customer_id: _details(keyring, row) for row in rows}
+        return [replace(line, details=found.get(line.customer_id)) for line in lines]
+
+    def is_resending(self, batch_id: int, *, now: datetime) -> bool:
+        """Whether a message of the batch besides the first ones is being sent, or should be by now."""
+        under_way = sa.select(InvitationRow.id).where(
+            InvitationRow.batch_id == batch_id,
+            InvitationRow.kind.like(f"{PREFIX}%"),
+            sa.or_(
+                InvitationRow.state == InvitationState.WORKING,
+                sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.due_at <= now),
+            ),
+        )
+        with self._database.read() as connection:
+            return connection.execute(under_way.limit(1)).first() is not None
 
     def any_encrypted(self) -> tuple[str, bytes] | None:
         """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
@@ -178,6 +227,17 @@ class Facts:
         with self._database.read() as connection:
             row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
         return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
+
+
+_CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
+
+
+def _details(keyring: Keyring, row: Any) -> Details | None:
+    try:
+        person = decrypt_person(keyring, row.customer_id, row.encrypted)
+    except Erased:
+        return None
+    return Details(person, row.country, row.locale, row.timezone, row.kind)
 
 
 # If a session has several messages, the report shows the state that comes first here.
@@ -249,20 +309,23 @@ def _without_message(row: sa.Row[Any]) -> str:
 
 def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
     query = (
-        sa.select(SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.problems)
+        sa.select(
+            SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known, SkippedLine.problems
+        )
         .where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
         .order_by(SkippedLine.row)
         .limit(CHUNK)
     )
     for row in fetch(connection, query):
-        if row.duplicate_of is not None:
-            detail = f"the same customer as row {row.duplicate_of}"
-        else:
-            detail = "; ".join(f"{item['column']}: {item['problem']}" for item in row.problems)
-        yield LineFacts(
-            row=row.row,
-            customer_id=row.customer_id or "",
-            state=LineState.REJECTED if row.duplicate_of is None else LineState.DUPLICATE,
-            reason=Reason.REJECTED if row.duplicate_of is None else Reason.DUPLICATE,
-            detail=detail,
-        )
+        state, reason, detail = why_skipped(row)
+        yield LineFacts(row=row.row, customer_id=row.customer_id or "", state=state, reason=reason, detail=detail)
+
+
+def why_skipped(row: Any) -> tuple[LineState, Reason, str]:
+    """The state of a line that became no job, and why, from its row."""
+    if row.known is not None:
+        return LineState.KNOWN, Reason.KNOWN, row.known
+    if row.duplicate_of is not None:
+        return LineState.DUPLICATE, Reason.DUPLICATE, f"the same customer as row {row.duplicate_of}"
+    problems = "; ".join(f"{item['column']}: {item['problem']}" for item in row.problems)
+    return LineState.REJECTED, Reason.REJECTED, problems

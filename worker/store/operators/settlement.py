@@ -109,7 +109,13 @@ def repeat(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decid
     messages = [row.id for row in rows if row.id in unknown]
     calls = [row for row in rows if row.id not in unknown]
     again: dict[str, Any] = {"state": InvitationState.WAITING, "due_at": now, "attempts": 0}
-    settled = {"unknown_attempt": _still_unknown(InvitationRow), "reason": "", "detail": ""}
+    settled = {
+        "unknown_attempt": _still_unknown(InvitationRow),
+        # The held hand-over may have reached the customer.
+        "unknown_handovers": InvitationRow.unknown_handovers + _forgotten(InvitationRow),
+        "reason": "",
+        "detail": "",
+    }
     _change_invitations(connection, messages_held, again | settled)
     change_jobs(connection, messages, {"state": JobState.ISSUED, "reason": "", "detail": "", "changed_at": now})
     change_jobs(connection, [row.id for row in calls], waiting_again(now) | {"unknown_attempt": _still_unknown(Job)})
@@ -124,6 +130,11 @@ def _still_unknown(row: type[Job] | type[InvitationRow]) -> sa.ColumnElement[Any
     """
     unread = row.reason.in_((Reason.CANNOT_DECRYPT, Reason.CANNOT_WORK))
     return sa.case((unread, row.unknown_attempt), else_=sa.null())
+
+
+def _forgotten(row: type[InvitationRow]) -> sa.ColumnElement[int]:
+    """1 for a message whose hand-over with an unknown outcome nothing will settle any more."""
+    return sa.case((sa.and_(row.unknown_attempt.is_not(None), _still_unknown(row).is_(None)), 1), else_=0)
 
 
 def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decided:

@@ -19,6 +19,7 @@ from worker.domain.limits.budgets import BudgetRule, Lesson, grant
 from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, naming_outages
+from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
 
@@ -75,12 +76,7 @@ class Publishing:
         No more than the target's budget allows now.
         """
         with self._transaction() as connection:
-            state = budgets.read(connection, self._target)
-            granted = grant(state, rule, most=most, now=now, horizon=timedelta(0), probe_for=timedelta(0))
-            if not granted.slots.count:
-                return []
-            query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id)
-            return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query.limit(granted.slots.count))]
+            return self._next(connection, rule, most=most, due_at=due_at, now=now)
 
     def settle(
         self,
@@ -89,9 +85,14 @@ class Publishing:
         accepted: Sequence[int],
         later: Sequence[Later],
         lessons: Iterable[Lesson],
+        most: int,
+        due_at: datetime,
         now: datetime,
-    ) -> None:
-        """Remove the accepted rows, keep the other rows for later, and apply the lessons to the target's budget."""
+    ) -> list[OutgoingEvent]:
+        """Remove the accepted rows, keep the other rows for later, and apply the lessons to the target's budget.
+
+        Returns what `next_events` would.
+        """
         values = [
             {
                 "number": item.number,
@@ -103,9 +104,20 @@ class Publishing:
         ]
         with self._transaction() as connection:
             if accepted:
-                connection.execute(_REMOVE, {"ids": bulk.keys(accepted)})
+                connection.execute(_REMOVE, {"ids": bulk.keys(accepted)}, execution_options=UNANSWERED)
             _LATER.run(connection, values)
             budgets.learn(connection, rule, lessons, now=now)
+            return self._next(connection, rule, most=most, due_at=due_at, now=now)
+
+    def _next(
+        self, connection: sa.Connection, rule: BudgetRule, *, most: int, due_at: datetime, now: datetime
+    ) -> list[OutgoingEvent]:
+        state = budgets.read(connection, self._target)
+        granted = grant(state, rule, most=most, now=now, horizon=timedelta(0), probe_for=timedelta(0))
+        if not granted.slots.count:
+            return []
+        query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id)
+        return [OutgoingEvent(*tuple(row)) for row in fetch(connection, query.limit(granted.slots.count))]
 
 
 @contextmanager
@@ -132,15 +144,18 @@ def publishing_lock(database: Database, target: str, *, silence: timedelta) -> I
                     raise SessionNotKept
                 yield connection
 
+        lock = {"class": PUBLISHES, "target": _key(target)}
+        milliseconds = f"{int((silence + MARGIN) / timedelta(milliseconds=1))}ms"
         try:
-            connection.execute(_MARK, {"mark": mark})
-            mine = connection.execute(_LOCK, {"class": PUBLISHES, "target": _key(target)}).scalar_one()
-            milliseconds = int((silence + MARGIN) / timedelta(milliseconds=1))
-            connection.execute(_SILENCE, {"milliseconds": f"{milliseconds}ms"})  # PostgreSQL 14 and newer
+            mine = connection.execute(_TAKE, {**lock, "mark": mark, "silence": milliseconds}).first() is not None
             connection.commit()
             yield Publishing(target, transaction) if mine else None
-        finally:
-            connection.invalidate()  # the settings and the lock must not go back to the pool
+            if mine:
+                with transaction():
+                    connection.execute(_GIVE_BACK, lock)
+        except BaseException:
+            connection.invalidate()  # the lock and the settings must not go back to the pool
+            raise
 
 
 def keeps_its_session(database: Database) -> bool:
@@ -166,8 +181,17 @@ def keeps_its_session(database: Database) -> bool:
 
 _MARK = sa.text("SELECT set_config('onboarding.tells', :mark, false)")
 _MARKED = sa.text("SELECT current_setting('onboarding.tells', true)")
-_LOCK = sa.text("SELECT pg_try_advisory_lock(:class, :target)")
-_SILENCE = sa.text("SELECT set_config(name, :milliseconds, false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+# Without the lock nothing is set. PostgreSQL 14 and newer have the second setting.
+_TAKE = sa.text(
+    "SELECT set_config('onboarding.tells', :mark, false), "
+    "(SELECT set_config(name, :silence, false) FROM pg_settings WHERE name = 'idle_session_timeout') "
+    "WHERE pg_try_advisory_lock(:class, :target)"
+)
+_GIVE_BACK = sa.text(
+    "SELECT set_config('onboarding.tells', '', false), "
+    "(SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name = 'idle_session_timeout'), "
+    "pg_advisory_unlock(:class, :target)"
+)
 
 
 def _key(target: str) -> int:

@@ -19,11 +19,13 @@ from worker.domain.model.states import ENDED_JOBS, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED
+from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
+PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None}
 Place = tuple[datetime, str]  # a customer's place in the order of the search
 
 
@@ -71,6 +73,7 @@ class Erasing:
             ids = self._whose_jobs_are_over(connection, [row.customer_id for row in rows], since=since, now=now)
             erase(connection, ids, now=now)
             erase_updates(connection, ids, until=now)
+            destroy_unused(connection, ids)
             if ids:
                 note(connection, "customers whose time is over", now=now, count=len(ids), act=ERASES)
         last = rows[-1]
@@ -107,7 +110,7 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
     counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
     people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
-    counts["persons"] += connection.execute(people.values(encrypted=None, changed_at=now)).rowcount
+    counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
     return counts
 
 

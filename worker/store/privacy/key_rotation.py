@@ -5,15 +5,17 @@ What is done is seen in the values themselves. So it may be cut off at any momen
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.foundation.keyring import CannotDecrypt, Keyring, key_id_of
+from worker.foundation.keyring import OF_CUSTOMER, CannotDecrypt, Keyring, key_id_of
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_columns import ADDRESSES, ENCRYPTED, EncryptedColumn
+from worker.store.base.keys_of_customers import of_events, readable, writable
 from worker.store.messages.suppressions import hash_anew
 
 LOOK = 5000  # rows that one look goes through
@@ -40,67 +42,98 @@ class KeyRotation:
     def __init__(self, database: Database, keyring: Keyring, *, look: int = LOOK, most: int = MOST) -> None:
         self._database, self._keyring, self._look, self._most = database, keyring, look, most
 
-    def chunk(self, column: EncryptedColumn, after: Any = None) -> RotatedChunk:
+    def chunk(self, column: EncryptedColumn, after: Any = None, *, now: datetime) -> RotatedChunk:
         """Look at the next rows, and change those that are not by the first keys, at most MOST of them."""
-        digest = column.digest if column.digest is not None else sa.null()
-        look = sa.select(column.id.label("id"), column.start.label("start"), digest.label("digest"))
+        look = sa.select(column.id.label("id"), column.start.label("start"), *_digests_of(column))
         if after is not None:
             look = look.where(column.id > after)
         with self._database.read() as connection:
             rows = fetch(connection, look.order_by(column.id).limit(self._look))
-        old = [row.id for row in rows if self._is_old(row)]
+        old = [row[0] for row in rows if self._is_old(column, row[1], row[2:])]
         if len(old) > self._most:
             old = old[: self._most]
             after = old[-1]
         else:
-            after = rows[-1].id if len(rows) == self._look else None
+            after = rows[-1][0] if len(rows) == self._look else None
         if not old:
             return RotatedChunk(after)
-        changed, unreadable = outlive_deadlocks(partial(self._change, column, old))
+        changed, unreadable = outlive_deadlocks(partial(self._change, column, old, now=now))
         return RotatedChunk(after, changed, len(old) - changed - unreadable, unreadable)
 
-    def _is_old(self, row: Any) -> bool:
-        """True for a value, or a digest of it, that is not by the first key."""
-        old_digest = row.digest is not None and key_id_of(row.digest) != self._keyring.digest_ids[0]
-        return old_digest or bool(row.start and not self._keyring.is_current(bytes(row.start)))
+    def _is_old(self, column: EncryptedColumn, start: bytes | None, digests: Sequence[str | None]) -> bool:
+        """True for a value, or a digest of it, that is not by the first key, or not yet by its customer's key."""
+        if any(key_id_of(one) != self._keyring.digest_ids[0] for one in digests if one is not None):
+            return True
+        if not start or bytes(start) == OF_CUSTOMER:
+            return False  # a customer's key is changed itself, as a row of its own
+        return (column.is_customers and self._keyring.customer_keys) or not self._keyring.is_current(bytes(start))
 
-    def _change(self, column: EncryptedColumn, ids: Sequence[Any]) -> tuple[int, int]:
+    def _change(self, column: EncryptedColumn, ids: Sequence[Any], *, now: datetime) -> tuple[int, int]:
         """How many of these rows were changed, and how many are unreadable. The others are locked, or gone."""
         with self._database.write() as connection:
             if column is ADDRESSES:
                 return hash_anew(connection, self._keyring, ids)
-            digest = column.digest if column.digest is not None else sa.null()
+            digests = len(column.hashed)
+            owner = column.owner if column.owner is not None else sa.null()
             query = sa.select(
-                column.id.label("id"), column.value.label("value"), digest.label("digest"), *column.named_by
+                column.id.label("id"),
+                column.value.label("value"),
+                owner.label("owner"),
+                *_digests_of(column),
+                *column.named_by,
             )
             # Rows that point to these may be written meanwhile (key_share). Nothing here waits for another transaction.
             query = query.where(column.id.in_(ids)).order_by(column.id)
             rows = connection.execute(query.with_for_update(key_share=True, skip_locked=True)).all()
             changes, unreadable = [], 0
-            for id_, value, was, *names in rows:
+            keyring = self._with_keys(connection, column, rows, now=now)
+            for id_, value, owner, *more in rows:
+                of = id_.hex if column.own_keys else owner
                 try:
-                    changes.append({"id_": id_} | self._again(column, value, was, names))
+                    again = _again(keyring, column, value, of, more[:digests], more[digests:])
+                    changes.append({"id_": id_} | again)
                 except CannotDecrypt:
                     unreadable += 1
             _CHANGES[column.name].run(connection, changes)
             return len(changes), unreadable
 
-    def _again(self, column: EncryptedColumn, value: bytes | None, was: str | None, names: list[Any]) -> dict[str, Any]:
-        """The row's new columns. Raises keyring.CannotDecrypt. Of an erased value no digest can be made again."""
-        digest = None
-        if value:
-            context = column.context(*names)
-            kept = self._keyring.decrypt(value, context=context)
-            value = self._keyring.encrypt(kept, context=context)
+    def _with_keys(
+        self, connection: sa.Connection, column: EncryptedColumn, rows: Sequence[Any], *, now: datetime
+    ) -> Keyring:
+        """The ring with the keys that decrypt these rows, and those that encrypt them."""
+        keyring = readable(connection, self._keyring, [row.value for row in rows])
+        if column.own_keys:
+            return of_events(connection, keyring, [row.id for row in rows if row.value])
+        return writable(connection, keyring, {row.owner for row in rows if row.value and row.owner}, now=now)
+
+
+def _again(
+    keyring: Keyring,
+    column: EncryptedColumn,
+    value: bytes | None,
+    of: str | None,
+    digests: list[str | None],
+    names: list[Any],
+) -> dict[str, Any]:
+    """The row's new columns. Raises keyring.CannotDecrypt. Of an erased value no digest can be made again."""
+    again: dict[str, Any] = {"new_value": value} | {f"new_{one.column.key}": None for one in column.hashed}
+    if value:
+        context = column.context(*names)
+        kept = keyring.decrypt(value, context=context)
+        again["new_value"] = keyring.encrypt(kept, context=context, of=of)
+        for one, was in zip(column.hashed, digests, strict=True):
             if was is not None:
-                digest = self._keyring.digests(column.purpose, kept[column.text])[0]
-        return {"new_value": value} | ({"new_digest": digest} if column.digest is not None else {})
+                again[f"new_{one.column.key}"] = keyring.digests(one.purpose, one.text(kept))[0]
+    return again
+
+
+def _digests_of(column: EncryptedColumn) -> list[Any]:
+    return [one.column for one in column.hashed]
 
 
 def _change_of(column: EncryptedColumn) -> bulk.Change:
     values: dict[str, Any] = {column.value.key: sa.bindparam("new_value")}
-    if column.digest is not None:
-        values[column.digest.key] = sa.bindparam("new_digest")
+    values |= {one.column.key: sa.bindparam(f"new_{one.column.key}") for one in column.hashed}
     return bulk.Change(column.id, values, by="id_")
 
 

@@ -4,16 +4,35 @@ Unique indexes of these tables keep three promises, whatever the code does: one 
 each customer and purpose, and one invitation for each session, channel and kind.
 """
 
-from worker.store.tables.accounts import Budget, Permit, ReissueCount
+from worker.store.tables.accounts import Budget, Permit, ReissueCount, TextCount
 from worker.store.tables.base import Base
-from worker.store.tables.customers import AddressPlace, CustomerRow, Finished, Suppression, Tombstone
+from worker.store.tables.customers import AddressPlace, CustomerKey, CustomerRow, Finished, Suppression, Tombstone
 from worker.store.tables.events import Inbox, Outbox, RefusedEvent, Webhook
-from worker.store.tables.lists import Batch, BatchCount, BatchCountChange, BounceCount, SkippedLine
-from worker.store.tables.operating import Audit, AuditHead, ProcessRow, RetiredKey, Timer
+from worker.store.tables.lists import (
+    Batch,
+    BatchCount,
+    BatchCountChange,
+    BatchPlan,
+    BounceCount,
+    DroppedFile,
+    SkippedLine,
+)
+from worker.store.tables.operating import (
+    AlertRow,
+    Audit,
+    AuditHead,
+    LogIn,
+    MetricCount,
+    ProcessRow,
+    RetiredKey,
+    Standstill,
+    Timer,
+)
 from worker.store.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = [
     "AddressPlace",
+    "AlertRow",
     "Attempt",
     "Audit",
     "AuditHead",
@@ -21,13 +40,18 @@ __all__ = [
     "Batch",
     "BatchCount",
     "BatchCountChange",
+    "BatchPlan",
     "BounceCount",
     "Budget",
+    "CustomerKey",
     "CustomerRow",
+    "DroppedFile",
     "Finished",
     "Inbox",
     "InvitationRow",
     "Job",
+    "LogIn",
+    "MetricCount",
     "Outbox",
     "Permit",
     "ProcessRow",
@@ -36,7 +60,9 @@ __all__ = [
     "RetiredKey",
     "SessionRow",
     "SkippedLine",
+    "Standstill",
     "Suppression",
+    "TextCount",
     "Timer",
     "Tombstone",
     "Webhook",

@@ -35,6 +35,9 @@ class Budget(Base):
     unproven: Mapped[bool] = mapped_column(
         doc="The sender did not answer, or was not tried since a start: no session is opened for its messages."
     )
+    ramp_from: Mapped[datetime | None] = mapped_column(
+        doc="When the first message left under a ramp ([email] ramp), which counts its days from then; NULL: none has."
+    )
     pace_rate: Mapped[float | None] = mapped_column(
         sa.Double, doc="Calls per second that the provider was found to allow; NULL: as configured."
     )
@@ -74,3 +77,14 @@ class ReissueCount(Base):
     account: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     count: Mapped[int]
+
+
+class TextCount(Base):
+    """How many texts left to a country in an hour, and how often one had to wait because of the cap."""
+
+    __tablename__ = "text_count"
+
+    country: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    refused: Mapped[int]

@@ -29,6 +29,12 @@ class CustomerRow(Base):
     locale: Mapped[str] = mapped_column(sa.String(35))
     timezone: Mapped[str] = mapped_column(sa.String(64))
     encrypted: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
+    email_digest: Mapped[str | None] = mapped_column(
+        sa.String(64),
+        doc="A keyed hash of the email address, by which a person of the service desk finds the customer; NULL: the"
+        " customer has none, or is erased.",
+    )
+    phone_digest: Mapped[str | None] = mapped_column(sa.String(64), doc="As `email_digest`, of the phone number.")
     details_at: Mapped[datetime | None] = mapped_column(
         doc="How old the customer's details are: the time of the event, or of the list's import, that they come from."
         " NULL: the customer is known only from events without details."
@@ -37,7 +43,28 @@ class CustomerRow(Base):
     changed_at: Mapped[datetime]
 
     # Customers with personal data, oldest first. The erasure uses this index and does not read erased customers again.
-    __table_args__ = (partial("ix_customer_kept", "changed_at", "customer_id", where="encrypted IS NOT NULL"),)
+    __table_args__ = (
+        partial("ix_customer_kept", "changed_at", "customer_id", where="encrypted IS NOT NULL"),
+        partial("ix_customer_email", "email_digest", where="email_digest IS NOT NULL"),
+        partial("ix_customer_phone", "phone_digest", where="phone_digest IS NOT NULL"),
+    )
+
+
+class CustomerKey(Base):
+    """The key of one customer, or of one refused event: what it encrypts can be read as long as this row is there.
+
+    A customer may have several: the newest encrypts, and each decrypts what it has encrypted.
+    """
+
+    __tablename__ = "customer_key"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, doc="Each value that needs the key begins with it.")
+    customer_id: Mapped[str | None] = mapped_column(
+        sa.String(100), doc="NULL: it is the key of the refused event with this id."
+    )
+    wrapped: Mapped[bytes] = mapped_column(doc="The key, encrypted by the ring.")
+
+    __table_args__ = (partial("ix_customer_key_customer", "customer_id", where="customer_id IS NOT NULL"),)
 
 
 class Tombstone(Base):

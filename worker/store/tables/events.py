@@ -142,4 +142,7 @@ class Webhook(Base):
         # The webhooks that a person should look at; few.
         partial("ix_webhook_listed", "received_at", where="state IN ('unknown', 'alert', 'broken')"),
         sa.Index("ix_webhook_received", "received_at"),
+        # What came about a customer's sessions, for people. A webhook gets its session when it is processed, which
+        # changes `due_at` and its index too.
+        partial("ix_webhook_session", "session_id", where="session_id IS NOT NULL"),
     )

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.store.tables.base import Base
-from worker.store.tables.types import BigId
+from worker.store.tables.types import BigId, partial
 
 
 class Batch(Base):
@@ -44,17 +44,72 @@ class Batch(Base):
         doc="The last row number that a daily batch has given out; events add rows to it all day. NULL: a list's batch."
     )
 
+    planned: Mapped[bool] = mapped_column(
+        server_default=sa.false(), doc="It has a `BatchPlan`: a pilot, a start, a pace or a deadline."
+    )
+
     __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
 
 
+class BatchPlan(Base):
+    """How a batch goes out: its pilot, its start, its pace. A batch without these has none."""
+
+    __tablename__ = "batch_plan"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False)
+    start_at: Mapped[datetime | None] = mapped_column(doc="No session and no message before then.")
+    per_hour: Mapped[int | None] = mapped_column(doc="The most first invitations in an hour.")
+    deadline: Mapped[datetime | None] = mapped_column(doc="The rows are ordered so that most are sent by then.")
+    issue_next_at: Mapped[datetime | None] = mapped_column(doc="The next free place of that pace, for sessions.")
+    send_next_at: Mapped[datetime | None] = mapped_column(doc="The same, for first messages.")
+    first: Mapped[str] = mapped_column(sa.String(16), doc="The pilot's rows, as 100 or 2%; empty: there is no pilot.")
+    condition: Mapped[str] = mapped_column(sa.String(400), doc="When the rest goes out; empty: a person decides.")
+    last_row: Mapped[int | None] = mapped_column(doc="The pilot's last row; NULL: the import is not complete.")
+    released_at: Mapped[datetime | None] = mapped_column(doc="When the pilot's rows became due.")
+    sent_at: Mapped[datetime | None] = mapped_column(
+        doc="When each of the pilot's rows was out, had ended or was held: the condition's time begins."
+    )
+    verdict: Mapped[str] = mapped_column(sa.String(16), doc="met, not_met, or person; empty: not yet.")
+    verdict_at: Mapped[datetime | None]
+    numbers: Mapped[str] = mapped_column(sa.String(400), doc="What the verdict was taken on, for people.")
+    check_at: Mapped[datetime | None] = mapped_column(doc="When the sweep looks again; NULL: nothing is left to do.")
+
+    __table_args__ = (partial("ix_batch_plan_check", "check_at", where="check_at IS NOT NULL"),)
+
+
+class DroppedFile(Base):
+    """A file in a folder of [[intake]], and what became of it. Without a name: the folder itself, while it is away.
+
+    A process takes a file by writing `until` and `owner`: so one process takes it, and another one after a kill.
+    """
+
+    __tablename__ = "dropped_file"
+
+    folder: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="The folder's name in the configuration.")
+    name: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    stamp: Mapped[str] = mapped_column(sa.String(120), doc="Its size, times and number on its disk, as last seen.")
+    seen_at: Mapped[datetime] = mapped_column(doc="Since when it was seen so: it has stopped growing after a while.")
+    state: Mapped[str] = mapped_column(sa.String(16), doc="A FileState.")
+    reason: Mapped[str] = mapped_column(sa.String(400), doc="Why it is refused or put off, without personal values.")
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of what was taken; empty: nothing was.")
+    batch_id: Mapped[int | None] = mapped_column(sa.ForeignKey("batch.id"))
+    reported: Mapped[str] = mapped_column(sa.String(16), doc="The state in its last report: sent, finished; or empty.")
+    tries: Mapped[int] = mapped_column(doc="How often its import was begun and neither ended nor was given back.")
+    until: Mapped[datetime | None] = mapped_column(doc="Until when no other process takes it.")
+    owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
+
+
 class SkippedLine(Base):
-    """A line that did not become a job: it was refused, or it has the same customer as an earlier line."""
+    """A line that did not become a job: refused, of the same customer as an earlier line, or of a known customer."""
 
     __tablename__ = "skipped_line"
 
     batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     duplicate_of: Mapped[int | None] = mapped_column(doc="The earlier row of the same customer; NULL: refused.")
+    known: Mapped[str | None] = mapped_column(
+        sa.String(200), doc="Of a customer who is known: what became of the row, without personal data."
+    )
     customer_id: Mapped[str | None] = mapped_column(sa.String(100))
     problems: Mapped[list[dict[str, Any]]]
 

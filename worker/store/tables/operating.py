@@ -1,4 +1,4 @@
-"""The audit log, the processes that run, and when the last sweep began."""
+"""The audit log, processes and what they count, what people are alerted of, and whether a person stopped everything."""
 
 from datetime import datetime
 
@@ -32,6 +32,7 @@ class Audit(Base):
         partial("ix_audit_unsealed", "id", where="number IS NULL"),
         # Entries are stored in the order of their times, so an index of PostgreSQL's pages is enough, and costs little.
         sa.Index("ix_audit_at", "at", postgresql_using="brin"),
+        sa.Index("ix_audit_subject", "subject", "id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -78,6 +79,17 @@ class RetiredKey(Base):
     at: Mapped[datetime]
 
 
+class Standstill(Base):
+    """A person has stopped everything. While the row is there, no process claims a row or begins a call."""
+
+    __tablename__ = "standstill"
+
+    id: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False, doc="Always 1.")
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(sa.String(200), doc="The person who stopped everything.")
+    reason: Mapped[str] = mapped_column(sa.String(200), doc="Why, in the person's words; empty: none was given.")
+
+
 class Timer(Base):
     """When something that workers share last happened."""
 
@@ -86,6 +98,56 @@ class Timer(Base):
     name: Mapped[str] = mapped_column(
         sa.String(16),
         primary_key=True,
-        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came.",
+        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; alert: a process looked for"
+        " alerts; alerted: the last message about alerts was written.",
     )
     at: Mapped[datetime]
+
+
+class LogIn(Base):
+    """A person who is logged in to the dashboard. The row is removed when the person logs out, or is away too long."""
+
+    __tablename__ = "log_in"
+
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), primary_key=True, doc="SHA-256 of the random text in the cookie."
+    )
+    name: Mapped[str] = mapped_column(
+        sa.String(80), doc="Of the file of users, or oidc:NAME of the issuer; empty: came with the key to look."
+    )
+    entry: Mapped[str] = mapped_column(
+        sa.String(64),
+        doc="SHA-256 over the role and the password's hash, or [web.oidc]: once they change, the row counts no more.",
+    )
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class MetricCount(Base):
+    """One number of `GET /metrics`, which processes add to: a counter, or a bucket or the sum of a histogram."""
+
+    __tablename__ = "metric_count"
+
+    metric: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="`domain.model.metrics`.")
+    labels: Mapped[str] = mapped_column(
+        sa.String(200), primary_key=True, doc="The labels' values: names of the configuration and words of ours."
+    )
+    bucket: Mapped[str] = mapped_column(
+        sa.String(16), primary_key=True, doc="Empty: a counter; sum; or the upper bound of a histogram's bucket."
+    )
+    value: Mapped[float] = mapped_column(sa.Double)
+
+
+class AlertRow(Base):
+    """Something that people are alerted of, once when it begins and once when it is over; then the row is removed."""
+
+    __tablename__ = "alert"
+
+    key: Mapped[str] = mapped_column(sa.String(120), primary_key=True, doc="Its kind and its name.")
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    name: Mapped[str] = mapped_column(sa.String(80), doc="An account, a channel or a batch's number; or empty.")
+    seen_at: Mapped[datetime] = mapped_column(doc="Since when it was seen at every look.")
+    fired_at: Mapped[datetime | None] = mapped_column(doc="When people were alerted; NULL: it has not lasted so long.")
+    ended_at: Mapped[datetime | None] = mapped_column(
+        doc="Of what has no end, such as a batch that is done: when people were alerted. The row says that they were."
+    )

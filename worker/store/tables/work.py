@@ -22,6 +22,11 @@ from worker.store.tables.types import BigId, partial
 _CLAIMABLE = "state = 'waiting' AND joins IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`store.operators.counting`).
 _WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
+# The rows that wait for the end of a session that their customer has, or may have: the last of them ends a batch.
+_WAITS_FOR_END = (
+    "state = 'waiting' AND reason IN"
+    " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
+)
 
 
 class Job(Base):
@@ -91,6 +96,9 @@ class Job(Base):
     joins: Mapped[int | None] = mapped_column(
         sa.ForeignKey("job.id"), doc="The job of another list that serves this customer; this job shares its state."
     )
+    traceparent: Mapped[str | None] = mapped_column(
+        sa.String(55), doc="The span that took it in (W3C Trace Context): its steps are traced. NULL: they are not."
+    )
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     counted: Mapped[int] = mapped_column(
@@ -122,6 +130,7 @@ class Job(Base):
         # The few rows of a batch that a status looks at one by one; all others are counted (`BatchCount`).
         partial("ix_job_joined", "batch_id", where="joins IS NOT NULL"),
         partial("ix_job_waits", "batch_id", "reason", "due_at", where=_WAITS),
+        partial("ix_job_waits_for_end", "batch_id", "due_at", where=_WAITS_FOR_END),
         partial(
             "ix_job_invite_at",
             "batch_id",
@@ -250,7 +259,7 @@ class InvitationRow(Base):
     job_id: Mapped[int] = mapped_column(BigId, index=True)
     batch_id: Mapped[int] = mapped_column(BigId, index=True)
     channel: Mapped[str] = mapped_column(sa.String(8))
-    kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or the name of the reminder.")
+    kind: Mapped[str] = mapped_column(sa.String(16), doc="invitation, or the name of the reminder or the resend.")
     state: Mapped[InvitationState]
     due_at: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(sa.SmallInteger)
@@ -263,10 +272,18 @@ class InvitationRow(Base):
     detail: Mapped[str] = mapped_column(sa.String(400))
     reference: Mapped[str] = mapped_column(sa.String(100), doc="The sender's id of the message.")
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As in `job`: the hand-over to reconcile.")
+    unknown_handovers: Mapped[int] = mapped_column(
+        sa.SmallInteger,
+        server_default="0",
+        doc="Hand-overs whose outcome stays unknown: each may have reached the customer, so each counts as a message.",
+    )
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     new_link: Mapped[bool] = mapped_column(
         server_default=sa.false(), doc="Whether it left with the words of a new link: the customer had an earlier one."
+    )
+    template: Mapped[str] = mapped_column(
+        sa.String(16), server_default="", doc="The digest of the files that it was made from; empty: it was not made."
     )
     delivery_at: Mapped[datetime | None] = mapped_column(doc="When the sender reported it delivered or returned.")
     counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")

@@ -6,6 +6,7 @@ as it may be needed.
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -99,13 +100,25 @@ class WebhookResult:
     changed: str = ""
 
 
+@dataclass(frozen=True)
+class About:
+    """What one processed webhook was about: a session, or a message."""
+
+    source: str
+    state: WebhookState
+    session_id: uuid.UUID | None
+    invitation_id: uuid.UUID | None
+
+
 @dataclass
 class Processed:
     """The result of one run: how many webhooks were processed, those that an operator should see, and what is due."""
 
     count: int = 0
     listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)  # by source and state
     due: set[WakeUp] = field(default_factory=set)
+    about: list["About"] = field(default_factory=list)  # of those that are done
 
 
 # Applies several webhooks within the transaction; returns the result of each. Adds to the set what is due now.
@@ -254,12 +267,24 @@ class Webhooks:
                 # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
                 keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
                 done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
+                processed.states[row.source, one.state.value] += 1
+                processed.about.append(About(row.source, one.state, one.session_id, one.invitation_id))
                 if one.state in LISTED:
                     processed.listed.append((row.source, row.event, one.state, one.detail))
         _DONE.run(connection, done)
         _LATER.run(connection, later)
         _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
         processed.count += len(rows)
+
+    def traced(self, about: Sequence[About]) -> list[tuple[About, str]]:
+        """Those about a job that is traced, with the `traceparent` of the span that took it in."""
+        sessions = {"ids": bulk.keys({one.session_id for one in about if one.session_id})}
+        messages = {"ids": bulk.keys({one.invitation_id for one in about if one.invitation_id})}
+        with self._database.read() as connection:
+            found = {row.id: row.traceparent for row in fetch(connection, _SESSION_TRACES, sessions)}
+            found |= {row.id: row.traceparent for row in fetch(connection, _MESSAGE_TRACES, messages)}
+        ids = [(one, one.session_id or one.invitation_id) for one in about]
+        return [(one, found[id_]) for one, id_ in ids if id_ is not None and id_ in found]
 
     def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
         """Record that processing this webhook of the `kind` raised an exception of type `error`."""
@@ -278,6 +303,7 @@ class Webhooks:
                 if not row.source.startswith(ACCOUNT):
                     over["encrypted"] = None
                 connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
+                processed.states[row.source, WebhookState.BROKEN.value] += 1
                 processed.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
         return processed
 
@@ -302,7 +328,9 @@ def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult
 def _add(total: Processed, more: Processed) -> None:
     total.count += more.count
     total.listed += more.listed
+    total.states += more.states
     total.due |= more.due
+    total.about += more.about
 
 
 def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
@@ -314,6 +342,16 @@ _MESSAGE_CUSTOMERS = (
     sa.select(InvitationRow.id, Job.customer_id)
     .join(Job, Job.id == InvitationRow.job_id)
     .where(bulk.among(InvitationRow.id, "ids"))
+)
+_SESSION_TRACES = (
+    sa.select(SessionRow.id, Job.traceparent)
+    .join(Job, Job.id == SessionRow.job_id)
+    .where(bulk.among(SessionRow.id, "ids"), Job.traceparent.is_not(None))
+)
+_MESSAGE_TRACES = (
+    sa.select(InvitationRow.id, Job.traceparent)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .where(bulk.among(InvitationRow.id, "ids"), Job.traceparent.is_not(None))
 )
 _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
     bulk.among(Webhook.source, "sources"), bulk.among(Webhook.digest, "digests")

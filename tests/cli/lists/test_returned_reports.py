@@ -1,0 +1,203 @@
+"""A report that was edited in a spreadsheet and comes back: exactly the changed rows act."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable
+
+from tests.desk.desk import Desk, Played, customers
+
+Row = dict[str, str]
+
+
+def edit(desk: Desk, name: str, change: Callable[[list[Row]], object], *, delimiter: str = ",") -> str:
+    """Change a CSV file as a spreadsheet does: read all of it, and write all of it."""
+    text = (desk.path / name).read_text("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    change(rows)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), delimiter=delimiter, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return desk.write(f"edited-{name}", "\ufeff" + out.getvalue())
+
+
+def letters(played: Played) -> Counter[str]:
+    return Counter(recipient for mail in list(played.sandbox.mailbox) for recipient in mail.recipients)
+
+
+def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Desk, played: Played):
+    rows = customers(12)
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    before, called = letters(played), len(played.calls())
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details", "--excel")
+
+    unchanged = desk.onboard("run", "todo.csv", "--json")
+
+    assert unchanged.code == 0, unchanged.err
+    assert unchanged.facts["changes"] == []
+    assert unchanged.facts["rows"]["known"] == 12
+    assert (letters(played), len(played.calls())) == (before, called)
+
+    def mend(lines: list[Row]) -> None:
+        lines[2]["email"] = "mended.one@example.com"
+        lines[5]["email"] = "mended.two@example.com"
+        lines[7]["first_name"] = "Mended"
+        del lines[9]  # a row that is not there asks for nothing
+        lines.append(dict.fromkeys(lines[0], ""))
+
+    mended = desk.onboard("run", edit(desk, "todo.csv", mend, delimiter=";"), "--json")
+
+    assert mended.code == 0, mended.err
+    said = {one["row"]: one["what"] for one in mended.facts["changes"]}
+    assert said == {
+        4: "email changed; the same link leaves by email",
+        7: "email changed; the same link leaves by email",
+        9: "first_name changed",
+    }
+    assert letters(played) - before == Counter({"mended.one@example.com": 1, "mended.two@example.com": 1})
+    assert len(played.calls()) == called
+
+    again = desk.onboard("report", "1", "--with-details")
+    assert [row["first_name"] for row in again.table][7] == "Mended"
+    audit = desk.onboard("audit", "--json").facts["entries"]
+    assert sum("email changed; row" in str(entry["reason"]) for entry in audit) == 2
+
+
+def test_a_message_that_has_not_left_goes_to_the_mended_address_alone(desk: Desk, played: Played):
+    listed = desk.list_of(customers(3))
+    assert desk.onboard("import", listed).code == 0
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+
+    name = edit(desk, "todo.csv", lambda lines: lines[1].update(email="mended@example.com"))
+    imported = desk.onboard("import", name, "--json")
+
+    assert imported.code == 0, imported.err
+    (change,) = imported.facts["changes"]
+    assert change["what"].startswith("email changed; no message was added: the customer's session is not open yet")
+    assert desk.onboard("run", listed).code == 0
+    assert letters(played) == Counter({"box0@example.com": 1, "mended@example.com": 1, "box2@example.com": 1})
+    assert len(played.calls()) == 3
+
+
+def test_what_a_spreadsheet_has_damaged_is_refused_with_the_reason_and_harms_no_other_row(desk: Desk, played: Played):
+    rows = [row | {"phone": f"+4479110000{n:02}"} for n, row in enumerate(customers(6))]
+    rows[4]["customer_id"] = "0004"
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    before = letters(played)
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details", "--excel")
+
+    def damage(lines: list[Row]) -> None:
+        lines[0]["phone"] = "4.4791E+11"  # the cell was too narrow when it was saved
+        lines[1]["phone"] = lines[1]["phone"].removeprefix("'+")
+        lines[2]["email"] = "b…@example.com"  # a mask, pasted from a screen: as it is stored
+        lines[3]["email"] = "x…@example.com"  # another mask
+        lines[4] |= {"customer_id": "4", "first_name": "New"}  # the zeros are gone
+        lines.reverse()
+        lines.append(lines[0] | {"email": "copy@example.com"})
+        for line in lines:
+            line["issued_at"] = "20.11.2026 09:00"  # our own times are not read
+
+    ended = desk.onboard("run", edit(desk, "todo.csv", damage, delimiter=";"), "--json")
+
+    assert ended.code == 1
+    assert ended.facts["changes"] == []
+    assert ended.facts["rows"] | {"rejected": 3, "duplicate": 1, "known": 3} == ended.facts["rows"]
+    why = {row["row"]: row["error"] for row in desk.onboard("report", "2").table if row["state"] == "rejected"}
+    assert sorted(why) == ["3", "4", "7"]
+    assert "a spreadsheet has shortened" in why["7"]
+    assert "a masked address" in why["4"]
+    assert "no customer has this id" in why["3"]
+    assert letters(played) == before
+
+
+def test_a_report_without_details_takes_a_column_that_a_person_adds(desk: Desk, played: Played):
+    assert desk.onboard("run", desk.list_of(customers(3))).code == 0
+    before = letters(played)
+    desk.onboard("report", "1", "--out", "plain.csv")
+
+    def add(lines: list[Row]) -> None:
+        for line in lines:
+            line["email"] = ""
+        lines[1]["email"] = "mended@example.com"
+
+    ended = desk.onboard("run", edit(desk, "plain.csv", add), "--json")
+
+    assert ended.code == 0, ended.err
+    assert len(ended.facts["changes"]) == 1
+    assert letters(played) - before == Counter({"mended@example.com": 1})
+    details = desk.onboard("report", "1", "--with-details").table
+    assert [row["email"] for row in details] == ["box0@example.com", "mended@example.com", "box2@example.com"]
+
+
+def test_a_rejected_row_of_a_report_is_a_new_row_once_it_is_filled_in(desk: Desk, played: Played):
+    rows = customers(3)
+    rows[1]["email"] = "nobody"
+    assert desk.onboard("run", desk.list_of(rows)).code == 1
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+
+    unchanged = desk.onboard("run", "todo.csv", "--json")
+    name = edit(desk, "todo.csv", lambda lines: lines[1].update(email="box1@example.com", country="DE"))
+    seen = desk.onboard("check", name)
+    mended = desk.onboard("run", name, "--json")
+
+    assert (unchanged.code, unchanged.facts["rows"]["known"]) == (0, 3)
+    assert "1 changed row, 2 as stored" in seen.out
+    assert mended.code == 0, mended.err
+    assert letters(played)["box1@example.com"] == 1
+    assert len(played.calls()) == 3
+
+
+def test_a_file_of_problems_never_makes_a_row_good_that_no_one_has_mended(desk: Desk, played: Played):
+    header = "customer_id,email,\n"
+    rows = "C-1,one@example.com,,extra\nC-2,two@example.com,stray\nC-3,three@example.com,\nC-3,again@example.com,\n"
+    listed = desk.write("list.csv", header + rows)
+    assert desk.onboard("run", listed).code == 1
+    desk.onboard("check", listed, "--errors", "problems.csv")
+
+    again = desk.onboard("run", "problems.csv", "--json")
+
+    assert (again.code, again.facts["rows"]["total"]) == (0, 0)
+    assert letters(played) == Counter({"three@example.com": 1})
+
+
+def test_a_mended_file_of_problems_is_a_list_of_the_rows_that_were_rejected(desk: Desk, played: Played):
+    rows = [row | {"Remark": "=1+1"} for row in customers(4)]
+    rows[1] |= {"email": "nobody", "country": "Q1"}
+    rows[3]["email"] = ""
+    options = ("--map", "Nr=customer_id", "--ignore-column", "Remark")
+    listed = desk.list_of([{"Nr": row.pop("customer_id")} | row for row in rows])
+    assert desk.onboard("run", listed, *options).code == 1
+
+    desk.onboard("check", listed, *options, "--errors", "problems.csv", "--excel")
+    problems = list(csv.DictReader(io.StringIO((desk.path / "problems.csv").read_text("utf-8-sig")), delimiter=";"))
+    again = desk.onboard("import", "problems.csv", *options, "--json")
+
+    assert [(row["row"], row["column"], row["Nr"]) for row in problems] == [
+        ("3", "email", "C-0001"),
+        ("3", "country", ""),
+        ("5", "channel", "C-0003"),
+    ]
+    assert problems[0]["Remark"] == "'=1+1"
+    assert again.facts["rows"] | {"total": 2, "rejected": 2} == again.facts["rows"]
+
+    def mend(lines: list[Row]) -> None:
+        lines[0] |= {"email": "box1@example.com", "country": "DE"}
+
+    ended = desk.onboard("run", edit(desk, "problems.csv", mend, delimiter=";"), *options, "--json")
+    assert ended.facts["rows"] | {"total": 2, "rejected": 1, "invited": 1} == ended.facts["rows"]
+    assert letters(played) == Counter({"box0@example.com": 1, "box2@example.com": 1, "box1@example.com": 1})
+
+
+def test_a_workbook_comes_back_too_and_an_unchanged_one_does_nothing(desk: Desk, played: Played):
+    rows = [row | {"phone": f"+4479110000{n:02}"} for n, row in enumerate(customers(3))]
+    assert desk.onboard("run", desk.list_of(rows)).code == 0
+    before = letters(played)
+    assert desk.onboard("report", "1", "--out", "todo.xlsx", "--with-details").code == 0
+
+    ended = desk.onboard("run", "todo.xlsx", "--sheet", "Rows", "--json")
+
+    assert ended.code == 0, ended.err
+    assert ended.facts["changes"] == []
+    assert ended.facts["rows"]["known"] == 3
+    assert letters(played) == before

@@ -1,0 +1,33 @@
+"""`onboard nonresponders`: who was invited by a day and has not finished, with each message."""
+
+import sqlite3
+from contextlib import closing
+
+from tests.desk.desk import DATABASE, Desk, customers
+
+
+def test_those_who_have_not_finished_are_listed_with_their_messages(desk: Desk):
+    name = desk.list_of(customers(4))
+    assert desk.onboard("run", name).code == 0
+    with closing(sqlite3.connect(desk.path / DATABASE)) as connection, connection:
+        connection.execute("UPDATE job SET state = 'completed', result = 'approved' WHERE row = 3")
+        connection.execute("UPDATE session SET result = 'review' WHERE id = (SELECT session_id FROM job WHERE row = 4)")
+        connection.execute("UPDATE invitation SET state = 'bounced' WHERE job_id = (SELECT id FROM job WHERE row = 5)")
+
+    shown = desk.onboard("nonresponders", "--by", "2100-01-01", "--json").facts
+    assert shown["by"].startswith("2100-01-01T23:59:59")
+    assert [one["row"] for one in shown["customers"]] == [2, 5]
+    (message,) = shown["customers"][1]["messages"]
+    assert (message["channel"], message["kind"], message["state"]) == ("email", "invitation", "bounced")
+    assert message["at"] == shown["customers"][1]["invited_at"]
+
+    ended = desk.onboard("nonresponders", "--by", "2100-01-01T00:00Z", "--batch", "1")
+    assert [row["last_fate"] for row in ended.table] == ["sent", "bounced"]
+    assert ended.table[0]["history"] == f"{ended.table[0]['invited_at']} email invitation sent"
+    assert "@" not in ended.out
+
+    assert desk.onboard("nonresponders", "--by", "2020-01-01").table == []
+    refused = desk.onboard("nonresponders", "--by", "tomorrow")
+    assert (refused.code, "2026-11-20T09:00+01:00" in refused.err) == (2, True)
+    written = desk.onboard("nonresponders", "--by", "2100-01-01", "--out", "call.csv")
+    assert written.err == "2 customers written to call.csv\n"

@@ -1,0 +1,118 @@
+"""`run --first`: a pilot as an operator sees it, from the first mail to the verdict and after it."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from tests.desk.desk import DATABASE, Desk, Played, customers
+from worker.foundation.clock import ProcessClock
+
+
+def answer(desk: Desk, statement: str) -> None:
+    """What customers and time have done meanwhile."""
+    with closing(sqlite3.connect(desk.path / DATABASE)) as connection, connection:
+        connection.execute(statement)
+
+
+FINISHED = "UPDATE job SET state = 'completed', result = 'approved', due_at = NULL WHERE state = 'invited'"
+FOUR_HOURS_LATER = "UPDATE batch_plan SET sent_at = datetime(sent_at, '-4 hours'), check_at = '2020-01-01'"
+
+
+def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Played):
+    name = desk.list_of(customers(10))
+    ended = desk.onboard("run", name, "--first", "20%", "--json")
+
+    assert ended.code == 1
+    assert len(played.sandbox.mailbox) == len(played.calls()) == 2
+    assert ended.facts["state"] == "paused"
+    assert ended.facts["pause_reason"].startswith("the pilot of 2 customers has left; 2 sent")
+    assert "`onboard resume 1`" in ended.err
+    shown = desk.onboard("status", "1").out
+    assert "the first 20%, the rest when a person resumes" in shown
+    assert "of 2: 2 sent; did not pass" in shown
+    (need,) = desk.onboard("status", "--json").facts["needs_a_person"]
+    assert need["command"] == "onboard resume 1"
+
+    assert desk.onboard("resume", "1", "--json").facts["rows"] == 8
+    assert desk.onboard("run", name).code == 0
+    assert len(played.sandbox.mailbox) == 10
+
+
+def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(desk: Desk, played: Played):
+    name = desk.list_of(customers(10))
+    condition = "finished >= 50% and bounced <= 3% within 4 hours"
+    waits = desk.onboard("run", name, "--first", "2", "--go-on-if", condition, "--json")
+    assert (waits.code, len(played.sandbox.mailbox)) == (3, 2)
+    assert waits.facts["forecast"]["limited_by"].startswith("the verdict on its pilot, by ")
+    assert "8 rows wait for the verdict on the pilot" in waits.err
+    assert desk.onboard("run", name).code == 3  # it is too early
+    assert len(played.sandbox.mailbox) == 2
+
+    answer(desk, FINISHED)
+    answer(desk, FOUR_HOURS_LATER)
+    goes_on = desk.onboard("run", name, "--json")
+    assert (goes_on.code, len(played.sandbox.mailbox)) == (0, 10)
+    assert goes_on.facts["plan"]["verdict"] == "met"
+    entries = desk.onboard("audit", "--json").facts["entries"]
+    said = [entry["reason"] for entry in entries if entry["action"] == "pilot"]
+    assert "the pilot of 2 customers passed: finished 2 (100.0 %), bounced 0 (0.0 %)" in said
+
+
+def test_a_pilot_that_does_not_pass_says_which_condition_failed_with_the_numbers(desk: Desk, played: Played):
+    name = desk.list_of(customers(10))
+    desk.onboard("run", name, "--first", "2", "--go-on-if", "finished >= 50% within 4 hours")
+    answer(desk, FOUR_HOURS_LATER)
+
+    failed = desk.onboard("run", name)
+
+    assert failed.code == 1
+    assert "did not pass: finished 0 (0.0 %), wanted finished >= 50%" in failed.err
+    assert len(played.calls()) == 2
+
+
+def test_a_condition_that_cannot_be_read_is_refused_at_its_place(desk: Desk):
+    name = desk.list_of(customers(2))
+    refused = desk.onboard("run", name, "--first", "1", "--go-on-if", "opened >= 3 within 1 h")
+    assert refused.code == 2
+    assert "  opened >= 3 within 1 h\n  ^" in refused.err
+    assert desk.onboard("run", name, "--go-on-if", "sent >= 1 within 1 h").code == 2
+    assert desk.onboard("run", name, "--first", "0").code == 2
+
+
+def test_another_plan_for_the_same_list_is_refused(desk: Desk):
+    name = desk.list_of(customers(2))
+    desk.onboard("import", name, "--per-hour", "100")
+    refused = desk.onboard("run", name, "--per-hour", "200")
+    assert refused.code == 2
+    assert "at most 100 first invitations an hour" in refused.err
+    assert "--again" in refused.err
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "09:00", "2026-11-20T09:00"])
+def test_a_start_needs_its_zone(desk: Desk, text: str):
+    refused = desk.onboard("run", desk.list_of(customers(2)), "--start-at", text)
+    assert refused.code == 2
+    assert "with its zone" in refused.err
+
+
+def test_nothing_leaves_before_the_start_and_the_forecast_knows_it(desk: Desk, played: Played):
+    start = (ProcessClock()() + timedelta(hours=5)).replace(microsecond=0)
+    waits = desk.onboard("run", desk.list_of(customers(3)), "--start-at", start.isoformat(), "--json")
+
+    assert waits.code == 3
+    assert "starts at " in waits.err
+    assert f"({start:%Y-%m-%dT%H:%M:%S}Z)" in waits.err
+    assert played.calls() == []
+    assert waits.facts["forecast"]["finishes_at"] >= f"{start:%Y-%m-%dT%H:%M:%S}Z"
+
+
+def test_a_pace_is_kept_and_known_to_the_forecast(desk: Desk, played: Played):
+    paced = desk.onboard("run", desk.list_of(customers(30)), "--per-hour", "10", "--patience", "0 s", "--json")
+
+    assert paced.code == 3
+    assert len(played.calls()) == len(played.sandbox.mailbox) == 1
+    assert paced.facts["forecast"]["limited_by"] == "its pace of 10 first invitations an hour"
+    report = desk.onboard("report", "1").table
+    assert {row["error"].partition(":")[0] for row in report if row["state"] == "waiting"} == {"planned"}

@@ -1,0 +1,44 @@
+"""How many texts may go to one country in an hour."""
+
+from datetime import UTC, datetime, timedelta
+
+import phonenumbers
+import pytest
+
+from worker.domain.contact.country_cap import NOWHERE, country_of, last_text_at
+
+AT = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("phone", "country"),
+    [
+        ("+37060000001", "LT"),
+        ("+447400123456", "GB"),
+        ("+12025550123", "US"),
+        ("+14165550123", "CA"),
+        ("+77010000000", "KZ"),
+        ("+99912345678", NOWHERE),
+        ("", NOWHERE),
+        ("37060000001", NOWHERE),
+    ],
+)
+def test_a_number_has_the_country_of_its_plan(phone, country):
+    assert country_of(phone) == country
+
+
+def test_the_short_way_finds_what_the_library_finds():
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        phone = f"+{code}60000001"
+        number = phonenumbers.parse(phone)
+        assert country_of(phone) == (phonenumbers.region_code_for_number(number) or regions[0])
+
+
+@pytest.mark.parametrize(
+    ("left", "sent", "hours"),
+    [(0, 0, None), (1000, 0, None), (1, 999, None), (1, 1000, 1), (2000, 500, 2), (3501, 500, 4)],
+)
+def test_the_last_text_goes_in_the_hour_in_which_the_cap_has_room(left, sent, hours):
+    expected = AT if hours is None else AT.replace(minute=0) + timedelta(hours=hours)
+
+    assert last_text_at(1000, left, sent, now=AT) == expected

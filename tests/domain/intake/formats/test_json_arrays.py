@@ -1,0 +1,108 @@
+"""One JSON array of customers: split as it is read, each object judged alone."""
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.intake import Accepted, Rejected
+from worker.domain.intake.formats import json_array
+from worker.domain.intake.formats.json_lines import LONGEST_LINE
+from worker.domain.model.customers import FieldProblem
+
+ANN = '{"customer_id": "A1", "email": "ann@example.com", "tags": ["a", "b"]}'
+BOB = '{"customer_id": "A2", "email": "bob@example.com"}'
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(st.sampled_from('a"\\,{}[]: é\n'), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def problem(line):
+    assert isinstance(line, Rejected), line
+    (found,) = line.problems
+    assert found.hint
+    return found.problem
+
+
+@pytest.mark.parametrize("text", [f"[{ANN},{BOB}]", f"\ufeff [\n {ANN} ,\r\n {BOB},\n]\n\n"])
+def test_each_object_is_a_row(read, text):
+    lines = read(text)
+    assert [(type(line), line.row) for line in lines] == [(Accepted, 1), (Accepted, 2)]
+    assert lines[0].customer.tags == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("17", "the object is not a JSON object"),
+        ("", "the object is not JSON"),
+        ('{"customer_id": "A9"] ', "the object is not JSON at character"),
+        ('{"customer_id": NaN}', "the object is not JSON"),
+        ('{"customer_id": "A9", "first_name": "' + "x" * LONGEST_LINE + '"}', "more than 1,048,576 bytes"),
+        ('{"customer_id": "A9", "customer_id": "A8"}', "the key appears twice in one object"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "levels deep"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_an_element_that_is_no_customer_is_rejected_and_the_others_go_on(read, bad, reason):
+    lines = read(f"[{ANN},{bad},{BOB}]")
+    assert [(type(line), line.row) for line in lines] == [(Accepted, 1), (Rejected, 2), (Accepted, 3)]
+    assert reason in problem(lines[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"[{ANN},{BOB}", "the array has no end: the file is cut off"),
+        (f"[{ANN},{BOB},", "the array has no end: the file is cut off"),
+        (f'[{ANN},{BOB},{{"customer_id": "A', "the array has no end: the file is cut off"),
+        (f"[{ANN},{BOB}]{ANN}", "there is something behind the array's end"),
+        (f"[{ANN},{BOB}] x", "there is something behind the array's end"),
+    ],
+)
+def test_what_is_missing_or_too_much_is_a_row_of_its_own(read, text, reason):
+    lines = read(text)
+    assert [type(line) for line in lines[:2]] == [Accepted, Accepted]
+    assert problem(lines[-1]) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "reason"),
+    [
+        ("[]", {}, "the JSON array is empty"),
+        ("[", {"form": "csv"}, "the first row is not a known header"),
+        (ANN, {"form": "json"}, "the file is not a JSON array: it does not begin with ["),
+        (f"[{ANN}]", {"delimiter": ";"}, "--delimiter: a JSON array has no delimiter"),
+    ],
+)
+def test_a_file_that_is_no_array_is_refused_with_what_to_do(refusal, text, options, reason):
+    assert reason in refusal(text + "\n", **options)
+
+
+def test_a_bracket_in_a_csv_header_begins_no_array(read):
+    (line,) = read("[customer_id],email\nA1,a@example.com\n", mapping={"[customer_id]": "customer_id"})
+    assert isinstance(line, Accepted)
+
+
+@given(
+    objects=st.lists(st.dictionaries(st.text(max_size=3), VALUES, max_size=3), min_size=1, max_size=4),
+    chunk=st.integers(1, 40),
+    ascii_only=st.booleans(),
+    cut=st.integers(1, 200),
+)
+def test_an_array_is_what_was_written_however_its_bytes_come(objects, chunk, ascii_only, cut):
+    raw = json.dumps(objects, ensure_ascii=ascii_only).encode()
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, chunk))
+
+    assert list(json_array.json_array(Slow(raw))) == list(enumerate(objects, start=1))
+    shorter = list(json_array.json_array(Slow(raw[: len(raw) - 1 - cut % len(raw)])))
+    found = [one for _, one in shorter]
+    assert found[: len(objects)][: len(found) - 2] == objects[: max(0, len(found) - 2)]
+    assert raw[: len(raw) - 1 - cut % len(raw)] == b"" or isinstance(found[-1], FieldProblem)

@@ -1,0 +1,246 @@
+"""Workbooks, XLSX and ODS, as spreadsheets save them."""
+
+import io
+from datetime import date, datetime
+
+import pytest
+
+from tests.domain.intake.conftest import TODAY
+from tests.domain.intake.formats.files import (
+    ANN,
+    BOB,
+    HEADER,
+    RAW_HEADER,
+    inline,
+    raw_workbook,
+    spreadsheet,
+    workbook,
+    zipped,
+)
+from worker.domain.intake import Accepted, ListOptions, Rejected, open_list
+from worker.domain.intake.formats import sheet_values
+from worker.domain.intake.lines import Refusal
+
+WRITERS = pytest.mark.parametrize("written", [workbook, spreadsheet], ids=["xlsx", "ods"])
+WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")
+
+
+def problem(line):
+    assert isinstance(line, Rejected), line
+    return {found.column: found.problem for found in line.problems}
+
+
+@WRITERS
+def test_rows_have_the_numbers_that_the_spreadsheet_shows(read, written):
+    lines = read(written((), HEADER, ANN, (), ("", " "), BOB))
+    assert [(type(line), line.row) for line in lines] == [(Accepted, 3), (Accepted, 6)]
+
+
+@WRITERS
+def test_cells_with_types_mean_what_the_same_text_means(read, written):
+    (line,) = read(written(WIDE, (17, "a@example.com", 447911123456, date(1990, 12, 31), True, "GB")))
+    assert isinstance(line, Accepted), line
+    assert line.customer.customer_id == "17"
+    assert line.customer.person.phone == "+447911123456"
+    assert line.customer.person.date_of_birth == date(1990, 12, 31)
+    assert line.customer.consent is True
+
+
+@WRITERS
+def test_what_a_spreadsheet_has_lost_is_refused_with_the_reason(read, written):
+    lines = read(
+        written(
+            WIDE,
+            ("A1", "a@example.com", "4.4791E+11", "", "", "GB"),
+            ("A2", "a@example.com", "4,4791E+11", "", "", "GB"),
+            ("4.4791E+11", "a@example.com"),
+            (1234567890123456789, "a@example.com"),
+            ("A5", "a@example.com", 4479111.5, "", "", "GB"),
+        )
+    )
+    assert [(line.row, problem(line)) for line in lines] == [
+        (2, {"phone": "a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost"}),
+        (3, {"phone": "a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost"}),
+        (4, {"customer_id": "a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost"}),
+        (5, {"customer_id": "a number of more than 15 digits, of which a spreadsheet keeps 15"}),
+        (6, {"phone": "a number with a fraction"}),
+    ]
+    assert all(found.hint for line in lines for found in line.problems)
+
+
+@WRITERS
+def test_one_of_several_sheets_is_chosen_by_name(read, refusal, written):
+    content = written(HEADER, ANN, sheets=["Old customers", "Notes"])
+    assert refusal(content) == (
+        'the workbook has 3 sheets, "List", "Old customers", "Notes": choose one with --sheet NAME, or [import] sheet'
+    )
+    assert [line.row for line in read(content, sheet="List")] == [2]
+    assert [line.row for line in read(content, sheet=" list ")] == [2]
+    assert refusal(content, sheet="notes") == "the sheet is empty"
+    assert refusal(content, sheet="Nowhere").startswith('the workbook has no sheet "Nowhere"; it has "List", "Old')
+
+
+def test_a_hidden_sheet_is_not_read_and_is_named():
+    content = workbook(HEADER, ANN, sheets=["Old"], fill=lambda book, _sheet: book.get_worksheet_by_name("Old").hide())
+    opened = open_list(io.BytesIO(content), ListOptions(today=TODAY))
+    assert opened.warnings == ('hidden sheets are not read: "Old"',)
+    assert [line.row for line in opened] == [2]
+
+
+def test_a_number_is_what_its_cell_shows(read):
+    def fill(book, sheet):
+        sheet.write_number(1, 0, 42, book.add_format({"num_format": "00000"}))
+        sheet.write_number(2, 0, 43, book.add_format({"num_format": '#,##0 "Stück"'}))
+
+    lines = read(workbook(HEADER, ("", "a@example.com"), ("", "b@example.com"), fill=fill))
+    assert [line.customer.customer_id for line in lines] == ["00042", "43"]
+
+
+def test_a_formula_is_its_value_and_one_without_a_value_or_with_an_error_is_refused(read):
+    def fill(_book, sheet):
+        sheet.write_formula(1, 0, '="A"&1', None, "A1")
+        sheet.write_formula(2, 0, "=B9", None, "#N/A")
+
+    lines = read(workbook(HEADER, ("", "a@example.com"), ("", "b@example.com"), fill=fill))
+    assert lines[0].customer.customer_id == "A1"
+    assert problem(lines[1]) == {"customer_id": "the spreadsheet's error #N/A"}
+    (line,) = read(raw_workbook(f"{RAW_HEADER}<row><c><f>1+1</f></c>{inline('a@example.com')[5:]}"))
+    assert problem(line) == {"customer_id": "a formula without a value"}
+
+
+def test_every_way_to_write_a_text_is_read(read):
+    strings = "<si><t>A1</t></si><si><r><t>a@</t></r><r><t>example.com</t></r><rPh><t>no</t></rPh></si>"
+    rows = (
+        '<row r="4"><c r="B4" t="s"><v>1</v></c></row>'
+        '<row r="5"><c r="A5" t="s"><v>0</v></c><c r="B5" t="s"><v>1</v></c></row>'
+        '<row r="9"><c r="A9" t="str"><v>A2_x0041_</v></c><c r="B9" t="s"><v>7</v></c></row>'
+    )
+    lines = read(raw_workbook(RAW_HEADER + rows, strings=strings))
+    assert [line.row for line in lines] == [4, 5, 9]
+    assert problem(lines[0]) == {"customer_id": "it is empty"}
+    assert lines[1].customer.person.email == "a@example.com"
+    assert lines[2].customer_id == "A2A"
+    assert problem(lines[2]) == {"email": "a text that the workbook does not have"}
+
+
+def test_the_spaces_notes_and_repeated_cells_of_an_ods_are_read_as_shown(read):
+    xml = (
+        "<table:table-row><table:table-cell office:value-type='string'><office:annotation><text:p>note</text:p>"
+        "</office:annotation><text:p>A<text:s text:c='2'/>1</text:p></table:table-cell>"
+        "<table:table-cell><text:p>a@example.com</text:p></table:table-cell><table:table-cell "
+        "table:number-columns-repeated='1000'/></table:table-row>"
+        "<table:table-row table:number-rows-repeated='3'><table:table-cell table:number-columns-repeated='2' "
+        "office:value-type='string'><text:p>B</text:p></table:table-cell></table:table-row>"
+        "<table:table-row table:number-rows-repeated='1048000'><table:table-cell/></table:table-row>"
+    )
+    lines = read(spreadsheet(HEADER, xml=xml))
+    assert [
+        (line.row, line.customer_id if isinstance(line, Rejected) else line.customer.customer_id) for line in lines
+    ] == [
+        (2, "A  1"),
+        (3, "B"),
+        (4, "B"),
+        (5, "B"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("447911123456", "447911123456"),
+        ("4.47911123456E11", "447911123456"),
+        ("4.47911123456e+11", "447911123456"),
+        ("37060000000.0", "37060000000"),
+        ("-5", "-5"),
+        ("0", "0"),
+        ("0.0", "0"),
+        ("1E2", "100"),
+        ("999999999999999", "999999999999999"),
+        ("1000000000000000", None),
+        ("1E300", None),
+        ("0.5", None),
+        ("1E-3", None),
+        ("1E9999", None),
+        ("NaN", None),
+        ("", None),
+        ("E5", None),
+        ("٣", None),
+        ("9" * 100, None),
+    ],
+)
+def test_a_number_is_kept_exactly_or_refused(written, meant):
+    found = sheet_values.number(written)
+    assert isinstance(found, Refusal) if meant is None else found == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("1", "1900-01-01"),
+        ("59", "1900-02-28"),
+        ("60", None),
+        ("61", "1900-03-01"),
+        ("33238", "1990-12-31"),
+        ("33238.0", "1990-12-31"),
+        ("33238.5", None),
+        ("0", None),
+        ("-1", None),
+        ("2958465", "9999-12-31"),
+        ("2958466", None),
+        ("9" * 30, None),
+        ("x", None),
+    ],
+)
+def test_a_day_is_counted_as_the_spreadsheet_counts_it(written, meant):
+    found = sheet_values.day(written)
+    assert isinstance(found, Refusal) if meant is None else found == meant
+    assert sheet_values.day("31776", from_1904=True) == "1990-12-31"
+
+
+def test_a_date_with_a_time_is_refused(read):
+    lines = read(workbook((*HEADER, "date_of_birth"), (*ANN, datetime(1990, 12, 31, 22, 0))))  # noqa: DTZ001 -- a cell's
+    assert problem(lines[0]) == {"date_of_birth": "a date with a time of day"}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "reason"),
+    [
+        (workbook(), {}, "the sheet is empty"),
+        (workbook(HEADER), {}, "the list has a header, but no row below it"),
+        (workbook(("customer_id", "Mail"), ANN), {}, 'column 2 ("Mail") is unknown; the nearest is email'),
+        (workbook(HEADER, ANN), {"form": "csv"}, "--format csv: the file is an XLSX workbook"),
+        (workbook(HEADER, ANN), {"delimiter": ";"}, "--delimiter: the list is an XLSX workbook, which has none"),
+        (b"customer_id,email\n", {"form": "xlsx"}, "--format xlsx: the file is not an XLSX workbook"),
+        (workbook(HEADER, ANN)[:-30], {}, "cannot be opened: it is damaged or cut off"),
+        (zipped({"[Content_Types].xml": "", "word/document.xml": ""}), {}, "a document or a presentation"),
+        (zipped({"[Content_Types].xml": "", "xl/workbook.bin": ""}), {}, "the workbook is binary (XLSB)"),
+        (zipped({"Index/Document.iwa": ""}), {}, "a document of Numbers"),
+        (zipped({"[Content_Types].xml": ""}), {}, "the workbook is incomplete"),
+        (b"\xd0\xcf\x11\xe0" + bytes(600), {}, "an old workbook (XLS), or a workbook with a password"),
+        (b"\xef\xbb\xbf <html><table><tr><td>customer_id", {}, "an HTML or XML page"),
+        (raw_workbook(RAW_HEADER, xl__workbook_xml="<workbook>"), {}, "its XML is damaged"),
+    ],
+)
+def test_a_workbook_that_is_no_list_is_refused_with_what_to_do(refusal, content, options, reason):
+    assert reason in refusal(content, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "promised"),
+    [("list.csv", ".csv"), ("list.jsonl", ".jsonl"), ("list.csv.gz", ".csv"), ("list.xlsx", ""), ("list.xls", "")],
+)
+def test_a_workbook_with_another_name_is_read_as_what_it_is(tmp_path, name, promised):
+    path = tmp_path / name
+    path.write_bytes(workbook(HEADER, ANN))
+    opened = open_list(path, ListOptions(today=TODAY))
+    assert [line.row for line in opened] == [2]
+    warning = f"the name ends in {promised}, but the content is an XLSX workbook, and is read as that"
+    assert opened.warnings == ((warning,) if promised else ())
+
+
+def test_a_csv_file_with_the_name_of_a_workbook_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "list.xlsx"
+    path.write_text("customer_id,email\nA1,ann@example.com\n")
+    opened = open_list(path, ListOptions(today=TODAY))
+    assert [line.row for line in opened] == [2]
+    assert opened.warnings == ("the name ends in .xlsx, but the content is CSV, and is read as that",)

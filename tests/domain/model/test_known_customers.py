@@ -1,0 +1,90 @@
+"""The same customer again: each cell of the table in docs/list-format.md."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.domain.model.known_customers import Becomes, Decision, Known, Standing, decide, standing_of
+from worker.domain.model.states import JobState
+
+PAGE = Path(__file__).parents[3] / "docs/list-format.md"
+LEADS, JOINS, FINISHED = Decision(Becomes.LEADS), Decision(Becomes.JOINS), Decision(Becomes.FINISHED)
+HELD, NOTHING = Decision(Becomes.HELD), Decision(Becomes.NOTHING, details=False)
+CELLS = {
+    (Standing.NEW, Known.SKIP): LEADS,
+    (Standing.NEW, Known.REFRESH): LEADS,
+    (Standing.NEW, Known.INVITE): LEADS,
+    (Standing.NEW, Known.RETURNED): LEADS,
+    (Standing.OPEN, Known.SKIP): Decision(Becomes.JOINS, details=False),
+    (Standing.OPEN, Known.REFRESH): JOINS,
+    (Standing.OPEN, Known.INVITE): JOINS,
+    (Standing.OPEN, Known.RETURNED): Decision(Becomes.NOTHING, link=True),
+    (Standing.FINISHED, Known.SKIP): Decision(Becomes.FINISHED, details=False),
+    (Standing.FINISHED, Known.REFRESH): FINISHED,
+    (Standing.FINISHED, Known.INVITE): LEADS,
+    (Standing.FINISHED, Known.RETURNED): NOTHING,
+    (Standing.FAILED, Known.SKIP): NOTHING,
+    (Standing.FAILED, Known.REFRESH): LEADS,
+    (Standing.FAILED, Known.INVITE): LEADS,
+    (Standing.FAILED, Known.RETURNED): Decision(Becomes.NOTHING, link=True, retry=True),
+    (Standing.ENDED, Known.SKIP): NOTHING,
+    (Standing.ENDED, Known.REFRESH): LEADS,
+    (Standing.ENDED, Known.INVITE): LEADS,
+    (Standing.ENDED, Known.RETURNED): Decision(Becomes.NOTHING),
+    (Standing.IN_DOUBT, Known.SKIP): NOTHING,
+    (Standing.IN_DOUBT, Known.REFRESH): HELD,
+    (Standing.IN_DOUBT, Known.INVITE): HELD,
+    (Standing.IN_DOUBT, Known.RETURNED): Decision(Becomes.NOTHING),
+}
+
+
+@pytest.mark.parametrize(("standing", "rule"), [(standing, rule) for standing in Standing for rule in Known])
+def test_each_cell_of_the_table(standing: Standing, rule: Known):
+    assert decide(rule, standing) == CELLS[standing, rule]
+
+
+@pytest.mark.parametrize("standing", [one for one in Standing if one is not Standing.NEW])
+def test_an_unchanged_row_of_a_report_does_nothing_wherever_its_customer_is(standing: Standing):
+    assert decide(Known.RETURNED, standing, changed=False) == NOTHING
+
+
+def test_no_rule_but_invite_asks_a_customer_who_has_finished():
+    leading = {rule for rule in Known if decide(rule, Standing.FINISHED).becomes is Becomes.LEADS}
+    assert leading == {Known.INVITE}
+
+
+def test_the_page_has_a_line_for_each_standing_and_a_column_for_each_rule():
+    table = re.search(r"\n\| the customer \|(.+?)\n\n", PAGE.read_text("utf-8"), re.DOTALL)
+    assert table is not None
+    header, _, *lines = table[0].strip().splitlines()
+    assert [cell.strip(" `") for cell in header.split("|")[2:-1]] == [
+        "skip",
+        "refresh",
+        "invite",
+        "a changed report row",
+    ]
+    assert len(lines) == len(Standing)
+
+
+@pytest.mark.parametrize(
+    ("states", "standing"),
+    [
+        ([], Standing.NEW),
+        ([JobState.WAITING], Standing.OPEN),
+        ([JobState.HELD], Standing.OPEN),
+        ([JobState.COMPLETED, JobState.INVITED], Standing.OPEN),
+        ([JobState.COMPLETED, JobState.CANCELLED], Standing.FINISHED),
+        ([JobState.LAPSED, JobState.FAILED], Standing.FAILED),
+        ([JobState.FAILED, JobState.LAPSED], Standing.ENDED),
+        ([JobState.CANCELLED], Standing.ENDED),
+    ],
+)
+def test_where_a_customer_stands_by_the_rows_so_far(states: list[JobState], standing: Standing):
+    assert standing_of(states) is standing
+
+
+def test_a_purged_result_and_a_call_in_doubt_count_too():
+    assert standing_of([], finished=True) is Standing.FINISHED
+    assert standing_of([JobState.FAILED], in_doubt=True) is Standing.IN_DOUBT
+    assert standing_of([JobState.FAILED], finished=True, in_doubt=True) is Standing.FINISHED

@@ -1,0 +1,44 @@
+"""What a process counts, until it is in the database."""
+
+from worker.domain.model import metrics
+from worker.domain.model.meters import Meters, Series
+
+
+def test_news_are_what_was_counted_since_they_were_stored():
+    meters = Meters()
+    meters.add(metrics.CALLS, "kyc", "done", amount=3)
+    meters.stored(meters.news())
+    meters.add(metrics.CALLS, "kyc", "done")
+    meters.add(metrics.CALLS, "kyc", "auth")
+
+    assert meters.news() == {
+        Series("calls_total", ("kyc", "done")): 1,
+        Series("calls_total", ("kyc", "auth")): 1,
+    }
+
+
+def test_news_that_could_not_be_stored_come_again():
+    meters = Meters()
+    meters.add(metrics.CALLS, "kyc", "done")
+    meters.news()
+    assert meters.news() == {Series("calls_total", ("kyc", "done")): 1}
+
+
+def test_a_value_is_counted_in_the_bucket_whose_bound_it_does_not_exceed():
+    meters = Meters()
+    observe = meters.observer(metrics.CALL_SECONDS, "kyc")
+    for seconds in (0.05, 0.06, 99.0):
+        observe(seconds)
+
+    counted = {series.bucket: value for series, value in meters.news().items()}
+    assert counted == {"0.05": 1, "0.1": 1, "+Inf": 1, "sum": 99.11}
+    assert meters.observer(metrics.CALL_SECONDS, "kyc") is observe
+
+
+def test_names_and_labels_are_as_prometheus_wants_them():
+    names = [metric.name for metric in (*metrics.COUNTED, *metrics.READ)]
+    assert len(names) == len(set(names))
+    for metric in metrics.COUNTED:
+        assert metric.name.endswith("_total") == (metric.type is metrics.Type.COUNTER)
+        assert bool(metric.bounds) == (metric.type is metrics.Type.HISTOGRAM)
+        assert list(metric.bounds) == sorted(metric.bounds)

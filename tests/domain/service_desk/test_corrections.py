@@ -1,0 +1,133 @@
+"""What a row of a report that comes back has changed about a customer."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.intake.dates import DateForm
+from worker.domain.model.customers import Person
+from worker.domain.service_desk.corrections import CORRECTABLE, Details, correction_of
+from worker.foundation.spreadsheet_safety import spreadsheet_safe, unguarded
+
+TODAY = date(2026, 11, 20)
+STORED = Details(
+    Person(
+        email="ona@example.com",
+        phone="+37060000001",
+        first_name="Ona",
+        last_name="Petrauskaitė",
+        date_of_birth=date(1990, 12, 31),
+        nationality="LT",
+    ),
+    country="LT",
+    locale="lt",
+)
+
+
+def changed(dates: str | None = None, **cells: object) -> dict[str, object]:
+    form = DateForm.parse(dates) if dates else None
+    correction, problems = correction_of(cells, STORED, today=TODAY, dates=form)
+    assert not problems
+    return dict(correction.values)
+
+
+def refused(**cells: object) -> dict[str, str]:
+    correction, problems = correction_of(cells, STORED, today=TODAY)
+    assert not correction.columns
+    return {problem.column: problem.problem for problem in problems}
+
+
+def test_a_row_as_the_report_wrote_it_changes_nothing():
+    assert changed(**{column: STORED.shown(column) for column in CORRECTABLE}) == {}
+
+
+def test_an_empty_cell_says_nothing():
+    assert changed(**dict.fromkeys(CORRECTABLE, "")) == {}
+    assert changed(email=None, phone="   ") == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("phone", "37060000001"),  # without its plus sign: a spreadsheet took it for a number
+        ("phone", 37060000001.0),  # and a workbook keeps every number like this
+        ("phone", "8 600 00001"),  # as its country writes it
+        ("phone", "+370…01"),
+        ("email", "o…@example.com"),
+        ("email", "ona@EXAMPLE.com"),
+        ("date_of_birth", "31.12.1990"),
+        ("date_of_birth", "12/31/1990"),
+        ("date_of_birth", "31/12/90"),
+        ("date_of_birth", date(1990, 12, 31)),
+        ("country", "LTU"),
+        ("locale", "LT"),
+        ("kind", "Individual"),
+        ("first_name", " Ona "),
+        ("last_name", "Petrauskait?"),  # saved in an encoding without this letter
+    ],
+)
+def test_another_spelling_of_what_is_stored_is_no_change(column: str, cell: object):
+    assert changed(**{column: cell}) == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "value"),
+    [
+        ("email", "new@example.com", "new@example.com"),
+        ("phone", "+37060000002", "+37060000002"),
+        ("phone", "860000002", "+37060000002"),
+        ("first_name", "Onutė", "Onutė"),
+        ("date_of_birth", "1990-12-30", date(1990, 12, 30)),
+        ("country", "LV", "LV"),
+        ("timezone", "europe/vilnius", "Europe/Vilnius"),
+    ],
+)
+def test_a_new_value_is_kept_in_the_form_that_a_list_has(column: str, cell: str, value: object):
+    assert changed(**{column: cell}) == {column: value}
+
+
+def test_a_new_date_is_read_in_the_form_that_is_named_and_never_guessed():
+    assert changed("DD.MM.YYYY", date_of_birth="30.12.1990") == {"date_of_birth": date(1990, 12, 30)}
+    assert "not YYYY-MM-DD" in refused(date_of_birth="30.12.1990")["date_of_birth"]
+
+
+@pytest.mark.parametrize("cell", ["4.4791E+11", "4,4791E+11", "3.706e10", "3,7E+10"])
+def test_a_number_that_a_spreadsheet_has_shortened_is_refused(cell: str):
+    assert "a spreadsheet has shortened" in refused(phone=cell)["phone"]
+
+
+def test_a_mask_of_another_address_is_refused_and_never_stored():
+    assert refused(email="x…@example.com") == {"email": "a masked address"}
+    assert refused(phone="+371…22") == {"phone": "a masked number"}
+
+
+@pytest.mark.parametrize("column", CORRECTABLE)
+@pytest.mark.parametrize("cell", ["\0", "a\ud800", "x" * 100_000, "\u202eevil", "=cmd|' /C calc'!A0"])
+def test_a_hostile_cell_raises_nothing_and_is_never_repeated(column: str, cell: str):
+    _, problems = correction_of({column: cell}, STORED, today=TODAY)
+    assert cell not in str(problems)
+
+
+def test_all_problems_of_a_row_are_named_at_once():
+    assert refused(email="nobody", phone="12", country="Q1", channel="sms").keys() == {
+        "email",
+        "phone",
+        "country",
+        "channel",
+    }
+
+
+def test_what_is_changed_is_applied_and_the_rest_stays():
+    correction, _ = correction_of({"email": "new@example.com", "country": "LV"}, STORED, today=TODAY)
+    after = correction.applied(STORED)
+    assert (after.person.email, after.country) == ("new@example.com", "LV")
+    assert (after.person.phone, after.person.last_name) == (STORED.person.phone, STORED.person.last_name)
+    assert correction.of(after).columns == ()
+    assert "new@example.com" not in repr(correction) + repr(after)
+
+
+@given(st.text(max_size=40).filter(lambda text: "'" not in text))
+def test_the_mark_against_formulas_is_taken_off_again(text: str):
+    assert unguarded(spreadsheet_safe(text)) == text

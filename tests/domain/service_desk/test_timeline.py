@@ -1,0 +1,108 @@
+"""A customer's history as sentences, how addresses are masked, and what a person may type to find a customer."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.conftest import NOON
+from worker.domain.contact.masked import masked_email, masked_phone
+from worker.domain.service_desk.lookup import wanted
+from worker.domain.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
+
+ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)
+SOON = NOON + timedelta(hours=1)
+
+
+def texts(**facts) -> list[str]:
+    return [one.text for one in timeline(History(**facts), now=NOON)]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("held", "unknown", "The row is held: it is not known whether the call was carried out."),
+        ("failed", "bad_input", "The row failed: the data was refused."),
+        ("cancelled", "cancelled", "Cancelled: "),
+        ("completed", "already_finished", "Skipped: the customer has finished: approved."),
+        ("waiting", "quiet_hours", "Next: kyc is asked for a session (the message may not leave during quiet hours)."),
+    ],
+)
+def test_each_end_of_a_row_is_a_sentence(state, reason, said):
+    row = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", state, reason, "", "approved", NOON, NOON)
+    assert any(text.startswith(said) for text in texts(rows=[row]))
+
+
+def test_what_a_person_does_stands_with_the_row_and_names_its_batch():
+    row = RowFact(7, "list.csv", 2, "onboarding", "email", "kyc", "held", "unknown", "", "", NOON, NOON)
+    (then,) = (one.then for one in timeline(History(rows=[row]), now=NOON) if one.then)
+    assert "`onboard resolve 7`" in then
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (MessageFact("email", "invitation", "sent", "", NOON, sent_at=NOON), "The email with the link left."),
+        (MessageFact("sms", "reminder-1", "delivered", "", NOON, sent_at=NOON), "A reminder by text message was deliv"),
+        (MessageFact("email", "resend-1", "bounced", "", NOON, sent_at=NOON), "The link again, by email, came back."),
+        (MessageFact("email", "new_link", "suppressed", "", NOON), "The email with the new link was not sent."),
+        (MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON), "Next: the email with the link leaves."),
+        (MessageFact("email", "invitation", "working", "", NOON), "The email with the link is being sent"),
+    ],
+)
+def test_each_fate_of_a_message_is_a_sentence(message, said):
+    assert any(text.startswith(said) for text in texts(messages=[message]))
+
+
+def test_a_lost_answer_and_a_refusal_are_told_as_trouble_and_a_look_up_is_not():
+    calls = [
+        CallFact(NOON, "kyc", "", "unknown", None, ""),
+        CallFact(NOON, "kyc", "", "transient", 503, ""),
+        CallFact(NOON, "kyc", "", "done", 200, "", looks_up=True),
+    ]
+    moments = timeline(History(calls=calls), now=NOON)
+    assert [one.about for one in moments] == [About.TROUBLE, About.TROUBLE, About.CALL]
+    assert moments[0].text == "kyc was called, and the answer was lost: it is not known what it did."
+    assert moments[2].text == "kyc was asked what became of a call: 200, done."
+
+
+def test_a_replaced_session_says_why():
+    link = LinkFact("kyc", "scan-2", "waiting", "", "session_superseded", NOON, SOON)
+    assert "replaced while its link still worked" in texts(links=[link])[0]
+
+
+def test_sentences_stand_in_the_order_of_their_times_and_what_comes_next_stands_last():
+    link = LinkFact("kyc", "scan-1", "waiting", "", "first", NOON, SOON)
+    message = MessageFact("email", "invitation", "sent", "", NOON, sent_at=NOON + timedelta(minutes=1))
+    times = [one.at for one in timeline(History(rows=[ROW], links=[link], messages=[message]), now=NOON)]
+    assert times == sorted(times)
+    assert times[-1] == SOON
+
+
+def test_a_masked_address_is_recognised_and_not_read():
+    assert masked_email("ona.k@example.com") == "o…@example.com"
+    assert masked_phone("+37060000001") == "+370…01"
+    assert (masked_email(""), masked_phone(""), masked_phone("+12345")) == ("", "", "…")
+
+
+@pytest.mark.parametrize(
+    ("typed", "country", "found"),
+    [
+        ("C-1001", "", ("C-1001", "", "")),
+        (" Ona@Example.ORG ", "", ("Ona@Example.ORG", "ona@example.org", "")),
+        ("+370 (600) 00001", "", ("+370 (600) 00001", "", "+37060000001")),
+        ("860000001", "LT", ("860000001", "", "+37060000001")),
+        ("860000001", "", ("860000001", "", "")),
+        ("x@", "", ("x@", "", "")),
+        ("", "", ("", "", "")),
+    ],
+)
+def test_what_a_person_types_is_read_in_each_way_that_it_can_be(typed, country, found):
+    read = wanted(typed, country)
+    assert (read.customer_id, read.email, read.phone) == found
+
+
+@pytest.mark.parametrize("typed", ["a" * 5000, "\x00", "' OR 1=1 --", "@" * 400, "١٢٣٤٥٦٧", "+" * 50])
+def test_hostile_text_finds_nothing_and_breaks_nothing(typed):
+    read = wanted(typed)
+    assert (read.email, read.phone) == ("", "")
+    assert len(read.customer_id) <= 100

@@ -1,0 +1,86 @@
+"""A person stops everything: no call begins after the stop holds, and a resume loses nothing."""
+
+import asyncio
+
+from tests.simulated.world import customer
+from worker.domain.model.wakeups import WakeUp
+from worker.engine.runner import STOP_HOLDS_AFTER
+from worker.store.tables import Attempt, Job
+
+
+def stop(world) -> None:
+    world.parts.standstills.stop(by="ada", reason="the wrong template", now=world.clock())
+
+
+async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make_on_both):
+    """While calls are quick, rows are opened ahead of them. Then the calls become slow, and end long after the stop:
+    the rows that were opened behind them are not called when the permits become free."""
+
+    async def answer(_):
+        await asyncio.sleep(0.001 if len(world.http.requests) < 60 else 5)
+        return world.session()
+
+    world = make_on_both(answer, concurrency=3)
+    world.add_many(120)
+    runner = world.start()
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
+    await world.http.received(62)
+    opened = [row for row in world.rows(Attempt) if row.closed_at is None]
+    assert len(opened) > 10
+
+    stop(world)
+    await asyncio.sleep(STOP_HOLDS_AFTER.total_seconds())
+    asked = len(world.asked)
+    assert world.parts.standstills.in_flight(now=world.clock()) == {"kyc": 3}
+    assert await going is False
+
+    assert len(world.asked) == asked
+    assert world.states() == {"issued": asked, "waiting": 120 - asked}
+    assert not [row for row in world.rows(Job) if row.lease_until is not None]
+    assert not [row for row in world.rows(Attempt) if row.closed_at is None]
+    assert world.parts.standstills.in_flight(now=world.clock()) == {}
+    await runner.close()
+
+
+async def test_calls_that_wait_for_their_slots_are_not_made_after_a_stop(make_on_both):
+    world = make_on_both(limits=["20/second"])
+    world.add_many(60)
+    runner = world.start()
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
+    await world.http.received(5)
+
+    stop(world)
+    began = world.clock.elapsed
+    await going
+
+    assert world.clock.elapsed - began < 3
+    assert 5 <= len(world.asked) <= 25  # what a second allows, at most
+    await runner.close()
+
+
+async def test_a_stopped_worker_sends_no_message_and_goes_on_after_the_resume(make_on_both):
+    world = make_on_both()
+    world.add_many(10)
+    await world.issue()
+    stop(world)
+
+    assert await world.tick() is False
+    await world.serve(WakeUp.invite("email"), WakeUp.issue("kyc"))
+    world.add(customer("Late"))  # a list that comes while everything is stopped is kept
+    await world.serve(WakeUp.issue("kyc"))
+    assert (world.senders["email"].messages, len(world.asked)) == ([], 10)
+
+    world.parts.standstills.go_on(now=world.clock())
+    await world.work()
+    assert (len(world.senders["email"].messages), len(world.asked)) == (11, 11)
+    assert world.states() == {"invited": 11}
+
+
+async def test_the_sweep_still_does_what_sends_nothing_while_everything_is_stopped(make):
+    world = make()
+    batch = world.add_many(3)
+    stop(world)
+    world.parts.decisions.pause(batch, by="ada", now=world.clock())
+    looked = world.parts.sweep.look()
+    assert (looked.stopped, looked.accounts, looked.channels) == (True, frozenset(), frozenset())
+    assert "audit" in looked.steps

@@ -1,0 +1,36 @@
+"""The folders are looked into in a thread, while `up` or a worker runs."""
+
+import threading
+
+from worker.foundation.clock import monotonic
+from worker.runtime.folder_schedule import FolderSchedule
+from worker.store.tables import Job
+
+
+def schedule_of(world):
+    parts = world.parts
+    return FolderSchedule.of(parts.settings, parts, intake=parts.intake, reporting=parts.reporting, owner=parts.owner)
+
+
+def until_it_has_looked(schedule):
+    schedule.step()
+    ends = monotonic() + 60
+    while any(thread.name == "folders" for thread in threading.enumerate()):
+        assert monotonic() < ends
+
+
+async def test_a_list_that_is_put_into_a_folder_is_taken_by_the_process(make, tmp_path):
+    (tmp_path / "in").mkdir()
+    world = make(more='[[intake]]\nfolder = "in"')
+    (tmp_path / "in" / "list.csv").write_text("customer_id,email\nC-1,ona@example.org\n")
+    for _ in range(2):
+        until_it_has_looked(schedule_of(world))
+        world.clock.advance(seconds=11)
+    assert [row.customer_id for row in world.rows(Job)] == ["C-1"]
+
+
+async def test_without_folders_nothing_is_started(make):
+    schedule = schedule_of(make())
+    schedule.step()
+    schedule.close()
+    assert not any(thread.name == "folders" for thread in threading.enumerate())

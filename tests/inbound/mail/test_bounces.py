@@ -1,0 +1,171 @@
+"""Reports are taken from a mailbox exactly once, whatever dies; other mails stay."""
+
+import ssl
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import trustme
+
+from tests.inbound.mail.imap_server import Mailbox, serving
+from tests.senders.bounced import report
+from worker.foundation.keyring import Keyring
+from worker.inbound.mail.bounces import BounceReader
+from worker.inbound.mail.mailbox import CannotRead, Imap, Maildir
+from worker.senders.return_path import ReturnPath
+from worker.settings.addresses import ImapServer
+from worker.store.base.database import Database
+from worker.store.tables import Webhook
+from worker.store.webhooks.webhooks import Webhooks
+
+ANSWER = b"From: ona@example.com\r\nTo: bounces@bounce.example.com\r\n\r\nWho are you?"
+
+
+@pytest.fixture
+def database(sqlite_url: str) -> Iterator[Database]:
+    opened = Database(sqlite_url)
+    yield opened
+    opened.close()
+
+
+class Reads:
+    """Reads a mailbox into a database."""
+
+    def __init__(self, database: Database, keyring: Keyring, clock: Callable) -> None:
+        self.database, self.keyring, self.clock = database, keyring, clock
+        pattern = "bounces+{token}@bounce.example.com"
+        self.return_path = ReturnPath(pattern, lambda key: keyring.digests("return path", key))
+        self.webhooks = Webhooks(database, keyring, {})
+
+    def report(self, number: int = 1, **changed: str) -> bytes:
+        return report(self.return_path.of(uuid.UUID(int=number).hex), **changed)
+
+    def reader(self, open_mailbox: Callable) -> BounceReader:
+        return BounceReader(open_mailbox, self.return_path, self.webhooks, self.keyring, self.clock)
+
+    @property
+    def stored(self) -> list[tuple[str, str]]:
+        with self.database.read() as connection:
+            return [tuple(row) for row in connection.execute(sa.select(Webhook.source, Webhook.event))]
+
+
+@pytest.fixture
+def reads(database: Database, keyring: Keyring, clock: Callable) -> Reads:
+    return Reads(database, keyring, clock)
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    for name in ("new", "cur", "tmp"):
+        (tmp_path / "mail" / name).mkdir(parents=True)
+    return tmp_path / "mail"
+
+
+def test_a_maildir_gives_its_reports_and_keeps_the_mails_of_people(reads: Reads, maildir: Path):
+    for name, mail in {"1.a": reads.report(1), "2.b": ANSWER, "3.c": reads.report(2, action="delayed")}.items():
+        (maildir / "new" / name).write_bytes(mail)
+    (maildir / "new" / "4.link").symlink_to("/etc/passwd")
+    (maildir / "new" / "5.folder").mkdir()
+
+    read = reads.reader(lambda: Maildir(maildir)).read()
+
+    assert read.reports == {"bounced": 1, "delayed": 1}
+    assert read.left == {"it has no report of a delivery": 1}
+    assert sorted(path.name for path in (maildir / "new").iterdir()) == ["4.link", "5.folder"]
+    assert [path.name for path in (maildir / "cur").iterdir()] == ["2.b:2,S"]
+    assert sorted(reads.stored) == [("sender/email", "bounced"), ("sender/email", "delayed")]
+    assert reads.reader(lambda: Maildir(maildir)).read().reports == {}
+
+
+def test_a_process_that_dies_after_the_commit_takes_the_report_once(reads: Reads, maildir: Path):
+    (maildir / "new" / "1").write_bytes(reads.report())
+
+    class Dies(Maildir):
+        def remove(self, ids):
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        reads.reader(lambda: Dies(maildir)).read()
+    assert (maildir / "new" / "1").exists()
+    read = reads.reader(lambda: Maildir(maildir)).read()
+    assert (read.reports, read.again) == ({}, 1)
+    assert len(reads.stored) == 1
+    assert not (maildir / "new" / "1").exists()
+
+
+def test_a_process_that_dies_before_the_commit_leaves_the_report(reads: Reads, maildir: Path, monkeypatch):
+    (maildir / "new" / "1").write_bytes(reads.report())
+    broken = reads.reader(lambda: Maildir(maildir))
+    reads.database.close()
+    monkeypatch.setattr(reads.webhooks, "keep", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+    with pytest.raises(SystemExit):
+        broken.read()
+    assert (maildir / "new" / "1").exists()
+
+
+def test_two_reports_with_the_same_words_about_two_mails_are_two(reads: Reads, maildir: Path):
+    (maildir / "new" / "1").write_bytes(reads.report(1))
+    (maildir / "new" / "2").write_bytes(reads.report(2))
+    assert reads.reader(lambda: Maildir(maildir)).read().reports == {"bounced": 2}
+
+
+WORD = "p%C3%A4%20ss"
+
+
+def imap(port: int, *, secret: str = WORD, scheme: str = "imap", context: ssl.SSLContext | None = None):
+    server = ImapServer.parse(f"{scheme}://bounces:{secret}@127.0.0.1:{port}/Returned%20mail")
+    return lambda: Imap(server, context)
+
+
+def test_an_imap_mailbox_gives_its_reports_and_marks_other_mails_as_read(reads: Reads):
+    box = Mailbox(reads.report(1), ANSWER, reads.report(2) + b"x" * 1_000_000)
+    with serving(box) as port:
+        read = reads.reader(imap(port)).read()
+        again = reads.reader(imap(port)).read()
+    assert read.reports == {"bounced": 2}
+    assert list(box.mails) == [2]
+    assert box.flags[2] == {"\\Seen"}
+    assert again.reports == {}
+    assert 'SELECT "Returned mail"' in box.commands
+
+
+@pytest.mark.parametrize("step", ["FETCH 2", "STORE", "EXPUNGE", "SEARCH", "SELECT"])
+def test_a_connection_that_breaks_anywhere_loses_no_report_and_takes_none_twice(reads: Reads, step: str):
+    box = Mailbox(reads.report(1), reads.report(2))
+    box.faults.add(step)
+    with serving(box) as port:
+        with pytest.raises(CannotRead) as caught:
+            reads.reader(imap(port)).read()
+        reads.reader(imap(port)).read()
+    assert "ss" not in str(caught.value).split(":")[0]
+    assert len(reads.stored) == 2
+    assert box.unread == []
+
+
+def test_a_refused_log_in_says_which_key_to_correct_and_not_the_servers_words(reads: Reads):
+    with serving(Mailbox()) as port, pytest.raises(CannotRead) as caught:
+        reads.reader(imap(port, secret="wrong")).read()
+    assert "bounces.url" in str(caught.value)
+    assert "not allowed in" not in str(caught.value)
+
+
+def test_the_servers_certificate_is_checked(reads: Reads):
+    authority = trustme.CA()
+    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    box = Mailbox(reads.report())
+    with serving(box, ours) as port:
+        with pytest.raises(CannotRead, match="certificate"):
+            reads.reader(imap(port, scheme="imaps", context=theirs)).read()
+        assert "AUTHENTICATE" not in box.commands
+        authority.configure_trust(theirs)
+        assert reads.reader(imap(port, scheme="imaps", context=theirs)).read().reports == {"bounced": 1}
+
+
+def test_a_server_that_is_not_there_is_named(reads: Reads):
+    with serving(Mailbox()) as port:
+        pass
+    with pytest.raises(CannotRead, match=f"127.0.0.1:{port}: cannot be reached"):
+        reads.reader(imap(port)).read()

@@ -1,0 +1,78 @@
+"""A list with a deadline: rows whose hours end first go first, and `check` names those that cannot be sent in time."""
+
+from datetime import timedelta
+
+from tests.inbound.received.test_list_import import GOOD, HEADER, OPTIONS
+from worker.cli.list_deadline import InTime
+from worker.domain.intake import content_digest, open_list
+from worker.inbound.list_import import import_list, judge_all
+from worker.store.onboarding.plans import Plan
+from worker.store.tables import BatchPlan, Job
+
+QUIET = 'quiet_hours = { email = "21:00-08:00" }'
+LONDON = [f"L-{number},l{number}@example.org,Europe/London\n" for number in range(4)]
+DHAKA = [f"D-{number},d{number}@example.org,Asia/Dhaka\n" for number in range(4)]
+
+
+def listed(tmp_path, rows):
+    file = tmp_path / "list.csv"
+    file.write_text("customer_id,email,timezone\n" + "".join(rows))
+    return file
+
+
+def bring_in(world, file, deadline, **how):
+    plan = Plan(deadline=deadline, **how)
+    return import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name, plan=plan)
+
+
+async def test_rows_go_first_whose_hours_end_first_and_all_are_sent_in_time(make, tmp_path):
+    world = make(templates=QUIET, limits=["2/hour"])
+    begins = world.clock()  # noon in London, six in the evening in Dhaka, where the night begins after three hours
+    deadline = begins + timedelta(hours=5)
+    bring_in(world, listed(tmp_path, LONDON + DHAKA), deadline)
+    times = {row.customer_id: row.due_at - begins for row in world.rows(Job)}
+    assert max(times[f"D-{number}"] for number in range(4)) < min(times[f"L-{number}"] for number in range(4))
+    assert max(times.values()) < timedelta(hours=4)
+
+    for _ in range(5 * 12):
+        await world.work()
+        world.clock.advance(seconds=300)
+    assert sorted(world.asked[:4]) == ["D-0", "D-1", "D-2", "D-3"]
+    assert len(world.senders["email"].messages) == 8
+
+
+async def test_a_list_whose_import_was_cut_off_keeps_its_plan_and_the_plan_is_named(make, tmp_path):
+    world = make(templates=QUIET, limits=["2/hour"])
+    file, deadline = listed(tmp_path, LONDON + DHAKA), world.clock() + timedelta(hours=5)
+    plan = Plan(deadline=deadline)
+    batch, _ = world.parts.batches.open(
+        name="list.csv", digest=content_digest(file), again=False, now=world.clock(), plan=plan
+    )
+    import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name)
+    assert world.rows(BatchPlan)[0].deadline == deadline
+    assert len({row.due_at for row in world.rows(Job)}) == 8
+    assert world.parts.batches.plan(batch).plan.in_words.startswith("by 2026-11-20T")
+
+
+async def test_the_rows_that_cannot_be_sent_in_time_are_named_before_the_start(make, tmp_path):
+    world = make(templates=QUIET, limits=["2/hour"])
+
+    def late(hours, rows=LONDON + DHAKA):
+        found = InTime(world.parts.intake, world.clock() + timedelta(hours=hours))
+        reading = open_list(listed(tmp_path, rows), OPTIONS)
+        for line in judge_all(world.parts.intake, world.parts.batches, reading, allow_erased=False):
+            found.add(line)
+        return [row for row, _ in found.late()]
+
+    assert late(5) == []
+    assert late(3) == [4, 5]  # six calls fit: the rows that are left out are the last ones of their hours
+    assert late(12, DHAKA * 0 + [f"D-{number},d{number}@example.org,Asia/Dhaka\n" for number in range(8)]) == [8, 9]
+    assert late(-1) == list(range(2, 10))
+
+
+async def test_a_list_without_a_deadline_is_in_its_own_order(make, tmp_path):
+    world = make()
+    file = tmp_path / "list.csv"
+    file.write_text(HEADER + GOOD)
+    import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name)
+    assert {row.due_at for row in world.rows(Job)} == {world.clock()}

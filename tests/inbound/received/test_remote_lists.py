@@ -1,0 +1,236 @@
+"""Lists on other machines: real servers on this one, for https, SFTP and S3."""
+
+import asyncio
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from worker.foundation import event_loop
+from worker.inbound import remote_lists
+from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
+
+LIST = b"customer_id,email\nA1,ann@example.com\n"
+SECRET = "X-Amz-Signature=hemlig"
+
+
+def fetched(address: str) -> bytes:
+    out = io.BytesIO()
+    fetch(address, out)
+    return out.getvalue()
+
+
+def refusal(address: str) -> str:
+    with pytest.raises(CannotFetch) as refused:
+        fetched(address)
+    assert "hemlig" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    return str(refused.value)
+
+
+class Loop:
+    """An event loop in a thread, for servers."""
+
+    def __init__(self) -> None:
+        self._loop = event_loop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def run(self, what):
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.end()
+
+
+class Https:
+    def __init__(self) -> None:
+        self.port = 0
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.leads_to = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.path_qs, dict(request.headers)))
+        match request.path:
+            case "/moved":
+                return web.Response(status=302, headers={"Location": self.leads_to})
+            case "/gone":
+                return web.Response(status=404, text="hemlig")
+            case "/broken":
+                response = web.StreamResponse(headers={"Content-Length": "1000"})
+                await response.prepare(request)
+                await response.write(LIST)
+                assert request.transport is not None
+                request.transport.close()
+                return response
+            case _:
+                return web.Response(body=LIST)
+
+    async def start(self, ssl) -> web.AppRunner:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self.answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl)
+        await site.start()
+        assert site._server is not None
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        return runner
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def started(loop: Loop, authority: trustme.CA) -> Iterator[Https]:
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    server = Https()
+    runner = loop.run(server.start(context))
+    yield server
+    loop.run(runner.cleanup())
+
+
+@pytest.fixture
+def https(started: Https, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Https:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    started.asked.clear()
+    return started
+
+
+def test_a_list_is_fetched_over_https_and_a_redirect_to_https_is_followed(https: Https):
+    assert fetched(f"https://localhost:{https.port}/a/list.csv?{SECRET}") == LIST
+    https.leads_to = f"/list.csv?{SECRET}"
+    assert fetched(f"https://localhost:{https.port}/moved") == LIST
+    assert [path for path, _ in https.asked] == [f"/a/list.csv?{SECRET}", "/moved", f"/list.csv?{SECRET}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to", "reason"),
+    [
+        ("gone", "", "the server answered 404"),
+        ("broken", "", "the connection broke before the end of the list"),
+        ("moved", "http://localhost/hemlig", "the server redirected to an address that is not https"),
+        ("moved", "file:///etc/passwd", "the server redirected to an address that is not https"),
+        ("moved", "https://u:hemlig@localhost/", "the server redirected to an address that is not https"),
+        ("moved", "https://[hemlig", "the server redirected to an address that cannot be read"),
+        ("moved", "/moved", "the server redirected more than 5 times"),
+    ],
+)
+def test_what_a_server_may_not_do_is_refused_without_the_address(https: Https, path: str, leads_to: str, reason: str):
+    https.leads_to = leads_to
+    assert refusal(f"https://localhost:{https.port}/{path}?{SECRET}") == reason
+
+
+def test_a_server_is_verified(https: Https, monkeypatch: pytest.MonkeyPatch):
+    assert refusal(f"https://127.0.0.1:{https.port}/list.csv?{SECRET}") == "certificate for another host name"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert refusal(f"https://localhost:{https.port}/list.csv?{SECRET}") == "certificate not trusted"
+    assert https.asked == []
+    assert refusal(f"https://localhost:1/list.csv?{SECRET}") == "the server cannot be reached"
+
+
+def test_a_list_that_is_too_large_is_left(https: Https, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(remote_lists, "LARGEST", len(LIST) - 1)
+    assert refusal(f"https://localhost:{https.port}/list.csv") == "the list is larger than 4 GB"
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://localhost/list.csv", "a list is fetched from https://, s3://, sftp://, or read from a file"),
+        ("ftp://u:hemlig@localhost/list.csv", "a list is fetched from https://, s3://, sftp://, or read from a file"),
+        ("https://u:hemlig@localhost/list.csv", "use ~/.netrc, or an address that is signed for a short time"),
+        ("sftp://u:hemlig@localhost/list.csv", "use a key, of the SSH agent or in ~/.ssh"),
+        ("https:///list.csv", "the address has no host"),
+        ("https://[hemlig/list.csv", "the address cannot be read"),
+    ],
+)
+def test_an_address_that_is_not_fetched_is_refused_with_what_to_do(address: str, reason: str):
+    assert is_address(address)
+    assert refusal(address).endswith(reason)
+
+
+def test_a_batch_has_the_name_of_the_file_alone():
+    assert name_of(f"https://u:hemlig@host/a/list%20one.csv?{SECRET}") == "list one.csv"
+    assert name_of("s3://bucket/") == "list"
+    assert not is_address("C:/list.csv")
+    assert not is_address("list.csv")
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+    for module, extra in (("s3fs", "s3"), ("asyncssh", "sftp")):
+        monkeypatch.setitem(sys.modules, module, None)
+        assert refusal(f"{extra}://host/list.csv").endswith(f"pip install 'onboarding-worker[{extra}]'")
+
+
+@pytest.fixture
+def sftp(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server of SFTP that knows one key, and a home that has it."""
+    asyncssh = pytest.importorskip("asyncssh")
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "list.csv").write_bytes(LIST)
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    own, host = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
+    own.write_private_key(tmp_path / ".ssh" / "id_ed25519")
+    own.write_public_key(tmp_path / "authorized")
+
+    async def start():
+        return await asyncssh.create_server(
+            asyncssh.SSHServer,
+            "127.0.0.1",
+            0,
+            server_host_keys=[host],
+            authorized_client_keys=str(tmp_path / "authorized"),
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(tmp_path / "served")),
+        )
+
+    server = loop.run(start())
+    port: int = server.get_port()
+    public = host.export_public_key().decode().strip()
+    (tmp_path / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
+    yield port
+
+    async def end() -> None:
+        server.close()
+        await server.wait_closed()
+
+    loop.run(end())
+
+
+def test_a_list_is_fetched_over_sftp_from_a_host_that_is_known(sftp: int, tmp_path: Path):
+    assert fetched(f"sftp://me@127.0.0.1:{sftp}/list.csv") == LIST
+    assert refusal(f"sftp://me@127.0.0.1:{sftp}/hemlig.csv") == "there is no such file"
+    (tmp_path / ".ssh" / "known_hosts").write_text("")
+    assert refusal(f"sftp://other@127.0.0.1:{sftp}/list.csv").startswith("the host's key is not known")
+
+
+def test_a_list_is_fetched_from_s3(https: Https, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://localhost:{https.port}")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hemlig")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert fetched("s3://bucket/list.csv") == LIST

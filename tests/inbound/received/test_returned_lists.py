@@ -1,0 +1,170 @@
+"""Of a report that comes back, k changed rows are k actions; nothing is damaged that a person did not touch."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.domain.intake import ListOptions, Returned, open_list
+from worker.domain.model.customers import Person
+from worker.domain.model.known_customers import Standing
+from worker.domain.service_desk.case import Refused
+from worker.domain.service_desk.corrections import CORRECTABLE, Correction, Details
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.inbound.returned_lists import AS_STORED, Returns
+from worker.store.onboarding.new_rows import RefusedLine
+from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.returned_rows import Place, StoredCustomer
+
+NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
+OPTIONS = ListOptions(today=NOW.date())
+COLUMNS = ("row", "customer_id", "state", "invitation", "attempts", "waits", "purpose", "kind", *CORRECTABLE)
+
+
+@dataclass
+class FakeDesk:
+    """Corrects customers in memory, as the desk does."""
+
+    customers: dict[str, Details]
+    standing: Standing = Standing.OPEN
+    corrected: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    retried: list[Any] = field(default_factory=list)
+
+    def stored(self, ids: Sequence[str]) -> dict[str, StoredCustomer]:
+        place = Place(self.standing, 1, 2)
+        return {one: StoredCustomer(self.customers[one], {"onboarding": place}) for one in ids if one in self.customers}
+
+    def correct(
+        self, customer_id: str, correction: Correction, *, purpose: str | None, reason: str, now: datetime
+    ) -> Corrected | Refused:
+        self.customers[customer_id] = correction.applied(self.customers[customer_id])
+        self.corrected.append((customer_id, correction.columns))
+        if self.standing is not Standing.OPEN or not correction.addresses:
+            return Corrected(correction.columns, Refused("there is no link that works"))
+        channel, address = next(iter(correction.addresses.items()))
+        self.sent.append((customer_id, address))
+        return Corrected(correction.columns, Sent(channel, "…", now, now))
+
+    def returns(self, *, act: bool = True) -> Returns:
+        intake: Any = SimpleNamespace()  # no row of these reports is a new one
+        return Returns(intake, OPTIONS, self.stored, self, self.retried.append, lambda: NOW, "report.csv", act=act)
+
+
+def report(customers: dict[str, Details], *, delimiter: str = ",") -> list[dict[str, str]]:
+    return [
+        {"row": str(row), "customer_id": spreadsheet_safe(one), "state": "invited", "purpose": "onboarding"}
+        | {"invitation": "sent", "attempts": "1", "waits": "0", "kind": "individual"}
+        | {column: spreadsheet_safe(details.shown(column)) for column in CORRECTABLE}
+        for row, (one, details) in enumerate(customers.items(), start=2)
+    ]
+
+
+def settle(returns: Returns, rows: Sequence[dict[str, str]], columns: Sequence[str] = COLUMNS) -> list[RefusedLine]:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, delimiter=";", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    lines = [line for line in open_list(io.BytesIO(out.getvalue().encode("utf-8-sig")), OPTIONS)]
+    settled = list(returns.settle([line for line in lines if isinstance(line, Returned)]))
+    assert all(isinstance(line, RefusedLine) for line in settled)
+    return [line for line in settled if isinstance(line, RefusedLine)]
+
+
+NAMES = st.sampled_from(["", "Ona", "=SUM(A1)", "-Jonas", 'Ż, "ółć"', "@home", "Anna;Maria"])
+PEOPLE = st.builds(
+    Person,
+    email=st.integers(0, 10**6).map(lambda n: f"box{n}@example.com"),
+    phone=st.sampled_from(["", "+37060000001", "+447911000001"]),
+    first_name=NAMES,
+    last_name=NAMES,
+    date_of_birth=st.one_of(st.none(), st.dates(min_value=NOW.date().replace(year=1930), max_value=NOW.date())),
+)
+STORED = st.builds(Details, PEOPLE, country=st.sampled_from(["", "LT", "GB"]))
+EDITS = st.sampled_from(
+    [{"email": "new@example.org"}, {"phone": "+4915112345678"}, {"first_name": "Another"}, {"locale": "pt-BR"}]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_k_edits_are_k_actions_in_any_order_of_rows_and_columns(data: st.DataObject):
+    people = data.draw(st.lists(STORED, min_size=1, max_size=8))
+    customers = {f"{'00-='[n % 4]}C{n}": details for n, details in enumerate(people)}
+    desk = FakeDesk(dict(customers))
+    rows = report(customers)
+    settle(desk.returns(), rows)
+    assert not desk.corrected
+    edited = data.draw(st.dictionaries(st.integers(0, len(rows) - 1), EDITS))
+    for place, edit in edited.items():
+        rows[place] |= edit
+    gone = data.draw(st.sets(st.integers(0, len(rows) - 1)))
+    kept = data.draw(st.permutations([place for place in range(len(rows)) if place not in gone]))
+    columns = data.draw(st.permutations(COLUMNS))
+    copies = [rows[place] for place in data.draw(st.lists(st.sampled_from(kept), max_size=2))] if kept else []
+    blank = [dict.fromkeys(COLUMNS, "")] * data.draw(st.integers(0, 3))
+
+    returns = desk.returns()
+    shown = [*(rows[place] for place in kept), *copies, *blank]
+    settled = settle(returns, shown, columns) if kept else []
+
+    acted = {[*customers][place] for place in edited if place in kept}
+    assert {change.customer_id for change in returns.changes} == acted
+    assert len(returns.changes) == len(desk.corrected) == len(acted)
+    addressed = {[*customers][p] for p, edit in edited.items() if p in kept and edit.keys() & {"email", "phone"}}
+    assert {one for one, _ in desk.sent} == addressed
+    assert sum(line.known == AS_STORED for line in settled) == len(kept) - len(acted)
+    # And what was imported once does nothing again.
+    if kept:
+        again = desk.returns()
+        settle(again, shown, columns)
+        assert again.changes == []
+
+
+def test_a_failed_row_is_tried_again_and_a_finished_one_is_left():
+    details = Details(Person(email="one@example.com"))
+    failed, finished = FakeDesk({"C": details}, Standing.FAILED), FakeDesk({"C": details}, Standing.FINISHED)
+    edited = [report({"C": details})[0] | {"email": "two@example.com"}]
+
+    (tried,) = settle(failed.returns(), edited)
+    (left,) = settle(finished.returns(), edited)
+
+    assert tried.known == "email changed; row 2 of batch 1 is tried again"
+    assert len(failed.retried) == 1
+    assert left.problems[0].problem.startswith("the customer has finished")
+    assert not finished.corrected
+
+
+def test_letters_of_a_file_that_does_not_say_its_encoding_are_never_stored():
+    desk = FakeDesk({"C": Details(Person(email="one@example.com", last_name="Möller"))})
+    (row,) = report(desk.customers)
+
+    def saved(encoding: str, options: ListOptions = OPTIONS, **changes: str) -> RefusedLine:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, COLUMNS)
+        writer.writeheader()
+        writer.writerow(row | changes)
+        lines = list(open_list(io.BytesIO(out.getvalue().encode(encoding)), options))
+        (settled,) = desk.returns().settle([line for line in lines if isinstance(line, Returned)])
+        assert isinstance(settled, RefusedLine)
+        return settled
+
+    assert saved("cp1252").known == AS_STORED
+    assert saved("cp1252", first_name="Zoë").problems[0].problem == "letters in an unknown encoding"
+    assert not desk.corrected
+    assert saved("cp1252", first_name="Zoe").known == "first_name changed"
+    assert saved("cp1252", replace(OPTIONS, encoding="cp1252"), first_name="Zoë").known == "first_name changed"
+
+
+def test_what_is_only_foreseen_changes_nothing():
+    desk = FakeDesk({"C": Details(Person(email="one@example.com"))})
+    returns = desk.returns().foreseeing()
+    settle(returns, [report(desk.customers)[0] | {"email": "two@example.com"}])
+    assert [change.what for change in returns.changes] == ["email changed"]
+    assert not desk.corrected

@@ -1,0 +1,70 @@
+"""A dashboard over a real database and a real socket, with users, and a batch of two rows that no worker has worked."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, CookieJar
+from aiohttp.test_utils import TestClient
+
+from tests.inbound.web.dashboard.visitor import Visitor, users_toml
+from tests.inbound.web.site import Site
+from worker.inbound.web.dashboard import shared_reads, visits
+
+USERS = '[web]\nusers = { file = "users.toml" }\n'
+KEY = "the-key-to-look"
+
+
+@pytest.fixture(autouse=True)
+def each_request_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests change what is shown between two requests."""
+    monkeypatch.setattr(shared_reads, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(visits, "KNOWN_SECONDS", 0.0)
+
+
+@pytest.fixture
+async def open_site(tmp_path: Path, clock: Any, sqlite_url: str) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
+    """Starts sites with a dashboard; `users`: the text of the file of users, None: without."""
+    async with AsyncExitStack() as stack:
+
+        async def start(users: str | None = "", url: str = sqlite_url, **how: Any) -> Site:
+            directory = tmp_path / "site"
+            directory.mkdir(exist_ok=True)
+            if users is not None:
+                (directory / "users.toml").write_text(users or users_toml())
+            how = {"keys": "" if users is None else USERS} | how
+            return await stack.enter_async_context(Site(url, directory, clock, **how))
+
+        yield start
+
+
+@pytest.fixture
+async def site(open_site: Callable[..., Awaitable[Site]]) -> Site:
+    return await open_site()
+
+
+@pytest.fixture
+async def visit(site: Site) -> AsyncIterator[Callable[[], Visitor]]:
+    """Makes visitors, each with a browser of its own."""
+    async with AsyncExitStack() as stack:
+        made: list[TestClient[Any, Any]] = []
+
+        def make(of: Site = site) -> Visitor:
+            made.append(TestClient(of.client.server, cookie_jar=CookieJar(unsafe=True)))
+            return Visitor(made[-1])
+
+        yield make
+        for client in made:
+            session: ClientSession = client.session
+            await session.close()
+        await stack.aclose()
+
+
+@pytest.fixture
+async def ona(visit: Callable[[], Visitor]) -> Visitor:
+    """An operator, logged in."""
+    ona = visit()
+    await ona.log_in("ona")
+    return ona

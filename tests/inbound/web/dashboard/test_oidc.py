@@ -1,0 +1,262 @@
+"""Log-in at an identity provider that does everything right, and at one that does not."""
+
+import logging
+from datetime import timedelta
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import jwt
+import pytest
+import sqlalchemy as sa
+
+from tests.inbound.web.dashboard.issuer import BACK, KEYS, FakeIssuer, none, public
+from tests.inbound.web.dashboard.visitor import Visitor, users_toml
+from worker.inbound.web import application
+from worker.inbound.web.dashboard.oidc import door
+from worker.inbound.web.dashboard.oidc import issuer as asking
+from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
+from worker.store.tables import Audit
+
+LEAVE = "/dashboard/log-in/oidc"
+
+
+@pytest.fixture
+async def issuer(clock):
+    async with FakeIssuer(clock) as made:
+        yield made
+
+
+@pytest.fixture
+async def bank(open_site, issuer):
+    """A dashboard without users of its own."""
+    return await open_site(users=None, keys=issuer.settings())
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The delays of refused log-ins, which are not waited for."""
+    waited = []
+
+    async def wait(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(application, "wait", wait)
+    return waited
+
+
+@pytest.fixture
+async def rita(visit, bank):
+    return visit(bank)
+
+
+async def leave(person: Visitor, to: str = "/") -> str:
+    """Press the button; returns the issuer's address that it leads to."""
+    left = await person.get(f"{LEAVE}?{urlencode({'to': to})}", follow=False)
+    assert left.status == 303, left.words
+    return left.headers["Location"]
+
+
+async def log_in(person: Visitor, issuer: FakeIssuer, to: str = "/", **more: str):
+    back = issuer.sign_in(await leave(person, to)) | more
+    return await person.get(f"{BACK}?{urlencode(back)}")
+
+
+async def test_a_person_whom_the_issuer_names_is_let_in_with_the_highest_role_of_its_groups(rita, issuer, caplog):
+    door = await rita.get("/dashboard/accounts")
+    assert "Log in with Example Bank" in door.words
+    assert "Password" not in door.words
+    assert f"{LEAVE}?to=%2Fdashboard%2Faccounts" in door.links
+    with caplog.at_level(logging.INFO):
+        entered = await log_in(rita, issuer, "/dashboard/accounts")
+    assert (entered.status, entered.path) == (200, "/dashboard/accounts")
+    assert "oidc:rita operator" in entered.words
+    assert "oidc:rita logged in to the dashboard" in caplog.text
+    assert issuer.asked == ["discovery", "token", "keys"]
+
+
+async def test_what_leaves_for_the_issuer_shows_no_part_of_the_cookie_and_differs_each_time(rita, issuer):
+    one, two = [parse_qs(urlsplit(await leave(rita)).query) for _ in range(2)]
+    for name in ("state", "nonce", "code_challenge"):
+        assert one[name] != two[name]
+    assert len({one["state"][0], one["nonce"][0], one["code_challenge"][0]}) == 3
+    flow = new_flow("/dashboard/batches?x=1")
+    assert flow_of(flow.cookie) == flow
+    assert all(value not in flow.cookie for value in (flow.state, flow.nonce, flow.verifier))
+
+
+async def test_passwords_stay_and_a_user_of_the_same_name_is_another_person(open_site, issuer, visit):
+    site = await open_site(users=users_toml(), keys='[web]\nusers = { file = "users.toml" }' + issuer.settings())
+    issuer.claims = {"preferred_username": "ona", "groups": ["kyc-desk"]}
+    ona, other = visit(site), visit(site)
+    assert "ona operator" in (await ona.log_in("ona")).words
+    assert "oidc:ona service desk" in (await log_in(other, issuer)).words
+
+
+async def test_what_the_person_does_has_its_name_in_the_audit_log(rita, issuer, bank):
+    await log_in(rita, issuer)
+    await rita.do("/dashboard/do/stop")
+    with bank.parts.database.read() as connection:
+        actors = list(connection.execute(sa.select(Audit.actor)).scalars())
+    assert actors == ["oidc:rita (operator), dashboard"]
+
+
+async def test_a_log_in_ends_as_those_with_passwords_do(rita, issuer, clock, bank, visit):
+    await log_in(rita, issuer)
+    page = await rita.get("/")
+    left = await rita.post("/dashboard/log-out", page.form)
+    assert left.title == "Log in"
+    await log_in(rita, issuer)
+    clock.advance(minutes=61)
+    assert (await rita.get("/")).title == "Log in"
+
+
+async def test_a_log_in_ends_when_the_table_of_roles_is_another(rita, issuer, bank, open_site, visit):
+    await log_in(rita, issuer)
+    changed = issuer.settings().replace('operator = ["kyc-operators"]', 'operator = ["kyc-leads"]')
+    other = visit(await open_site(users=None, keys=changed, key=None))
+    other.client.session.cookie_jar.update_cookies(
+        {
+            cookie.key.replace(str(rita.client.port), str(other.client.port)): cookie.value
+            for cookie in rita.client.session.cookie_jar
+        }
+    )
+    assert (await other.get("/")).title == "Log in"
+
+
+BAD = [
+    {"claims": {"nonce": "f" * 64}},
+    {"claims": {"aud": "other"}},
+    {"claims": {"exp": 1}},
+    {"token": none},
+    {"token": lambda claims: jwt.encode(claims, KEYS["other"], "RS256", headers={"kid": "one"})},
+]
+
+
+async def test_a_token_that_is_not_good_lets_no_person_in(rita, issuer, waits, caplog):
+    for bad in BAD:
+        issuer.claims, issuer.token = bad.get("claims", {}), bad.get("token", issuer.signed)
+        refused = await log_in(rita, issuer)
+        assert (refused.status, refused.title) == (403, "Log in")
+        assert "You were not logged in" in refused.words
+        assert (await rita.get("/")).title == "Log in"
+
+
+async def test_refused_log_ins_are_counted_and_slowed_as_those_with_passwords(rita, issuer, waits, caplog):
+    issuer.claims = {"nonce": "wrong"}
+    for _ in range(8):
+        assert (await log_in(rita, issuer)).status == 403
+        assert (await rita.get(f"{BACK}?state=invented&code=1")).status == 403
+    assert len(waits) == 6  # those after the first ten
+    assert waits == sorted(waits)
+
+
+async def test_a_state_is_good_for_its_browser_and_once(rita, issuer, visit, bank, waits):
+    issuer.redeems_twice = True
+    back = issuer.sign_in(await leave(rita))
+    stranger = visit(bank)
+    assert (await stranger.get(f"{BACK}?{urlencode(back)}")).status == 403
+    assert (await rita.get(f"{BACK}?{urlencode(back | {'state': 'f' * 64})}")).status == 403
+    back = issuer.sign_in(await leave(rita))
+    jar = {cookie.key: cookie.value for cookie in rita.client.session.cookie_jar}
+    assert (await rita.get(f"{BACK}?{urlencode(back)}")).status == 200
+    again = visit(bank)
+    again.client.session.cookie_jar.update_cookies(jar)  # a copy of the cookie from before
+    replayed = await again.get(f"{BACK}?{urlencode(back)}")
+    assert replayed.status == 403
+    assert "too old" in replayed.words
+    assert (await rita.get(f"{BACK}?{urlencode(back)}")).status == 403
+
+
+async def test_an_answer_without_a_code_or_of_another_issuer_lets_no_person_in(rita, issuer, waits):
+    state = issuer.sign_in(await leave(rita))["state"]
+    said = await rita.get(f"{BACK}?{urlencode({'state': state, 'error': 'access_denied', 'code': 'code-0'})}")
+    assert said.status == 403
+    assert "access_denied" not in said.text
+    assert (await log_in(rita, issuer, iss="https://login.example.com")).status == 403
+    assert (await log_in(rita, issuer, code="invented")).status == 403
+    assert (await log_in(rita, issuer, iss=issuer.url)).status == 200
+
+
+async def test_it_leads_nowhere_else(rita, issuer):
+    for to in ("https://evil.example", "//evil.example", "/\\evil.example", "/events"):
+        back = issuer.sign_in(await leave(rita, to))
+        entered = await rita.get(f"{BACK}?{urlencode(back)}", follow=False)
+        assert (entered.status, entered.headers["Location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("cookie", ["", ".", "a", "a.", "a.%%%", "a.w6k", "x" * 200 + ".Lw==", "a." + "L" * 10_000])
+def test_a_cookie_of_another_form_is_no_log_in(cookie):
+    assert flow_of(cookie) is None or flow_of(cookie) == Flow("a", "é")
+
+
+BROKEN = {
+    "names another issuer": {"issuer": "https://login.example.com"},
+    "has no token endpoint": {"token_endpoint": None},
+    "has an address of a script": {"authorization_endpoint": "javascript:alert(1)"},
+    "has an address with a password": {"token_endpoint": "http://a:b@127.0.0.1/"},
+    "has no PKCE": {"code_challenge_methods_supported": ["plain"]},
+    "is huge": {"filler": "x" * 2_000_000},
+}
+
+
+async def test_a_discovery_document_that_is_none_is_said_and_asked_for_again_later(rita, issuer, caplog, monkeypatch):
+    issuer.metadata = {"issuer": "https://login.example.com"}
+    for _ in range(2):
+        said = await rita.get(LEAVE)
+        assert (said.status, said.title) == (502, "Log in")
+    assert issuer.asked == ["discovery"]
+    assert "is not possible" in caplog.text
+    monkeypatch.setattr(asking, "LEFT_ALONE_SECONDS", -1.0)
+    for metadata in BROKEN.values():
+        issuer.metadata = metadata
+        assert (await rita.get(LEAVE)).status == 502
+    issuer.metadata = {}
+    assert (await log_in(rita, issuer)).status == 200
+
+
+async def test_a_slow_issuer_is_not_waited_for_and_huge_keys_are_not_read(rita, issuer, monkeypatch, caplog):
+    issuer.waits = 5
+    monkeypatch.setattr(asking, "LEFT_ALONE_SECONDS", -1.0)
+    assert (await rita.get(LEAVE)).status == 502
+    issuer.waits = 0
+    for keys in ([public("one", filler="x" * 300_000)], [public("one")] * 101, "none"):
+        issuer.keys = keys
+        assert (await log_in(rita, issuer)).status == 502
+    assert "time-out" in caplog.text
+    issuer.keys = [public("one")]
+    assert (await log_in(rita, issuer)).status == 200
+
+
+async def test_a_new_key_of_the_issuer_is_found_and_unknown_ones_do_not_make_it_ask_on_and_on(
+    rita, issuer, waits, monkeypatch
+):
+    await log_in(rita, issuer)
+    issuer.token = lambda claims: issuer.signed(claims, by="other")
+    for _ in range(3):
+        assert (await log_in(rita, issuer)).status == 403
+    assert issuer.asked.count("keys") == 1
+    monkeypatch.setattr(asking, "AGAIN_SECONDS", 0.0)
+    issuer.keys = [public("one"), public("other")]
+    assert (await log_in(rita, issuer)).status == 200
+
+
+async def test_a_wrong_client_secret_is_the_servers_mistake_and_not_the_persons(open_site, issuer, visit, caplog):
+    site = await open_site(users=None, keys=issuer.settings().replace('"HOOK"', '"OLD_HOOK"'))
+    assert (await log_in(visit(site), issuer)).status == 502
+    assert "client_id or client_secret" in caplog.text
+    assert "webhook-key" not in caplog.text
+
+
+async def test_a_group_may_be_inside_an_object_and_times_are_this_processs(open_site, issuer, visit, clock):
+    site = await open_site(users=None, keys=issuer.settings(more='role_claim = "realm_access.roles"'))
+    issuer.claims = {"groups": None, "realm_access": {"roles": ["kyc-desk"]}}
+    clock.advance(days=400)
+    assert "oidc:rita service desk" in (await log_in(visit(site), issuer)).words
+    issuer.claims |= {"exp": int((clock() - timedelta(minutes=2)).timestamp())}
+    assert (await log_in(visit(site), issuer)).status == 403
+
+
+async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(rita, issuer, monkeypatch):
+    monkeypatch.setattr(door, "MOST_AT_ONCE", 0)
+    said = await log_in(rita, issuer)
+    assert (said.status, said.title) == (429, "Log in")
+    assert issuer.asked == ["discovery"]

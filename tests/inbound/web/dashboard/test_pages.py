@@ -1,0 +1,209 @@
+"""What the pages show: the facts of the commands, and the buttons of those who may press them."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.audit import Act
+from worker.domain.model.operation import Attention, Running
+from worker.inbound.web.dashboard.pages import audit
+from worker.inbound.web.dashboard.pages.now import need_of
+from worker.inbound.web.dashboard.pages.pace import Pace
+from worker.inbound.web.dashboard.rendering import ago, in_words, segments
+from worker.store.audit.entries import note
+from worker.store.tables import Audit, Job, Outbox
+
+GIVEN_UP = (
+    "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"
+    " VALUES ('0192f00000007000800000000000000{0}', 'subscriber/crm', 'job.failed', 'C-{0}', '{{}}', '2026-01-01',"
+    " '2026-01-01', 9, 'HTTP 503')"
+)
+REFUSED = (
+    "INSERT INTO refused_event (id, queue, reason, kind, event, size, refusals, refused_at, due_at)"
+    " VALUES ('0192f000000070008000000000000000', 'onboarding.requests', 'customer_id: missing', "
+    " 'onboarding.requested', '7', 412, 3, '2026-11-20', '2026-12-04')"
+)
+CRM = '[subscribers.crm]\nurl = "http://127.0.0.1:9/"\nkeys = [{ env = "FIRST" }]\n'
+
+
+@pytest.fixture
+def shelf(site, clock) -> Shelf:
+    return Shelf(site.parts.database, site.parts.keyring, clock)
+
+
+def run(site, *statements: str) -> None:
+    with site.parts.database.write() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+
+
+async def test_the_first_page_answers_whether_a_person_must_act(site, ona, shelf, clock):
+    assert (await ona.get("/")).title == "Nothing is due, and no process is working."
+
+    number = shelf.add(customer("C-1"), customer("C-2"))
+    shelf.batches.imported(number, now=clock())
+    first = await ona.get("/")
+
+    assert first.title == "One thing needs you."
+    assert "No worker: no process is working, and work is due for kyc" in first.words
+    assert "2 waiting" in first.words
+    assert "waits for no process is working" in first.words
+    assert {f"/dashboard/do/pause?batch={number}&from=now", f"/dashboard/batches/{number}"} <= set(first.links)
+
+
+async def test_it_shows_who_works_and_by_when_it_is_done(site, ona, shelf, clock):
+    shelf.batches.imported(shelf.add(customer("C-1")), now=clock())
+    site.parts.processes.started("p", Running("up", "desk", 77, "0.1.0", None, clock(), clock()))
+
+    first = await ona.get("/")
+
+    assert first.title == "All is well. Nothing needs you."
+    assert "1 process at work" in first.words
+    assert "done by" in first.words
+    assert "up desk 77 0.1.0" in first.words
+
+
+async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
+    number = shelf.add(customer("C-1"))
+    with site.parts.database.write() as connection:
+        connection.execute(sa.update(Job).values(state="held", reason="unknown", due_at=None))
+
+    first = await ona.get("/")
+
+    assert f"batch {number} (list.csv): 1 row waits: held until a person decides" in first.words
+    assert f"/dashboard/batches/{number}" in first.links
+
+
+async def test_a_live_part_is_the_part_alone_and_the_same_as_in_the_page(ona):
+    page, part = await ona.get("/"), await ona.get("/", HX_Request="true")
+
+    assert part.text.strip().startswith('<div class="head">')
+    assert "<html" not in part.text
+    assert part.text.strip() in page.text
+
+
+async def test_batches_are_shown_in_pages(ona, shelf):
+    for number in range(35):
+        shelf.add(customer(f"C-{number}"), batch=shelf.batch(f"list-{number}.csv"))
+
+    first = await ona.get("/dashboard/batches")
+    second = await ona.get(next(link for link in first.links if "from=" in link))
+
+    assert "list-34.csv" in first.words
+    assert "list-4.csv" not in first.words
+    assert "list-4.csv" in second.words
+    assert "list-5.csv" not in second.words
+    assert (await ona.get("/dashboard/batches?from=999999999999")).status == 200
+
+
+async def test_accounts_have_their_limits_and_credits(ona):
+    page = await ona.get("/dashboard/accounts")
+
+    assert "kyc idenfy-kyc working 10000/hour" in page.words.replace("kycidenfy", "kyc idenfy")
+    assert "email" in page.words
+
+
+async def test_events_that_were_given_up_are_published_again(open_site, visit, site):
+    other = await open_site(keys=f'[web]\nusers = {{ file = "users.toml" }}\n{CRM}')
+    run(other, GIVEN_UP.format(1), GIVEN_UP.format(2), REFUSED)
+    ona = visit(other)
+    await ona.log_in("ona")
+
+    page = await ona.get("/dashboard/outgoing")
+    assert "job.failed of C-1" in page.words
+    assert "onboarding.requests.dead: 1 event" in page.words
+    assert "customer_id: missing" in page.words
+    one = next(link for link in page.links if "number=" in link)
+    assert (await ona.do(one)).words.count("1 event will be published again.") == 1
+    done = await ona.do("/dashboard/do/outbox-retry?target=subscriber/crm", reason="their server is back")
+
+    assert "1 event will be published again." in done.words
+    with other.parts.database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).where(Outbox.due_at.is_(None))).scalar() == 0
+        entry = connection.execute(sa.select(Audit.actor, Audit.action, Audit.reason).order_by(Audit.id.desc())).first()
+    assert entry[:2] == ("ona (operator), dashboard", "outbox retry")
+    assert entry[2].endswith("their server is back")
+
+
+async def test_the_audit_log_is_searched_and_turned_over(site, ona, clock, monkeypatch):
+    monkeypatch.setattr(audit, "SHOWN", 3)
+    with site.parts.database.write() as connection:
+        for number in range(5):
+            at = clock() + timedelta(days=number)
+            note(connection, f"batch {number}", now=at, reason="paused", act=Act("vita (1000) at desk", "pause"))
+        note(connection, "customer C-1%", now=clock(), act=Act("signup", "customer.erased"))
+
+    first = await ona.get("/dashboard/audit?action=pause")
+    older = await ona.get(next(link for link in first.links if "before=" in link))
+
+    assert [f"batch {number}" in first.words for number in range(5)] == [False, False, True, True, True]
+    assert [f"batch {number}" in older.words for number in range(5)] == [True, True, False, False, False]
+    assert "customer C-1%" not in first.words
+    assert "customer C-1%" in (await ona.get("/dashboard/audit?subject=customer+C-1%25")).words
+    assert "no such entry" in (await ona.get("/dashboard/audit?subject=customer+C%25_")).words
+    day = f"{clock():%Y-%m-%d}"
+    of_a_day = await ona.get(f"/dashboard/audit?since={day}&until={day}&action=pause")
+    assert [f"batch {number}" in of_a_day.words for number in range(5)] == [True, False, False, False, False]
+    for odd in ("since=2026-13-99", "until=9999-12-31", "before=x", "actor=%00", "actor=" + "x" * 5000):
+        assert (await ona.get(f"/dashboard/audit?{odd}")).status == 200
+
+
+async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
+    with site.parts.database.write() as connection:
+        note(connection, "batch 1", now=clock(), act=Act("vita", "pause"))
+
+    whole = await ona.get("/dashboard/audit/check")
+    assert whole.title == "The log is whole."
+    vita = visit()
+    await vita.log_in("vita")
+    assert (await vita.get("/dashboard/audit/check")).status == 403
+
+
+@pytest.mark.parametrize(
+    ("command", "action", "page"),
+    [
+        ("onboard account resume kyc", "/dashboard/do/account-resume?name=kyc", ""),
+        ("onboard resume 7", "/dashboard/do/resume?batch=7&from=now", ""),
+        ("onboard resume --all", "/dashboard/do/go-on", ""),
+        ("onboard report 7", "", "/dashboard/batches/7"),
+        ("onboard account list", "", "/dashboard/accounts"),
+        ("onboard import 'my list.csv'", "", ""),
+    ],
+)
+def test_what_needs_a_person_has_the_button_of_its_command(command, action, page):
+    need = need_of(Attention("batch", "7", "why", command))
+
+    assert (need["action"], need["page"], need["command"]) == (action, page, command)
+
+
+def test_the_pace_is_the_growth_of_the_last_seconds():
+    pace = Pace()
+
+    assert pace.each_second({"1": 100}, 0.0) == {}
+    assert pace.each_second({"1": 140, "2": 9}, 2.0) == {"1": 20.0}
+    assert pace.each_second({"1": 140, "2": 19}, 12.0) == {"1": 0.0, "2": 1.0}
+    assert pace.each_second({"1": 0}, 13.0) == {"1": 0.0}
+
+
+def test_times_are_said_in_one_unit(clock):
+    now = clock()
+
+    assert [ago(now + timedelta(seconds=span), now) for span in (-1, -30, -100, 5400, 7300, 200_000)] == [
+        "now",
+        "30 seconds ago",
+        "2 minutes ago",
+        "in 2 hours",
+        "in 2 hours",
+        "in 2 days",
+    ]
+    assert in_words(timedelta(seconds=1)) == "1 second"
+
+
+def test_a_bar_has_the_parts_that_are_there():
+    assert segments({"waiting": 1, "working": 0, "invited": 3}) == [
+        ("waiting", 1, 0.0, 25.0),
+        ("invited", 3, 25.0, 75.0),
+    ]
+    assert segments({"waiting": 0}) == []

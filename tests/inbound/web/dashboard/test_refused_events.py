@@ -1,0 +1,109 @@
+"""Refused events: a person puts them back into their queue, or removes them, from the page that shows them."""
+
+import pytest
+import sqlalchemy as sa
+
+from tests.inbound.bus.brokers import a_bus, broker_of
+from tests.inbound.web.dashboard.conftest import USERS
+from worker.cli.commands.web import putting_back
+from worker.inbound.bus.dead_lettering import Refusal, refused_message
+from worker.inbound.bus.redis_entry import Entry
+from worker.store.tables import Audit, RefusedEvent
+
+PAGE = "/dashboard/outgoing"
+OPERATOR = "ona (operator), dashboard"
+
+
+@pytest.fixture
+def broker(redis_url):
+    broker = broker_of(a_bus(redis_url))
+    yield broker
+    broker.clean()
+
+
+@pytest.fixture
+async def site(open_site, broker):
+    bus = f'[bus]\nurl = "{broker.bus.url}"\nqueue = "{broker.bus.queue}"\n'
+    site = await open_site(keys=bus + USERS, put_back=lambda *how: putting_back(site.parts.settings)(*how))
+    return site
+
+
+def refuse(site, broker, *names: str) -> list[str]:
+    """Store refused events; returns their ids."""
+    messages = [Entry(b'{"customer_id": "%s"}' % name.encode(), "application/json") for name in names]
+    kept = [refused_message(one, Refusal("type is missing"), broker.bus.queue) for one in messages]
+    return [str(id_) for id_ in site.parts.refused_events.keep(kept, now=site.clock())]
+
+
+def of(site, query) -> list[tuple]:
+    with site.parts.database.read() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def audited(site) -> list[tuple]:
+    about = sa.select(Audit.actor, Audit.action, Audit.subject, Audit.count, Audit.reason)
+    return of(site, about.where(Audit.action.startswith("bus dead")).order_by(Audit.id))
+
+
+async def test_one_is_put_back_and_then_the_others(site, ona, broker):
+    one, other, third = refuse(site, broker, "C-1", "C-2", "C-3")
+    page = await ona.get(PAGE)
+    assert {f"/dashboard/do/dead-requeue?event={one}", "/dashboard/do/dead-drop?event=all"} <= set(page.links)
+    asked = await ona.get(f"/dashboard/do/dead-requeue?event={one}")
+    assert "It was refused: type is missing." in asked.words
+
+    done = await ona.do(f"/dashboard/do/dead-requeue?event={one}", reason="the type is set now")
+
+    assert (done.path.partition("#")[0], "1 event was put back." in done.words) == (PAGE, True)
+    assert broker.waiting() == 1
+    assert sorted(str(id_) for (id_,) in of(site, sa.select(RefusedEvent.id))) == sorted([other, third])
+    assert audited(site) == [
+        (OPERATOR, "bus dead requeue", f"dead event {one}", 1, "to be put back; the type is set now")
+    ]
+    assert (await ona.get(f"/dashboard/do/dead-requeue?event={one}")).status == 404
+    done = await ona.do("/dashboard/do/dead-requeue?event=all")
+    assert "2 events were put back." in done.words
+    assert broker.waiting() == 3
+    assert (await ona.get("/dashboard/do/dead-requeue?event=all")).status == 409
+
+
+async def test_one_is_removed_and_then_the_others(site, ona, broker):
+    one, *_ = refuse(site, broker, "C-1", "C-2", "C-3")
+
+    done = await ona.do(f"/dashboard/do/dead-drop?event={one}", reason="a test of theirs")
+
+    assert "1 event was removed." in done.words
+    assert audited(site) == [(OPERATOR, "bus dead drop", f"dead event {one}", 1, "dropped; a test of theirs")]
+    assert "2 events were removed." in (await ona.do("/dashboard/do/dead-drop?event=all")).words
+    assert of(site, sa.select(RefusedEvent.id)) == []
+    assert broker.waiting() == 0
+
+
+async def test_where_the_bus_cannot_be_reached_nothing_is_lost(open_site, visit, broker):
+    keys = '[bus]\nurl = "redis://127.0.0.1:1/0"\n' + USERS
+    site = await open_site(keys=keys, put_back=lambda *how: putting_back(site.parts.settings)(*how))
+    refuse(site, broker, "C-1")
+    person = visit(site)
+    await person.log_in("ona")
+
+    refused = await person.do("/dashboard/do/dead-requeue?event=all")
+
+    assert (refused.status, refused.title) == (409, "Not possible")
+    assert "Nothing was put back: the broker does not work as expected" in refused.words
+    assert len(of(site, sa.select(RefusedEvent.id))) == 1
+
+
+@pytest.mark.parametrize("name", ["vita", "desk"])
+async def test_only_an_operator_decides_about_refused_events(site, visit, broker, name):
+    refuse(site, broker, "C-1")
+    person = visit()
+    await person.log_in(name)
+
+    assert not any("/dashboard/do/dead-" in link for link in (await person.get(PAGE)).links)
+    for action in ("dead-requeue", "dead-drop"):
+        assert (await person.get(f"/dashboard/do/{action}?event=all")).status == 409
+
+
+@pytest.mark.parametrize("event", ["", "x", "1" * 36, "ALL", "00000000-0000-0000-0000-000000000000"])
+async def test_what_names_no_refused_event_is_not_there(ona, event):
+    assert (await ona.get(f"/dashboard/do/dead-drop?event={event}")).status == 404

@@ -1,0 +1,20 @@
+"""Servers of subscribers that end with their test."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.publishers.listener import Handler, Listener
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Handler], Listener]]:
+    made: list[Listener] = []
+
+    def start(answer: Handler) -> Listener:
+        made.append(Listener(answer))
+        return made[-1]
+
+    yield start
+    for listener in made:
+        listener.close()

@@ -1,0 +1,153 @@
+"""What a mail that came back says; and hostile mails, which say nothing and harm nobody."""
+
+import re
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.senders.bounced import complaint, report
+from tests.senders.test_return_path import OURS, paths
+from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.foundation.keyring import new_key
+from worker.senders.bounce_mails import LARGEST, read
+
+KEY = uuid.UUID(int=7).hex
+TO = OURS.of(KEY)
+FORGED = paths(new_key()).of(KEY)
+UNKNOWN_USER = "smtp; 550 5.1.1 User unknown"
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "stop", "code"),
+    [
+        ({}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
+        ({"status": "5.1.10"}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.10"),
+        ({"status": "5.0.0", "diagnostic": UNKNOWN_USER}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
+        ({"status": "", "diagnostic": UNKNOWN_USER}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
+        ({"status": "", "diagnostic": "smtp; 550 no such user here"}, DeliveryStatus.BOUNCED, Stop.BOUNCED, ""),
+        # Not a plain statement that the mailbox does not exist: the address stays usable.
+        ({"status": "5.7.1", "diagnostic": "smtp; 550 user unknown"}, DeliveryStatus.BLOCKED, None, "5.7.1"),
+        ({"status": "5.2.2", "diagnostic": "smtp; 552 mailbox full"}, DeliveryStatus.BLOCKED, None, "5.2.2"),
+        ({"status": "4.4.7", "diagnostic": "delivery time expired"}, DeliveryStatus.BLOCKED, None, "4.4.7"),
+        ({"status": "", "diagnostic": ""}, DeliveryStatus.BLOCKED, None, ""),
+        ({"status": "5.1.1 " * 400}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
+    ],
+)
+def test_a_failed_delivery_is_a_bounce_and_only_a_plain_statement_ends_an_address(changed, status, stop, code):
+    update = read(report(TO, **changed), OURS.key_in)
+    assert isinstance(update, DeliveryUpdate)
+    assert (update.reference, update.status, update.stop, update.code) == (KEY, status, stop, code)
+    assert update.address == ""
+
+
+@pytest.mark.parametrize(
+    ("action", "event", "status"),
+    [
+        ("delayed", "delayed", DeliveryStatus.LATER),
+        ("Delayed", "delayed", DeliveryStatus.LATER),
+        ("relayed", "relayed", None),
+        ("expanded", "expanded", None),
+        ("delivered", "delivered", DeliveryStatus.DELIVERED),
+        ("failed (bounced)", "bounced", DeliveryStatus.BOUNCED),
+    ],
+)
+def test_a_delay_is_no_bounce(action, event, status):
+    update = read(report(TO, action=action), OURS.key_in)
+    assert isinstance(update, DeliveryUpdate)
+    assert (update.event, update.status) == (event, status)
+
+
+def test_of_several_recipients_after_a_forward_the_failed_one_counts():
+    more = "\r\nFinal-Recipient: rfc822; other@example.net\r\nAction: failed\r\nStatus: 5.1.1"
+    update = read(report(TO, action="relayed", status="2.1.5", more=more), OURS.key_in)
+    assert isinstance(update, DeliveryUpdate)
+    assert update.stop is Stop.BOUNCED
+
+
+def test_a_complaint_names_its_mail_by_the_return_path_in_it():
+    update = read(complaint("fbl@example.com", TO), OURS.key_in)
+    assert isinstance(update, DeliveryUpdate)
+    assert (update.event, update.reference, update.stop) == ("complained", KEY, Stop.COMPLAINED)
+
+
+def test_a_mail_that_asks_for_no_more_stops_the_address_of_the_mail_that_it_answers():
+    for subject in ("unsubscribe", " Unsubscribe "):
+        update = read(f"To: {TO}\r\nSubject: {subject}\r\n\r\n".encode(), OURS.key_in)
+        assert isinstance(update, DeliveryUpdate)
+        assert (update.event, update.reference, update.stop) == ("unsubscribed", KEY, Stop.STOPPED)
+
+
+ANSWER = f"To: {TO}\r\nFrom: ona@example.com\r\nSubject: Out of office\r\n".encode()
+DEEP = b"Content-Type: multipart/mixed; BOUNDARY=x\r\n\r\n--x\r\n"
+NESTED = b"Content-Type: message/rfc822\r\n\r\n"
+BAD = {
+    "forged": report(FORGED),
+    "to our plain address": report("bounces@bounce.example.com"),
+    "no action": report(TO, action="", status="5.1.1"),
+    "another action": report(TO, action="burnt"),
+    "an answer out of office": ANSWER + b"Auto-Submitted: auto-replied\r\n\r\nI am away",
+    "forged, to unsubscribe another": f"To: {FORGED}\r\nSubject: unsubscribe\r\n\r\n".encode(),
+    "about unsubscribing": f"To: {TO}\r\nSubject: how do I unsubscribe?\r\n\r\n".encode(),
+    "an answer of a person": ANSWER + b"\r\nWho are you?",
+    "empty": b"",
+    "no mail": b"\x00\xff" * 5_000,
+    "deep": ANSWER + DEEP * 2_000,
+    "nested": ANSWER + NESTED * 5_000,
+    "many parts": ANSWER + b"Content-Type: multipart/report; boundary=x\r\n\r\n" + b"--x\r\n\r\n" * 40_000,
+    "one long header": b"To: " + b"a" * (LARGEST - 10),
+    "many headers": b"To: a@b\r\n" * 20_000,
+    "a folded header": b"To:" + b"\r\n " * 60_000,
+    "an unknown charset": ANSWER + b'Content-Type: text/plain; charset="no-such"\r\n\r\nx',
+    "a broken transfer encoding": report(TO).replace(
+        b"message/delivery-status\r\n", b"message/delivery-status\r\nContent-Transfer-Encoding: base64\r\n"
+    )[:700],
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_mail_is_left_for_a_person(name: str):
+    began = time.process_time()
+    found = read(BAD[name], OURS.key_in)
+    assert isinstance(found, NotUnderstood)
+    assert not re.search(r"ona|example|bounces\+", found.reason)
+    assert time.process_time() - began < 5, "a stranger's mail must not cost seconds"
+
+
+def test_a_mail_in_other_letters_is_read_all_the_same():
+    mail = report(TO, diagnostic="smtp; 550 5.1.1 пользователь не найден 用户不存在")
+    mail = mail.replace(b"Subject: Undelivered", "Subject: Недоставлено ✉".encode())
+    assert isinstance(read(mail, OURS.key_in), DeliveryUpdate)
+
+
+@pytest.mark.parametrize("cut", range(0, len(report(TO)), 61))
+def test_a_mail_that_is_cut_off_anywhere_raises_nothing(cut: int):
+    assert isinstance(read(report(TO)[:cut], OURS.key_in), DeliveryUpdate | NotUnderstood)
+
+
+@given(st.data())
+def test_a_mail_with_any_bytes_changed_raises_nothing(data):
+    mail = bytearray(report(TO))
+    for _ in range(data.draw(st.integers(1, 8))):
+        mail[data.draw(st.integers(0, len(mail) - 1))] = data.draw(st.integers(0, 255))
+    assert isinstance(read(bytes(mail), OURS.key_in), DeliveryUpdate | NotUnderstood)
+
+
+def test_a_mail_after_its_first_quarter_of_a_megabyte_is_not_read():
+    assert isinstance(read(report(TO) + b"x" * (4 * LARGEST), OURS.key_in), DeliveryUpdate)
+    assert isinstance(read(b"X-Filler: a\r\n" * LARGEST + report(TO), OURS.key_in), NotUnderstood)
+
+
+def test_the_naughty_strings_are_no_reports(request):
+    import os
+
+    corpora = os.environ.get("BAD_INPUT")
+    if not corpora:
+        pytest.skip("BAD_INPUT names no folder of bad input")
+    for file in Path(corpora, "blns").rglob("*.txt"):
+        for line in file.read_bytes().splitlines():
+            for mail in (line, report(TO, status="", diagnostic="").replace(b"Action: failed", b"Action: " + line)):
+                assert isinstance(read(mail, OURS.key_in), DeliveryUpdate | NotUnderstood)

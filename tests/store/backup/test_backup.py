@@ -1,0 +1,162 @@
+"""A backup becomes the same database again, without the customers who were erased since, and stopped."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import database as database  # without a witness, whose triggers would be in the copy
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.audit import Act
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.backup import manifest as manifests
+from worker.store.backup.customer_key_file import DamagedKeys, read_header
+from worker.store.backup.data_copy import KEYS, LIVING, SQLITE_FILE, copy_data
+from worker.store.backup.manifest import NoBackup
+from worker.store.backup.restoring import erase_again, has_rows, load, put_sqlite_in_place
+from worker.store.base.database import ACT, Database
+from worker.store.inbox.subject_requests import SubjectRequests
+from worker.store.tables import Base, CustomerKey, CustomerRow, Job, Standstill, Tombstone
+
+RING = Keyring([new_key()], [new_key()], customer_keys=True)
+
+
+@pytest.fixture
+def acting(database, clock):
+    database.engine.update_execution_options(**{ACT: Act("ops", "backup")})
+    return Shelf(database, RING, clock)
+
+
+@pytest.fixture
+def full(acting):
+    """Ona has her link, and Jonas waits."""
+    acting.add(customer("Ona", tags=("vip",)))
+    acting.issue()
+    acting.send()
+    acting.add(customer("Jonas"))
+    return acting
+
+
+def back_up(shelf, folder):
+    folder.mkdir()
+    with (folder.with_suffix(".keys")).open("w", encoding="utf-8") as keys:
+        made = copy_data(shelf.database, folder, keys, encrypted_by=RING.ids, now=shelf.clock())
+    made.write(folder)
+    return made
+
+
+@contextmanager
+def restored(shelf, request, folder, keys_of, tmp_path):
+    """The database made of the backup in `folder` and the keys of another one."""
+    if shelf.database.is_sqlite:
+        put_sqlite_in_place(folder, tmp_path / "again.db")
+        database = Database(f"sqlite:///{tmp_path / 'again.db'}", act=Act("ops", "backup restore"))
+    else:
+        request.getfixturevalue("empty_postgresql")()
+        database = Database(request.getfixturevalue("postgresql_url"), act=Act("ops", "backup restore"))
+        assert not has_rows(database)
+    try:
+        with keys_of.with_suffix(".keys").open(encoding="utf-8") as keys:
+            read_header(keys)
+            load(database, folder, manifests.read(folder), keys, now=shelf.clock())
+        erase_again(database, RING, now=shelf.clock())
+        yield Shelf(database, RING, shelf.clock)
+    finally:
+        database.close()
+
+
+def rows_of(shelf):
+    left_out = {"audit", "audit_head", "standstill", *LIVING}
+    with shelf.database.read() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(sa.select(table))))
+            for table in Base.metadata.sorted_tables
+            if table.name not in left_out
+        }
+
+
+def test_a_restored_database_has_the_same_rows_and_is_stopped(full, request, tmp_path):
+    before, links = rows_of(full), [line.opening.link for line in full.facts.lines(batch_of(full), with_links=True)]
+    back_up(full, tmp_path / "monday")
+    with restored(full, request, tmp_path / "monday", tmp_path / "monday", tmp_path) as again:
+        assert {name: rows for name, rows in rows_of(again).items() if name != "budget"} == {
+            name: rows for name, rows in before.items() if name != "budget"
+        }
+        assert [line.opening.link for line in again.facts.lines(batch_of(again), with_links=True)] == links
+        (stop,) = again.rows(Standstill)
+        assert "restored from the backup" in stop.reason
+        assert again.claim() == []  # Jonas waits, as everything
+        with again.database.write() as connection:
+            connection.execute(sa.delete(Standstill))
+        assert [job.request.customer.customer_id for job in again.claim()] == ["Jonas"]
+        # New rows get new numbers.
+        numbers = {row.id for row in again.rows(Job)}
+        again.add(customer("Rasa"))
+        assert len(numbers | {row.id for row in again.rows(Job)}) == 3
+
+
+def batch_of(shelf):
+    return shelf.job("Ona").batch_id
+
+
+def test_who_was_erased_since_stays_erased_and_opens_with_no_key_that_is_left(full, request, tmp_path):
+    back_up(full, tmp_path / "monday")
+    requests = SubjectRequests(full.database, RING)
+    requests.erase("Ona", reason="", forget_suppressed=False, now=full.clock())
+    back_up(full, tmp_path / "tuesday")
+    with restored(full, request, tmp_path / "monday", tmp_path / "tuesday", tmp_path) as again:
+        assert again.row(CustomerRow, customer_id="Ona").encrypted is None
+        assert [row.customer_id for row in again.rows(CustomerKey)] == ["Jonas"]
+        assert len(again.rows(Tombstone)) == 1
+        assert again.row(CustomerRow, customer_id="Jonas").encrypted is not None
+
+
+def test_the_data_has_no_key_of_a_customer(full, tmp_path):
+    made = back_up(full, tmp_path / "monday")
+    wrapped = [row.wrapped for row in full.rows(CustomerKey)]
+    assert (made.customer_keys, len(wrapped)) == (2, 2)
+    for file in (tmp_path / "monday").iterdir():
+        content = file.read_bytes()
+        assert not [key for key in wrapped if key in content or key.hex().encode() in content], file.name
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert f"{KEYS}.copy" not in made.files
+    assert made.database != "sqlite" or set(made.files) == {SQLITE_FILE}
+
+
+def test_the_manifest_says_what_was_copied_and_a_changed_file_is_found(full, tmp_path):
+    folder = tmp_path / "monday"
+    made = back_up(full, folder)
+    assert manifests.read(folder) == made
+    assert (made.tables["job"].rows, made.tables["customer"].rows) == (2, 2)
+    text = json.dumps(json.loads((folder / "manifest.json").read_text("utf-8")))
+    assert not [word for word in ("Ona", "Jonas", "example.org") if word in text]
+    (name, *_) = made.files
+    with (folder / name).open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(NoBackup, match="was changed"):
+        manifests.read(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(NoBackup, match="cut off"):
+        manifests.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda text: text[: text.rindex("\n", 0, -1) + 1], "its end is missing"),
+        (lambda text: text.replace('"Ona"', '"Eve"'), "changed or is missing"),
+        (lambda _: "customer_id,email\n", "no file of customers' keys"),
+        (lambda _: "", "its end is missing"),
+    ],
+)
+def test_a_damaged_file_of_keys_is_refused(full, tmp_path, damage, why):
+    back_up(full, tmp_path / "monday")
+    file = tmp_path / "monday.keys"
+    file.write_text(damage(file.read_text("utf-8")), "utf-8")
+    with file.open(encoding="utf-8") as stream, pytest.raises(DamagedKeys, match=why):
+        read_header(stream)
+
+
+def test_a_database_in_use_is_not_restored_into(full):
+    assert has_rows(full.database)

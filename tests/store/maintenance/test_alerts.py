@@ -1,0 +1,169 @@
+"""People are alerted once, whatever processes look, and whenever one of them is killed."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.shelf import Shelf, customer
+from tests.suite.waiting import ENDS_WITHIN
+from worker.domain.model.operation import Running
+from worker.domain.model.pauses import PauseCause
+from worker.domain.model.states import JobState
+from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
+from worker.store.operators.processes import Processes
+from worker.store.outbox import relay
+from worker.store.tables import AlertRow, AuditHead, Batch, Budget, Job, Outbox
+
+MINUTE = timedelta(minutes=1)
+KINDS = frozenset({"account_stopped", "batch_done", "batch_paused", "rows_held", "nobody_working", "audit_broken"})
+
+
+def alerts(shelf: Shelf, keyring, **changed) -> Alerts:
+    how = {"accounts": {"kyc": "kyc"}, "channels": {"email": "email"}, "every": MINUTE} | changed
+    return Alerts(shelf.database, keyring, **{"wanted": {"alert/ops": KINDS}} | how)
+
+
+@pytest.fixture
+def watch(shelf, keyring):
+    """Looks at one time after another, and says what people are told."""
+    looks = alerts(shelf, keyring)
+
+    def look(after: timedelta = LOOK_EVERY) -> list[tuple[str, str, str]]:
+        shelf.clock.now += after
+        before = {row.id for row in shelf.rows(Outbox)}
+        told = looks.look(now=shelf.clock())
+        new = [row for row in shelf.rows(Outbox) if row.id not in before]
+        assert told == bool(new)
+        return [
+            (part, one["kind"], one["name"]) for row in new for part in ("raised", "over") for one in row.data[part]
+        ]
+
+    look()  # alerts are on from here
+    return look
+
+
+def stop(shelf: Shelf, *, stopped: bool = True) -> None:
+    shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock() if stopped else None)
+
+
+def test_a_stop_is_told_once_and_its_end_once(shelf, watch):
+    stop(shelf)
+    assert watch() == [("raised", "account_stopped", "kyc")]
+    assert watch(MINUTE) == watch(MINUTE) == []
+    stop(shelf, stopped=False)
+    assert watch(MINUTE) == [("over", "account_stopped", "kyc")]
+    assert watch(MINUTE) == []
+    stop(shelf)
+    assert watch(MINUTE) == [("raised", "account_stopped", "kyc")]
+
+
+def test_a_list_is_done_once_its_last_message_is_out_and_a_list_from_before_is_not_told(shelf, keyring, watch):
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Batch, Batch.id == batch, imported_at=shelf.clock())
+    assert watch() == []
+    shelf.issue()
+    assert watch() == []
+    shelf.send()
+    assert watch() == [("raised", "batch_done", str(batch))]
+    assert watch(MINUTE) == watch(timedelta(hours=1)) == []
+    shelf.set(AlertRow, sa.true(), seen_at=shelf.clock())  # alerts are switched on after the batch
+    with shelf.database.write() as connection:
+        connection.execute(sa.delete(AlertRow).where(AlertRow.kind == "batch_done"))
+    assert watch(MINUTE) == []
+
+
+def test_held_rows_are_one_alert_for_each_batch_after_a_minute(shelf, watch):
+    batch = shelf.add(*(customer(f"C{number}") for number in range(3)))
+    shelf.set(Job, Job.batch_id == batch, state=JobState.HELD)
+    assert [one for one in watch() if one[1] == "rows_held"] == []
+    assert ("raised", "rows_held", str(batch)) in watch(MINUTE)
+    data = shelf.rows(Outbox)[-1].data
+    assert "3 rows are held" in next(one["text"] for one in data["raised"] if one["kind"] == "rows_held")
+
+
+def test_a_batch_that_paused_itself_is_told_and_one_that_a_person_paused_is_not(shelf, watch):
+    first, second = shelf.add(customer("Ona")), shelf.add(customer("Jonas"))
+    shelf.set(Batch, Batch.id == first, pause_cause=PauseCause.PERSON)
+    shelf.set(Batch, Batch.id == second, pause_cause=PauseCause.ITSELF)
+    assert [one for one in watch() if "paused" in one[1]] == [("raised", "batch_paused", str(second))]
+
+
+def test_due_work_without_a_process_is_told_after_a_minute_and_over_when_one_works(shelf, watch):
+    shelf.add(customer("Ona"))
+    assert watch(MINUTE) == []
+    assert watch(MINUTE) == [("raised", "nobody_working", "")]
+    now = shelf.clock() + MINUTE
+    Processes(shelf.database).started("w", Running("worker", "host", 1, "0", None, now, now))
+    assert ("over", "nobody_working", "") in watch(MINUTE)
+
+
+def test_a_head_of_the_audit_log_that_no_key_has_signed_is_told(shelf, watch):
+    shelf.set(AuditHead, sa.true(), number=7, digest="0" * 64)
+    assert ("raised", "audit_broken", "") in watch()
+
+
+def test_a_storm_is_one_message_in_a_minute(shelf, watch):
+    stop(shelf)
+    assert watch() == [("raised", "account_stopped", "kyc")]
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Batch, Batch.id == batch, pause_cause=PauseCause.ITSELF)
+    stop(shelf, stopped=False)
+    assert watch() == []
+    assert watch(MINUTE) == [("raised", "batch_paused", str(batch)), ("over", "account_stopped", "kyc")]
+
+
+def test_of_processes_that_look_at_once_one_tells(shelf, keyring, watch):
+    stop(shelf)
+    shelf.clock.now += LOOK_EVERY
+    with ThreadPoolExecutor(4) as threads:
+        ready = threading.Barrier(4)
+
+        def look() -> bool:
+            one = alerts(shelf, keyring)
+            ready.wait(ENDS_WITHIN)
+            return one.look(now=shelf.clock())
+
+        told = [threads.submit(look) for _ in range(4)]
+        assert sorted(one.result() for one in told) == [False, False, False, True]
+    assert len(shelf.rows(Outbox)) == 1
+
+
+def test_a_kill_leaves_it_for_the_next_look_or_leaves_the_message(shelf, keyring, watch):
+    class Killed(Exception):
+        pass
+
+    def kill(*_arguments: object, **_now: object) -> None:
+        raise Killed
+
+    stop(shelf)
+    shelf.clock.now += LOOK_EVERY
+    broken = alerts(shelf, keyring)
+    broken._write = kill  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        broken.look(now=shelf.clock())
+    assert shelf.rows(Outbox) == []
+
+    assert watch() == [("raised", "account_stopped", "kyc")]
+    # The process is gone now. Whichever publishes next finds the message.
+    assert relay.due(shelf.database, ["alert/ops"], now=shelf.clock()) == ["alert/ops"]
+
+
+def test_each_target_gets_what_it_wants_in_an_event_of_its_own(shelf, keyring, watch):
+    stop(shelf)
+    shelf.clock.now += LOOK_EVERY
+    wanted = {"alert/ops": {"account_stopped"}, "alert/desk": {"batch_done"}, "alert/all": KINDS}
+    assert alerts(shelf, keyring, wanted=wanted).look(now=shelf.clock())
+    assert {row.target for row in shelf.rows(Outbox)} == {"alert/ops", "alert/all"}
+
+
+def test_nothing_personal_is_in_a_message(shelf, watch):
+    batch = shelf.add(customer("Quirin"))
+    shelf.set(Batch, Batch.id == batch, name="quirin-smith.csv", pause_cause=PauseCause.ITSELF, pause_reason="Quirin")
+    shelf.set(Budget, Budget.name == "kyc", stopped_at=shelf.clock(), stop_reason="Quirin is not welcome")
+    assert len(watch()) == 2
+    (row,) = shelf.rows(Outbox)
+    assert "quirin" not in str(row.data).lower()
+    assert row.customer_id == ""

@@ -1,0 +1,77 @@
+"""Texts to one country: at the cap of an hour they wait for the next, and a person is asked to look."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.store.shelf import customer
+from worker.domain.contact.country_cap import country_of
+from worker.domain.model.customers import Channel, Person
+from worker.domain.model.states import InvitationState
+from worker.store.messages.country_cap_check import at_their_cap, texts_by_country
+from worker.store.tables import InvitationRow, TextCount
+
+LITHUANIA, LATVIA = "+3706000000", "+3712000000"
+
+
+@pytest.fixture(autouse=True)
+def capped(shelf):
+    delivery = replace(shelf.message_policy.delivery, texts_per_country=3)
+    shelf.message_policy = replace(shelf.message_policy, delivery=delivery)
+
+
+def texted(prefix, numbers, name="C"):
+    return [
+        customer(f"{name}-{number}", channel=Channel.SMS, person=Person(phone=f"{prefix}{number}", first_name="Ona"))
+        for number in numbers
+    ]
+
+
+def send(shelf):
+    return len(shelf.send(channel="sms"))
+
+
+def test_texts_beyond_the_cap_wait_for_the_next_hour_and_other_countries_go_on(shelf):
+    shelf.add(*texted(LITHUANIA, range(5)), *texted(LATVIA, range(2), "L"))
+    shelf.issue()
+    assert send(shelf) == 5
+    waiting = shelf.rows(InvitationRow, state=InvitationState.WAITING)
+    hour = shelf.clock().replace(minute=0, second=0, microsecond=0)
+    assert [(row.reason, row.due_at) for row in waiting] == [("country_spent", hour + timedelta(hours=1))] * 2
+    assert at_their_cap(shelf.database, now=shelf.clock()) == {"LT": (3, 2)}
+    assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 3, "LV": 2}, {"LT": 3, "LV": 2})
+    assert send(shelf) == 0
+    shelf.clock.advance(hours=1)
+    assert send(shelf) == 2
+    assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 5, "LV": 2}, {"LT": 2})
+    shelf.clock.advance(hours=1)
+    assert at_their_cap(shelf.database, now=shelf.clock()) == {}
+
+
+def test_mails_are_not_counted_and_old_counts_go(shelf):
+    shelf.add(*[customer(f"M-{number}") for number in range(5)], *texted(LATVIA, range(1), "L"))
+    shelf.issue()
+    assert len(shelf.send()) == 5
+    assert send(shelf) == 1
+    shelf.clock.advance(days=3)
+    shelf.add(*texted(LITHUANIA, range(1)))
+    shelf.issue()
+    send(shelf)
+    assert [row.country for row in shelf.rows(TextCount)] == ["LT"]
+
+
+def test_without_a_cap_nothing_is_counted(shelf):
+    delivery = replace(shelf.message_policy.delivery, texts_per_country=None)
+    shelf.message_policy = replace(shelf.message_policy, delivery=delivery)
+    shelf.add(*texted(LITHUANIA, range(5)))
+    shelf.issue()
+    assert send(shelf) == 5
+    assert shelf.rows(TextCount) == []
+
+
+@pytest.mark.parametrize(
+    ("phone", "country"), [("+37060000001", "LT"), ("+14155550100", "US"), ("+447400123456", "GB"), ("nonsense", "??")]
+)
+def test_the_country_of_a_number(phone, country):
+    assert country_of(phone) == country

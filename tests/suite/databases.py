@@ -1,0 +1,97 @@
+"""The databases of one test process on the PostgreSQL server: made once, emptied between tests, dropped at the end.
+
+A test process that is killed drops nothing. Each process holds an advisory lock as long as it lives: databases whose
+lock is free are dropped by the processes that come after it.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+LOCKS = 0x6F6E6264  # apart from all other advisory locks of the server's database
+NAME = re.compile(r"onboarding_test_([0-9a-f]{7})_\d+")
+LEFT = "SELECT datname FROM pg_database WHERE starts_with(datname, 'onboarding_test_') ORDER BY oid"
+MOST_LEFT = 5  # of those that killed processes left: a start must not wait for all of a long day
+TAKE_BACK = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid();
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC
+"""
+
+
+class Databases:
+    """Empty databases: `take` one, and `give_back` it. To make and to drop one is dear, to empty it is not."""
+
+    def __init__(self, server: str) -> None:
+        self._url = sa.make_url(server)
+        self._engine = sa.create_engine(
+            self._url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
+        )
+        self._alive: sa.Connection | None = None  # holds this process's lock
+        self._mine = secrets.randbits(28)
+        self._made: list[str] = []
+        self._free: list[str] = []
+
+    def ping(self) -> None:
+        """Raises what the driver raises if the server cannot be reached."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def take(self) -> str:
+        """The URL of a database without a table."""
+        if self._free:
+            return self._free.pop()
+        if self._alive is None:
+            self._alive = self._engine.connect()
+            while not _lock(self._alive, self._mine):
+                self._mine = secrets.randbits(28)
+            self._drop_left()
+        name = f"onboarding_test_{self._mine:07x}_{len(self._made)}"
+        self._alive.exec_driver_sql(f"CREATE DATABASE {name}")
+        # No test ends the server, so commits need not wait for the disk.
+        self._alive.exec_driver_sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        self._made.append(name)
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def give_back(self, url: str) -> None:
+        """Empty it for the next test. Its connections are ended."""
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(TAKE_BACK)
+        self._free.append(url)
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        url = self.take()
+        yield url
+        self.give_back(url)
+
+    def close(self) -> None:
+        """Drop all."""
+        if self._alive is not None:
+            for name in self._made:
+                _drop(self._alive, name)
+            self._alive.close()
+        self._engine.dispose()
+
+    def _drop_left(self) -> None:
+        """Drop some databases whose processes are gone."""
+        with self._engine.connect() as connection:
+            found = [name for (text,) in connection.exec_driver_sql(LEFT) if (name := NAME.fullmatch(text))]
+            gone = {owner for owner in {int(name[1], 16) for name in found} if _lock(connection, owner)}
+            for name in [name for name in found if int(name[1], 16) in gone][:MOST_LEFT]:
+                _drop(connection, name[0])
+
+
+def _lock(connection: sa.Connection, owner: int) -> bool:
+    """Whether this connection has the lock of this process now."""
+    locked: bool = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCKS}, {owner})").scalar_one()
+    return locked
+
+
+def _drop(connection: sa.Connection, name: str) -> None:
+    connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -1,0 +1,38 @@
+"""What a broker says of its queues, without declaring or changing any: for `onboard doctor`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from amqp.exceptions import NotFound
+from kombu.entity import Queue
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """A queue. `consumers` is None where the broker cannot say: Redis knows of none."""
+
+    name: str
+    is_there: bool
+    waiting: int = 0
+    consumers: int | None = None
+
+
+def states_of(connection: Any, names: Iterable[str], *, on_amqp: bool) -> list[QueueState]:
+    """The queues in their order, over an open connection. Raises the broker's own exceptions, as all calls do."""
+    return [_on_amqp(connection, name) if on_amqp else _on_redis(connection, name) for name in names]
+
+
+def _on_amqp(connection: Any, name: str) -> QueueState:
+    # A channel each: RabbitMQ closes the channel in which a queue is missing.
+    try:
+        with connection.channel() as channel:
+            found = Queue(name).bind(channel).queue_declare(passive=True)
+    except NotFound:
+        return QueueState(name, is_there=False)
+    return QueueState(name, is_there=True, waiting=found.message_count, consumers=found.consumer_count)
+
+
+def _on_redis(connection: Any, name: str) -> QueueState:
+    """A queue on Redis is a list, and an empty list is not there: so it is never missing."""
+    return QueueState(name, is_there=True, waiting=int(connection.default_channel.client.llen(name)))

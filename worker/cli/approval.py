@@ -1,0 +1,119 @@
+"""What a `run` would send, shown on a terminal before it asks."""
+
+import click
+
+from worker.cli.commands.check import facts_of
+from worker.cli.commands.decide import confirm
+from worker.cli.list_cost import ListCost
+from worker.cli.list_options import Listed, returns_of
+from worker.cli.run_summary import show_changes
+from worker.cli.sample_message import rendered
+from worker.domain.contact.wording import Wording
+from worker.domain.intake import ListOptions, content_digest, open_list
+from worker.domain.intake.own_files import OwnFile
+from worker.domain.model.customers import invitation_channels
+from worker.domain.model.known_customers import Known
+from worker.engine.container import Parts
+from worker.foundation.plural import counted
+from worker.inbound.list_import import Judged, count, judge_all
+from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.calls_now import CallsNow
+from worker.store.onboarding.new_rows import AcceptedLine
+from worker.store.onboarding.plans import Plan
+
+SHOWN_LINES = 12  # of the first message
+
+
+def is_new(parts: Parts, known: BatchFacts | None) -> bool:
+    """Whether something of the list would leave for the first time: it has no batch, or nothing of its batch left."""
+    return known is None or not parts.facts.counts(known.id).sessions
+
+
+def approve(
+    parts: Parts,
+    listed: Listed,
+    options: ListOptions,
+    *,
+    rule: Known,
+    plan: Plan | None,
+    again: bool,
+    allow_erased: bool,
+) -> None:
+    """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then.
+
+    A list that has begun to leave goes on without a question: it was approved.
+    """
+    known = None if again else parts.batches.of_content(content_digest(listed.content))
+    if not is_new(parts, known):
+        return
+    judged = Judged()
+    cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content), rule=rule))
+    returns = returns_of(parts, options, listed.name).foreseeing()
+    reading = open_list(listed.content, options)
+    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
+        count(judged, line, parts.hours)
+        if isinstance(line, AcceptedLine):
+            cost.add(line)
+    cost.finish()
+    if reading.own is OwnFile.REPORT:
+        show_changes(returns.changes, judged.known - returns.corrected, err=True)
+    for text in _summary(parts, listed, judged, cost.due, cost.countries, plan or _plan_of(parts, known)):
+        click.echo(text, err=True)
+    if cost.first is not None:
+        for text in _sample(parts, cost.first):
+            click.echo(text, err=True)
+    confirm("send?")
+
+
+def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:
+    planned = parts.batches.plan(known) if known is not None else None
+    return planned.plan if planned is not None else None
+
+
+def _summary(
+    parts: Parts, listed: Listed, judged: Judged, due: Judged, countries: set[str], plan: Plan | None
+) -> list[str]:
+    settings = parts.settings
+    facts = facts_of(parts, judged, due, [], [], ())
+    messages = " and ".join(
+        counted(number, "mail" if channel == "email" else "text") for channel, number in sorted(due.messages.items())
+    )
+    names = {"email": settings.email and settings.email.from_, "sms": settings.sms and settings.sms.from_}
+    senders = [str(name) for channel, name in names.items() if name and channel in due.messages]
+    to = f" to {counted(len(countries), 'country', 'countries')}" if countries else ""
+    lines = [
+        f"{listed.name}: {counted(judged.total, 'row')}, {judged.rejected:,} rejected, {judged.duplicate:,} duplicate",
+        f"  {messages or 'no message'}{to}, from {', '.join(senders) or 'no sender'}",
+    ]
+    calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
+    worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
+    lines.append(f"  sessions now: {calls or 'none'}; at most, with every reissue: {worst or 'none'}")
+    for words, amounts in facts.get("cost", {}).items():
+        prices = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
+        lines.append(f"  cost {words.replace('_', ' ')}: {prices}")
+    if plan is not None:
+        lines.append(f"  {plan.in_words}")
+    ends = facts["forecast"]
+    if ends["finishes_at"]:
+        before = "without the plan, " if plan is not None else ""
+        roughly = "roughly " if ends["assumed"] else ""
+        lines.append(f"  {before}sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})")
+    elif ends["limited_by"]:
+        lines.append(f"  cannot finish: {ends['limited_by']}")
+    for channel, quiet in sorted(settings.invitations.quiet_hours.items()):
+        lines.append(f"  quiet hours on {channel}: {quiet}, in the recipient's time zone")
+    return lines
+
+
+def _sample(parts: Parts, line: AcceptedLine) -> list[str]:
+    channel = next(iter(invitation_channels(line.customer.channel)), None)
+    if channel is None:
+        return []
+    words = rendered(parts.settings, parts.templates, line.customer, channel, Wording.INVITATION.value)
+    text = [f"Subject: {words.subject}", "", *words.text.splitlines()] if words.subject else words.text.splitlines()
+    shown = [f"  | {one}".rstrip() for one in text[:SHOWN_LINES]]
+    return [
+        f"the first one (row {line.row}, {channel}, {words.language}):",
+        *shown,
+        *(["  | …"] * (len(text) > SHOWN_LINES)),
+    ]

@@ -1,0 +1,45 @@
+"""`onboard stop`: stop everything at once."""
+
+import json
+import time
+
+import click
+
+from worker.cli.invocation import Invocation
+from worker.domain.model.needs import STORED
+from worker.engine.runner import STOP_HOLDS_AFTER
+from worker.foundation.os_user import os_user
+from worker.foundation.plural import counted
+
+
+@click.command()
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log and for everyone who sees the stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@click.pass_obj
+def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
+    """Stop everything at once: no process begins a new call or sends a new message until `onboard resume --all`.
+
+    Calls in flight are finished, and their results are written; the command says how many they are. Events and webhooks
+    are still received, stored and applied; what they make due waits. Workers keep running. `onboard run` ends.
+    `onboard pause BATCH` stops one batch alone.
+
+    \b
+    onboard stop --reason "the wrong template"
+    onboard resume --all
+    """
+    with invocation.parts(STORED) as parts:
+        now = parts.clock()
+        before = parts.standstills.find()
+        stopped = parts.standstills.stop(by=os_user().name, reason=reason, now=now)
+        if before is None:
+            time.sleep(STOP_HOLDS_AFTER.total_seconds())  # then no process begins a call any more
+        in_flight = parts.standstills.in_flight(now=parts.clock())
+    if as_json:
+        facts = {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    click.echo(stopped.in_words if before is None else f"{stopped.in_words} already")
+    calls = ", ".join(f"{name} {number:,}" for name, number in sorted(in_flight.items()))
+    total = counted(sum(in_flight.values()), "call")
+    click.echo(f"in flight: {f'{total} ({calls}), which end by themselves' if in_flight else 'nothing'}")
+    click.echo("`onboard resume --all` goes on; batches that were paused before stay paused")

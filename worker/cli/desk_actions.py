@@ -1,0 +1,256 @@
+"""What the service desk types: `onboard customer find`, `resend`, `new-link`, `address`."""
+
+import json
+from typing import Any
+
+import click
+
+from worker.cli.commands.decide import JSON, REASON, YES, confirm
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation
+from worker.cli.opening import wake_ups_of
+from worker.domain.intake import contacts
+from worker.domain.intake.lines import Refusal
+from worker.domain.model.needs import STORED, WAKING
+from worker.domain.service_desk.case import Refused, at
+from worker.domain.service_desk.lookup import wanted
+from worker.domain.service_desk.new_link import Before, NewLink
+from worker.engine.container import Parts
+from worker.engine.prices import Prices
+from worker.foundation.timestamps import written
+from worker.store.service_desk.cases import SeveralPurposes
+from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.finding import MOST, Found
+
+WORKERS = "running workers send it; without workers: `onboard up`"
+NAMES = {"email": "email", "sms": "text message"}
+PURPOSE = click.option("--purpose", help="Of a customer who is onboarded for several purposes.")
+
+
+class NotDone(click.ClickException):
+    """The desk may not do it: the reason and what to do instead, and exit code 1."""
+
+    exit_code = NEEDS_A_PERSON
+
+    def show(self, file: object = None) -> None:
+        click.echo(self.format_message(), err=True)
+
+
+@click.command()
+@click.argument("text", metavar="EMAIL|PHONE|ID")
+@click.option("--country", default="", help="The country (LT) of a phone number written without a +.")
+@JSON
+@click.pass_obj
+def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None:
+    """Find customers by email address, phone number or id.
+
+    An address is found by its keyed hash, and must be whole. Addresses are shown masked. Exit code 1: there is none.
+
+    \b
+    onboard customer find ona@example.com
+    onboard customer find "+370 600 00001"
+    onboard customer find 860000001 --country LT
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = parts.finder.find(wanted(text, country.upper()))
+    if as_json:
+        click.echo(json.dumps({"customers": [_found(one) for one in found]}, ensure_ascii=False))
+    for one in () if as_json else found:
+        contact = ", ".join(filter(None, (one.email, one.phone))) or ("erased" if one.erased else "no address")
+        click.echo(f"{one.customer_id}  {contact}")
+        for row in one.rows:
+            result = f" {row.result}" if row.result else ""
+            click.echo(f"  batch {row.batch_id}, row {row.row}, {row.purpose}: {row.state}{result}")
+    if len(found) == MOST:
+        click.echo(f"these are the first {MOST}; there may be more", err=True)
+    if not found:
+        click.echo("no customer has this id, email address or phone number", err=True)
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+@click.command()
+@click.argument("customer_id", metavar="ID")
+@click.option("--channel", type=click.Choice(["email", "sms"]), help="[default: the row's channel, email first]")
+@PURPOSE
+@REASON
+@JSON
+@click.pass_obj
+def resend(
+    invocation: Invocation, customer_id: str, channel: str | None, purpose: str | None, reason: str, as_json: bool
+) -> None:
+    """Send the customer's present link once more.
+
+    It opens no session and costs no credit. The message counts against the caps and waits for quiet hours. The command
+    refuses, with the reason and what to do instead, where there is no link that works, and within 10 minutes of the
+    last message.
+
+    \b
+    onboard customer resend C-1001
+    onboard customer resend C-1001 --channel sms --reason "call 4711"
+    """
+    with invocation.parts(WAKING) as parts:
+        sent = _asking(
+            lambda: parts.service_desk().resend(
+                customer_id, channel=channel, purpose=purpose, reason=reason, now=parts.clock()
+            )
+        )
+        if isinstance(sent, Sent):
+            wake_ups_of(parts.settings).send(list(sent.due))
+            when = "now" if sent.due_at <= parts.clock() else f"at {at(sent.due_at)}, after the quiet hours"
+    _refuse(customer_id, sent, as_json)
+    assert isinstance(sent, Sent)  # noqa: S101 -- for mypy
+    if as_json:
+        click.echo(json.dumps({"customer": customer_id, "done": True} | _sent(sent), ensure_ascii=False))
+        return
+    click.echo(
+        f"the same link leaves by {NAMES[sent.channel]} to {sent.to} {when}; it works until {at(sent.expires_at)}"
+    )
+    click.echo(WORKERS)
+
+
+@click.command("new-link")
+@click.argument("customer_id", metavar="ID")
+@PURPOSE
+@REASON
+@YES
+@JSON
+@click.pass_obj
+def new_link(
+    invocation: Invocation, customer_id: str, purpose: str | None, reason: str, yes: bool, as_json: bool
+) -> None:
+    """Open another session for the customer, and send its link: this costs a credit.
+
+    It says the cost and asks first. The present link counts no more. Where the provider would give the same link again,
+    or allows no second session while one is open, the command refuses: `onboard customer resend` sends the present one.
+
+    \b
+    onboard customer new-link C-1001 --reason "link opened on a shared computer"
+    """
+    with invocation.parts(WAKING) as parts:
+        desk = parts.service_desk()
+        planned = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
+        _refuse(customer_id, planned, as_json)
+        assert isinstance(planned, NewLink)  # noqa: S101 -- for mypy
+        if not yes:
+            confirm(f"{cost_in_words(parts, planned)} Open it?")
+        asked = _asking(lambda: desk.new_link(customer_id, purpose=purpose, reason=reason, now=parts.clock()))
+        _refuse(customer_id, asked, as_json)
+        if not isinstance(asked, Refused):
+            wake_ups_of(parts.settings).send(list(asked.due))
+    if as_json:
+        facts = {"account": planned.account, "session": planned.number, "most": planned.most}
+        click.echo(json.dumps({"customer": customer_id, "done": True} | facts))
+        return
+    click.echo(f"{planned.account} is asked for session {planned.number} of at most {planned.most}; its link follows")
+    click.echo(WORKERS)
+
+
+@click.command()
+@click.argument("customer_id", metavar="ID")
+@click.option("--email", help="The email address from now on.")
+@click.option("--phone", help="The phone number from now on, as +37060000000 or as the customer's country writes it.")
+@PURPOSE
+@REASON
+@JSON
+@click.pass_obj
+def address(
+    invocation: Invocation,
+    customer_id: str,
+    email: str | None,
+    phone: str | None,
+    purpose: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Correct the customer's email address or phone number, and send the present link there.
+
+    The address is checked as in a list. What has not left goes to the new address, nothing more to the old one. The
+    audit log has who changed it and not the address.
+
+    \b
+    onboard customer address C-1001 --email ona.k@example.com
+    """
+    if email is None and phone is None:
+        raise click.UsageError("give --email or --phone")
+    with invocation.parts(WAKING) as parts:
+        new = {"email": _read_email(email), "phone": _read_phone(parts, customer_id, phone)}
+        changed = _asking(
+            lambda: parts.service_desk().correct_address(
+                customer_id, **new, purpose=purpose, reason=reason, now=parts.clock()
+            )
+        )
+        if isinstance(changed, Corrected):
+            wake_ups_of(parts.settings).send(list(changed.due))
+    _refuse(customer_id, changed, as_json)
+    assert isinstance(changed, Corrected)  # noqa: S101 -- for mypy
+    what, sent = " and ".join(changed.columns), changed.sent
+    if as_json:
+        facts = _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
+        click.echo(json.dumps({"customer": customer_id, "done": True, "changed": changed.columns} | facts))
+    elif isinstance(sent, Sent):
+        click.echo(f"{what} changed; the same link leaves by {NAMES[sent.channel]} to {sent.to}")
+        click.echo(WORKERS)
+    else:
+        click.echo(f"{what} changed; no message was added: {sent}")
+
+
+def cost_in_words(parts: Parts, planned: NewLink) -> str:
+    """What another session costs, and what becomes of the present one."""
+    messages = dict.fromkeys(planned.channels, 1)
+    prices = Prices.of(parts.settings).total({planned.account: 1}, messages)
+    price = f" ({', '.join(f'{amount} {currency}' for currency, amount in prices.items())})" if prices else ""
+    mails = " and ".join(f"1 {NAMES[channel]}" for channel in planned.channels)
+    costs = f"this costs 1 credit at {planned.account}{f' and {mails}' if mails else ''}{price}."
+    which = f"It is session {planned.number} of at most {planned.most}."
+    before = {
+        Before.SUPERSEDED: " The present link counts no more.",
+        Before.ASKED: " First the provider is asked whether the customer has finished.",
+    }
+    return f"{costs} {which}{before.get(planned.before, '')}"
+
+
+def _asking(call: Any) -> Any:
+    try:
+        return call()
+    except SeveralPurposes as error:
+        raise CannotStart(
+            f"the customer is onboarded for several purposes ({error}); name one with --purpose"
+        ) from None
+
+
+def _refuse(customer_id: str, answer: Any, as_json: bool) -> None:
+    if not isinstance(answer, Refused):
+        return
+    if as_json:
+        facts = {"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        raise SystemExit(NEEDS_A_PERSON)
+    raise NotDone(str(answer).replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`"))
+
+
+def _read_email(text: str | None) -> str | None:
+    return None if text is None else _accepted("--email", contacts.email(text.strip()))
+
+
+def _read_phone(parts: Parts, customer_id: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    return _accepted("--phone", contacts.phone(text.strip(), parts.finder.country_of(customer_id)))
+
+
+def _accepted(option: str, read: str | Refusal) -> str:
+    if isinstance(read, str):
+        return read
+    raise CannotStart(f"{option}: {read.problem}; {read.hint}")
+
+
+def _found(one: Found) -> dict[str, Any]:
+    rows = [vars(row) | {"batch": row.batch_id} for row in one.rows]
+    for row in rows:
+        row.pop("batch_id")
+    return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}
+
+
+def _sent(sent: Sent) -> dict[str, Any]:
+    due_at, expires_at = written(sent.due_at), written(sent.expires_at)
+    return {"channel": sent.channel, "to": sent.to, "due_at": due_at, "expires_at": expires_at}

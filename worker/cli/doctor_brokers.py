@@ -1,0 +1,104 @@
+"""What `onboard doctor` says of the brokers and their queues."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worker.domain.model.findings import Finding, failure, ok, warning
+from worker.foundation.plural import counted
+from worker.foundation.tls import Tls, in_words
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.brokers.queue_depths import QueueState
+
+CONNECT_SECONDS = 5
+Where = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A queue that the configuration needs. `makes`: the command that declares it, "" if a person must. `without`: what
+    does not happen while no process consumes it; "" for a queue that is read by hand. `optional`: not all use it."""
+
+    name: str
+    makes: str
+    consumes: str
+    without: str
+    optional: bool = False
+
+
+def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
+    """A line for each broker, and below it one for each queue. `where_is` gives HOST:PORT of a section."""
+    asked: list[tuple[str, str, Tls | None]] = [("broker", settings.broker.url, settings.broker.protection)]
+    if settings.bus is not None:
+        asked.append(("bus", settings.bus.url, settings.bus.protection))
+    for name, url, tls in asked:
+        where = where_is(name)
+        if not where:
+            yield ok(name, "none: one process does all work (`onboard run` or `onboard up`)")
+        else:
+            yield from _one(settings, name, where, url, tls)
+
+
+def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
+    from worker.brokers.connection import BrokerConnection  # imported here: kombu takes a tenth of a second
+    from worker.brokers.queue_depths import states_of
+
+    connect: Any = BrokerConnection  # kombu has no types
+    connection = connect(url, ssl=tls, connect_timeout=CONNECT_SECONDS)
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS)
+        yield ok(name, f"{where} answers")
+        needed = _needed(settings, name)
+        states = states_of(connection, [one.name for one in needed], on_amqp=url.startswith("amqp"))
+    except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
+        refused = any(word in type(error).__name__ for word in ("AccessRefused", "Authentication"))
+        words = "it refuses the user or the password" if refused else in_words(error) or type(error).__name__
+        yield failure(name, f"{where}: {words}", f"check [{name}] url, and whether the server runs")
+    else:
+        for queue, state in zip(needed, states, strict=True):
+            yield _queue(queue, state)
+    finally:
+        connection.release()
+
+
+def _needed(settings: Settings, name: str) -> list[Needed]:
+    """The queues at the broker of the workers, or at that of the bus."""
+    from worker.inbound.bus.sources import sources_of
+    from worker.runtime.celery_settings import PUBLISH, WITHOUT
+
+    found = []
+    if name == "broker":
+        publishes = bool(settings.subscribers or settings.alerts or settings.bus)
+        wanted = [queue for queue in WITHOUT if queue != PUBLISH or publishes]
+        found = [Needed(queue, "onboard worker", "onboard worker", WITHOUT[queue]) for queue in wanted]
+    for source in sources_of(settings):
+        if source.setting == f"{name}.url" and source.senders.has_any:
+            makes, topology = "onboard bus" if source.declare else "", source.topology
+            other = name == "broker"  # tasks of other projects: few installations have them
+            found.append(Needed(topology.queue, makes, "onboard bus", "no event of it is taken", other))
+            if topology.on_amqp:
+                found.append(Needed(topology.undelivered, makes, "onboard bus", "what is in it stays there", other))
+            found.append(Needed(topology.dead, makes, "", "", other))
+    return found
+
+
+def _queue(needed: Needed, state: "QueueState") -> Finding:
+    what = f"queue {needed.name}"
+    if not state.is_there and not needed.makes:
+        return failure(what, "it is not there, and bus.declare is false", "declare it as docs/bus.md says")
+    if not state.is_there and needed.optional:
+        return ok(what, f"it is not there; `{needed.makes}` makes it, where other projects send tasks")
+    if not state.is_there:
+        return warning(what, "it is not there yet", f"start `{needed.makes}`, which makes it")
+    waiting = counted(state.waiting, "message")
+    if not needed.consumes:
+        words = f"{waiting} about refused events"
+        return warning(what, words, "`onboard bus dead list`") if state.waiting else ok(what, words)
+    if state.consumers is None:
+        return ok(what, f"{waiting}; Redis does not say which processes consume it")
+    words = f"{waiting}, {counted(state.consumers, 'consumer')}"
+    if not state.consumers and (state.waiting or not needed.optional):
+        return warning(what, f"{words}: {needed.without}", f"start `{needed.consumes}`")
+    return ok(what, words)

@@ -1,0 +1,53 @@
+"""Which rows of a list `check --deadline` expects to be late."""
+
+from array import array
+from datetime import datetime
+from typing import Any
+
+from worker.domain.contact.deadlines import Group
+from worker.domain.model.customers import FieldProblem
+from worker.engine.intake import Intake
+from worker.foundation.plural import counted
+from worker.foundation.timestamps import written
+from worker.inbound.list_deadline import group_of, planned, too_late
+from worker.store.onboarding.new_rows import AcceptedLine
+
+
+class InTime:
+    """The accepted rows by the hours and limits that they share. Without a deadline it counts nothing."""
+
+    def __init__(self, intake: Intake, deadline: datetime | None) -> None:
+        self._intake, self._deadline = intake, deadline
+        self._rows: dict[Group, array[int]] = {}
+        self._late: list[int] = []
+
+    def add(self, line: object) -> None:
+        if self._deadline is not None and isinstance(line, AcceptedLine):
+            self._rows.setdefault(group_of(line, self._intake.hours), array("q")).append(line.row)
+
+    def late(self) -> list[tuple[int | None, FieldProblem]]:
+        """The rows that cannot be sent in time if the list starts now, each with a warning, in the list's order."""
+        if self._deadline is None:
+            return []
+        rows = {group: len(numbers) for group, numbers in self._rows.items()}
+        hours, now = self._intake.hours, self._intake.clock()
+        found = planned(rows, hours, self._intake.paces(), deadline=self._deadline, now=now)
+        # The first rows of a group go first; so its last ones are late.
+        self._late = sorted(row for group, number in found.late.items() for row in self._rows[group][-number:])
+        problem = too_late(self._deadline)
+        return [(row, problem) for row in self._late]
+
+    def facts(self) -> dict[str, Any]:
+        """As `check --json` prints them; after `late`."""
+        if self._deadline is None:
+            return {}
+        return {"deadline": {"at": written(self._deadline), "late": len(self._late), "rows": self._late}}
+
+    def in_words(self) -> str:
+        """After `late`."""
+        if self._deadline is None:
+            return ""
+        by = written(self._deadline)
+        if not self._late:
+            return f"by {by}: each row can be sent if the list starts now"
+        return f"by {by}: {counted(len(self._late), 'row')} cannot be sent, if the list starts now"

@@ -1,0 +1,34 @@
+"""A customer's message as it would be sent, with an example in place of the link."""
+
+from datetime import timedelta
+
+from worker.cli.exits import CannotStart
+from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
+from worker.domain.model.customers import Customer, Person
+from worker.engine.adapters import sender_name
+from worker.engine.steps.policies import hours_of
+from worker.foundation.clock import ProcessClock
+from worker.settings import Settings
+
+LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
+
+
+def example(*, locale: str, template: str) -> Customer:
+    """A customer who has no row."""
+    person = Person(email="maria@example.com", first_name="Maria", last_name="Example")
+    return Customer("sample", person=person, locale=locale, template=template)
+
+
+def rendered(settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str) -> Rendered:
+    """The message of this kind. Raises CannotStart where its template cannot be rendered."""
+    now = ProcessClock()()
+    clock = hours_of(settings).clock_of(
+        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
+    )
+    sender = sender_name(settings, channel)
+    try:
+        return templates.render(
+            Invitation(customer, LINK, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
+        )
+    except TemplateProblem as error:
+        raise CannotStart(str(error)) from None

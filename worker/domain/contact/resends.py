@@ -1,0 +1,17 @@
+"""The kinds of messages that repeat a link because a person asked for it: `resend-1`, `resend-2`, … Pure.
+
+A session has one message of each kind on each channel, so two commands at once cannot make two messages.
+"""
+
+from collections.abc import Iterable
+
+PREFIX = "resend-"
+
+
+def is_resend(kind: str) -> bool:
+    return kind.startswith(PREFIX)
+
+
+def next_kind(kinds: Iterable[str]) -> str:
+    """The kind of the next message on a channel that has messages of these kinds."""
+    return f"{PREFIX}{sum(map(is_resend, kinds)) + 1}"

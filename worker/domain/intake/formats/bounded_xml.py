@@ -1,0 +1,88 @@
+"""XML from strangers, parsed as it is read: no entities, and bounds for nesting, tags and attributes."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+from xml.parsers import expat
+
+from worker.domain.intake.lines import ListRefused
+
+CHUNK = 1 << 16
+# The parser keeps a tag in memory until its end, and the names of all open ones. Real parts are 12 levels deep, and
+# their longest tag is the root's, with its namespaces.
+LONGEST_TAG = 1 << 20
+MOST_LEVELS = 64
+
+Start = Callable[[str, dict[str, str]], None]
+End = Callable[[str], None]
+Text = Callable[[str], None]
+
+
+class Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class BrokenXml(Exception):
+    """The text is no XML, or no XML that is read here. `reason` is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def parsed(stream: Stream, start: Start, end: End, text: Text) -> Iterator[None]:
+    """Parse, and stop after each chunk, so that the caller can use what its handlers have found.
+
+    Names are those of the namespace, a space, and the local name. Raises BrokenXml, and what the stream raises.
+    """
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    depth = 0
+
+    def opened(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MOST_LEVELS:
+            raise BrokenXml("its XML is nested too deep")
+        start(name, attributes)
+
+    def closed(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        end(name)
+
+    parser.StartElementHandler = opened
+    parser.EndElementHandler = closed
+    parser.CharacterDataHandler = text
+    given = 0
+    while True:
+        chunk = stream.read(CHUNK)
+        given += len(chunk)
+        try:
+            parser.Parse(chunk, not chunk)
+        except expat.ExpatError:
+            raise BrokenXml("its XML is damaged") from None
+        if not chunk:
+            yield
+            return
+        if given - max(parser.CurrentByteIndex, 0) > LONGEST_TAG + CHUNK:
+            raise BrokenXml("its XML has a tag of more than 1 MB")
+        yield
+
+
+def _nothing(_found: str) -> None:
+    pass
+
+
+def read_whole(stream: Stream, what: str, start: Start, end: End = _nothing, text: Text = _nothing) -> None:
+    """Parse to the end. Raises ListRefused for what `parsed` refuses; `what` is the file, as messages name it."""
+    try:
+        for _ in parsed(stream, start, end, text):
+            pass
+    except BrokenXml as error:
+        raise ListRefused([f"{what} is refused: {error.reason}; save it again in a spreadsheet"]) from None
+
+
+def _refuse_doctype(*_declared: object) -> None:
+    # Entities, which can grow a few bytes to gigabytes, exist only in a document type declaration.
+    raise BrokenXml("its XML declares a document type, which no spreadsheet writes")

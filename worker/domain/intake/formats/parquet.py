@@ -1,0 +1,142 @@
+"""A Parquet file: rows with typed cells. pyarrow, which reads it, is loaded only here and is an extra."""
+
+import datetime
+import decimal
+import math
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from worker.domain.intake.formats import sheet_values
+from worker.domain.intake.formats.table import Cell, Row, is_filled
+from worker.domain.intake.lines import ListRefused, Refusal
+from worker.domain.model.customers import FieldProblem
+
+MAGIC = b"PAR1"
+WHAT = "the Parquet file"
+_ROWS = 1_000  # that are in memory at a time
+_LARGEST_FOOTER = 16 << 20  # bytes: pyarrow keeps all of it in memory
+_LARGEST_CHUNK = 2 << 30  # bytes of one column in one group of rows, decompressed
+_EXACT = 1 << 53  # beyond it, a float has no digits for ones
+_FRACTION = Refusal("a number with a fraction", "write text or whole numbers")
+_ROUNDED = Refusal("a number with a fraction's type and too many digits to be exact", "write text or whole numbers")
+_BYTES = Refusal("bytes, not text", "write the column as text")
+_OTHER = Refusal("a value of a type that a cell cannot have", "write the column as text")
+_DAMAGED = "it is damaged or cut off: get it again, or write it again"
+
+
+class ParquetRows:
+    """An open file. Rows are numbered as if it were saved as CSV: the first is row 2, below the columns' names."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        """Raises ListRefused for a file that cannot be read, and without pyarrow."""
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            raise ListRefused(
+                ["reading Parquet needs pyarrow: install the extra, pip install 'onboarding-worker[parquet]'"]
+            ) from None
+        self._errors: tuple[type[Exception], ...] = (pyarrow.ArrowException, OSError, OverflowError, ValueError)
+        _refuse_huge_footer(raw)
+        try:
+            # Read as a stream, a column's pages one after the other, without a second thread.
+            self._file: Any = pyarrow.parquet.ParquetFile(
+                raw, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
+            )
+            facts: Any = self._file.metadata
+            self.titles: list[str] = list(self._file.schema_arrow.names)
+            groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
+        except self._errors:
+            raise ListRefused([f"{WHAT} cannot be opened: {_DAMAGED}"]) from None
+        if any(group.total_byte_size > _LARGEST_CHUNK for group in groups):
+            raise ListRefused([f"{WHAT} is refused: a group of its rows is more than 2 GB; write smaller groups"])
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows that have a value. Where the file is damaged, the last row is a problem that says so."""
+        row = 1
+        try:
+            for batch in self._file.iter_batches(batch_size=_ROWS, use_threads=False):
+                columns = [_texts(column) for column in batch.columns]
+                for cells in zip(*columns, strict=True):
+                    row += 1
+                    if any(map(is_filled, cells)):
+                        yield row, cells
+        except self._errors:
+            hint = "write the file again: the rows from here on are not read"
+            yield row + 1, FieldProblem("", "the file is damaged here", hint)
+
+
+def _texts(column: Any) -> list[Cell]:
+    """A column's cells as text, as a CSV file would hold them."""
+    # Values of the few types that Python has no exact value for, such as nanoseconds, become text in Arrow.
+    name = str(column.type)
+    if name.startswith("timestamp"):
+        return (
+            [_moment(value) for value in column.cast("timestamp[us]", safe=False).to_pylist()]
+            if ("tz=" not in name)
+            else [_no_zone(value) for value in column.is_null().to_pylist()]
+        )
+    return [_text(value) for value in column.to_pylist()]
+
+
+def _no_zone(is_null: bool) -> Cell:
+    return "" if is_null else Refusal("a point in time with a time zone", "write the day alone, as a date or text")
+
+
+def _moment(value: datetime.datetime | None) -> Cell:
+    if value is None:
+        return ""
+    return value.date().isoformat() if value.time() == datetime.time() else sheet_values.TIME
+
+
+def _text(value: Any) -> Cell:
+    read = _READERS.get(type(value))
+    return read(value) if read else _OTHER
+
+
+def _string(value: str) -> Cell:
+    return value if len(value) <= sheet_values.LONGEST_TEXT else sheet_values.TOO_LONG
+
+
+def _float(value: float) -> Cell:
+    if math.isnan(value):  # how pandas writes an empty cell of a column of numbers
+        return ""
+    if not value.is_integer():
+        return _FRACTION
+    return str(int(value)) if abs(value) < _EXACT else _ROUNDED
+
+
+def _decimal(value: decimal.Decimal) -> Cell:
+    return str(int(value)) if value == value.to_integral_value() else _FRACTION
+
+
+def _list(value: list[Any]) -> Cell:
+    if any(not isinstance(part, str) or ";" in part for part in value):
+        return Refusal("a list that holds more than text, or a ; in a text", "write the column as text")
+    return _string(";".join(value))
+
+
+_READERS: dict[type, Callable[[Any], Cell]] = {
+    type(None): lambda _none: "",
+    str: _string,
+    int: str,
+    bool: lambda value: "true" if value else "false",
+    float: _float,
+    decimal.Decimal: _decimal,
+    datetime.date: datetime.date.isoformat,
+    list: _list,
+    bytes: lambda _bytes: _BYTES,
+}
+
+
+def _refuse_huge_footer(raw: BinaryIO) -> None:
+    size = raw.seek(0, 2)
+    raw.seek(max(0, size - 8))
+    tail = raw.read(8)
+    raw.seek(0)
+    if size < 12 or tail[4:] != MAGIC:
+        encrypted = " (encrypted files are not read)" if tail[4:] == b"PARE" else ""
+        raise ListRefused([f"{WHAT} cannot be opened{encrypted}: {_DAMAGED}"])
+    if struct.unpack("<I", tail[:4])[0] > min(_LARGEST_FOOTER, size):
+        raise ListRefused([f"{WHAT} cannot be opened: {_DAMAGED}"])

@@ -1,0 +1,123 @@
+"""Every metric of `GET /metrics`: its name, its labels and what it says. docs/metrics.md has the same table.
+
+A label's values come from the configuration (accounts, channels, targets) or from a fixed list of words (outcomes,
+states). None comes from outside, so that no stranger can add a series: no customer, address, host or path.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+PREFIX = "onboarding_"
+# Bounds in seconds: of calls over the network, and of transactions.
+CALL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+FLUSH = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+SHARE = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+
+class Type(StrEnum):
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+class Metric(NamedTuple):
+    """`name` is without the prefix; a counter's ends in `_total`. `bounds` are a histogram's."""
+
+    type: Type
+    name: str
+    labels: tuple[str, ...]
+    says: str
+    bounds: tuple[float, ...] = ()
+
+
+def _counter(name: str, labels: tuple[str, ...], says: str) -> Metric:
+    return Metric(Type.COUNTER, name, labels, says)
+
+
+def _gauge(name: str, labels: tuple[str, ...], says: str) -> Metric:
+    return Metric(Type.GAUGE, name, labels, says)
+
+
+def _histogram(name: str, labels: tuple[str, ...], says: str, bounds: tuple[float, ...]) -> Metric:
+    return Metric(Type.HISTOGRAM, name, labels, says, bounds)
+
+
+# Counted in each process, and added up in the database.
+CALLS = _counter("calls_total", ("account", "outcome"), "Calls to the provider whose results are written.")
+CALL_SECONDS = _histogram("call_seconds", ("account",), "How long a call to the provider took.", CALL)
+MESSAGES = _counter("messages_total", ("channel", "outcome"), "Hand-overs of messages whose results are written.")
+MESSAGE_SECONDS = _histogram("message_seconds", ("channel",), "How long a hand-over to the sender took.", CALL)
+FRESHNESS = _histogram(
+    "freshness_ratio", ("channel",), "The part of the link's life that was left when its message was sent.", SHARE
+)
+FLUSH_SECONDS = _histogram(
+    "flush_seconds",
+    ("step", "kind"),
+    "How long a transaction of a dispatcher took. `kind` claim: it claimed rows; results: it only wrote results.",
+    FLUSH,
+)
+EVENTS = _counter("events_total", ("door", "outcome"), "Events that came in, by `web` or `bus`.")
+WEBHOOKS = _counter("webhooks_total", ("source", "outcome"), "Webhooks and callbacks that came in.")
+PROCESSED = _counter("webhooks_processed_total", ("source", "state"), "Webhooks and callbacks that were processed.")
+PUBLISHED = _counter("published_total", ("target", "outcome"), "Outgoing events and alerts, by what the target said.")
+ANSWERS = _counter("http_answers_total", ("route", "status"), "Answers of `web`, by route and status.")
+ANSWER_SECONDS = _histogram("http_seconds", ("route",), "How long an answer of `web` took.", CALL)
+
+# Read from the database at a scrape.
+DATABASE_UP = _gauge("database_up", (), "1: the database answered this scrape; 0: only this metric is shown.")
+JOBS = _gauge("jobs", ("state",), "Jobs by state, of all batches, without rows that joined another row's job.")
+JOBS_WAITING = _gauge("jobs_waiting", ("account",), "Jobs that wait for a call to this account, due now or later.")
+FIRST_MESSAGES = _gauge("first_messages", ("channel", "state"), "First messages of sessions, by state.")
+OLDEST_DUE = _gauge("oldest_due_seconds", ("work", "name"), "How long the oldest due row has waited; 0: none is due.")
+CREDITS = _gauge("credits_used", ("account",), "Calls that cost a credit, or may have, as its budget counts them.")
+CREDITS_CAP = _gauge("credits_cap", ("account",), "The cap on credits, where the account has one.")
+STOPPED = _gauge("stopped", ("name",), "1: the account or sender is stopped until a person acts.")
+PAUSED = _gauge("paused_seconds", ("name",), "How long the account or sender is still paused; 0: it is not.")
+BREAKER = _gauge("breaker_open", ("name",), "1: too many calls in a row failed.")
+RATE = _gauge("rate_limit_per_second", ("name",), "Calls per second that the limits allow, or fewer if so found.")
+PERMITS = _gauge("permits_used", ("name",), "Calls in flight that workers have reserved.")
+CONCURRENCY = _gauge("concurrency", ("name",), "The most calls in flight, of all workers together.")
+PROCESSES = _gauge("processes", ("kind",), "Processes that have said within 20 seconds that they run.")
+BEAT_AGE = _gauge("beat_age_seconds", (), "How long ago the scheduler's last wake-up came; no value: never.")
+SWEEP_AGE = _gauge("sweep_age_seconds", (), "How long ago the last sweep began; no value: never.")
+OUTBOX_AGE = _gauge("outbox_oldest_seconds", ("target",), "How long the oldest event for the target has waited.")
+GIVEN_UP = _gauge("outbox_given_up", ("target",), "Events that were given up, and are still kept.")
+WEBHOOKS_AGE = _gauge("webhooks_oldest_due_seconds", (), "How long the oldest due webhook has waited.")
+ALERTS = _gauge("alerts_firing", ("kind",), "Alerts that are not over (docs/alerts.md).")
+
+COUNTED = (
+    CALLS,
+    CALL_SECONDS,
+    MESSAGES,
+    MESSAGE_SECONDS,
+    FRESHNESS,
+    FLUSH_SECONDS,
+    EVENTS,
+    WEBHOOKS,
+    PROCESSED,
+    PUBLISHED,
+    ANSWERS,
+    ANSWER_SECONDS,
+)
+READ = (
+    DATABASE_UP,
+    JOBS,
+    JOBS_WAITING,
+    FIRST_MESSAGES,
+    OLDEST_DUE,
+    CREDITS,
+    CREDITS_CAP,
+    STOPPED,
+    PAUSED,
+    BREAKER,
+    RATE,
+    PERMITS,
+    CONCURRENCY,
+    PROCESSES,
+    BEAT_AGE,
+    SWEEP_AGE,
+    OUTBOX_AGE,
+    GIVEN_UP,
+    WEBHOOKS_AGE,
+    ALERTS,
+)

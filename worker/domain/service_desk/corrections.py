@@ -1,0 +1,148 @@
+"""What a row of a report that comes back has changed about a customer: its cells against what is stored. Pure.
+
+An empty cell says nothing, so a report without details erases none. A cell that a spreadsheet or we have rewritten says
+nothing either, as long as it can be what is stored: a mask, a date in another form, a number without its plus sign.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from typing import Any
+
+from worker.domain.contact.masked import masked_email, masked_phone
+from worker.domain.intake import contacts, rules
+from worker.domain.intake.dates import DateForm, readings
+from worker.domain.intake.lines import Refusal
+from worker.domain.model.customers import CustomerKind, FieldProblem, Person
+
+_PERSONAL = tuple(one.name for one in fields(Person))
+CORRECTABLE = (*_PERSONAL, "country", "locale", "timezone")
+LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
+ADDRESSES = {"email": "email", "phone": "sms"}  # the channel of each
+_FIXED = "a report cannot change it for a customer who is known"
+
+
+@dataclass(frozen=True, repr=False)
+class Details:
+    """What is stored about a customer, apart from rows. Personal, so it has no repr."""
+
+    person: Person
+    country: str = ""
+    locale: str = ""
+    timezone: str = ""
+    kind: CustomerKind = CustomerKind.INDIVIDUAL
+
+    def get(self, column: str) -> Any:
+        return getattr(self.person if column in _PERSONAL else self, column)
+
+    def shown(self, column: str) -> str:
+        """The value as a report writes it; "" for none."""
+        value = self.get(column)
+        return value.isoformat() if isinstance(value, date) else str(value or "")
+
+
+@dataclass(frozen=True, repr=False)
+class Correction:
+    """The columns that are to change, with their new values. Personal, so it has no repr."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(column for column in CORRECTABLE if column in self.values)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The new addresses by channel."""
+        return {ADDRESSES[column]: self.values[column] for column in self.columns if column in ADDRESSES}
+
+    def of(self, stored: Details) -> "Correction":
+        """Without the columns that are stored like this already."""
+        return Correction({column: value for column, value in self.values.items() if value != stored.get(column)})
+
+    def applied(self, stored: Details) -> Details:
+        own = {column: value for column, value in self.values.items() if column not in _PERSONAL}
+        personal = {column: value for column, value in self.values.items() if column in _PERSONAL}
+        return replace(stored, **own, person=replace(stored.person, **personal))
+
+
+def correction_of(
+    cells: Mapping[str, Any], stored: Details, *, today: date, dates: DateForm | None = None
+) -> tuple[Correction, tuple[FieldProblem, ...]]:
+    """What the cells change, and what is wrong with them. `dates`: the form of the file's dates."""
+    given = {column: text for column, cell in cells.items() if cell is not None and (text := _text(cell))}
+    changed: dict[str, Any] = {}
+    # A workbook's cell may be one that cannot be read, such as a number with lost digits.
+    problems = [cell.at(column) for column, cell in cells.items() if isinstance(cell, Refusal)]
+    for column, text in given.items():
+        if column in ("customer_id", "purpose"):
+            continue
+        if column == "kind" and text.lower() == stored.kind.value:
+            continue
+        if column not in CORRECTABLE:
+            problems.append(FieldProblem(column, _FIXED, "leave the cell empty"))
+            continue
+        if len(text) > LONGEST_CELL:
+            problems.append(FieldProblem(column, f"more than {LONGEST_CELL:,} characters", "shorten it"))
+            continue
+        if _says_what_is_stored(column, text, stored):
+            continue
+        value = _read(column, text, given, stored, today=today, dates=dates)
+        if isinstance(value, Refusal):
+            problems.append(value.at(column))
+        elif value != stored.get(column):
+            changed[column] = value
+    return Correction(changed), tuple(problems)
+
+
+def guessed_letters(correction: Correction) -> tuple[FieldProblem, ...]:
+    """The new values whose letters depend on an encoding that the file does not say."""
+    return tuple(
+        FieldProblem(column, "letters in an unknown encoding", "save the file as CSV UTF-8, or give --encoding")
+        for column in correction.columns
+        if not str(correction.values[column]).isascii()
+    )
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, Refusal):
+        return ""
+    if isinstance(cell, date):
+        return cell.isoformat()[:10]
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _says_what_is_stored(column: str, text: str, stored: Details) -> bool:
+    known = stored.shown(column)
+    if text == known:
+        return True
+    match column:
+        case "email":
+            return bool(known) and text == masked_email(known)
+        case "phone":
+            return bool(known) and text in (masked_phone(known), known.removeprefix("+"))
+        case "date_of_birth":
+            return stored.person.date_of_birth in readings(text)
+        case _:
+            return _has_lost_letters(text, known)
+
+
+def _has_lost_letters(text: str, known: str) -> bool:
+    """Whether a spreadsheet has saved the stored text in an encoding that has not all of its letters."""
+    return len(text) == len(known) and all(
+        ours == theirs or (theirs == "?" and not ours.isascii()) for ours, theirs in zip(known, text, strict=True)
+    )
+
+
+def _read(
+    column: str, text: str, given: Mapping[str, str], stored: Details, *, today: date, dates: DateForm | None
+) -> Any:
+    if column == "phone":
+        country = rules.country(given["country"]) if given.get("country") else stored.country
+        return contacts.phone(text, country if isinstance(country, str) else stored.country)
+    if column == "date_of_birth":
+        return rules.date_of_birth(text, today, dates)
+    rule: Callable[[str], Any] = rules.RULES[column]
+    return rule(text)

@@ -1,0 +1,126 @@
+"""Whether the customer's present link may be sent again, on which channel, and when. Pure.
+
+A resend is a message of its own: it counts against the caps, waits for quiet hours, and leaves only with a link that is
+fresh enough, like any other message.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.domain.contact.caps import may_send
+from worker.domain.contact.contact_times import message_at
+from worker.domain.contact.resends import next_kind
+from worker.domain.model.customers import invitation_channels
+from worker.domain.model.reasons import Reason, meaning_of
+from worker.domain.model.sessions import is_stale
+from worker.domain.model.states import InvitationState, JobState
+from worker.domain.service_desk.case import Case, DeskRules, Message, Refused, at, no_link, not_serviceable, under_way
+
+FIRST = "invitation"
+# A message in one of these states reached nobody, so it may leave under its own name after all.
+UNSENT = (
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+)
+# A mail may take some minutes. Two clicks, or two clerks, must not make two messages.
+SPACING = timedelta(minutes=10)
+CALLED = {"email": "email", "sms": "text message"}
+_ADDRESS = {"email": "email address", "sms": "phone number"}
+
+
+@dataclass(frozen=True)
+class Resend:
+    """The message to add: `kind` is its name. `reopens`: the row has failed, and is invited again by this message."""
+
+    channel: str
+    kind: str
+    due_at: datetime
+    expires_at: datetime
+    reopens: bool = False
+
+
+def decide_resend(
+    rules: DeskRules, case: Case, channel: str | None, *, now: datetime, to_new_address: bool = False
+) -> Resend | Refused:
+    """`channel` None: the row's own, the first on which the customer can be reached.
+
+    `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere.
+    """
+    refused = not_serviceable(case) or _without_link(case, now)
+    if refused is not None:
+        return refused
+    row, link = case.row, case.link
+    assert row is not None and link is not None  # noqa: S101, PT018 -- for mypy: `_without_link` has refused others
+    chosen = _channel(rules, case, channel)
+    if isinstance(chosen, Refused):
+        return chosen
+    if (refused := under_way(case, (*invitation_channels(row.channel), chosen))) is not None:
+        return refused
+    due_at = message_at(chosen, case.zones, rules.quiet, invite_at=None, now=now)
+    if is_stale(link.expires_at, floor=row.floor, now=due_at):
+        lives = f"the link works only until {at(link.expires_at)}, too short a time for a message that leaves now"
+        return Refused(lives, "after its end `onboard customer new-link` sends another")
+    on_channel = [message for message in case.of_link if message.channel == chosen]
+    refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address)
+    if refused is not None:
+        return refused
+    if not may_send(rules.caps, case.messages):
+        return Refused(f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.caps.messages})", "reach the customer otherwise")
+    failed = row.state is JobState.FAILED
+    first = next((message for message in on_channel if message.kind == FIRST), None)
+    again = first is None or (failed and first.state in UNSENT)
+    kind = FIRST if again else next_kind(message.kind for message in on_channel)
+    return Resend(chosen, kind, due_at, link.expires_at, reopens=failed)
+
+
+def _without_link(case: Case, now: datetime) -> Refused | None:
+    row, link = case.row, case.link
+    if row is not None and (refused := no_link(row)) is not None:
+        return refused
+    if link is not None and link.works(now) and link.readable and row is not None:
+        return None
+    if row is not None and row.state is JobState.FAILED:
+        why = f"{row.place} has failed: {meaning_of(row.reason)}"
+        return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
+    ended = f"the customer's link ended {at(link.expires_at)}" if link is not None else "the customer has no link"
+    return Refused(ended, "`onboard customer new-link` sends another")
+
+
+def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
+    """The channel of the message."""
+    row = case.row
+    own = invitation_channels(row.channel) if row is not None else ()
+    if not own:
+        return Refused("the list asks for no message to this customer (channel none)", "`onboard report --with-links`")
+    candidates = [asked] if asked is not None else list(own)
+    for channel in candidates:
+        if channel in rules.channels and case.ways.get(channel) == "":
+            return channel
+    channel = candidates[0]
+    if channel not in rules.channels:
+        return Refused(f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
+    if channel not in case.ways:
+        option = "--phone" if channel == "sms" else "--email"
+        return Refused(f"the customer has no {_ADDRESS[channel]}", f"`onboard customer address ID {option} …` adds one")
+    then = "`onboard customer address` corrects it; `onboard suppress --remove` lifts a suppression"
+    return Refused(f"the customer's {_ADDRESS[channel]} gets no messages: {case.ways[channel]}", then)
+
+
+def _too_soon(messages: list[Message], channel: str, *, now: datetime, to_new_address: bool) -> Refused | None:
+    """Why no message is added: one is about to leave, or has just left."""
+    for message in messages:
+        waits = message.state is InvitationState.WAITING and not message.kind.startswith("reminder-")
+        if waits:
+            when = f", due {at(message.due_at)}" if message.due_at is not None else ""
+            return Refused(f"one {CALLED[channel]} with the link is waiting to leave already{when}", "it leaves itself")
+    if to_new_address:
+        return None
+    left = max((message.sent_at for message in messages if message.sent_at is not None), default=None)
+    if left is not None and left + SPACING > now:
+        return Refused(
+            f"one {CALLED[channel]} with the link left at {at(left)}, and may still be on its way",
+            f"send it again after {at(left + SPACING)}",
+        )
+    return None

@@ -1,0 +1,265 @@
+"""A customer's history as sentences, in the order of their times. Pure.
+
+From the row of a list, or an event, to the result: each session, each call that failed, each message with what became
+of it, each webhook, each decision of a person. No sentence has an address, a name, a link or a token.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from worker.domain.contact.repeats import unknown_in_words
+from worker.domain.contact.resends import is_resend
+from worker.domain.model.reasons import Reason, meaning_of, step_for
+from worker.domain.service_desk.case import at as in_words
+
+NAMES = {"email": "email", "sms": "text message"}
+
+
+class About(StrEnum):
+    """What a moment is about, for its mark."""
+
+    ROW = "row"
+    CALL = "call"
+    LINK = "link"
+    MESSAGE = "message"
+    RESULT = "result"
+    PERSON = "person"
+    TROUBLE = "trouble"
+    NEXT = "next"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One sentence. `then` is what a person can do about it."""
+
+    at: datetime
+    about: About
+    text: str
+    then: str = ""
+
+
+@dataclass(frozen=True)
+class RowFact:
+    """A row of a list, or an event. `joined`: the place of the row that serves the customer; "" for that row itself."""
+
+    batch_id: int
+    batch: str
+    row: int
+    purpose: str
+    channel: str
+    account: str
+    state: str
+    reason: str
+    detail: str
+    result: str
+    created_at: datetime
+    changed_at: datetime
+    due_at: datetime | None = None
+    joined: str = ""
+    is_event: bool = False
+
+    @property
+    def place(self) -> str:
+        return f"row {self.row} of batch {self.batch_id}"
+
+
+@dataclass(frozen=True)
+class CallFact:
+    """A call that ended otherwise than well, or is open. `channel` "" for a provider's; `looks_up`: asks about one."""
+
+    at: datetime
+    account: str
+    channel: str
+    outcome: str
+    status: int | None
+    detail: str
+    looks_up: bool = False
+
+
+@dataclass(frozen=True)
+class LinkFact:
+    """A session. `because`: why it was opened. `told_at`: when the provider's last update was made."""
+
+    account: str
+    reference: str
+    state: str
+    result: str
+    because: str
+    issued_at: datetime
+    expires_at: datetime
+    told_at: datetime | None = None
+    check_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class MessageFact:
+    channel: str
+    kind: str
+    state: str
+    reason: str
+    created_at: datetime
+    due_at: datetime | None = None
+    sent_at: datetime | None = None
+    delivery_at: datetime | None = None
+    unknown_handovers: int = 0
+
+
+@dataclass(frozen=True)
+class NewsFact:
+    """A webhook about one of the sessions."""
+
+    at: datetime
+    source: str
+    event: str
+    state: str
+
+
+@dataclass(frozen=True)
+class ActFact:
+    """An entry of the audit log, about the customer or about a batch of the customer's rows."""
+
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class History:
+    rows: Sequence[RowFact] = ()
+    calls: Sequence[CallFact] = ()
+    links: Sequence[LinkFact] = ()
+    messages: Sequence[MessageFact] = ()
+    news: Sequence[NewsFact] = ()
+    acts: Sequence[ActFact] = ()
+
+
+def timeline(history: History, *, now: datetime) -> list[Moment]:
+    """The sentences; those about what comes next have times after `now`, or stand at the end."""
+    moments = [
+        *(one for row in history.rows for one in _row(row, now)),
+        *map(_call, history.calls),
+        *(one for link in history.links for one in _link(link, now)),
+        *(one for message in history.messages for one in _message(message, now)),
+        *map(_news, history.news),
+        *map(_act, history.acts),
+    ]
+    return sorted(moments, key=lambda one: one.at)
+
+
+def _row(row: RowFact, now: datetime) -> Iterable[Moment]:
+    whence = "An event" if row.is_event else f"The list {row.batch}"
+    how = {"both": "by email and text message", "none": "without a message"}.get(row.channel, f"by {row.channel}")
+    purpose = "" if row.purpose == "onboarding" else f" for {row.purpose}"
+    brings = f"{whence} asks for the customer{purpose}, {how} ({row.place}, account {row.account})"
+    served = f"; {row.joined} serves the customer already" if row.joined else ""
+    yield Moment(row.created_at, About.ROW, f"{brings}{served}.")
+    if row.joined:
+        return
+    why = meaning_of(row.reason) if row.reason else ""
+    then = step_for(row.state, row.reason).replace("BATCH", str(row.batch_id))
+    match row.state:
+        case "completed":
+            what = "Finished" if row.reason != Reason.ALREADY_FINISHED else "Skipped: the customer has finished"
+            yield Moment(row.changed_at, About.RESULT, f"{what}: {row.result or 'no result is known'}.")
+        case "lapsed":
+            yield Moment(row.changed_at, About.TROUBLE, f"Given up: {why or 'the customer never finished'}.", then)
+        case "held" | "failed" as state:
+            detail = f" ({row.detail})" if row.detail and row.detail != why else ""
+            text = f"The row {'is held' if state == 'held' else 'failed'}: {why or 'no reason is stored'}{detail}."
+            yield Moment(row.changed_at, About.TROUBLE, text, then)
+        case "cancelled":
+            yield Moment(row.changed_at, About.RESULT, f"Cancelled{f': {why}' if why else ''}.")
+        case "waiting" | "working":
+            due = max(row.due_at or now, now)
+            again = f" ({why})" if why else ""
+            yield Moment(due, About.NEXT, f"Next: {row.account} is asked for a session{again}.", then)
+
+
+def _call(call: CallFact) -> Moment:
+    whom = f"The {NAMES.get(call.channel, call.channel)} server" if call.channel else call.account
+    said = f"{call.status}, " if call.status else ""
+    detail = f": {call.detail}" if call.detail else ""
+    match call.outcome:
+        case "":
+            text = f"{whom} was called; no answer is stored yet{detail}."
+        case "unknown" | "late":
+            text = f"{whom} was called, and the answer was lost: it is not known what it did{detail}."
+        case outcome:
+            verb = "was asked what became of a call" if call.looks_up else "was called"
+            text = f"{whom} {verb}: {said}{outcome.replace('_', ' ')}{detail}."
+    calm = call.looks_up or call.outcome in ("", "rate_limited", "not_sent", "more")
+    return Moment(call.at, About.CALL if calm else About.TROUBLE, text)
+
+
+def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
+    first = link.because == Reason.FIRST_SESSION
+    why = "" if first else f" ({meaning_of(link.because)})"
+    opened = f"{link.account} opened {'a' if first else 'another'} session{why}. Its link works until"
+    yield Moment(link.issued_at, About.LINK, f"{opened} {in_words(link.expires_at)}. Reference {link.reference}.")
+    if link.told_at is not None:
+        result = f": {link.result}" if link.result else ""
+        said = {"started": "the customer has begun", "completed": "the customer has finished"}.get(link.state)
+        text = f"{link.account} says: {said or f'the session is {link.state}'}{result}."
+        yield Moment(link.told_at, About.RESULT, text)
+    elif link.state == "expired":
+        yield Moment(min(link.expires_at, now), About.LINK, "The link ended unused.")
+    elif link.state == "superseded":
+        yield Moment(min(link.expires_at, now), About.LINK, "The session was replaced by another.")
+    if link.state in ("waiting", "started") and link.expires_at > now:
+        then = " The worker then decides whether another follows." if link.check_at is not None else ""
+        yield Moment(link.expires_at, About.NEXT, f"Next: the link ends, if the customer does not finish.{then}")
+
+
+def _message(message: MessageFact, now: datetime) -> Iterable[Moment]:
+    name = NAMES.get(message.channel, message.channel)
+    if message.kind.startswith("reminder"):
+        what = f"A reminder by {name}"
+    elif is_resend(message.kind):
+        what = f"The link again, by {name},"
+    else:
+        what = f"The {name} with the {'new ' if message.kind == 'new_link' else ''}link"
+    why = meaning_of(message.reason) if message.reason else ""
+    if message.sent_at is not None:
+        unknown = f" ({unknown_in_words(message.unknown_handovers)})" if message.unknown_handovers else ""
+        yield Moment(message.sent_at, About.MESSAGE, f"{what} left{unknown}.")
+    match message.state:
+        case "delivered":
+            yield Moment(message.delivery_at or message.sent_at or now, About.MESSAGE, f"{what} was delivered.")
+        case "bounced":
+            came = message.delivery_at or message.sent_at or message.created_at
+            then = "`onboard customer address` corrects the address"
+            yield Moment(came, About.TROUBLE, f"{what} came back{f': {why}' if why else ''}.", then)
+        case "held" | "failed" | "suppressed" as state:
+            fate = {"held": "may have left", "failed": "could not be sent", "suppressed": "was not sent"}[state]
+            yield Moment(message.created_at, About.TROUBLE, f"{what} {fate}{f': {why}' if why else ''}.")
+        case "superseded":
+            moment = min(message.due_at or message.created_at, now)
+            yield Moment(moment, About.MESSAGE, f"{what} was dropped{f': {why}' if why else ''}.")
+        case "waiting":
+            because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
+            yield Moment(max(message.due_at or now, now), About.NEXT, f"Next: {_lower(what)} leaves{because}.")
+        case "working":
+            yield Moment(now, About.MESSAGE, f"{what} is being sent at this moment.")
+
+
+def _news(news: NewsFact) -> Moment:
+    kind, _, name = news.source.partition("/")
+    state = {"applied": "", "waiting": " It waits to be read.", "ignored": " It said nothing new."}.get(
+        news.state, f" {news.state.capitalize()}: a person should look (`onboard webhook list`)."
+    )
+    sender = name or kind
+    return Moment(news.at, About.CALL, f"A webhook of {sender} came: {news.event}.{state}")
+
+
+def _act(act: ActFact) -> Moment:
+    on = f" on {act.subject}" if act.subject.startswith("batch ") else ""
+    why = f": {act.reason}" if act.reason else ""
+    return Moment(act.at, About.PERSON, f"{act.actor}: {act.action}{on}{why}.")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

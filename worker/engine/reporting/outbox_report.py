@@ -1,0 +1,70 @@
+"""The facts of outgoing events, as `onboard outbox list` prints them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.foundation.timestamps import written, written_if_any
+from worker.store.base.database import Database
+from worker.store.limits.budgets import Budgets
+from worker.store.outbox import relay
+
+SHOWN = 100  # events that were given up
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxReport:
+    """`configured`: the targets of the configuration, by name."""
+
+    database: Database
+    budgets: Budgets
+    configured: Collection[str]
+
+    def targets(self, *, now: datetime) -> list[dict[str, Any]]:
+        """Each target, with how many events wait, and why."""
+        found, states = relay.status(self.database), self.budgets.all()
+        facts = []
+        for name in sorted({*self.configured, *found}):
+            counts = found.get(name, relay.TargetStatus(0, 0, None))
+            state = states.get(name)
+            paused = state is not None and state.blocked_until is not None and state.blocked_until > now
+            facts.append(
+                {
+                    "target": name,
+                    "configured": name in self.configured,
+                    "waiting": counts.waiting,
+                    "oldest": written_if_any(counts.oldest),
+                    "given_up": counts.given_up,
+                    "paused_until": written_if_any(state.blocked_until) if paused and state else None,
+                    "pause_reason": state.pause_reason if state and state.pauses else None,
+                }
+            )
+        return facts
+
+    def given_up(self) -> list[dict[str, Any]]:
+        """The newest events that were given up."""
+        return [
+            {
+                "target": row.target,
+                "number": row.id,
+                "event": str(row.event_id),
+                "kind": row.kind,
+                "customer_id": row.customer_id,
+                "occurred_at": written(row.occurred_at),
+                "given_up_at": written(row.since),
+                "attempts": row.attempts,
+                "detail": row.detail,
+            }
+            for row in relay.given_up(self.database, most=SHOWN)
+        ]
+
+
+def target_in_words(item: Mapping[str, Any]) -> str:
+    """What a target does now, and why."""
+    if not item["configured"]:
+        return "no longer configured: its events are deleted after 30 days"
+    if item["pause_reason"]:
+        until = f"until {item['paused_until']}" if item["paused_until"] else "then one event is tried first"
+        return f"paused, {until}: {item['pause_reason']}"
+    return f"oldest: {item['oldest']}" if item["waiting"] else "nothing waits"

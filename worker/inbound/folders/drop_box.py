@@ -1,0 +1,271 @@
+"""A folder that lists are taken from: each file once, whatever dies, whichever of several processes looks.
+
+The database decides which process takes a file (`store.onboarding.dropped_files`). An import that is killed goes on:
+the file's content names its batch. Next to the list the process writes NAME.errors.csv once the list is imported, and
+NAME.report.csv once it is sent and once it has ended.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TextIO
+
+import sqlalchemy as sa
+
+from worker.domain.intake import ListOptions, ListRefused, open_list, problems_csv
+from worker.domain.intake.dates import DateForm
+from worker.domain.intake.dropped_files import ERRORS, MOST_TRIES, REPORT, DroppedFile, FileState, next_report
+from worker.domain.model.audit import Act
+from worker.domain.model.customers import FieldProblem
+from worker.engine.intake import Intake
+from worker.engine.reporting.batch_report import Reporting, state_of, write_csv
+from worker.foundation.keyring import Keyring
+from worker.foundation.timestamps import written
+from worker.inbound.folders.files import MOST_FILES, Copy, Found, NotTaken, copied, look_into, write_next_to
+from worker.inbound.list_import import (
+    PREFILLED,
+    CutOff,
+    TooManyRefused,
+    import_list,
+    judge_all,
+    options_of,
+    problems_of,
+)
+from worker.settings.intake import Intake as FolderSettings
+from worker.store.audit.entries import note_alone
+from worker.store.base.database import Database
+from worker.store.onboarding.batches import Batches, BatchFacts
+from worker.store.onboarding.dropped_files import DroppedFiles, lease_of
+from worker.store.onboarding.new_rows import RefusedLine
+from worker.store.onboarding.plans import OtherPlan, Plan
+from worker.store.operators.report_rows import Facts
+
+log = logging.getLogger(__name__)
+TRY_AGAIN = timedelta(minutes=1)  # after a full disk, or a folder that cannot be written
+NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `onboard check` with it"
+
+
+class Ending(Exception):
+    """This process ends: it gives back the file that it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropBox:
+    """One folder, as a process looks into it. `owner` names the process. `ignore` and `dates` are those of [import]."""
+
+    folder: FolderSettings
+    intake: Intake
+    database: Database
+    keyring: Keyring
+    reporting: Reporting
+    facts: Facts
+    owner: str
+    lease: timedelta
+    ignore: frozenset[str] = frozenset()
+    dates: DateForm | None = None
+    sheet: str | None = None
+    stopping: Callable[[], bool] = lambda: False
+
+    def look(self) -> None:
+        """Write down what is in the folder, take what is due, and write the reports that are due.
+
+        Raises sqlalchemy.exc.OperationalError while the database cannot be reached.
+        """
+        files, now, name = self._files, self.intake.database_clock(), self.folder.known_as
+        known = files.all([name])
+        was_away = any(not one.name for one in known)
+        try:
+            found, reason = look_into(self.folder.folder, now=now), ""
+        except OSError as error:
+            found, reason = Found(), f"the folder cannot be read: {error.strerror}"
+        if found.is_full:
+            reason = f"the folder holds more than {MOST_FILES:,} lists: move away those that have ended"
+        if reason:
+            if [one.reason for one in known if not one.name] != [reason]:
+                files.away(name, reason, now=now)
+            return
+        if was_away:
+            files.away(name, "", now=now)
+        known = [one for one in known if one.name]
+        files.seen(name, found.stamps | dict.fromkeys(found.odd, "odd"), known, now=now)
+        for one in files.all([name]):
+            if self.stopping():
+                return
+            if one.name in found.odd:
+                self._refuse_odd(one, found.odd[one.name])
+            elif one.is_due(settle=self.folder.settle, now=now):
+                self._take(one)
+            elif one.state is FileState.IMPORTED and one.batch_id is not None:
+                self._report(one)
+
+    @property
+    def _files(self) -> DroppedFiles:
+        return DroppedFiles(self.database)
+
+    @property
+    def _acting(self) -> Database:
+        return self.database.acting(Act(f"folder {self.folder.known_as}", "intake"))
+
+    def _refuse_odd(self, file: DroppedFile, why: str) -> None:
+        if file.state is not FileState.REFUSED and self._has_taken(file):
+            self._refuse(file, why)
+
+    def _has_taken(self, file: DroppedFile) -> bool:
+        now = self.intake.database_clock()
+        return self._files.take(file, owner=self.owner, until=lease_of(self.lease, now), now=now)
+
+    def _keep(self, file: DroppedFile) -> None:
+        if self.stopping():
+            raise Ending
+        if not self._files.keep(file, owner=self.owner, until=lease_of(self.lease, self.intake.database_clock())):
+            raise Ending  # this process stood still: another one has the file
+
+    def _take(self, file: DroppedFile) -> None:
+        if not self._has_taken(file):
+            return
+        if file.tries >= MOST_TRIES:
+            return self._refuse(file, NEVER_AGAIN)
+        kept_at = self.intake.database_clock()
+
+        def keep() -> None:
+            nonlocal kept_at
+            if self.stopping() or self.intake.database_clock() - kept_at > self.lease / 4:
+                self._keep(file)
+                kept_at = self.intake.database_clock()
+
+        try:
+            largest = self.folder.largest << 20
+            with copied(self.folder.folder, file.name, file.stamp, largest=largest, step=keep) as copy:
+                self._import(file, copy, keep)
+        except NotTaken as error:
+            if error.for_good:
+                self._refuse(file, str(error))
+            else:
+                self._put_off(file, str(error))
+        except (Ending, CutOff):
+            self._files.give_back(file, owner=self.owner)
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            # Its lease ends, and it is tried again; a file that ends every process is refused after some tries.
+            log.error("a list of the folder %s: its import ended with %s", self.folder.known_as, type(error).__name__)
+
+    def _import(self, file: DroppedFile, copy: Copy, keep: Callable[[], None]) -> None:
+        options = options_of(
+            self.intake,
+            if_used=PREFILLED,
+            defaults=self.folder.defaults,
+            ignore=self.ignore,
+            dates=self.dates,
+            sheet=self.sheet,
+        )
+        now = self.intake.clock()
+        hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
+        plan = Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None
+        batches = Batches(self._acting, self.keyring)
+        try:
+            imported = import_list(
+                self.intake,
+                batches,
+                copy.content,
+                options,
+                name=file.name,
+                strict=self.folder.strict,
+                plan=plan,
+                hold=hold if self.folder.approve else "",
+                progress=lambda _rows: keep(),
+            )
+        except ListRefused as error:
+            problems = [FieldProblem("", reason, "") for reason in error.reasons]
+            return self._refuse(file, "; ".join(error.reasons), lambda out: _write_problems(out, problems))
+        except TooManyRefused as error:
+            return self._refuse(file, str(error), lambda out: self._write_judged(out, copy, options, batches))
+        except OtherPlan as error:
+            return self._refuse(file, str(error))
+        batch = imported.batch
+        is_known = file.digest == copy.digest and file.batch_id == batch.id
+        if not is_known and (batch.cancelled_at is not None or batch.purged_at is not None):
+            ended = "cancelled" if batch.cancelled_at is not None else "purged"
+            again = "`onboard import LIST --again` imports it anew"
+            return self._refuse(file, f"batch {batch.id} of this list was {ended}; {again}")
+        if batch.purged_at is None:
+            self._write(file, ERRORS, lambda out: self._write_errors(out, batch, copy, options))
+        same = "" if imported.new or batch.name == file.name else f"the same list as {batch.name}"
+        self._files.done(
+            file,
+            owner=self.owner,
+            state=FileState.IMPORTED,
+            digest=copy.digest,
+            batch_id=batch.id,
+            tries=0,
+            reason=same[:400],
+            reported=file.reported if is_known else "",
+        )
+        log.info("a list of the folder %s is batch %d", self.folder.known_as, batch.id, extra={"batch": batch.id})
+
+    def _report(self, file: DroppedFile) -> None:
+        """Write the report of a list that is sent, or has ended, since the last one."""
+        now = self.intake.database_clock()
+        if file.until is not None and file.until > now:
+            return
+        batch = Batches(self.database, self.keyring).find(str(file.batch_id))
+        if batch is None or batch.purged_at is not None:
+            due = "" if file.reported == "finished" else "finished"
+        else:
+            due = next_report(state_of(batch, self.facts.counts(batch.id)), file.reported)
+        if not due or not self._has_taken(file):
+            return
+        try:
+            if batch is not None and batch.purged_at is None:
+                self._write(file, REPORT, lambda out: self._write_report(out, batch))
+        except NotTaken as error:
+            return self._put_off(file, str(error))
+        self._files.done(file, owner=self.owner, state=FileState.IMPORTED, reported=due, **_forgotten(file))
+
+    def _refuse(self, file: DroppedFile, why: str, write: Callable[[TextIO], object] | None = None) -> None:
+        reason = " ".join(why.split())[:400]
+        try:
+            self._write(file, ERRORS, write or (lambda out: _write_problems(out, [FieldProblem("", reason, "")])))
+        except NotTaken as error:
+            reason = f"{reason}; {error}"[:400]
+        subject = f"folder {self.folder.known_as}"
+        note_alone(self._acting, subject, now=self.intake.clock(), reason="a list was refused")
+        done = {"tries": 0, "reason": reason}
+        self._files.done(file, owner=self.owner, state=FileState.REFUSED, **done)
+        log.warning("a list of the folder %s is refused: `onboard status` says why", self.folder.known_as)
+
+    def _put_off(self, file: DroppedFile, why: str) -> None:
+        until = self.intake.database_clock() + TRY_AGAIN
+        self._files.put_off(file, owner=self.owner, reason=why, until=until)
+
+    def _write(self, file: DroppedFile, ending: str, write: Callable[[TextIO], object]) -> None:
+        write_next_to(self.folder.folder, file.name, ending, write)
+
+    def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
+        """The problems, with the cells of the rejected rows: mended there, the file is a list."""
+        refused = self.facts.refused(batch.id)
+        copy.content.seek(0)
+        originals = open_list(copy.content, options).originals()
+        problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)
+
+    def _write_judged(self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches) -> None:
+        copy.content.seek(0)
+        reading = open_list(copy.content, options)
+        lines = judge_all(self.intake, batches, reading, allow_erased=False)
+        refused = (line for line in lines if isinstance(line, RefusedLine))
+        # All of them first: the list is one stream, and its cells are read next.
+        found = [(line.row, problem) for line in refused for problem in problems_of(line)]
+        problems_csv(out, ((row, problem, "error") for row, problem in found), originals=reading.originals())
+
+    def _write_report(self, out: TextIO, batch: BatchFacts) -> None:
+        write_csv(out, self.facts.lines(batch.id), self.reporting.columns(batch))
+
+
+def _forgotten(file: DroppedFile) -> dict[str, str]:
+    """A report that was put off is written: why it was put off is past."""
+    return {} if file.until is None else {"reason": ""}
+
+
+def _write_problems(out: TextIO, problems: list[FieldProblem]) -> None:
+    problems_csv(out, ((None, problem, "error") for problem in problems))

@@ -1,0 +1,1 @@
+"""Mails that come back: read from a mailbox, stored like callbacks of a mail system, and then removed from it."""

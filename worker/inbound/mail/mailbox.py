@@ -1,0 +1,177 @@
+"""The mailboxes that bounces are read from: IMAP, or a Maildir on this machine. Blocking."""
+
+import imaplib
+import os
+import re
+import ssl
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from worker.foundation.tls import tls_failure
+from worker.senders.bounce_mails import LARGEST
+from worker.settings.addresses import ImapServer
+
+SECONDS = 30.0  # for each answer of the server
+
+
+class CannotRead(Exception):
+    """The mailbox cannot be read. The text names no value."""
+
+
+@dataclass(frozen=True, repr=False)
+class Mail:
+    """A mail that was not read before. `content` is its beginning: at most LARGEST bytes."""
+
+    id: str
+    content: bytes
+
+
+class Mailbox(Protocol):
+    """An open mailbox. All raise CannotRead."""
+
+    def unread(self, *, most: int) -> Iterator[Mail]: ...
+    def remove(self, ids: Iterable[str]) -> None: ...
+    def keep(self, ids: Iterable[str]) -> None:
+        """Mark these mails as read: a person may want to see them."""
+
+    def close(self) -> None: ...
+
+
+class Maildir:
+    """A folder with `new` and `cur`. A mail system puts mails into `new`; those in `cur` were read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._new, self._cur = folder / "new", folder / "cur"
+        if not self._new.is_dir():
+            raise CannotRead("the folder has no `new`: it is no Maildir, or this user cannot read it")
+
+    def unread(self, *, most: int) -> Iterator[Mail]:
+        try:
+            with os.scandir(self._new) as entries:
+                names = sorted(entry.name for entry in entries)[:most]
+        except OSError as error:
+            raise CannotRead(f"the Maildir cannot be read: {error.strerror}") from None
+        for name in names:
+            content = self._read(name)
+            if content is not None:
+                yield Mail(name, content)
+
+    def _read(self, name: str) -> bytes | None:
+        # No link is followed, and no pipe waited for: another program puts files here.
+        with suppress(OSError):
+            descriptor = os.open(self._new / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                return file.read(LARGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        return None
+
+    def remove(self, ids: Iterable[str]) -> None:
+        for name in ids:
+            with suppress(FileNotFoundError):  # another process has read it too
+                self._change((self._new / name).unlink)
+
+    def keep(self, ids: Iterable[str]) -> None:
+        for name in ids:
+            with suppress(FileNotFoundError):
+                read = self._cur / f"{name.partition(':')[0]}:2,S"
+                self._change(partial((self._new / name).rename, read))
+
+    def _change(self, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise CannotRead(f"the Maildir cannot be changed: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Imap:
+    """A mailbox of an IMAP server. Mails are "unread" until this reads them, or a person's mail program does."""
+
+    def __init__(self, server: ImapServer, context: ssl.SSLContext | None) -> None:
+        self._connection: imaplib.IMAP4 | None = None
+        try:
+            if server.tls == "tls":
+                self._connection = imaplib.IMAP4_SSL(server.host, server.port, ssl_context=context, timeout=SECONDS)
+            else:
+                self._connection = imaplib.IMAP4(server.host, server.port, timeout=SECONDS)
+                if server.tls == "starttls":
+                    self._connection.starttls(context)
+            self._log_in(server)
+            self._ask("select", '"' + re.sub(r'(["\\])', r"\\\1", server.mailbox) + '"')
+        except CannotRead:
+            self.close()
+            raise
+        except (OSError, imaplib.IMAP4.error) as error:
+            self.close()
+            raise CannotRead(_failure(error, f"{server.host}:{server.port}")) from None
+
+    def _log_in(self, server: ImapServer) -> None:
+        assert self._connection is not None  # noqa: S101 -- for the type checker
+        password = server.password.reveal() if server.password else ""
+        if "AUTH=PLAIN" in self._connection.capabilities:  # takes any characters
+            words = f"\0{server.username}\0{password}".encode()
+            self._connection.authenticate("PLAIN", lambda _: words)
+        elif server.username:
+            self._connection.login(server.username, password)
+
+    def unread(self, *, most: int) -> Iterator[Mail]:
+        found = self._ask("uid", "SEARCH", "UNSEEN", "UNDELETED")
+        numbers = (found[0] or b"").split() if found else []
+        for number in numbers[:most]:
+            if not number.isdigit():
+                continue
+            id_ = number.decode("ascii")
+            parts = self._ask("uid", "FETCH", id_, f"(BODY.PEEK[]<0.{LARGEST}>)")
+            content = next((part[1] for part in parts if isinstance(part, tuple) and len(part) > 1), None)
+            if content is not None:
+                yield Mail(id_, content[:LARGEST])
+
+    def remove(self, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        if ids:
+            self._ask("uid", "STORE", ",".join(ids), "+FLAGS.SILENT", r"(\Seen \Deleted)")
+            if self._connection is not None and "UIDPLUS" in self._connection.capabilities:
+                self._ask("uid", "EXPUNGE", ",".join(ids))
+            else:
+                self._ask("expunge")
+
+    def keep(self, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        if ids:
+            self._ask("uid", "STORE", ",".join(ids), "+FLAGS.SILENT", r"(\Seen)")
+
+    def _ask(self, command: str, *arguments: str) -> list[Any]:
+        assert self._connection is not None  # noqa: S101 -- for the type checker
+        try:
+            state, answer = getattr(self._connection, command)(*arguments)
+        except (OSError, imaplib.IMAP4.error) as error:
+            raise CannotRead(_failure(error, f"at {command.upper()}")) from None
+        if state != "OK":
+            raise CannotRead(f"the server refused {command.upper()} {arguments[0] if command == 'uid' else ''}".strip())
+        return list(answer)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError, imaplib.IMAP4.error):
+                self._connection.logout()
+            with suppress(OSError):
+                self._connection.shutdown()
+
+
+def _failure(error: Exception, where: str) -> str:
+    """What failed, without the server's words: they may repeat the user's name."""
+    if why := tls_failure(error):
+        return f"{where}: {why}"
+    if isinstance(error, imaplib.IMAP4.abort):
+        return f"{where}: the connection broke"
+    if isinstance(error, imaplib.IMAP4.error):
+        return f"{where}: refused; see the user and the password in bounces.url"
+    return f"{where}: {'timed out' if isinstance(error, TimeoutError) else 'cannot be reached'}"

@@ -1,0 +1,210 @@
+"""Fetches a list from another machine: https, S3 and SFTP. What is fetched is bounded, and its sender is verified.
+
+An operator names the address, and may name one in a private network. The server that answers may not choose: a redirect
+leads to https only. No message repeats an address, which may hold a signature.
+"""
+
+import asyncio
+import importlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from worker.foundation import event_loop
+from worker.foundation.tls import Tls, tls_failure
+
+LARGEST = 4 << 30  # bytes
+CHUNK = 1 << 20
+MOST_REDIRECTS = 5
+_CONNECT, _SILENCE, _ALL = 30, 60, 3600  # seconds
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_LONGEST_NAME = 100
+
+
+class CannotFetch(Exception):
+    """Why the list could not be fetched, in words without the address."""
+
+
+def is_address(path: str) -> bool:
+    """Whether a LIST is the address of one."""
+    return _ADDRESS.match(path) is not None
+
+
+def name_of(address: str) -> str:
+    """The name of the file at an address, for people: without host, user and query."""
+    name = unquote(urlsplit(address).path).rstrip("/").rpartition("/")[2]
+    return "".join(sign for sign in name if sign.isprintable())[:_LONGEST_NAME] or "list"
+
+
+def fetch(address: str, out: BinaryIO) -> None:
+    """Write the list at `address` to `out`. Raises CannotFetch, and OSError where `out` cannot be written."""
+    scheme = address.partition("://")[0].lower()
+    fetch_from = _SCHEMES.get(scheme)
+    if fetch_from is None:
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise CannotFetch(f"a list is fetched from {known}, or read from a file")
+    try:
+        parts = urlsplit(address)
+        has_password, host = parts.password is not None, parts.hostname
+    except ValueError:
+        raise CannotFetch("the address cannot be read") from None
+    if has_password:
+        raise CannotFetch("a password in an address can be seen by others: " + _INSTEAD[scheme])
+    if not host:
+        raise CannotFetch("the address has no host")
+    fetch_from(parts, _Bounded(out).write)
+
+
+_INSTEAD = {
+    "https": "use ~/.netrc, or an address that is signed for a short time",
+    "s3": "use the AWS environment variables or ~/.aws",
+    "sftp": "use a key, of the SSH agent or in ~/.ssh",
+}
+
+
+class _Bounded:
+    def __init__(self, out: BinaryIO) -> None:
+        self._out, self._left = out, LARGEST
+
+    def write(self, chunk: bytes) -> None:
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise CannotFetch("the list is larger than 4 GB")
+        self._out.write(chunk)
+
+
+def _from_https(parts: SplitResult, write: Callable[[bytes], None]) -> None:
+    event_loop.run(_get(parts.geturl(), write))
+
+
+async def _get(address: str, write: Callable[[bytes], None]) -> None:
+    import aiohttp  # imported here: most lists are files
+
+    tls = Tls().context()
+    timeout = aiohttp.ClientTimeout(total=_ALL, sock_connect=_CONNECT, sock_read=_SILENCE)
+    # `trust_env`: proxies, and ~/.netrc. Compressed content stays so: how much it grows is bounded where it is read.
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True, auto_decompress=False) as session:
+        for _ in range(MOST_REDIRECTS + 1):
+            try:
+                async with session.get(
+                    address, allow_redirects=False, ssl=tls, headers={"Accept-Encoding": "identity"}
+                ) as answer:
+                    if answer.status in (301, 302, 303, 307, 308):
+                        address = _led_to(address, answer.headers.get("Location", ""))
+                        continue
+                    if answer.status != 200:
+                        raise CannotFetch(f"the server answered {answer.status}")
+                    async for chunk in answer.content.iter_chunked(CHUNK):
+                        write(chunk)
+                    return
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                # Their texts hold the address.
+                raise CannotFetch(tls_failure(error) or _without_address(error)) from None
+    raise CannotFetch(f"the server redirected more than {MOST_REDIRECTS} times")
+
+
+def _without_address(error: Exception) -> str:
+    import aiohttp
+
+    match error:
+        case TimeoutError():
+            return "the server did not answer in time"
+        case aiohttp.ClientPayloadError():
+            return "the connection broke before the end of the list"
+        case aiohttp.ClientConnectionError():
+            return "the server cannot be reached"
+        case _:
+            return f"the answer cannot be read ({type(error).__name__})"
+
+
+def _led_to(address: str, location: str) -> str:
+    try:
+        there = urljoin(address, location)
+        parts = urlsplit(there)
+    except ValueError:
+        raise CannotFetch("the server redirected to an address that cannot be read") from None
+    if parts.scheme != "https" or parts.username is not None or parts.password is not None:
+        raise CannotFetch("the server redirected to an address that is not https")
+    return there
+
+
+def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
+    files = _extra("s3fs", "s3")
+    # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
+    with _in_words():
+        _copy(files.S3FileSystem(), f"{parts.netloc}{unquote(parts.path)}", write)
+
+
+def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:
+    ssh = _extra("asyncssh", "sftp")
+    with _in_words():
+        event_loop.run(_read(ssh, parts, write))
+
+
+async def _read(ssh: Any, parts: SplitResult, write: Callable[[bytes], None]) -> None:
+    # The host's key is one of ~/.ssh/known_hosts: the file systems of fsspec for SFTP accept any.
+    options = {"host": parts.hostname, "known_hosts": (), "connect_timeout": _CONNECT, "password": None}
+    options |= {} if parts.port is None else {"port": parts.port}
+    options |= {} if parts.username is None else {"username": unquote(parts.username)}
+    async with (
+        asyncio.timeout(_ALL),
+        ssh.connect(**options) as connection,
+        connection.start_sftp_client() as files,
+        files.open(unquote(parts.path), "rb") as file,
+    ):
+        while chunk := await file.read(CHUNK):
+            write(chunk)
+
+
+def _extra(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise CannotFetch(
+            f"{extra}:// needs {module}: install the extra, pip install 'onboarding-worker[{extra}]'"
+        ) from None
+
+
+def _copy(files: Any, path: str, write: Callable[[bytes], None]) -> None:
+    with files.open(path, "rb", block_size=CHUNK) as file:
+        while chunk := file.read(CHUNK):
+            write(chunk)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Turns any error of the libraries into words: their texts may hold addresses, user names and signatures."""
+    try:
+        yield
+    except CannotFetch:
+        raise
+    except TimeoutError:
+        raise CannotFetch("the server did not answer in time") from None
+    except FileNotFoundError:
+        raise CannotFetch("there is no such file") from None
+    except PermissionError:
+        raise CannotFetch("access was denied") from None
+    except Exception as error:
+        raise CannotFetch(
+            tls_failure(error) or _KNOWN_ERRORS.get(type(error).__name__) or type(error).__name__
+        ) from None
+
+
+_KNOWN_ERRORS = {
+    "SFTPNoSuchFile": "there is no such file",
+    "SFTPPermissionDenied": "access was denied",
+    "HostKeyNotVerifiable": "the host's key is not known: connect once with sftp, or add it to ~/.ssh/known_hosts",
+    "PermissionDenied": "the host accepted no key: see ssh-add -l, and ~/.ssh",
+    "NoCredentialsError": "there are no AWS credentials",
+    "EndpointConnectionError": "the server cannot be reached",
+    "ConnectionRefusedError": "the server cannot be reached",
+    "gaierror": "the server's name is not known",
+}
+
+_SCHEMES: dict[str, Callable[[SplitResult, Callable[[bytes], None]], None]] = {
+    "https": _from_https,
+    "s3": _from_s3,
+    "sftp": _from_sftp,
+}

@@ -1,0 +1,116 @@
+"""What a page and an action are. `__init__` says how to add one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from worker.domain.model.people import Person, Role
+from worker.domain.model.wakeups import WakeUp
+from worker.inbound.web.dashboard.sources import Sources
+
+
+class NotThere(Exception):
+    """What the address names is not there. The text is for the person."""
+
+
+class Refused(Exception):
+    """It cannot be done, or not as it was asked. The text says why, for the person. `back`: the page to go on from."""
+
+    back = "/"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as pages and actions see it. `values`: the parts of the path and of the query, or of the form. Each may
+    be any text."""
+
+    values: Mapping[str, str]
+    person: Person
+    now: datetime
+
+    def text(self, name: str, *, most: int = 200) -> str:
+        """The value without blanks around it, in one line; "" if it is missing."""
+        given = self.values.get(name, "").strip()[:most]
+        return given if given.isprintable() else ""
+
+    def number(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
+        """The value as a whole number within the bounds; None if it is none."""
+        given = self.text(name, most=20)
+        if not (given.isascii() and given.isdecimal()):
+            return None
+        return int(given) if least <= int(given) <= most else None
+
+
+Read = Callable[[Sources, Asked], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    path: str  # with parts in braces, which are in Asked.values too: /dashboard/batches/{batch}
+    template: str = "live.html"  # which shows the live part alone
+    read: Read  # blocking; what the template shows; raises NotThere or Refused
+    title: str
+    navigation: str = ""  # its word in the navigation; "": it is not there
+    least: Role = Role.VIEWER
+    live: str = ""  # the template of its part that is asked for again and again; "": it has none
+    # What is read is the same for all persons, who then share it. False: `read` uses Asked.person, or writes the audit
+    # log.
+    shared: bool = True
+    # Its form is posted, because what is typed into it must not stand in an address, which servers and browsers keep.
+    posted: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """A value that the person types into the confirmation. `kind`: of the input, such as email or tel. `most`: how many
+    characters it may have."""
+
+    name: str
+    label: str
+    kind: str = "text"
+    most: int = 320
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the confirmation shows before anything is done."""
+
+    title: str  # a question: Pause batch 3?
+    button: str  # what it does: Pause batch 3
+    does: Sequence[str]  # sentences
+    cost: Sequence[str] = ()  # sentences: what it costs at worst
+    grave: bool = False  # it cannot be undone, or it costs money
+    choices: Mapping[str, str] = field(default_factory=dict)  # further values of the form, hidden
+    fields: Sequence[Field] = ()  # what the person types; never in an address, which servers log
+
+    @property
+    def fingerprint(self) -> str:
+        """What the person agreed to. If it has changed meanwhile, the person is asked again."""
+        return sha256(repr((self.title, *self.does, *self.cost)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of an action: a sentence for the person, and what is due now."""
+
+    said: str
+    due: Sequence[WakeUp] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """`name` is its address, /dashboard/do/NAME. `command`: the command that does the same; the audit log names it."""
+
+    name: str
+    command: str
+    least: Role
+    plan: Callable[[Sources, Asked], Plan]  # blocking, changes nothing; raises NotThere or Refused
+    carry_out: Callable[[Sources, Asked, str], Done]  # blocking; gets the person's reason; raises Refused
+    # The page that the person came from, and goes back to: a path of ours, whatever the request names.
+    back: Callable[[Asked], str] = lambda _asked: "/"
+
+    @property
+    def path(self) -> str:
+        return f"/dashboard/do/{self.name}"

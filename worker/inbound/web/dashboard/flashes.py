@@ -1,0 +1,36 @@
+"""What became of an action, for the page that is shown next: in a cookie that only the same person's visit can read."""
+
+import base64
+from hmac import compare_digest, digest
+
+from aiohttp import web
+
+from worker.inbound.web.dashboard.visits import Visit, cookie_name, set_cookie
+
+SECONDS = 60
+LONGEST = 1500  # characters
+
+
+def say(answer: web.StreamResponse, request: web.Request, visit: Visit, text: str) -> None:
+    written = base64.urlsafe_b64encode(text[:LONGEST].encode()).decode()
+    set_cookie(answer, request, _name(request), f"{written}.{_seal(visit, written)}", max_age=SECONDS)
+
+
+def said(request: web.Request, visit: Visit) -> str:
+    """What was said; "" if nothing was. `forget` then ends it."""
+    written, _, seal = request.cookies.get(_name(request), "").partition(".")
+    if not seal or not compare_digest(seal.encode(), _seal(visit, written).encode()):
+        return ""
+    return base64.urlsafe_b64decode(written).decode()
+
+
+def forget(answer: web.StreamResponse, request: web.Request) -> None:
+    answer.del_cookie(_name(request), path="/")
+
+
+def _name(request: web.Request) -> str:
+    return f"{cookie_name(request)}_said"
+
+
+def _seal(visit: Visit, written: str) -> str:
+    return digest(visit.secret.encode("utf-8", "surrogateescape"), f"said {written}".encode(), "sha256").hex()

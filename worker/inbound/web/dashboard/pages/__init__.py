@@ -1,0 +1,1 @@
+"""The pages and the actions, one module for each subject."""

@@ -1,0 +1,110 @@
+"""Customers: find one, and see what has happened to one. Contact details only for the service desk, and audited."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from worker.domain.model.people import Role
+from worker.domain.service_desk.lookup import wanted
+from worker.domain.service_desk.timeline import timeline
+from worker.foundation.keyring import CannotDecrypt
+from worker.inbound.web.dashboard.contract import Asked, NotThere, Page, Refused
+from worker.inbound.web.dashboard.sources import Sources
+from worker.store.service_desk.finding import MOST, Found
+from worker.store.service_desk.sent_messages import MOST as MOST_MESSAGES
+
+PATH = "/dashboard/customers"
+ONE = f"{PATH}/{{customer}}"
+
+
+def page_of(customer_id: str) -> str:
+    return f"{PATH}/{quote(customer_id, safe='')}"
+
+
+def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    text = asked.text("q", most=320)
+    found = sources.stores.finder.find(wanted(text, asked.text("country", most=2).upper())) if text else []
+    return {"text": text, "found": [(one, page_of(one.customer_id)) for one in found], "more": len(found) == MOST}
+
+
+def customer_of(sources: Sources, asked: Asked) -> Found:
+    """The customer that a request names, by id alone. Raises NotThere."""
+    customer_id = asked.text("customer", most=100)
+    for one in sources.stores.finder.find(wanted(customer_id)) if customer_id else ():
+        if one.customer_id == customer_id:
+            return one
+    raise NotThere("There is no customer with this id.")
+
+
+def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    found = customer_of(sources, asked)
+    moments = timeline(sources.stores.finder.history(found.customer_id), now=asked.now)
+    return {
+        "read_at": asked.now,
+        "customer": found,
+        "path": page_of(found.customer_id),
+        "moments": [one for one in moments if one.at <= asked.now],
+        "ahead": [one for one in moments if one.at > asked.now],
+        "contact": None,
+    }
+
+
+def read_with_contact(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """As `read`, with the addresses in clear. The audit log says who has seen them."""
+    if not asked.person.name:
+        raise Refused("Log in as a user: the audit log must say who has seen them.")
+    shown = read(sources, asked)
+    acting = sources.acting(asked.person, "customer show", "")
+    try:
+        contact = acting.finder.contact(shown["customer"].customer_id, now=asked.now)
+    except CannotDecrypt:
+        raise Refused("No key decrypts this customer's details.") from None
+    return {**shown, "contact": contact}
+
+
+def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """The messages that have left, their links masked. The audit log says who has seen them."""
+    if not asked.person.name:
+        raise Refused("Log in as a user: the audit log must say who has seen them.")
+    found = customer_of(sources, asked)
+    acting = sources.acting(asked.person, "customer show", "")
+    try:
+        sent = acting.sent_messages.of(found.customer_id, now=asked.now)
+    except CannotDecrypt:
+        raise Refused("No key decrypts this customer's details.") from None
+    return {
+        "read_at": asked.now,
+        "customer": found,
+        "path": page_of(found.customer_id),
+        "messages": sources.message_texts(sent),
+        "more": len(sent) == MOST_MESSAGES,
+    }
+
+
+FIND = Page(
+    path=PATH,
+    template="customers.html",
+    read=find,
+    title="Customers",
+    navigation="Customers",
+    least=Role.SERVICE_DESK,
+    shared=False,
+    posted=True,
+)
+PAGE = Page(path=ONE, template="customer.html", read=read, title="Customer")
+CONTACT = Page(
+    path=f"{ONE}/contact",
+    template="customer.html",
+    read=read_with_contact,
+    title="Customer",
+    least=Role.SERVICE_DESK,
+    shared=False,
+)
+MESSAGES = Page(
+    path=f"{ONE}/messages",
+    template="messages.html",
+    read=read_messages,
+    title="Messages",
+    least=Role.SERVICE_DESK,
+    shared=False,
+)

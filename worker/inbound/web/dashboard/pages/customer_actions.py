@@ -1,0 +1,168 @@
+"""The same link again, a new link, another address: what the service desk does for one customer."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from worker.domain.intake import contacts
+from worker.domain.model.people import Role
+from worker.domain.service_desk.case import Refused as NotDone
+from worker.domain.service_desk.case import at
+from worker.domain.service_desk.new_link import Before
+from worker.domain.service_desk.resend import CALLED
+from worker.engine.prices import Prices
+from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, Plan, Refused
+from worker.inbound.web.dashboard.pages.customer import customer_of, page_of
+from worker.inbound.web.dashboard.sources import Sources
+from worker.store.service_desk.cases import SeveralPurposes
+from worker.store.service_desk.desk import ServiceDesk
+
+T = TypeVar("T")
+
+
+def _desk(sources: Sources, asked: Asked, command: str, reason: str) -> ServiceDesk:
+    return sources.desk(sources.acting(asked.person, command, reason).database)
+
+
+def _answer(call: Callable[[], T | NotDone]) -> T:
+    """What was done. Raises Refused with the reason and what to do instead."""
+    try:
+        answer = call()
+    except SeveralPurposes as error:
+        raise Refused(f"The customer is onboarded for several purposes ({error}): use the command.") from None
+    if isinstance(answer, NotDone):
+        raise Refused(f"{answer.why[:1].upper()}{answer.why[1:]}.{f' Then: {answer.then}.' if answer.then else ''}")
+    return answer
+
+
+def _back(asked: Asked) -> str:
+    return page_of(asked.text("customer", most=100))
+
+
+def _channel(asked: Asked) -> str | None:
+    given = asked.text("channel")
+    return given if given in CALLED else None
+
+
+def _plan_resend(sources: Sources, asked: Asked) -> Plan:
+    who, desk = customer_of(sources, asked).customer_id, sources.desk(sources.stores.database)
+    plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), now=asked.now))
+    when = "It leaves at once." if plan.due_at <= asked.now else f"It leaves at {at(plan.due_at)}, after quiet hours."
+    price = Prices.of(sources.settings).total({}, {plan.channel: 1})
+    amounts = "".join(f" ({amount} {currency})" for currency, amount in price.items())
+    return Plan(
+        title=f"Send {who} the same link again?",
+        button="Send the link again",
+        does=(f"One {CALLED[plan.channel]} with the link that works until {at(plan.expires_at)}.", when),
+        cost=(f"1 {CALLED[plan.channel]}{amounts}; no session.",),
+    )
+
+
+def _resend(sources: Sources, asked: Asked, reason: str) -> Done:
+    who = customer_of(sources, asked).customer_id
+    desk = _desk(sources, asked, "customer resend", reason)
+    sent = _answer(lambda: desk.resend(who, channel=_channel(asked), now=asked.now))
+    return Done(f"The link leaves by {CALLED[sent.channel]} to {sent.to}.", sent.due)
+
+
+def _plan_new_link(sources: Sources, asked: Asked) -> Plan:
+    who, desk = customer_of(sources, asked).customer_id, sources.desk(sources.stores.database)
+    plan = _answer(lambda: desk.may_renew(who, now=asked.now))
+    prices = Prices.of(sources.settings).total({plan.account: 1}, dict.fromkeys(plan.channels, 1))
+    amounts = "".join(f" ({amount} {currency})" for currency, amount in prices.items())
+    before = {
+        Before.SUPERSEDED: ("The present link counts no more.",),
+        Before.ASKED: ("First the provider is asked whether the customer has finished.",),
+    }
+    return Plan(
+        title=f"Open another session for {who}?",
+        button="Open another session",
+        does=(
+            f"{plan.account} is asked for session {plan.number} of at most {plan.most}; its link follows.",
+            *before.get(plan.before, ()),
+        ),
+        cost=(f"1 credit at {plan.account} and {len(plan.channels)} message(s){amounts}.",),
+        grave=True,
+    )
+
+
+def _new_link(sources: Sources, asked: Asked, reason: str) -> Done:
+    who = customer_of(sources, asked).customer_id
+    desk = _desk(sources, asked, "customer new-link", reason)
+    done = _answer(lambda: desk.new_link(who, now=asked.now))
+    return Done(f"{done.link.account} is asked for another session; its link follows.", done.due)
+
+
+FIELDS = (
+    Field("email", "New email address", "email"),
+    Field("phone", "New phone number, as +37060000000", "tel"),
+)
+
+
+def _plan_address(sources: Sources, asked: Asked) -> Plan:
+    found = customer_of(sources, asked)
+    if found.erased:
+        raise Refused("The customer was erased; nothing is stored to correct.")
+    has = " and ".join(filter(None, (found.email, found.phone))) or "no address"
+    return Plan(
+        title=f"Correct an address of {found.customer_id}?",
+        button="Correct and send the link",
+        does=(
+            f"The customer has {has}. Fill in what changes.",
+            "The present link, if it works, goes to the new address at once. Nothing more goes to the old one.",
+        ),
+        cost=("At most 1 message; no session.",),
+        fields=FIELDS,
+    )
+
+
+def _address(sources: Sources, asked: Asked, reason: str) -> Done:
+    who = customer_of(sources, asked).customer_id
+    email, phone = asked.text("email", most=320), asked.text("phone", most=40)
+    if not email and not phone:
+        raise Refused("Fill in the new email address or phone number.")
+    read = contacts.email(email) if email else None
+    number = contacts.phone(phone, sources.stores.finder.country_of(who)) if phone else None
+    for wrong in (read, number):
+        if wrong is not None and not isinstance(wrong, str):
+            raise Refused(f"The address is not good: {wrong.problem}; {wrong.hint}.")
+    desk = _desk(sources, asked, "customer address", reason)
+    done = _answer(
+        lambda: desk.correct_address(
+            who,
+            email=read if isinstance(read, str) else None,
+            phone=number if isinstance(number, str) else None,
+            now=asked.now,
+        )
+    )
+    said = f"{' and '.join(done.columns).capitalize()} changed."
+    if isinstance(done.sent, NotDone):
+        return Done(f"{said} No message was added: {done.sent}.", done.due)
+    return Done(f"{said} The link leaves by {CALLED[done.sent.channel]} to {done.sent.to}.", done.due)
+
+
+ACTIONS = (
+    Action(
+        name="resend",
+        command="customer resend",
+        least=Role.SERVICE_DESK,
+        plan=_plan_resend,
+        carry_out=_resend,
+        back=_back,
+    ),
+    Action(
+        name="new-link",
+        command="customer new-link",
+        least=Role.SERVICE_DESK,
+        plan=_plan_new_link,
+        carry_out=_new_link,
+        back=_back,
+    ),
+    Action(
+        name="address",
+        command="customer address",
+        least=Role.SERVICE_DESK,
+        plan=_plan_address,
+        carry_out=_address,
+        back=_back,
+    ),
+)

@@ -1,0 +1,67 @@
+"""Hashes and checks passwords with Argon2id, and never many at a time: each takes 64 MiB for a moment."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from worker.inbound.web.batching import InThread
+from worker.settings.users import User
+
+AT_ONCE = 2
+MOST_WAITING = 20  # for any user
+MOST_FOR_ONE = 3  # for one user: guesses come one after the other, each after the delay of the last
+LONGEST_PASSWORD = 1000  # characters: a longer one is not hashed
+# For names that no user has: the answer takes as long as for a known name.
+_NO_USER = PasswordHasher().hash("the password of no user")
+
+
+class TooMany(Exception):
+    """Too many log-ins are checked at this moment."""
+
+
+def hash_password(password: str) -> str:
+    return PasswordHasher().hash(password)
+
+
+def is_password(password: str, user: User | None) -> bool:
+    """Blocking, for about 50 ms. None: no user has the name; the answer is False."""
+    try:
+        PasswordHasher().verify(user.password.reveal() if user is not None else _NO_USER, password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return user is not None
+
+
+class PasswordChecks:
+    """Belongs to one loop."""
+
+    def __init__(self, in_thread: InThread, check: Callable[[str, User | None], bool] = is_password) -> None:
+        self._in_thread, self._check = in_thread, check
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._waiting: Counter[bytes] = Counter()
+
+    async def fits(self, name: str, password: str, user: User | None, wait: Callable[[], Any]) -> bool:
+        """Whether the user has this password. `wait()` delays a wrong one, as often as it is wrong; meanwhile the same
+        name cannot be tried often. Raises TooMany."""
+        who = sha256(name.encode("utf-8", "surrogateescape")).digest()
+        if self._waiting[who] >= MOST_FOR_ONE or self._waiting.total() >= MOST_WAITING:
+            raise TooMany
+        self._waiting[who] += 1
+        try:
+            if len(password) > LONGEST_PASSWORD:
+                fits = False
+            else:
+                async with self._free:
+                    fits = await self._in_thread(self._check, password, user)
+            if not fits:
+                await wait()
+            return fits
+        finally:
+            self._waiting[who] -= 1
+            if not self._waiting[who]:
+                del self._waiting[who]

@@ -1,0 +1,54 @@
+"""The return path of each mail (VERP): an address of its own, by which a bounce names the mail. Pure.
+
+The token holds the mail's id and a part of its keyed digest, in base32: mail systems change the case of addresses. So
+a report cannot be made up about a mail whose return path its author has not seen, and no token shows who got the mail.
+"""
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Callable
+from hmac import compare_digest
+
+PLACE = "{token}"
+UNSUBSCRIBE = "unsubscribe"  # the subject of a mail to a return path that asks for no more mails
+_SIGNED_BYTES = 10
+_ID_BYTES = 16
+TOKEN_LENGTH = 42  # of 26 bytes
+# By the mail's key: its digests, that of the present key first. Each: 8 hex digits of the key's id, and the digest.
+Digests = Callable[[str], tuple[str, ...]]
+
+
+class ReturnPath:
+    """Makes return paths and reads them. `pattern`: an address with `{token}` in its local part."""
+
+    def __init__(self, pattern: str, digests: Digests) -> None:
+        self._pattern, self._digests = pattern, digests
+        before, _, after = pattern.partition(PLACE)
+        self._found = re.compile(
+            rf"(?<![a-z0-9._+-]){re.escape(before)}([a-z2-7]{{{TOKEN_LENGTH}}}){re.escape(after)}(?![a-z0-9.-])",
+            re.IGNORECASE | re.ASCII,
+        )
+
+    def of(self, key: str) -> str:
+        """The return path of the mail with this key. Raises ValueError for a key that is no id."""
+        id_ = uuid.UUID(hex=key)
+        token = id_.bytes + _signature(self._digests(id_.hex)[0])
+        return self._pattern.replace(PLACE, base64.b32encode(token).decode().rstrip("=").lower())
+
+    def key_in(self, text: str) -> str | None:
+        """The key of the mail whose return path is in the text; None: none is, or none that we have signed."""
+        for match in self._found.finditer(text):
+            try:
+                token = base64.b32decode(match[1].upper() + "======")
+            except binascii.Error:
+                continue
+            key = uuid.UUID(bytes=token[:_ID_BYTES]).hex
+            if any(compare_digest(token[_ID_BYTES:], _signature(one)) for one in self._digests(key)):
+                return key
+        return None
+
+
+def _signature(digest: str) -> bytes:
+    return bytes.fromhex(digest[8:])[:_SIGNED_BYTES]

@@ -1,0 +1,214 @@
+"""What people are alerted of: which conditions are so now, and which of them people know already.
+
+One transaction decides and writes the message into the outbox, so that several processes and a restart tell nothing
+twice, and a kill loses nothing.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Known, as_data, decide, only
+from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, WORK
+from worker.domain.model.pauses import PauseCause
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.ids import new_id
+from worker.foundation.keyring import Keyring
+from worker.store.audit.sealing import HEAD, head_of
+from worker.store.base import tally
+from worker.store.base.database import Database, fetch
+from worker.store.operators import gauges
+from worker.store.operators.counting import COUNTED, ROWS
+from worker.store.operators.processes import BEAT, GONE_AFTER
+from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
+
+LOOK_EVERY = timedelta(seconds=10)
+LOOKED, TOLD = "alert", "alerted"  # timers
+# Work that a worker would have begun long ago.
+LATE = timedelta(seconds=30)
+# The row that says since when alerts are on: batches from before are not reported as done.
+ON = "on"
+
+
+class Alerts:
+    """Safe for threads and for several processes."""
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        *,
+        accounts: Mapping[str, str],
+        channels: Mapping[str, str],
+        wanted: Mapping[str, Collection[str]],
+        every: timedelta,
+    ) -> None:
+        """`accounts` and `channels`: the budget by name. `wanted`: the kinds by target. `every`: the shortest time
+        between two messages."""
+        self._database, self._keyring = database, keyring
+        self._accounts, self._channels = accounts, channels
+        self._wanted, self._every = wanted, every
+
+    def look(self, *, now: datetime) -> bool:
+        """Look what is so, and write a message for people if something has begun or is over. Whether one was written.
+
+        Does nothing if a process has looked within `LOOK_EVERY`: of several processes one looks.
+        """
+        with self._database.read() as connection:
+            last = connection.execute(sa.select(Timer.at).where(Timer.name == LOOKED)).scalar()
+        if last is not None and last > now - LOOK_EVERY:
+            return False  # the usual case, found without a lock
+        with self._database.write() as connection:
+            # The timer's row stays locked until the commit: another process waits here, and then finds that it is done.
+            if not self._claimed(connection, LOOKED, older_than=LOOK_EVERY, now=now):
+                return False
+            known, is_on_since = self._known(connection, now=now)
+            # What has no end stays known once it was sent, so that it is never new again.
+            told = {one.condition.key for one in known if one.condition.kind in WITHOUT_END and one.fired_at}
+            current = self._conditions(connection, told, since=is_on_since, now=now)
+            last_told = connection.execute(sa.select(Timer.at).where(Timer.name == TOLD)).scalar()
+            may_tell = last_told is None or last_told <= now - self._every
+            open_ = [one for one in known if one.condition.key not in told]
+            decided = decide(current, open_, may_tell=may_tell, now=now)
+            if decided.seen:
+                connection.execute(sa.insert(AlertRow), [_row(one, now) for one in decided.seen])
+            if decided.fired:
+                fired = sa.update(AlertRow).where(AlertRow.key.in_([one.key for one in decided.fired]))
+                connection.execute(fired.values(fired_at=now))
+                ended = [one.key for one in decided.fired if one.kind in WITHOUT_END]
+                connection.execute(sa.update(AlertRow).where(AlertRow.key.in_(ended)).values(ended_at=now))
+            if gone := [one.key for one in (*decided.over, *decided.forgotten)]:
+                connection.execute(sa.delete(AlertRow).where(AlertRow.key.in_(gone)))
+            if not decided.tells:
+                return False
+            self._claimed(connection, TOLD, older_than=timedelta(0), now=now)
+            self._write(connection, as_data(decided.fired, decided.over, now=now), now=now)
+            return True
+
+    def firing(self) -> list[Known]:
+        """What people were alerted of and is not over, the oldest first."""
+        query = sa.select(AlertRow.__table__).where(AlertRow.fired_at.is_not(None), AlertRow.ended_at.is_(None))
+        with self._database.read() as connection:
+            return [_known(row) for row in fetch(connection, query.order_by(AlertRow.seen_at))]
+
+    def _claimed(self, connection: sa.Connection, timer: str, *, older_than: timedelta, now: datetime) -> bool:
+        insert = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(Timer)
+        claim = insert.values(name=timer, at=now).on_conflict_do_update(
+            index_elements=["name"], set_={"at": now}, where=Timer.at <= now - older_than
+        )
+        return connection.execute(claim.returning(Timer.name)).first() is not None
+
+    def _known(self, connection: sa.Connection, *, now: datetime) -> tuple[list[Known], datetime]:
+        rows = fetch(connection, sa.select(AlertRow.__table__))
+        on = next((row.seen_at for row in rows if row.kind == ON), None)
+        if on is None:
+            connection.execute(
+                sa.insert(AlertRow).values(key=ON, kind=ON, name="", seen_at=now, fired_at=None, ended_at=None)
+            )
+        return [_known(row) for row in rows if row.kind in set(AlertKind)], on or now
+
+    def _conditions(
+        self,
+        connection: sa.Connection,
+        told: Collection[str],
+        *,
+        since: datetime,
+        now: datetime,
+    ) -> list[Condition]:
+        found = [Condition(AlertKind.ACCOUNT, name) for name in self._stopped(connection, self._accounts)] + [
+            Condition(AlertKind.SENDER, name) for name in self._stopped(connection, self._channels)
+        ]
+        paused = sa.select(Batch.id).where(Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None))
+        found += [Condition(AlertKind.PAUSED, str(id_)) for id_ in connection.execute(paused).scalars()]
+        found += [Condition(AlertKind.HELD, str(row.batch_id), row.rows) for row in fetch(connection, _HELD)]
+        found += self._done(connection, told, since=since)
+        running = sa.select(ProcessRow.kind).where(ProcessRow.seen_at > now - GONE_AFTER)
+        kinds = set(connection.execute(running).scalars())
+        beat = connection.execute(sa.select(Timer.at).where(Timer.name == BEAT)).scalar()
+        if "worker" in kinds and (beat is None or now - beat > BEAT_IS_MISSING_AFTER):
+            found.append(Condition(AlertKind.BEAT))
+        if not kinds & WORK and self._is_late(connection, now=now):
+            found.append(Condition(AlertKind.NOBODY))
+        head = fetch(connection, HEAD)
+        if not head or not ((one := head_of(head[0], self._keyring)).signed or one.is_new):
+            found.append(Condition(AlertKind.AUDIT))
+        return found
+
+    def _stopped(self, connection: sa.Connection, budgets: Mapping[str, str]) -> list[str]:
+        stopped = set(connection.execute(sa.select(Budget.name).where(Budget.stopped_at.is_not(None))).scalars())
+        return [name for name, budget in budgets.items() if budget in stopped]
+
+    def _is_late(self, connection: sa.Connection, *, now: datetime) -> bool:
+        """Whether work that could be done has waited for a while."""
+        accounts = set(self._accounts) - set(self._stopped(connection, self._accounts))
+        channels = set(self._channels) - set(self._stopped(connection, self._channels))
+        due = [gauges.first_due_job(connection, name, now) for name in accounts]
+        due += [gauges.first_due_message(connection, name, now) for name in channels]
+        return any(at is not None and now - at > LATE for at in due)
+
+    def _done(self, connection: sa.Connection, told: Collection[str], *, since: datetime) -> list[Condition]:
+        """The lists that came since alerts are on, are imported, and have nothing left to send."""
+        lists = sa.select(Batch.id).where(
+            Batch.created_at >= since,
+            Batch.imported_at.is_not(None),
+            Batch.cancelled_at.is_(None),
+            Batch.last_row.is_(None),
+            Batch.purged_at.is_(None),
+        )
+        found = {id_: Condition(AlertKind.DONE, str(id_)) for id_ in connection.execute(lists).scalars()}
+        found = {id_: one for id_, one in found.items() if one.key not in told}
+        if not found:
+            return []
+        left = sa.select(COUNTED.batch_id).where(COUNTED.batch_id.in_(list(found)), _IS_LEFT)
+        unfinished = set(connection.execute(left.group_by(COUNTED.batch_id).having(ROWS > 0)).scalars())
+        return [one for id_, one in found.items() if id_ not in unfinished]
+
+    def _write(self, connection: sa.Connection, data: Mapping[str, Any], *, now: datetime) -> None:
+        event_id = new_id(now)
+        rows = [
+            {
+                "event_id": event_id,
+                "target": target,
+                "kind": EVENT,
+                "customer_id": "",  # of no customer: the alerts of a target are sent one after the other
+                "data": part,
+                "occurred_at": now,
+                "due_at": now,
+                "since": now,
+                "attempts": 0,
+                "detail": "",
+            }
+            for target, kinds in self._wanted.items()
+            if (part := only(data, kinds)) is not None
+        ]
+        if rows:
+            connection.execute(sa.insert(Outbox), rows)
+
+
+def _row(one: Condition, now: datetime) -> dict[str, Any]:
+    times = {"seen_at": now, "fired_at": None, "ended_at": None}
+    return {"key": one.key, "kind": one.kind.value, "name": one.name, **times}
+
+
+def _known(row: Any) -> Known:
+    return Known(Condition(AlertKind(row.kind), row.name), row.seen_at, row.fired_at)
+
+
+_HELD = (
+    sa.select(COUNTED.batch_id, ROWS.label("rows"))
+    .where(COUNTED.kind == tally.Kind.JOB.value, COUNTED.state == JobState.HELD.value)
+    .group_by(COUNTED.batch_id)
+    .having(ROWS > 0)
+    .order_by(COUNTED.batch_id)
+)
+# A job that waits for its call, or a message that waits for its turn. An issued job's message is one of these.
+_IS_LEFT = sa.or_(
+    sa.and_(COUNTED.kind == tally.Kind.JOB.value, COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value])),
+    sa.and_(
+        COUNTED.kind == tally.Kind.MESSAGE.value,
+        COUNTED.state.in_([InvitationState.WAITING.value, InvitationState.WORKING.value]),
+    ),
+)

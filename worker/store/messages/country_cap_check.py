@@ -1,0 +1,96 @@
+"""Checks whether a country has had its texts of this hour, and counts those that leave (`contact.country_cap`).
+
+The last of the gates: only a text that leaves is counted. A text that is handed over again counts again.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.contact.country_cap import HOUR, country_of, hour_of, may_go
+from worker.domain.contact.send_decision import Later
+from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
+from worker.store.base.database import Database, fetch
+from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.suppression_check import About
+from worker.store.tables import TextCount
+
+KEPT = timedelta(days=2)
+_LOCKED = (
+    sa.select(TextCount.country, TextCount.count.label("number"))
+    .where(bulk.among(TextCount.country, "countries"), TextCount.hour == sa.bindparam("hour"))
+    .order_by(TextCount.country)
+    .with_for_update()
+)
+_COUNT = (
+    sa.update(TextCount)
+    .where(TextCount.country == sa.bindparam("of_country"), TextCount.hour == sa.bindparam("of_hour"))
+    .values(
+        count=TextCount.count + sa.bindparam("more"),
+        refused=TextCount.refused + sa.bindparam("more_refused"),
+    )
+)
+
+
+def spent(
+    connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+) -> Mapping[uuid.UUID, Later]:
+    """The texts that wait for the next hour, because their country has had its texts of this one."""
+    cap = policy.delivery.texts_per_country
+    if policy.channel != Channel.SMS or cap is None:
+        return {}
+    hour = hour_of(now)
+    by_country: dict[str, list[uuid.UUID]] = {}
+    for one in messages:
+        by_country.setdefault(country_of(one.item.customer.person.phone), []).append(one.item.id)
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    # Always in the same order: two transactions must not deadlock.
+    rows = [{"country": name, "hour": hour, "count": 0, "refused": 0} for name in sorted(by_country)]
+    connection.execute(insert(TextCount).on_conflict_do_nothing(), rows)
+    had = {
+        row.country: row.number
+        for row in fetch(connection, _LOCKED, {"countries": bulk.keys(sorted(by_country)), "hour": hour})
+    }
+    found: dict[uuid.UUID, Later] = {}
+    counts = []
+    for country, ids in sorted(by_country.items()):
+        going = may_go(cap, had[country], len(ids))
+        found |= {id_: Later(hour + HOUR, Reason.COUNTRY_SPENT) for id_ in ids[going:]}
+        counts.append(
+            {"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going},
+        )
+    connection.execute(_COUNT, counts)
+    if 0 in had.values():  # now and then: an hour's first text to a country
+        connection.execute(sa.delete(TextCount).where(TextCount.hour < hour - KEPT))
+    return found
+
+
+def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
+    """By country that had to wait in this hour or the one before: the texts of that hour, and how often one waited."""
+    query = (
+        sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
+        .where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
+        .order_by(TextCount.country, TextCount.hour)
+    )
+    with database.read() as connection:
+        return {row.country: (row.number, row.refused) for row in fetch(connection, query)}
+
+
+def texts_by_country(database: Database, *, now: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """By country, the texts of the hours that are kept, and those of this hour."""
+    query = sa.select(TextCount.country, TextCount.hour, TextCount.count.label("number"))
+    kept: Counter[str] = Counter()
+    this_hour: dict[str, int] = {}
+    with database.read() as connection:
+        for row in fetch(connection, query.where(TextCount.hour >= hour_of(now) - KEPT, TextCount.count > 0)):
+            kept[row.country] += row.number
+            if row.hour == hour_of(now):
+                this_hour[row.country] = row.number
+    return dict(kept), this_hour

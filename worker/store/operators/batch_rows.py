@@ -1,0 +1,112 @@
+"""The rows of one batch for a page: some of them, those that need a person, and what happened in each hour.
+
+Each read is bounded, whatever the size of the batch: a page of rows through the index, the first rows that need a
+person, and sums by hour.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.states import JobState, LineState
+from worker.store.base.database import Database, fetch
+from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.store.operators.report_rows import why_skipped
+from worker.store.operators.series import WORK, Points, points_of
+from worker.store.tables import Job, SkippedLine
+
+MOST_GROUPED = 20_000  # rows whose reasons are grouped
+
+
+@dataclass(frozen=True)
+class RowShown:
+    """One row, without personal data. `detail` is in our own words."""
+
+    row: int
+    customer_id: str
+    state: str
+    result: str
+    account: str
+    reason: str
+    detail: str
+    due_at: datetime | None
+
+
+class BatchRows:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def some(self, batch_id: int, *, after: int, most: int, state: str = "", text: str = "") -> list[RowShown]:
+        """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
+        with self._database.read() as connection:
+            rows = [_of_job(row) for row in fetch(connection, _jobs(batch_id, after, most, state, text))]
+            if state in ("", *LineState):
+                rows += [_of_line(row) for row in fetch(connection, _lines(batch_id, after, most, state, text))]
+        return sorted(rows, key=lambda one: one.row)[:most]
+
+    def needing(self, batch_id: int, *, most: int = MOST_GROUPED) -> Iterator[RowShown]:
+        """The first rows that need a person, in their order: held, failed, rejected."""
+        with self._database.read() as connection:
+            states = [JobState.HELD, JobState.FAILED]
+            query = _select().where(Job.batch_id == batch_id, STATE.in_(states)).order_by(Job.row).limit(most)
+            rows = [_of_job(row) for row in fetch(connection, query)]
+            rows += [_of_line(row) for row in fetch(connection, _lines(batch_id, 0, most, LineState.REJECTED, ""))]
+        yield from sorted(rows, key=lambda one: one.row)[:most]
+
+    def hours(self, batch_id: int) -> dict[str, Points]:
+        """By name, how many in each hour (aware UTC): sessions issued, customers invited, calls refused, finished."""
+        with self._database.read() as connection:
+            return points_of(connection, WORK, batch_id, unit="hour")
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    columns = (
+        Job.row,
+        Job.customer_id,
+        STATE.label("state"),
+        RESULT.label("result"),
+        ACCOUNT.label("account"),
+        REASON.label("reason"),
+        sa.func.coalesce(LEAD.detail, Job.detail).label("detail"),
+        DUE_AT.label("due_at"),
+    )
+    return sa.select(*columns).join(LEAD, LEAD.id == Job.joins, isouter=True)
+
+
+def _jobs(batch_id: int, after: int, most: int, state: str, text: str) -> sa.Select[*tuple[Any, ...]]:
+    query = _select().where(Job.batch_id == batch_id, Job.row > after).order_by(Job.row).limit(most)
+    if state:
+        query = query.where(sa.cast(STATE, sa.String) == state)
+    return query.where(_named(Job, text)) if text else query
+
+
+def _lines(batch_id: int, after: int, most: int, state: str, text: str) -> sa.Select[*tuple[Any, ...]]:
+    columns = (SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known)
+    query = sa.select(*columns, SkippedLine.problems).where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
+    if state == LineState.REJECTED:
+        query = query.where(SkippedLine.duplicate_of.is_(None), SkippedLine.known.is_(None))
+    elif state == LineState.DUPLICATE:
+        query = query.where(SkippedLine.duplicate_of.is_not(None))
+    elif state == LineState.KNOWN:
+        query = query.where(SkippedLine.known.is_not(None))
+    return (query.where(_named(SkippedLine, text)) if text else query).order_by(SkippedLine.row).limit(most)
+
+
+def _named(table: type[Job] | type[SkippedLine], text: str) -> sa.ColumnElement[bool]:
+    by_id = table.customer_id == text
+    is_row = text.isascii() and text.isdecimal() and len(text) <= 9
+    return sa.or_(table.row == int(text), by_id) if is_row else by_id
+
+
+def _of_job(row: Any) -> RowShown:
+    return RowShown(
+        row.row, row.customer_id, str(row.state), row.result, row.account, row.reason, row.detail, row.due_at
+    )
+
+
+def _of_line(row: Any) -> RowShown:
+    state, reason, detail = why_skipped(row)
+    return RowShown(row.row, row.customer_id or "", state, "", "", reason, detail, None)

@@ -1,0 +1,41 @@
+"""The counts of all processes: each adds what it has counted, so that they outlive it and one scrape has them all."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.model.meters import Series
+from worker.store.base.database import Database, fetch
+from worker.store.tables import MetricCount
+
+# No label's value has it: they are names of the configuration and words of ours.
+BETWEEN = "|"
+
+
+def add(database: Database, counts: Mapping[Series, float]) -> None:
+    """Add these to what is there, in one transaction.
+
+    If the answer to its commit is lost, they are added once more: a metric may be a little too high then.
+    """
+    # Always in the same order, so that two processes cannot deadlock.
+    rows: list[dict[str, Any]] = [
+        {"metric": metric, "labels": BETWEEN.join(labels), "bucket": bucket, "value": value}
+        for (metric, labels, bucket), value in sorted(counts.items())
+    ]
+    insert = (sqlite.insert if database.is_sqlite else postgresql.insert)(MetricCount)
+    keys = ["metric", "labels", "bucket"]
+    statement = insert.on_conflict_do_update(
+        index_elements=keys, set_={"value": MetricCount.value + insert.excluded.value}
+    )
+    with database.write() as connection:
+        connection.execute(statement, rows)
+
+
+def all_counts(connection: sa.Connection) -> dict[Series, float]:
+    rows = fetch(connection, _ALL)
+    return {Series(row.metric, tuple(row.labels.split(BETWEEN)), row.bucket): row.value for row in rows}
+
+
+_ALL = sa.select(MetricCount.metric, MetricCount.labels, MetricCount.bucket, MetricCount.value)

@@ -1,0 +1,269 @@
+"""Reads a case: what is stored about one customer, for a decision of the service desk."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.suppression import detail_of
+from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.customers import Person
+from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.domain.service_desk.case import Case, DeskRules, Link, Message, Row
+from worker.domain.service_desk.corrections import Details
+from worker.domain.verification.session_updates import Result
+from worker.foundation.keyring import Keyring
+from worker.store.base.database import fetch
+from worker.store.base.encrypted_values import ERASED, Erased, decrypt_person
+from worker.store.base.keys_of_customers import readable
+from worker.store.base.priorities import PRIORITIES
+from worker.store.maintenance import reissue_counts
+from worker.store.messages.suppression_check import CHANNELS, reachable
+from worker.store.onboarding import usage
+from worker.store.onboarding.admission import lock_customers
+from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, ReissueCount, SessionRow
+from worker.store.tables.types import known
+
+_UNSETTLED = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
+
+
+@dataclass(frozen=True)
+class DeskPolicy:
+    """The rules of the configuration, and what the store needs to know besides.
+
+    `texted`: the countries that texts may go to; None: all.
+    """
+
+    rules: DeskRules
+    hours: Hours = field(default_factory=Hours)
+    texted: Collection[str] | None = None
+
+
+class SeveralPurposes(Exception):
+    """The customer is onboarded for several purposes, and none was named. Its text has them."""
+
+
+@dataclass(frozen=True, repr=False)
+class Known:
+    """A customer's row, with the person (personal, so no repr); `person` None: erased."""
+
+    row: Any
+    person: Person | None
+
+
+def details_of(customer: Known) -> Details | None:
+    """What is stored about the customer, apart from rows; None: erased."""
+    row, person = customer.row, customer.person
+    return None if person is None else Details(person, row.country, row.locale, row.timezone, row.kind)
+
+
+def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *, lock: bool) -> Known | None:
+    """The customer; None: there is none with this id. Raises keyring.CannotDecrypt.
+
+    `lock`: as an import and a retry lock customers, so that none of them makes another row lead meanwhile. Then the
+    messages that are not settled, as a dispatcher locks them before their rows.
+    """
+    if lock:
+        lock_customers(connection, [customer_id])
+        sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
+        unsettled = sa.select(InvitationRow.id).where(
+            InvitationRow.session_id.in_(sessions), InvitationRow.state.in_(_UNSETTLED)
+        )
+        fetch(connection, unsettled.order_by(InvitationRow.id).with_for_update())
+    found = fetch(connection, sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id))
+    if not found:
+        return None
+    (row,) = found
+    keyring = readable(connection, keyring, [row.encrypted])
+    try:
+        return Known(row, decrypt_person(keyring, customer_id, row.encrypted))
+    except Erased:
+        return Known(row, None)
+
+
+def case_of(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: DeskPolicy,
+    customer: Known,
+    purpose: str | None,
+    *,
+    lock: bool,
+    now: datetime,
+) -> Case:
+    """The case of a customer. Raises SeveralPurposes, types.NotKnown.
+
+    `lock`: the row and its session are locked, in this order, as the check of ended sessions locks them.
+    """
+    customer_id = customer.row.customer_id
+    rows = _rows(connection, customer_id)
+    purpose = _purpose(rows, purpose)
+    rows = [row for row in rows if row.purpose == purpose]
+    finished = _finished(connection, customer_id, purpose, rows)
+    serving = _serving(rows)
+    if serving is None:
+        return Case(customer_id=customer_id, erased=customer.person is None, finished=finished)
+    if lock:
+        # Locked and read again: a worker may have moved it since.
+        fetch(connection, sa.select(Job.id).where(Job.id == serving.id).with_for_update(key_share=True))
+        (serving,) = (row for row in _rows(connection, customer_id) if row.id == serving.id)
+        if serving.state is JobState.COMPLETED:
+            finished = serving.result
+    known(serving)
+    link = _session(connection, serving.session_id, lock=lock)
+    person = customer.person or Person()
+    country, timezone = customer.row.country, customer.row.timezone
+    return Case(
+        customer_id=customer_id,
+        erased=customer.person is None,
+        finished=finished,
+        row=_row(serving),
+        link=_link(link) if link is not None else None,
+        sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
+        messages=usage.messages_of(connection, [customer_id])[customer_id].all,
+        reissued_today=_reissued(connection, serving.account, lock=lock, now=now),
+        of_link=[] if link is None else _messages(connection, link.id),
+        ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
+        zones=policy.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
+        if policy.hours.concern(CHANNELS)
+        else (),
+    )
+
+
+def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
+    columns = (
+        Job.id,
+        Job.batch_id,
+        Job.row,
+        Job.purpose,
+        Job.account,
+        Job.state,
+        Job.channel,
+        Job.floor_seconds,
+        Job.priority,
+        Job.reason,
+        Job.result,
+        Job.due_at,
+        Job.session_id,
+        Job.unknown_attempt,
+        Job.joins,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        Batch.pause_cause,
+    )
+    query = sa.select(*columns).join(Batch, Batch.id == Job.batch_id).where(Job.customer_id == customer_id)
+    return fetch(connection, query.order_by(Job.id))
+
+
+def _purpose(rows: list[Any], purpose: str | None) -> str | None:
+    if purpose is not None:
+        return purpose
+    purposes = sorted({row.purpose for row in rows})
+    still = sorted({row.purpose for row in rows if row.state in OPEN_JOBS})
+    if len(purposes) > 1 and len(still) != 1:
+        raise SeveralPurposes(", ".join(purposes))
+    return next(iter(still or purposes), None)
+
+
+def _serving(rows: list[Any]) -> Any | None:
+    """The row that serves the customer: the leading one, else the newest that led."""
+    led = [row for row in rows if row.joins is None]
+    leading = [row for row in led if row.state in OPEN_JOBS]
+    return next(iter(leading), None) or (led[-1] if led else None)
+
+
+def _finished(connection: sa.Connection, customer_id: str, purpose: str | None, rows: list[Any]) -> str | None:
+    """The result, if the customer has finished for this purpose; a row of a new list would be skipped, too."""
+    if any(row.state in OPEN_JOBS for row in rows):
+        return None
+    done: list[str] = [row.result for row in rows if row.state is JobState.COMPLETED]
+    if not done:
+        purged = sa.select(Finished.result).where(Finished.customer_id == customer_id, Finished.purpose == purpose)
+        done += connection.execute(purged).scalars()
+    return done[-1] if done else None
+
+
+def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any | None:
+    if session_id is None:
+        return None
+    query = sa.select(
+        SessionRow.id,
+        SessionRow.account,
+        SessionRow.state,
+        SessionRow.result,
+        SessionRow.issued_at,
+        SessionRow.expires_at,
+        SessionRow.asked_at,
+        SessionRow.encrypted,
+    ).where(SessionRow.id == session_id)
+    found = fetch(connection, query.with_for_update(key_share=True) if lock else query)
+    return known(found[0]) if found else None
+
+
+def _messages(connection: sa.Connection, session_id: Any) -> list[Message]:
+    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id == session_id)
+    return [
+        Message(
+            id=row.id,
+            channel=row.channel,
+            kind=row.kind,
+            state=row.state,
+            due_at=row.due_at,
+            sent_at=row.sent_at,
+            unknown=row.unknown_attempt is not None,
+        )
+        for row in map(known, fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id)))
+    ]
+
+
+def _ways(
+    connection: sa.Connection, keyring: Keyring, policy: DeskPolicy, customer_id: str, person: Person
+) -> dict[str, str]:
+    found = reachable(connection, keyring, {customer_id: person})[customer_id]
+    ways = {channel: "" if reason is None else detail_of(reason) for channel, reason in found.items()}
+    if ways.get("sms") == "":
+        ways["sms"] = why_not_texted(person.phone, policy.texted)
+    return ways
+
+
+def _reissued(connection: sa.Connection, account: str, *, lock: bool, now: datetime) -> int:
+    today = now.astimezone(UTC).date()
+    if lock:
+        return reissue_counts.so_far(connection, [account], today).get(account, 0)
+    query = sa.select(ReissueCount.count).where(ReissueCount.account == account, ReissueCount.day == today)
+    return connection.execute(query).scalar() or 0
+
+
+def _row(row: Any) -> Row:
+    return Row(
+        id=row.id,
+        batch_id=row.batch_id,
+        number=row.row,
+        purpose=row.purpose,
+        account=row.account,
+        state=row.state,
+        channel=row.channel,
+        floor=timedelta(seconds=row.floor_seconds),
+        priority=row.priority,
+        reason=row.reason,
+        result=row.result,
+        due_at=row.due_at,
+        cancelled=row.cancelled_at is not None,
+        paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
+        outcome_unknown=row.unknown_attempt is not None,
+    )
+
+
+def _link(row: Any) -> Link:
+    return Link(
+        id=row.id,
+        account=row.account,
+        state=row.state,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        asked=row.asked_at is not None,
+        in_review=row.result == Result.REVIEW,
+        readable=bytes(row.encrypted) != ERASED,
+    )

@@ -1,0 +1,324 @@
+"""What the service desk does for a customer: send the link again, open another session, correct an address.
+
+Each is one transaction under the customer's lock, decided by what is stored at that moment, with its entry in the audit
+log. A worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from worker.domain.contact.masked import masked
+from worker.domain.events.published import Happened
+from worker.domain.model.customers import Channel
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.model.wakeups import WakeUp
+from worker.domain.service_desk.case import Case, Refused, Row
+from worker.domain.service_desk.corrections import Correction, Details
+from worker.domain.service_desk.new_link import Before, NewLink, decide_new_link
+from worker.domain.service_desk.resend import Resend, decide_resend
+from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
+from worker.store.base.database import Database, outlive_deadlocks
+from worker.store.base.encrypted_values import contact_digests, encrypt_person
+from worker.store.base.keys_of_customers import lasting
+from worker.store.maintenance import reissue_counts
+from worker.store.messages.fallback import address_of
+from worker.store.messages.suppressions import suppressed
+from worker.store.onboarding.cancellation import change_jobs, waiting_again
+from worker.store.onboarding.message_rows import waiting_message
+from worker.store.onboarding.sessions import check_at
+from worker.store.outbox.outbox import add_session_events
+from worker.store.service_desk.cases import DeskPolicy, Known, case_of, customer_of, details_of
+from worker.store.tables import CustomerRow, InvitationRow, SessionRow
+
+T = TypeVar("T")
+MOMENT = timedelta(seconds=2)  # longer than a claim takes
+UNKNOWN = Refused("there is no customer with that id", "`onboard customer find` looks for an email or a phone number")
+ERASED = Refused("the customer was erased, and nothing is stored to write to", "import the customer in a new list")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that was added. `to` is the address, masked."""
+
+    channel: str
+    to: str
+    due_at: datetime
+    expires_at: datetime
+    due: tuple[WakeUp, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A session that was asked for."""
+
+    link: NewLink
+    due: tuple[WakeUp, ...] = ()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What was changed. `sent`: the message to a new address; a Refused says why there is none."""
+
+    columns: tuple[str, ...]
+    sent: Sent | Refused
+
+    @property
+    def due(self) -> tuple[WakeUp, ...]:
+        return self.sent.due if isinstance(self.sent, Sent) else ()
+
+
+class ServiceDesk:
+    def __init__(self, database: Database, keyring: Keyring, policy: DeskPolicy) -> None:
+        self._database, self._keyring, self._policy = database, keyring, policy
+
+    def resend(
+        self,
+        customer_id: str,
+        *,
+        channel: str | None = None,
+        purpose: str | None = None,
+        reason: str = "",
+        now: datetime,
+    ) -> Sent | Refused:
+        """Add a message with the customer's present link. Raises cases.SeveralPurposes, keyring.CannotDecrypt."""
+
+        def work(connection: sa.Connection, customer: Known) -> Sent | Refused:
+            case = self._case(connection, customer, purpose, lock=True, now=now)
+            decided = decide_resend(self._policy.rules, case, channel, now=now)
+            if isinstance(decided, Refused):
+                return decided
+            sent = self._add(connection, customer, case, decided, now=now)
+            self._note(connection, customer_id, f"the same link by {decided.channel}", reason, now)
+            return sent
+
+        return self._locked(customer_id, work)
+
+    def may_resend(self, customer_id: str, *, channel: str | None = None, now: datetime) -> Resend | Refused:
+        """What `resend` would do. Raises as it does."""
+
+        def look(connection: sa.Connection, customer: Known) -> Resend | Refused:
+            case = self._case(connection, customer, None, lock=False, now=now)
+            return decide_resend(self._policy.rules, case, channel, now=now)
+
+        return self._read(customer_id, look)
+
+    def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
+        """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
+
+        def look(connection: sa.Connection, customer: Known) -> NewLink | Refused:
+            case = self._case(connection, customer, purpose, lock=False, now=now)
+            return decide_new_link(self._policy.rules, case, now=now)
+
+        return self._read(customer_id, look)
+
+    def new_link(
+        self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
+    ) -> Asked | Refused:
+        """Let the customer's row wait for another session, due now. Raises as `resend` does."""
+
+        def work(connection: sa.Connection, customer: Known) -> Asked | Refused:
+            case = self._case(connection, customer, purpose, lock=True, now=now)
+            decided = decide_new_link(self._policy.rules, case, now=now)
+            if isinstance(decided, Refused):
+                return decided
+            self._renew(connection, case, decided, now=now)
+            self._note(connection, customer_id, f"session {decided.number} at {decided.account}", reason, now)
+            return Asked(decided, (WakeUp.issue(decided.account),))
+
+        return self._locked(customer_id, work)
+
+    def correct_address(
+        self,
+        customer_id: str,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        purpose: str | None = None,
+        reason: str = "",
+        now: datetime,
+    ) -> Corrected | Refused:
+        """`correct` for one address or two, given as `domain.intake.contacts` returns them."""
+        given = {"email": email, "phone": phone}
+        correction = Correction({column: address for column, address in given.items() if address is not None})
+        return self.correct(customer_id, correction, purpose=purpose, reason=reason, now=now)
+
+    def correct(
+        self, customer_id: str, correction: Correction, *, purpose: str | None = None, reason: str = "", now: datetime
+    ) -> Corrected | Refused:
+        """Change what is stored about a customer; if an address is changed, send the present link to it.
+
+        A message that has not left reads its address as it leaves: none leaves for the old address from now on.
+        Raises as `resend` does.
+        """
+
+        def work(connection: sa.Connection, customer: Known) -> Corrected | Refused:
+            stored = details_of(customer)
+            if stored is None:
+                return ERASED
+            change = correction.of(stored)
+            if not change.columns:
+                return Refused("that is the customer's address already", "nothing was changed")
+            channels = [*change.addresses]
+            if suppressed(connection, self._keyring, [*change.addresses.items()]):
+                then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
+                return Refused("the new address is on the do-not-contact list", then)
+            before = self._case(connection, customer, purpose, lock=True, now=now)
+            busy = _being_sent(before, channels)
+            if busy is not None:
+                return busy
+            corrected = change.applied(stored)
+            self._write(connection, customer, corrected, now=now)
+            _put_off(connection, before, channels, now=now)
+            self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
+            if not channels:
+                return Corrected(change.columns, Refused("no address was changed"))
+            known = Known(customer.row, corrected.person)
+            return Corrected(change.columns, self._to_new(connection, known, purpose, channels, now=now))
+
+        return self._locked(customer_id, work)
+
+    def _to_new(
+        self, connection: sa.Connection, customer: Known, purpose: str | None, channels: list[str], *, now: datetime
+    ) -> Sent | Refused:
+        """Send the present link to the first of these channels that the row uses."""
+        case = self._case(connection, customer, purpose, lock=True, now=now)
+        own = () if case.row is None else tuple(one for one in channels if _uses(case.row, one))
+        if case.row is not None and not own and case.finished is None:
+            option = " --channel sms" if channels == ["sms"] else " --channel email"
+            return Refused(f"the list asks for no message by {channels[0]}", f"`onboard customer resend ID{option}`")
+        decided = decide_resend(self._policy.rules, case, own[0] if own else None, now=now, to_new_address=True)
+        return decided if isinstance(decided, Refused) else self._add(connection, customer, case, decided, now=now)
+
+    def _write(self, connection: sa.Connection, customer: Known, corrected: Details, *, now: datetime) -> None:
+        customer_id = customer.row.customer_id
+        keyring = lasting(connection, self._keyring, [customer_id], now=now)
+        values: dict[str, Any] = {
+            "encrypted": encrypt_person(keyring, customer_id, corrected.person),
+            "country": corrected.country,
+            "locale": corrected.locale,
+            "timezone": corrected.timezone,
+            # An event that is older than this correction must not undo it.
+            "details_at": now,
+            "changed_at": now,
+            **contact_digests(self._keyring, corrected.person),
+        }
+        connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id).values(values))
+
+    def _add(self, connection: sa.Connection, customer: Known, case: Case, decided: Resend, *, now: datetime) -> Sent:
+        row, link, person = case.row, case.link, customer.person
+        assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
+        again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
+        if again is not None:
+            _send_again(connection, again.id, decided.due_at)
+        else:
+            values = waiting_message(
+                session_id=link.id,
+                job_id=row.id,
+                batch_id=row.batch_id,
+                channel=decided.channel,
+                kind=decided.kind,
+                due_at=decided.due_at,
+                priority=row.priority,
+                now=now,
+            )
+            quiet = {"reason": Reason.QUIET_HOURS} if decided.due_at > now else {}
+            connection.execute(sa.insert(InvitationRow), [values | quiet])
+        if decided.reopens:
+            open_again = {"state": JobState.ISSUED, "due_at": None, "reason": "", "detail": "", "changed_at": now}
+            change_jobs(connection, [row.id], open_again)
+            checked = sa.update(SessionRow).where(SessionRow.id == link.id, SessionRow.check_at.is_(None))
+            connection.execute(checked.values(check_at=check_at(row.channel, link.expires_at)))
+        to = masked(decided.channel, address_of(person, decided.channel))
+        due = (WakeUp.invite(decided.channel),) if decided.due_at <= now else ()
+        return Sent(decided.channel, to, decided.due_at, decided.expires_at, due)
+
+    def _renew(self, connection: sa.Connection, case: Case, decided: NewLink, *, now: datetime) -> None:
+        row, link = case.row, case.link
+        assert row is not None  # noqa: S101 -- for mypy
+        asks = decided.before is Before.ASKED
+        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "asks": asks}
+        change_jobs(connection, [row.id], waiting_again(now) | why)
+        if link is not None and decided.before in (Before.SUPERSEDED, Before.EXPIRED):
+            superseded = decided.before is Before.SUPERSEDED
+            state = SessionState.SUPERSEDED if superseded else SessionState.EXPIRED
+            ended = sa.update(SessionRow).where(SessionRow.id == link.id)
+            connection.execute(ended.values(state=state, check_at=None))
+            if not superseded:
+                add_session_events(connection, [link.id], Happened.SESSION_EXPIRED, now=now)
+        elif link is not None:
+            # The sweep checks it no more: its row waits for another one.
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == link.id).values(check_at=None))
+        reissue_counts.count(connection, {decided.account: 1}, now.astimezone(UTC).date())
+
+    def _case(
+        self, connection: sa.Connection, customer: Known, purpose: str | None, *, lock: bool, now: datetime
+    ) -> Case:
+        return case_of(connection, self._keyring, self._policy, customer, purpose, lock=lock, now=now)
+
+    def _locked(self, customer_id: str, work: Callable[[sa.Connection, Known], T | Refused]) -> T | Refused:
+        def transaction() -> T | Refused:
+            with self._database.write() as connection:
+                customer = customer_of(connection, self._keyring, customer_id, lock=True)
+                return UNKNOWN if customer is None else work(connection, customer)
+
+        return outlive_deadlocks(partial(transaction))
+
+    def _read(self, customer_id: str, look: Callable[[sa.Connection, Known], T | Refused]) -> T | Refused:
+        # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
+        with self._database.write() as connection:
+            customer = customer_of(connection, self._keyring, customer_id, lock=False)
+            return UNKNOWN if customer is None else look(connection, customer)
+
+    @staticmethod
+    def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:
+        note(connection, f"customer {customer_id}", now=now, reason="; ".join(filter(None, (what, reason))))
+
+
+def _send_again(connection: sa.Connection, message_id: uuid.UUID, due_at: datetime) -> None:
+    """Let a message that reached nobody wait again: never handed over, or returned."""
+    again = {
+        "state": InvitationState.WAITING,
+        "due_at": due_at,
+        "attempts": 0,
+        "reason": "",
+        "detail": "",
+        "delivery_at": None,
+    }
+    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == message_id).values(again))
+
+
+def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now: datetime) -> None:
+    """Let messages that wait on these channels leave a moment later.
+
+    A claim may have begun before this transaction ends, and read the old address: it finds the message not due.
+    """
+    ids = [one.id for one in case.of_link if one.channel in channels and one.state is InvitationState.WAITING]
+    later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < now + MOMENT)
+    if ids:
+        connection.execute(later.values(due_at=now + MOMENT))
+
+
+def _uses(row: Row, channel: str) -> bool:
+    return row.channel in (Channel.BOTH, channel)
+
+
+def _being_sent(case: Case, channels: list[str]) -> Refused | None:
+    """Why the address must not change now: a message to the old one is on its way, or in doubt."""
+    for message in case.of_link:
+        if message.channel not in channels:
+            continue
+        if message.state is InvitationState.WORKING:
+            return Refused("a message to the old address is being sent at this moment", "try again in a minute")
+        if message.unknown and message.state is InvitationState.WAITING:
+            # It is looked up by the address that it went to.
+            why = "it is not known whether a message to the old address was sent; the worker is finding out"
+            return Refused(why, "try again in some minutes")
+    return None

@@ -1,0 +1,298 @@
+"""Finds customers by id, email address or phone number, and reads a customer's history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.domain.contact.masked import masked_email, masked_phone
+from worker.domain.model.customers import Person
+from worker.domain.model.rows import is_among
+from worker.domain.service_desk.lookup import Wanted
+from worker.domain.service_desk.timeline import (
+    ActFact,
+    CallFact,
+    History,
+    LinkFact,
+    MessageFact,
+    NewsFact,
+    RowFact,
+)
+from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.attempts.attempt_log import DONE
+from worker.store.audit.entries import note
+from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
+from worker.store.base.keys_of_customers import readable
+from worker.store.onboarding.daily_batch import DAILY
+from worker.store.operators.ledger import sessions_of
+from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+
+MOST = 50  # customers of one search: an address may be shared by many
+MOST_FACTS = 200  # of each kind in a history, the newest
+_LEAD = aliased(Job)
+
+
+@dataclass(frozen=True)
+class FoundRow:
+    batch_id: int
+    row: int
+    purpose: str
+    state: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A customer that was found; the addresses are masked. `erased`: only the id and what happened are left."""
+
+    customer_id: str
+    email: str
+    phone: str
+    erased: bool
+    rows: Sequence[FoundRow]
+
+
+@dataclass(frozen=True, repr=False)
+class Contact:
+    """A customer's addresses in clear. Personal, so no repr."""
+
+    email: str
+    phone: str
+    name: str
+
+
+class Finder:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def find(self, wanted: Wanted, *, most: int = MOST) -> list[Found]:
+        """The customers with this id, email address or phone number, at most `most` of them."""
+        conditions = [CustomerRow.customer_id == wanted.customer_id] if wanted.customer_id else []
+        if wanted.email:
+            conditions.append(CustomerRow.email_digest.in_(self._keyring.digests(EMAIL, wanted.email)))
+        if wanted.phone:
+            conditions.append(CustomerRow.phone_digest.in_(self._keyring.digests(PHONE, wanted.phone)))
+        query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted)
+        with self._database.read() as connection:
+            # One search for each condition, so that each uses its index.
+            found = [sa.select(CustomerRow.customer_id).where(one).limit(most) for one in conditions]
+            chosen = sorted({id_ for one in found for id_ in connection.execute(one).scalars()})[:most]
+            people = fetch(
+                connection, query.where(CustomerRow.customer_id.in_(chosen)).order_by(CustomerRow.customer_id)
+            )
+            rows = _rows(connection, chosen)
+            keyring = readable(connection, self._keyring, [row.encrypted for row in people])
+        return [_found(keyring, row, rows.get(row.customer_id, [])) for row in people]
+
+    def country_of(self, customer_id: str) -> str:
+        """The customer's country (alpha-2), for a phone number without a +; "" where it is not known."""
+        query = sa.select(CustomerRow.country).where(CustomerRow.customer_id == customer_id)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar() or ""
+
+    def contact(self, customer_id: str, *, now: datetime) -> Contact | None:
+        """The addresses in clear; the audit log says who read them. None: nothing is stored. Raises CannotDecrypt."""
+        query = sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == customer_id)
+        with self._database.write() as connection:
+            encrypted = connection.execute(query).scalar()
+            try:
+                person = decrypt_person(readable(connection, self._keyring, [encrypted]), customer_id, encrypted)
+            except Erased:
+                return None
+            note(connection, f"customer {customer_id}", now=now, reason="contact details shown")
+        name = " ".join(filter(None, (person.first_name, person.last_name))) or person.company_name
+        return Contact(person.email, person.phone, name)
+
+    def history(self, customer_id: str) -> History:
+        """What has happened to a customer, the newest facts of each kind."""
+        with self._database.read() as connection:
+            rows = _history_rows(connection, customer_id)
+            job_ids = [row.id for row in rows]
+            sessions = sessions_of(connection, customer_id)
+            return History(
+                rows=[_row(row) for row in rows],
+                calls=_calls(connection, job_ids),
+                links=_links(connection, customer_id, sessions),
+                messages=_messages(connection, customer_id),
+                news=_news(connection, customer_id),
+                acts=_acts(connection, customer_id, rows),
+            )
+
+
+def _found(keyring: Keyring, row: Any, rows: list[FoundRow]) -> Found:
+    try:
+        person = decrypt_person(keyring, row.customer_id, row.encrypted)
+    except (CannotDecrypt, Erased):
+        person = Person()
+    email, phone = masked_email(person.email), masked_phone(person.phone)
+    return Found(row.customer_id, email, phone, row.encrypted is None, rows)
+
+
+def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, list[FoundRow]]:
+    of = sa.func.coalesce
+    query = (
+        sa.select(
+            Job.customer_id,
+            Job.batch_id,
+            Job.row,
+            Job.purpose,
+            of(_LEAD.state, Job.state).label("state"),
+            of(_LEAD.result, Job.result).label("result"),
+        )
+        .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .where(Job.customer_id.in_(customer_ids))
+        .order_by(Job.id)
+    )
+    found: dict[str, list[FoundRow]] = {}
+    for row in fetch(connection, query):
+        one = FoundRow(row.batch_id, row.row, row.purpose, str(row.state), row.result)
+        found.setdefault(row.customer_id, []).append(one)
+    return found
+
+
+def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
+    query = (
+        sa.select(
+            Job.id,
+            Job.batch_id,
+            Batch.name,
+            Job.row,
+            Job.purpose,
+            Job.channel,
+            Job.account,
+            Job.state,
+            Job.reason,
+            Job.detail,
+            Job.result,
+            Job.created_at,
+            Job.changed_at,
+            Job.due_at,
+            _LEAD.batch_id.label("lead_batch"),
+            _LEAD.row.label("lead_row"),
+        )
+        .join(Batch, Batch.id == Job.batch_id)
+        .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .where(Job.customer_id == customer_id)
+        .order_by(Job.id.desc())
+        .limit(MOST_FACTS)
+    )
+    return fetch(connection, query)
+
+
+def _row(row: Any) -> RowFact:
+    return RowFact(
+        batch_id=row.batch_id,
+        batch=row.name,
+        row=row.row,
+        purpose=row.purpose,
+        channel=str(row.channel),
+        account=row.account,
+        state=str(row.state),
+        reason=row.reason,
+        detail=row.detail,
+        result=row.result,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        due_at=row.due_at,
+        joined=f"row {row.lead_row} of batch {row.lead_batch}" if row.lead_batch is not None else "",
+        is_event=row.name.startswith(DAILY),
+    )
+
+
+def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
+    """Calls that ended otherwise than well: a good one is seen by its session or message."""
+    failed = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != DONE, Attempt.reconciles.is_not(None))
+    query = (
+        sa.select(
+            Attempt.opened_at,
+            Attempt.account,
+            Attempt.outcome,
+            Attempt.status,
+            Attempt.detail,
+            Attempt.invitation_id,
+            Attempt.reconciles,
+        )
+        .where(Attempt.job_id.in_(job_ids), failed)
+        .order_by(Attempt.opened_at.desc(), Attempt.id.desc())
+        .limit(MOST_FACTS)
+    )
+    return [
+        CallFact(
+            row.opened_at,
+            row.account,
+            row.account if row.invitation_id is not None else "",
+            row.outcome or "",
+            row.status,
+            row.detail,
+            looks_up=row.reconciles is not None,
+        )
+        for row in fetch(connection, query)
+    ]
+
+
+def _links(connection: sa.Connection, customer_id: str, sessions: Sequence[Any]) -> list[LinkFact]:
+    query = sa.select(SessionRow.id, SessionRow.update_at).where(SessionRow.customer_id == customer_id)
+    told = {row.id: row.update_at for row in fetch(connection, query)}
+    return [
+        LinkFact(
+            one.account,
+            one.reference,
+            one.state,
+            one.result,
+            one.because,
+            one.issued_at,
+            one.expires_at,
+            told_at=told.get(one.id),
+            check_at=one.check_at,
+        )
+        for one in sessions[-MOST_FACTS:]
+    ]
+
+
+def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
+    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
+    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id.in_(sessions))
+    rows = fetch(connection, query.order_by(InvitationRow.created_at.desc(), InvitationRow.id.desc()).limit(MOST_FACTS))
+    return [
+        MessageFact(
+            row.channel,
+            "new_link" if row.new_link else row.kind,
+            str(row.state),
+            row.reason,
+            row.created_at,
+            row.due_at,
+            row.sent_at,
+            row.delivery_at,
+            row.unknown_handovers,
+        )
+        for row in rows
+    ]
+
+
+def _news(connection: sa.Connection, customer_id: str) -> list[NewsFact]:
+    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
+    query = sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state)
+    query = query.where(Webhook.session_id.in_(sessions)).order_by(Webhook.received_at.desc()).limit(MOST_FACTS)
+    return [NewsFact(row.received_at, row.source, row.event, row.state) for row in fetch(connection, query)]
+
+
+def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[ActFact]:
+    """What people did for the customer, and to the batches of its rows or to these rows."""
+    subjects = {f"customer {customer_id}"}
+    several: dict[str, int] = {}  # the row by the subject of a decision about some rows, which its reason names
+    for row in rows:
+        batch = f"batch {row.batch_id}"
+        for place in (batch, f"{batch} row {row.row}"):
+            subjects |= {place, f"{place} of {row.account}"}
+        several |= {f"{batch} rows": row.row, f"{batch} rows of {row.account}": row.row}
+    query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject, Audit.reason)
+    query = query.where(Audit.subject.in_(sorted(subjects | several.keys()))).order_by(Audit.id.desc())
+    return [
+        ActFact(row.at, row.actor, row.action, row.subject, row.reason)
+        for row in fetch(connection, query.limit(MOST_FACTS))
+        if row.subject not in several or is_among(several[row.subject], row.reason.partition(";")[0])
+    ]

@@ -1,0 +1,84 @@
+"""What is stored about the customers of a report that comes back: their details, and where each stands."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.known_customers import Standing, standing_of
+from worker.domain.service_desk.corrections import Details
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
+from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.keys_of_customers import readable
+from worker.store.service_desk.cases import Known, details_of
+from worker.store.tables import CustomerRow, Finished, Job
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a customer stands for one purpose: by the last of the rows that served the customer."""
+
+    standing: Standing
+    batch_id: int
+    row: int
+
+
+@dataclass(frozen=True, repr=False)
+class StoredCustomer:
+    """A customer. `details` None: erased. `places` by purpose; a purpose without rows is not in it."""
+
+    details: Details | None
+    places: dict[str, Place]
+
+
+_CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
+_JOBS = (
+    sa.select(Job.customer_id, Job.purpose, Job.state, Job.batch_id, Job.row)
+    .where(bulk.among(Job.customer_id, "customers"), Job.joins.is_(None))
+    .order_by(Job.id)
+)
+_FINISHED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))
+
+
+class ReturnedRows:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def of(self, customer_ids: Collection[str]) -> dict[str, StoredCustomer]:
+        """The known ones of these customers, by id. Raises keyring.CannotDecrypt."""
+        if not customer_ids:
+            return {}
+        given = {"customers": bulk.keys(set(customer_ids))}
+        with self._database.read() as connection:
+            customers = fetch(connection, _CUSTOMERS, given)
+            jobs = fetch(connection, _JOBS, given)
+            finished = {(row.customer_id, row.purpose): row for row in fetch(connection, _FINISHED, given)}
+            keyring = readable(connection, self._keyring, [row.encrypted for row in customers])
+        places = _places(jobs, finished)
+        return {
+            row.customer_id: StoredCustomer(_details(keyring, row), places.get(row.customer_id, {}))
+            for row in customers
+        }
+
+
+def _details(keyring: Keyring, row: Any) -> Details | None:
+    try:
+        return details_of(Known(row, decrypt_person(keyring, row.customer_id, row.encrypted)))
+    except Erased:
+        return None
+
+
+def _places(jobs: Collection[Any], finished: dict[tuple[str, str], Any]) -> dict[str, dict[str, Place]]:
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for job in jobs:
+        rows.setdefault((job.customer_id, job.purpose), []).append(job)
+    found: dict[str, dict[str, Place]] = {}
+    for key in {*rows, *finished}:
+        own = rows.get(key, [])
+        last = own[-1] if own else finished[key]
+        standing = standing_of([job.state for job in own], finished=key in finished)
+        found.setdefault(key[0], {})[key[1]] = Place(standing, last.batch_id, last.row)
+    return found
