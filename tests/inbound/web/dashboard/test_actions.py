@@ -209,6 +209,28 @@ async def test_what_has_changed_since_the_page_was_opened_is_asked_again(site, o
     assert rows(site, Job.state) == [("waiting",)] * 3
 
 
+async def test_who_agreed_to_sessions_agreed_to_fewer_but_not_to_more(site, ona, shelf, batch):
+    await ona.do(f"/dashboard/do/pause?batch={batch}", reason="the template was wrong")
+    asked = await ona.get(f"/dashboard/do/resume?batch={batch}")
+
+    shelf.add(customer("C-3"), batch=batch, first_row=4)
+    more = await ona.post("/dashboard/do/resume", asked.form | {"reason": "it is right"})
+    put(site, Job, state="failed", due_at=None)
+    fewer = await ona.post("/dashboard/do/resume", asked.form | {"reason": "it is right"})
+
+    assert (more.status, fewer.path) == (422, f"/dashboard/batches/{batch}")
+
+
+@pytest.mark.parametrize("seen", ["", "[", "[]", "[1, 2]", '["", {"idenfy": "9"}]', "[" * 5_000, '[["x"], null]'])
+async def test_a_page_that_was_never_shown_agrees_to_nothing(site, ona, batch, seen):
+    await ona.do(f"/dashboard/do/pause?batch={batch}", reason="the template was wrong")
+    asked = await ona.get(f"/dashboard/do/resume?batch={batch}")
+
+    answer = await ona.post("/dashboard/do/resume", asked.form | {"reason": "it is right", "seen": seen})
+
+    assert (answer.status, rows(site, Batch.pause_cause)) == (422, [("person",)])
+
+
 @pytest.mark.parametrize(
     "reason", ["", "  ", "ok", "x" * 121, "ona@example.com asked", "call +370 600 00001", "see https://x"]
 )

@@ -1,5 +1,6 @@
 """What a page and an action are. `__init__` says how to add one."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -84,11 +85,25 @@ class Plan:
     grave: bool = False  # it cannot be undone, or it costs money
     choices: Mapping[str, str] = field(default_factory=dict)  # further values of the form, hidden
     fields: Sequence[Field] = ()  # what the person types; never in an address, which servers log
+    # The numbers in `cost` that fall while the page is read, such as sessions by account. Who agreed to more agreed to
+    # less too.
+    at_most: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def fingerprint(self) -> str:
-        """What the person agreed to. If it has changed meanwhile, the person is asked again."""
-        return sha256(repr((self.title, *self.does, *self.cost)).encode()).hexdigest()[:16]
+    def seen(self) -> str:
+        """What the form brings back: what the person was shown, as a digest, and the numbers of `at_most`."""
+        shown = (self.title, *self.does, *(() if self.at_most else self.cost))
+        return json.dumps([sha256(repr(shown).encode()).hexdigest()[:16], dict(self.at_most)])
+
+    def is_agreed(self, seen: str) -> bool:
+        """Whether the person who was shown `seen` agreed to this. If not, the person is asked again. Any text may come
+        back."""
+        try:
+            digest, at_most = json.loads(seen)
+            fits = all(number <= at_most[name] for name, number in self.at_most.items())
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        return fits and digest == json.loads(self.seen)[0]
 
 
 @dataclass(frozen=True)

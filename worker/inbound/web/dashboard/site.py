@@ -183,7 +183,7 @@ class Site:
         plan: Plan = await self._of_action(action, asked, action.plan)
         reason = asked.text("reason")
         wrong = why_unfit(reason)
-        if not wrong and form.get("seen") != plan.fingerprint:
+        if not wrong and not plan.is_agreed(form.get("seen", "")):
             wrong = "This has changed since you opened the page. Read it again before you agree."
         if wrong:
             return self._ask(request, visit, action, plan, asked, wrong=wrong)

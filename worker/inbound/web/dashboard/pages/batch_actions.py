@@ -78,7 +78,8 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
     if not batch.is_paused:
         raise Refused(f"Batch {batch.id} is not paused.")
     counts = sources.stores.facts.counts(batch.id)
-    calls = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.waiting.items()) if number)
+    due = {name: number for name, number in sorted(counts.waiting.items()) if number}
+    calls = ", ".join(f"{name} {number:,}" for name, number in due.items())
     return Plan(
         title=f"Resume {_name(batch)}?",
         button=f"Resume batch {batch.id}",
@@ -87,6 +88,7 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
             "Its rows go on where they stood. Messages that come back are counted from zero again.",
         ),
         cost=(f"Sessions that are still to be paid for, by account: {calls}.",) if calls else (),
+        at_most=due,
     )
 
 
