@@ -262,7 +262,8 @@ def test_export_writes_the_built_in_texts_and_they_are_used_as_they_were(desk: D
     root = desk.path / "templates"
     assert {str(path.relative_to(root)) for path in root.rglob("*.*")} == {
         "layout.html",
-        *(f"default/en/{part}" for part in ("subject.txt", "body.txt", "body.html", "sms.txt")),
+        "page.html",
+        *(f"default/en/{part}" for part in ("subject.txt", "body.txt", "body.html", "sms.txt", "page.html")),
     }
     assert preview(desk, "--html") == before
     body = root / "default/en/body.html"
@@ -283,7 +284,7 @@ def test_export_overwrites_nothing_unless_it_is_told_to(desk: Desk):
     assert mine.read_text() == "mine"
     forced = desk.onboard("template", "export", "vip", "--force")
     assert forced.code == 0
-    assert len(forced.out.splitlines()) == 20
+    assert len(forced.out.splitlines()) == 25
     assert '[invitations] templates = "templates/"' in forced.err
     assert mine.read_text() != "mine"
 

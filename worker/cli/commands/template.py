@@ -109,7 +109,9 @@ def preview(
 @template.command()
 @click.argument("name", default="default")
 @click.option("--locale", help="Only the texts of this language: de.  [default: all languages]")
-@click.option("--layout", is_flag=True, help="Write the frame of the emails, layout.html, as well.")
+@click.option(
+    "--layout", is_flag=True, help="Write the frames as well: of the emails, layout.html, and of the page, page.html."
+)
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="The directory to write to.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.pass_obj

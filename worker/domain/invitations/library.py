@@ -1,6 +1,7 @@
 """Finds the files of a message: the operator's own files, the built-in ones, and the fallback between languages.
 
     <name>/<locale>/{subject.txt, body.txt, body.html, sms.txt}      and layouts anywhere above, such as layout.html
+    <name>/<locale>/page.html      the words of the page behind our own link; its layout is page.html
 
 An own file shadows the built-in file with the same path, which is still there as builtin/<path>, to be extended. A
 message is never mixed from two languages: it comes from the first locale that has every part that the channel needs.
@@ -16,10 +17,16 @@ from worker.domain.invitations.language import FILE_LENGTH
 
 DEFAULT = "default"
 BUILT_IN = "builtin"
-LAYOUT = "layout.html"
-PARTS = {"email": ("subject.txt", "body.txt", "body.html"), "sms": ("sms.txt",)}
+LAYOUT, PAGE_LAYOUT = "layout.html", "page.html"  # without words
+MESSAGES = ("email", "sms")
+PAGE = "page"
+PARTS = {"email": ("subject.txt", "body.txt", "body.html"), "sms": ("sms.txt",), PAGE: ("page.html",)}
 # Not every reader can show HTML, so a text part is needed; an HTML part is not.
-NEEDED = {"email": frozenset({"subject.txt", "body.txt"}), "sms": frozenset({"sms.txt"})}
+NEEDED = {
+    "email": frozenset({"subject.txt", "body.txt"}),
+    "sms": frozenset({"sms.txt"}),
+    PAGE: frozenset({"page.html"}),
+}
 MOST_FILES = 1000
 
 
@@ -87,7 +94,7 @@ class Library:
         if name == file:
             return f"{BUILT_IN}/{name}" if file in self.own else name
         words = f"{BUILT_IN}/{DEFAULT}/{_language(file)}/{file.rpartition('/')[2]}"
-        return words if name == LAYOUT and file in self.own and words in self.sources else name
+        return words if name in (LAYOUT, PAGE_LAYOUT) and file in self.own and words in self.sources else name
 
     def built_in(self, locale: str | None) -> dict[str, str]:
         """The built-in files by their names, without "builtin/"; with `locale` only those of that language."""
@@ -99,7 +106,7 @@ class Library:
         return {
             name: source
             for name, source in files.items()
-            if name == LAYOUT or locale is None or _key(name.split("/")[1]) == _key(locale)
+            if "/" not in name or locale is None or _key(name.split("/")[1]) == _key(locale)
         }
 
     def lacking(self, name: str, locale: str, channel: str) -> list[str]:

@@ -11,28 +11,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from jinja2 import DictLoader, Template
-
 from worker.domain.invitations.answer_values import sample_of
 from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.language import (
-    LAYOUTS,
     TemplateProblem,
     answer_values,
     blocks,
     blocks_in,
     check_length,
-    compiled,
-    environment,
     never_shown,
-    read,
     rendered,
 )
-from worker.domain.invitations.library import BUILT_IN, DEFAULT, PARTS, Library, Texts
+from worker.domain.invitations.library import BUILT_IN, DEFAULT, MESSAGES, Library, Texts
+from worker.domain.invitations.pages import TAGS, Pages
 from worker.domain.invitations.plain import plain
 from worker.domain.invitations.prepared import Prepared, key_of, marked, only_shows
 from worker.domain.invitations.segments import segments
-from worker.domain.invitations.values import VARIABLES, Invitation, is_link, variables
+from worker.domain.invitations.template_files import TemplateFiles
+from worker.domain.invitations.values import Invitation, is_link, variables
 from worker.domain.model.customers import Customer, CustomerKind, Person
 
 SUBJECT_LENGTH = 200
@@ -41,7 +37,6 @@ DIGEST_LENGTH = 16  # hexadecimal digits
 MOST_SEGMENTS = 10
 # Without these a customer does not know what the message is about, what to press, or until when.
 NEEDED_BLOCKS = frozenset({"heading", "request", "button", "expiry"})
-TAGS = re.compile(r"<[^>]*>|&nbsp;|&#160;")
 MOST_PREPARED = 256  # in memory, of all languages and minutes in which links end
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 
@@ -98,8 +93,7 @@ class Templates:
         self._library = Library.read(directory)
         self._names = self._library.names
         self._find = lru_cache(maxsize=1024)(self._library.find)
-        self._env = environment(DictLoader(self._library.sources), self._library.layout_of)
-        self._compiled: dict[str, Template | TemplateProblem] = {}
+        self._files = TemplateFiles(self._library)
         self._shows: dict[tuple[str, ...], bool] = {}  # whether these files only show personal values
         self._prepared: dict[Hashable, dict[str, Prepared]] = {}
         self._digests: dict[tuple[str, ...], str] = {}
@@ -134,17 +128,18 @@ class Templates:
             if name in self._library.unreadable:
                 continue
             try:
-                self._template(name)
-                layouts = self._chain(name)[1:]
-                above = set().union(*(blocks_in(self._env, self._library.sources[one]) for one in layouts))
-                found += never_shown(self._env, name, self._library.sources[name], above) if layouts else []
+                self._files.template(name)
+                layouts = self._files.chain(name)[1:]
+                above = set().union(*(blocks_in(self._files.env, self._library.sources[one]) for one in layouts))
+                found += never_shown(self._files.env, name, self._library.sources[name], above) if layouts else []
             except TemplateProblem as problem:
                 found.append(str(problem))
         for name, locale in self._library.sets:
-            for channel in PARTS:
+            for channel in MESSAGES:
                 found += self._set_problems(name, locale, channel)
+        found += Pages(self._library, locale=self._locale, brand=self._brand, sender_name=SAMPLE.sender_name).problems()
         for name in sorted(self.names - {DEFAULT}):
-            if not any(self._has(name, self._locale, channel) for channel in PARTS):
+            if not any(self._has(name, self._locale, channel) for channel in MESSAGES):
                 found.append(
                     f"{name}: no text in the default locale {self._locale}; other languages get the built-in text"
                 )
@@ -156,7 +151,7 @@ class Templates:
         found = []
         for name in sorted(self._library.own):
             try:
-                used = answer_values(self._env, self._library.sources[name]) if self._template(name) else {}
+                used = answer_values(self._files.env, self._library.sources[name]) if self._files.template(name) else {}
             except TemplateProblem:
                 continue  # one of the problems
             for value, (line, careless) in sorted(used.items()):
@@ -193,7 +188,7 @@ class Templates:
             named = ("body.html", "button") in empty  # then the block says it better
             if not named and has_empty_button(made.html, SAMPLE.link):
                 found.append(
-                    f"{self._at_fault(texts.parts['body.html'])}: a link to {{{{ link }}}} has no text, so"
+                    f"{self._files.at_fault(texts.parts['body.html'])}: a link to {{{{ link }}}} has no text, so"
                     " customers would see an empty button; write words between its <a> and </a>"
                 )
             by_part = {"body.txt": made.text, "sms.txt": made.text, "body.html": made.html, "subject.txt": made.subject}
@@ -212,7 +207,7 @@ class Templates:
             fill = f"fill it with {{% block {block} %}}…{{% endblock %}}"
             if f"{words}/{part}" in self._library.sources:
                 fill += f', or begin the file with {{% extends "{words}/{part}" %}} and leave the block out'
-            found.append(f"{self._at_fault(texts.parts[part])}: the block {block} is empty in {which}; {fill}")
+            found.append(f"{self._files.at_fault(texts.parts[part])}: the block {block} is empty in {which}; {fill}")
         return found
 
     def _empty_blocks(self, texts: Texts, sample: Invitation) -> list[tuple[str, str]]:
@@ -221,7 +216,7 @@ class Templates:
         return [
             (part, name)
             for part, source in texts.parts.items()
-            for name, text in blocks(self._template(source), values).items()
+            for name, text in blocks(self._files.template(source), values).items()
             if name in NEEDED_BLOCKS and not TAGS.sub("", text).strip()
         ]
 
@@ -230,18 +225,13 @@ class Templates:
         names: set[str] = set()
         for source in texts.parts.values():
             with suppress(TemplateProblem):  # rendering says it
-                for file in self._chain(source, strict=True):
-                    names.update(answer_values(self._env, self._library.sources[file]))
+                for file in self._files.chain(source, strict=True):
+                    names.update(answer_values(self._files.env, self._library.sources[file]))
         return replace(SAMPLE, opening=sample_of(names))
 
     def _is_own(self, texts: Texts) -> bool:
         """True if any file of these texts is the operator's, even if only the layout."""
-        own = self._library.own
-        return bool(own) and any(name in own for source in texts.parts.values() for name in self._chain(source))
-
-    def _at_fault(self, source: str) -> str:
-        """The operator's own file among a file and its layouts, the nearest; else the file itself."""
-        return next((name for name in self._chain(source) if name in self._library.own), source)
+        return any(map(self._files.is_own, texts.parts.values()))
 
     def _fill_in(self, texts: Texts, invitation: Invitation, now: datetime) -> Rendered:
         values = self._values(texts, invitation, now)
@@ -256,7 +246,7 @@ class Templates:
         """What says whether a message was made from the same files, brand and greeting as another."""
         sources = tuple(texts.parts.values())
         if sources not in self._digests:
-            files = dict.fromkeys(file for source in sources for file in self._chain(source))
+            files = dict.fromkeys(file for source in sources for file in self._files.chain(source))
             made_from = [self._greeting, self._brand, *((file, self._library.sources[file]) for file in files)]
             self._digests[sources] = sha256(repr(made_from).encode()).hexdigest()[:DIGEST_LENGTH]
         return self._digests[sources]
@@ -285,45 +275,12 @@ class Templates:
         return parts
 
     def _rendered(self, texts: Texts, values: Mapping[str, Any]) -> dict[str, str]:
-        made = {part: rendered(self._template(source), values) for part, source in texts.parts.items()}
+        made = {part: rendered(self._files.template(source), values) for part, source in texts.parts.items()}
         return {part: text.strip() if part.endswith(".html") else _tidy(text) for part, text in made.items()}
 
     def _only_shows(self, source: str) -> bool:
-        self._template(source)  # raises the problem of a file that cannot be used
-        return all(only_shows(self._env.parse(self._library.sources[file])) for file in self._chain(source))
-
-    def _template(self, name: str) -> Template:
-        """The template; its first use checks it with its layouts and compiles it. Raises TemplateProblem."""
-        known = self._compiled.get(name)
-        if known is None:
-            try:
-                for file in self._chain(name):
-                    if file in self._library.unreadable:
-                        raise TemplateProblem(self._library.unreadable[file])
-                self._chain(name, strict=True)
-                known = compiled(self._env, name)
-            except TemplateProblem as problem:
-                known = problem
-            self._compiled[name] = known
-        if isinstance(known, TemplateProblem):
-            raise TemplateProblem(str(known))
-        return known
-
-    def _chain(self, name: str, *, strict: bool = False) -> list[str]:
-        """The file and the layouts above it. With `strict`, raises TemplateProblem for a problem in any of them."""
-        chain = [name]
-        try:
-            while name_of := read(self._env, chain[-1], self._library.sources[chain[-1]], VARIABLES):
-                layout = self._library.layout_of(chain[-1], name_of)
-                if layout not in self._library.sources:
-                    raise TemplateProblem(f"{chain[-1]}: the layout that it extends does not exist")
-                if len(chain) > LAYOUTS:
-                    raise TemplateProblem(f"{name}: more than {LAYOUTS} layouts above it, or one that extends itself")
-                chain.append(layout)
-        except TemplateProblem:
-            if strict:
-                raise
-        return chain
+        self._files.template(source)  # raises the problem of a file that cannot be used
+        return all(only_shows(self._files.env.parse(self._library.sources[file])) for file in self._files.chain(source))
 
 
 class _Buttons(HTMLParser):

@@ -97,14 +97,14 @@ def variables(
         "days_left": left // timedelta(days=1),
         "hours_left": left // timedelta(hours=1),
         "sender_name": plain(invitation.sender_name),
-        **_of_brand(brand),
+        **of_brand(brand),
         "language": language,
         "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
     }
 
 
 @lru_cache(maxsize=8)
-def _of_brand(brand: Brand) -> Mapping[str, str]:
+def of_brand(brand: Brand) -> Mapping[str, str]:
     return {
         "logo": brand.logo,
         "colour": brand.colour,

@@ -1,0 +1,82 @@
+"""The variables of the page behind our own link. None of them is personal: a link may be opened by anybody."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from worker.domain.invitations.brand import Brand
+from worker.domain.invitations.plain import plain
+from worker.domain.invitations.values import RIGHT_TO_LEFT, of_brand
+
+
+class Screen(StrEnum):
+    """What the page shows."""
+
+    ASK = "ask"  # who asks and why, with the button that goes on
+    AGAIN = "again"  # the same, after a press that did not count
+    WAITING = "waiting"  # a session is being opened: the page asks again by itself
+    LONG = "long"  # it is still being opened after a while
+    DONE = "done"  # the customer has finished
+    LATER = "later"  # nothing can be opened: a person of the company must decide
+    NOT_ME = "not_me"  # whether the link is really for another person
+    STOPPED = "stopped"  # it was for another person: no message follows
+    GONE = "gone"  # the link is unknown, or was revoked: nothing says which
+    BUSY = "busy"  # too many requests
+    TROUBLE = "trouble"  # we cannot answer at the moment
+
+
+# Every variable that the page may use, with its meaning (docs/templates.md).
+PAGE_VARIABLES: Mapping[str, str] = {
+    "screen": ", ".join(f'"{one}"' for one in Screen),
+    "customer_kind": '"individual" or "company"; "individual" where the link is unknown',
+    "sender_name": "who asks",
+    "action": "the address that the form is sent to",
+    "token": "the hidden value of the form, which shows that it comes from this page",
+    "address": "the page's own address",
+    "not_me": "the address of the page for persons whom the link is not for",
+    "code": "the short code that your own site can confirm, or empty",
+    "site": "the address of your own site where customers compare the code, or empty",
+    "style": "the style of the page",
+    "logo": "the logo's address, or empty",
+    "colour": "the brand's colour, as #rrggbb",
+    "ink": "the colour of text on it",
+    "hover_colour": "the brand's colour under the pointer",
+    "link_colour": "the colour of links",
+    "link_colour_dark": "the colour of links on dark pages",
+    "footer": "the brand's footer, or empty",
+    "support": "the contact for questions, or empty",
+    "support_link": "what opens when the contact is clicked, or empty",
+    "language": "the language of the chosen words, BCP 47",
+    "direction": '"ltr" or "rtl"',
+}
+
+
+def page_variables(
+    screen: Screen,
+    brand: Brand,
+    *,
+    sender_name: str,
+    language: str,
+    customer_kind: str = "individual",
+    address: str = "",
+    token: str = "",
+    code: str = "",
+    site: str = "",
+    style: object = "",
+) -> dict[str, object]:
+    """The variables of the page: exactly the keys of PAGE_VARIABLES. `address` is the link's own path."""
+    not_me = f"{address}/not-me" if address else ""
+    return {
+        "screen": screen.value,
+        "customer_kind": customer_kind,
+        "sender_name": plain(sender_name),
+        "action": not_me if screen is Screen.NOT_ME else address,
+        "token": token,
+        "address": address,
+        "not_me": not_me,
+        "code": code,
+        "site": site,
+        "style": style,
+        **of_brand(brand),
+        "language": language,
+        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
+    }
