@@ -1,4 +1,4 @@
--- The three roles of the worker's database (docs/deployment.md). Run once by a superuser in that database, with psql; the
+-- The three roles of the worker's database (docs/how-to/deployment.md). Run once by a superuser in that database, with psql; the
 -- `postgres` service of docker-compose.yml does so at its first start. `onboard db grant` gives them their rights.
 \set ON_ERROR_STOP on
 \set migrate `cat /run/secrets/migrate_password`

@@ -3,7 +3,7 @@
     ONBOARDING_CONFIG=onboarding.toml python examples/from_your_app.py
 
 needs a database that is up to date (`onboard db upgrade`). The session is SQLAlchemy's, as a FastAPI or Flask project
-has one for each request. docs/library.md has the same for Django.
+has one for each request. docs/reference/library.md has the same for Django.
 """
 
 import sys

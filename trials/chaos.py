@@ -6,7 +6,7 @@
 
 Then each promise is checked. The run has its own database, broker and sandbox, on free ports, in a folder that is
 removed after it; the machine's own servers are not touched. Only the sandbox is never killed: the checks compare
-everything with what it received. docs/chaos.md describes the blows and the checks.
+everything with what it received. docs/inside/chaos.md describes the blows and the checks.
 """
 
 import argparse
@@ -46,7 +46,7 @@ FAULTS = (
     f"--fault 429:{RATE_LIMITED},retry-after=1 --fault 500:0.01 --fault drop-after:0.005 --latency 20ms "
     "--fault 500:0.01,endpoint=twilio --fault drop-after:0.005,endpoint=twilio --smtp-fault drop-after:0.005"
 ).split()
-# The seconds that the worker adds to lease and time-out before it reconciles a call (docs/lost-answers.md).
+# The seconds that the worker adds to lease and time-out before it reconciles a call (docs/reference/lost-answers.md).
 LOOK_UP_MARGIN = 5.0
 
 

@@ -164,7 +164,7 @@ def test_accounts_with_a_budget_each_share_the_rows_and_the_limit():
 
 @pytest.mark.parametrize(
     ("workers", "measured"),
-    [(1, 1_020), (2, 1_020), (4, 1_075)],  # PostgreSQL's own counters, see docs/benchmarks.md
+    [(1, 1_020), (2, 1_020), (4, 1_075)],  # PostgreSQL's own counters, see docs/inside/benchmarks.md
 )
 def test_the_model_writes_as_many_rows_as_were_measured_at_200_a_second(workers, measured):
     here = replace(Costs(), round_trip=40 * US, fsync=190 * US)

@@ -12,7 +12,7 @@ from tests.deploy.compose_file import ROOT
 from tests.desk.desk import DATABASE, Desk, customers
 from worker.foundation.keyring import new_key
 
-SNIPPET = re.search(r"```python\n(.*?)```", (ROOT / "docs/audit.md").read_text(encoding="utf-8"), re.DOTALL)
+SNIPPET = re.search(r"```python\n(.*?)```", (ROOT / "docs/security/audit.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture

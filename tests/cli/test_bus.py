@@ -171,10 +171,10 @@ def test_refused_events_are_removed_for_good_without_a_broker(desk: Desk):
 
 
 def test_the_page_shows_an_envelope_that_is_accepted(redis_url: str, request: pytest.FixtureRequest):
-    page = (request.config.rootpath / "docs/bus.md").read_text("utf-8")
+    page = (request.config.rootpath / "docs/reference/bus.md").read_text("utf-8")
     source = page.split("```python\n")[2].split("```")[0]
     names: dict[str, Any] = {}
-    exec(compile(source, "docs/bus.md", "exec"), names)  # noqa: S102 -- our own page
+    exec(compile(source, "docs/reference/bus.md", "exec"), names)  # noqa: S102 -- our own page
     broker: Redis = broker_of(a_bus(redis_url))
     try:
         with broker.client() as client:

@@ -1,4 +1,4 @@
-"""The tables of docs/architecture.md name files and functions that exist."""
+"""The tables of docs/inside/architecture.md name files and functions that exist."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ import pytest
 
 from tests.deploy.compose_file import ROOT
 
-PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/inside/architecture.md").read_text(encoding="utf-8")
 ROOMS = {path.name for path in (ROOT / "worker").iterdir() if path.is_dir() and path.name != "__pycache__"}
 PLACE = re.compile(r"`((?:[a-z_\d]+/)*[a-z_\d]+\.py)`(?:: (`\w+`(?:, `\w+`(?!\.))*))?")
 

@@ -1,4 +1,5 @@
-"""Help texts, messages and pages use the words of docs/glossary.md, and none of the words that the worker had before.
+"""Help texts, messages and pages use the words of docs/reference/glossary.md, and none of the words that the worker had
+before.
 
 A word is in BANNED if it has no honest use in these texts. Comments, docstrings and names are not checked.
 """

@@ -21,7 +21,7 @@ ANSWERS = ("yes", "partly", "not yet", "yours")
 
 
 def page(name: str) -> str:
-    return (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    return (ROOT / "docs/security" / f"{name}.md").read_text("utf-8")
 
 
 def rows(text: str, columns: int) -> list[list[str]]:
@@ -93,4 +93,4 @@ def test_each_question_has_one_of_the_answers_and_says_more():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_security_md_leads_to_each_page(name: str):
-    assert f"(docs/{name}.md)" in (ROOT / "SECURITY.md").read_text("utf-8")
+    assert f"(docs/security/{name}.md)" in (ROOT / "SECURITY.md").read_text("utf-8")

@@ -68,7 +68,7 @@ def test_each_rule_has_a_severity_a_reason_and_a_line_for_who_is_on_call(rule):
 
 
 def test_the_page_on_metrics_has_its_table_from_the_code():
-    page = (ROOT / "docs/metrics.md").read_text()
+    page = (ROOT / "docs/reference/metrics.md").read_text()
     assert page == with_table(page)
 
 

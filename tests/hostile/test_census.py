@@ -1,4 +1,4 @@
-"""How many hostile inputs of each class have an expected answer, and that docs/threat-model.md says so."""
+"""How many hostile inputs of each class have an expected answer, and that docs/security/threat-model.md says so."""
 
 import math
 import re
@@ -30,7 +30,7 @@ from tests.providers.webhooks import test_tokens
 from tests.publishers import test_subscriber
 from tests.runtime import test_every_connection, test_hostile_messages
 
-PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"
+PAGE = Path(__file__).parents[2] / "docs/security/threat-model.md"
 Test = Callable[..., Any]
 # The class as the page names it, and its tables: a test with its parameters, or a table with its entries.
 CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {

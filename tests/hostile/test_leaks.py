@@ -35,7 +35,7 @@ from worker.sandbox import Fault, SmtpFault
 from worker.store.base import schema
 from worker.store.base.database import Database
 
-# Each place that is searched; docs/threat-model.md lists the same.
+# Each place that is searched; docs/security/threat-model.md lists the same.
 PLACES = (
     "log file",
     "standard output and error of the process",

@@ -61,7 +61,7 @@ def purge(url: str) -> None:
 
 
 def request(broker: str, *events: Any) -> None:
-    """As docs/library.md has it, without any code of ours."""
+    """As docs/reference/library.md has it, without any code of ours."""
     queue = Queue("requests", Exchange("requests", type="topic"), routing_key="requests", no_declare=True)
     with Celery("theirs", broker=broker, set_as_current=False) as theirs:
         for event in events:

@@ -130,7 +130,7 @@ def test_what_load_fills_in_is_no_key(tmp_path: Path) -> None:
 
 
 def test_the_documentation_is_in_step_with_the_model() -> None:
-    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8")
 
     assert page == page_with_tables(page), "run `python -m worker.settings.reference`"
 

@@ -1,6 +1,6 @@
 """A producer's event, and its forms on the wire: structured, binary and plain JSON.
 
-This module is written only from the CloudEvents 1.0 pages and docs/bus.md, and imports nothing of the worker.
+This module is written only from the CloudEvents 1.0 pages and docs/reference/bus.md, and imports nothing of the worker.
 """
 
 import json

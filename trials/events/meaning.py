@@ -1,4 +1,4 @@
-"""The expected result of events: a small model of docs/events.md, written only from that page.
+"""The expected result of events: a small model of docs/reference/events.md, written only from that page.
 
 The model reads what happened, so the order of arrival makes no difference, as the page promises.
 """

@@ -16,7 +16,7 @@ from trials.events.event import REQUESTED, STRUCTURED, UPDATED, Event, Message, 
 JSON = "application/json"
 # No customer of a story has such an id, so that a spoilt message cannot be mistaken for an event.
 MARK = "X-{:06}"
-TOO_LARGE = 300_000  # bytes; docs/bus.md allows 256 KiB
+TOO_LARGE = 300_000  # bytes; docs/reference/bus.md allows 256 KiB
 BOMB = 5_000_000  # bytes after decompression, from a few thousand
 
 

@@ -1,6 +1,6 @@
 """Plain clients without our code: pika for RabbitMQ, redis-py for Redis, the standard library for HTTP.
 
-They publish as docs/bus.md tells producers to, and read queues without the worker.
+They publish as docs/reference/bus.md tells producers to, and read queues without the worker.
 """
 
 import base64
@@ -196,7 +196,7 @@ class RedisLists:
 
 
 def enveloped(message: Message) -> bytes:
-    """A message in the envelope of kombu's Redis transport, as in docs/bus.md."""
+    """A message in the envelope of kombu's Redis transport, as in docs/reference/bus.md."""
     envelope = {
         "body": base64.b64encode(message.body).decode(),
         "content-type": message.content_type,

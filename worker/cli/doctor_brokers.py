@@ -87,7 +87,7 @@ def _needed(settings: Settings, name: str) -> list[Needed]:
 def _queue(needed: Needed, state: "QueueState") -> Finding:
     what = f"queue {needed.name}"
     if not state.is_there and not needed.makes:
-        return failure(what, "it is not there, and bus.declare is false", "declare it as docs/bus.md says")
+        return failure(what, "it is not there, and bus.declare is false", "declare it as docs/reference/bus.md says")
     if not state.is_there and needed.optional:
         return ok(what, f"it is not there; `{needed.makes}` makes it, where other projects send tasks")
     if not state.is_there:

@@ -57,7 +57,7 @@ def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
     try:
         check_keys(parts.database, parts.keyring)
     except SettingsError as error:
-        yield failure("keys", "; ".join(error.problems), "docs/keys.md")
+        yield failure("keys", "; ".join(error.problems), "docs/how-to/keys.md")
     else:
         own = "; customers have keys of their own" if parts.keyring.customer_keys else ""
         yield ok("keys", f"they open what the database holds{own}")
@@ -67,7 +67,7 @@ def check_audit_log(parts: Parts) -> Iterator[Finding]:
     """The end of the audit log's chain. `onboard audit verify` reads all of it."""
     found = parts.audit_log.verify_end(AUDIT_ENTRIES)
     for problem in found.problems:
-        yield failure("audit log", problem, "`onboard audit verify`, then docs/audit.md")
+        yield failure("audit log", problem, "`onboard audit verify`, then docs/security/audit.md")
     if found.is_whole and not found.end.number:
         yield ok("audit log", "no entry is sealed yet")
     elif found.is_whole:
@@ -155,7 +155,7 @@ def check_languages(parts: Parts) -> Iterator[Finding]:
         yield failure("languages", f"{words} ({counted(rows, 'row')})", SHOWS)
     for (asked, instead), rows in replaced.items():
         words = f"{counted(rows, 'row')} with locale {asked}: no texts in that language, so in {instead}"
-        yield warning("languages", words, "docs/templates.md, or leave it so")
+        yield warning("languages", words, "docs/how-to/templates.md, or leave it so")
     if not refused and not replaced:
         names = sorted({one.locale for one in in_use if one.locale})
         default = parts.settings.invitations.locale

@@ -26,8 +26,8 @@ from worker.store.service_desk.returned_rows import ReturnedRows
 
 LIST_HELP = """
 LIST is CSV, XLSX, ODS or Parquet with a header row, or has JSON objects, one per line or in an array; also compressed
-with gzip or ZIP. - is standard input; https://, s3:// and sftp:// are fetched. docs/list-format.md describes every
-column. Rows are numbered as in a spreadsheet: the header is row 1. In JSON the first line or object is row 1.
+with gzip or ZIP. - is standard input; https://, s3:// and sftp:// are fetched. docs/reference/list-format.md describes
+every column. Rows are numbered as in a spreadsheet: the header is row 1. In JSON the first line or object is row 1.
 """
 
 
@@ -147,7 +147,7 @@ def _pair(text: str) -> tuple[str, str]:
         raise click.UsageError(f"--map: expected THEIRS=OURS, such as --map Mail=email, not {text!r}")
     if known_name(ours) is None:
         meant = nearest(ours)
-        hint = f"; did you mean {meant}?" if meant else "; docs/list-format.md has them all"
+        hint = f"; did you mean {meant}?" if meant else "; docs/reference/list-format.md has them all"
         raise click.UsageError(f"--map: there is no column {ours!r} to map {theirs!r} to{hint}")
     return theirs, ours
 

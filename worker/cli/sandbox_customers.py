@@ -12,7 +12,7 @@ from worker.cli.option_types import Read
 from worker.sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
 from worker.sandbox.endpoints.opened import SESSIONS
 
-# The help text stays short: docs/sandbox.md explains each behaviour.
+# The help text stays short: docs/reference/sandbox.md explains each behaviour.
 KNOWN = ", ".join(CUSTOMERS)
 
 

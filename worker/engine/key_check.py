@@ -25,7 +25,7 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     try:
         # A key that was given up is no reason to stop: the rows that need it are held one by one.
         if newest is not None and not use.decrypts(*newest, given_up=retired):
-            why = "the keys of customers are not in this database: restore them (docs/backup.md)"
+            why = "the keys of customers are not in this database: restore them (docs/how-to/backup.md)"
             raise SettingsError([f"encryption.customer_keys: {why}"])
         forgotten = DoNotContact(database, keyring).keys_gone()
     except CannotDecrypt as error:

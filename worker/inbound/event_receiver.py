@@ -1,6 +1,6 @@
 """Takes events in: judges each event, stores it and applies it, all in one transaction.
 
-The bus, HTTP and the Python API share this module. docs/events.md describes what follows from which event.
+The bus, HTTP and the Python API share this module. docs/reference/events.md describes what follows from which event.
 """
 
 import logging

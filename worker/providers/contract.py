@@ -1,7 +1,7 @@
 """The contract of every provider adapter. Adapters are pure: they build a request and read an answer.
 
 `worker.http.client` makes the call between the two. So tests give an adapter bytes, and a new adapter is a
-module with these functions and a table of answers (docs/adding-a-provider.md).
+module with these functions and a table of answers (docs/how-to/adding-a-provider.md).
 """
 
 from collections.abc import Mapping

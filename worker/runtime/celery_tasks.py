@@ -2,7 +2,7 @@
 
 A lost, repeated or reordered wake-up changes when work is done, never what: the sweep sends another. A task names an
 account, a channel or a target, and nothing else. What happens with the rows is in the engine, the same for these tasks
-and for `onboard run` (docs/architecture.md); signals are in `celery_signals`, outages in `worker_process`.
+and for `onboard run` (docs/inside/architecture.md); signals are in `celery_signals`, outages in `worker_process`.
 """
 
 from worker.domain.model.wakeups import WakeUp

@@ -1,7 +1,8 @@
 """Reads callbacks about emails: bounces, complaints and deliveries, in our own JSON form.
 
-SMTP has no callback, and every mail service has its own. So this module reads one form, described in docs/webhooks.md,
-and the operator translates the mail service's callbacks into it. They are signed as Standard Webhooks specifies.
+SMTP has no callback, and every mail service has its own. So this module reads one form, described in
+docs/reference/webhooks.md, and the operator translates the mail service's callbacks into it. They are signed as
+Standard Webhooks specifies.
 """
 
 import re

@@ -22,7 +22,7 @@ def _folder(given: Any, info: ValidationInfo) -> Path:
 
 
 class Intake(Section):
-    """A folder that lists are taken from, by `onboard up` and by workers: docs/drop-box.md."""
+    """A folder that lists are taken from, by `onboard up` and by workers: docs/how-to/drop-box.md."""
 
     folder: Annotated[Path, BeforeValidator(_folder), Shown("directory")] = Field(
         description="The directory, relative to this configuration."

@@ -1,4 +1,4 @@
-"""The whole configuration, section by section. A test checks that docs/configuration.md has the same keys."""
+"""The whole configuration, section by section. A test checks that docs/reference/configuration.md has the same keys."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -78,7 +78,7 @@ class Encryption(Section):
     customer_keys: Flag = Field(
         False,
         description="Encrypt what belongs to one customer by a key of that customer, which is destroyed with the"
-        " customer's data: docs/keys.md. `onboard keys rotate` changes what is stored already.",
+        " customer's data: docs/how-to/keys.md. `onboard keys rotate` changes what is stored already.",
     )
 
 

@@ -190,7 +190,7 @@ class Metrics(Section):
 
 
 class TracesTo(Client):
-    """Where traces are sent: a collector that speaks OTLP over HTTP. Needs the extra `otel`: docs/traces.md."""
+    """Where traces are sent: a collector that speaks OTLP over HTTP. Needs the extra `otel`: docs/how-to/traces.md."""
 
     url: ServerUrl = Field(description="The collector's address with its path, such as https://HOST:4318/v1/traces.")
     header: HeaderName = Field("Authorization", description="The header that carries `key`.")
@@ -236,7 +236,7 @@ class Alert(Client):
     kinds: tuple[Alerted, ...] = Field(
         get_args(Alerted),
         min_length=1,
-        description="What it is alerted of (docs/alerts.md).",
+        description="What it is alerted of (docs/how-to/alerts.md).",
         json_schema_extra={"default": "everything"},
     )
     every: Duration = Field(

@@ -1,4 +1,4 @@
-"""Generates the tables of docs/configuration.md from the model: `python -m worker.settings.reference`."""
+"""Generates the tables of docs/reference/configuration.md from the model: `python -m worker.settings.reference`."""
 
 import re
 from datetime import timedelta
@@ -14,7 +14,7 @@ from worker.settings.model import Settings
 from worker.settings.shape import Tables, bare, keys_of, tables_of
 from worker.settings.values import Shown
 
-PAGE = Path("docs/configuration.md")
+PAGE = Path("docs/reference/configuration.md")
 START, END = "<!-- keys -->", "<!-- end of keys -->"
 
 

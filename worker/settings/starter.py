@@ -19,13 +19,13 @@ COMMON = """
 # locale = "en"                          # for rows that name no language
 # templates = "templates/"               # your own texts instead of the built-in ones
 
-# [web.senders.signup]                   # a system that posts events to `onboard web`: docs/http.md
+# [web.senders.signup]                   # a system that posts events to `onboard web`: docs/reference/http.md
 # keys = [{ env = "EVENTS_KEY" }]        # `onboard keys new --for events` prints one
 # links = true                           # it may wait for the links of its customers
 """
 
 STARTER = (
-    """# The configuration of `onboard`. docs/configuration.md has every key.
+    """# The configuration of `onboard`. docs/reference/configuration.md has every key.
 # `onboard check LIST` shows what a list would do.
 # Do not write secrets in this file; write { env = "NAME" } or { file = "PATH" }.
 
@@ -44,7 +44,7 @@ provider = "idenfy-kyc"                  # idenfy-kyc | idenfy-kyb | frankieone-
 api_key = { env = "IDENFY_KEY" }
 api_secret = { env = "IDENFY_SECRET" }
 lifetime = "7 days"                      # how long a link lives
-# webhook_keys = [{ env = "IDENFY_WEBHOOK_KEY" }]   # for results: docs/webhooks.md
+# webhook_keys = [{ env = "IDENFY_WEBHOOK_KEY" }]   # for results: docs/reference/webhooks.md
 # limits = ["2/second"]                  # default: iDenfy's documented 10000/hour, evenly spaced
 # credits = 1000                         # the most paid calls
 # prefill = "name"                       # default "none": no personal field is sent to the provider
@@ -79,7 +79,7 @@ limits = ["10/second"]
 
 SANDBOX = Template(
     """# For `onboard sandbox`: invented credentials, nothing leaves this machine.
-# docs/configuration.md has every key.
+# docs/reference/configuration.md has every key.
 
 [database]
 url = "sqlite:///onboarding.db"

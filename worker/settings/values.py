@@ -1,4 +1,4 @@
-"""The types of the configuration's values: how each is read, checked and named in docs/configuration.md."""
+"""The types of the configuration's values: how each is read, checked and named in docs/reference/configuration.md."""
 
 import base64
 import binascii
@@ -47,7 +47,7 @@ SECRETS = "secret, or a list of secrets"
 
 @dataclass(frozen=True)
 class Shown:
-    """A type's name in docs/configuration.md."""
+    """A type's name in docs/reference/configuration.md."""
 
     text: str
 

@@ -1,4 +1,4 @@
-"""Events of one customer come to the same end in whatever order they arrive, as docs/events.md promises."""
+"""Events of one customer come to the same end in whatever order they arrive, as docs/reference/events.md promises."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

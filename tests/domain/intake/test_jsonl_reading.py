@@ -82,7 +82,7 @@ def test_an_object_is_a_parameters_value_and_its_inside_can_be_named_too(read):
 
 
 def test_the_lines_that_the_documentation_shows_are_accepted(read):
-    page = (Path(__file__).parents[3] / "docs/list-format.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/reference/list-format.md").read_text(encoding="utf-8")
     shown = [line.strip() for line in page.splitlines() if line.startswith('    {"customer_id"')]
     assert rows(read(written(*shown), **REAL)) == [("Accepted", 1), ("Accepted", 2)]
 

@@ -1,4 +1,4 @@
-"""The same customer again: each cell of the table in docs/list-format.md."""
+"""The same customer again: each cell of the table in docs/reference/list-format.md."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from worker.domain.model.known_customers import Becomes, Decision, Known, Standing, decide, standing_of
 from worker.domain.model.states import JobState
 
-PAGE = Path(__file__).parents[3] / "docs/list-format.md"
+PAGE = Path(__file__).parents[3] / "docs/reference/list-format.md"
 LEADS, JOINS, FINISHED = Decision(Becomes.LEADS), Decision(Becomes.JOINS), Decision(Becomes.FINISHED)
 HELD, NOTHING = Decision(Becomes.HELD), Decision(Becomes.NOTHING, details=False)
 CELLS = {

@@ -1,4 +1,6 @@
-"""Every reason has its sentence, a report shows a reason that it does not know, and docs/states.md lists them all."""
+"""Every reason has its sentence, a report shows a reason that it does not know, and docs/reference/states.md lists them
+all.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from worker.domain.model.reasons import STEPS, Reason, known_reason, meaning_of,
 from worker.domain.model.reference import page_with_tables
 from worker.domain.model.states import InvitationState, JobState, LineState
 
-PAGE = Path(__file__).parents[3] / "docs" / "states.md"
+PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 
 
 def test_the_page_lists_the_reasons_as_they_are():

@@ -28,7 +28,7 @@ def requested(customer_id: str = "C-1", *, id: str = "1", **more: Any) -> bytes:
 
 
 def envelope(body: bytes, *, content_type: str | None = STRUCTURED, headers: Mapping[str, Any] | None = None) -> str:
-    """As docs/bus.md tells producers on Redis to write it."""
+    """As docs/reference/bus.md tells producers on Redis to write it."""
     return json.dumps(
         {
             "body": base64.b64encode(body).decode(),

@@ -1,4 +1,4 @@
-"""Events come in: each is taken once, with the effects of docs/events.md."""
+"""Events come in: each is taken once, with the effects of docs/reference/events.md."""
 
 import itertools
 from dataclasses import replace

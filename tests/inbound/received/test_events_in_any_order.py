@@ -1,6 +1,6 @@
 """What a run of `make events` can only try once is tried here in each order: every story of it, against its model.
 
-The model (trials/events/meaning.py) was written from docs/events.md alone.
+The model (trials/events/meaning.py) was written from docs/reference/events.md alone.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The trial's own model of docs/events.md: every line of that page, with its events in every order."""
+"""The trial's own model of docs/reference/events.md: every line of that page, with its events in every order."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations

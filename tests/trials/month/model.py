@@ -1,8 +1,8 @@
 """A small model of a month of invitations, reminders and reissues. The engine's month must have the same counts.
 
-The model is written from the documentation (docs/reissue.md, docs/quiet-hours.md), without code of the worker. It goes
-through the customers' stories one after another, without rows, leases, queues or timers. The engine works all customers
-at once, with all of these.
+The model is written from the documentation (docs/reference/reissue.md, docs/reference/quiet-hours.md), without code of
+the worker. It goes through the customers' stories one after another, without rows, leases, queues or timers. The engine
+works all customers at once, with all of these.
 
 The model knows times to the second; the engine only acts in steps. So a story has the margin of its narrowest
 comparison: an engine with shorter steps than that must agree.

@@ -65,7 +65,8 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
     """Show who changed what, and who was shown links: the newest entries of the audit log, the oldest of them first.
 
     Each command and event that changes something has an entry, in the transaction of the change. The actor is the user
-    of the operating system who ran the command, or the sender of the event. docs/audit.md says what the log proves.
+    of the operating system who ran the command, or the sender of the event. docs/security/audit.md says what the log
+    proves.
 
     \b
     onboard audit --since '7 days'
@@ -140,8 +141,8 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
 def export(invocation: Invocation, /, after: int, form: str, out: Path | None, **filters: Any) -> None:
     """Write the entries of the audit log, the oldest first, with their numbers and hashes.
 
-    For a SIEM, and for auditors, who can check the hashes without this software (docs/audit.md). The last line on
-    standard error names the head, and the number to go on after next time.
+    For a SIEM, and for auditors, who can check the hashes without this software (docs/security/audit.md). The last line
+    on standard error names the head, and the number to go on after next time.
 
     \b
     onboard audit export --out audit.jsonl

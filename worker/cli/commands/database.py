@@ -74,7 +74,7 @@ def grant(invocation: Invocation, run: str | None, report: str | None, remove_au
 
     Run it as the role that owns the tables, after each `onboard db upgrade`. The role of --run may read and write every
     row, and may not change the schema; in the audit log it may only add and seal entries. The role of --report may read
-    every column that is neither encrypted nor a hash. docs/deployment.md has the SQL that makes the roles.
+    every column that is neither encrypted nor a hash. docs/how-to/deployment.md has the SQL that makes the roles.
     """
     if not run and not report:
         raise click.UsageError("give --run ROLE or --report ROLE, or both")
@@ -89,7 +89,8 @@ def grant(invocation: Invocation, run: str | None, report: str | None, remove_au
         try:
             grants.grant(database, run=run, report=report, removes_audit=remove_audit)
         except grants.NoSuchRole as error:
-            raise CannotStart(f"the server has no role {error}: CREATE ROLE makes one (docs/deployment.md)") from None
+            hint = "CREATE ROLE makes one (docs/how-to/deployment.md)"
+            raise CannotStart(f"the server has no role {error}: {hint}") from None
         given = [f"{role} may {what}" for role, what in ((run, "run"), (report, "report")) if role]
         note_alone(database, "roles", now=ProcessClock()(), count=len(given), reason=", ".join(given))
     for line in given:
@@ -132,7 +133,7 @@ def backup(context: click.Context, /, out: Path | None, keys: Path | None, as_js
 
     Both are readable for their owner only, and encrypted values stay encrypted. Keep DIR for as long as you like, and
     FILE for days: without the key of an erased customer nothing of this customer can be read from any DIR. Keep the
-    keys of [encryption] in a third place. docs/backup.md says what to do, and how to restore.
+    keys of [encryption] in a third place. docs/how-to/backup.md says what to do, and how to restore.
 
     \b
     onboard backup --out backups/monday --keys keys/customers.jsonl

@@ -107,7 +107,7 @@ def resolve(
 
     Most rows are held because the outcome of a call is unknown: if that call is made again, you may pay for a second
     session, or the customer may get a second message. Other reasons are a conflict at the provider, a broken template
-    and a missing encryption key. `onboard report` shows the reason of each row; docs/states.md explains it.
+    and a missing encryption key. `onboard report` shows the reason of each row; docs/reference/states.md explains it.
 
     \b
     onboard resolve 3 --repeat --dry-run     how many rows are held?

@@ -109,7 +109,7 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
             return
         yield ok("configuration", str(settings.path))
         for line in settings.warnings:
-            yield warning("configuration", line, "docs/configuration.md")
+            yield warning("configuration", line, "docs/reference/configuration.md")
         try:
             database = list(checks.check_database(parts, is_there=usable is settings))
             yield from database
@@ -118,13 +118,13 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
                 try:
                     yield from check(parts)
                 except sa.exc.DatabaseError as error:  # it answered a moment ago; or a right is missing
-                    yield failure("database", does_not_answer(error), "docs/deployment.md")
+                    yield failure("database", does_not_answer(error), "docs/how-to/deployment.md")
         finally:
             parts.close()
 
 
 def _refused(problems: str) -> Iterator[Finding]:
-    return (failure("configuration", line, "docs/configuration.md") for line in problems.splitlines())
+    return (failure("configuration", line, "docs/reference/configuration.md") for line in problems.splitlines())
 
 
 def _show(one: Finding) -> None:

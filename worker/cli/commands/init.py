@@ -113,7 +113,7 @@ def _write_list(directory: Path, *, as_json: bool) -> None:
         return
     for path in files:
         click.echo(f"wrote {path}")
-    click.echo("\nReplace the example rows by your customers. docs/list-format.md describes every column.")
+    click.echo("\nReplace the example rows by your customers. docs/reference/list-format.md describes every column.")
 
 
 def _write_new(path: Path, text: str, *, mode: int = PRIVATE) -> bool:

@@ -34,7 +34,7 @@ LASTING = {column.name for column in DIGESTS if column.lasts}
 
 @click.group()
 def keys() -> None:
-    """Make keys, see which keys the stored values need, rotate and retire them: docs/keys.md."""
+    """Make keys, see which keys the stored values need, rotate and retire them: docs/how-to/keys.md."""
 
 
 @keys.command("new")
@@ -140,7 +140,7 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
 
     It changes few rows at a time, and holds their locks for milliseconds. End it at any moment: the next one goes on
     with what is left. Give the new key to all processes first, behind the old key; then put it first, and restart them
-    (docs/keys.md). Ends with code 1 if values are left that no key decrypts.
+    (docs/how-to/keys.md). Ends with code 1 if values are left that no key decrypts.
     """
     said, of = time.monotonic(), dict[str, int]()
 

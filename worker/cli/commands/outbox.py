@@ -20,7 +20,7 @@ from worker.publishers.alert_targets import alert_targets
 from worker.store.outbox import relay
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
-NONE = "there are no alerts: add [alerts.NAME] to the configuration (docs/alerts.md)"
+NONE = "there are no alerts: add [alerts.NAME] to the configuration (docs/how-to/alerts.md)"
 
 
 @click.group()
@@ -28,7 +28,7 @@ def outbox() -> None:
     """Show outgoing events that are not published yet, and retry those that were given up.
 
     Outgoing events are the worker's own events for other systems: a TARGET is the bus of `[bus]`, or a name of
-    `[subscribers]`. docs/outgoing.md describes them.
+    `[subscribers]`. docs/reference/outgoing.md describes them.
     """
 
 

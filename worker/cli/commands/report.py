@@ -75,8 +75,8 @@ def report(
     """Write the result of each row of BATCH (a number, or `latest`), with rejected rows: CSV, JSON lines, a page, XLSX.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
-    waits, error, action, next_at. For a row that waits, error says for what, and next_at until when. docs/states.md
-    explains states and reasons. Times are ISO 8601 UTC. Safe to open in a spreadsheet.
+    waits, error, action, next_at. For a row that waits, error says for what, and next_at until when.
+    docs/reference/states.md explains states and reasons. Times are ISO 8601 UTC. Safe to open in a spreadsheet.
 
     \b
     onboard report latest --out report.html

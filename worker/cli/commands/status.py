@@ -45,7 +45,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
     """Show which processes work and what needs a person, and the state of BATCH (a number, or `latest`) or all batches.
 
     Shows how many rows wait, are sent or need a person, when the batch will be done, and what limits its speed.
-    A rejected row needs a person too. docs/states.md explains each state.
+    A rejected row needs a person too. docs/reference/states.md explains each state.
 
     Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due, or
     the status cannot be read. Without --check: 0, or 2 if it cannot start.

@@ -73,8 +73,8 @@ def preview(
     template. The link is always an example: no session is opened for a preview. So what only a provider's answer has
     (`digits`, `provider`, `vendor.NAME`) is empty in it.
 
-    Your own templates are in the directory of `templates` in [invitations]; docs/templates.md explains how to write
-    them.
+    Your own templates are in the directory of `templates` in [invitations]; docs/how-to/templates.md explains how to
+    write them.
 
     \b
     onboard template preview --locale de --kind reminder

@@ -40,12 +40,12 @@ def web(invocation: Invocation, bind: str | None) -> None:
     """Receive webhooks and events over HTTP, and show the dashboard, until ended.
 
     \b
-    POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/webhooks.md)
+    POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/reference/webhooks.md)
     POST /webhooks/ACCOUNT/SECRET/REQUESTID  the same, for FrankieOne
     POST /callbacks/sms, /callbacks/email    senders' callbacks about messages
-    POST /events, GET /events/ID             sign-up events (docs/http.md)
+    POST /events, GET /events/ID             sign-up events (docs/reference/http.md)
     GET /healthz, GET /readyz
-    GET /                                    the dashboard (docs/dashboard.md)
+    GET /                                    the dashboard (docs/how-to/dashboard.md)
 
     On PostgreSQL any number of web processes can run, next to any number of workers. On SQLite one can run next to one
     `onboard run --all`, which finds new events within a second (without --all it works its own list alone). Waits for a

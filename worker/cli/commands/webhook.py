@@ -122,12 +122,13 @@ def read_bounces(invocation: Invocation, as_json: bool) -> None:
     """Read the mailbox now, and apply its reports. Workers, `up` and `run` do the same every minute.
 
     A report is removed from the mailbox once it is stored. Other mails, such as answers of customers, stay in it,
-    marked as read. docs/bounces.md says how to set the mailbox up.
+    marked as read. docs/how-to/bounces.md says how to set the mailbox up.
     """
     with invocation.parts(READING, migrate=True) as parts:
         reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
         if reader is None:
-            raise CannotStart("no mailbox is configured: [bounces] url, and return_path in [email] (docs/bounces.md)")
+            needed = "[bounces] url, and return_path in [email]"
+            raise CannotStart(f"no mailbox is configured: {needed} (docs/how-to/bounces.md)")
         try:
             read = reader.read()
         except CannotRead as error:

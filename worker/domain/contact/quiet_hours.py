@@ -1,7 +1,7 @@
 """Quiet hours: when a message may be sent. Pure, and fast enough to be called for every row.
 
 A customer's time zone is not known exactly: an Australian mobile may be in eight zones. A message leaves only when it
-is outside quiet hours in all of them (docs/quiet-hours.md).
+is outside quiet hours in all of them (docs/reference/quiet-hours.md).
 """
 
 import re

@@ -1,7 +1,7 @@
 """Decides which reminder of a session is next, and when; and by which channel, with which words. Pure.
 
-A reminder repeats the link that the customer has; it never costs a session (docs/reissue.md). A step of the ladder is a
-reminder that goes by another channel or with another template than the first message.
+A reminder repeats the link that the customer has; it never costs a session (docs/reference/reissue.md). A step of the
+ladder is a reminder that goes by another channel or with another template than the first message.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,6 +1,6 @@
 """Incoming events, their senders and their outcomes, shared by the bus, HTTP and the library. Pure.
 
-docs/events.md describes the same for producers.
+docs/reference/events.md describes the same for producers.
 """
 
 import uuid

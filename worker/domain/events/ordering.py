@@ -1,6 +1,7 @@
 """Decides which of a customer's events counts: by the events' own times, not by their arrival. Pure.
 
-docs/events.md promises producers the same. Of two events with the same time, the one that arrives last is the later.
+docs/reference/events.md promises producers the same. Of two events with the same time, the one that arrives last is the
+later.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,7 @@
 """The events that the worker publishes: their types, their data, and their form as CloudEvents. Pure.
 
-docs/outgoing.md describes the same for receivers, and docs/events has a schema of each type, made from `FIELDS`.
+docs/reference/outgoing.md describes the same for receivers, and docs/events has a schema of each type, made from
+`FIELDS`.
 """
 
 import json
@@ -55,7 +56,7 @@ _STEP: dict[str, dict[str, Any]] = _JOB | {
         "maxLength": 100,
         "description": "The provider's reference of the job's last session; null: it had none.",
     },
-    "reason": _WORD | {"description": "The reason, a word of docs/states.md."},
+    "reason": _WORD | {"description": "The reason, a word of docs/reference/states.md."},
     "attempts": _INTEGER | {"description": "Finished calls for the session; waits do not count."},
 }
 # The fields of each event's `data`: always all of them, and no others.

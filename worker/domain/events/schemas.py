@@ -2,7 +2,7 @@
 
 `python -m worker.domain.events.schemas` writes the files, and a test compares them with the code. The schemas of
 incoming events describe the plain form, with our names for the columns: an event that fits its schema can be read.
-docs/list-format.md says what a column may hold; the worker checks that when it accepts the event.
+docs/reference/list-format.md says what a column may hold; the worker checks that when it accepts the event.
 """
 
 import json

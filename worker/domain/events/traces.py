@@ -1,7 +1,7 @@
 """Traces: what the worker says of one event's or one row's way to its message, and to whom it says it. Pure.
 
 A trace context is kept as its `traceparent` (W3C Trace Context). Other systems' words are checked here: a `traceparent`
-of another form is ignored, as the specification asks. docs/traces.md describes the spans.
+of another form is ignored, as the specification asks. docs/how-to/traces.md describes the spans.
 """
 
 import re

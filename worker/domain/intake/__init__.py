@@ -4,7 +4,7 @@
                                                      └ rules, contacts, identity, parameters
 
 Another format is another source of raw lines in formats/; the checks of a line stay here.
-docs/list-format.md describes the same for users.
+docs/reference/list-format.md describes the same for users.
 """
 
 from worker.domain.intake.accept import accept

@@ -1,5 +1,5 @@
 """The same customer again: what becomes of a row whose customer is known for its purpose. One rule, for lists, for
-reports that come back, and for events. Pure; docs/list-format.md has the table.
+reports that come back, and for events. Pure; docs/reference/list-format.md has the table.
 """
 
 from collections.abc import Collection

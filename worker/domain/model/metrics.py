@@ -1,4 +1,4 @@
-"""Every metric of `GET /metrics`: its name, its labels and what it says. docs/metrics.md has the same table.
+"""Every metric of `GET /metrics`: its name, its labels and what it says. docs/reference/metrics.md has the same table.
 
 A label's values come from the configuration (accounts, channels, targets) or from a fixed list of words (outcomes,
 states). None comes from outside, so that no stranger can add a series: no customer, address, host or path.
@@ -83,7 +83,7 @@ SWEEP_AGE = _gauge("sweep_age_seconds", (), "How long ago the last sweep began; 
 OUTBOX_AGE = _gauge("outbox_oldest_seconds", ("target",), "How long the oldest event for the target has waited.")
 GIVEN_UP = _gauge("outbox_given_up", ("target",), "Events that were given up, and are still kept.")
 WEBHOOKS_AGE = _gauge("webhooks_oldest_due_seconds", (), "How long the oldest due webhook has waited.")
-ALERTS = _gauge("alerts_firing", ("kind",), "Alerts that are not over (docs/alerts.md).")
+ALERTS = _gauge("alerts_firing", ("kind",), "Alerts that are not over (docs/how-to/alerts.md).")
 
 COUNTED = (
     CALLS,

@@ -1,4 +1,4 @@
-"""The tables of reasons in docs/states.md, made from `Reason`: `python -m worker.domain.model.reference`."""
+"""The tables of reasons in docs/reference/states.md, made from `Reason`: `python -m worker.domain.model.reference`."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from pathlib import Path
 from worker.domain.model.reasons import STEPS, Reason
 from worker.domain.model.states import JobState
 
-PAGE = Path("docs/states.md")
+PAGE = Path("docs/reference/states.md")
 _TABLE = re.compile(r"<!-- reasons: (\w+) -->.*?<!-- end of reasons -->", re.DOTALL)
 # The states that have a table of their own; `_OTHERS` share one.
 STATES = (JobState.WAITING, JobState.HELD, JobState.FAILED, JobState.LAPSED)

@@ -4,7 +4,7 @@
     invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
     session     waiting → started → completed | failed | expired | superseded
 
-`docs/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
+`docs/reference/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
 
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Decides whether and when a session that ended unused is replaced. Pure (docs/reissue.md).
+"""Decides whether and when a session that ended unused is replaced. Pure (docs/reference/reissue.md).
 
     the session, its job, the caps  --decide-->  Reissue | Lapsed | Wait | Leave
 

@@ -3,7 +3,7 @@
     webhook --adapter's read--> SessionUpdate --known_after--> KnownSession, or no change
 
 Webhooks come late, twice and in any order. So an update has a rank and a time, and what ranks higher stays. Where rank
-or time differ, the order of arrival does not matter. docs/webhooks.md describes the same for operators.
+or time differ, the order of arrival does not matter. docs/reference/webhooks.md describes the same for operators.
 """
 
 from collections.abc import Iterable, Mapping

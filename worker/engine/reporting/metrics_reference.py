@@ -1,11 +1,13 @@
-"""Writes the table of docs/metrics.md: `python -m worker.engine.reporting.metrics_reference`. A test compares it."""
+"""Writes the table of docs/reference/metrics.md: `python -m worker.engine.reporting.metrics_reference`. A test compares
+it.
+"""
 
 from pathlib import Path
 
 from worker.domain.model import metrics
 from worker.domain.model.metrics import PREFIX, Metric
 
-PAGE = Path("docs/metrics.md")
+PAGE = Path("docs/reference/metrics.md")
 BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"
 
 

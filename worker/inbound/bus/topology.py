@@ -138,7 +138,7 @@ def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]
     if missing:
         raise Unfit(
             f"bus: RabbitMQ lacks {', '.join(missing)}, and bus.declare is false:"
-            " declare them as docs/bus.md says, or set bus.declare = true"
+            " declare them as docs/reference/bus.md says, or set bus.declare = true"
         )
     expected = (topology.queue_arguments, topology.undelivered_arguments, topology.dead_arguments)
     for name, arguments in zip(queues, expected, strict=True):
@@ -147,7 +147,7 @@ def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]
             with connection.channel() as channel:
                 Queue(name, durable=True, queue_arguments=arguments).bind(channel).queue_declare()
         except PreconditionFailed as error:
-            warn(f"bus: the queue {name} differs from docs/bus.md{_where(error)}; it is used as it is")
+            warn(f"bus: the queue {name} differs from docs/reference/bus.md{_where(error)}; it is used as it is")
         except AccessRefused:
             pass
 

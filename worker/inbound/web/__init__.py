@@ -1,4 +1,4 @@
-"""Events over HTTP (docs/http.md). `app(parts)` is an aiohttp application, to run or to mount in another one."""
+"""The web server (docs/reference/http.md). `app(parts)` is an aiohttp application, to run or to mount in another."""
 
 from worker.inbound.web.application import app, no_wake_up
 

@@ -109,7 +109,7 @@ class Events:
             sender = signer
         event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
         if isinstance(event, Unreadable):
-            return problem(400, event.reason, hint="docs/http.md shows how an event is posted")
+            return problem(400, event.reason, hint="docs/reference/http.md shows how an event is posted")
         try:
             trace = event.traceparent or traceparent(request)
             receipt = await self._chunks.take_in(replace(event, sender=sender, actor=sender.name, traceparent=trace))

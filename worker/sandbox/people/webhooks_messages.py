@@ -1,7 +1,7 @@
 """The webhooks about texts and mails: Twilio's status callbacks and answers, and bounces of mail.
 
 Sources: Twilio's pages on the outbound message status, on incoming messages and on signing; for mail the generic
-webhook that docs/webhooks.md describes, signed as the Standard Webhooks specification says.
+webhook that docs/reference/webhooks.md describes, signed as the Standard Webhooks specification says.
 """
 
 import base64

@@ -216,10 +216,10 @@ def _outside(keys: int) -> dict[str, str]:
     """What the proof says about what is outside of the database."""
     whole = "backups, logs of the database, reports and lists outside of the database"
     if not keys:
-        return {whole: "see docs/retention.md"}
+        return {whole: "see docs/reference/retention.md"}
     return {
         "backups without the keys of customers": "cannot be read once no copy of these keys from before is left",
-        whole.replace("backups", "other backups"): "see docs/retention.md",
+        whole.replace("backups", "other backups"): "see docs/reference/retention.md",
     }
 
 

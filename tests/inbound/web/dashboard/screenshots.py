@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/dashboard.md, from a dashboard over the sandbox: `make screenshots`."""
+"""Takes the pictures of docs/how-to/dashboard.md, from a dashboard over the sandbox: `make screenshots`."""
 
 import asyncio
 import os

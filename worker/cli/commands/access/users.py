@@ -17,7 +17,7 @@ HINT = 'name the file in onboarding.toml: [web] users = {{ file = "{}" }}'
 
 @click.group()
 def users() -> None:
-    """Add users of the dashboard: docs/dashboard.md."""
+    """Add users of the dashboard: docs/how-to/dashboard.md."""
 
 
 @users.command("add")
