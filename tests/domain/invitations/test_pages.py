@@ -16,7 +16,7 @@ LANGUAGES = sorted(locale for _, locale in BUILT_IN.sets)
 BRAND = Brand(
     name="Example Bank", logo="https://www.example.com/logo.png", colour="#0b5d3b", support="help@example.com"
 )
-DOCUMENT = Path(__file__).parents[3] / "docs" / "templates.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "how-to" / "templates.md"
 
 
 def pages(library: Library = BUILT_IN, brand: Brand = BRAND, site: str = "www.example.com/verify") -> Pages:
