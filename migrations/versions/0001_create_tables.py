@@ -42,6 +42,7 @@ TABLES = (
     "customer_key",
     "tombstone",
     "finished",
+    "stable_link",
     "suppression",
     "address_place",
     "job",
@@ -221,6 +222,22 @@ def _create_customers() -> None:
         _column("row", sa.Integer()),
     )
     op.create_table(
+        "stable_link",
+        _key("id", sa.Uuid()),
+        _column("customer_id", sa.String(100)),
+        _column("purpose", sa.String(64)),
+        _column("digest", sa.String(64)),
+        _column("encrypted", sa.LargeBinary()),
+        _column("created_at", TIME),
+        _column("ends_at", TIME),
+        _optional("opened_at", TIME),
+        _optional("visited_at", TIME),
+        _optional("visited_session", sa.Uuid()),
+        _optional("revoked_at", TIME),
+        sa.UniqueConstraint("customer_id", "purpose"),
+        sa.UniqueConstraint("digest"),
+    )
+    op.create_table(
         "suppression",
         _key("digest", sa.String(64)),
         _column("encrypted", sa.LargeBinary()),
@@ -278,6 +295,7 @@ def _create_jobs() -> None:
         _column("fallback_accounts", sa.String(400)),
         _optional("freshness_seconds", sa.Integer()),
         _optional("invite_at", TIME),
+        _optional("pressed_at", TIME),
         _optional("cancelled_at", TIME),
         _optional("joins", BigId, sa.ForeignKey("job.id")),
         _optional("traceparent", sa.String(55)),

@@ -15,11 +15,3 @@ def test_a_folder_on_another_machine_is_refused_with_what_to_do(desk: Desk, addr
     ended = desk.onboard("status")
     assert ended.code == 2
     assert "not in this release: a folder on another machine; give a directory of this one" in ended.err
-
-
-def test_stable_links_are_refused_with_what_to_do(desk: Desk):
-    assert "stable" in README
-    desk.add('[links]\nmode = "stable"\n')
-    ended = desk.onboard("status")
-    assert ended.code == 2
-    assert 'not in this release: "stable"' in ended.err

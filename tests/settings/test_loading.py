@@ -80,7 +80,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     assert {line.partition(":")[0] for line in problems(tmp_path, configuration)} == {
         "wroker",
         "database.url",
-        "links.mode",
+        "links.base_url",
         "web.bind",
         "retry.first",
         "accounts.kyc.limits[1]",

@@ -45,6 +45,7 @@ from worker.engine.steps.policies import (
     check_leases,
     delivery_policy,
     desk_policy,
+    door_policy,
     expiry_policy,
     hours_of,
     invitation_policy,
@@ -62,6 +63,7 @@ from worker.publishers.traces import build_traces, check_traces_are_installed
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.store.base.database import Database
+from worker.store.links.doors import Doors
 from worker.store.maintenance.alerts import Alerts
 from worker.store.messages.country_cap_check import texts_by_country
 from worker.store.messages.fallback import DeliveryPolicy
@@ -316,6 +318,11 @@ class Parts(Stores):
         """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
         policy = desk_policy(self.settings, self.providers, channels=self.channels)
         return ServiceDesk(database or self.database, self.keyring, policy)
+
+    @property
+    def doors(self) -> Doors:
+        """What visitors of stable links find."""
+        return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
 
     def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
         """The words of messages that have left, made again. The templates are read anew: they may have changed."""

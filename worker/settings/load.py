@@ -117,7 +117,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             )
         rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
     if parts["links"]:
-        rules.check_links(parts["links"], findings)
+        rules.check_links(parts["links"], parts.get("retention"), findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
     clients |= {("accounts", name): account for name, account in accounts.items()}
     clients |= {("subscribers", name): subscriber for name, subscriber in subscribers.items()}

@@ -188,12 +188,22 @@ class Links(Section):
 
     mode: Literal["provider", "stable"] = Field(
         "provider",
-        description='The provider\'s link. "stable", our own link that survives reissues, is refused: not in this'
-        " release.",
+        description="The provider's link, or our own (`stable`), which leads to the session that lives and survives"
+        " reissues: docs/reference/links.md.",
     )
     base_url: BaseUrl | None = Field(
         None,
-        description="The public address of `onboard web`, for Twilio's delivery callbacks.",
+        description="The public address of `onboard web`, for stable links and for Twilio's delivery callbacks.",
+    )
+    issue: Literal["ahead", "on-click"] = Field(
+        "ahead",
+        description="When a session is bought: before its message leaves, or when the customer presses the button of"
+        ' the link\'s page (`on-click`, with `mode = "stable"`).',
+    )
+    valid: Duration = Field(
+        timedelta(days=60),
+        description="How long a stable link leads to a session, counted from the last invitation. At most [retention]"
+        " personal.",
     )
 
 

@@ -10,7 +10,7 @@ from worker.domain.model.sessions import default_floor, never_fresh
 from worker.foundation.durations import show_duration
 from worker.settings.accounts import FACTS, FRANKIEONE, IDENFY, OWN, PLACEHOLDER, Account
 from worker.settings.addresses import is_loopback
-from worker.settings.model import Encryption, Invitations, LadderStep, Links, Retry
+from worker.settings.model import Encryption, Invitations, LadderStep, Links, Retention, Retry
 from worker.settings.outside import MAIL, Alert, Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
@@ -49,8 +49,10 @@ NO_CREDENTIALS = (
     " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with `base_url` in"
     " [links]; or `users`, or [web.oidc]"
 )
-# What the configuration may ask for and this release cannot do.
-NO_STABLE_LINKS = 'not in this release: "stable"; leave it out, and the provider\'s links are sent'
+# How a stable link is set up.
+NO_ADDRESS = 'missing, and needed for mode = "stable": the public address of `onboard web`'
+ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
+OUTLIVES = "must not be longer than [retention] personal: the customer's data would be erased before"
 
 
 def check_alert(name: str, alert: Alert, findings: Findings) -> None:
@@ -168,6 +170,7 @@ def has_credentials(
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and (email.callback_keys or email.callback_topics))
         or (sms and links and links.base_url)
+        or (links and links.mode == "stable" and links.base_url)  # the link itself is the right to open it
     )
 
 
@@ -194,9 +197,15 @@ def check_bounces(bounces: Bounces | None, email: Email | None, findings: Findin
         findings.warn(("email", "return_path"), "no [bounces] here: no process reads what comes back")
 
 
-def check_links(links: Links, findings: Findings) -> None:
-    if links.mode == "stable":
-        findings.consequence(("links", "mode"), NO_STABLE_LINKS)
+def check_links(links: Links, retention: Retention | None, findings: Findings) -> None:
+    """A stable link needs an address, and its customer's data."""
+    stable = links.mode == "stable"
+    if stable and links.base_url is None:
+        findings.consequence(("links", "base_url"), NO_ADDRESS)
+    if links.issue == "on-click" and not stable:
+        findings.consequence(("links", "issue"), ONLY_STABLE)
+    if stable and retention is not None and links.valid > retention.personal:
+        findings.consequence(("links", "valid"), OUTLIVES)
 
 
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:

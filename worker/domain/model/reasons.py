@@ -104,6 +104,22 @@ class Reason(StrEnum):
         "a person asked for a new link for the customer; a new session follows",
         {JobState.WAITING: ""},
     )
+    LINK_ENDED = (
+        "link_ended",
+        "the customer has not finished while the stable link led on ([links] valid)",
+        {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+    )
+    LINK_REVOKED = (
+        "link_revoked",
+        "the customer's stable link was revoked",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    PRESSED = (
+        "pressed",
+        "the customer stands at the stable link and waits for the session; no message follows",
+        {JobState.WAITING: ""},
+    )
     ASKS = (
         "asks",
         "the session is over by our clock; the provider is asked whether the customer has finished",

@@ -48,7 +48,7 @@ class SessionFacts:
     customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
     outcome of one of the job's calls is unknown. `can_ask`: the provider lists its sessions, and was not asked about
     this one. `in_review`: the customer has submitted, and the provider has not
-    decided.
+    decided. `link_until`: until when our own link, which the customer has, leads on; None: messages have the session's.
     """
 
     job: JobState
@@ -64,6 +64,7 @@ class SessionFacts:
     in_review: bool = False
     can_ask: bool = False
     erased: bool = False
+    link_until: datetime | None = None
 
 
 def replace_at(
@@ -118,13 +119,21 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """The session is over, and its customer has our own link: another one is opened when the customer comes. The job
+    stays as it is until `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
 class Leave:
     """This session is never replaced."""
 
     why: Reason
 
 
-Decision = Reissue | Lapsed | Ask | Wait | Leave
+Decision = Reissue | Lapsed | Ask | Wait | Rest | Leave
 
 
 def decide(
@@ -142,10 +151,13 @@ def decide(
         return Leave(Reason.ERASED)
     if facts.job is JobState.HELD or facts.outcome_unknown:
         return Wait(None, Reason.UNKNOWN)
+    if facts.job is JobState.ISSUED and facts.link_until is not None and facts.link_until > now:
+        return Wait(facts.link_until, Reason.NOT_INVITED)  # its message has our own link, which leads on
     if facts.job is not JobState.INVITED:
         ended = facts.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
         return Leave(Reason.JOB_ENDED if ended else Reason.NOT_INVITED)
-    if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED}:
+    waits_for_press = facts.session is SessionState.UNBOUGHT and facts.link_until is not None
+    if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
         return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
         return Wait(None, Reason.IN_REVIEW)
@@ -153,7 +165,13 @@ def decide(
     if over > now:
         return Wait(over, Reason.ALIVE)
     # An end that the provider has reported itself needs no question.
-    asks = facts.can_ask and facts.session is not SessionState.EXPIRED
+    asks = facts.can_ask and facts.session in LIVE_SESSIONS
+    if facts.link_until is not None:
+        if asks:
+            return Ask()
+        if facts.link_until > now:
+            return Rest(facts.link_until)
+        return Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
         # Not before the link's end, even if another session could be opened: the customer may still use this link.

@@ -14,6 +14,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.reminders import Ladder, Step
 from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
+from worker.domain.links.door import DoorRules
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
@@ -23,9 +24,11 @@ from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings, SettingsError
 from worker.store.issuing.job_context import JobPolicy
+from worker.store.links.doors import DoorPolicy
 from worker.store.maintenance.expired_sessions import ExpiryPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.message_context import InvitationPolicy
+from worker.store.onboarding.stable_links import StableLinks
 from worker.store.service_desk.cases import DeskPolicy
 
 # A row must be able to wait a little under its lease, be called for, and be written.
@@ -138,6 +141,8 @@ def job_policy(
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
         repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
         orphan_life=_orphan_life(of, provider),
+        on_click=stable_links(settings) if buys_on_click(settings) else None,
+        any_age=settings.links.mode == "stable",
         only_batch=only_batch,
     )
 
@@ -176,6 +181,7 @@ def invitation_policy(
         ladder=ladder_of(settings),
         reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
         delivery=delivery_policy(settings, channels=channels),
+        stable=stable_links(settings),
         only_batch=only_batch,
     )
 
@@ -226,6 +232,7 @@ def expiry_policy(
         can_ask=lambda: can_ask(listing_accounts(settings, providers)),
         hours=hours_of(settings),
         fallback=delivery_policy(settings, channels=channels).fallback,
+        stable=settings.links.mode == "stable",
     )
 
 
@@ -242,6 +249,27 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
         ),
         hours_of(settings),
         texted_countries(settings),
+    )
+
+
+def stable_links(settings: Settings) -> StableLinks | None:
+    """How our own links are made; None: the provider's links are sent."""
+    links = settings.links
+    if links.mode != "stable" or links.base_url is None:
+        return None
+    return StableLinks(links.base_url, links.valid)
+
+
+def buys_on_click(settings: Settings) -> bool:
+    """Whether a session is bought when the customer presses the link's button, not before its message."""
+    return settings.links.mode == "stable" and settings.links.issue == "on-click"
+
+
+def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
+    """What a visitor of a stable link may get; `providers` by account."""
+    return DoorPolicy(
+        DoorRules(settings.reissue.most, settings.reissue.per_day, buys_on_click(settings)),
+        {name: provider.reissue_at for name, provider in providers.items()},
     )
 
 

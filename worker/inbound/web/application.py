@@ -23,7 +23,7 @@ from worker.engine.reporting.metrics_page import UNREACHABLE, Configured, Page, 
 from worker.foundation.clock import monotonic
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.alerting import watch
-from worker.inbound.web.batching import Batcher, Receive
+from worker.inbound.web.batching import Batcher, InThread, Receive
 from worker.inbound.web.connections import name_server
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
@@ -82,8 +82,9 @@ def app(
     ask_sns: Get = get,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
-    /healthz, /readyz, /metrics and /openapi.yaml, to run or to mount. And the dashboard, GET /, if the configuration
-    names users, or with a `viewer_key`, with which it can be looked at.
+    /healthz, /readyz, /metrics and /openapi.yaml, to run or to mount. And stable links, /s/ID, with an address in
+    [links]; and the dashboard, GET /, if the configuration names users, or with a `viewer_key`, with which it can be
+    looked at.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
@@ -197,6 +198,8 @@ def app(
     # FrankieOne appends its request's id to the registered address, which may end in a secret.
     made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
     made.router.add_post("/callbacks/{sender}", webhooks.sender)
+    if parts.settings.links.base_url is not None:  # whatever the mode is now, links that were sent lead on
+        add_stable_links(made, parts, readiness, in_thread, wake, form_seconds=body_seconds)
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     made.router.add_get("/openapi.yaml", description)
@@ -215,6 +218,45 @@ def app(
             form_seconds=body_seconds,
         )
     return made
+
+
+def add_stable_links(
+    made: web.Application,
+    parts: Parts,
+    readiness: Readiness,
+    in_thread: InThread,
+    wake: Wake,
+    *,
+    form_seconds: float,
+) -> None:
+    """Add the stable link's routes."""
+    # Here, since a web application without such links needs no pages.
+    from worker.inbound.web.stable.routes import StableRoutes
+    from worker.inbound.web.stable.visitors import Visitors
+
+    settings, doors = parts.settings, parts.doors
+    waiting = Waiting(doors.ready, in_thread)
+    routes = StableRoutes(
+        doors,
+        Visitors(parts.keyring),
+        waiting,
+        readiness,
+        in_thread,
+        wake,
+        parts.clock,
+        hosts={name: account.link_hosts for name, account in settings.accounts.items()},
+        on_click=settings.links.issue == "on-click",
+        is_secure=str(settings.links.base_url).startswith("https:"),
+        trusted=settings.web.trusted_proxies,
+        form_seconds=form_seconds,
+    )
+
+    async def answer_waiting(_application: web.Application) -> None:
+        waiting.close()
+
+    made.on_shutdown.append(answer_waiting)
+    made.router.add_get("/s/{secret}", routes.get)
+    made.router.add_post("/s/{secret}", routes.post)
 
 
 def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":

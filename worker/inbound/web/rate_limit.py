@@ -1,6 +1,11 @@
-"""Limits the events that each sender may post. It counts in this process only: a second one allows as many again."""
+"""Limits what each sender of events may post, and each visitor may ask. It counts in this process only: a second one
+allows as many again."""
+
+from collections import OrderedDict
 
 from worker.domain.limits.rate_limits import Limit
+
+MOST_KNOWN = 10_000  # the one that came longest ago is forgotten
 
 
 class Allowance:
@@ -9,12 +14,14 @@ class Allowance:
     def __init__(self, limit: Limit) -> None:
         self._most = float(limit.count)
         self._per_second = limit.count / limit.period.total_seconds()
-        self._left: dict[str, tuple[float, float]] = {}  # by sender: events left, and when
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by sender: what is left, and when
 
     def take(self, sender: str, now: float) -> float:
         """Count one event and return zero; or return after how many seconds it may post again."""
-        left, at = self._left.get(sender, (self._most, now))
+        left, at = self._left.pop(sender, (self._most, now))
         left = min(self._most, left + (now - at) * self._per_second)
         taken = left >= 1
         self._left[sender] = (left - 1 if taken else left, now)
+        if len(self._left) > MOST_KNOWN:
+            self._left.popitem(last=False)
         return 0.0 if taken else (1 - left) / self._per_second

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.tables import Job, SessionRow
+from worker.store.tables import Job, SessionRow, StableLink
 
 Key = tuple[str, str]  # customer and purpose
 
 
-def among_keys(model: type[Job] | type[SessionRow]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def among_keys(
+    model: type[Job] | type[SessionRow] | type[StableLink],
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Conditions: the row belongs to the customers, and to the purposes, that `rows_of` binds."""
     return bulk.among(model.customer_id, "customers"), bulk.among(model.purpose, "purposes")
 

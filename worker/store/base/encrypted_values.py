@@ -21,6 +21,7 @@ ERASED = b""
 # What a digest recognises (`Keyring.digests`).
 ADDRESS, TOKEN, CUSTOMER = "address", "token", "customer"
 EMAIL, PHONE = "email of a customer", "phone of a customer"
+STABLE = "stable link"
 
 
 _FIELDS = frozenset(field.name for field in fields(Person))
@@ -52,6 +53,10 @@ def context_of_line(batch_id: int, row: int) -> str:
 
 def context_of_session(session_id: uuid.UUID) -> str:
     return f"session {session_id.hex}"
+
+
+def context_of_stable_link(link_id: uuid.UUID) -> str:
+    return f"stable link {link_id.hex}"
 
 
 def context_of_update(event_id: uuid.UUID) -> str:
@@ -145,6 +150,17 @@ def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *
 def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> str:
     """The session's link. Raises keyring.CannotDecrypt, Erased."""
     return decrypt_opening(keyring, session_id, encrypted, vendor="").link
+
+
+def encrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, secret: str, *, of: str) -> bytes:
+    """The secret part of the stable link of the customer `of`, encrypted."""
+    return keyring.encrypt({"secret": secret}, context=context_of_stable_link(link_id), of=of)
+
+
+def decrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, encrypted: bytes) -> str:
+    """The secret part of a stable link. Raises keyring.CannotDecrypt, Erased."""
+    secret: str = _decrypt(keyring, encrypted, context_of_stable_link(link_id))["secret"]
+    return secret
 
 
 def encrypt_address(keyring: Keyring, digest: str, text: str) -> bytes:

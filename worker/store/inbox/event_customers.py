@@ -17,6 +17,7 @@ from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person, decrypt_update, encrypt_update
 from worker.store.base.keys_of_customers import destroy_unused, kept, lasting, readable, writable
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
+from worker.store.onboarding import stable_links
 from worker.store.onboarding.new_rows import DETAILS, customer_row
 from worker.store.tables import CustomerRow, Inbox
 
@@ -255,6 +256,7 @@ def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: 
     }
     if outdated | empty:
         connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
+        stable_links.forget(connection, outdated | empty)
         destroy_unused(connection, outdated | empty)
 
 

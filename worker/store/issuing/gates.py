@@ -30,7 +30,7 @@ from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import BATCH
-from worker.store.issuing import deferral
+from worker.store.issuing import deferral, unbought
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
@@ -84,7 +84,14 @@ def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
         session = found.get((row.customer_id, row.purpose))
         if session is None:
             continue
-        if adoption.adopt(claim.connection, row, session, reissue_at=claim.policy.reissue_at, now=claim.now):
+        if adoption.adopt(
+            claim.connection,
+            row,
+            session,
+            reissue_at=claim.policy.reissue_at,
+            any_age=claim.policy.any_age,
+            now=claim.now,
+        ):
             kept.append(row.id)
             claim.adopted_channels.update(invitation_channels(row.channel))
         else:
@@ -229,6 +236,10 @@ def passed(
             stay |= found
             asked = [job for job in asked if job.id not in found]
     _keep_back(connection, stay, now=now)
+    if policy.on_click is not None and asked:
+        claim.adopted_channels |= unbought.invite(connection, keyring, policy, policy.on_click, asked, now=now)
+        invited = {job.id for job in asked}
+        jobs = [job for job in jobs if job.id not in invited]
     if stay:
         jobs = [job for job in jobs if job.id not in stay]
     return jobs, frozenset(claim.adopted_channels)
@@ -266,10 +277,12 @@ def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dic
 def _may_wait(job: ClaimedJob, *, now: datetime) -> bool:
     """True if the job needs its session only for a message.
 
-    A look-up is made at any hour. A customer who is in the app until `invite_at` needs the link there.
+    A look-up is made at any hour. A customer who is in the app until `invite_at` needs the link there, and one who
+    stands at the stable link needs it now.
     """
     in_app = job.invite_at is not None and job.invite_at > now
-    return job.channel is not Channel.NONE and not in_app and not job.looks_up
+    here = in_app or job.pressed_at is not None
+    return job.channel is not Channel.NONE and not here and not job.looks_up
 
 
 _KEEP_BACK = bulk.Change(

@@ -52,6 +52,9 @@ def new_session(
     job = result.opened.job
     assert result.session is not None  # noqa: S101 -- for mypy
     channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
+    silent = row.pressed_at is not None and bool(channels)
+    if silent:
+        channels = ()
     return sessions.NewSession(
         job_id=job.id,
         batch_id=job.batch_id,
@@ -67,6 +70,7 @@ def new_session(
         invite_at=row.invite_at,
         cancelled=row.cancelled_at is not None,
         live=row.live_session is not None,
+        silent=silent,
         zones=_zones(policy.hours, channels, job.request.customer),
     )
 

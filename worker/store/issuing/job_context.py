@@ -23,6 +23,7 @@ from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.suppressions import ANY_SUPPRESSED
 from worker.store.onboarding import sessions
+from worker.store.onboarding.stable_links import StableLinks
 from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 
 
@@ -44,6 +45,8 @@ class JobPolicy(ClaimPolicy):
     reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
     ladder: Ladder = field(default_factory=Ladder)
     fallback: str | None = None  # the channel that replaces a channel on which messages bounced
+    on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
+    any_age: bool = False  # messages have our own links: the age of a session's link does not matter
 
     @property
     def claims_for(self) -> str:
@@ -69,6 +72,7 @@ class ClaimedJob:
     request: SessionRequest
     unknown_call: UnknownCall | None = None  # look up this call; make no new call
     asks: str | None = None  # the reference of the session to look up; make no new call
+    pressed_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
     invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
@@ -110,6 +114,7 @@ _WORKED_FROM = (
     Job.unknown_attempt,
     Job.asks,
     Job.invite_at,
+    Job.pressed_at,
     Job.traceparent,
     CustomerRow.kind,
     CustomerRow.country,
@@ -217,6 +222,7 @@ def decrypted(
         unknown_call=unknown_call,
         asks=(row.asks_about or "") if row.asks and unknown_call is None else None,
         invite_at=row.invite_at,
+        pressed_at=row.pressed_at,
         traceparent=row.traceparent,
     )
 

@@ -43,7 +43,7 @@ def is_plain(result: IssueResult, row: Standing) -> bool:
     """True for the first session of a customer, opened by an ordinary call whose lease is still ours.
 
     All other results are special: a problem, a look-up, a late answer, another session of the customer, a cancelled
-    job, a link that the provider has texted itself.
+    job, a link that the provider has texted itself, a session for a customer at the stable link.
     """
     job, session = result.opened.job, result.session
     return (
@@ -53,6 +53,7 @@ def is_plain(result: IssueResult, row: Standing) -> bool:
         and is_leased(row, job.fence)
         and row.live_session is None
         and row.cancelled_at is None
+        and row.pressed_at is None
         and job.session_id is None
         and not job.looks_up
         and not session.sms_sent

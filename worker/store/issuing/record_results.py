@@ -28,6 +28,7 @@ _STANDING = standing(
     Job.channel,
     Job.result,
     Job.invite_at,
+    Job.pressed_at,
     Job.cancelled_at,
     sessions.LIVE_SESSION.label("live_session"),
 )

@@ -42,6 +42,7 @@ _MOVE = bulk.Change(
         "entity_id": sa.bindparam("new_entity_id"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "result": sa.func.coalesce(sa.bindparam("new_result", type_=sa.String()), Job.result),
+        "pressed_at": sa.case((sa.bindparam("is_done", type_=sa.Boolean()), None), else_=Job.pressed_at),
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",
@@ -111,7 +112,7 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
             item.session.expires_at,
         )
         for item in results
-        if item.session is not None and item.opened.job.id in added.invited
+        if item.session is not None and item.session.sms_sent and item.opened.job.id in added.invited
     ]
 
 
@@ -127,6 +128,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
         "new_session_id": added.sessions.get(job.id, job.session_id),
         "new_floor": floor_seconds(result),
         "new_entity_id": entity_id(result),
+        "is_done": isinstance(ending, Done),
     }
     if isinstance(ending, Done):
         if job.id in added.invited:

@@ -30,6 +30,7 @@ from worker.domain.verification.reissue import (
     Leave,
     Reissue,
     ReissueRule,
+    Rest,
     SessionFacts,
     Wait,
     decide,
@@ -47,6 +48,7 @@ from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
 from worker.store.onboarding.held_rows import hold_jobs
+from worker.store.onboarding.stable_links import ends_of
 from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
 from worker.store.tables.types import known
@@ -70,6 +72,7 @@ class ExpiryPolicy:
     can_ask: Callable[[], Collection[str]] = tuple
     hours: Hours = field(default_factory=Hours)
     fallback: str | None = None  # the channel to try where the job's channels do not reach the customer
+    stable: bool = False  # customers have our own links: a session is replaced when the customer comes
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,8 @@ class _Chunk:
         people = {customer_id: _person(keyring, row) for customer_id, row in customers.items()}
         open_channels = self._open_channels(people, current)
         can_ask = set(self.policy.can_ask())
+        keys = [(row.customer_id, row.purpose) for row, _ in current]
+        links = ends_of(self.connection, keys) if self.policy.stable else {}
         today = self.now.astimezone(UTC).date()
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
         so_far = Counter(reissue_counts.so_far(self.connection, accounts, today))
@@ -194,6 +199,7 @@ class _Chunk:
                 # The session's own account lists it, even if another would open the next.
                 can_ask=row.asked_at is None and row.account == job.account and row.account in can_ask,
                 erased=customer.encrypted is None,
+                link_until=links.get((row.customer_id, row.purpose)),
             )
             hours = self.policy.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
@@ -208,14 +214,15 @@ class _Chunk:
         replaced = asked = 0
         for row in rows:
             job, decision = decided.get(row.id, (None, None))
-            over = isinstance(decision, Reissue | Lapsed) or self._ended_unused(row, decision)
+            over = isinstance(decision, Reissue | Lapsed | Rest) or self._ended_unused(row, decision)
+            over = over and row.state is not SessionState.UNBOUGHT  # it never began
             if over and row.state is not SessionState.EXPIRED:
                 ended.append(row.id)
             changes.append(
                 {
                     "session_id": row.id,
                     "new_state": SessionState.EXPIRED if over else row.state,
-                    "new_check_at": decision.until if isinstance(decision, Wait) else None,
+                    "new_check_at": decision.until if isinstance(decision, Wait | Rest) else None,
                 }
             )
             if isinstance(decision, Reissue):
@@ -379,6 +386,7 @@ _MOVE_JOBS = bulk.Change(
         "reason": sa.bindparam("new_reason"),
         "detail": sa.bindparam("new_detail"),
         "asks": sa.bindparam("new_asks"),
+        "pressed_at": None,
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from worker.domain.contact.resends import is_resend
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
@@ -39,6 +39,7 @@ from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
+from worker.store.onboarding.stable_links import OwnLink, StableLinks
 from worker.store.tables import InvitationRow
 
 log = logging.getLogger(__name__)
@@ -129,9 +130,12 @@ def passed(
     The other rows are released here, each with what becomes of it and of its job.
     """
     cancel_jobs(connection, [row.job_id for row in rows if row.cancelled_at is not None], now=now)
-    stay = of_no_use(rows)
+    stay = of_no_use(rows, stable=policy.stable is not None)
     found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], now=now)
     stay |= undecrypted
+    if policy.stable is not None and found:
+        stay |= _with_own_links(connection, keyring, policy.stable, found, now=now)
+        found = [one for one in found if one.item.id not in stay]
     for gate in GATES:
         asked = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
         kept = gate(connection, keyring, policy, asked, now) if asked else {}
@@ -167,18 +171,41 @@ def _decrypted(
     return found, stay
 
 
-def of_no_use(rows: Sequence[Any]) -> dict[uuid.UUID, NotNow]:
+def _with_own_links(
+    connection: sa.Connection, keyring: Keyring, links: StableLinks, found: Sequence[Candidate], *, now: datetime
+) -> dict[uuid.UUID, NotNow]:
+    """Give the messages our own links instead of their sessions'. Returns the messages that get none."""
+    keys = {one.item.id: (one.item.customer.customer_id, one.item.customer.purpose) for one in found}
+    own = links.ensure(connection, keyring, set(keys.values()), now=now)
+    stay: dict[uuid.UUID, NotNow] = {}
+    for one in found:
+        match own.get(keys[one.item.id]):
+            case OwnLink() as link:
+                one.item.use_own_link(link.address, link.ends_at)
+            case CannotDecrypt() as error:
+                stay[one.item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
+            case Erased() as error:
+                stay[one.item.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
+            case None:
+                stay[one.item.id] = Never(InvitationState.SUPERSEDED, Reason.LINK_REVOKED)
+    return stay
+
+
+def of_no_use(rows: Sequence[Any], *, stable: bool = False) -> dict[uuid.UUID, NotNow]:
     """The messages whose session or job has ended, or whose job or batch was cancelled, with the reason.
 
     A message whose link ended before it reached the customer is left out: its session is replaced, unless that has
     happened already.
     """
-    return {row.id: why for row in rows if (why := _of_no_use(row)) is not None}
+    return {row.id: why for row in rows if (why := _of_no_use(row, stable=stable)) is not None}
 
 
-def _of_no_use(row: Any) -> Never | None:
+def _of_no_use(row: Any, *, stable: bool) -> Never | None:
     if row.cancelled_at is not None:
         return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
+    # Our own link leads on, whatever its session has become.
+    if stable and row.job_state not in ENDED_JOBS and (row.kind != FIRST or row.job_session_id == row.session_id):
+        return None
     is_current = row.job_session_id == row.session_id
     replaceable = row.job_state is JobState.ISSUED and row.kind == FIRST and is_current
     if row.session_state is SessionState.EXPIRED and replaceable:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.suppressions import ANY_SUPPRESSED
 from worker.store.onboarding.sessions import FIRST
+from worker.store.onboarding.stable_links import StableLinks
 from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 
@@ -43,6 +44,7 @@ class InvitationPolicy(ClaimPolicy):
     caps: Caps | None = None  # None: not checked
     reminders: tuple[timedelta, ...] = ()  # counted from the first message; steps of the ladder among them
     ladder: Ladder = field(default_factory=Ladder)
+    stable: StableLinks | None = None  # messages carry our own links; None: the sessions'
 
     @property
     def claims_for(self) -> str:
@@ -77,10 +79,16 @@ class ClaimedInvitation:
     unknown_handovers: int = 0  # earlier ones of this message whose outcome stays unknown
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
+    stable: bool = False  # its link is our own, which is never too old to be sent
 
     @property
     def is_event(self) -> bool:
         return self.priority == EVENT
+
+    def use_own_link(self, address: str, ends_at: datetime) -> None:
+        """Carry our own link, which leads to a session until `ends_at`."""
+        self.link, self.expires_at, self.stable, self.ended = address, ends_at, True, False
+        self.opening = replace(self.opening, link=address)
 
 
 _EARLIER = aliased(SessionRow)
@@ -166,7 +174,9 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         channel=row.job_channel,
         template=row.template,
     )
-    opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
+    opening = Opening("")
+    if row.session_state is not SessionState.UNBOUGHT:
+        opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)
     return ClaimedInvitation(
         id=row.id,
         session_id=row.session_id,

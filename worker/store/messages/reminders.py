@@ -28,6 +28,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job
@@ -136,11 +137,25 @@ def not_now(
     firsts: dict[uuid.UUID, dict[str, sa.Row[Any]]] = {}
     for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.row.session_id for one in reminders})}):
         firsts.setdefault(row.session_id, {})[row.channel] = row
-    found = {one.item.id: _judged(one, firsts.get(one.row.session_id, {}), policy, now=now) for one in reminders}
+    # Our own link outlives its session: the customer may have submitted the one that followed.
+    now_serving = {one.row.job_session_id for one in reminders if one.item.stable} - {None}
+    reviewed = sessions_in_review(connection, now_serving) if now_serving else set()
+    found = {
+        one.item.id: _judged(
+            one,
+            firsts.get(one.row.session_id, {}),
+            policy,
+            in_review=one.row.result == Result.REVIEW or one.row.job_session_id in reviewed,
+            now=now,
+        )
+        for one in reminders
+    }
     return {id_: why for id_, why in found.items() if why is not None}
 
 
-def _judged(one: About, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, now: datetime) -> NotNow | None:
+def _judged(
+    one: About, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, in_review: bool, now: datetime
+) -> NotNow | None:
     item, times = one.item, times_of(policy)
     kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
     step = policy.ladder.step_of(item.kind, policy.reminders)
@@ -152,7 +167,7 @@ def _judged(one: About, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPol
     zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
     invited = Invited(
         job=one.row.job_state,
-        session=one.row.session_state,
+        session=SessionState.WAITING if item.stable else one.row.session_state,
         # Another channel is tried also where the first one has not reached the customer.
         invitation=first.state if first.channel == policy.channel else InvitationState.SENT,
         invited_at=first.sent_at,
@@ -160,7 +175,7 @@ def _judged(one: About, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPol
         floor=item.floor,
         made=kinds[: kinds.index(item.kind)],
         messages=0,
-        in_review=one.row.result == Result.REVIEW,
+        in_review=in_review,
     )
     skip = times.impossible(item.customer)
     match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now, skip=skip):

@@ -19,7 +19,9 @@ from worker.store.tables import InvitationRow, Job
 
 
 def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
-    """Whether the message's link is too old to be sent, or its session is over."""
+    """Whether the message's link is too old to be sent, or its session is over. Our own link never is."""
+    if item.stable:
+        return False
     return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
 
 

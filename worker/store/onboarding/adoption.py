@@ -40,16 +40,19 @@ def adopt(
     session: sa.Row[Any],
     *,
     reissue_at: Callable[[datetime], datetime],
+    any_age: bool = False,
     now: datetime,
 ) -> bool:
     """Let a leased job adopt its customer's live session: no call, and no second message. Returns whether it is done.
 
     If the link is too old to send, or was erased with the customer's earlier data, the job waits until a new session
-    may be opened. If a new session may be opened now, this returns False and the caller works the job.
+    may be opened. If a new session may be opened now, this returns False and the caller works the job. `any_age`: no
+    link is too old, because messages have our own.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
     erased = session.encrypted == ERASED
-    if erased or is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now):
+    too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
+    if erased or too_old:
         due_at = reissue_at(session.expires_at)
         if due_at <= now:
             return False

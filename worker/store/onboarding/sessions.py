@@ -76,6 +76,8 @@ class NewSession:
     invite_at: datetime | None
     cancelled: bool
     live: bool
+    silent: bool = False  # the customer stands at the stable link: no message follows
+    unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
     zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
 
 
@@ -126,10 +128,13 @@ def add(
         row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         is_erased = item.customer_id in erased
-        kept = ERASED if is_erased else encrypt_session(ring, session_id, item.session, of=item.customer_id)
+        empty = is_erased or item.unbought
+        kept = ERASED if empty else encrypt_session(ring, session_id, item.session, of=item.customer_id)
         rows.append(row | {"encrypted": kept})
         added.sessions[item.job_id] = session_id
-        if publishes:
+        if item.silent:
+            added.invited.add(item.job_id)
+        if publishes and not item.unbought:
             issued.append(_issued(item))
         for channel in item.channels:
             invitation = first_invitation(item, session_id, channel, item.invite_at, now=now)
@@ -263,6 +268,7 @@ def _session(
 ) -> dict[str, Any]:
     """The values of a new session, without the encrypted ones."""
     session = item.session
+    named = not item.unbought and _named_by_token(session)
     return {
         "id": session_id,
         "customer_id": item.customer_id,
@@ -273,15 +279,15 @@ def _session(
         "references": dict(session.references),
         "vendor": session.vendor[:64],
         "sms_sent": session.sms_sent,
-        "state": SessionState.WAITING,
+        "state": SessionState.UNBOUGHT if item.unbought else SessionState.WAITING,
         "issued_at": item.issued_at,
         "expires_at": session.expires_at,
         "expiry_source": session.expiry_source,
         "replaces": replaces,
         # Later events of a company's session may name it only by one of these values.
         "company_id": session.references.get("companyId", "")[:100],
-        "token_digest": keyring.digests(TOKEN, session.token)[0] if _named_by_token(session) else None,
-        "check_at": session.expires_at + SETTLES if item.channels else None,
+        "token_digest": keyring.digests(TOKEN, session.token)[0] if named else None,
+        "check_at": session.expires_at + SETTLES if item.channels or item.silent else None,
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from worker.domain.contact.caps import COUNTED
-from worker.domain.model.states import InvitationState
+from worker.domain.model.states import InvitationState, SessionState
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
@@ -32,7 +32,7 @@ class Messages:
 
 _SESSIONS = (
     sa.select(SessionRow.customer_id, SessionRow.purpose, sa.func.count().label("number"))
-    .where(bulk.among(SessionRow.customer_id, "customers"))
+    .where(bulk.among(SessionRow.customer_id, "customers"), SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
     .group_by(SessionRow.customer_id, SessionRow.purpose)
 )
 _SESSIONS_OF = sa.select(SessionRow.id).where(bulk.among(SessionRow.customer_id, "customers"))

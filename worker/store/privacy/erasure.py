@@ -20,6 +20,7 @@ from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
+from worker.store.onboarding import stable_links
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
@@ -109,6 +110,7 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
         return Counter()
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
     counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
+    counts["links and tokens"] += stable_links.forget(connection, customer_ids)
     people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
     counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
     return counts

@@ -22,7 +22,17 @@ from worker.store.base.database import Database, fetch
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
-from worker.store.tables import Attempt, Batch, BounceCount, Finished, InvitationRow, Job, SessionRow, SkippedLine
+from worker.store.tables import (
+    Attempt,
+    Batch,
+    BounceCount,
+    Finished,
+    InvitationRow,
+    Job,
+    SessionRow,
+    SkippedLine,
+    StableLink,
+)
 
 CHUNK = 500
 _Lead = aliased(Job)
@@ -207,4 +217,8 @@ def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
     connection.execute(sa.delete(InvitationRow).where(messages))
     connection.execute(sa.delete(SessionRow).where(SessionRow.id.in_(sessions)))
     connection.execute(sa.delete(Attempt).where(Attempt.job_id.in_(ids)))
+    customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
+    owned = list(connection.execute(customers.distinct()).scalars())
     connection.execute(sa.delete(Job).where(Job.id.in_(ids)))
+    serves = sa.exists().where(Job.customer_id == StableLink.customer_id, Job.purpose == StableLink.purpose)
+    connection.execute(sa.delete(StableLink).where(StableLink.customer_id.in_(owned), ~serves))

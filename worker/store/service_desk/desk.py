@@ -244,7 +244,7 @@ class ServiceDesk:
         row, link = case.row, case.link
         assert row is not None  # noqa: S101 -- for mypy
         asks = decided.before is Before.ASKED
-        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "asks": asks}
+        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "asks": asks, "pressed_at": None}
         change_jobs(connection, [row.id], waiting_again(now) | why)
         if link is not None and decided.before in (Before.SUPERSEDED, Before.EXPIRED):
             superseded = decided.before is Before.SUPERSEDED

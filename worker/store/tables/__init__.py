@@ -6,7 +6,15 @@ each customer and purpose, and one invitation for each session, channel and kind
 
 from worker.store.tables.accounts import Budget, Permit, ReissueCount, TextCount
 from worker.store.tables.base import Base
-from worker.store.tables.customers import AddressPlace, CustomerKey, CustomerRow, Finished, Suppression, Tombstone
+from worker.store.tables.customers import (
+    AddressPlace,
+    CustomerKey,
+    CustomerRow,
+    Finished,
+    StableLink,
+    Suppression,
+    Tombstone,
+)
 from worker.store.tables.events import Inbox, Outbox, RefusedEvent, Webhook
 from worker.store.tables.lists import (
     Batch,
@@ -60,6 +68,7 @@ __all__ = [
     "RetiredKey",
     "SessionRow",
     "SkippedLine",
+    "StableLink",
     "Standstill",
     "Suppression",
     "TextCount",

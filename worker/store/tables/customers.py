@@ -112,6 +112,33 @@ class AddressPlace(Base):
     __table_args__ = (sa.Index("ix_address_place_taken", "taken_at"),)
 
 
+class StableLink(Base):
+    """Our own link for one customer and purpose: it leads to the session that lives, whichever that is."""
+
+    __tablename__ = "stable_link"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    customer_id: Mapped[str] = mapped_column(sa.String(100))
+    purpose: Mapped[str] = mapped_column(sa.String(64))
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="A keyed hash of the link's secret part, which finds it.")
+    encrypted: Mapped[bytes] = mapped_column(doc="The link's secret part, encrypted: it is sent again in reminders.")
+    created_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(doc="It leads nowhere from then on; each first message puts it off.")
+    opened_at: Mapped[datetime | None] = mapped_column(
+        doc="The first opening that counts (`domain.links.press`); NULL: not opened yet, as far as is known."
+    )
+    visited_at: Mapped[datetime | None] = mapped_column(
+        doc="When a visitor was last led to a session. That visitor may have been a scanner."
+    )
+    visited_session: Mapped[uuid.UUID | None] = mapped_column(doc="The session that the last visitor was led to.")
+    revoked_at: Mapped[datetime | None] = mapped_column(doc="It leads nowhere from then on, whatever its customer has.")
+
+    __table_args__ = (
+        sa.UniqueConstraint("customer_id", "purpose"),
+        sa.UniqueConstraint("digest"),
+    )
+
+
 class Suppression(Base):
     """An address that gets no messages, found by a keyed hash of `suppression.text_of`."""
 

@@ -90,6 +90,10 @@ class Job(Base):
     invite_at: Mapped[datetime | None] = mapped_column(
         doc="No invitation before then: the customer is in the app and has the link there. NULL: at once."
     )
+    pressed_at: Mapped[datetime | None] = mapped_column(
+        doc="When the customer, standing at the stable link, asked for the session that it waits for: no message"
+        " follows. NULL: a message follows."
+    )
     cancelled_at: Mapped[datetime | None] = mapped_column(
         doc="When an event cancelled it. It ends at once, or when the dispatcher that works it is done."
     )

@@ -1,0 +1,213 @@
+"""Our own links, from the message to the session: the store's doors and the whole worker, in virtual time."""
+
+import asyncio
+import re
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.simulated.world import customer
+from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
+from worker.domain.model.reasons import Reason
+from worker.store.onboarding.stable_links import forget
+from worker.store.tables import Audit, Job, SessionRow, StableLink
+
+AHEAD = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
+ON_CLICK = AHEAD + '\nissue = "on-click"'
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def ahead(make):
+    return make(sender=AHEAD)
+
+
+@pytest.fixture
+def on_click(make):
+    return make(sender=ON_CLICK, templates='reminders = ["2 days", "10 days"]')
+
+
+def secrets_of(world):
+    """The secret parts of the links in the messages, by customer."""
+    messages = sorted(world.senders["email"].messages, key=lambda message: message.to)
+    return [found for one in messages for found in re.findall(r"/s/([\w-]{24})(?![\w-])", one.text)]
+
+
+def see(world, secret):
+    return world.parts.doors.see(secret, now=world.clock())
+
+
+def ask(world, secret):
+    return world.parts.doors.ask(secret, now=world.clock())
+
+
+def visited(world, secret, *, opened=False):
+    world.parts.doors.visited(see(world, secret), opened=opened, now=world.clock())
+
+
+async def later(span):
+    await asyncio.sleep(span.total_seconds())
+
+
+async def sent(world, *names, **how):
+    world.add(*(customer(name, **how) for name in names or ("A",)))
+    await world.work()
+    return secrets_of(world)
+
+
+async def test_a_message_carries_our_own_link_which_leads_to_the_session(ahead):
+    (secret,) = await sent(ahead)
+    (message,) = ahead.senders["email"].messages
+    seen = see(ahead, secret)
+    assert f"https://onboard.example.com/s/{secret}" in message.text
+    assert seen.link not in message.text
+    assert (seen.decision, seen.account) == (Lead(), "kyc")
+    assert secret not in repr(seen)
+
+
+async def test_each_customer_has_another_link_of_at_least_128_bits(ahead):
+    first, second = await sent(ahead, "A", "B")
+    assert first != second
+    assert len(first) * 6 >= 128
+
+
+async def test_the_database_holds_neither_the_link_nor_what_makes_it(ahead):
+    (secret,) = await sent(ahead)
+    row = ahead.row(StableLink)
+    stored = repr(dict(row._mapping)).encode() + row.encrypted
+    assert secret.encode() not in stored
+
+
+async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ahead):
+    (secret,) = await sent(ahead)
+    await later(8 * DAY)
+    await ahead.work()
+    assert [row.state for row in ahead.rows(SessionRow)] == ["expired"]
+    assert ahead.job("A").state == "invited"
+    assert see(ahead, secret).decision == Press()
+
+
+async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(ahead):
+    (secret,) = await sent(ahead)
+    await later(8 * DAY)
+    await ahead.work()
+    asked = ask(ahead, secret)
+    assert isinstance(asked.decision, Wait)
+    assert [str(wake_up) for wake_up in asked.due] == ["issue:kyc"]
+    await ahead.work()
+    assert see(ahead, secret).decision == Lead()
+    assert [row.state for row in ahead.rows(SessionRow)] == ["expired", "waiting"]
+    job = ahead.job("A")
+    assert (job.state, job.reissues, job.pressed_at) == ("invited", 1, None)
+    assert len(ahead.senders["email"].messages) == 1
+
+
+async def test_a_customer_who_comes_before_the_sweep_does_gets_one_at_once(ahead):
+    (secret,) = await sent(ahead)
+    await later(7 * DAY + timedelta(seconds=1))
+    assert isinstance(ask(ahead, secret).decision, Wait)
+    await ahead.work()
+    assert [row.state for row in ahead.rows(SessionRow)] == ["expired", "waiting"]
+
+
+async def test_a_result_may_still_come_for_a_session_that_was_visited(ahead):
+    (secret,) = await sent(ahead)
+    visited(ahead, secret)
+    await later(7 * DAY + timedelta(seconds=1))
+    decision = ask(ahead, secret).decision
+    assert isinstance(decision, Wait)
+    assert decision.until is not None
+    assert len(ahead.rows(SessionRow)) == 1
+
+
+async def test_the_caps_hold_at_the_door(ahead):
+    (secret,) = await sent(ahead)
+    for _ in range(2):
+        await later(8 * DAY)
+        await ahead.work()
+        ask(ahead, secret)
+        await ahead.work()
+        assert see(ahead, secret).decision == Lead()
+    await later(8 * DAY)
+    await ahead.work()
+    assert ask(ahead, secret).decision == Over(Reason.REISSUES_SPENT)
+    assert len(ahead.rows(SessionRow)) == 3
+
+
+async def test_a_customer_who_never_comes_lapses_when_the_link_ends(ahead):
+    (secret,) = await sent(ahead)
+    for _ in range(2):
+        await later(31 * DAY)
+        await ahead.work()
+    assert (ahead.job("A").state, ahead.job("A").reason) == ("lapsed", "link_ended")
+    assert see(ahead, secret).decision == Gone()
+
+
+async def test_a_finished_customer_is_told_so_and_others_learn_nothing(ahead):
+    first, second, third = await sent(ahead, "A", "B", "C")
+    ahead.set(Job, Job.customer_id == "A", state="completed")
+    ahead.set(Job, Job.customer_id == "B", state="cancelled")
+    ahead.set(StableLink, StableLink.customer_id == "C", revoked_at=ahead.clock())
+    assert see(ahead, first).decision == Finished()
+    assert [ask(ahead, one).decision for one in (second, third, "x" * 24, "short", "")] == [Gone()] * 5
+
+
+async def test_an_erased_customer_has_no_link(ahead):
+    (secret,) = await sent(ahead)
+    with ahead.parts.database.write() as connection:
+        forget(connection, ["A"])
+    assert see(ahead, secret).decision == Gone()
+
+
+async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
+    (secret,) = await sent(on_click)
+    assert on_click.http.requests == []
+    assert (on_click.job("A").state, on_click.budget().credits_used) == ("invited", 0)
+    assert see(on_click, secret).decision == Press()
+    assert [row.state for row in on_click.rows(SessionRow)] == ["unbought"]
+    ask(on_click, secret)
+    await on_click.work()
+    assert see(on_click, secret).decision == Lead()
+    assert len(on_click.http.requests) == 1
+    job = on_click.job("A")
+    assert (job.state, job.reissues) == ("invited", 0)
+    assert len(on_click.senders["email"].messages) == 1
+
+
+async def test_two_presses_buy_one_session(on_click):
+    (secret,) = await sent(on_click)
+    assert [bool(ask(on_click, secret).due) for _ in range(3)] == [True, False, False]
+    await on_click.work()
+    ask(on_click, secret)
+    await on_click.work()
+    assert len(on_click.http.requests) == 1
+
+
+async def test_a_press_is_in_the_audit_log_with_the_customer_as_its_actor(on_click):
+    (secret,) = await sent(on_click)
+    ask(on_click, secret)
+    query = sa.select(Audit.actor, Audit.action, Audit.subject).where(Audit.action == "link.pressed")
+    with on_click.parts.database.read() as connection:
+        assert connection.execute(query).all() == [("the customer", "link.pressed", "customer A")]
+
+
+async def test_reminders_repeat_the_same_link_whatever_became_of_the_session(on_click):
+    (secret,) = await sent(on_click)
+    await later(timedelta(hours=1))
+    ask(on_click, secret)
+    await on_click.work()
+    await later(2 * DAY)
+    await on_click.work()
+    await later(9 * DAY)  # the session has ended
+    await on_click.work()
+    assert secrets_of(on_click) == [secret] * 3
+
+
+async def test_an_unbought_customer_lapses_when_the_link_ends_and_costs_nothing(on_click):
+    await sent(on_click)
+    for _ in range(3):
+        await later(40 * DAY)
+        await on_click.work()
+    assert (on_click.job("A").state, on_click.job("A").reason) == ("lapsed", "link_ended")
+    assert on_click.http.requests == []

@@ -1,0 +1,1 @@
+"""The stable link, `/s/ID`: its route, its visitors and its pages."""

@@ -1,0 +1,75 @@
+"""Jobs whose sessions are bought on click: their messages go out with our own link, and nothing is asked of a provider.
+
+The row of an unbought session stands where the session will be. It holds the messages together, and its end is the
+link's. No cap and no cost counts it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.domain.model.customers import invitation_channels
+from worker.domain.model.sessions import ExpirySource, Session
+from worker.domain.model.states import JobState
+from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy
+from worker.store.onboarding import sessions
+from worker.store.onboarding.stable_links import StableLinks
+from worker.store.tables import Job
+
+_ISSUED = bulk.Change(
+    Job.id,
+    {
+        "state": JobState.ISSUED,
+        "due_at": None,
+        "lease_until": None,
+        "reason": "",
+        "detail": "",
+        "session_id": sa.bindparam("new_session_id"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="job_id",
+)
+
+
+def invite(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: JobPolicy,
+    links: StableLinks,
+    jobs: Sequence[ClaimedJob],
+    *,
+    now: datetime,
+) -> set[str]:
+    """Add the messages of these leased jobs, and release the jobs. Returns the channels with messages due now."""
+    rows = {row.id: row for row in connection.execute(_ROWS.where(Job.id.in_([job.id for job in jobs])))}
+    nothing = Session("", "", "", now + links.valid, ExpirySource.FALLBACK)
+    new = [
+        sessions.NewSession(
+            job_id=job.id,
+            batch_id=job.batch_id,
+            customer_id=job.request.customer.customer_id,
+            purpose=job.purpose,
+            channels=invitation_channels(job.channel),
+            priority=job.priority,
+            account=policy.account,
+            issued_at=now,
+            replaces=job.session_id,
+            session=nothing,
+            row=rows[job.id].row,
+            invite_at=job.invite_at,
+            cancelled=False,
+            live=False,
+            unbought=True,
+        )
+        for job in jobs
+    ]
+    added = sessions.add(connection, keyring, new, now=now)
+    moves = [{"job_id": job.id, "new_session_id": added.sessions[job.id]} for job in jobs]
+    _ISSUED.run(connection, moves, at=now)
+    return added.channels
+
+
+_ROWS = sa.select(Job.id, Job.row)

@@ -1,0 +1,247 @@
+"""What a visitor of a stable link finds, and the session that a customer asks for at its door.
+
+A visit reads. A press is one transaction under the customer's lock, decided by what is stored at that moment: of two
+presses at once, in one web process or in two, the second finds that the first has asked.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.events.published import Happened
+from worker.domain.links.door import (
+    Buy,
+    Decision,
+    DoorRules,
+    Facts,
+    Gone,
+    Lead,
+    SessionAtDoor,
+    Wait,
+    at_the_door,
+)
+from worker.domain.model.audit import Act
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from worker.domain.model.wakeups import WakeUp
+from worker.domain.verification.session_updates import Result
+from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
+from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.encrypted_values import Erased, decrypt_link
+from worker.store.base.keys_of_customers import readable
+from worker.store.base.priorities import EVENT, PRIORITIES
+from worker.store.inbox.event_status import LinkStatus
+from worker.store.maintenance import reissue_counts
+from worker.store.onboarding import usage
+from worker.store.onboarding.admission import lock_customers
+from worker.store.onboarding.cancellation import change_jobs, waiting_again
+from worker.store.onboarding.stable_links import digests_of
+from worker.store.outbox.outbox import add_session_events
+from worker.store.tables import Batch, CustomerRow, Job, ReissueCount, SessionRow, StableLink
+
+# A visit is noted again only after so long.
+NOTED_AGAIN = timedelta(minutes=1)
+OPENED = "link.pressed"
+
+
+@dataclass(frozen=True)
+class DoorPolicy:
+    """The rules of the configuration; `allowed_from`: when each account opens another session, from the expiry of the
+    one before."""
+
+    rules: DoorRules
+    allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
+class Seen:
+    """What the visitor gets. `link`: the session's, if the visitor is led there; secret, so no repr."""
+
+    decision: Decision
+    link_id: uuid.UUID | None = None
+    account: str = ""
+    job_id: int | None = None
+    session_id: uuid.UUID | None = None
+    link: str = ""
+    locale: str = ""
+    due: tuple[WakeUp, ...] = ()
+
+
+GONE = Seen(Gone())
+
+
+class Doors:
+    def __init__(self, database: Database, keyring: Keyring, policy: DoorPolicy) -> None:
+        self._database, self._keyring, self._policy = database, keyring, policy
+
+    def see(self, secret: str, *, now: datetime) -> Seen:
+        """What a visitor finds who asks for nothing."""
+        digests = digests_of(self._keyring, secret)
+        if not digests:
+            return GONE
+        with self._database.read() as connection:
+            link = _link(connection, digests)
+            return GONE if link is None else self._seen(connection, link, asks=False, now=now)[0]
+
+    def ask(self, secret: str, *, now: datetime) -> Seen:
+        """What a visitor gets who may buy a session: it is asked for here, if it is needed."""
+        digests = digests_of(self._keyring, secret)
+        if not digests:
+            return GONE
+        return outlive_deadlocks(partial(self._ask, digests, now=now))
+
+    def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
+        """Note that a visitor was led to the session, and, if the visit counts, that the link was opened."""
+        if seen.link_id is None:
+            return
+        of_link = sa.update(StableLink).where(StableLink.id == seen.link_id)
+        with self._database.write() as connection:
+            if opened:
+                connection.execute(of_link.where(StableLink.opened_at.is_(None)).values(opened_at=now))
+            if isinstance(seen.decision, Lead):
+                news = sa.or_(
+                    StableLink.visited_session.is_(None),
+                    StableLink.visited_session != seen.session_id,
+                    StableLink.visited_at < now - NOTED_AGAIN,
+                )
+                connection.execute(of_link.where(news).values(visited_at=now, visited_session=seen.session_id))
+
+    def ready(self, wanted: Sequence[tuple[int, str]]) -> dict[int, LinkStatus]:
+        """The jobs of these that are not on their way any more: their visitors look again."""
+        ids = {job_id for job_id, _ in wanted}
+        query = sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids))
+        with self._database.read() as connection:
+            rows = fetch(connection, query)
+        on_their_way = (JobState.WAITING, JobState.WORKING)
+        return {row.id: LinkStatus(row.state, row.reason, row.state not in on_their_way) for row in rows}
+
+    def _ask(self, digests: tuple[str, ...], *, now: datetime) -> Seen:
+        with self._database.write() as connection:
+            found = _link(connection, digests)
+            if found is None:
+                return GONE
+            lock_customers(connection, [found.customer_id])
+            link = _link(connection, digests)  # read again under the lock: it may have been revoked, or erased
+            if link is None:
+                return GONE
+            job = _job(connection, link.customer_id, link.purpose)
+            if job is not None:
+                _lock(connection, job)
+            seen, row = self._seen(connection, link, asks=True, now=now)
+            if not isinstance(seen.decision, Buy) or row is None:
+                return seen
+            self._buy(connection, row, seen.decision, now=now)
+            act = Act("the customer", OPENED)
+            note(connection, f"customer {link.customer_id}", now=now, reason=f"session at {row.account}", act=act)
+            return replace(seen, decision=Wait(), due=(WakeUp.issue(row.account),))
+
+    def _buy(self, connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
+        """Let the job wait for a session, due now and ahead of lists; no message follows."""
+        values = waiting_again(now) | {"reason": Reason.PRESSED, "pressed_at": now, "waits": 0}
+        values["priority"] = EVENT  # a paused job buys nothing (`at_the_door`)
+        if job.session_state is SessionState.UNBOUGHT:
+            values["session_id"] = None
+        change_jobs(connection, [job.id], values)
+        if job.session_state in LIVE_SESSIONS:
+            ended = sa.update(SessionRow).where(SessionRow.id == job.session_id)
+            connection.execute(ended.values(state=SessionState.EXPIRED, check_at=None))
+            add_session_events(connection, [job.session_id], Happened.SESSION_EXPIRED, now=now)
+        elif job.session_id is not None:
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == job.session_id).values(check_at=None))
+        if decision.replaces:
+            today = now.astimezone(UTC).date()
+            reissue_counts.so_far(connection, [job.account], today)
+            reissue_counts.count(connection, {job.account: 1}, today)
+
+    def _seen(self, connection: sa.Connection, link: Any, *, asks: bool, now: datetime) -> tuple[Seen, Any]:
+        job = _job(connection, link.customer_id, link.purpose)
+        if job is None:
+            return GONE, None
+        decision = at_the_door(self._policy.rules, self._facts(connection, link, job, now=now), asks=asks, now=now)
+        seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id, locale=link.locale)
+        if isinstance(decision, Lead):
+            try:
+                keyring = readable(connection, self._keyring, [job.encrypted])
+                return replace(seen, link=decrypt_link(keyring, job.session_id, job.encrypted)), job
+            except Erased:
+                return GONE, job
+        return seen, job
+
+    def _facts(self, connection: sa.Connection, link: Any, job: Any, *, now: datetime) -> Facts:
+        session = None
+        if job.session_state is not None:
+            allowed_from = self._policy.allowed_from.get(job.session_account)
+            session = SessionAtDoor(
+                state=job.session_state,
+                expires_at=job.expires_at,
+                allowed_from=allowed_from(job.expires_at) if allowed_from else job.expires_at,
+                in_review=job.session_result == Result.REVIEW,
+                visited=link.visited_session == job.session_id,
+            )
+        today = now.astimezone(UTC).date()
+        count = sa.select(ReissueCount.count).where(ReissueCount.account == job.account, ReissueCount.day == today)
+        return Facts(
+            ends_at=link.ends_at,
+            revoked=link.revoked_at is not None,
+            erased=link.person is None,
+            job=JobState.CANCELLED if job.cancelled_at is not None else job.state,
+            reason=job.reason,
+            pressed_at=job.pressed_at,
+            outcome_unknown=job.unknown_attempt is not None,
+            paused=job.priority not in PRIORITIES,
+            session=session,
+            sessions=usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose],
+            reissued_today=connection.execute(count).scalar() or 0,
+        )
+
+
+def _link(connection: sa.Connection, digests: tuple[str, ...]) -> Any:
+    found = fetch(connection, _LINK.where(StableLink.digest.in_(digests)))
+    return found[0] if found else None
+
+
+def _job(connection: sa.Connection, customer_id: str, purpose: str) -> Any:
+    """The job that serves the customer: the open one, or the last that ended."""
+    rows = fetch(connection, _JOBS.where(Job.customer_id == customer_id, Job.purpose == purpose).order_by(Job.id))
+    open_ = [row for row in rows if row.state in OPEN_JOBS]
+    return (open_ or rows or [None])[-1]
+
+
+def _lock(connection: sa.Connection, job: Any) -> None:
+    """Lock the job and its session, in this order, as the check of ended sessions does."""
+    fetch(connection, sa.select(Job.id).where(Job.id == job.id).with_for_update(key_share=True))
+    if job.session_id is not None:
+        locked = sa.select(SessionRow.id).where(SessionRow.id == job.session_id)
+        fetch(connection, locked.with_for_update(key_share=True))
+
+
+_LINK = sa.select(*StableLink.__table__.columns, CustomerRow.encrypted.label("person"), CustomerRow.locale).join(
+    CustomerRow, CustomerRow.customer_id == StableLink.customer_id
+)
+_JOBS = (
+    sa.select(
+        Job.id,
+        Job.state,
+        Job.reason,
+        Job.account,
+        Job.priority,
+        Job.pressed_at,
+        Job.unknown_attempt,
+        Job.session_id,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        SessionRow.state.label("session_state"),
+        SessionRow.account.label("session_account"),
+        SessionRow.expires_at,
+        SessionRow.result.label("session_result"),
+        SessionRow.encrypted,
+    )
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
+    .where(Job.joins.is_(None))
+)
