@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tests.cli.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
 from worker.cli.registry import main_group
+from worker.foundation.keyring import new_key
 from worker.foundation.os_user import os_user
 
 # Sets the stage: what the command finds. The desk has batch 1, with two rows that nobody has worked.
@@ -72,6 +73,7 @@ BEFORE = {
     "backup --out kept",
     "customer export C-0001",
     "customer show C-0001 --provider-words",
+    "evidence 1 --out batch.zip",
     "keys rotate",
     "report 1 --with-links",
     "suppress --check vita@example.com",
@@ -104,6 +106,8 @@ PROCESSES = {"beat", "bounces read", "bus", "up", "web", "worker"}
 WITHOUT_DATABASE = {
     "alerts test",
     "completion",
+    "evidence key",
+    "evidence verify",
     "init",
     "keys digest-key",
     "keys new",
@@ -168,6 +172,8 @@ def transactions() -> Iterator[Transactions]:
 @pytest.fixture
 def stage(desk: Desk) -> Callable[[str], Desk]:
     def make(statement: str = "") -> Desk:
+        desk.secret("evidence", new_key())
+        desk.add('[evidence]\nkey = { file = "secrets/evidence" }\n')
         desk.onboard("import", desk.list_of(customers(2)))
         desk.list_of([{"customer_id": "D-1", "email": "d@example.com", "channel": "none"}], LIST)
         if statement:

@@ -69,7 +69,7 @@ def act_of_command() -> Act:
     while context is not None and context.parent is not None:
         words.insert(0, context.info_name or "")
         context = context.parent
-    return Act(os_user().full, " ".join(words))
+    return Act(os_user().full, " ".join(filter(None, words)))
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:

@@ -35,6 +35,7 @@ from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.countries import alpha2, usual_mistake
 from worker.domain.model.money import Price
 from worker.foundation.durations import parse_duration
+from worker.foundation.signing import SigningKey
 from worker.foundation.sns_topics import host_of
 from worker.settings import addresses
 from worker.settings.problems import SettingsError
@@ -160,6 +161,12 @@ def _encryption_key(secret: Secret) -> Secret:
         length = 0
     if length != 32:
         raise ValueError("expected 32 bytes in base64; `onboard keys new` prints such a key")
+    return secret
+
+
+def _evidence_key(secret: Secret) -> Secret:
+    if not secret.is_missing:
+        SigningKey(secret.reveal().strip())  # its ValueError shows no part of the key
     return secret
 
 
@@ -360,6 +367,7 @@ EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret
 EncryptionKeys = Annotated[
     tuple[EncryptionKey, ...], _one_or_more(lambda given: _encryption_key(Secret.accept(given))), Shown(SECRETS)
 ]
+EvidenceKey = Annotated[Secret, AfterValidator(_evidence_key), Shown("secret")]
 Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
 DatesForm = Annotated[DateForm, BeforeValidator(_dates), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]

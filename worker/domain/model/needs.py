@@ -19,6 +19,7 @@ class Need(StrEnum):
     PUBLISHING = "subscriber keys"
     ALERTING = "addresses of alerts"
     BOUNCES = "the mailbox of bounces"
+    SIGNING = "the key that signs evidence"
 
 
 Needs = frozenset[Need]
@@ -28,7 +29,9 @@ STORED: Needs = frozenset({Need.DATABASE, Need.KEYS})  # to read what is in the 
 WAKING: Needs = STORED | {Need.BROKER}  # to decide about it, and to wake the workers
 BEATING: Needs = frozenset({Need.BROKER})  # to wake the workers, and nothing else
 SERVING: Needs = WAKING | {Need.RECEIVING, Need.ALERTING}  # to take webhooks and events: `web` is what strangers reach
-EVERYTHING: Needs = frozenset(Need)
+EVERYTHING: Needs = frozenset(Need) - {Need.SIGNING}  # to work rows, and what a command has that declares nothing
+SIGNING: Needs = frozenset({Need.SIGNING})  # to show the public half of the key
+PROVING: Needs = STORED | SIGNING  # to read what is in the database, and to sign it
 
 _BY_TABLE = {
     "database": Need.DATABASE,
@@ -42,17 +45,18 @@ _BY_TABLE = {
     "web": Need.RECEIVING,
     "subscribers": Need.PUBLISHING,
     "alerts": Need.ALERTING,
+    "evidence": Need.SIGNING,
 }
 _VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_keys", "callback_key"})
 
 
 def is_needed(path: tuple[str | int, ...], needs: Needs) -> bool:
     """True if the value at this path is needed. A table that is not listed above is always needed."""
-    used_for = {_BY_TABLE.get(str(path[0]))}
+    used_for: set[Need | None] = {_BY_TABLE.get(str(path[0]))}
     if path[0] == "traces":  # of the processes that take customers in or work them
         used_for = {Need.CALLS, Need.SENDING, Need.RECEIVING, Need.BUS}
     if path[0] in ("accounts", "email", "sms") and not _VERIFYING.isdisjoint(path):
         used_for = {Need.RECEIVING}
     elif path[:2] == ("sms", "token"):
         used_for.add(Need.RECEIVING)  # it verifies callbacks where no `callback_key` is set
-    return not (used_for <= EVERYTHING and used_for.isdisjoint(needs))
+    return None in used_for or not used_for.isdisjoint(needs)

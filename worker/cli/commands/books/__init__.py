@@ -1,0 +1,1 @@
+"""Commands for those who check the books: auditors, and who pays the providers' bills."""
