@@ -145,9 +145,7 @@ RoleValues = Annotated[
 
 
 class Oidc(Client):
-    """Log-in to the dashboard at an identity provider (OpenID Connect), alone or with passwords: docs/how-
-    to/dashboard.md.
-    """
+    """Log-in to the dashboard at an identity provider (OpenID Connect): docs/how-to/dashboard.md."""
 
     issuer: IssuerUrl = Field(
         description="The issuer, letter by letter as it names itself in its `/.well-known/openid-configuration`."
