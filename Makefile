@@ -29,8 +29,8 @@ help: ## List these commands.
 
 install: .venv/.runtime ## Prepare .venv, with the command .venv/bin/onboard.
 
-demo: .venv/.runtime ## Invite 1,000 invented customers; providers and mailbox are simulated, nothing leaves this machine.
-	@$(PY) -m worker.sandbox.demo
+demo: .venv/.runtime ## Invite 1,000 invented customers, nothing leaves this machine; through Celery: make demo BROKER=amqp
+	@$(BIN)/onboard demo $(if $(BROKER),--broker "$(BROKER)") $(if $(DATABASE),--database "$(DATABASE)")
 
 run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CONFIG=onboarding.toml
 	@if [ -z "$$LIST" ]; then \

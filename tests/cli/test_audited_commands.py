@@ -111,6 +111,7 @@ WITHOUT_DATABASE = {
     "init",
     "keys digest-key",
     "keys new",
+    "demo",
     "sandbox",
     "template export",
     "users add",

@@ -73,7 +73,7 @@ NEEDS = {
     "webhook retry": STORED,
     "worker": EVERYTHING,
 }
-WITHOUT_SECRETS = {"completion", "db grant", "evidence verify", "init", "keys new", "sandbox", "users add"}
+WITHOUT_SECRETS = {"completion", "db grant", "demo", "evidence verify", "init", "keys new", "sandbox", "users add"}
 VARIABLES = """
 [database]
 url = "sqlite:///onboarding.db"

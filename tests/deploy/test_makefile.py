@@ -100,10 +100,11 @@ def test_lint_looks_at_style_form_types_and_imports(checkout):
     assert lines == ["ruff 1: check", "ruff 2: format --check", "python 2: -m mypy", "lint-imports 0:"]
 
 
-def test_demo_and_record_start_the_modules_that_do_it(checkout):
+def test_demo_and_record_start_what_does_it(checkout):
     place = prepared(checkout)
 
-    assert make(place, "demo").stdout.startswith("python 2: -m worker.sandbox.demo ")
+    assert make(place, "demo").stdout.startswith("onboard 1: demo ")
+    assert make(place, "demo", "BROKER=amqp").stdout.startswith("onboard 3: demo --broker amqp ")
     assert make(place, "record").stdout.startswith("python 2: -m tests.providers.record ")
 
 

@@ -201,7 +201,7 @@ def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(installe
 
 @pytest.mark.long
 def test_the_demo_runs_in_an_empty_directory(installed: Installed, tmp_path: Path):
-    ended = installed.run(tmp_path, "python", "-m", "worker.sandbox.demo")
+    ended = installed.run(tmp_path, "onboard", "demo")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     assert (tmp_path / "demo/report.html").is_file()

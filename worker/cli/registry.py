@@ -16,6 +16,9 @@ from worker.foundation.version import __version__
 
 EPILOG = """\b
 A first try, on this machine alone:
+  onboard demo                  the whole job with an invented list, in a folder `demo`
+
+With your own list:
   onboard init --sandbox        writes onboarding.toml and a key
   onboard sandbox               simulates the providers and a mailbox (in another terminal)
   onboard check customers.csv   problems, costs and a forecast; sends nothing
@@ -60,6 +63,7 @@ COMMANDS = {
     "bus": ("bus", "Receive events from the message bus."),
     "web": ("web", "Receive webhooks and events over HTTP."),
     "sandbox": ("sandbox", "Simulate the providers and a mailbox."),
+    "demo": ("sandbox", "Play the whole job on this machine, with an invented list."),
     "db": ("database", "Upgrade the database's schema, grant rights."),
     "keys": ("keys", "Make, rotate and retire keys."),
     "users": ("access.users", "Add users of the dashboard."),
@@ -120,7 +124,7 @@ class Commands(click.Group):
 
 def _loaded(name: str) -> click.Command:
     module, short_help = COMMANDS[name]
-    if name == "sandbox":
+    if module == "sandbox":
         check_sandbox_is_installed()
     # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.
     gc.disable()

@@ -1,15 +1,17 @@
-"""`onboard sandbox`: simulates the providers and a mailbox on this machine."""
+"""`onboard sandbox` simulates the providers and a mailbox; `onboard demo` plays the whole job with it."""
 
 import asyncio
 import errno
 import json
 import signal
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
 from worker.cli.sandbox_customers import customer_options
 from worker.sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
@@ -264,3 +266,47 @@ def reason(error: OSError) -> str:
         # asyncio's text names the address that is in use.
         return f"{error.strerror or error}; is another sandbox running? --port and --smtp-port set other ports"
     return str(error.strerror or error)
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Where its files go. What an earlier demo left there is removed.",
+)
+@click.option(
+    "--broker",
+    metavar="amqp|redis|URL",
+    help="Send through Celery: two workers and a beat. amqp and redis mean this machine's, on their usual ports; no"
+    " other worker may use it at the same time.",
+)
+@click.option(
+    "--database",
+    metavar="URL",
+    help="With --broker: a PostgreSQL in which the demo makes a database, and removes it in the end."
+    "  [default: this machine's, as postgres]",
+)
+@click.option(
+    "--stay",
+    type=click.FloatRange(0, 3_600),
+    help="How many seconds the pages stay open.  [default: 60, on a terminal]",
+)
+def demo(folder: Path, broker: str | None, database: str | None, stay: float | None) -> None:
+    """Play the whole job on this machine: 1,000 invented customers.
+
+    The providers and a mailbox are simulated on free ports, and nothing leaves this machine. In the end the mailbox
+    and the dashboard stay open for a minute, on a terminal; then nothing is left running. All files are in --folder.
+    """
+    from worker.sandbox.demo import BROKERS, SERVER, CannotPlay, play
+
+    if database and not broker:
+        raise click.UsageError("--database is for --broker; without a broker the demo uses SQLite")
+    if stay is None:
+        stay = 60.0 if sys.stdin.isatty() and sys.stdout.isatty() else 0.0
+    try:
+        url = BROKERS.get(broker, broker) if broker else ""
+        raise SystemExit(play(folder, broker=url, server=database or SERVER, stay=stay))
+    except CannotPlay as error:
+        raise CannotStart(str(error)) from None
