@@ -1,11 +1,9 @@
 """The endpoints that the contract suite runs over, each with its own table of answers.
 
-A new endpoint is one more entry in ENDPOINTS. Sources of the answers: providers.md 0.3, 1.6 and 5.6, and the
+A new endpoint is one more entry in CASES. Sources of the answers: providers.md 0.3, 1.6 and 5.6, and the
 samples printed on the providers' pages.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +12,22 @@ from tests.providers.accounts import (
     PlainSecret,
     company_request,
     frankie_account,
+    frankie_hosted_account,
     frankie_v1_account,
     idenfy_account,
     kyb_account,
     openapi_account,
     request,
 )
-from tests.providers.bad_answers import HTML, Bad, answer
-from tests.providers.frankieone_answers import FRANKIE_BAD, FRANKIE_OPENED, V1_BAD, V1_NEW_BAD, V1_OPENED
+from tests.providers.frankieone_answers import (
+    FRANKIE_BAD,
+    FRANKIE_OPENED,
+    HOSTED_BAD,
+    HOSTED_OPENED,
+    V1_BAD,
+    V1_NEW_BAD,
+    V1_OPENED,
+)
 from tests.providers.idenfy_answers import (
     IDENFY_BAD,
     IDENFY_OPENED,
@@ -31,28 +37,14 @@ from tests.providers.idenfy_answers import (
     spoilt_tokens,
 )
 from worker.domain.model.endings import Kind
-from worker.domain.model.sessions import SessionRequest
-from worker.providers.contract import HttpAnswer, Provider
 from worker.providers.fake import FakeHttp, FakeProvider
+from worker.providers.frankieone_hosted import FrankieOneHosted
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyc import IdenfyKyc
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    make: Callable[..., Provider]
-    opened: HttpAnswer
-    token: str
-    reference: str
-    lives: timedelta  # from `accounts.NOW`, with `opened`
-    bad: Mapping[str, Bad]
-    broken_after_sending: Kind
-    repeatable: bool
-    asked: SessionRequest = field(default_factory=request)
-    reissued_early: bool = False  # a new session makes sense before the old one has ended
-
+from worker.testing.answers import HTML, Bad, answer
+from worker.testing.provider_contract import ProviderCase
 
 FAKE_BAD = {
     "429": Bad(answer(429), Kind.RATE_LIMITED),
@@ -70,8 +62,8 @@ def _fake(**settings: Any) -> FakeProvider:
     return FakeProvider(reloads=[True] if changing else [])
 
 
-ENDPOINTS = {
-    "idenfy-kyc": Endpoint(
+CASES = {
+    "idenfy-kyc": ProviderCase(
         make=lambda **settings: IdenfyKyc(idenfy_account(**settings)),
         opened=answer(201, IDENFY_OPENED),
         token=str(IDENFY_OPENED["authToken"]),
@@ -80,8 +72,9 @@ ENDPOINTS = {
         bad=IDENFY_BAD,
         broken_after_sending=Kind.UNKNOWN,
         repeatable=False,
+        provider="idenfy-kyc",
     ),
-    "idenfy-kyc-openapi": Endpoint(
+    "idenfy-kyc-openapi": ProviderCase(
         make=lambda **settings: IdenfyKyc(openapi_account(**settings)),
         opened=answer(201, OPENAPI_OPENED),
         token=str(OPENAPI_OPENED["tokenString"]),
@@ -90,8 +83,9 @@ ENDPOINTS = {
         bad=IDENFY_REFUSES | spoilt_tokens(OPENAPI_OPENED),
         broken_after_sending=Kind.UNKNOWN,
         repeatable=False,
+        provider="idenfy-kyc",
     ),
-    "idenfy-kyb": Endpoint(
+    "idenfy-kyb": ProviderCase(
         make=lambda **settings: IdenfyKyb(kyb_account(**settings)),
         opened=answer(201, KYB_OPENED),
         token=str(KYB_OPENED["tokenString"]),
@@ -102,8 +96,9 @@ ENDPOINTS = {
         repeatable=False,
         asked=company_request(),
         reissued_early=True,
+        provider="idenfy-kyb",
     ),
-    "frankieone-v1": Endpoint(
+    "frankieone-v1": ProviderCase(
         make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
         opened=answer(200, V1_OPENED),
         token=str(V1_OPENED["token"]),
@@ -114,8 +109,9 @@ ENDPOINTS = {
         repeatable=True,
         asked=request(entity_id=ENTITY),
         reissued_early=True,
+        provider="frankieone-v1",
     ),
-    "frankieone-v1, new entity": Endpoint(
+    "frankieone-v1, new entity": ProviderCase(
         make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
         opened=answer(200, V1_OPENED),
         token=str(V1_OPENED["token"]),
@@ -126,8 +122,9 @@ ENDPOINTS = {
         repeatable=False,
         asked=request(entity_id=""),
         reissued_early=True,
+        provider="frankieone-v1",
     ),
-    "frankieone-v2": Endpoint(
+    "frankieone-v2": ProviderCase(
         make=lambda **settings: FrankieOneV2(frankie_account(**settings)),
         opened=answer(200, FRANKIE_OPENED),
         token=str(FRANKIE_OPENED["token"]),
@@ -136,8 +133,21 @@ ENDPOINTS = {
         bad=FRANKIE_BAD,
         broken_after_sending=Kind.TRANSIENT,  # the same call returns the same token
         repeatable=True,
+        provider="frankieone-v2",
     ),
-    "fake": Endpoint(
+    "frankieone-hosted": ProviderCase(
+        make=lambda **settings: FrankieOneHosted(frankie_hosted_account(**settings)),
+        opened=answer(200, HOSTED_OPENED),
+        token=str(HOSTED_OPENED["url"]),
+        reference=ENTITY,
+        lives=timedelta(days=7),
+        bad=HOSTED_BAD,
+        broken_after_sending=Kind.TRANSIENT,  # at worst one more address
+        repeatable=True,
+        reissued_early=True,
+        provider="frankieone-hosted",
+    ),
+    "fake": ProviderCase(
         make=_fake,
         opened=FakeHttp().session(1),
         token="token-00000001",
@@ -148,4 +158,3 @@ ENDPOINTS = {
         repeatable=False,
     ),
 }
-ANSWERS = [(name, case) for name, endpoint in ENDPOINTS.items() for case in endpoint.bad]

@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from tests.providers.bad_answers import HTML, Bad, answer
 from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
+from worker.testing.answers import HTML, Bad, answer
 
 
 def frankie_error(status: int, code: str | None, message: str, *issues: tuple[str, str], **more: Any) -> HttpAnswer:
@@ -117,4 +117,27 @@ V1_NEW_BAD = {
     "nothing to find it by": Bad(
         answer(200, {**V1_OPENED, "entity": {}, "applicantId": None}), Kind.UNKNOWN, None, "no entity.entityId"
     )
+}
+
+HOSTED_OPENED = {
+    "url": "https://hosted.frankieone.example/s/0Jt9vQ2mX7cR4kW8",
+    "urlExpiry": "2026-11-27T08:00:00.000Z",
+    "status": "URL generated",
+    "entityId": "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77",
+    "requestId": "01JZX0Q2M7T4N8YB6C3D5F9HKV",
+}
+HOSTED_BAD = FRANKIE_BAD | {
+    "no token": Bad(answer(200, {**HOSTED_OPENED, "url": ""}), Kind.TRANSIENT, None, "no url"),
+    "a page elsewhere": Bad(
+        answer(200, {**HOSTED_OPENED, "url": "https://phishing.example/s"}), Kind.TRANSIENT, None, "url in the answer"
+    ),
+    "a page without TLS": Bad(
+        answer(200, {**HOSTED_OPENED, "url": "http://hosted.frankieone.example/s"}), Kind.TRANSIENT, None, "url in"
+    ),
+    "another customer": Bad(
+        answer(200, {**HOSTED_OPENED, "entityId": "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"}),
+        Kind.TRANSIENT,
+        None,
+        "entityId in the answer is not the one that was sent",
+    ),
 }

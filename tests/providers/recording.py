@@ -20,6 +20,7 @@ from tests.providers.accounts import (
     PlainAccount,
     company_request,
     frankie_account,
+    frankie_hosted_account,
     frankie_v1_account,
     idenfy_account,
     kyb_account,
@@ -36,7 +37,12 @@ CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"
 SCRUBBED_HEADERS = ("authorization", "api_key", "X-Frankie-CustomerID", "X-Frankie-CustomerChildID")
 # Fields of answers that have a secret, a code or an id of the recorded account.
-LINKS = ("redirectUrl", "sessionUrl")
+REDIRECT = f"https://ivs.idenfy.com/api/v2/redirect?authToken={SCRUBBED}"
+LINKS = {
+    "redirectUrl": REDIRECT,
+    "sessionUrl": REDIRECT,
+    "url": f"https://hosted.frankieone.example/s?id={SCRUBBED}",
+}
 SCRUBBED_FIELDS = frozenset(
     ["authToken", "tokenString", "token", "digitString", "applicantId", "requestId", "scanRef", "entityId", *LINKS]
 )
@@ -54,6 +60,7 @@ ACCOUNTS: dict[str, Callable[..., PlainAccount]] = {
     "idenfy-kyb": kyb_account,
     "frankieone-v1": frankie_v1_account,
     "frankieone-v2": frankie_account,
+    "frankieone-hosted": frankie_hosted_account,
 }
 
 
@@ -167,6 +174,8 @@ CASES = (
     Case("frankieone-v1", "too-many-429", Kind.RATE_LIMITED, _fault("429", retry_after="1")),
     Case("frankieone-v1", "error-500", Kind.TRANSIENT, _fault("500")),
     Case("frankieone-v1", "error-500-new-entity", Kind.UNKNOWN, _fault("500"), asked=NEW),
+    Case("frankieone-hosted", "new-customer-200", asked=NEW),
+    Case("frankieone-hosted", "no-entity-404", Kind.BAD_INPUT, {"frankieone_unknown": frozenset({ENTITY})}),
     Case("frankieone-v2", "created-200", real=True),
     Case("frankieone-v2", "created-with-much-200", account={"channel": "api"}, asked=MUCH),
     Case("frankieone-v2", "same-token-again-200", calls=2, real=True),
@@ -248,5 +257,5 @@ def _scrubbed_value(name: str, value: Any) -> Any:
     if name not in SCRUBBED_FIELDS or value is None:
         return scrubbed(value) if isinstance(value, dict | list) else value
     if name in LINKS:
-        return f"https://ivs.idenfy.com/api/v2/redirect?authToken={SCRUBBED}"
+        return LINKS[name]
     return SCRUBBED

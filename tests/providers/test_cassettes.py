@@ -43,7 +43,7 @@ async def test_a_recorded_call_is_made_again_byte_by_byte_and_read_as_it_was(cas
         assert result == Listing((Listed(SCRUBBED, "ACTIVE"),) * case.calls)
     elif case.kind is None:
         assert isinstance(result, Session)
-        assert result.token == SCRUBBED
+        assert result.token.endswith(SCRUBBED)
     else:
         assert isinstance(result, Problem)
         assert result.kind is case.kind

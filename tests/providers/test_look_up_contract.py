@@ -17,12 +17,12 @@ from tests.providers.accounts import (
     request,
     shown_of,
 )
-from tests.providers.bad_answers import HTML, answer
-from tests.providers.endpoints import ENDPOINTS
+from tests.providers.endpoints import CASES
 from worker.domain.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing
 from worker.providers.fake import FakeProvider
 from worker.providers.idenfy_kyc import IdenfyKyc
+from worker.testing.answers import HTML, answer
 
 LISTS = {
     "idenfy-kyc": lambda **settings: IdenfyKyc(idenfy_account(**settings)),
@@ -42,19 +42,9 @@ def read(make, got):
     return make().read_look_up(got, request(), now=NOW)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
-def test_an_endpoint_that_lists_nothing_says_why(endpoint):
-    provider = endpoint.make()
-    built = provider.look_up(endpoint.asked, page=1)
-    assert (built is None) == bool(provider.no_look_up)
-    if built is None:
-        result = provider.read_look_up(answer(200, {}), endpoint.asked, now=NOW)
-        assert (result.kind, result.detail) == (Kind.BAD_INPUT, provider.no_look_up)
-
-
-@pytest.mark.parametrize("name", ["idenfy-kyb", "frankieone-v1", "frankieone-v2"])
+@pytest.mark.parametrize("name", ["idenfy-kyb", "frankieone-v1", "frankieone-v2", "frankieone-hosted"])
 def test_those_that_document_no_listing_are_not_asked(name):
-    assert ENDPOINTS[name].make().no_look_up
+    assert CASES[name].make().no_look_up
 
 
 @listing_ones

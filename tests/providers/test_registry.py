@@ -48,7 +48,7 @@ def test_an_unknown_provider_is_named_with_the_supported_ones():
 
     assert str(caught.value) == (
         "accounts.kyc-eu.provider: idenfy is not supported; supported are "
-        "idenfy-kyc, idenfy-kyb, frankieone-v1, frankieone-v2"
+        "idenfy-kyc, idenfy-kyb, frankieone-v1, frankieone-v2, frankieone-hosted"
     )
 
 

@@ -19,6 +19,7 @@ CALLS = {
     "kyb": ("idenfy-kyb", "/idenfy/kyb/tokens/", BASIC, {"clientId": "c-1", "tokenType": "FORM"}),
     "v1": ("frankieone-v1", "/frankieone/idv/v2/idvalidate/token", FRANKIE, {"entity": {"entityId": ENTITY}}),
     "v2": ("frankieone-v2", f"/frankieone/v2/individuals/{ENTITY}/actions/idv/token", FRANKIE, {}),
+    "hosted": ("frankieone-hosted", "/frankieone/v2/individuals/hostedurl", FRANKIE, {"customerRef": "c-1"}),
 }
 calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -83,7 +84,7 @@ async def test_an_answer_can_be_wrong_in_one_thing(start, call, kind):
     (entry,) = caller.sandbox.log
     assert (entry["fault"], entry["processed"]) == (kind, True)
     shown = json.dumps(body)
-    token = body.get("authToken", body.get("tokenString", body.get("token")))
+    token = next(body[name] for name in ("authToken", "tokenString", "token", "url") if name in body)
     assert isinstance(token, str) is (kind != "wrong-token")
     assert ("phishing" in shown) is (kind == "strange-link" and call[0] != "idenfy-kyb")  # a form's answer has no link
     assert (LONG_AGO in shown or body.get("expiryTime") == -3600) is (kind == "past-expiry")

@@ -20,10 +20,12 @@ from worker.domain.contact.wording import Wording
 from worker.domain.model.customers import Channel
 from worker.domain.model.findings import Finding, failure, ok, warning
 from worker.domain.model.operation import NO_PROCESS, WORK
+from worker.domain.providers.facts import PROVIDERS, facts_of
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.foundation import event_loop
+from worker.foundation.entry_points import AdapterBroken
 from worker.foundation.plural import counted
 from worker.settings import SettingsError
 from worker.settings.destinations import Destination, destinations
@@ -51,6 +53,19 @@ def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
         yield failure("database", f"{where}: {why}", action)
     else:
         yield ok("database", f"{where}, revision {schema.newest()}")
+
+
+def check_adapters(parts: Parts) -> Iterator[Finding]:
+    """Which code of other packages runs here. A broken adapter that an account needs stops every command before."""
+    for adapter in PROVIDERS.foreign:
+        what = f"provider {adapter.name}"
+        try:
+            facts_of(adapter.name)
+        except AdapterBroken as error:
+            yield warning(what, str(error), f"no account needs it; mend or uninstall {adapter.package}")
+        else:
+            used = [name for name, one in parts.settings.accounts.items() if one.provider == adapter.name]
+            yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no account needs it"))
 
 
 def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
@@ -230,6 +245,7 @@ def check_processes(parts: Parts) -> Iterator[Finding]:
 
 # In the order in which one needs the other.
 WITHOUT_DATABASE: tuple[Check, ...] = (
+    check_adapters,
     check_disk,
     check_brokers,
     check_accounts_and_senders,

@@ -138,10 +138,28 @@ def _loaded(name: str) -> click.Command:
     return with_global_options(command)
 
 
+def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from worker.domain.providers.facts import PROVIDERS  # imported here: no other command line needs it
+
+    click.echo(f"onboard, version {__version__}")
+    for adapter in PROVIDERS.foreign:
+        click.echo(f"provider {adapter.name}: {adapter.package}")
+    context.exit()
+
+
 @click.group(
     cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(__version__, package_name="onboarding-worker", prog_name="onboard")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and the adapters of other packages.",
+)
 @click.pass_context
 def main_group(context: click.Context) -> None:
     """Open identity-verification sessions for a list of customers, and send each one the link while it is fresh."""

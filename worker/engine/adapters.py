@@ -3,6 +3,7 @@
 from email.utils import parseaddr
 
 from worker.domain.invitations import Brand, Templates
+from worker.domain.providers.facts import facts_of
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.http.client import OwnHttp
@@ -17,7 +18,6 @@ from worker.senders.email import EmailSender
 from worker.senders.return_path import ReturnPath
 from worker.senders.sms import TwilioSender
 from worker.settings import Settings, SettingsError
-from worker.settings.accounts import FACTS
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
 
@@ -133,7 +133,8 @@ def templates_of(settings: Settings) -> Templates:
 
 def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:
     """A warning for each value in an own template that the answers of these accounts may lack."""
-    answers = (FACTS[account.provider].answers for account in settings.accounts.values())
+    facts = (facts_of(account.provider) for account in settings.accounts.values())
+    answers = (found.answers for found in facts if found)
     return templates.doubts({name for names in answers for name in names})
 
 

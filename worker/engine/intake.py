@@ -10,8 +10,8 @@ from worker.domain.contact.deadlines import Paces
 from worker.domain.contact.text_numbers import why_not_texted
 from worker.domain.events.traces import NO_TRACES, Traces
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels
-from worker.domain.model.lifetimes import lifetime_parameter
 from worker.domain.model.sessions import floor_of, never_fresh
+from worker.domain.providers.lifetimes import lifetime_parameter
 from worker.domain.routing import Rule
 from worker.foundation.clock import Clock
 from worker.foundation.durations import show_duration

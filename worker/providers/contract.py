@@ -4,7 +4,8 @@
 module with these functions and a table of answers (docs/how-to/adding-a-provider.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -12,10 +13,26 @@ from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Listed, Listing
 from worker.domain.model.sessions import Session, SessionRequest
+from worker.domain.providers.facts import LifetimeAsked, ProviderFacts
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.providers.account import AccountSettings
+from worker.providers.parameters.tables import Table
+from worker.providers.webhooks import WebhookReader, WebhookSettings
 
 # The types that an adapter uses, from one module.
-__all__ = ["Broken", "HttpAnswer", "HttpRequest", "Listed", "Listing", "NoLookUp", "Provider"]
+__all__ = [
+    "Broken",
+    "Endpoint",
+    "HttpAnswer",
+    "HttpRequest",
+    "LifetimeAsked",
+    "Listed",
+    "Listing",
+    "NoLookUp",
+    "Provider",
+    "ProviderFacts",
+    "Table",
+]
 
 
 class Provider(Protocol):
@@ -26,7 +43,7 @@ class Provider(Protocol):
         """The link lifetime that the account's requests ask for; None if the vendor decides."""
 
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
-        """The same for a row with these parameters of its own (`domain.model.lifetimes`)."""
+        """The same for a row with these parameters of its own (`domain.providers.lifetimes`)."""
 
     @property
     def may_return_earlier(self) -> bool:
@@ -91,3 +108,18 @@ class NoLookUp:
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
         return Problem(Kind.BAD_INPUT, self.no_look_up)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """All that the worker must know of one provider's endpoint. Its name is that of its entry point.
+
+    `adapter` makes the adapter of an account; it raises AccountUnusable for settings that make every session unusable.
+    `parameters` has a table for each dialect. `webhooks` makes the reader of an account's webhooks; None: there are
+    none, and results do not come back.
+    """
+
+    facts: ProviderFacts
+    adapter: Callable[[AccountSettings], Provider]
+    parameters: tuple[Table, ...]
+    webhooks: Callable[[WebhookSettings], WebhookReader] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.providers.facts import ProviderFacts
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, fields_in, optional_text, refusal, text, utc_time
 from worker.providers.contract import HttpAnswer
@@ -27,23 +28,47 @@ LONGEST_LIFETIME = timedelta(days=366)
 LONGEST_WAIT = timedelta(minutes=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_VENDOR_VALUE = 4096
+KEYS = (
+    "customer_id",
+    "customer_child_id",
+    "channel",
+    "jwt_key",
+    "jwt_audience",
+    "jwt_issuer",
+    "jwt_longest_life",
+    "webhook_secret",
+)
+# FrankieOne documents no limit: five calls a second is our own choice.
+FACTS = ProviderFacts(
+    host="https://api.frankie.one",
+    limit="5/second",
+    paths=("/v2", "/idv"),
+    keys=KEYS,
+    needs={
+        "customer_id": "",
+        "link": "the provider documents no link of its own; give the address of your page, such as"
+        ' "https://verify.example.com/start#token={token}"',
+    },
+    answers=("provider", "vendor"),
+)
 
 
 class Frankie:
     """One account's credentials and link. Raises AccountUnusable if its settings make every session unusable."""
 
-    def __init__(self, account: AccountSettings) -> None:
+    def __init__(self, account: AccountSettings, *, links_are_given: bool = False) -> None:
+        """`links_are_given`: the answers have a link, so that the account needs none."""
         self._account = account
         self._names = documented(account.provider)
         key, customer_id = required_secret(account, "api_key"), required_secret(account, "customer_id")
         self.credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
-        if account.link is None:
+        if account.link is None and not links_are_given:
             raise AccountUnusable(
                 account.name, "link", "FrankieOne documents no link for a token: set the page that opens it"
             )
-        if problem := template_problem(account.link, account.link_hosts):
+        if account.link and (problem := template_problem(account.link, account.link_hosts)):
             raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
-        self._links = Links(account.link, account.link_hosts)
+        self.links = Links(account.link or "", account.link_hosts)
 
     def _headers(self, key: str, customer_id: str, child_id: str) -> Mapping[str, str]:
         headers = {
@@ -69,14 +94,12 @@ class Frankie:
     ) -> Session:
         """The session in an answer. Raises BadAnswer, whose text names the field and never its value."""
         token = text(found, "token", most=LONGEST_TOKEN)
-        expires_at, source = utc_time(found.get("tokenExpiry")), ExpirySource.ANSWER
-        if expires_at is None or expires_at - issued_at > LONGEST_LIFETIME:
-            expires_at, source = issued_at + FALLBACK_LIFETIME, ExpirySource.FALLBACK
+        expires_at, source = expiry(found.get("tokenExpiry"), issued_at)
         vendor = optional_text(found, "provider")
         vendor_parameters = _vendor_parameters(found.get("vendorParameters"))
         values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
         values |= {"provider": vendor, **{f"vendor.{name}": value for name, value in vendor_parameters.items()}}
-        link = self._links.made(values)
+        link = self.links.made(values)
         if link is None:  # the token is too long for a link
             raise BadAnswer("the token in the answer does not fit into a link")
         ids = {name: optional_text(found, name) for name in ("applicantId", "requestId")}
@@ -84,7 +107,7 @@ class Frankie:
             token=token,
             link=link,
             reference=reference,
-            expires_at=max(expires_at, EPOCH),  # a date of the year 1 has expired too, and breaks arithmetic
+            expires_at=expires_at,
             expiry_source=source,
             references={**references, **{name: value for name, value in ids.items() if value}},
             vendor=vendor,
@@ -122,6 +145,14 @@ class Frankie:
             longest_wait=LONGEST_WAIT,
             now=now,
         )
+
+
+def expiry(given: object, issued_at: datetime) -> tuple[datetime, ExpirySource]:
+    """When the session of an answer ends, and how that is known."""
+    expires_at = utc_time(given)
+    if expires_at is None or expires_at - issued_at > LONGEST_LIFETIME:
+        return issued_at + FALLBACK_LIFETIME, ExpirySource.FALLBACK
+    return max(expires_at, EPOCH), ExpirySource.ANSWER  # a date of the year 1 has expired too, and breaks arithmetic
 
 
 def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:

@@ -5,6 +5,7 @@ Facts: docs/providers/frankieone-v1.md, providers.md 2. The path has v2, but the
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,9 +15,12 @@ from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object, optional_text
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
-from worker.providers.frankieone import EPOCH, Frankie
+from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
+from worker.providers.frankieone import EPOCH, FACTS, Frankie
+from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters import check_parameters
+from worker.providers.parameters.frankieone_v1 import PARAMETERS, contradictions, warnings
+from worker.providers.parameters.tables import by_name
 
 PROVIDER = "frankieone-v1"
 PATH = "/idv/v2/idvalidate/token"
@@ -139,3 +143,12 @@ def _known_about(customer: Customer) -> list[dict[str, str]]:
 
 def _pairs(given: object) -> list[Any]:
     return list(given) if isinstance(given, list | tuple) else []
+
+
+ENDPOINT = Endpoint(
+    # The call creates the entity that is verified: without the person's data there would be nothing to verify.
+    facts=replace(FACTS, prefill="all"),
+    adapter=FrankieOneV1,
+    parameters=(Table(by_name(*PARAMETERS), contradictions, warnings),),
+    webhooks=FrankieOneWebhooks,
+)

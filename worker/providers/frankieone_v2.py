@@ -16,9 +16,12 @@ from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
-from worker.providers.frankieone import Frankie
+from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
+from worker.providers.frankieone import FACTS, Frankie
+from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters import check_parameters
+from worker.providers.parameters.frankieone_v2 import PARAMETERS, contradictions, warnings
+from worker.providers.parameters.tables import by_name
 
 PROVIDER = "frankieone-v2"
 PATH = "/v2/individuals/{entity_id}/actions/idv/token"
@@ -97,3 +100,11 @@ class FrankieOneV2(NoLookUp):
 
     def reload_credentials(self) -> bool:
         return self._frankie.credentials.reload()
+
+
+ENDPOINT = Endpoint(
+    facts=FACTS,
+    adapter=FrankieOneV2,
+    parameters=(Table(by_name(*PARAMETERS), contradictions, warnings),),
+    webhooks=FrankieOneWebhooks,
+)

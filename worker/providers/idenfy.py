@@ -18,6 +18,10 @@ from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
 from worker.providers.parameters.tables import documented
 
+HOST = "https://ivs.idenfy.com"
+LIMIT = "10000/hour"
+PATHS = ("/api/v2", "/kyb")
+KEYS = ("api_secret", "webhook_keys")
 # iDenfy sends these with 400 as well as with the matching status, so the identifier is read before the status.
 IDENTIFIERS = {
     "UNAUTHORIZED": Kind.AUTH,

@@ -10,16 +10,27 @@ from typing import Any
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Problem
-from worker.domain.model.lifetimes import lifetime_of
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.providers.lifetimes import lifetime_of
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest, NoLookUp
-from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
+from worker.providers.contract import (
+    Broken,
+    Endpoint,
+    HttpAnswer,
+    HttpRequest,
+    LifetimeAsked,
+    NoLookUp,
+    ProviderFacts,
+    Table,
+)
+from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of
+from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
 from worker.providers.links import Links, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem
-from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME
+from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, contradictions, warnings
+from worker.providers.parameters.tables import by_name
 
 PROVIDER = "idenfy-kyb"
 PATH = "/kyb/tokens/"  # without the slash at its end, iDenfy redirects
@@ -153,3 +164,21 @@ def _own_reference(request: SessionRequest) -> str:
     """Our reference of the form, the only one that it has: it must differ from that of the customer's other forms."""
     room = LONGEST_REFERENCE - len(request.serial)
     return request.external_ref[:room] + request.serial if request.external_ref else ""
+
+
+ENDPOINT = Endpoint(
+    facts=ProviderFacts(
+        host=HOST,
+        limit=LIMIT,
+        paths=PATHS,
+        link_hosts=("kyb.ui.idenfy.com",),
+        keys=KEYS,
+        needs={"api_secret": ""},
+        lifetime=timedelta(days=7),
+        # The adapter always asks: the provider's own hour is too short for a link in an email.
+        lifetimes={"": LifetimeAsked("lifetime", unasked=timedelta(days=7))},
+    ),
+    adapter=IdenfyKyb,
+    parameters=(Table(by_name(*PARAMETERS), contradictions, warnings),),
+    webhooks=IdenfyKybWebhooks,
+)

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem, Person
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.providers.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import (
     LONGEST_TOKEN,
@@ -26,12 +26,30 @@ from worker.providers.answers import (
     utc_time,
 )
 from worker.providers.bodies import holds, json_body, merged
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
-from worker.providers.idenfy import InvalidSession, Partner, broken, language_of
+from worker.providers.contract import (
+    Broken,
+    Endpoint,
+    HttpAnswer,
+    HttpRequest,
+    LifetimeAsked,
+    Listed,
+    Listing,
+    ProviderFacts,
+    Table,
+)
+from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of
+from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
 from worker.providers.idenfy_statuses import meaning
 from worker.providers.links import Links, template_problem
-from worker.providers.parameters import check_parameters, parameter_problem, unknown_parameter
+from worker.providers.parameters import (
+    check_parameters,
+    idenfy_kyc,
+    idenfy_kyc_openapi,
+    parameter_problem,
+    unknown_parameter,
+)
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
+from worker.providers.parameters.tables import by_name
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"
@@ -305,3 +323,43 @@ def _look_up_problem(problem: Problem) -> Problem:
         return replace(problem, kind=Kind.BAD_INPUT)
     # A look-up changes nothing at the provider, so its outcome is never unknown.
     return replace(problem, kind=Kind.TRANSIENT) if problem.kind is Kind.UNKNOWN else problem
+
+
+# With a digit string iDenfy accepts no lifetime above one day.
+_DAY = timedelta(days=1)
+_DIGITS = "generateDigitString"
+ENDPOINT = Endpoint(
+    facts=ProviderFacts(
+        host=HOST,
+        limit=LIMIT,
+        paths=PATHS,
+        link_hosts=("ivs.idenfy.com", "ui.idenfy.com"),
+        keys=(*KEYS, "dialect"),
+        needs={"api_secret": ""},
+        answers=("digits",),
+        dialects=("narrative", "openapi"),
+        lifetime=timedelta(days=7),
+        lifetimes={
+            "narrative": LifetimeAsked("expiryTime", _DAY, shortened_by=_DIGITS, shortened_to=_DAY),
+            "openapi": LifetimeAsked("lifetime", _DAY, shortened_by=_DIGITS, shortened_to=_DAY),
+        },
+    ),
+    adapter=IdenfyKyc,
+    parameters=(
+        Table(
+            by_name(*idenfy_kyc.PARAMETERS),
+            idenfy_kyc.contradictions,
+            idenfy_kyc.warnings,
+            "narrative",
+            {theirs: ours for ours, theirs in idenfy_kyc_openapi.RENAMED.items()},
+        ),
+        Table(
+            by_name(*idenfy_kyc_openapi.PARAMETERS),
+            idenfy_kyc_openapi.contradictions,
+            idenfy_kyc_openapi.warnings,
+            "openapi",
+            idenfy_kyc_openapi.RENAMED,
+        ),
+    ),
+    webhooks=IdenfyKycWebhooks,
+)

@@ -1,43 +1,39 @@
-"""The adapter and the webhook reader of each provider. A new endpoint adds one line to each table."""
+"""The adapter and the webhook reader of an account, from the endpoint that its provider's name stands for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Protocol
 
+from worker.domain.providers.facts import PROVIDERS
+from worker.foundation.entry_points import AdapterBroken
 from worker.providers.account import AccountSettings, AccountUnusable, Secret
-from worker.providers.contract import Provider
-from worker.providers.frankieone_v1 import FrankieOneV1
-from worker.providers.frankieone_v2 import FrankieOneV2
-from worker.providers.frankieone_webhooks import FrankieOneWebhooks
-from worker.providers.idenfy_kyb import IdenfyKyb
-from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
-from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
+from worker.providers.contract import Endpoint, Provider
 from worker.providers.parameters import parameter_warnings
 from worker.providers.webhooks import WebhookReader, WebhookSettings
 
-# The keys are the configuration's values of `provider`.
-ADAPTERS: Mapping[str, Callable[[AccountSettings], Provider]] = {
-    "idenfy-kyc": IdenfyKyc,
-    "idenfy-kyb": IdenfyKyb,
-    "frankieone-v1": FrankieOneV1,
-    "frankieone-v2": FrankieOneV2,
-}
-READERS: Mapping[str, Callable[[WebhookSettings], WebhookReader]] = {
-    "idenfy-kyc": IdenfyKycWebhooks,
-    "idenfy-kyb": IdenfyKybWebhooks,
-    "frankieone-v1": FrankieOneWebhooks,
-    "frankieone-v2": FrankieOneWebhooks,
-}
+
+def endpoint_of(provider: str) -> Endpoint | None:
+    """The endpoint of this name; None if there is none. Raises AdapterBroken."""
+    endpoint: Endpoint | None = PROVIDERS.load(provider)
+    return endpoint
 
 
 def build_provider(account: AccountSettings) -> Provider:
     """The adapter for the account. Raises AccountUnusable, which names the setting and the remedy."""
-    adapter = ADAPTERS.get(account.provider)
-    if adapter is None:
-        served = ", ".join(ADAPTERS)
+    try:
+        endpoint = endpoint_of(account.provider)
+    except AdapterBroken as error:
+        raise AccountUnusable(account.name, "provider", str(error)) from None
+    if endpoint is None:
+        served = ", ".join(PROVIDERS)
         raise AccountUnusable(account.name, "provider", f"{account.provider} is not supported; supported are {served}")
-    return adapter(account)
+    return endpoint.adapter(account)
+
+
+def _reader(provider: str) -> object:
+    """What makes the provider's readers. Endpoints of one provider share it."""
+    endpoint = endpoint_of(provider)
+    return endpoint.webhooks if endpoint else None
 
 
 def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozenset[str]]:
@@ -46,7 +42,7 @@ def webhook_peers(accounts: Mapping[str, AccountSettings]) -> dict[str, frozense
 
     def identity(account: AccountSettings) -> tuple[object, ...]:
         secrets = (account.api_key, account.customer_id)
-        return (READERS.get(account.provider), account.base_url, *(secret and secret.reveal() for secret in secrets))
+        return (_reader(account.provider), account.base_url, *(secret and secret.reveal() for secret in secrets))
 
     by_provider: dict[tuple[object, ...], set[str]] = {}
     for name, account in accounts.items():
@@ -76,7 +72,7 @@ def shared_webhook_keys(accounts: Mapping[str, WebhookAccount]) -> list[str]:
     peers = webhook_peers(accounts)
     lines = {}
     for (first, one), (second, other) in combinations(accounts.items(), 2):
-        if READERS.get(one.provider) is not READERS.get(other.provider) or second in peers[first]:
+        if _reader(one.provider) is not _reader(other.provider) or second in peers[first]:
             continue
         key = _shared(one, other)
         if key and second not in lines:
@@ -107,5 +103,5 @@ def build_webhook_reader(account: WebhookSettings) -> WebhookReader | None:
 
     Raises AccountUnusable, which names the setting, if no key could tell genuine webhooks from forged ones.
     """
-    reader = READERS.get(account.provider)
-    return None if reader is None else reader(account)
+    endpoint = endpoint_of(account.provider)
+    return endpoint.webhooks(account) if endpoint and endpoint.webhooks else None

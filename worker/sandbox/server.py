@@ -6,6 +6,7 @@ from typing import Self
 from aiohttp import web
 
 from worker.sandbox.endpoints.frankieone import IndividualToken
+from worker.sandbox.endpoints.frankieone_hosted import HostedUrl
 from worker.sandbox.endpoints.frankieone_v1 import IdvalidateToken
 from worker.sandbox.endpoints.idenfy import KycListing, KycToken, Partner
 from worker.sandbox.endpoints.idenfy_kyb import KybToken
@@ -47,6 +48,7 @@ class Sandbox:
             KybToken(partner),
             IdvalidateToken(self.options),
             IndividualToken(self.options),
+            HostedUrl(self.options),
         ]
         self.texts = Texts()
         self._endpoints += [kind(self.options, self.texts) for kind in (SendText, ListTexts, FetchAccount)]

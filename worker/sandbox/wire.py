@@ -11,13 +11,22 @@ IDENFY_KYC_LIST = "idenfy-kyc-list"
 IDENFY_KYB = "idenfy-kyb"
 FRANKIEONE_V1 = "frankieone-v1"
 FRANKIEONE_V2 = "frankieone-v2"
+FRANKIEONE_HOSTED = "frankieone-hosted"
 TWILIO = "twilio"
 TWILIO_LIST = "twilio-list"
 TWILIO_ACCOUNT = "twilio-account"
 SMTP = "smtp"
 # Faults, limits and latencies that name no endpoint hold for the identity providers, not for these.
 TEXTING = (TWILIO, TWILIO_LIST, TWILIO_ACCOUNT)
-HTTP_ENDPOINTS = (IDENFY_KYC, IDENFY_KYC_LIST, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2, *TEXTING)
+HTTP_ENDPOINTS = (
+    IDENFY_KYC,
+    IDENFY_KYC_LIST,
+    IDENFY_KYB,
+    FRANKIEONE_V1,
+    FRANKIEONE_V2,
+    FRANKIEONE_HOSTED,
+    *TEXTING,
+)
 ENDPOINTS = (*HTTP_ENDPOINTS, SMTP)
 WEBHOOKS = "webhooks"  # in the log: what the sandbox sent, not what it received
 

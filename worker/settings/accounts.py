@@ -2,7 +2,6 @@
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -10,8 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from worker.foundation.durations import parse_duration
+from worker.domain.providers.facts import PROVIDERS, facts_of
+from worker.foundation.durations import parse_duration, show_duration
 from worker.settings.addresses import is_host, server_url, web_url
+from worker.settings.problems import nearest
 from worker.settings.tls import Client
 from worker.settings.values import (
     Cost,
@@ -29,44 +30,17 @@ from worker.settings.values import (
     Whole,
 )
 
-IDENFY = ("idenfy-kyc", "idenfy-kyb")
-FRANKIEONE = ("frankieone-v1", "frankieone-v2")
 PLACEHOLDERS = ("token", "customer_id", "reference", "provider", "digits")
 OWN = {"token", "customer_id", "reference"}  # a link with one of these is the customer's own
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 VENDOR_PLACEHOLDER = re.compile(r"vendor\.[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True)
-class ProviderFacts:
-    """What a provider documents. Source: its public API reference, read for each field."""
-
-    host: str
-    link_hosts: tuple[str, ...]
-    limit: str
-    lifetime: str | None  # None: a request cannot set it, because the vendor behind the provider decides
-    answers: tuple[str, ...] = ()  # what an answer may have besides the link, as `link` and templates name it
-
-
-FACTS = {
-    "idenfy-kyc": ProviderFacts(
-        "https://ivs.idenfy.com", ("ivs.idenfy.com", "ui.idenfy.com"), "10000/hour", "7 days", ("digits",)
-    ),
-    "idenfy-kyb": ProviderFacts("https://ivs.idenfy.com", ("kyb.ui.idenfy.com",), "10000/hour", "7 days"),
-    # FrankieOne documents no limit: five calls a second is our own choice.
-    "frankieone-v1": ProviderFacts("https://api.frankie.one", (), "5/second", None, ("provider", "vendor")),
-    "frankieone-v2": ProviderFacts("https://api.frankie.one", (), "5/second", None, ("provider", "vendor")),
-}
-# With a digit string iDenfy accepts no lifetime above the account's default of one day.
-DIGIT_STRING_LIFETIME = "24 hours"
-DOCUMENTED_PATH = re.compile(r"/(api/v2(/token)?|kyb(/tokens)?|v2/individuals|v2|idv(/v2)?(/idvalidate)?)(/|$)")
-
-
-def _provider_url(given: Any) -> str:
-    url = server_url(given)
-    if DOCUMENTED_PATH.search(urlsplit(url).path):
-        raise ValueError("expected the URL up to the provider's documented path, which is appended to it")
-    return url
+def _provider(name: str) -> str:
+    if name not in PROVIDERS:
+        meant = nearest(name, PROVIDERS)
+        raise ValueError(f"expected one of {', '.join(PROVIDERS)}" + (f"; did you mean `{meant}`?" if meant else ""))
+    return name
 
 
 def _link(value: str) -> str:
@@ -89,7 +63,12 @@ def _link(value: str) -> str:
     return value
 
 
-ProviderUrl = Annotated[str, BeforeValidator(_provider_url), Shown("URL")]
+ProviderName = Annotated[
+    str,
+    AfterValidator(_provider),
+    Shown(" or ".join(f'`"{name}"`' for name in PROVIDERS.built_in) + ", or the name of an installed adapter"),
+]
+ProviderUrl = Annotated[str, BeforeValidator(server_url), Shown("URL")]
 Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
 
 
@@ -97,9 +76,7 @@ class Account(Client):
     """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})
-    provider: Literal["idenfy-kyc", "idenfy-kyb", "frankieone-v1", "frankieone-v2"] = Field(
-        description="Which provider, and which of its endpoints."
-    )
+    provider: ProviderName = Field(description="Which provider, and which of its endpoints.")
     base_url: ProviderUrl = Field(
         "",
         description="The provider's address, up to its documented path. https, or http for this machine only.",
@@ -114,10 +91,11 @@ class Account(Client):
     channel: Text | None = Field(
         None, description="FrankieOne only: X-Frankie-Channel.", pattern=r"^[A-Za-z0-9]{1,64}$"
     )
-    dialect: Literal["narrative", "openapi"] = Field(
+    dialect: Annotated[str, Shown("one of the provider's forms")] = Field(
         "narrative",
-        description="idenfy-kyc only: which of the endpoint's two documented forms to use"
-        " (`authToken`, or `tokenString`).",
+        description='Which of the endpoint\'s documented forms to use: for idenfy-kyc `"narrative"` (`authToken`) or'
+        ' `"openapi"` (`tokenString`).',
+        json_schema_extra={"default": "the provider's first form"},
     )
     limits: tuple[Rate, ...] = Field(
         (),
@@ -189,12 +167,12 @@ class Account(Client):
         description="The link to send, with the placeholders {token}, {customer_id} and {reference}, and what the"
         " answer has of {provider} (FrankieOne's vendor), {vendor.NAME} (one of its vendorParameters) and {digits}"
         " (iDenfy's digit string); their values are quoted. Used instead of the provider's own link; needed for"
-        " FrankieOne, which documents none.",
+        " FrankieOne v1 and v2, which document none.",
         json_schema_extra={"default": "the provider's own"},
     )
     link_hosts: tuple[Host, ...] = Field(
         (),
-        description="A link to any other host is refused.",
+        description="A link to any other host is refused. Needed for frankieone-hosted.",
         json_schema_extra={"default": "the provider's documented hosts, and those of `link` and `base_url`"},
     )
     webhook_keys: tuple[Credential, ...] = Field(
@@ -229,18 +207,20 @@ class Account(Client):
     @classmethod
     def fill(cls, given: Any) -> Any:
         """Fill in the defaults that depend on the provider, before anything is checked."""
-        facts = FACTS.get(given["provider"]) if _has_text(given, "provider") else None
+        facts = facts_of(given["provider"]) if _has_text(given, "provider") else None
         if facts is None:
             return given
-        filled = {"base_url": facts.host, "limits": [facts.limit], "prefill": _prefill(given), **given}
-        if facts.lifetime is None:
+        filled = {"base_url": facts.host, "limits": [facts.limit], "prefill": facts.prefill, **given}
+        if facts.dialects:
+            filled.setdefault("dialect", facts.dialects[0])
+        if not facts.lifetimes:
             with suppress(ValueError):  # a bad value is reported later
                 parse_duration(filled.get("lifetime"))
                 del filled["lifetime"]
-        elif "lifetime" not in filled:
-            parameters = given.get("parameters")
-            digits = isinstance(parameters, dict) and parameters.get("generateDigitString") is True
-            filled["lifetime"] = DIGIT_STRING_LIFETIME if digits else facts.lifetime
+        elif "lifetime" not in filled and facts.lifetime is not None:
+            asks, parameters = facts.asks(str(filled.get("dialect", ""))), given.get("parameters")
+            longest = asks.longest(parameters) if asks and isinstance(parameters, dict) else timedelta.max
+            filled["lifetime"] = show_duration(min(facts.lifetime, longest))
         if "link_hosts" not in filled:
             own = [_host_of(filled.get(key)) for key in ("link", "base_url")]
             filled["link_hosts"] = tuple(dict.fromkeys([*facts.link_hosts, *filter(None, own)]))
@@ -251,11 +231,6 @@ class Account(Client):
 
 def _has_text(given: Any, key: str) -> bool:
     return isinstance(given, dict) and isinstance(given.get(key), str)
-
-
-def _prefill(given: dict[str, Any]) -> str:
-    # v1's call creates the entity that is verified: without the person's data there would be nothing to verify.
-    return "all" if given["provider"] == "frankieone-v1" else "none"
 
 
 def _host_of(url: Any) -> str:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from worker.domain.model.needs import EVERYTHING, Needs
+from worker.domain.providers.facts import PROVIDERS
+from worker.foundation.entry_points import AdapterBroken
 from worker.foundation.private_files import is_writable_by_others
 from worker.settings import rules
 from worker.settings.accounts import Account
@@ -50,6 +52,8 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     SettingsError with one line for each problem, with its key and without its value.
     """
     file = Path(path or environ.get(VARIABLE) or FILE).absolute()
+    if clashes := PROVIDERS.clashes():
+        raise SettingsError(clashes)
     tree = _parse(file)
     findings = Findings(apply_overrides(tree, Settings, environ))
     encryption = tree.setdefault("encryption", {})
@@ -180,7 +184,11 @@ def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, di
 def _accounts(given: Mapping[str, dict[str, Any]], context: Any, findings: Findings) -> dict[str, Account]:
     accounts = {}
     for name, table in given.items():
-        rules.check_provider_keys(name, table, findings)
+        try:
+            rules.check_provider_keys(name, table, findings)
+        except AdapterBroken as error:
+            findings.problem(("accounts", name, "provider"), str(error))
+            continue
         account = _section(Account, {**table, "name": name}, ("accounts", name), context, findings)
         if account:
             accounts[name] = account

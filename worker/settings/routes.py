@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from worker.settings.accounts import FACTS
+from worker.domain.providers.facts import PROVIDERS
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text
 
@@ -26,7 +26,7 @@ Condition = str | tuple[str, ...] | bool
 def check_column(name: Any) -> None:
     """Raise ValueError with the nearest column's name if the column does not exist."""
     provider, dot, parameter = name.partition(".") if isinstance(name, str) else ("", "", "")
-    if name not in COLUMNS and not (dot and parameter and provider in FACTS):
+    if name not in COLUMNS and not (dot and parameter and provider in PROVIDERS):
         raise ValueError(f"no such column{suggestion(name, COLUMNS)}")
 
 

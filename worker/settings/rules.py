@@ -3,12 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from worker.domain.contact.quiet_hours import apart
-from worker.domain.model.lifetimes import lifetime_of
 from worker.domain.model.sessions import default_floor, never_fresh
+from worker.domain.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
+from worker.domain.providers.lifetimes import lifetime_of
 from worker.foundation.durations import show_duration
-from worker.settings.accounts import FACTS, FRANKIEONE, IDENFY, OWN, PLACEHOLDER, Account
+from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.addresses import is_loopback
 from worker.settings.model import Encryption, Invitations, LadderStep, Links, Retention, Retry
 from worker.settings.outside import MAIL, Alert, Web
@@ -17,29 +19,7 @@ from worker.settings.routes import Route
 from worker.settings.secrets import HOW
 from worker.settings.sending import Bounces, Email, Sms
 
-# Keys that only some providers use. On another provider's account such a key is a mistake.
-ONLY_FOR = {
-    "api_secret": IDENFY,
-    "webhook_keys": IDENFY,
-    "dialect": ("idenfy-kyc",),
-    "customer_id": FRANKIEONE,
-    "customer_child_id": FRANKIEONE,
-    "channel": FRANKIEONE,
-    "jwt_key": FRANKIEONE,
-    "jwt_audience": FRANKIEONE,
-    "jwt_issuer": FRANKIEONE,
-    "jwt_longest_life": FRANKIEONE,
-    "webhook_secret": FRANKIEONE,
-}
-NEEDED = {
-    "api_secret": (IDENFY, f"missing, and needed for iDenfy: {HOW}"),
-    "customer_id": (FRANKIEONE, f"missing, and needed for FrankieOne: {HOW}"),
-    "link": (
-        FRANKIEONE,
-        "missing: the provider documents no link of its own; give the address of your page, such as"
-        ' "https://verify.example.com/start#token={token}"',
-    ),
-}
+SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
@@ -95,16 +75,41 @@ def check_ladder(
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:
     """Check that the account has the keys that its provider needs, and no keys that it does not use."""
     provider = given.get("provider")
-    if provider not in IDENFY + FRANKIEONE:
+    facts = facts_of(provider) if isinstance(provider, str) else None
+    if facts is None:
         return
-    for key, providers in ONLY_FOR.items():
-        if key in given and provider not in providers:
-            findings.problem(("accounts", name, key), f"only for {' and '.join(providers)}; leave it out here")
-    for key, (providers, message) in NEEDED.items():
-        if key not in given and provider in providers:
-            findings.consequence(("accounts", name, key), message)
-    if "lifetime" in given and provider in FRANKIEONE:
-        findings.warn(("accounts", name, "lifetime"), "not used: FrankieOne's vendor decides how long a session lives")
+    path = ("accounts", name)
+    for key in SPECIAL_KEYS:
+        if key in given and key not in facts.keys:
+            findings.problem((*path, key), f"only for {_providers_with(key)}; leave it out here")
+    for key, reason in facts.needs.items():
+        if key not in given:
+            why = f"needed for {provider}" + (f": {HOW}" if key in SECRET_KEYS else "")
+            findings.consequence((*path, key), f"missing: {reason}" if reason else f"missing, and {why}")
+    dialect = given.get("dialect")
+    if isinstance(dialect, str) and facts.dialects and dialect not in facts.dialects:
+        findings.consequence((*path, "dialect"), f"expected one of {', '.join(facts.dialects)}")
+    if _has_documented_path(given.get("base_url"), facts):
+        message = "expected the URL up to the provider's documented path, which is appended to it"
+        findings.consequence((*path, "base_url"), message)
+    if "lifetime" in given and not facts.lifetimes:
+        findings.warn((*path, "lifetime"), "not used: the provider's vendor decides how long a session lives")
+
+
+def _providers_with(key: str) -> str:
+    """The providers of ours that have the key, as text."""
+    names = [name for name in PROVIDERS.built_in if (facts := facts_of(name)) and key in facts.keys]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _has_documented_path(url: Any, facts: ProviderFacts) -> bool:
+    if not isinstance(url, str):
+        return False
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return False  # a bad URL is reported by its type
+    return any(f"{documented}/" in f"{path}/" for documented in facts.paths)
 
 
 def check_account(account: Account, findings: Findings) -> None:
@@ -120,7 +125,8 @@ def check_account(account: Account, findings: Findings) -> None:
             f"a key of less than {SHORT_KEY} characters: who guesses it can say that customers are approved",
         )
     for name in PLACEHOLDER.findall(account.link or ""):
-        if name not in OWN and name.partition(".")[0] not in FACTS[account.provider].answers:
+        facts = facts_of(account.provider)
+        if facts and name not in OWN and name.partition(".")[0] not in facts.answers:
             findings.warn((*path, "link"), f"{{{name}}} is always empty: the provider's answers have no such value")
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from worker.domain.providers.facts import PROVIDERS
 from worker.providers.parameters import Parameter, Type
 from worker.providers.parameters.reference import bounds, page
-from worker.providers.parameters.tables import TABLES, names_of
+from worker.providers.parameters.tables import names_of, tables_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "providers" / "parameters.md"
 
@@ -15,12 +16,12 @@ def test_the_page_is_what_the_tables_make():
     assert PAGE.read_text(encoding="utf-8") == page(), "python -m worker.providers.parameters.reference writes it"
 
 
-@pytest.mark.parametrize("provider", TABLES)
+@pytest.mark.parametrize("provider", PROVIDERS.built_in)
 def test_each_parameter_of_each_form_has_a_line(provider):
     parts = [part for part in PAGE.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"`{provider}`")]
 
-    assert len(parts) == len(TABLES[provider])
-    for part, table in zip(parts, TABLES[provider], strict=True):
+    assert len(parts) == len(tables_of(provider))
+    for part, table in zip(parts, tables_of(provider), strict=True):
         lines = [line for line in part.splitlines() if line.startswith("| `")]
         names = [name for name, _ in names_of(table.parameters)]
         assert [line.split("`")[1] for line in lines] == names

@@ -51,8 +51,8 @@ Fault kinds:
   strange-link   the session is opened, its link leads to an unexpected host
   wrong-token    the session is opened, its token is not a string
 Fault options: retry-after=VALUE, endpoint=NAME, processed=yes (the session is opened nevertheless).
-Endpoints: idenfy-kyc, idenfy-kyc-list, idenfy-kyb, frankieone-v1, frankieone-v2, twilio, twilio-list,
-twilio-account; for --latency also smtp.
+Endpoints: idenfy-kyc, idenfy-kyc-list, idenfy-kyb, frankieone-v1, frankieone-v2, frankieone-hosted, twilio,
+twilio-list, twilio-account; for --latency also smtp.
 Without an endpoint, faults, limits and latencies are for the identity providers only.
 
 \b

@@ -13,8 +13,9 @@ from typing import Any
 
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.published import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
-from worker.domain.intake.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS, PROVIDERS
+from worker.domain.intake.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.domain.model.customers import Channel, CustomerKind
+from worker.domain.providers.facts import PROVIDERS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -58,10 +59,8 @@ _COLUMNS: dict[str, Schema] = {
 }
 assert set(_COLUMNS) == set(COLUMNS)  # noqa: S101 -- a release with a column without a schema must not start
 # As `idenfy-kyc.documents`, or as an object with the provider's name.
-_PARAMETERS: dict[str, Schema] = {
-    f"^({'|'.join(PROVIDERS)})$": {"type": "object"},
-    rf"^({'|'.join(PROVIDERS)})\.": {},
-}
+_NAMES = "|".join(PROVIDERS.built_in)
+_PARAMETERS: dict[str, Schema] = {f"^({_NAMES})$": {"type": "object"}, rf"^({_NAMES})\.": {}}
 _INVITE_AFTER: Schema = {
     "type": "string",
     "pattern": r"^\d+ ?[a-z]+$",

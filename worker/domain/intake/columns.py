@@ -11,8 +11,9 @@ from worker.domain.intake.lines import ListRefused
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
 from worker.domain.intake.own_files import own_file, own_name
-from worker.domain.intake.rules import COLUMNS, PROVIDERS
+from worker.domain.intake.rules import COLUMNS
 from worker.domain.model.customers import FieldProblem
+from worker.domain.providers.facts import PROVIDERS
 
 # The nearest of our names is looked for with each unknown title, which takes time; no list of customers is as wide.
 MOST_COLUMNS = 1_000
@@ -158,7 +159,7 @@ def _unknown(title: str) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
-    provider = get_close_matches(_as_provider(title.partition(".")[0]), PROVIDERS, n=1)
+    provider = get_close_matches(_as_provider(title.partition(".")[0]), list(PROVIDERS), n=1)
     # A dot alone makes no parameter: "Cust.No" and "E.Mail" are names of columns.
     if plain and provider and _PARAMETER.fullmatch(title):
         known = f"the nearest provider is {provider[0]}; "

@@ -216,4 +216,3 @@ RULES: dict[str, Rule] = {
     "template": name,
 }
 COLUMNS = ("customer_id", "phone", "date_of_birth", *RULES)
-PROVIDERS = ("idenfy-kyc", "idenfy-kyb", "frankieone-v1", "frankieone-v2")

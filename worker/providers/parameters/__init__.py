@@ -1,7 +1,7 @@
 """The providers' documented request parameters and their bounds.
 
 They are given in `[accounts.NAME.parameters]` and in `PROVIDER.PARAMETER` columns of a list. An endpoint's
-table is a module of this package and one entry in `tables.TABLES`. The tables generate docs/providers/parameters.md.
+table is a module of this package, named in its adapter's `ENDPOINT`. The tables generate docs/providers/parameters.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 from worker.domain.model.customers import FieldProblem
+from worker.domain.providers.facts import PROVIDERS
 from worker.providers.bodies import nested
 from worker.providers.parameters.spec import Parameter, Type
-from worker.providers.parameters.tables import PROVIDERS, Table, find, nearest, tables_of
+from worker.providers.parameters.tables import Table, find, nearest, tables_of
 
 __all__ = [
-    "PROVIDERS",
     "Parameter",
     "Type",
     "check_parameter",

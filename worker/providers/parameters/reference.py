@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from worker.domain.providers.facts import PROVIDERS
 from worker.providers.parameters.spec import Parameter, Type
-from worker.providers.parameters.tables import TABLES, names_of
+from worker.providers.parameters.tables import names_of, tables_of
 
 PAGE = Path("docs/providers/parameters.md")
 HEAD = """# Parameters, endpoint by endpoint
@@ -25,8 +26,8 @@ TITLES = {"narrative": ", narrative form (the default)", "openapi": ', openapi f
 def page() -> str:
     """The whole page, as Markdown."""
     parts = [HEAD]
-    for provider, tables in TABLES.items():
-        for table in tables:
+    for provider in PROVIDERS.built_in:
+        for table in tables_of(provider):
             lines = [
                 f"## `{provider}`{TITLES.get(table.dialect, '')}",
                 "",

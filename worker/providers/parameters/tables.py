@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from worker.providers.parameters import frankieone_v1, frankieone_v2, idenfy_kyb, idenfy_kyc, idenfy_kyc_openapi
+from worker.domain.providers.facts import PROVIDERS
+from worker.foundation.entry_points import AdapterBroken
 from worker.providers.parameters.spec import Parameter, Type
 
 Findings = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
+
+
+def nothing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """No finding: the fields of the request do not depend on each other."""
+    yield from ()
 
 
 @dataclass(frozen=True)
@@ -24,47 +30,27 @@ class Table:
     """
 
     parameters: Mapping[str, Parameter]
-    contradictions: Findings
-    warnings: Findings
+    contradictions: Findings = nothing
+    warnings: Findings = nothing
     dialect: str = ""
     renamed: Mapping[str, str] | None = None
 
 
-def _by_name(parameters: tuple[Parameter, ...]) -> dict[str, Parameter]:
+def by_name(*parameters: Parameter) -> dict[str, Parameter]:
+    """The parameters of a table."""
     return {parameter.name: parameter for parameter in parameters}
 
 
-TABLES: Mapping[str, tuple[Table, ...]] = {
-    "idenfy-kyc": (
-        Table(
-            _by_name(idenfy_kyc.PARAMETERS),
-            idenfy_kyc.contradictions,
-            idenfy_kyc.warnings,
-            "narrative",
-            {theirs: ours for ours, theirs in idenfy_kyc_openapi.RENAMED.items()},
-        ),
-        Table(
-            _by_name(idenfy_kyc_openapi.PARAMETERS),
-            idenfy_kyc_openapi.contradictions,
-            idenfy_kyc_openapi.warnings,
-            "openapi",
-            idenfy_kyc_openapi.RENAMED,
-        ),
-    ),
-    "idenfy-kyb": (Table(_by_name(idenfy_kyb.PARAMETERS), idenfy_kyb.contradictions, idenfy_kyb.warnings),),
-    "frankieone-v1": (Table(_by_name(frankieone_v1.PARAMETERS), frankieone_v1.contradictions, frankieone_v1.warnings),),
-    "frankieone-v2": (Table(_by_name(frankieone_v2.PARAMETERS), frankieone_v2.contradictions, frankieone_v2.warnings),),
-}
-PROVIDERS = tuple(TABLES)
-
-
-@lru_cache(maxsize=64)
 def tables_of(provider: str, dialect: str = "") -> tuple[Table, ...]:
     """The table of the given form; all of the provider's tables if no form is given or there is only one table.
 
-    Empty for an unknown provider.
+    Empty for an unknown provider, and for one whose adapter is broken.
     """
-    tables = TABLES.get(provider, ())
+    try:
+        endpoint = PROVIDERS.load(provider)
+    except AdapterBroken:  # the start names it if an account needs it
+        return ()
+    tables: tuple[Table, ...] = endpoint.parameters if endpoint else ()
     return tuple(table for table in tables if table.dialect == dialect) or tables
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC, Answer, Call
+from worker.sandbox.wire import FRANKIEONE_HOSTED, FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC, Answer, Call
 
-SESSIONS = (IDENFY_KYC, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2)
+SESSIONS = (IDENFY_KYC, IDENFY_KYB, FRANKIEONE_V1, FRANKIEONE_V2, FRANKIEONE_HOSTED)
 
 
 @dataclass(slots=True, repr=False)
@@ -48,8 +48,9 @@ def opened_by(endpoint: str, call: Call, answer: Answer) -> Opened | None:
         IDENFY_KYB: external_ref or client,
         FRANKIEONE_V2: call.path.get("entityId"),
         FRANKIEONE_V1: answer.reference,
+        FRANKIEONE_HOSTED: body.get("entityId"),
     }
-    ends = body.get("expiration") or body.get("tokenExpiry")
+    ends = body.get("expiration") or body.get("tokenExpiry") or body.get("urlExpiry")
     if ends is not None:
         expires_at = datetime.fromisoformat(ends).astimezone(UTC)
     else:

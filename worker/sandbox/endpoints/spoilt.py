@@ -8,9 +8,14 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 STRANGE = "https://phishing.example/verify?session=1"
 # The wrong value, under each provider's name of the field.
 WRONG: dict[str, dict[str, Any]] = {
-    "past-expiry": {"expiration": LONG_AGO, "tokenExpiry": LONG_AGO, "expiryTime": -3600},
-    "strange-link": {"redirectUrl": STRANGE, "sessionUrl": STRANGE, "vendorParameters": {"tokenURL": STRANGE}},
-    "wrong-token": {"authToken": 12345, "tokenString": {"value": "t"}, "token": ["t"]},
+    "past-expiry": {"expiration": LONG_AGO, "tokenExpiry": LONG_AGO, "urlExpiry": LONG_AGO, "expiryTime": -3600},
+    "strange-link": {
+        "redirectUrl": STRANGE,
+        "sessionUrl": STRANGE,
+        "url": STRANGE,
+        "vendorParameters": {"tokenURL": STRANGE},
+    },
+    "wrong-token": {"authToken": 12345, "tokenString": {"value": "t"}, "token": ["t"], "url": ["t"]},
 }
 
 

@@ -1,0 +1,48 @@
+"""The sandbox's FrankieOne hosted page: a new address each time, one entity for each customer of ours."""
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+
+PATH = "/frankieone/v2/individuals/hostedurl"
+HEADERS = {
+    "api_key": "sandbox-key",
+    "X-Frankie-CustomerID": "11111111-1111-4111-8111-111111111111",
+    "Content-Type": "application/json",
+}
+
+
+async def asked(caller, body, path=PATH):
+    status, _, found = await caller.ask("POST", path, headers=HEADERS, data=json.dumps(body).encode())
+    return status, found
+
+
+async def test_each_call_makes_another_address_for_the_same_entity(caller, clock):
+    _, first = await asked(caller, {"customerRef": "C-1"})
+    _, second = await asked(caller, {"customerRef": "C-1"}, PATH.replace("url", "Url"))
+    _, other = await asked(caller, {"customerRef": "C-2"})
+
+    assert first["url"] != second["url"]
+    assert first["entityId"] == second["entityId"] != other["entityId"]
+    assert datetime.fromisoformat(first["urlExpiry"]) == clock.now + timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"customerRef": 7}, 400),
+        ({"entityId": "no-uuid"}, 400),
+        ({"customerRef": "C-1", "sendSMS": "no"}, 400),
+        ({"customerRef": "C-1", "requestedDocuments": "PASSPORT"}, 400),
+        ({"customerRef": "C-1", "successRedirectURL": "http://bank.example"}, 403),
+    ],
+)
+async def test_what_the_real_one_refuses_is_refused(caller, body, status):
+    assert (await asked(caller, body))[0] == status
+
+
+async def test_a_wrong_key_is_refused(caller):
+    status, _, _ = await caller.ask("POST", PATH, headers={**HEADERS, "api_key": "x"}, data=b"{}")
+    assert status == 401

@@ -1,0 +1,165 @@
+"""FrankieOne KYC v2, a page at FrankieOne for one person: POST /v2/individuals/hostedurl.
+
+Facts: docs/providers/frankieone-hosted.md, providers.md 1.8. Every call makes a new address with its own expiry, and
+no charge is documented. FrankieOne finds the entity by its id, or by our own id of the customer; if there is none, it
+creates one. So a call with an unknown outcome is simply made again.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import Session, SessionRequest
+from worker.domain.providers.facts import ProviderFacts
+from worker.providers.account import AccountSettings, AccountUnusable
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, json_object, optional_text, text
+from worker.providers.bodies import json_body, merged
+from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
+from worker.providers.frankieone import EPOCH, FACTS, Frankie, expiry
+from worker.providers.frankieone_webhooks import FrankieOneWebhooks
+from worker.providers.parameters import check_parameters
+from worker.providers.parameters.spec import Parameter, Type
+from worker.providers.parameters.tables import by_name
+
+PROVIDER = "frankieone-hosted"
+BEFORE = "/v2/individuals/"
+# The last part of the path: FrankieOne's page writes it small, its public clients do not.
+SPELLINGS = ("hostedurl", "hostedUrl")
+OUR_MESSAGE = "the worker sends the message"
+PARAMETERS = (
+    Parameter("entityId", Type.TEXT, instead="it is filled from the column entity_id"),
+    Parameter("customerRef", Type.TEXT, instead="it is filled from the column customer_id"),
+    Parameter("consent", Type.BOOLEAN, instead="it is filled from the column consent"),
+    Parameter("oneSDKFlowId", Type.TEXT, 1, default="the account's default flow"),
+    Parameter("successRedirectURL", Type.URL),
+    Parameter("errorRedirectURL", Type.URL),
+    Parameter("applicationRef", Type.TEXT, 1, filled="the column external_ref, else the job's id"),
+    Parameter("channelRef", Type.TEXT, 1),
+    Parameter("requestedDocuments", Type.LIST, 1),
+    Parameter("optionalDocuments", Type.LIST, 1),
+    Parameter("partialDocuments", Type.LIST, 1),
+    Parameter("sendSMS", Type.BOOLEAN, instead=OUR_MESSAGE, filled="false"),
+    Parameter("phoneNumber", Type.TEXT, instead=OUR_MESSAGE),
+    Parameter("phoneCode", Type.TEXT, instead=OUR_MESSAGE),
+    Parameter("recipientName", Type.TEXT, instead=OUR_MESSAGE),
+)
+
+
+class FrankieOneHosted(NoLookUp):
+    """One account's hosted addresses. Raises AccountUnusable if its settings make every session unusable."""
+
+    no_look_up = "FrankieOne documents no list of its hosted addresses, and another one costs nothing"
+
+    def __init__(self, account: AccountSettings) -> None:
+        if account.dialect not in SPELLINGS:
+            raise AccountUnusable(account.name, "dialect", f"expected one of {', '.join(SPELLINGS)}")
+        if not account.link_hosts:
+            raise AccountUnusable(account.name, "link_hosts", "name the host of the addresses that FrankieOne gives")
+        self._account = account
+        self._frankie = Frankie(account, links_are_given=True)
+        self._url = account.base_url.rstrip("/") + BEFORE + account.dialect
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        return None
+
+    def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
+        return None
+
+    @property
+    def may_return_earlier(self) -> bool:
+        return False
+
+    def refuses(self, customer: Customer) -> list[FieldProblem]:
+        if customer.kind is CustomerKind.COMPANY:
+            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
+        given = customer.parameters.get(PROVIDER, {})
+        return check_parameters(PROVIDER, merged(self._account.parameters, given)) if given else []
+
+    def build(self, request: SessionRequest) -> HttpRequest:
+        customer, entity_id = request.customer, _entity_id(request)
+        ours: dict[str, Any] = {"applicationRef": request.external_ref} if request.external_ref else {}
+        fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
+        fields |= {"entityId": entity_id} if entity_id else {"customerRef": customer.customer_id}
+        fields["sendSMS"] = False
+        if customer.consent is True:  # sent only if the customer's own line has it
+            fields["consent"] = True
+        return HttpRequest("POST", self._url, self._frankie.credentials.headers(), json_body(fields))
+
+    def read(
+        self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
+    ) -> Session | Problem:
+        try:
+            found = json_object(answer.body)
+        except BadAnswer as error:
+            return self._frankie.problem(answer, {}, request, now, repeatable=True, reason=str(error))
+        if not 200 <= answer.status < 300:
+            return self._frankie.problem(answer, found, request, now, repeatable=True)
+        try:
+            return self._session(found, request, issued_at)
+        except BadAnswer as error:  # its text names the field, never its value
+            return self._frankie.problem(answer, found, request, now, repeatable=True, reason=str(error))
+
+    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+        url = text(found, "url", most=LONGEST_TOKEN)
+        if self._frankie.links.given(url) is None:
+            raise BadAnswer("url in the answer is not an https address of a host in link_hosts")
+        asked = _entity_id(request)
+        if asked:
+            check_echo(found, "entityId", asked)
+        entity_id = optional_text(found, "entityId") or asked
+        reference = entity_id or optional_text(found, "requestId")
+        if not reference:
+            raise BadAnswer("the answer has no entityId")
+        values = {"token": url, "customer_id": request.customer.customer_id, "reference": reference}
+        link = self._frankie.links.made(values) if self._account.link else url
+        if link is None:
+            raise BadAnswer("the url in the answer does not fit into a link")
+        expires_at, source = expiry(found.get("urlExpiry"), issued_at)
+        ids = {"entityId": entity_id, "requestId": optional_text(found, "requestId")}
+        return Session(
+            token=url,
+            link=link,
+            reference=reference,
+            expires_at=expires_at,
+            expiry_source=source,
+            references={name: value for name, value in ids.items() if value},
+        )
+
+    def broken(self, failure: Broken, request: SessionRequest) -> Problem:
+        # If the call was carried out, an address is left over that no customer has.
+        return Problem(Kind.TRANSIENT, failure.detail)
+
+    def repeatable(self, request: SessionRequest) -> bool:
+        return True
+
+    def reissue_at(self, expires_at: datetime) -> datetime:
+        # At any time: each call makes its own address.
+        return EPOCH
+
+    def reload_credentials(self) -> bool:
+        return self._frankie.credentials.reload()
+
+
+def _entity_id(request: SessionRequest) -> str:
+    return request.entity_id or request.customer.entity_id
+
+
+ENDPOINT = Endpoint(
+    facts=ProviderFacts(
+        host=FACTS.host,
+        limit=FACTS.limit,
+        paths=FACTS.paths,
+        keys=(*FACTS.keys, "dialect"),
+        needs={
+            "customer_id": "",
+            "link_hosts": "FrankieOne documents no host of the addresses that it gives; name the one of your account",
+        },
+        dialects=SPELLINGS,
+    ),
+    adapter=FrankieOneHosted,
+    parameters=(Table(by_name(*PARAMETERS)),),
+    webhooks=FrankieOneWebhooks,
+)

@@ -1,0 +1,367 @@
+"""The contract of every provider adapter (worker/providers/contract.py), as a suite for pytest.
+
+A test module of the adapter's own imports all of it, and names its cases:
+
+    from worker.testing.provider_contract import *
+    CASES = {"acme-idv": ProviderCase(...)}
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.model.endings import Kind, Problem
+from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.providers.facts import ProviderFacts, facts_of
+from worker.providers.contract import Broken, HttpAnswer, Provider
+from worker.providers.parameters import check_parameters
+from worker.providers.registry import endpoint_of
+from worker.testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, request, shown_of
+from worker.testing.answers import Bad, answer
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ProviderCase:
+    """One endpoint, with answers of its provider and what they mean. `make` builds the adapter of an account with the
+    credentials of `worker.testing.accounts`; its arguments replace the account's settings.
+
+    `bad` has an answer for each documented error. `of_provider`: the answers are a provider's, not those of a fake.
+    """
+
+    make: Callable[..., Provider]
+    opened: HttpAnswer
+    token: str
+    reference: str
+    lives: timedelta  # from `accounts.NOW`, with `opened`
+    bad: Mapping[str, Bad]
+    broken_after_sending: Kind
+    repeatable: bool
+    asked: SessionRequest = field(default_factory=request)
+    reissued_early: bool = False  # a new session makes sense before the old one has ended
+    provider: str = ""  # the name of its entry point; "" for a fake
+
+    @property
+    def of_provider(self) -> bool:
+        return bool(self.provider)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test with each of the module's CASES. A test that takes `bad` runs with each of its bad answers, and one
+    that takes `real` without the fakes: their answers are what their test wants."""
+    cases: Mapping[str, ProviderCase] = metafunc.module.CASES
+    names = metafunc.fixturenames
+    if "bad" in names:
+        found = [(f"{name}, {what}", case, bad) for name, case in cases.items() for what, bad in case.bad.items()]
+        metafunc.parametrize(("endpoint", "bad"), [one[1:] for one in found], ids=[one[0] for one in found])
+    elif "real" in names:
+        found_real = {name: case for name, case in cases.items() if case.of_provider}
+        metafunc.parametrize("real", found_real.values(), ids=found_real)
+    elif "endpoint" in names:
+        metafunc.parametrize("endpoint", cases.values(), ids=cases)
+
+
+# How servers write "José O'Núñez-García, born 5 June 1987": what a list of masked values does not know.
+FORMS = (
+    r"Jos\u00e9 O'N\u00fa\u00f1ez",
+    "O&#x27;N&uacute;&ntilde;ez-Garc&iacute;a",
+    "Jos%C3%A9",
+    "ONUNEZ<GARCIA<<JOSE",
+    "Jose O'Nunez-Garcia",
+    "06/05/1987",
+    "5 June 1987",
+    "GARCIA",
+)
+
+
+def read(endpoint: ProviderCase, got: HttpAnswer, **settings: Any) -> Session | Problem:
+    return endpoint.make(**settings).read(got, endpoint.asked, issued_at=NOW, now=NOW + timedelta(seconds=1))
+
+
+def opened(endpoint: ProviderCase) -> Session:
+    session = read(endpoint, endpoint.opened)
+    assert isinstance(session, Session)
+    return session
+
+
+def problem_in(endpoint: ProviderCase, got: HttpAnswer) -> Problem:
+    problem = read(endpoint, got)
+    assert isinstance(problem, Problem)
+    return problem
+
+
+def test_the_endpoint_says_what_its_accounts_may_have(real: ProviderCase) -> None:
+    found, facts = endpoint_of(real.provider), facts_of(real.provider)
+
+    assert found is not None
+    assert isinstance(facts, ProviderFacts)
+    assert facts.host.startswith("https://")
+    assert found.parameters
+    assert all(table.parameters for table in found.parameters)
+    assert {asks.parameter for asks in facts.lifetimes.values()} <= {n for t in found.parameters for n in t.parameters}
+    assert check_parameters(real.provider, {"no_such_parameter_": 1})
+
+
+def test_an_opened_session_has_token_reference_and_a_link_that_may_be_sent(endpoint: ProviderCase) -> None:
+    session = opened(endpoint)
+
+    assert (session.token, session.reference) == (endpoint.token, endpoint.reference)
+    assert urlsplit(session.link).scheme == "https"
+    assert endpoint.token in session.link
+
+
+def test_a_sessions_expiry_is_counted_from_before_the_call_and_aware_utc(endpoint: ProviderCase) -> None:
+    session = opened(endpoint)
+
+    assert session.expires_at == NOW + endpoint.lives
+    assert session.expires_at.tzinfo is UTC
+    assert session.expiry_source is ExpirySource.ANSWER
+
+
+def test_neither_token_nor_link_are_in_what_is_logged_of_a_session(endpoint: ProviderCase) -> None:
+    session = opened(endpoint)
+
+    assert session.token not in repr(session)
+    assert session.link not in repr(session)
+
+
+def test_a_bad_answer_becomes_a_problem_of_its_kind(endpoint: ProviderCase, bad: Bad) -> None:
+    problem = problem_in(endpoint, bad.answer)
+
+    assert problem.kind is bad.kind
+    assert problem.status == bad.answer.status
+    assert str(bad.answer.status) in problem.detail or not endpoint.of_provider
+
+
+def test_the_providers_code_is_kept_in_clear_and_its_words_apart(endpoint: ProviderCase, bad: Bad) -> None:
+    problem = problem_in(endpoint, bad.answer)
+
+    assert problem.code == bad.code or bad.code is None
+    assert (bad.code or "") in problem.detail
+    # Our own words: what is wrong with an answer that should have a session, or what its code means.
+    ours = 200 <= bad.answer.status < 300 or bad.detail == "entity not found"
+    assert bad.detail in (problem.detail if ours else problem.words)
+    assert ours or not bad.detail or bad.detail not in problem.detail + repr(problem)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_of_a_customers_data_gets_from_a_message_into_the_detail(real: ProviderCase, form: str) -> None:
+    said = f"Invalid value for firstName: {form}"
+    for body in (
+        {"identifier": "BAD_VALUE", "message": said},
+        {"identifier": form, "message": said},
+        {"identifier": "BAD_VALUE", "message": {"detail": said}},
+        {"error": said, "code": form, "title": said},
+        {form: [said]},
+        {"errorCode": f"API-0400 {form}", "errorMsg": said, "issues": [{"issue": said, "issueLocation": form}]},
+    ):
+        for status in (400, 401, 402, 409, 500):
+            problem = problem_in(real, HttpAnswer(status, {}, json.dumps(body).encode()))
+
+            assert form.lower() not in f"{problem} {problem.detail} {problem.code}".lower()
+
+
+def test_a_call_that_was_not_sent_has_surely_not_been_made(endpoint: ProviderCase) -> None:
+    problem = endpoint.make().broken(Broken(sent=False, detail="connection refused"), endpoint.asked)
+
+    assert problem == Problem(Kind.TRANSIENT, "connection refused")
+
+
+def test_a_call_that_broke_after_it_was_sent_is_what_the_endpoint_says(endpoint: ProviderCase) -> None:
+    problem = endpoint.make().broken(Broken(sent=True, detail="answer cut off"), endpoint.asked)
+
+    assert problem == Problem(endpoint.broken_after_sending, "answer cut off")
+
+
+def test_an_endpoint_says_whether_its_request_may_be_repeated(endpoint: ProviderCase) -> None:
+    assert endpoint.make().repeatable(endpoint.asked) is endpoint.repeatable
+
+
+def test_a_new_session_is_asked_for_when_that_makes_sense(endpoint: ProviderCase) -> None:
+    """After the old session has ended, or at any time; "any time" is a time in the past."""
+    earliest = endpoint.make().reissue_at(NOW + timedelta(days=7))
+
+    assert earliest == (EPOCH if endpoint.reissued_early else NOW + timedelta(days=7))
+
+
+def test_an_endpoint_that_lists_nothing_says_why(endpoint: ProviderCase) -> None:
+    provider = endpoint.make()
+    built = provider.look_up(endpoint.asked, page=1)
+
+    assert (built is None) == bool(provider.no_look_up)
+    if built is None:
+        result = provider.read_look_up(answer(200, {}), endpoint.asked, now=NOW)
+        assert isinstance(result, Problem)
+        assert (result.kind, result.detail) == (Kind.BAD_INPUT, provider.no_look_up)
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("2", timedelta(seconds=2)), ("Fri, 20 Nov 2026 08:01:01 GMT", timedelta(minutes=1)), ("soon", None)],
+)
+def test_a_rate_limit_says_how_long_to_wait(endpoint: ProviderCase, header: str, wait: timedelta | None) -> None:
+    problem = problem_in(endpoint, answer(429, {}, retry_after=header))
+
+    assert (problem.kind, problem.retry_after) == (Kind.RATE_LIMITED, wait)
+
+
+@pytest.mark.parametrize("header", ["3600000", "Fri, 20 Nov 2099 08:01:01 GMT"])
+def test_no_longer_wait_is_kept_than_the_provider_documents(endpoint: ProviderCase, header: str) -> None:
+    problem = problem_in(endpoint, answer(429, {}, retry_after=header))
+
+    assert problem.retry_after is not None
+    assert timedelta(0) < problem.retry_after <= timedelta(hours=1)
+
+
+def test_a_customer_that_can_be_served_is_not_refused(endpoint: ProviderCase) -> None:
+    assert endpoint.make().refuses(endpoint.asked.customer) == []
+
+
+def test_the_same_request_is_built_each_time(endpoint: ProviderCase) -> None:
+    provider = endpoint.make()
+
+    assert provider.build(endpoint.asked) == provider.build(endpoint.asked)
+
+
+def test_the_credential_is_in_the_headers_alone_and_in_no_repr(endpoint: ProviderCase) -> None:
+    provider = endpoint.make()
+    built = provider.build(endpoint.asked)
+
+    for secret in (API_KEY, API_SECRET):
+        assert secret not in built.url
+        assert secret.encode() not in built.body
+        assert secret not in repr(built) + repr(provider)
+
+
+def test_nothing_personal_is_sent_unless_the_configuration_says_so(endpoint: ProviderCase) -> None:
+    sent = endpoint.make().build(endpoint.asked).body.decode()
+
+    assert not [value for value in shown_of(AOIFE) if value in sent]
+
+
+def test_credentials_read_again_are_used_for_the_next_call(endpoint: ProviderCase) -> None:
+    changing = PlainSecret(API_KEY, next_values=["key-new"])
+    provider = endpoint.make(api_key=changing)
+    before = provider.build(endpoint.asked)
+
+    assert provider.reload_credentials() is True
+    assert provider.reload_credentials() is False
+    if dict(before.headers):  # a fake sends none
+        assert provider.build(endpoint.asked).headers != before.headers
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+STATUS = (
+    st.sampled_from([200, 201, 204, 301, 400, 401, 402, 403, 404, 409, 422, 429, 500, 502, 503, 504, 999])
+    | st.integers()
+)
+
+
+@lru_cache(maxsize=64)
+def any_answer(opened_body: bytes) -> st.SearchStrategy[HttpAnswer]:
+    """Answers of any kind, among them most of the one that opens a session, with a few fields spoilt."""
+    whole: dict[str, Any] = json.loads(opened_body)
+    fields = st.sampled_from(["identifier", "message", "errorCode", "errorMsg", "details", "issues", *sorted(whole)])
+    values = (
+        JSON
+        | st.sampled_from(sorted(shown_of(AOIFE)))
+        | st.sampled_from(
+            ["BAD_VALUE", "API-0400", "AUTH-0001", "MARIA-0400", "T7hK2pWq9s", "https://ivs.idenfy.com/x"]
+        )
+        | st.lists(st.dictionaries(fields, st.sampled_from(sorted(shown_of(AOIFE))) | JSON, max_size=3), max_size=3)
+    )
+    nearly = st.builds(lambda spoilt: {**whole, **spoilt}, st.dictionaries(fields, values, max_size=3))
+    objects = st.dictionaries(fields, values, max_size=8)
+    return st.builds(
+        HttpAnswer,
+        status=STATUS,
+        headers=st.dictionaries(st.just("retry-after"), st.text(max_size=30)),
+        body=st.binary(max_size=200) | (JSON | objects | nearly).map(lambda value: answer(0, value).body),
+    )
+
+
+@given(data=st.data())
+def test_whatever_a_provider_sends_it_is_a_session_with_all_it_needs_or_a_problem_that_shows_nothing(
+    endpoint: ProviderCase, data: st.DataObject
+) -> None:
+    got = data.draw(any_answer(endpoint.opened.body))
+    result = read(endpoint, got)
+
+    if isinstance(result, Session):
+        assert result.token
+        assert result.reference
+        assert result.link.startswith("https://")
+        assert result.expires_at.utcoffset() == timedelta(0)
+        assert 200 <= got.status < 300
+    else:
+        assert isinstance(result, Problem)
+        assert result.retry_after is None or timedelta(0) < result.retry_after <= timedelta(days=1)
+        shown = f"{result.detail} {result.code}"
+        assert not [value for value in shown_of(AOIFE) if value in shown]
+        assert not [value for value in (API_KEY, API_SECRET) if value in shown]
+        assert shown.isprintable()
+
+
+@given(message=st.text(max_size=100), personal=st.sampled_from(sorted(shown_of(AOIFE))), status=STATUS)
+def test_a_provider_that_quotes_the_customer_is_not_quoted(
+    endpoint: ProviderCase, message: str, personal: str, status: int
+) -> None:
+    quoted = f"{message}{personal}{message} {API_KEY}"
+    issues = [{"issue": quoted, "issueLocation": quoted}]
+    body = {"message": quoted, "errorMsg": quoted, "identifier": personal, "errorCode": personal, "issues": issues}
+    body |= {"error": quoted, "code": personal, "title": quoted, "detail": quoted}
+
+    problem = problem_in(endpoint, answer(status, body))
+
+    shown = f"{problem.detail} {problem.code}"
+    assert not [value for value in shown_of(AOIFE) if value in shown]
+    assert API_KEY not in shown
+
+
+STRANGE = "https://phishing.example/verify?t=1"
+
+
+def test_a_link_to_a_strange_host_is_never_what_a_customer_gets(real: ProviderCase) -> None:
+    """Each text of the answer in turn, and all of them, are the address of a page that is not the provider's."""
+    whole = json.loads(real.opened.body)
+    texts = [name for name, value in whole.items() if isinstance(value, str)]
+    for changed in (*([name] for name in texts), texts):
+        body = {**whole, **dict.fromkeys(changed, STRANGE)}
+        result = read(real, answer(real.opened.status, body))
+
+        if isinstance(result, Session):
+            assert urlsplit(result.link).hostname != urlsplit(STRANGE).hostname
+
+
+@pytest.mark.parametrize("token", [12345, {"value": "t"}, ["t"], True, "", None, " ", "a\nb", "x" * 5000])
+def test_a_token_of_the_wrong_type_opens_no_session(real: ProviderCase, token: Any) -> None:
+    whole = json.loads(real.opened.body)
+    spoilt = {name: token if value == real.token else value for name, value in whole.items()}
+
+    problem = problem_in(real, answer(real.opened.status, spoilt))
+
+    assert problem.kind is real.broken_after_sending
+    assert len(problem.detail) < 500
+
+
+# Everything that a module of tests needs with one import.
+__all__ = [
+    "Bad",
+    "ProviderCase",
+    "answer",
+    "pytest_generate_tests",
+    *[name for name in dir() if name.startswith("test_")],
+]
