@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.foundation.installed import GROUP, install
+from tests.domain.providers.installed import GROUP, install
 from tests.settings.samples import loaded, problems, tree
 from worker.cli.registry import main_group
 from worker.domain.intake.columns import known_name

@@ -20,12 +20,12 @@ from worker.domain.contact.wording import Wording
 from worker.domain.model.customers import Channel
 from worker.domain.model.findings import Finding, failure, ok, warning
 from worker.domain.model.operation import NO_PROCESS, WORK
+from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS, facts_of
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.foundation import event_loop
-from worker.foundation.entry_points import AdapterBroken
 from worker.foundation.plural import counted
 from worker.settings import SettingsError
 from worker.settings.destinations import Destination, destinations

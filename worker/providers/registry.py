@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Protocol
 
+from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS
-from worker.foundation.entry_points import AdapterBroken
 from worker.providers.account import AccountSettings, AccountUnusable, Secret
 from worker.providers.contract import Endpoint, Provider
 from worker.providers.parameters import parameter_warnings

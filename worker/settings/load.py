@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from worker.domain.model.needs import EVERYTHING, Needs
+from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS
-from worker.foundation.entry_points import AdapterBroken
 from worker.foundation.private_files import is_writable_by_others
 from worker.settings import rules
 from worker.settings.accounts import Account

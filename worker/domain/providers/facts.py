@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from worker.foundation.entry_points import AdapterBroken, Catalogue
+from worker.domain.providers.entry_points import AdapterBroken, Catalogue
 
 # The keys of an account that only some providers use.
 SPECIAL_KEYS = (

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.foundation.installed import install
-from worker.foundation.entry_points import AdapterBroken, Catalogue
+from tests.domain.providers.installed import install
+from worker.domain.providers.entry_points import AdapterBroken, Catalogue
 
 GROUP = "onboarding_worker.test_adapters"
 OURS = {"json-reader": "json:loads"}
