@@ -27,6 +27,8 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
+from worker.inbound.folders.place import Away
+from worker.inbound.folders.places import place_of
 from worker.settings import SettingsError
 from worker.settings.destinations import Destination, destinations
 from worker.store.base import schema
@@ -230,6 +232,22 @@ def check_log_in(parts: Parts) -> Iterator[Finding]:
             yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
 
 
+def check_folders(parts: Parts) -> Iterator[Finding]:
+    """Each folder of [[intake]] can be read from here."""
+    for folder in parts.settings.intake:
+        what = f"folder {folder.known_as}"
+        try:
+            found = place_of(folder).found(now=parts.clock())
+        except Away as error:
+            yield failure(what, f"cannot be read: {error}", "docs/how-to/drop-box.md")
+        except SettingsError as error:
+            yield warning(what, f"not asked: {'; '.join(error.problems)}", "run it where the credentials are set")
+        else:
+            lists = counted(len(found.stamps), "list")
+            more = f", and {counted(len(found.odd), 'file')} that cannot be taken" if found.odd else ""
+            yield ok(what, f"can be read; it holds {lists}{more}")
+
+
 def check_processes(parts: Parts) -> Iterator[Finding]:
     whole = parts.operation.report()
     working = sum(one.kind in WORK for one in whole.running)
@@ -253,6 +271,7 @@ WITHOUT_DATABASE: tuple[Check, ...] = (
     check_templates,
     check_web,
     check_log_in,
+    check_folders,
 )
 WITH_DATABASE: tuple[Check, ...] = (
     check_encryption_keys,

@@ -15,7 +15,12 @@ else:
     new_event_loop = uvloop.new_event_loop
 
 
+def runner() -> asyncio.Runner:
+    """Runs coroutines one after the other, on a loop of `new_event_loop`."""
+    return asyncio.Runner(loop_factory=new_event_loop)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """As asyncio.run, on a loop of `new_event_loop`."""
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(main)
+    with runner() as once:
+        return once.run(main)

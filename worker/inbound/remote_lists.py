@@ -6,9 +6,11 @@ leads to https only. No message repeats an address, which may hold a signature.
 
 import asyncio
 import importlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -131,21 +133,21 @@ def _led_to(address: str, location: str) -> str:
 
 
 def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    files = _extra("s3fs", "s3")
+    files = extra("s3fs", "s3")
     # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
-    with _in_words():
+    with in_words():
         _copy(files.S3FileSystem(), f"{parts.netloc}{unquote(parts.path)}", write)
 
 
 def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    ssh = _extra("asyncssh", "sftp")
-    with _in_words():
+    ssh = extra("asyncssh", "sftp")
+    with in_words():
         event_loop.run(_read(ssh, parts, write))
 
 
 async def _read(ssh: Any, parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    # The host's key is one of ~/.ssh/known_hosts: the file systems of fsspec for SFTP accept any.
-    options = {"host": parts.hostname, "known_hosts": (), "connect_timeout": _CONNECT, "password": None}
+    # The file systems of fsspec for SFTP accept any host's key.
+    options = {"host": parts.hostname, "known_hosts": known_hosts(), "connect_timeout": _CONNECT, "password": None}
     options |= {} if parts.port is None else {"port": parts.port}
     options |= {} if parts.username is None else {"username": unquote(parts.username)}
     async with (
@@ -158,13 +160,25 @@ async def _read(ssh: Any, parts: SplitResult, write: Callable[[bytes], None]) ->
             write(chunk)
 
 
-def _extra(module: str, extra: str) -> Any:
+def extra(module: str, name: str) -> Any:
+    """The module, which an extra installs. Raises CannotFetch, with what to install."""
     try:
         return importlib.import_module(module)
     except ImportError:
+        package = module.partition(".")[0]
         raise CannotFetch(
-            f"{extra}:// needs {module}: install the extra, pip install 'onboarding-worker[{extra}]'"
+            f"{name}:// needs {package}: install the extra, pip install 'onboarding-worker[{name}]'"
         ) from None
+
+
+def known_hosts() -> str | bytes:
+    """The file with the keys of known hosts; no keys if there is none.
+
+    It is always named to asyncssh: without a name, `UserKnownHostsFile none` in ~/.ssh/config would switch the check of
+    the host's key off, and so would None here.
+    """
+    file = Path("~/.ssh/known_hosts").expanduser()
+    return str(file) if file.is_file() and os.access(file, os.R_OK) else b""
 
 
 def _copy(files: Any, path: str, write: Callable[[bytes], None]) -> None:
@@ -174,8 +188,8 @@ def _copy(files: Any, path: str, write: Callable[[bytes], None]) -> None:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """Turns any error of the libraries into words: their texts may hold addresses, user names and signatures."""
+def in_words() -> Iterator[None]:
+    """Turns any error of the libraries into CannotFetch: their texts may hold addresses, user names and signatures."""
     try:
         yield
     except CannotFetch:
@@ -187,19 +201,58 @@ def _in_words() -> Iterator[None]:
     except PermissionError:
         raise CannotFetch("access was denied") from None
     except Exception as error:
-        raise CannotFetch(
-            tls_failure(error) or _KNOWN_ERRORS.get(type(error).__name__) or type(error).__name__
-        ) from None
+        raise CannotFetch(tls_failure(error) or _by_code(error) or _by_type(error)) from None
 
 
+def _by_type(error: Exception) -> str:
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((_KNOWN_ERRORS[name] for name in names if name in _KNOWN_ERRORS), names[0])
+
+
+def _by_code(error: Exception) -> str:
+    """What S3 answered, by the code of its error."""
+    answer = getattr(error, "response", None)
+    if not isinstance(answer, dict):
+        return ""
+    code = str(answer.get("Error", {}).get("Code", ""))
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return _KNOWN_CODES.get(code) or (f"the server answered {status}" if isinstance(status, int) else "")
+
+
+_KNOWN_CODES = {
+    "AccessDenied": "access was denied",
+    "AllAccessDisabled": "access was denied",
+    "403": "access was denied",
+    "InvalidAccessKeyId": "the server does not know the access key",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key",
+    "ExpiredToken": "the credentials have expired",
+    "NoSuchBucket": "there is no such bucket",
+    "NoSuchKey": "there is no such file",
+    "404": "there is no such file",
+    "PermanentRedirect": "the bucket is in another region",
+    "RequestTimeTooSkewed": "the clock of this machine differs from the server's",
+}
 _KNOWN_ERRORS = {
     "SFTPNoSuchFile": "there is no such file",
     "SFTPPermissionDenied": "access was denied",
+    "SFTPNoSpaceOnFilesystem": "no space is left on the server",
+    "SFTPQuotaExceeded": "no space is left on the server",
+    "SFTPFailure": "the server refused it, without a reason (its disk may be full)",
+    "SFTPConnectionLost": "the connection broke",
+    "ConnectionLost": "the connection broke",
+    "DisconnectError": "the server ended the connection",
+    "KeyImportError": "the key cannot be read",
+    "KeyEncryptionError": "the key's passphrase is wrong",
     "HostKeyNotVerifiable": "the host's key is not known: connect once with sftp, or add it to ~/.ssh/known_hosts",
     "PermissionDenied": "the host accepted no key: see ssh-add -l, and ~/.ssh",
     "NoCredentialsError": "there are no AWS credentials",
+    "NoRegionError": "no region is named",
     "EndpointConnectionError": "the server cannot be reached",
+    "ConnectTimeoutError": "the server did not answer in time",
+    "ReadTimeoutError": "the server did not answer in time",
+    "HTTPClientError": "the connection broke",
     "ConnectionRefusedError": "the server cannot be reached",
+    "OSError": "the server cannot be reached",
     "gaierror": "the server's name is not known",
 }
 

@@ -60,7 +60,12 @@ class AllInOne:
         self._viewer_key, self._put_back = viewer_key, put_back
         self._embedded = Embedded(parts, targets, stay=STAY)
         self._folders = FolderSchedule.of(
-            parts.settings, parts, intake=parts.intake, reporting=parts.reporting, owner=parts.owner
+            parts.settings,
+            parts,
+            intake=parts.intake,
+            reporting=parts.reporting,
+            desk=parts.service_desk,
+            owner=parts.owner,
         )
 
     def interrupt(self) -> None:

@@ -1,69 +1,48 @@
-"""Looks into the folders of [[intake]] from time to time, in a thread of its own: an import may take minutes."""
+"""Looks into the folders of [[intake]] from time to time, in threads: an import may take minutes."""
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
+from worker.domain.model.known_customers import Known
 from worker.engine.intake import Intake
 from worker.engine.reporting.batch_report import Reporting
 from worker.engine.stores import Stores
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.folders.drop_box import DropBox
+from worker.inbound.folders.places import place_of
+from worker.inbound.returned_lists import Desk
 from worker.runtime.ticks import Ticks
 from worker.settings import Settings
+from worker.settings.intake import Remote
+from worker.store.base.database import Database
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 2.0
 END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on
 
 
-class FolderSchedule:
-    """Looks once at a time. Without folders it does nothing."""
+class _Lane:
+    """Looks into some folders, one after the other, in a thread of its own."""
 
-    def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
-        """`ends` is what the boxes stop by."""
-        self._boxes, self._ends = boxes, ends
-        self._ticks = Ticks(LOOK_SECONDS)
+    def __init__(self, boxes: Sequence[DropBox]) -> None:
+        self._boxes = [(box, Ticks(box.folder.looks_every.total_seconds())) for box in boxes]
         self._thread: threading.Thread | None = None
         self._outage = Outage(log, logging.WARNING)
 
-    @classmethod
-    def of(
-        cls, settings: Settings, stores: Stores, *, intake: Intake, reporting: Reporting, owner: str
-    ) -> "FolderSchedule":
-        ends = threading.Event()
-        boxes = [
-            DropBox(
-                folder=folder,
-                intake=intake,
-                database=stores.database,
-                keyring=stores.keyring,
-                reporting=reporting,
-                facts=stores.facts,
-                owner=owner[:80],
-                lease=settings.worker.lease,
-                ignore=frozenset(settings.import_.ignore),
-                dates=settings.import_.dates,
-                sheet=settings.import_.sheet,
-                stopping=ends.is_set,
-            )
-            for folder in settings.intake
-        ]
-        return cls(boxes, ends)
-
     def step(self) -> None:
-        """Begin to look, if it is time. Returns at once."""
-        if not self._boxes or self._ends.is_set() or (self._thread is not None and self._thread.is_alive()):
+        """Begin to look, if it is time and the last look has ended."""
+        if self._thread is not None and self._thread.is_alive():
             return
-        if self._ticks.begin(monotonic()):
-            self._thread = threading.Thread(target=self._look, name="folders", daemon=True)
+        now = monotonic()
+        if due := [box for box, ticks in self._boxes if ticks.begin(now)]:
+            self._thread = threading.Thread(target=self._look, args=(due,), name="folders", daemon=True)
             self._thread.start()
 
-    def _look(self) -> None:
-        for box in self._boxes:
+    def _look(self, boxes: Sequence[DropBox]) -> None:
+        for box in boxes:
             try:
                 box.look()
             except sa.exc.OperationalError:
@@ -74,8 +53,65 @@ class FolderSchedule:
             else:
                 self._outage.over("the folders are looked into again")
 
+    def join(self, until: float) -> None:
+        if self._thread is not None:
+            self._thread.join(max(0.0, until - monotonic()))
+
+
+class FolderSchedule:
+    """Looks into each folder at its times. The folders of this machine have one thread; each other folder has its own,
+    since its server may be slow or away. Without folders it does nothing."""
+
+    def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
+        """`ends` is what the boxes stop by."""
+        far = [[box] for box in boxes if isinstance(box.folder.folder, Remote)]
+        here = [box for box in boxes if not isinstance(box.folder.folder, Remote)]
+        self._lanes = [_Lane(each) for each in (here, *far) if each]
+        self._ends = ends
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        stores: Stores,
+        *,
+        intake: Intake,
+        reporting: Reporting,
+        desk: Callable[[Database], Desk],
+        owner: str,
+    ) -> "FolderSchedule":
+        ends = threading.Event()
+        boxes = [
+            DropBox(
+                folder=folder,
+                place=place_of(folder),
+                intake=intake,
+                database=stores.database,
+                keyring=stores.keyring,
+                reporting=reporting,
+                facts=stores.facts,
+                owner=owner[:80],
+                lease=settings.worker.lease,
+                desk=desk,
+                rule=Known(settings.import_.known),
+                ignore=frozenset(settings.import_.ignore),
+                dates=settings.import_.dates,
+                sheet=settings.import_.sheet,
+                stopping=ends.is_set,
+            )
+            for folder in settings.intake
+        ]
+        return cls(boxes, ends)
+
+    def step(self) -> None:
+        """Begin to look where it is time. Returns at once."""
+        if not self._ends.is_set():
+            for lane in self._lanes:
+                lane.step()
+
     def close(self) -> None:
         """End after the present chunk of an import."""
         self._ends.set()
-        if self._thread is not None:
-            self._thread.join(END_SECONDS)
+        until = monotonic() + END_SECONDS
+        for lane in self._lanes:
+            lane.join(until)

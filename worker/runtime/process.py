@@ -80,7 +80,12 @@ class Process:
             exits.callback(self.bounces.close)
             parts = self.parts
             self.folders = FolderSchedule.of(
-                parts.settings, parts, intake=parts.intake, reporting=parts.reporting, owner=parts.owner
+                parts.settings,
+                parts,
+                intake=parts.intake,
+                reporting=parts.reporting,
+                desk=parts.service_desk,
+                owner=parts.owner,
             )
             exits.callback(self.folders.close)
             self.publisher = OutboxPublisher(

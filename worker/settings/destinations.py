@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from worker.foundation.sns_topics import host_of
 from worker.settings.addresses import is_loopback
+from worker.settings.intake import Remote
 from worker.settings.model import Settings
 
 PORTS = {
@@ -16,6 +17,7 @@ PORTS = {
     "postgresql+psycopg": 5432,
     "redis": 6379,
     "rediss": 6379,
+    "sftp": 22,
     "smtp": 25,
     "smtp+starttls": 587,
     "smtps": 465,
@@ -60,6 +62,9 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield f"alerts.{name}", alert.url
     if settings.web.oidc is not None:
         yield "web.oidc", settings.web.oidc.issuer
+    for folder in settings.intake:
+        if isinstance(folder.folder, Remote):
+            yield f"intake.{folder.known_as}", folder.address if folder.is_s3 else str(folder.folder)
     if settings.traces is not None:
         yield "traces", settings.traces.url
 

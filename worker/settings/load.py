@@ -127,6 +127,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     clients |= {("subscribers", name): subscriber for name, subscriber in subscribers.items()}
     clients |= {("alerts", name): alert for name, alert in alerts.items()}
     clients |= {("web", "oidc"): oidc} if oidc else {}
+    clients |= {("intake", index): folder for index, folder in intake.items() if folder.is_s3}
     check_tls(clients, findings)
     check_one_host(accounts, findings)
     if parts["encryption"]:

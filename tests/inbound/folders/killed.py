@@ -22,6 +22,7 @@ from worker.engine.opening import opened
 from worker.foundation.clock import ProcessClock
 from worker.inbound import list_import
 from worker.inbound.folders import drop_box
+from worker.inbound.folders.places import place_of
 from worker.settings import load
 from worker.store.tables import Batch, Job, SkippedLine
 
@@ -57,6 +58,7 @@ def take_from(parts: Any, directory: Path) -> None:
 
     box = drop_box.DropBox(
         folder=parts.settings.intake[0],
+        place=place_of(parts.settings.intake[0]),
         intake=replace(parts.intake, clock=clock, database_clock=clock),
         database=parts.database,
         keyring=parts.keyring,
@@ -64,6 +66,7 @@ def take_from(parts: Any, directory: Path) -> None:
         facts=parts.facts,
         owner=f"run {runs}",
         lease=parts.settings.worker.lease,
+        desk=parts.service_desk,
     )
     for _ in range(3):
         box.look()

@@ -2,64 +2,14 @@
 
 import os
 import stat
-from pathlib import Path
 
 import pytest
 
+from tests.inbound.folders.box import BAD, GOOD, HEADER, Box
 from worker.domain.intake.dropped_files import FileState
 from worker.engine.reporting.folder_report import folder_reports
-from worker.inbound.folders.drop_box import DropBox
-from worker.inbound.folders.files import MOST_FILES
-from worker.settings.intake import Intake
+from worker.inbound.folders.place import MOST_FILES
 from worker.store.tables import Audit, Job
-
-HEADER = "customer_id,email\n"
-GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
-BAD = "C-3,none\n"
-
-
-class Box:
-    """A folder, and a process that looks into it."""
-
-    def __init__(self, world, folder: Path, owner: str = "one", **options) -> None:
-        self.world, self.folder = world, folder
-        self.settings = Intake(folder=folder, name="in", **options)
-        parts = world.parts
-        self.drop_box = DropBox(
-            folder=self.settings,
-            intake=parts.intake,
-            database=parts.database,
-            keyring=parts.keyring,
-            reporting=parts.reporting,
-            facts=parts.facts,
-            owner=owner,
-            lease=parts.settings.worker.lease,
-        )
-
-    def look(self, *, after: float = 0.0) -> None:
-        self.world.clock.advance(seconds=after)
-        self.drop_box.look()
-
-    def take(self) -> None:
-        """See what is there, and take it once it has not changed for a while."""
-        self.look()
-        self.look(after=11)
-
-    def put(self, name: str, text: str) -> Path:
-        (self.folder / name).write_text(text)
-        return self.folder / name
-
-    def beside(self, name: str) -> list[str]:
-        return (self.folder / name).read_text().splitlines()
-
-    @property
-    def files(self) -> dict[str, tuple[str, str]]:
-        return {one.name: (one.state.value, one.reason) for one in self.world.parts.dropped_files.all(["in"])}
-
-    @property
-    def waits_for(self) -> str:
-        (report,) = folder_reports([self.settings], self.world.parts.dropped_files)
-        return report.in_words
 
 
 @pytest.fixture

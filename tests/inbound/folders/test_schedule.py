@@ -9,7 +9,14 @@ from worker.store.tables import Job
 
 def schedule_of(world):
     parts = world.parts
-    return FolderSchedule.of(parts.settings, parts, intake=parts.intake, reporting=parts.reporting, owner=parts.owner)
+    return FolderSchedule.of(
+        parts.settings,
+        parts,
+        intake=parts.intake,
+        reporting=parts.reporting,
+        desk=parts.service_desk,
+        owner=parts.owner,
+    )
 
 
 def until_it_has_looked(schedule):

@@ -1,9 +1,7 @@
 """Lists on other machines: real servers on this one, for https, SFTP and S3."""
 
-import asyncio
 import io
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +9,11 @@ import pytest
 import trustme
 from aiohttp import web
 
-from worker.foundation import event_loop
+from tests.inbound.server_loop import Loop, loop
 from worker.inbound import remote_lists
 from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
 
+__all__ = ["loop"]  # a fixture
 LIST = b"customer_id,email\nA1,ann@example.com\n"
 SECRET = "X-Amz-Signature=hemlig"
 
@@ -31,30 +30,6 @@ def refusal(address: str) -> str:
     assert "hemlig" not in str(refused.value)
     assert refused.value.__cause__ is None
     return str(refused.value)
-
-
-class Loop:
-    """An event loop in a thread, for servers."""
-
-    def __init__(self) -> None:
-        self._loop = event_loop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def run(self, what):
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
-
-    def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.end()
 
 
 class Https:

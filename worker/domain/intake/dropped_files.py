@@ -1,5 +1,6 @@
 """Files in a folder that lists are taken from: which are lists, and what each waits for. Pure."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,9 @@ _UNFINISHED = re.compile(
 # What we leave behind when we are killed while we write next to a list.
 _LEFT = re.compile(r"^\.onboard-[0-9a-f]{32}\.part$")
 MOST_TRIES = 3
+LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
+TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
+_SHOWN_NAME = 200
 REPORTED = (BatchState.SENT, BatchState.FINISHED)
 
 
@@ -58,6 +62,13 @@ def is_list(name: str) -> bool:
 def is_left_over(name: str) -> bool:
     """Whether a killed process of ours may have left this file: it is removed after a while."""
     return _LEFT.match(name) is not None
+
+
+def shortened(name: str) -> str:
+    """The name of a file that is not taken, as it is kept: a folder of S3 may have longer ones than a file system."""
+    if len(name) <= _SHOWN_NAME:
+        return name
+    return f"{name[:_SHOWN_NAME]}…{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def next_report(state: BatchState, reported: str) -> str:

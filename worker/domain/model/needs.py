@@ -20,6 +20,7 @@ class Need(StrEnum):
     ALERTING = "addresses of alerts"
     BOUNCES = "the mailbox of bounces"
     SIGNING = "the key that signs evidence"
+    FOLDERS = "folders of lists"
 
 
 Needs = frozenset[Need]
@@ -41,6 +42,7 @@ _BY_TABLE = {
     "accounts": Need.CALLS,
     "bounces": Need.BOUNCES,
     "email": Need.SENDING,
+    "intake": Need.FOLDERS,
     "sms": Need.SENDING,
     "web": Need.RECEIVING,
     "subscribers": Need.PUBLISHING,

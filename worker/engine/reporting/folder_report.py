@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from worker.domain.intake.dropped_files import DroppedFile, FileState, waits_for
 from worker.domain.model.operation import Attention
@@ -60,6 +61,10 @@ class FolderReport:
             ],
         }
 
+    def _file(self, name: str) -> str:
+        """As a command names it."""
+        return f"{self.path}/{quote(name)}" if "://" in self.path else str(Path(self.path) / name)
+
     def attention(self) -> list[Attention]:
         """What needs a person: a folder that cannot be read, and each refused file."""
         if self.away:
@@ -69,7 +74,7 @@ class FolderReport:
                 "list",
                 f"{self.name}/{one.name}",
                 f"refused: {one.reason}",
-                f"onboard check {shlex.quote(str(Path(self.path) / one.name))}",
+                f"onboard check {shlex.quote(self._file(one.name))}",
             )
             for one in self.files
             if one.state is FileState.REFUSED

@@ -6,23 +6,26 @@ NAME.report.csv once it is sent and once it has ended.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TextIO
 
 import sqlalchemy as sa
 
-from worker.domain.intake import ListOptions, ListRefused, open_list, problems_csv
+from worker.domain.intake import CustomerList, ListOptions, ListRefused, open_list, problems_csv
 from worker.domain.intake.dates import DateForm
 from worker.domain.intake.dropped_files import ERRORS, MOST_TRIES, REPORT, DroppedFile, FileState, next_report
+from worker.domain.intake.problems import Originals
 from worker.domain.model.audit import Act
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.known_customers import Known
 from worker.engine.intake import Intake
 from worker.engine.reporting.batch_report import Reporting, state_of, write_csv
 from worker.foundation.keyring import Keyring
 from worker.foundation.timestamps import written
-from worker.inbound.folders.files import MOST_FILES, Copy, Found, NotTaken, copied, look_into, write_next_to
+from worker.inbound.folders.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.inbound.list_import import (
     PREFILLED,
     CutOff,
@@ -32,6 +35,7 @@ from worker.inbound.list_import import (
     options_of,
     problems_of,
 )
+from worker.inbound.returned_lists import Desk, Returns
 from worker.settings.intake import Intake as FolderSettings
 from worker.store.audit.entries import note_alone
 from worker.store.base.database import Database
@@ -39,10 +43,13 @@ from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.dropped_files import DroppedFiles, lease_of
 from worker.store.onboarding.new_rows import RefusedLine
 from worker.store.onboarding.plans import OtherPlan, Plan
+from worker.store.operators.decisions import Decisions
 from worker.store.operators.report_rows import Facts
+from worker.store.service_desk.returned_rows import ReturnedRows
 
 log = logging.getLogger(__name__)
 TRY_AGAIN = timedelta(minutes=1)  # after a full disk, or a folder that cannot be written
+MOST_REMOVED = 20  # of what killed processes left, at one look
 NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `onboard check` with it"
 
 
@@ -52,9 +59,11 @@ class Ending(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class DropBox:
-    """One folder, as a process looks into it. `owner` names the process. `ignore` and `dates` are those of [import]."""
+    """One folder, as a process looks into it. `owner` names the process. `ignore`, `dates`, `sheet` and `rule` (for
+    customers who are known) are those of [import]. `desk` makes what acts on the rows of a report that comes back."""
 
     folder: FolderSettings
+    place: Place
     intake: Intake
     database: Database
     keyring: Keyring
@@ -62,6 +71,8 @@ class DropBox:
     facts: Facts
     owner: str
     lease: timedelta
+    desk: Callable[[Database], Desk]
+    rule: Known = Known.REFRESH
     ignore: frozenset[str] = frozenset()
     dates: DateForm | None = None
     sheet: str | None = None
@@ -76,9 +87,9 @@ class DropBox:
         known = files.all([name])
         was_away = any(not one.name for one in known)
         try:
-            found, reason = look_into(self.folder.folder, now=now), ""
-        except OSError as error:
-            found, reason = Found(), f"the folder cannot be read: {error.strerror}"
+            found, reason = self.place.found(now=now), ""
+        except Away as error:
+            found, reason = Found(), f"the folder cannot be read: {error}"[:400]
         if found.is_full:
             reason = f"the folder holds more than {MOST_FILES:,} lists: move away those that have ended"
         if reason:
@@ -87,6 +98,8 @@ class DropBox:
             return
         if was_away:
             files.away(name, "", now=now)
+        for left in found.left_over[:MOST_REMOVED]:
+            self.place.remove(left)
         known = [one for one in known if one.name]
         files.seen(name, found.stamps | dict.fromkeys(found.odd, "odd"), known, now=now)
         for one in files.all([name]):
@@ -136,7 +149,7 @@ class DropBox:
 
         try:
             largest = self.folder.largest << 20
-            with copied(self.folder.folder, file.name, file.stamp, largest=largest, step=keep) as copy:
+            with self.place.copied(file.name, file.stamp, largest=largest, step=keep) as copy:
                 self._import(file, copy, keep)
         except NotTaken as error:
             if error.for_good:
@@ -164,6 +177,8 @@ class DropBox:
         hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
         plan = Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None
         batches = Batches(self._acting, self.keyring)
+        # What a report corrects leaves at once: where a person is to look first, it is not taken.
+        returns = None if self.folder.approve else self._returns(options, file.name)
         try:
             imported = import_list(
                 self.intake,
@@ -174,13 +189,15 @@ class DropBox:
                 strict=self.folder.strict,
                 plan=plan,
                 hold=hold if self.folder.approve else "",
+                rule=self.rule,
+                returns=returns,
                 progress=lambda _rows: keep(),
             )
         except ListRefused as error:
             problems = [FieldProblem("", reason, "") for reason in error.reasons]
             return self._refuse(file, "; ".join(error.reasons), lambda out: _write_problems(out, problems))
         except TooManyRefused as error:
-            return self._refuse(file, str(error), lambda out: self._write_judged(out, copy, options, batches))
+            return self._refuse(file, str(error), lambda out: self._write_judged(out, copy, options, batches, returns))
         except OtherPlan as error:
             return self._refuse(file, str(error))
         batch = imported.batch
@@ -223,7 +240,7 @@ class DropBox:
             return self._put_off(file, str(error))
         self._files.done(file, owner=self.owner, state=FileState.IMPORTED, reported=due, **_forgotten(file))
 
-    def _refuse(self, file: DroppedFile, why: str, write: Callable[[TextIO], object] | None = None) -> None:
+    def _refuse(self, file: DroppedFile, why: str, write: Write | None = None) -> None:
         reason = " ".join(why.split())[:400]
         try:
             self._write(file, ERRORS, write or (lambda out: _write_problems(out, [FieldProblem("", reason, "")])))
@@ -239,27 +256,52 @@ class DropBox:
         until = self.intake.database_clock() + TRY_AGAIN
         self._files.put_off(file, owner=self.owner, reason=why, until=until)
 
-    def _write(self, file: DroppedFile, ending: str, write: Callable[[TextIO], object]) -> None:
-        write_next_to(self.folder.folder, file.name, ending, write)
+    def _returns(self, options: ListOptions, name: str) -> Returns:
+        return Returns(
+            intake=self.intake,
+            options=options,
+            stored=ReturnedRows(self.database, self.keyring).of,
+            desk=self.desk(self._acting),
+            retry=lambda which: Decisions(self._acting).retry(which, now=self.intake.clock()),
+            clock=self.intake.clock,
+            name=name,
+        )
+
+    def _write(self, file: DroppedFile, ending: str, write: Write) -> None:
+        self.place.write(f"{file.name}{ending}", write)
 
     def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
         """The problems, with the cells of the rejected rows: mended there, the file is a list."""
         refused = self.facts.refused(batch.id)
         copy.content.seek(0)
-        originals = open_list(copy.content, options).originals()
-        problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)
+        with _originals(open_list(copy.content, options)) as originals:
+            problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)
 
-    def _write_judged(self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches) -> None:
+    def _write_judged(
+        self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches, returns: Returns | None
+    ) -> None:
         copy.content.seek(0)
         reading = open_list(copy.content, options)
-        lines = judge_all(self.intake, batches, reading, allow_erased=False)
+        lines = judge_all(self.intake, batches, reading, allow_erased=False, returns=returns)
         refused = (line for line in lines if isinstance(line, RefusedLine))
         # All of them first: the list is one stream, and its cells are read next.
         found = [(line.row, problem) for line in refused for problem in problems_of(line)]
-        problems_csv(out, ((row, problem, "error") for row, problem in found), originals=reading.originals())
+        with _originals(reading) as originals:
+            problems_csv(out, ((row, problem, "error") for row, problem in found), originals=originals)
 
     def _write_report(self, out: TextIO, batch: BatchFacts) -> None:
         write_csv(out, self.facts.lines(batch.id), self.reporting.columns(batch))
+
+
+@contextmanager
+def _originals(reading: CustomerList) -> Iterator[Originals]:
+    """The list's own cells. Its reading ends here, also on a full disk, since the copy is closed next."""
+    titles, rows = reading.originals()
+    try:
+        yield titles, rows
+    finally:
+        if isinstance(rows, Generator):
+            rows.close()
 
 
 def _forgotten(file: DroppedFile) -> dict[str, str]:

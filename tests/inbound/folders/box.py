@@ -1,0 +1,70 @@
+"""A folder, and a process that looks into it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from worker.domain.model.known_customers import Known
+from worker.engine.reporting.folder_report import folder_reports
+from worker.inbound.folders.drop_box import DropBox
+from worker.inbound.folders.places import place_of
+from worker.settings.intake import Intake
+
+HEADER = "customer_id,email\n"
+GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
+BAD = "C-3,none\n"
+
+
+def in_thread(step):
+    """The step's result, made in a thread without an event loop, as in a worker."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(step).result()
+
+
+class Box:
+    """A folder, and a process that looks into it. `at`: its address, if it is served from `folder` by a server."""
+
+    def __init__(
+        self, world, folder: Path, owner: str = "one", rule: Known = Known.REFRESH, at: str = "", **options
+    ) -> None:
+        self.world, self.folder = world, folder
+        self.settings = Intake(folder=at or folder, name="in", **options)
+        self.place = place_of(self.settings)
+        parts = world.parts
+        self.drop_box = DropBox(
+            folder=self.settings,
+            place=self.place,
+            intake=parts.intake,
+            database=parts.database,
+            keyring=parts.keyring,
+            reporting=parts.reporting,
+            facts=parts.facts,
+            owner=owner,
+            lease=parts.settings.worker.lease,
+            desk=parts.service_desk,
+            rule=rule,
+        )
+
+    def look(self, *, after: float = 0.0) -> None:
+        self.world.clock.advance(seconds=after)
+        in_thread(self.drop_box.look)
+
+    def take(self) -> None:
+        """See what is there, and take it once it has not changed for a while."""
+        self.look()
+        self.look(after=11)
+
+    def put(self, name: str, text: str) -> Path:
+        (self.folder / name).write_text(text)
+        return self.folder / name
+
+    def beside(self, name: str) -> list[str]:
+        return (self.folder / name).read_text().splitlines()
+
+    @property
+    def files(self) -> dict[str, tuple[str, str]]:
+        return {one.name: (one.state.value, one.reason) for one in self.world.parts.dropped_files.all(["in"])}
+
+    @property
+    def waits_for(self) -> str:
+        (report,) = folder_reports([self.settings], self.world.parts.dropped_files)
+        return report.in_words

@@ -1,0 +1,98 @@
+"""The rules of `onboard import` hold for lists from a folder: known customers, reports that come back."""
+
+import pytest
+
+from tests.inbound.folders.box import GOOD, HEADER, Box
+from worker.domain.model.known_customers import Known
+from worker.inbound.folders.local_folder import LocalFolder
+from worker.store.tables import Audit, Job
+
+REPORT = "row,customer_id,state,invitation,attempts,email\n"
+UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@example.org\n"
+
+
+@pytest.fixture
+def box(make, tmp_path):
+    (tmp_path / "in").mkdir()
+    world = make()
+
+    def open_box(owner="one", **options):
+        return Box(world, tmp_path / "in", owner, **options)
+
+    return open_box
+
+
+def sent_to(here: Box) -> list[str]:
+    return sorted(message.to for message in here.world.senders["email"].messages)
+
+
+async def test_a_report_that_is_put_into_the_folder_acts_on_exactly_the_changed_rows(box):
+    here = box()
+    here.put("list.csv", HEADER + GOOD)
+    here.take()
+    await here.world.work()
+    here.put("mended.csv", REPORT + UNCHANGED)
+    here.take()
+    await here.world.work()
+    assert sent_to(here) == ["jonas@example.org", "ona@example.org"]
+
+    here.put("mended.csv", REPORT + UNCHANGED.replace("ona@", "mended@"))
+    here.take()
+    await here.world.work()
+    assert sent_to(here) == ["jonas@example.org", "mended@example.org", "ona@example.org"]
+    assert len(here.world.asked) == 2
+    here.look(after=2)
+    assert [line.split(",")[2] for line in here.beside("mended.csv.report.csv")[1:]] == ["known", "known"]
+    assert "folder in" in {row.actor for row in here.world.rows(Audit) if row.subject == "customer C-1"}
+
+    careful = box(approve=True)
+    careful.put("other.csv", REPORT + UNCHANGED.replace("jonas@", "mended2@"))
+    careful.take()
+    assert careful.files["other.csv"][0] == "refused"
+    await here.world.work()
+    assert len(sent_to(here)) == 3
+
+
+async def test_what_becomes_of_known_customers_is_the_configurations_rule(box):
+    here = box(rule=Known.SKIP)
+    here.put("list.csv", HEADER + GOOD)
+    here.take()
+    here.world.parts.decisions.cancel(1, now=here.world.clock())
+    here.put("again.csv", HEADER + GOOD + "C-3,rasa@example.org\n")
+    here.take()
+    assert [row.customer_id for row in here.world.rows(Job, batch_id=2)] == ["C-3"]
+
+
+class FullDisk(LocalFolder):
+    """A folder on a disk without space."""
+
+    def write(self, name, write):
+        super().write(name, lambda out: self._full())
+
+    def _full(self):
+        raise OSError(28, "No space left on device")
+
+
+async def test_on_a_full_disk_nothing_is_lost_and_both_files_are_written_later(box):
+    here = box()
+    full = FullDisk(here.folder)
+    object.__setattr__(here.drop_box, "place", full)
+    here.put("list.csv", HEADER + GOOD)
+    here.put("odd.csv", "nonsense\n1\n")
+    here.take()
+    assert "list.csv.errors.csv cannot be written: No space left on device; it is tried again" in here.waits_for
+    assert here.files["odd.csv"][1].endswith("odd.csv.errors.csv cannot be written: No space left on device")
+    assert len(here.world.rows(Job)) == 2
+    assert sorted(path.name for path in here.folder.iterdir()) == ["list.csv", "odd.csv"]
+
+    object.__setattr__(here.drop_box, "place", here.place)
+    here.look(after=70)
+    assert here.files["list.csv"] == ("imported", "")
+    object.__setattr__(here.drop_box, "place", full)
+    here.world.parts.decisions.cancel(1, now=here.world.clock())
+    here.look(after=2)
+    assert "list.csv: batch 1; list.csv.report.csv cannot be written: No space left on device" in here.waits_for
+    object.__setattr__(here.drop_box, "place", here.place)
+    here.look(after=70)
+    assert len(here.beside("list.csv.report.csv")) == 3
+    assert len(here.world.rows(Job)) == 2
