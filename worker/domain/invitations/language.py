@@ -10,10 +10,13 @@ bounded.
 
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
+from types import CodeType
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2 import BaseLoader, BytecodeCache, DictLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from worker.domain.invitations.answer_values import VENDOR, name_of, names_in, untested, value_of
@@ -22,6 +25,7 @@ FILE_LENGTH = 64 * 1024  # characters of one template file
 OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
 PIECES = 64  # of a rendering, after which its length is checked
 LAYOUTS = 3  # layouts above a template, one extending the other
+MOST_REMEMBERED = 100  # files, parsed and compiled; the built-in ones are 27
 
 FILTERS = ("capitalize", "d", "default", "e", "escape", "length", "lower", "title", "trim", "truncate", "upper")
 TESTS = ("defined", "undefined", "eq", "equalto", "==", "ne", "!=", "in", "lt", "<", "gt", ">", "le", "<=", "ge", ">=")
@@ -79,6 +83,25 @@ class _Environment(ImmutableSandboxedEnvironment):
         return value_of(obj, argument)
 
 
+class _CodeInMemory(BytecodeCache):
+    """Compiled files, for all environments: the code depends on the name and the text of the file alone."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            if len(self._code) >= MOST_REMEMBERED:
+                self._code.clear()
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_CODE = _CodeInMemory()
+
+
 def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> ImmutableSandboxedEnvironment:
     """Jinja with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
 
@@ -93,6 +116,7 @@ def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> Imm
         lstrip_blocks=True,
         auto_reload=False,
         cache_size=-1,
+        bytecode_cache=_CODE,
     )
     env.globals.clear()
     env.filters = {name: env.filters[name] for name in FILTERS}
@@ -100,7 +124,16 @@ def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> Imm
     return env
 
 
-def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapping[str, str]) -> str | None:
+_PARSER = environment(DictLoader({}), lambda file, name: name)
+
+
+@lru_cache(MOST_REMEMBERED)
+def parsed(source: str) -> nodes.Template:
+    """The tree of a file, to look at and not to change. Each file is looked at several times, and parsing is dear."""
+    return _PARSER.parse(source)
+
+
+def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
     """Check one file and return the layout that it extends, if any.
 
     `known` are the available variables. Raises TemplateProblem. Nothing of the template is evaluated: even
@@ -109,7 +142,7 @@ def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapp
     if len(source) > FILE_LENGTH:
         raise TemplateProblem(f"{name}: longer than {FILE_LENGTH // 1024} KiB")
     try:
-        tree = env.parse(source)
+        tree = parsed(source)
         every = list(_walk(tree))
     except TemplateSyntaxError as error:
         raise TemplateProblem(f"{name}, line {error.lineno}: {error.message}") from None
@@ -123,18 +156,18 @@ def read(env: ImmutableSandboxedEnvironment, name: str, source: str, known: Mapp
     return _layout(name, tree, every)
 
 
-def blocks_in(env: ImmutableSandboxedEnvironment, source: str) -> set[str]:
+def blocks_in(source: str) -> set[str]:
     """The names of the blocks of a file that `read` accepts."""
-    return {node.name for node in _walk(env.parse(source)) if isinstance(node, nodes.Block)}
+    return {node.name for node in _walk(parsed(source)) if isinstance(node, nodes.Block)}
 
 
-def never_shown(env: ImmutableSandboxedEnvironment, name: str, source: str, above: Collection[str]) -> list[str]:
+def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
     """What a file that extends a layout says in vain, since Jinja drops it: one line for each problem.
 
     `above` are the blocks of its layouts.
     """
     found = []
-    for node in env.parse(source).body:
+    for node in parsed(source).body:
         if isinstance(node, nodes.Block) and node.name not in above:
             nearest = difflib.get_close_matches(node.name, above, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"they are {', '.join(sorted(above))}"
@@ -148,10 +181,10 @@ def _is_blank(node: nodes.Expr) -> bool:
     return isinstance(node, nodes.TemplateData) and not node.data.strip()
 
 
-def answer_values(env: ImmutableSandboxedEnvironment, source: str) -> dict[str, tuple[int, bool]]:
+def answer_values(source: str) -> dict[str, tuple[int, bool]]:
     """What a file that `read` accepts uses of an answer: each name's first line, and whether the file never asks if the
     answer has it."""
-    tree = env.parse(source)
+    tree = parsed(source)
     careless = untested(tree)
     return {name: (line, name in careless) for name, line in names_in(tree)}
 

@@ -20,6 +20,7 @@ from worker.domain.invitations.language import (
     blocks_in,
     check_length,
     never_shown,
+    parsed,
     rendered,
 )
 from worker.domain.invitations.library import BUILT_IN, DEFAULT, MESSAGES, Library, Texts
@@ -130,8 +131,8 @@ class Templates:
             try:
                 self._files.template(name)
                 layouts = self._files.chain(name)[1:]
-                above = set().union(*(blocks_in(self._files.env, self._library.sources[one]) for one in layouts))
-                found += never_shown(self._files.env, name, self._library.sources[name], above) if layouts else []
+                above = set().union(*(blocks_in(self._library.sources[one]) for one in layouts))
+                found += never_shown(name, self._library.sources[name], above) if layouts else []
             except TemplateProblem as problem:
                 found.append(str(problem))
         for name, locale in self._library.sets:
@@ -151,7 +152,7 @@ class Templates:
         found = []
         for name in sorted(self._library.own):
             try:
-                used = answer_values(self._files.env, self._library.sources[name]) if self._files.template(name) else {}
+                used = answer_values(self._library.sources[name]) if self._files.template(name) else {}
             except TemplateProblem:
                 continue  # one of the problems
             for value, (line, careless) in sorted(used.items()):
@@ -226,7 +227,7 @@ class Templates:
         for source in texts.parts.values():
             with suppress(TemplateProblem):  # rendering says it
                 for file in self._files.chain(source, strict=True):
-                    names.update(answer_values(self._files.env, self._library.sources[file]))
+                    names.update(answer_values(self._library.sources[file]))
         return replace(SAMPLE, opening=sample_of(names))
 
     def _is_own(self, texts: Texts) -> bool:
@@ -280,7 +281,7 @@ class Templates:
 
     def _only_shows(self, source: str) -> bool:
         self._files.template(source)  # raises the problem of a file that cannot be used
-        return all(only_shows(self._files.env.parse(self._library.sources[file])) for file in self._files.chain(source))
+        return all(only_shows(parsed(self._library.sources[file])) for file in self._files.chain(source))
 
 
 class _Buttons(HTMLParser):

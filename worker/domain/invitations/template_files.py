@@ -13,7 +13,7 @@ from worker.domain.invitations.values import VARIABLES
 class TemplateFiles:
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.env = environment(DictLoader(library.sources), library.layout_of)
+        self._env = environment(DictLoader(library.sources), library.layout_of)
         self._compiled: dict[str, Template | TemplateProblem] = {}
 
     def template(self, name: str) -> Template:
@@ -25,7 +25,7 @@ class TemplateFiles:
                     if file in self.library.unreadable:
                         raise TemplateProblem(self.library.unreadable[file])
                 self.chain(name, strict=True)
-                known = compiled(self.env, name)
+                known = compiled(self._env, name)
             except TemplateProblem as problem:
                 known = problem
             self._compiled[name] = known
@@ -37,7 +37,7 @@ class TemplateFiles:
         """The file and the layouts above it. With `strict`, raises TemplateProblem for a problem in any of them."""
         chain, sources = [name], self.library.sources
         try:
-            while name_of := read(self.env, chain[-1], sources[chain[-1]], variables_of(chain[-1])):
+            while name_of := read(chain[-1], sources[chain[-1]], variables_of(chain[-1])):
                 layout = self.library.layout_of(chain[-1], name_of)
                 if layout not in sources:
                     raise TemplateProblem(f"{chain[-1]}: the layout that it extends does not exist")
