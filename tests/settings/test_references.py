@@ -242,6 +242,7 @@ PLAIN = {
     "scopes",
     "service",
     "sheet",
+    "site",
     "source_exchange",
     "support",
     "template",

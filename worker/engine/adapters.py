@@ -3,6 +3,8 @@
 from email.utils import parseaddr
 
 from worker.domain.invitations import Brand, Templates
+from worker.domain.invitations.library import Library
+from worker.domain.invitations.pages import Pages
 from worker.domain.providers.facts import facts_of
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
@@ -129,6 +131,17 @@ def templates_of(settings: Settings) -> Templates:
     if unknown:
         raise SettingsError(unknown)
     return templates
+
+
+def pages_of(settings: Settings) -> Pages:
+    """The page behind our own link. Reads the files."""
+    return Pages(
+        Library.read(settings.invitations.templates),
+        locale=settings.invitations.locale,
+        brand=brand_of(settings),
+        sender_name=sender_name(settings, "email"),
+        site=settings.links.site or "",
+    )
 
 
 def doubtful_templates(settings: Settings, templates: Templates) -> list[str]:

@@ -16,13 +16,21 @@ from worker.domain.contact.deadlines import Paces
 from worker.domain.events.alerts import TARGET
 from worker.domain.events.traces import Traces
 from worker.domain.invitations import Templates
+from worker.domain.invitations.pages import Pages
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.forecast import Load, pace_of
 from worker.domain.model.audit import Act
 from worker.domain.model.meters import Meters
 from worker.domain.model.sessions import SessionRequest, floor_of
 from worker.domain.routing import Rule, freshness_of
-from worker.engine.adapters import build_providers, build_senders, configured_channels, sender_name, templates_of
+from worker.engine.adapters import (
+    build_providers,
+    build_senders,
+    configured_channels,
+    pages_of,
+    sender_name,
+    templates_of,
+)
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
 from worker.engine.keyrings import keyring_of
@@ -64,6 +72,7 @@ from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.store.base.database import Database
 from worker.store.links.doors import Doors
+from worker.store.links.not_me import NotMe
 from worker.store.maintenance.alerts import Alerts
 from worker.store.messages.country_cap_check import texts_by_country
 from worker.store.messages.fallback import DeliveryPolicy
@@ -323,6 +332,16 @@ class Parts(Stores):
     def doors(self) -> Doors:
         """What visitors of stable links find."""
         return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
+
+    @property
+    def not_me(self) -> NotMe:
+        """What follows when a link is for another person."""
+        return NotMe(self.database, self.keyring)
+
+    @property
+    def link_pages(self) -> Pages:
+        """The page of stable links. Reads the templates."""
+        return pages_of(self.settings)
 
     def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
         """The words of messages that have left, made again. The templates are read anew: they may have changed."""

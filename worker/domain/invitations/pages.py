@@ -52,6 +52,10 @@ class Pages:
         return f":root {{ {named} }}\n{rules}"
 
     @property
+    def shows_codes(self) -> bool:
+        return bool(self._site)
+
+    @property
     def logo(self) -> str:
         return self._brand.logo
 

@@ -87,9 +87,11 @@ class Press:
 
 @dataclass(frozen=True)
 class Wait:
-    """A session is being asked for, or cannot be yet. `until`: when there may be news; None: in moments."""
+    """A session is being asked for, or cannot be yet. `until`: when there may be news; None: in moments. `since`: when
+    the customer has asked for it; None: the customer has not."""
 
     until: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def at_the_door(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) ->
         return Over(Reason.JOB_ENDED if facts.job is not JobState.HELD else Reason.UNKNOWN)
     waits = facts.job is JobState.WAITING and (facts.pressed_at is not None or facts.reason not in MAY_HURRY)
     if facts.job is JobState.WORKING or facts.outcome_unknown or waits:
-        return Wait()
+        return Wait(since=facts.pressed_at)
     if session is not None and session.state in LIVE_SESSIONS and session.expires_at > now:
         return Lead()
     if facts.paused:

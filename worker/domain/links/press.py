@@ -6,6 +6,7 @@ Mail programs and scanners open every link of a mail, some of them in a real bro
 page, and must buy nothing.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,23 +18,11 @@ LEAST = timedelta(seconds=2)
 MOST = timedelta(minutes=30)
 # A visitor who comes back after so long has opened the link: scanners visit once, or within moments.
 COMES_BACK = timedelta(seconds=30)
-# Words in the User-Agent of programs that fetch links without a click.
-MACHINES = (
-    "bot",
-    "crawl",
-    "spider",
-    "preview",
-    "scanner",
-    "safelinks",
-    "barracuda",
-    "mimecast",
-    "proofpoint",
-    "urldefense",
-    "googleimageproxy",
-    "facebookexternalhit",
-    "whatsapp",
-    "skypeuripreview",
-    "telegram",
+# In the User-Agent of programs that fetch links without a click. Phones are called Cubot. A person who reads mail in
+# Telegram or Outlook, or scans the picture in a letter, has a browser that names that program.
+MACHINES = re.compile(
+    "(?<!cu)bot|crawl|spider|preview|safelinks|barracuda|mimecast|proofpoint|urldefense|googleimageproxy"
+    "|facebookexternalhit|whatsapp"
 )
 
 
@@ -95,4 +84,4 @@ def _machine(visit: Visit) -> Why | None:
     if any("prefetch" in each.lower() or "preview" in each.lower() for each in visit.purposes):
         return Why.PREFETCH
     agent = visit.agent.lower()
-    return Why.MACHINE if not agent or any(word in agent for word in MACHINES) else None
+    return Why.MACHINE if not agent or MACHINES.search(agent) else None

@@ -275,6 +275,16 @@ class Reason(StrEnum):
         (InvitationState.HELD,),
     )
 
+    NOT_ME = (
+        "not_me",
+        "a visitor of the link's page said that it is for another person; nothing more is sent",
+        {
+            JobState.HELD: "find out the right address: `onboard customer address ID`, then `onboard resolve BATCH`"
+            " with --repeat, which opens a session and sends its link; or --abandon",
+        },
+        (InvitationState.SUPERSEDED,),
+    )
+
     # No message reaches the customer, or no session is wanted any more.
     BOUNCED = (
         "bounced",

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,10 +232,13 @@ def add_stable_links(
 ) -> None:
     """Add the stable link's routes."""
     # Here, since a web application without such links needs no pages.
+    from worker.inbound.web.stable.codes import codes_of
+    from worker.inbound.web.stable.pages import StablePages
     from worker.inbound.web.stable.routes import StableRoutes
     from worker.inbound.web.stable.visitors import Visitors
 
     settings, doors = parts.settings, parts.doors
+    is_secure = str(settings.links.base_url).startswith("https:")
     waiting = Waiting(doors.ready, in_thread)
     routes = StableRoutes(
         doors,
@@ -244,9 +248,12 @@ def add_stable_links(
         in_thread,
         wake,
         parts.clock,
+        StablePages(parts.link_pages, is_secure=is_secure),
+        parts.not_me,
+        partial(codes_of, parts.keyring),
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=settings.links.issue == "on-click",
-        is_secure=str(settings.links.base_url).startswith("https:"),
+        is_secure=is_secure,
         trusted=settings.web.trusted_proxies,
         form_seconds=form_seconds,
     )
@@ -257,6 +264,9 @@ def add_stable_links(
     made.on_shutdown.append(answer_waiting)
     made.router.add_get("/s/{secret}", routes.get)
     made.router.add_post("/s/{secret}", routes.post)
+    made.router.add_get("/s/{secret}/not-me", routes.ask_not_me)
+    made.router.add_post("/s/{secret}/not-me", routes.not_me)
+    made.router.add_get("/s/{secret}/code", routes.code)
 
 
 def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":

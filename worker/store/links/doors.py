@@ -70,6 +70,8 @@ class Seen:
     session_id: uuid.UUID | None = None
     link: str = ""
     locale: str = ""
+    template: str = ""
+    kind: str = "individual"
     due: tuple[WakeUp, ...] = ()
 
 
@@ -164,7 +166,8 @@ class Doors:
         if job is None:
             return GONE, None
         decision = at_the_door(self._policy.rules, self._facts(connection, link, job, now=now), asks=asks, now=now)
-        seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id, locale=link.locale)
+        seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
+        seen = replace(seen, locale=link.locale, template=job.template, kind=link.kind)
         if isinstance(decision, Lead):
             try:
                 keyring = readable(connection, self._keyring, [job.encrypted])
@@ -221,9 +224,9 @@ def _lock(connection: sa.Connection, job: Any) -> None:
         fetch(connection, locked.with_for_update(key_share=True))
 
 
-_LINK = sa.select(*StableLink.__table__.columns, CustomerRow.encrypted.label("person"), CustomerRow.locale).join(
-    CustomerRow, CustomerRow.customer_id == StableLink.customer_id
-)
+_LINK = sa.select(
+    *StableLink.__table__.columns, CustomerRow.encrypted.label("person"), CustomerRow.locale, CustomerRow.kind
+).join(CustomerRow, CustomerRow.customer_id == StableLink.customer_id)
 _JOBS = (
     sa.select(
         Job.id,
@@ -231,6 +234,7 @@ _JOBS = (
         Job.reason,
         Job.account,
         Job.priority,
+        Job.template,
         Job.pressed_at,
         Job.unknown_attempt,
         Job.session_id,

@@ -1,60 +1,110 @@
-"""What a visitor of a stable link sees: plain pages without scripts, one for each decision."""
+"""What a visitor of a stable link sees: a page without scripts for each decision, and the headers that each has."""
 
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
+from datetime import datetime, timedelta
+from hashlib import sha256
+from urllib.parse import urlsplit
 
-from worker.domain.links.door import Buy, Decision, Finished, Gone, Over, Press, Wait
+from aiohttp import web
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+from worker.domain.invitations.page_values import Screen
+from worker.domain.invitations.pages import Pages
+from worker.domain.links.door import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
+
 HEADERS = {
     "Cache-Control": "no-store",
-    # Without form-action: browsers apply it to the redirect that follows a press too, which leads to the provider.
-    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex, nofollow",
 }
+REFRESH_SECONDS, LATER_SECONDS = 2, 60
+# After so long a visitor reads what to do, and may close the page.
+LONG = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A page to make. `form`: what its button posts; `again`: it was pressed and did not count. `locale`: the
-    customer's; "" where no customer is shown anything."""
+    """A page to make. `form`: what its button posts. `locale`, `template` and `kind` are the customer's; empty where no
+    customer is shown anything. `address`: the link's own path."""
 
-    decision: Decision
+    screen: Screen
     form: str = ""
-    again: bool = False
     locale: str = ""
+    template: str = ""
+    kind: str = "individual"
+    address: str = ""
+    code: str = ""
 
 
-def page_of(shown: Shown) -> str:
-    title, text = _words(shown)
-    button = ""
-    if shown.form:
-        button = (
-            f'<form method="post"><input type="hidden" name="form" value="{escape(shown.form)}">'
-            "<button>Continue</button></form>"
+class StablePages:
+    def __init__(self, pages: Pages, *, is_secure: bool) -> None:
+        """`is_secure`: our links are https. Only on a machine of its own may a page lead to http."""
+        self._pages = pages
+        self._headers = HEADERS | {"Content-Security-Policy": policy(pages, is_secure=is_secure)}
+
+    @property
+    def shows_codes(self) -> bool:
+        return self._pages.shows_codes
+
+    def answer(self, shown: Shown, *, status: int, accepts: str, headers: Mapping[str, str]) -> web.Response:
+        """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
+        text = self._pages.render(
+            shown.screen,
+            locale=shown.locale or self._pages.locale_of(accepts),
+            template=shown.template,
+            customer_kind=shown.kind,
+            address=shown.address,
+            token=shown.form,
+            code=shown.code,
         )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width"></head>'
-        f"<body><main><h1>{title}</h1><p>{text}</p>{button}</main></body></html>"
+        return web.Response(text=text, status=status, content_type="text/html", headers=self._headers | dict(headers))
+
+
+def policy(pages: Pages, *, is_secure: bool) -> str:
+    """The page may load its one style and its logo, and nothing else.
+
+    Browsers hold `form-action` against the whole way of a form: our redirect after a press, and the provider's own
+    redirects after it, to hosts that we do not know.
+    """
+    logo = urlsplit(pages.logo)
+    image = f"{logo.scheme}://{logo.netloc}" if logo.netloc else "'none'"
+    parts = (
+        "default-src 'none'",
+        f"style-src 'sha256-{b64encode(sha256(pages.style.encode()).digest()).decode()}'",
+        f"img-src {image} data:",
+        "form-action 'self' https:" + ("" if is_secure else " http:"),
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
     )
+    return "; ".join(parts)
 
 
-def _words(shown: Shown) -> tuple[str, str]:
-    match shown.decision:
+def screen_of(decision: Decision, *, again: bool = False, now: datetime) -> Screen:
+    """What the page shows. `again`: the button was pressed, and the press did not count."""
+    match decision:
         case Finished():
-            return "Thank you", "Your verification is complete. There is nothing more to do."
-        case Wait() | Buy():
-            return "One moment", "Your verification is being prepared. This page goes on by itself."
+            return Screen.DONE
+        case Wait(until=until, since=since):
+            waits_long = until is not None or (since is not None and now - since > LONG)
+            return Screen.LONG if waits_long else Screen.WAITING
+        case Buy():
+            return Screen.WAITING
         case Over():
-            return "Your verification cannot go on here", "Please ask the company that sent you this link."
+            return Screen.LATER
         case Gone():
-            return "This link leads nowhere", "Please ask the company that sent you this link for a new one."
-        case Press():
-            text = "Press the button to begin your verification."
-            return "Your verification", f"Please press the button once more. {text}" if shown.again else text
-        case _:
-            return "Your verification", "Press the button to go on."
+            return Screen.GONE
+        case Press() | Lead():
+            return Screen.AGAIN if again else Screen.ASK
+
+
+def refresh_of(decision: Decision, screen: Screen) -> dict[str, str]:
+    """The header by which a page that waits looks again."""
+    if not isinstance(decision, Wait | Buy):
+        return {}
+    return {"Refresh": str(LATER_SECONDS if screen is Screen.LONG else REFRESH_SECONDS)}

@@ -9,13 +9,17 @@ from math import ceil
 import sqlalchemy as sa
 from aiohttp import web
 
+from worker.domain.invitations.language import TemplateProblem
+from worker.domain.invitations.page_values import Screen
+from worker.domain.invitations.pages import FORMS
 from worker.domain.limits.rate_limits import Limit
-from worker.domain.links.door import Gone, Lead, Over, Press, Wait
+from worker.domain.links.door import Gone, Lead, Press, Wait
+from worker.domain.links.page_code import changes_at
 from worker.domain.links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
-from worker.domain.model.reasons import Reason
 from worker.domain.model.wakeups import Wake
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.keyring import CannotDecrypt
+from worker.foundation.timestamps import written
 from worker.inbound.web.batching import InThread
 from worker.inbound.web.dashboard.forms import form_of
 from worker.inbound.web.link_waiters import Waiting
@@ -24,10 +28,11 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Unacceptable
-from worker.inbound.web.stable.pages import HEADERS, Shown, page_of
+from worker.inbound.web.stable.pages import HEADERS, Shown, StablePages, refresh_of, screen_of
 from worker.inbound.web.stable.visitors import COOKIE, KEPT, Visitor, Visitors
 from worker.providers.links import https_link
 from worker.store.links.doors import Doors, Seen
+from worker.store.links.not_me import NotMe, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +40,15 @@ log = logging.getLogger(__name__)
 OF_LINK, OF_ADDRESS = Limit(60, timedelta(minutes=1)), Limit(600, timedelta(minutes=1))
 # How long an answer waits for a session that was just asked for; then a page waits.
 PATIENCE = 2.5
-REFRESH_SECONDS, LATER_SECONDS = 2, 60
+TROUBLE_SECONDS = 60
+LATER = {"Retry-After": str(TROUBLE_SECONDS)}
 ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 LONGEST_AGENT = 1000
 
 
 class StableRoutes:
-    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone."""
+    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `codes(secret,
+    now)`: the codes that the link's page may show, the newest first."""
 
     def __init__(
         self,
@@ -52,20 +59,21 @@ class StableRoutes:
         in_thread: InThread,
         wake: Wake,
         clock: Clock,
+        pages: StablePages,
+        not_me: NotMe,
+        codes: Callable[[str, datetime], list[str]],
         *,
         hosts: Mapping[str, Sequence[str]],
         on_click: bool,
         is_secure: bool,
         trusted: Sequence[Network] = (),
         form_seconds: float,
-        patience: float = PATIENCE,
-        seconds: Callable[[], float] = monotonic,
     ) -> None:
         self._doors, self._visitors, self._waiting = doors, visitors, waiting
         self._readiness, self._in_thread, self._wake, self._clock = readiness, in_thread, wake, clock
         self._hosts, self._on_click, self._is_secure = hosts, on_click, is_secure
-        self._trusted, self._form_seconds, self._patience = trusted, form_seconds, patience
-        self._seconds = seconds
+        self._trusted, self._form_seconds = trusted, form_seconds
+        self._pages, self._not_me, self._codes = pages, not_me, codes
         self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -84,16 +92,79 @@ class StableRoutes:
             if request.method != "HEAD" and asks is None:
                 await self._in_thread(partial(self._doors.visited, seen, opened=opened, now=now))
         except (sa.exc.OperationalError, CannotDecrypt) as error:
-            return _unavailable(error)
+            return self._unavailable(request, error)
         if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
-            return self._led(seen, visitor)
-        return self._page(seen, visitor, secret)
+            return self._led(request, seen, visitor)
+        return self._page(request, seen, visitor)
 
     async def post(self, request: web.Request) -> web.Response:
         """A press: it counts, or the page is shown again."""
+        pressed = await self._pressed(request, secret := request.match_info["secret"])
+        if isinstance(pressed, web.Response):
+            return pressed
+        visitor, why_not = pressed
+        now = self._clock()
+        try:
+            if why_not is not None:
+                seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+                return self._page(request, seen, visitor, again=True)
+            seen = await self._asked(secret)
+            await self._in_thread(partial(self._doors.visited, seen, opened=True, now=now))
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+        if isinstance(seen.decision, Lead):
+            return self._led(request, seen, visitor)
+        return self._page(request, seen, visitor)
+
+    async def ask_not_me(self, request: web.Request) -> web.Response:
+        """The question whether the link is for another person. Changes nothing."""
         if (refused := self._refused(request)) is not None:
             return refused
+        now = self._clock()
+        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
+        try:
+            seen = await self._in_thread(partial(self._doors.see, request.match_info["secret"], now=now))
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+        return self._ask_not_me(request, seen, visitor)
+
+    async def not_me(self, request: web.Request) -> web.Response:
+        """The visitor says so: nothing more is sent, where the press counts."""
+        secret = request.match_info["secret"]
+        pressed = await self._pressed(request, _for_not_me(secret))
+        if isinstance(pressed, web.Response):
+            return pressed
+        visitor, why_not = pressed
+        try:
+            if why_not is not None:
+                seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
+                return self._ask_not_me(request, seen, visitor)
+            outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+        # The form shows that there was such a link: the second of two presses finds none, and reads the same.
+        screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
+        return self._answer(request, Shown(screen, address=_address(request)))
+
+    async def code(self, request: web.Request) -> web.Response:
+        """The codes that the link's page shows, for the company's own site. Says nothing about the customer."""
+        if (refused := self._refused(request)) is not None:
+            return problem(refused.status, "not now", retry_after=TROUBLE_SECONDS)
         now, secret = self._clock(), request.match_info["secret"]
+        try:
+            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+        except (sa.exc.OperationalError, CannotDecrypt):
+            return problem(503, "not now", retry_after=TROUBLE_SECONDS)
+        if isinstance(seen.decision, Gone) or not self._pages.shows_codes:
+            return problem(404, "there is no such link")
+        facts = {"codes": self._codes(secret, now), "changes_at": written(changes_at(now))}
+        return web.json_response(facts, headers=HEADERS)
+
+    async def _pressed(self, request: web.Request, of: str) -> web.Response | tuple[Visitor, Why | None]:
+        """Who posts the form of a page, and why it does not count; or the answer, where it cannot be read."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        now = self._clock()
         visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
         try:
             form = await form_of(request, seconds=self._form_seconds)
@@ -101,18 +172,11 @@ class StableRoutes:
             answer = problem(error.status, error.args[0])
             answer.force_close()
             return answer
-        visit = _visit(request, visitor, shown_at=self._visitors.shown_at(form.get("form", ""), visitor, secret))
-        why_not = why_not_pressed(visit, now=now)
-        try:
-            if why_not is not None:
-                log.info("a press of a stable link does not count: %s", why_not)
-                seen = await self._in_thread(partial(self._doors.see, secret, now=now))
-                return self._page(seen, visitor, secret, again=True)
-            seen = await self._asked(secret)
-            await self._in_thread(partial(self._doors.visited, seen, opened=True, now=now))
-        except (sa.exc.OperationalError, CannotDecrypt) as error:
-            return _unavailable(error)
-        return self._led(seen, visitor) if isinstance(seen.decision, Lead) else self._page(seen, visitor, secret)
+        shown_at = self._visitors.shown_at(form.get("form", ""), visitor, of)
+        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
+        if why_not is not None:
+            log.info("a press of a stable link does not count: %s", why_not)
+        return visitor, why_not
 
     async def _asked(self, secret: str) -> Seen:
         """What the visitor gets who may buy a session; once it is there, if that is soon."""
@@ -120,42 +184,64 @@ class StableRoutes:
         for wake_up in seen.due:
             self._wake(wake_up)
         if isinstance(seen.decision, Wait) and seen.decision.until is None and seen.job_id is not None:
-            await self._waiting.wait(seen.job_id, self._patience, caller="")
+            await self._waiting.wait(seen.job_id, PATIENCE, caller="")
             seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
         return seen
 
     def _refused(self, request: web.Request) -> web.Response | None:
         if self._readiness.why_not is not None:
-            return problem(503, self._readiness.why_not, retry_after=REFRESH_SECONDS)
+            return self._answer(
+                request, Shown(Screen.TROUBLE), status=503, headers={"Retry-After": str(TROUBLE_SECONDS)}
+            )
         peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
-        now = self._seconds()
+        now = monotonic()
         wait = max(self._of_address.take(peer, now), self._of_link.take(request.match_info["secret"][:64], now))
         if not wait:
             return None
-        return web.Response(status=429, text="Too many requests.", headers=HEADERS | {"Retry-After": f"{ceil(wait)}"})
+        return self._answer(request, Shown(Screen.BUSY), status=429, headers={"Retry-After": str(ceil(wait))})
 
-    def _led(self, seen: Seen, visitor: Visitor) -> web.Response:
+    def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         """To the session's link: nowhere else, and only to a host that its account may link to."""
         link = https_link(seen.link, self._hosts.get(seen.account, ()))
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
-            return self._answer(Shown(Over(Reason.SESSION_DECIDED), locale=seen.locale), visitor)
+            return self._known(self._answer(request, _of(seen, Screen.LATER)), visitor)
         answer = web.Response(status=303, headers=HEADERS | {"Location": link})
         return self._known(answer, visitor)
 
-    def _page(self, seen: Seen, visitor: Visitor, secret: str, *, again: bool = False) -> web.Response:
-        form = ""
-        if isinstance(seen.decision, Press | Lead):
-            form = self._visitors.form(visitor, secret, now=self._clock())
-        return self._answer(Shown(seen.decision, form, again, seen.locale), visitor)
+    def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
+        now, secret = self._clock(), request.match_info["secret"]
+        screen = screen_of(seen.decision, again=again, now=now)
+        if isinstance(seen.decision, Gone):
+            return self._answer(request, Shown(screen), status=404)
+        form = code = ""
+        if screen in FORMS:
+            form = self._visitors.form(visitor, secret, now=now)
+            code = self._codes(secret, now)[0] if self._pages.shows_codes else ""
+        shown = _of(seen, screen, form=form, code=code, address=_address(request))
+        return self._known(self._answer(request, shown, headers=refresh_of(seen.decision, screen)), visitor)
 
-    def _answer(self, shown: Shown, visitor: Visitor) -> web.Response:
-        status = 404 if isinstance(shown.decision, Gone) else 200
-        headers = dict(HEADERS)
-        if isinstance(shown.decision, Wait):
-            headers["Refresh"] = str(LATER_SECONDS if shown.decision.until else REFRESH_SECONDS)
-        answer = web.Response(text=page_of(shown), status=status, content_type="text/html", headers=headers)
-        return answer if isinstance(shown.decision, Gone) else self._known(answer, visitor)
+    def _ask_not_me(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
+        if isinstance(seen.decision, Gone):
+            return self._answer(request, Shown(Screen.GONE), status=404)
+        form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=self._clock())
+        shown = _of(seen, Screen.NOT_ME, form=form, address=_address(request))
+        return self._known(self._answer(request, shown), visitor)
+
+    def _answer(
+        self, request: web.Request, shown: Shown, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        accepts = request.headers.get("Accept-Language", "")
+        try:
+            return self._pages.answer(shown, status=status, accepts=accepts, headers=headers or {})
+        except TemplateProblem as error:
+            log.error("the page of a stable link cannot be made: %s", error)
+            return web.Response(status=503, text="Please try again later.", headers=HEADERS)
+
+    def _unavailable(self, request: web.Request, error: Exception) -> web.Response:
+        if isinstance(error, CannotDecrypt):
+            log.error("a stable link cannot be followed: %s", error.for_logs)
+        return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
 
     def _known(self, answer: web.Response, visitor: Visitor) -> web.Response:
         """The answer, with the visitor's cookie if it has none."""
@@ -172,6 +258,20 @@ class StableRoutes:
         return answer
 
 
+def _of(seen: Seen, screen: Screen, **shown: str) -> Shown:
+    return Shown(screen, locale=seen.locale, template=seen.template, kind=seen.kind, **shown)
+
+
+def _address(request: web.Request) -> str:
+    """The link's own path, without the host: a proxy may have another."""
+    return f"/s/{request.match_info['secret']}"
+
+
+def _for_not_me(secret: str) -> str:
+    """What a form of the other page is for: none of them is good for both."""
+    return f"{secret} not-me"
+
+
 def _visit(request: web.Request, visitor: Visitor, *, shown_at: datetime | None = None) -> Visit:
     return Visit(
         method=request.method,
@@ -180,9 +280,3 @@ def _visit(request: web.Request, visitor: Visitor, *, shown_at: datetime | None 
         shown_at=shown_at,
         first_seen=None if visitor.is_new else visitor.first_seen,
     )
-
-
-def _unavailable(error: Exception) -> web.Response:
-    if isinstance(error, CannotDecrypt):
-        log.error("a stable link cannot be followed: %s", error.for_logs)
-    return web.Response(status=503, text="Please try again in a minute.", headers=HEADERS | {"Retry-After": "60"})

@@ -1,0 +1,119 @@
+"""A visitor of a link says that it is for another person: nothing more is sent until a person has decided."""
+
+import asyncio
+import json
+import re
+from datetime import timedelta
+
+import pytest
+
+from tests.simulated.world import customer
+from worker.domain.links.door import Gone, Lead
+from worker.domain.model.reasons import Reason
+from worker.store.links.not_me import Outcome
+from worker.store.operators.decisions import Verdict, Which
+from worker.store.tables import Audit, InvitationRow, SessionRow, StableLink
+
+LINKS = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
+REMINDED = 'reminders = ["1 day", "2 days"]'
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def world(make):
+    return make(sender=LINKS, templates=REMINDED)
+
+
+def secrets_of(world):
+    """The secret parts of the links in the messages, in the order in which they left."""
+    texts = [message.text for message in world.senders["email"].messages]
+    return [found for text in texts for found in re.findall(r"/s/([\w-]{24})(?![\w-])", text)]
+
+
+def stop(world, secret):
+    return world.parts.not_me.stop(secret, now=world.clock())
+
+
+def see(world, secret):
+    return world.parts.doors.see(secret, now=world.clock()).decision
+
+
+async def later(world, span):
+    await asyncio.sleep(span.total_seconds())
+    await world.work()
+
+
+async def sent(world, *names):
+    world.add(*(customer(name) for name in names))
+    await world.work()
+    return dict.fromkeys(secrets_of(world))
+
+
+async def test_no_message_follows_on_any_channel_and_a_person_must_decide(world):
+    (secret,) = await sent(world, "A")
+
+    assert stop(world, secret) is Outcome.STOPPED
+    await later(world, 30 * DAY)
+
+    assert len(world.senders["email"].messages) == 1
+    job = world.job("A")
+    assert (job.state, job.reason, job.due_at) == ("held", Reason.NOT_ME, None)
+    assert [row.state for row in world.rows(SessionRow)] == ["superseded"]
+    waiting = [row for row in world.rows(InvitationRow) if row.state == "waiting"]
+    assert waiting == []
+
+
+async def test_the_link_leads_nowhere_any_more_as_one_that_never_was(world):
+    (secret,) = await sent(world, "A")
+    assert see(world, secret) == Lead()
+
+    stop(world, secret)
+
+    assert see(world, secret) == Gone()
+    assert world.rows(StableLink) == []
+    assert stop(world, secret) is Outcome.GONE
+
+
+async def test_the_audit_log_says_that_the_customer_did_it_and_nothing_personal(world):
+    (secret,) = await sent(world, "A")
+    stop(world, secret)
+
+    entry = world.rows(Audit)[-1]
+    assert (entry.actor, entry.action, entry.subject) == ("customer", "link.not-me", "customer A")
+    assert secret not in json.dumps([entry.reason, entry.subject])
+    assert "a@example.org" not in entry.reason
+
+
+async def test_other_customers_keep_their_links_and_messages(world):
+    first, second = await sent(world, "A", "B")
+    stop(world, first)
+
+    await later(world, DAY)
+
+    assert {see(world, first), see(world, second)} == {Gone(), Lead()}
+    assert len(world.senders["email"].messages) == 3  # the reminder of the other one
+
+
+async def test_once_a_person_has_corrected_the_address_a_new_link_goes_there(world):
+    (secret,) = await sent(world, "A")
+    stop(world, secret)
+
+    world.parts.service_desk().correct_address("A", email="right@example.org", now=world.clock())
+    world.parts.decisions.resolve(Which(world.job("A").batch_id), Verdict.REPEAT, now=world.clock())
+    await later(world, timedelta(minutes=1))
+
+    first, second = world.senders["email"].messages
+    assert (first.to, second.to) == ("a@example.org", "right@example.org")
+    fresh = secrets_of(world)[-1]
+    assert fresh != secret
+    assert see(world, fresh) == Lead()
+    assert see(world, secret) == Gone()
+    assert [row.state for row in world.rows(SessionRow)] == ["superseded", "waiting"]
+
+
+@pytest.mark.parametrize("text", ["", "0" * 24, "../../etc", "ą" * 24])
+async def test_what_is_no_link_stops_nothing(world, text):
+    await sent(world, "A")
+
+    assert stop(world, text) is Outcome.GONE
+    assert world.job("A").state == "invited"

@@ -1,0 +1,154 @@
+"""The routes of stable links over a scripted door, and its visitors: no database, and time that tests move."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from aiohttp import CookieJar, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from worker.domain.invitations.brand import Brand
+from worker.domain.invitations.library import Library
+from worker.domain.invitations.pages import Pages
+from worker.domain.links.door import Decision, Lead, Press
+from worker.domain.model.wakeups import WakeUp
+from worker.foundation.keyring import Keyring, new_key
+from worker.inbound.web.stable.codes import codes_of
+from worker.inbound.web.stable.pages import StablePages
+from worker.inbound.web.stable.routes import StableRoutes
+from worker.inbound.web.stable.visitors import Visitors
+from worker.store.links.doors import GONE, Seen
+from worker.store.links.not_me import Outcome
+
+SECRET = "0123456789abcdefABCDEF-_"
+OTHER = "ZZZZ456789abcdefABCDEF-_"
+SESSION = "https://ivs.idenfy.com/api/v2/redirect?authToken=t0k"
+BRAND = Brand(name="Example Bank", logo="https://www.example.com/logo.png", support="help@example.com")
+FORM = re.compile(r'name="form" value="([^"]+)"')
+
+
+class Doors:
+    """Two links whose customers have no session yet. `asked` and `opened` are what visitors brought about."""
+
+    def __init__(self) -> None:
+        self.decision: Decision = Press()
+        self.asked: list[str] = []
+        self.opened: list[bool] = []
+        self.stopped: list[str] = []
+        self.outcome = Outcome.STOPPED
+        self.locale = "en"
+
+    def see(self, secret: str, *, now: datetime) -> Seen:
+        if secret not in (SECRET, OTHER) or secret in self.stopped:
+            return GONE
+        link = SESSION if isinstance(self.decision, Lead) else ""
+        return Seen(self.decision, account="kyc", job_id=1, link=link, locale=self.locale)
+
+    def ask(self, secret: str, *, now: datetime) -> Seen:
+        self.asked.append(secret)
+        return Seen(Lead(), account="kyc", job_id=1, link=SESSION, due=(WakeUp.issue("kyc"),))
+
+    def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
+        self.opened.append(opened)
+
+    def stop(self, secret: str, *, now: datetime) -> Outcome:
+        self.stopped.append(secret)
+        return self.outcome
+
+
+class Door:
+    """`on_click`: a session is bought by a press alone."""
+
+    def __init__(self, *, on_click: bool = True, site: str = "www.example.com/verify") -> None:
+        self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
+        self.doors, self.woken = Doors(), list[WakeUp]()
+        self.readiness = SimpleNamespace(why_not=None)
+        self.keyring = Keyring([new_key()])
+        pages = Pages(Library.read(None), locale="en", brand=BRAND, sender_name="Example Bank", site=site)
+        parts: Any = self  # the parts that are scripted here
+        routes = StableRoutes(
+            parts.doors,
+            Visitors(self.keyring),
+            SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
+            parts.readiness,
+            _at_once,
+            self.woken.append,
+            lambda: self.now,
+            StablePages(pages, is_secure=True),
+            parts.doors,
+            lambda secret, now: codes_of(self.keyring, secret, now),
+            hosts={"kyc": ["ivs.idenfy.com"]},
+            on_click=on_click,
+            is_secure=False,  # cookies come back over the test's http
+            form_seconds=5,
+        )
+        self.application = web.Application()
+        router = self.application.router
+        router.add_get("/s/{secret}", routes.get)
+        router.add_post("/s/{secret}", routes.post)
+        router.add_get("/s/{secret}/not-me", routes.ask_not_me)
+        router.add_post("/s/{secret}/not-me", routes.not_me)
+        router.add_get("/s/{secret}/code", routes.code)
+        self._clients: list[TestClient[Any, Any]] = []
+
+    async def __aenter__(self) -> "Door":
+        self.server = TestServer(self.application)
+        await self.server.start_server()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for client in self._clients:
+            await client.session.close()
+        await self.server.close()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def visitor(self, agent: str = "Mozilla/5.0", **headers: str) -> "Caller":
+        client: TestClient[Any, Any] = TestClient(self.server, cookie_jar=CookieJar(unsafe=True))
+        self._clients.append(client)
+        return Caller(
+            self, client, {"User-Agent": agent} | {name.replace("_", "-"): one for name, one in headers.items()}
+        )
+
+
+class Caller:
+    """One browser, or one program: its cookies, its headers, and the form that it was shown last."""
+
+    def __init__(self, door: Door, client: "TestClient[Any, Any]", headers: dict[str, str]) -> None:
+        self._door, self._client, self._headers = door, client, headers
+        self.form = ""
+        self.forgets = False
+
+    async def ask(self, method: str, path: str = f"/s/{SECRET}", **form: str) -> "Answer":
+        if self.forgets:
+            self._client.session.cookie_jar.clear()
+        asked = self._client.session.request(
+            method, self._door.server.make_url(path), data=form or None, headers=self._headers, allow_redirects=False
+        )
+        async with asked as answer:
+            text = await answer.text()
+            if found := FORM.search(text):
+                self.form = found[1]
+            return Answer(answer.status, text, dict(answer.headers))
+
+    async def get(self, path: str = f"/s/{SECRET}") -> "Answer":
+        return await self.ask("GET", path)
+
+    async def press(self, path: str = f"/s/{SECRET}", *, form: str | None = None) -> "Answer":
+        return await self.ask("POST", path, form=self.form if form is None else form)
+
+
+class Answer:
+    def __init__(self, status: int, text: str, headers: dict[str, str]) -> None:
+        self.status, self.text, self.headers = status, text, headers
+
+    @property
+    def heading(self) -> str:
+        found = re.search(r"<h1>(.*?)</h1>", self.text)
+        return found[1] if found else ""
+
+
+async def _at_once(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)

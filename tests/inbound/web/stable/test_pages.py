@@ -1,0 +1,199 @@
+"""What a visitor of a stable link reads, and the headers of it."""
+
+import json
+import re
+from base64 import b64encode
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+
+from tests.inbound.web.stable.door import SECRET, Door
+from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
+from worker.domain.links.page_code import LETTERS
+from worker.domain.model.reasons import Reason
+from worker.inbound.web.stable.routes import OF_LINK
+from worker.store.links.not_me import Outcome
+
+NOT_ME, CODE = f"/s/{SECRET}/not-me", f"/s/{SECRET}/code"
+UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "heading"),
+    [
+        (Press(), 200, "Confirm your identity"),
+        (Wait(), 200, "One moment, please"),
+        (Finished(), 200, "Thank you, you are done"),
+        (Over(Reason.JOB_ENDED), 200, "This is not possible at the moment"),
+        (Gone(), 404, "This link is not valid"),
+    ],
+)
+async def test_each_decision_has_its_page(decision, status: int, heading: str):
+    async with Door() as door:
+        door.doors.decision = decision
+        answer = await door.visitor().get()
+
+    assert (answer.status, answer.heading) == (status, heading)
+
+
+async def test_every_answer_has_strict_headers():
+    async with Door() as door:
+        visitor = door.visitor()
+        answers = [await visitor.get(path) for path in (f"/s/{SECRET}", NOT_ME, CODE, UNKNOWN)]
+        door.doors.decision = Lead()
+        answers += [await visitor.get(), await visitor.press()]
+
+    for answer in answers:
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Robots-Tag"] == "noindex, nofollow"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
+    async with Door() as door:
+        answer = await door.visitor().get()
+
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+    style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = b64encode(sha256(style[1].encode()).digest()).decode()
+    assert policy == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "img-src": "https://www.example.com data:",
+        "form-action": "'self' https:",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
+async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_takes_long():
+    async with Door() as door:
+        visitor = door.visitor()
+        seen = []
+        for decision in (Wait(), Wait(since=door.now), Wait(until=door.now + timedelta(minutes=9))):
+            door.doors.decision = decision
+            answer = await visitor.get()
+            seen.append((answer.heading, answer.headers["Refresh"]))
+        door.doors.decision = Wait(since=door.now)
+        door.pass_time(31)
+        late = await visitor.get()
+
+    assert seen == [("One moment, please", "2")] * 2 + [("This takes longer than usual", "60")]
+    assert (late.heading, late.headers["Refresh"]) == ("This takes longer than usual", "60")
+
+
+async def test_the_page_speaks_the_customers_language_and_a_page_without_customer_the_visitors():
+    async with Door() as door:
+        door.doors.locale = "lt-LT"
+        visitor = door.visitor(Accept_Language="de-AT, en;q=0.5")
+        known, unknown = await visitor.get(), await visitor.get(UNKNOWN)
+
+    assert known.heading == "Patvirtinkite savo tapatybę"
+    assert unknown.heading == "Dieser Link ist nicht gültig"
+
+
+async def test_an_unknown_link_is_told_from_nothing_else():
+    """No cookie, no form, and no way on that would differ from another unknown link."""
+    async with Door() as door:
+        visitor = door.visitor()
+        answers = [await visitor.get(path) for path in (UNKNOWN, "/s/x", f"{UNKNOWN}/not-me")]
+        door.doors.decision = Gone()
+        answers.append(await visitor.get())
+
+    assert len({(answer.status, answer.text) for answer in answers}) == 1
+    assert not any("Set-Cookie" in answer.headers for answer in answers)
+
+
+async def test_the_code_on_the_page_is_the_one_that_the_companys_site_is_given():
+    async with Door() as door:
+        page, site = door.visitor(), door.visitor()
+        shown = re.search(r'class="code">([^<]+)<', (await page.get()).text)
+        given = json.loads((await site.get(CODE)).text)
+        door.pass_time(10 * 60)
+        later = json.loads((await site.get(CODE)).text)
+
+    assert shown is not None
+    assert shown[1] == given["codes"][0]
+    assert set(shown[1]) <= set(LETTERS + "-")
+    assert given["codes"][0] in later["codes"]  # a page that was opened a while ago still matches
+    assert given["codes"][0] != later["codes"][0]
+    assert given.keys() == {"codes", "changes_at"}
+    assert given["changes_at"] == "2026-11-22T12:10:00Z"
+
+
+async def test_no_code_is_shown_or_given_without_a_site_that_confirms_it():
+    async with Door(site="") as door:
+        visitor = door.visitor()
+        page, asked = await visitor.get(), await visitor.get(CODE)
+
+    assert 'class="code"' not in page.text
+    assert asked.status == 404
+
+
+async def test_an_unknown_link_has_no_code():
+    async with Door() as door:
+        assert (await door.visitor().get(f"{UNKNOWN}/code")).status == 404
+
+
+async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worker.inbound.web.stable.routes.monotonic", lambda: 0.0)
+    async with Door() as door:
+        visitor = door.visitor()
+        answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
+        code = await visitor.get(CODE)
+
+    assert [answer.status for answer in answers[:-1]] == [200] * OF_LINK.count
+    assert (answers[-1].status, answers[-1].heading, code.status) == (429, "Please wait a moment", 429)
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+async def test_a_database_that_is_away_gets_a_page_that_says_so():
+    async with Door() as door:
+        door.readiness.why_not = "the database cannot be reached"
+        answer = await door.visitor().get()
+
+    assert (answer.status, answer.heading) == (503, "We cannot answer at the moment")
+    assert "database" not in answer.text
+
+
+async def test_a_person_says_that_the_link_is_for_another():
+    async with Door() as door:
+        person = door.visitor()
+        page = await person.get()
+        assert f'href="{NOT_ME}"' in page.text
+        asked = await person.get(NOT_ME)
+        door.pass_time(4)
+        said = await person.press(NOT_ME)
+        again = await person.press(NOT_ME)
+
+        assert asked.heading == "Was this message not meant for you?"
+        assert (said.status, said.heading) == (200, "Thank you for telling us")
+        assert again.heading == "Thank you for telling us"
+        assert door.doors.stopped[0] == SECRET
+        assert (await person.get()).status == 404
+        assert door.doors.asked == []
+
+
+async def test_while_a_session_is_being_asked_for_the_person_is_asked_to_come_again():
+    async with Door() as door:
+        door.doors.outcome = Outcome.MOMENT
+        person = door.visitor()
+        await person.get(NOT_ME)
+        door.pass_time(4)
+
+        assert (await person.press(NOT_ME)).heading == "This takes longer than usual"
+
+
+async def test_the_link_itself_is_in_no_log(caplog: pytest.LogCaptureFixture):
+    async with Door() as door:
+        person = door.visitor()
+        await person.get()
+        await person.press()
+        door.doors.decision = Over(Reason.JOB_ENDED)
+        await person.get()
+
+    assert SECRET not in caplog.text

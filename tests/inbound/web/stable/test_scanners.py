@@ -1,0 +1,279 @@
+"""A corpus of visitors that are no customers: none of them buys a session, and none ends a customer's link.
+
+What each does is reported in public; the source is next to it. And people, some with programs that look alike: their
+press counts. Every visitor comes to a link whose session is bought on click.
+"""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.inbound.web.stable.door import OTHER, SECRET, Door
+
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36"
+)
+OLD_CHROME = CHROME.replace("146.0.0.0", "72.0.3626.109")
+SAFARI = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_11_1) AppleWebKit/601.2.4 (KHTML, like Gecko) Version/9.0.1"
+    " Safari/601.2.4"
+)
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
+ANDROID = (
+    "Mozilla/5.0 (Linux; Android 12; {}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36"
+)
+HERE, NOT_ME = f"/s/{SECRET}", f"/s/{SECRET}/not-me"
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What it does, step by step: a method and a path, or seconds that pass. `forgets`: it keeps no cookies."""
+
+    name: str
+    source: str
+    agent: str
+    steps: tuple[object, ...]
+    headers: dict[str, str] = field(default_factory=dict)
+    forgets: bool = False
+
+
+GET, HEAD, POST = ("GET", HERE), ("HEAD", HERE), ("POST", HERE)
+ASK_NOT_ME, SAY_NOT_ME = ("GET", NOT_ME), ("POST", NOT_ME)
+ROBOTS = [
+    Robot("Outlook Safe Links asks for the head", "github.com/nextauthjs/next-auth/issues/1840", OLD_CHROME, (HEAD,)),
+    Robot("Outlook Safe Links opens it", "github.com/opencollective/opencollective/issues/3656", OLD_CHROME, (GET,)),
+    Robot(
+        "Outlook Safe Links opens it and posts its form",
+        "github.com/FusionAuth/fusionauth-site/pull/2922",
+        OLD_CHROME,
+        (HEAD, GET, POST),
+    ),
+    Robot(
+        "Office 365 loads it in a whole browser, runs what is there, and posts what it finds again and again",
+        "github.com/justingit/dada-mail/issues/1126",
+        CHROME,
+        (GET, POST, POST, POST, 1, POST),
+    ),
+    Robot(
+        "Microsoft follows a redirect to its end", "github.com/outline/outline/issues/9227", CHROME, (GET, GET, POST)
+    ),
+    Robot(
+        "Outlook.com's BingPreview opens it",
+        "github.com/phpList/phplist3/issues/415",
+        "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/534+ (KHTML, like Gecko) BingPreview/1.0b",
+        (GET, 60, POST),
+    ),
+    Robot("Barracuda opens every link", "github.com/supabase/auth/issues/1214", CHROME, (GET, 1, GET), forgets=True),
+    Robot(
+        "a gateway opens it from another network, 12 seconds after the customer",
+        "github.com/resend/resend-node/issues/901",
+        CHROME,
+        (12, GET),
+    ),
+    Robot(
+        "a gateway opens each link of a mail within a moment",
+        "github.com/SparkDevNetwork/Rock/issues/7034",
+        CHROME,
+        (GET, ASK_NOT_ME),
+    ),
+    Robot("a spam filter asks for the head", "github.com/jdavidbakr/mail-tracker/pull/200", CHROME, (HEAD, HEAD)),
+    Robot(
+        "a gateway opens it at delivery and again later, without cookies",
+        "github.com/mautic/mautic/issues/9798",
+        CHROME,
+        (GET, 30, GET, POST),
+        forgets=True,
+    ),
+    Robot(
+        "Proofpoint names itself", "none: a name that its owner may give", "Proofpoint URL Defense/1.0", (GET, 60, POST)
+    ),
+    Robot("Mimecast names itself", "none: a name that its owner may give", "Mimecast/1.0", (GET, 60, POST)),
+    Robot("WhatsApp's preview", "opengraphplus.com/consumers/whatsapp/crawling", "WhatsApp/2.23.18.78 i", (GET,)),
+    Robot(
+        "Facebook's preview, for WhatsApp too",
+        "opengraphplus.com/consumers/whatsapp/crawling",
+        "facebookexternalhit/1.1",
+        (GET, 60, POST),
+    ),
+    Robot(
+        "iMessage's preview",
+        "peter.upfold.org.uk/blog/2019/02",
+        f"{SAFARI} facebookexternalhit/1.1 Facebot Twitterbot/1.0",
+        (GET,),
+    ),
+    Robot(
+        "Slack's preview",
+        "api.slack.com/docs/unfurling",
+        "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+        (GET,),
+    ),
+    Robot("Firefox fetches ahead", "developer.mozilla.org Sec-Purpose", CHROME, (GET,), {"Sec-Purpose": "prefetch"}),
+    Robot("Chrome fetches ahead", "developer.mozilla.org Sec-Purpose", CHROME, (GET,), {"Purpose": "prefetch"}),
+    Robot(
+        "Chrome renders ahead",
+        "chromium preloading_headers.cc",
+        CHROME,
+        (GET, 60, POST),
+        {"Sec-Purpose": "prefetch;prerender"},
+    ),
+    Robot(
+        "an earlier Firefox fetches ahead", "developer.mozilla.org Sec-Purpose", CHROME, (GET,), {"X-Moz": "prefetch"}
+    ),
+    Robot(
+        "Safari shows a preview of the page",
+        "none found: an earlier Safari did",
+        SAFARI,
+        (GET,),
+        {"X-Purpose": "preview"},
+    ),
+    Robot("a headless robot posts the form at once", "none: the least that one can do", CHROME, (GET, POST)),
+    Robot("a robot without cookies posts the form after a while", "none", CHROME, (GET, 60, POST), forgets=True),
+    Robot("a robot posts without having seen the page", "none", CHROME, (POST, 60, POST), forgets=True),
+    Robot("a program without a name", "none", "", (GET, 60, POST)),
+    Robot(
+        "a crawler", "none", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", (GET, 60, POST)
+    ),
+    Robot("a robot presses every button of every page", "none", CHROME, (GET, ASK_NOT_ME, SAY_NOT_ME, GET, POST)),
+    Robot("a named robot presses the other button", "none", "bingbot/2.0", (ASK_NOT_ME, 60, SAY_NOT_ME)),
+]
+PEOPLE = {
+    "with a browser": CHROME,
+    "with a phone": PHONE,
+    # next-auth's thread takes this for a scanner: it is the program in which a customer reads the mail.
+    "in the new Outlook": f"{CHROME} Edg/117.0.2045.47 OneOutlook/1.2023.927.100",
+    "in Telegram's own browser": f"{ANDROID.format('SM-A525F')} Telegram-Android/11.4.2 (Samsung SM-A525F; Android 12)",
+    "with a phone called Cubot": ANDROID.format("CUBOT KINGKONG 5 Pro"),
+    "who has scanned the picture in a letter": f"{ANDROID.format('Pixel 7')} QRScanner/3.2",
+}
+
+
+async def act(door: Door, robot: Robot) -> None:
+    caller = door.visitor(robot.agent, **robot.headers)
+    caller.forgets = robot.forgets
+    for step in robot.steps:
+        match step:
+            case ("POST", str(path)):
+                await caller.press(path)
+            case (str(method), str(path)):
+                await caller.ask(method, path)
+            case int(seconds):
+                door.pass_time(seconds)
+
+
+@pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)
+async def test_a_robot_buys_nothing_ends_nothing_and_counts_as_no_opening(robot: Robot):
+    async with Door() as door:
+        await act(door, robot)
+
+        assert door.doors.asked == []
+        assert door.doors.stopped == []
+        assert not any(door.doors.opened)
+
+
+@pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)
+async def test_the_customer_comes_after_the_robot_and_is_served(robot: Robot):
+    async with Door() as door:
+        await act(door, robot)
+        customer = door.visitor(CHROME)
+        await customer.get()
+        door.pass_time(4)
+
+        assert (await customer.press()).status == 303
+        assert door.doors.asked == [SECRET]
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+async def test_the_press_of_a_person_counts(who: str):
+    async with Door() as door:
+        person = door.visitor(PEOPLE[who])
+        page = await person.get()
+        door.pass_time(4)
+        pressed = await person.press()
+
+        assert page.heading == "Confirm your identity"
+        assert (pressed.status, door.doors.asked) == (303, [SECRET])
+        assert door.doors.opened[-1] is True
+
+
+async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button():
+    async with Door() as door:
+        ahead = door.visitor(CHROME, Sec_Purpose="prefetch;prerender")
+        await ahead.get()
+        ahead._headers.pop("Sec-Purpose")  # the page that is there is shown, and the press is an ordinary request
+        door.pass_time(10)
+
+        assert (await ahead.press()).status == 303
+
+
+async def test_a_person_who_was_too_fast_presses_once_more():
+    async with Door() as door:
+        person = door.visitor(CHROME)
+        await person.get()
+        first = await person.press()
+        door.pass_time(4)
+        second = await person.press()
+
+        assert (first.heading, second.status) == ("Please press the button once more", 303)
+        assert door.doors.asked == [SECRET]
+
+
+async def test_a_page_that_was_open_for_hours_is_shown_anew():
+    async with Door() as door:
+        person = door.visitor(CHROME)
+        await person.get()
+        door.pass_time(3600)
+        first = await person.press()
+        door.pass_time(4)
+
+        assert first.status == 200
+        assert (await person.press()).status == 303
+
+
+async def test_a_form_of_another_visitor_does_not_count():
+    async with Door() as door:
+        person, thief = door.visitor(CHROME), door.visitor(CHROME)
+        await person.get()
+        await thief.get()
+        door.pass_time(10)
+
+        assert (await thief.press(form=person.form)).status == 200
+        assert door.doors.asked == []
+
+
+async def test_a_form_of_another_link_or_of_the_other_page_does_not_count():
+    async with Door() as door:
+        person = door.visitor(CHROME)
+        await person.get(f"/s/{OTHER}")
+        of_other = person.form
+        await person.get(NOT_ME)
+        of_not_me = person.form
+        await person.get()
+        of_this = person.form
+        door.pass_time(10)
+
+        await person.press(form=of_other)
+        await person.press(form=of_not_me)
+        await person.press(NOT_ME, form=of_this)
+
+        assert (door.doors.asked, door.doors.stopped) == ([], [])
+
+
+@pytest.mark.parametrize("form", ["", "1.2", "9" * 12 + "." + "0" * 64, "💥", "a" * 10_000])
+async def test_a_form_that_was_never_made_does_not_count(form: str):
+    async with Door() as door:
+        person = door.visitor(CHROME)
+        await person.get()
+        door.pass_time(10)
+        await person.press(form=form)
+
+        assert door.doors.asked == []
+
+
+async def test_a_visitor_who_comes_back_has_opened_the_link():
+    async with Door() as door:
+        person = door.visitor(CHROME)
+        await person.get()
+        door.pass_time(60)
+        await person.get()
+
+        assert door.doors.opened == [False, True]

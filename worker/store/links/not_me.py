@@ -1,0 +1,84 @@
+"""A visitor says that the link is for another person: nothing more is sent until a person has decided.
+
+One transaction under the customer's lock. The link is removed, not marked: whoever has it is not the customer, and a
+later message to the right address makes another one.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+
+import sqlalchemy as sa
+
+from worker.domain.model.audit import Act
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, InvitationState, JobState, SessionState
+from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
+from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.onboarding.admission import lock_customers
+from worker.store.onboarding.cancellation import change_jobs
+from worker.store.onboarding.stable_links import digests_of
+from worker.store.outbox.outbox import add_job_events
+from worker.store.tables import InvitationRow, Job, SessionRow, StableLink
+
+ACT = Act("customer", "link.not-me")
+
+
+class Outcome(StrEnum):
+    STOPPED = "stopped"
+    MOMENT = "moment"  # a call for the customer is being made: ask again in a moment
+    GONE = "gone"  # there is no such link
+
+
+class NotMe:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def stop(self, secret: str, *, now: datetime) -> Outcome:
+        """Hold the customer's row, end its session, its messages and its link."""
+        digests = digests_of(self._keyring, secret)
+        return outlive_deadlocks(partial(self._stop, digests, now=now)) if digests else Outcome.GONE
+
+    def _stop(self, digests: tuple[str, ...], *, now: datetime) -> Outcome:
+        query = sa.select(StableLink).where(StableLink.digest.in_(digests))
+        with self._database.write() as connection:
+            found = fetch(connection, query)
+            if not found:
+                return Outcome.GONE
+            link = found[0]
+            lock_customers(connection, [link.customer_id])
+            if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
+                return Outcome.GONE
+            of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
+            ids = sa.select(Job.id).where(*of_customer, Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
+            # Messages are locked before their jobs, as a dispatcher locks them.
+            messages = sa.select(InvitationRow.id).where(
+                InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
+            )
+            fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+            jobs = sa.select(Job.id, Job.state, Job.session_id).where(Job.id.in_(ids))
+            job = next(iter(fetch(connection, jobs.with_for_update(key_share=True))), None)
+            if job is not None and job.state is JobState.WORKING:
+                return Outcome.MOMENT
+            if job is not None:
+                self._hold(connection, job, now=now)
+            connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
+            note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=ACT)
+        return Outcome.STOPPED
+
+    def _hold(self, connection: sa.Connection, job: sa.Row[tuple[object, ...]], *, now: datetime) -> None:
+        waiting = sa.update(InvitationRow).where(
+            InvitationRow.job_id == job.id, InvitationRow.state == InvitationState.WAITING
+        )
+        ended = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.NOT_ME}
+        connection.execute(waiting.values(ended))
+        live = sa.update(SessionRow).where(
+            SessionRow.id == job.session_id, SessionRow.state.in_(LIVE_SESSIONS | {SessionState.UNBOUGHT})
+        )
+        connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
+        if job.state is JobState.HELD:
+            return  # for a reason of its own, which a person decides about
+        held = {"state": JobState.HELD, "due_at": None, "reason": Reason.NOT_ME, "detail": ""}
+        change_jobs(connection, [job.id], held | {"asks": False, "pressed_at": None, "changed_at": now})
+        add_job_events(connection, [job.id], now=now)
