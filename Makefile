@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test lint fmt bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit lock clean
+.PHONY: help install demo run test lint fmt docs bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -48,6 +48,10 @@ lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff format --check
 	@$(PY) -m mypy
 	@$(BIN)/lint-imports
+
+docs: .venv/.dev ## Build the pages as a site in dist/docs; a broken link fails.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "wrote dist/docs/index.html"
 
 fmt: .venv/.dev ## Format the code.
 	@$(BIN)/ruff check --fix

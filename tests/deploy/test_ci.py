@@ -34,11 +34,11 @@ def run(place: Path, **environ: str) -> subprocess.CompletedProcess:
     return subprocess.run([place / ".ci/run"], cwd="/", env=clean, capture_output=True, text=True, check=False)
 
 
-def test_it_lints_tests_and_audits_from_wherever_it_is_called(checkout):
+def test_it_lints_makes_the_pages_tests_and_audits_from_wherever_it_is_called(checkout):
     ended = run(checkout)
 
     assert ended.returncode == 0
-    assert ended.stdout.splitlines() == [f"{checkout}|{step}|true|1||" for step in ("lint", "test", "audit")]
+    assert ended.stdout.splitlines() == [f"{checkout}|{step}|true|1||" for step in ("lint", "docs", "test", "audit")]
 
 
 def test_the_providers_pages_and_the_corpora_are_named_where_they_are(checkout):
@@ -49,7 +49,7 @@ def test_the_providers_pages_and_the_corpora_are_named_where_they_are(checkout):
     assert last.split("|")[4:] == [str(checkout.parent / "shared/seeds"), str(checkout.parent / "shared/corpora")]
 
 
-@pytest.mark.parametrize(("breaks", "calls"), [("lint", 1), ("test", 2), ("audit", 3)])
+@pytest.mark.parametrize(("breaks", "calls"), [("lint", 1), ("docs", 2), ("test", 3), ("audit", 4)])
 def test_it_fails_with_what_fails(breaks, calls, checkout):
     ended = run(checkout, BREAKS=breaks)
 

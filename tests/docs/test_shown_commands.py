@@ -1,0 +1,50 @@
+"""The commands that Start and How-to show: they are run as they stand there, from top to bottom, with the sandbox.
+
+A block of ```sh is run. Other blocks are not: their commands need servers, or never end.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.compose_file import ROOT
+from tests.desk.desk import Desk, Played
+
+PAGES = ("start/quickstart.md", "how-to/send-a-list.md", "how-to/correct-a-list.md", "how-to/stop-everything.md")
+GOES_ON = (0, 1, 3)  # done; a row needs a person; rows wait
+
+
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / page).read_text("utf-8")
+
+
+def commands_of(page: str) -> Iterator[list[str]]:
+    for block in re.findall(r"^```sh\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            assert program == "onboard"
+            yield arguments
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_work_from_top_to_bottom(page: str, bare: Desk, played: Played):
+    desk, errors = bare, bare.path / "errors.csv"
+    ports = ["--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port)]
+    listed = re.search(r"^```csv\n(.*?)^```$", text_of(PAGES[0]), re.MULTILINE | re.DOTALL)
+    desk.write("customers.csv", listed[1])
+    if page != PAGES[0]:
+        assert desk.onboard("init", "--sandbox", *ports).code == 0
+        assert desk.onboard("run", "customers.csv", "--yes").code in GOES_ON
+
+    for arguments in commands_of(page):
+        if errors.exists() and "errors.csv" in arguments and arguments[0] == "run":
+            errors.write_text(errors.read_text("utf-8").replace("max@example,", "max@example.com,"), "utf-8")
+        ended = desk.onboard(*arguments, *(ports if arguments[0] == "init" else ()))
+        assert ended.code in GOES_ON, (arguments, ended.out, ended.err)
+
+    invited = {"ona@example.com", "jonas@example.com", "emma@example.com"}
+    assert invited <= played.message_ids.keys()
+    assert ("max@example.com" in played.message_ids) == errors.exists()
+    assert all(sum(ids.values()) == 1 for ids in played.message_ids.values())
