@@ -13,16 +13,19 @@ RUN /opt/onboarding/bin/pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY celeryconfig.py ./
+COPY onboarding_worker onboarding_worker
 COPY worker worker
-# The lock file has the build's own tools too, so every download has a hash.
+# The lock file has the build's own tools too, so every download has a hash. What runs is a wheel, as users install it.
 RUN mv worker/sandbox /sandbox \
-    && /opt/onboarding/bin/pip install --no-deps --no-build-isolation .
+    && /opt/onboarding/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && /opt/onboarding/bin/pip install --no-deps --no-index /wheel/*.whl
 
 FROM build AS build-sandbox
 COPY requirements-sandbox.lock ./
 RUN /opt/onboarding/bin/pip install --require-hashes -r requirements-sandbox.lock
 RUN mv /sandbox worker/sandbox \
-    && /opt/onboarding/bin/pip install --no-deps --no-build-isolation --force-reinstall .
+    && /opt/onboarding/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel-sandbox . \
+    && /opt/onboarding/bin/pip install --no-deps --no-index --force-reinstall /wheel-sandbox/*.whl
 
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/onboarding/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -11,7 +11,7 @@ import sys
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from worker import EventRefused, request_onboarding
+from onboarding_worker import EventRefused, request_onboarding
 from worker.settings import load
 
 

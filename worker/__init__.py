@@ -1,6 +1,6 @@
 """Opens identity-verification sessions for customers and sends each one the link while it is fresh.
 
-For a project's own code: `from worker import request_onboarding` (docs/reference/library.md).
+For a project's own code: `from onboarding_worker import request_onboarding` (docs/reference/library.md).
 """
 
 from typing import TYPE_CHECKING, Any

@@ -114,11 +114,23 @@ def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     expected |= {f"worker/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
     expected.add("worker/celeryconfig.py")
     inside = {name for name in names if name.startswith("worker/")}
+    assert {"onboarding_worker/__init__.py", "onboarding_worker/py.typed"} <= names
     assert {name for name in expected if "__pycache__" not in name} == inside
     for name in ("py.typed", "sandbox/demo/customers.csv", "engine/reporting/pages/report.html", "migrations/env.py"):
         assert f"worker/{name}" in inside
     assert any(re.match(r"worker/migrations/versions/0001_\w+\.py", name) for name in inside)
     assert any(re.match(r"worker/domain/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
+
+
+def test_a_folder_of_the_host_with_the_name_worker_does_not_hide_the_library(installed: Installed, host: Path):
+    (host / "worker/__init__.py").write_text("")
+    ours = "import onboarding_worker as o; print(o.request_onboarding.__module__, o.__version__)"
+    found = installed.run(host, "python", "-c", ours)
+    late = installed.run(host, "python", "-c", f"import worker; {ours}")
+
+    assert found.stdout.split()[0] == "worker.runtime.python_api", found.stderr
+    assert "another package `worker` is loaded" in late.stderr
+    assert "onboarding_worker first" in late.stderr
 
 
 def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
