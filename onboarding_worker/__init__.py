@@ -1,8 +1,8 @@
 """The library for a project's own code: `from onboarding_worker import request_onboarding` (docs/reference/library.md).
 
-The code itself is the package `worker`, a name that many projects have for a folder of their own. Here it is loaded from
-where this package is installed, so that no folder on `sys.path` stands in its place. Raises ImportError where another
-package `worker` is loaded already: a process can have one of a name.
+The code itself is the package `worker`, a name that many projects have for a folder of their own. Here it is loaded
+from where this package is installed, so that no folder on `sys.path` stands in its place. Raises ImportError where
+another package `worker` is loaded already: a process can have one of a name.
 """
 
 import sys
