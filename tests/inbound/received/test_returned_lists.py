@@ -2,16 +2,19 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.intake import ListOptions, Returned, open_list
+from worker.domain.intake.own_files import OwnFile
 from worker.domain.model.customers import Person
 from worker.domain.model.known_customers import Standing
 from worker.domain.service_desk.case import Refused
@@ -168,3 +171,24 @@ def test_what_is_only_foreseen_changes_nothing():
     settle(returns, [report(desk.customers)[0] | {"email": "two@example.com"}])
     assert [change.what for change in returns.changes] == ["email changed"]
     assert not desk.corrected
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_a_report_in_json_is_recognised_and_acts_on_the_changed_rows(form: str):
+    people = {f"C{number}": Details(Person(email=f"box{number}@example.com")) for number in range(3)}
+    desk = FakeDesk(people)
+    rows: list[dict[str, Any]] = [row | {"row": int(row["row"]), "attempts": 1} for row in report(people)]
+    rows[1] |= {"email": "new@example.org", "next_at": None, "first_name": {"a": 1}}
+    rows[2]["email"] = "two@example.org"
+    text = json.dumps(rows) if form == "array" else "".join(json.dumps(row) + "\n" for row in rows)
+    reading = open_list(io.BytesIO(text.encode()), OPTIONS)
+    assert reading.own is OwnFile.REPORT
+    lines = [line for line in reading if isinstance(line, Returned)]
+    unchanged, refused, changed = desk.returns().settle(lines)
+    assert isinstance(unchanged, RefusedLine)
+    assert unchanged.known == AS_STORED
+    assert isinstance(refused, RefusedLine)
+    assert [problem.column for problem in refused.problems] == ["first_name"]
+    assert isinstance(changed, RefusedLine)
+    assert changed.known == "email changed; the same link leaves by email"
+    assert desk.sent == [("C2", "two@example.org")]

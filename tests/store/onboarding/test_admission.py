@@ -1,7 +1,8 @@
 """One customer in several lists: one job leads, the other jobs join it or are skipped."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from worker.domain.model.customers import FieldProblem, Person
 from worker.domain.model.known_customers import Known
 from worker.domain.model.states import ENDED_JOBS, JobState, LineState
 from worker.foundation.keyring import Keyring
-from worker.store.base.encrypted_values import decrypt_person
+from worker.store.base.encrypted_values import contact_digests, decrypt_person
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
@@ -113,11 +114,27 @@ def ring_for(shelf, value: bytes) -> Keyring:
 def test_the_details_of_the_newest_list_are_used(shelf):
     shelf.add(customer("Ona"))
     shelf.clock.advance(hours=1)
-    shelf.add(customer("Ona", person=Person(email="new@example.org"), locale="en", country="EE"))
+    person = Person(email="new@example.org", phone="+37060000009", first_name="Ona", last_name="Kita")
+    shelf.add(customer("Ona", person=person, locale="en", country="EE"))
     row = shelf.row(CustomerRow)
-    assert decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted) == Person(email="new@example.org")
+    assert decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted) == person
     assert (row.locale, row.country, row.changed_at) == ("en", "EE", shelf.clock())
     assert row.created_at == shelf.clock() - timedelta(hours=1)
+
+
+@pytest.mark.parametrize("rule", [Known.REFRESH, Known.INVITE])
+def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
+    person = Person(email="ona@example.org", phone="+37060000000", first_name="Ona", date_of_birth=date(1990, 5, 1))
+    shelf.add(customer("Ona", person=person, locale="lt", country="LT", timezone="Europe/Vilnius"))
+    newer = customer("Ona", person=Person(email="new@example.org", last_name="Petraitė"), locale="en", country="")
+    batch = shelf.batch("newer.csv")
+    shelf.batches.add(batch, [line(2, newer), line(3, customer("Jonas"))], [], priority=0, now=shelf.clock(), rule=rule)
+
+    row = shelf.row(CustomerRow, customer_id="Ona")
+    stored = decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted)
+    assert stored == replace(person, email="new@example.org", last_name="Petraitė")
+    assert (row.locale, row.country, row.timezone) == ("en", "LT", "Europe/Vilnius")
+    assert row.email_digest == contact_digests(shelf.keyring, stored)["email_digest"]
 
 
 def test_for_lists_that_are_imported_at_once_one_job_leads_for_each_customer_and_the_other_jobs_join_it(shelf):

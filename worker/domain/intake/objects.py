@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from worker.domain.intake.columns import is_provider, our_name, shown, unknown_key, whole_and_in_parts
+from worker.domain.intake.columns import is_provider, normal, our_name, shown, unknown_key, whole_and_in_parts
 from worker.domain.intake.lines import RawLine
 from worker.domain.intake.options import ListOptions
+from worker.domain.intake.own_files import OwnFile, own_name
 from worker.domain.model.customers import FieldProblem
 
 MOST_KEYS = 500
@@ -17,8 +18,10 @@ _TOO_MANY = FieldProblem("", f"more than {MOST_KEYS} keys", "remove the keys tha
 class Objects:
     """The objects of one source; the result for each key is cached."""
 
-    def __init__(self, options: ListOptions) -> None:
+    def __init__(self, options: ListOptions, *, own: OwnFile | None = None) -> None:
+        """`own`: the objects are lines of this file of ours."""
         self._options = options
+        self._own = own
         self._name_of = lru_cache(maxsize=1024)(self._find_name)
 
     def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
@@ -52,7 +55,9 @@ class Objects:
 
     def _find_name(self, key: str) -> str | FieldProblem:
         """Our name for the key; "": ignore it; or the problem why it is refused."""
-        name = our_name(key, self._options)
+        name = None if self._own is None else own_name(self._own, normal(key))
+        if name is None:
+            name = our_name(key, self._options)
         if name is None:
             return unknown_key(key.strip())
         provider, dot, parameter = name.partition(".")

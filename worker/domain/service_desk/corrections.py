@@ -70,10 +70,13 @@ def correction_of(
     cells: Mapping[str, Any], stored: Details, *, today: date, dates: DateForm | None = None
 ) -> tuple[Correction, tuple[FieldProblem, ...]]:
     """What the cells change, and what is wrong with them. `dates`: the form of the file's dates."""
-    given = {column: text for column, cell in cells.items() if cell is not None and (text := _text(cell))}
+    structures = [column for column, cell in cells.items() if isinstance(cell, bool | dict | list)]
+    plain = {column: cell for column, cell in cells.items() if column not in structures}
+    given = {column: text for column, cell in plain.items() if cell is not None and (text := _text(cell))}
     changed: dict[str, Any] = {}
     # A workbook's cell may be one that cannot be read, such as a number with lost digits.
     problems = [cell.at(column) for column, cell in cells.items() if isinstance(cell, Refusal)]
+    problems += [FieldProblem(column, "not a text", "write the value as text") for column in structures]
     for column, text in given.items():
         if column in ("customer_id", "purpose"):
             continue

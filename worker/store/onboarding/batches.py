@@ -17,14 +17,13 @@ from worker.store.base import bulk, tally
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.keys_of_customers import kept, writable
-from worker.store.base.loading import load_missing, load_over
+from worker.store.base.loading import load_missing
 from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
 from worker.store.onboarding.admission import following, left_out, lock_customers
 from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import (
     CANCELLED,
-    DETAILS,
     AcceptedLine,
     RefusedLine,
     customer_row,
@@ -33,6 +32,7 @@ from worker.store.onboarding.new_rows import (
     refusal_row,
 )
 from worker.store.onboarding.plans import Plan, Planned
+from worker.store.onboarding.refreshed import of_rows, refresh
 from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
@@ -260,13 +260,13 @@ class Batches:
             if accepted:
                 customer_ids = {line.customer.customer_id for line in accepted}
                 keyring = writable(connection, self._keyring, customer_ids, now=now)
-                customers = _new_customers(keyring, [line.customer for line in accepted], now=now)
+                given = [line.customer for line in accepted]
+                customers = _new_customers(keyring, given, now=now)
                 known = load_missing(connection, CustomerRow, customers, key="customer_id")
-                again = [row for row in customers if row["customer_id"] in known]
                 if rule is Known.SKIP:  # their details stay, unless they are invited after all
                     lock_customers(connection, known)
                 else:
-                    _refresh(connection, again)
+                    refresh(connection, keyring, of_rows(given, known), now=now)
                 # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
                 if erased_among(connection, self._keyring, customer_ids) or not kept(connection, keyring):
                     raise ErasedMeanwhile
@@ -283,7 +283,7 @@ class Batches:
                     accepted = [line for line in accepted if key_of(line) not in left]
                 if rule is Known.SKIP:
                     leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-                    _refresh(connection, [row for row in again if row["customer_id"] in leading])
+                    refresh(connection, keyring, of_rows(given, leading), now=now)
                 rows = [job_row(keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted]
                 if plan is not None:
                     plans.spread(plan, rows, now=now)
@@ -337,11 +337,6 @@ def _new_customers(keyring: Keyring, customers: Sequence[Customer], *, now: date
     """
     rows = {customer.customer_id: customer_row(keyring, customer, details_at=now, now=now) for customer in customers}
     return [rows[customer_id] for customer_id in sorted(rows)]
-
-
-def _refresh(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Give customers who are known the details of the newest list."""
-    load_over(connection, CustomerRow, rows, key="customer_id", changed=DETAILS)
 
 
 def key_of(line: AcceptedLine) -> Key:

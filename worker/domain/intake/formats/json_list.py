@@ -7,13 +7,15 @@ CSV list at its header, such as an unknown column, refuses only one object here.
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from worker.domain.intake.columns import normal
 from worker.domain.intake.formats.encoding import refuse_unless_utf8
 from worker.domain.intake.formats.json_array import json_array
 from worker.domain.intake.formats.json_lines import json_lines
 from worker.domain.intake.formats.opening import ListBytes
 from worker.domain.intake.lines import ListRefused, RawLine
-from worker.domain.intake.objects import Objects
+from worker.domain.intake.objects import MOST_KEYS, Objects
 from worker.domain.intake.options import ListOptions
+from worker.domain.intake.own_files import own_file
 from worker.domain.model.customers import FieldProblem
 
 _Split = Callable[[BinaryIO], Iterator[tuple[int, dict[str, Any] | FieldProblem]]]
@@ -32,12 +34,16 @@ class JsonList:
             raise ListRefused([f"--encoding: {what} {are} UTF-8; convert the file, and leave the option out"])
         self._bytes = content
         self._split: _Split = json_array if array else json_lines
-        self._objects = Objects(options)
         self.warnings: tuple[str, ...] = ()
         with self._bytes.opened() as raw:
             first_byte = refuse_unless_utf8(raw, what)
         if array and first_byte != b"[":
             raise ListRefused(["the file is not a JSON array: it does not begin with ["])
+        # A report of ours is known by the keys of its first object.
+        with self._bytes.opened() as raw:
+            found = next((one for _, one in self._split(raw) if isinstance(one, dict)), {})
+        self.titles = tuple(found)
+        self._objects = Objects(options, own=own_file([normal(key) for key in self.titles[:MOST_KEYS]]))
         line = next(iter(self), None)
         if array and line is None:
             raise ListRefused(["the JSON array is empty"])
