@@ -1,0 +1,205 @@
+"""`/s/ID` as browsers, mail programs and scanners meet it: over a real socket and the real store."""
+
+import asyncio
+import re
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.inbound.web.site import KEYS, until
+from tests.store.shelf import Shelf, customer
+from worker.store.onboarding.stable_links import StableLinks
+from worker.store.tables import Job, SessionRow, StableLink
+
+LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
+PROVIDERS = "https://ui.idenfy.com/start?authToken=t-1"
+PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+class Street:
+    """The site, its worker, and the customers who come along."""
+
+    def __init__(self, site) -> None:
+        self.site, self.clock = site, site.clock
+        self.shelf = Shelf(site.parts.database, site.parts.keyring, site.clock)
+
+    def customer(self, name="A", *, link=PROVIDERS, unbought=False):
+        """The secret part of the stable link of a customer who was invited."""
+        self.shelf.add(customer(name))
+        self.shelf.issue(link=link)
+        self.shelf.send()
+        if unbought:
+            self.shelf.set(SessionRow, SessionRow.customer_id == name, state="unbought")
+        with self.site.parts.database.write() as connection:
+            keyring, key = self.site.parts.keyring, (name, "onboarding")
+            found = LINKS.ensure(connection, keyring, [key], now=self.clock())[key]
+        return found.address.rpartition("/")[2]
+
+    def job(self, name="A"):
+        return self.shelf.job(name)
+
+    async def ask(self, method, secret, *, cookie="", agent=PERSON, data=None, **headers):
+        given = {name.replace("_", "-"): value for name, value in headers.items()} | {"User-Agent": agent}
+        if cookie:
+            given["Cookie"] = f"visit={cookie}"
+        how = {"headers": given, "allow_redirects": False, "data": data}
+        self.site.client.session.cookie_jar.clear()
+        async with self.site.client.request(method, f"/s/{secret}", **how) as answer:
+            body = await answer.text()
+            morsel = answer.cookies.get("visit")
+            return Met(answer.status, answer.headers, body, morsel.value if morsel else cookie)
+
+
+class Met:
+    def __init__(self, status, headers, body, cookie) -> None:
+        self.status, self.headers, self.body, self.cookie = status, headers, body, cookie
+
+    @property
+    def form(self):
+        found = re.search(r'name="form" value="([^"]+)"', self.body)
+        return {"form": found[1]} if found else {}
+
+
+@pytest.fixture
+async def ahead(start, sqlite_url):
+    return Street(await start(sqlite_url, keys='mode = "stable"\n' + KEYS))
+
+
+@pytest.fixture
+async def street(start, sqlite_url):
+    return Street(await start(sqlite_url, keys='mode = "stable"\nissue = "on-click"\n' + KEYS))
+
+
+async def pressed(street, secret, page, **how):
+    return await street.ask("POST", secret, data=page.form, cookie=page.cookie, **how)
+
+
+async def test_a_live_session_is_led_to_with_nothing_kept_on_the_way(ahead):
+    met = await ahead.ask("GET", ahead.customer())
+    assert (met.status, met.headers["Location"]) == (303, PROVIDERS)
+    assert (met.headers["Cache-Control"], met.headers["Referrer-Policy"]) == ("no-store", "no-referrer")
+    assert PROVIDERS not in met.body
+
+
+async def test_no_session_leads_to_a_host_that_its_account_may_not_link_to(ahead):
+    met = await ahead.ask("GET", ahead.customer(link="https://evil.example/x"))
+    assert met.status == 200
+    assert "Location" not in met.headers
+    assert "evil.example" not in met.body
+
+
+async def test_an_ended_session_is_asked_for_by_a_visit_and_a_page_waits(ahead, monkeypatch):
+    monkeypatch.setattr("worker.inbound.web.stable.routes.PATIENCE", 0.0)
+    secret = ahead.customer()
+    ahead.clock.advance(days=8)
+    met = await ahead.ask("GET", secret)
+    assert (met.status, met.headers["Refresh"]) == (200, "2")
+    assert (ahead.job().state, ahead.job().reason) == ("waiting", "pressed")
+    assert [str(wake_up) for wake_up in ahead.site.woken] == ["issue:kyc"]
+    ahead.shelf.issue(link=PROVIDERS)
+    assert (await ahead.ask("GET", secret)).status == 303
+
+
+async def test_a_visit_waits_for_a_session_that_comes_soon(ahead):
+    secret = ahead.customer()
+    ahead.clock.advance(days=8)
+    visit = asyncio.create_task(ahead.ask("GET", secret))
+    await until(lambda: ahead.job().state == "waiting")
+    ahead.shelf.issue(link=PROVIDERS)
+    assert (await visit).status == 303
+
+
+async def test_a_press_after_real_time_by_the_same_visitor_buys_one_session(street):
+    secret = street.customer(unbought=True)
+    page = await street.ask("GET", secret)
+    assert page.status == 200
+    street.clock.advance(seconds=4)
+    presses = [asyncio.create_task(pressed(street, secret, page)) for _ in range(2)]
+    await until(lambda: street.job().state == "waiting")
+    assert len(street.shelf.issue(link=PROVIDERS)) == 1
+    assert [(await one).status for one in presses] == [303, 303]
+    assert street.shelf.row(StableLink).opened_at is not None
+    assert len(street.shelf.rows(SessionRow)) == 2  # the unbought one, and the one that was bought
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"agent": "Mozilla/5.0 (compatible; Barracuda Sentinel)"},
+        {"agent": "facebookexternalhit/1.1"},
+        {"agent": ""},
+        {"Sec_Purpose": "prefetch;prerender"},
+        {"Purpose": "prefetch"},
+        {"X_Moz": "prefetch"},
+    ],
+    ids=str,
+)
+async def test_programs_that_open_every_link_buy_nothing_and_open_nothing(street, how):
+    secret = street.customer(unbought=True)
+    page = await street.ask("GET", secret, **how)
+    street.clock.advance(minutes=5)
+    again = await street.ask("GET", secret, cookie=page.cookie, **how)
+    press = await pressed(street, secret, again, **how)
+    assert [one.status for one in (page, again, press)] == [200, 200, 200]
+    assert street.job().state == "invited"
+    assert street.shelf.row(StableLink).opened_at is None
+
+
+async def test_a_head_buys_nothing_and_a_first_visit_opens_nothing(street):
+    secret = street.customer(unbought=True)
+    for method in ("HEAD", "GET"):
+        assert (await street.ask(method, secret)).status == 200
+    assert street.job().state == "invited"
+    assert street.shelf.row(StableLink).opened_at is None
+
+
+async def test_a_visitor_who_comes_back_has_opened_the_link(street):
+    secret = street.customer(unbought=True)
+    page = await street.ask("GET", secret)
+    street.clock.advance(seconds=31)
+    await street.ask("GET", secret, cookie=page.cookie)
+    assert street.shelf.row(StableLink).opened_at is not None
+
+
+async def test_a_form_counts_for_its_own_visitor_its_own_link_and_its_time(street):
+    secret, other = street.customer(unbought=True), street.customer("B", unbought=True)
+    page, stranger = await street.ask("GET", secret), await street.ask("GET", secret)
+    assert (await pressed(street, secret, page)).form  # at once: the page is shown again
+    street.clock.advance(seconds=4)
+    await street.ask("POST", secret, data=page.form, cookie=stranger.cookie)
+    await street.ask("POST", secret, data=page.form)
+    await street.ask("POST", other, data=page.form, cookie=page.cookie)
+    await street.ask("POST", secret, data={"form": "1." + "0" * 64}, cookie=page.cookie)
+    street.clock.advance(hours=1)
+    await pressed(street, secret, page)
+    assert [street.job(name).state for name in "AB"] == ["invited", "invited"]
+
+
+async def test_unknown_revoked_and_cancelled_links_look_the_same(street):
+    revoked, cancelled = street.customer(), street.customer("B")
+    street.shelf.set(StableLink, StableLink.customer_id == "A", revoked_at=street.clock())
+    street.shelf.set(Job, Job.customer_id == "B", state="cancelled")
+    met = [await street.ask("GET", one) for one in (revoked, cancelled, "x" * 24, "nothing", "%00")]
+    assert {one.status for one in met} == {404}
+    assert len({one.body for one in met}) == 1
+    kept = ("Date", "Content-Length")
+    assert len({str(sorted((k, v) for k, v in one.headers.items() if k not in kept)) for one in met}) == 1
+
+
+async def test_a_link_may_be_asked_for_sixty_times_a_minute(street, monkeypatch):
+    secret = street.customer()
+    monkeypatch.setattr("worker.inbound.web.stable.routes.monotonic", lambda: 0.0)
+    statuses = [(await street.ask("HEAD", secret)).status for _ in range(62)]
+    assert statuses[:60].count(303) >= 58
+    assert 429 in statuses
+
+
+async def test_a_database_without_the_key_says_so_in_the_log_and_not_to_the_visitor(ahead, caplog):
+    secret = ahead.customer()
+    with ahead.site.parts.database.write() as connection:
+        connection.execute(sa.update(SessionRow).values(encrypted=b"\x01\x00\x00\x00\x00" + b"x" * 40))
+    met = await ahead.ask("GET", secret)
+    assert (met.status, met.headers["Retry-After"]) == (503, "60")
+    assert "no key of the ring" in caplog.text
+    assert secret not in caplog.text
