@@ -116,8 +116,8 @@ WITHOUT_DATABASE = {
     "template export",
     "users add",
 }
-# Their entries are tested where their brokers and databases are: test_backup.py, test_bus.py, test_roles.py and
-# test_set_up.py.
+# Their entries are tested where their brokers, databases and links are: test_backup.py, test_bus.py, test_roles.py,
+# test_set_up.py and tests/engine/test_moves.py.
 ELSEWHERE = {
     "backup restore",
     "bus dead list",
@@ -126,6 +126,7 @@ ELSEWHERE = {
     "bus dead drop",
     "db grant",
     "db upgrade",
+    "move",
 }
 # What any command writes besides: which processes run, the budgets' rows, the chain of the audit log, the schema.
 HOUSEKEEPING = {"process", "metric_count", "timer", "budget", "audit_head", "alembic_version"}

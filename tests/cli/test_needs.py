@@ -50,6 +50,7 @@ NEEDS = {
     "keys status": STORED,
     "outbox list": STORED,
     "outbox retry bus": STORED,
+    "move --from kyc --to other --unopened": STORED,
     "pause 1": STORED,
     "nonresponders --by 2026-11-27": set(),
     "report 1 --with-links": STORED,

@@ -88,7 +88,8 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
     assert see(ahead, secret).decision == Press()
 
 
-async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(ahead):
+async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(make_on_both):
+    ahead = make_on_both(sender=AHEAD)
     (secret,) = await sent(ahead)
     await later(8 * DAY)
     await ahead.work()

@@ -72,6 +72,7 @@ from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.store.base.database import Database
 from worker.store.links.doors import Doors
+from worker.store.links.moves import Moves
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance.alerts import Alerts
 from worker.store.messages.country_cap_check import texts_by_country
@@ -342,6 +343,11 @@ class Parts(Stores):
     def link_pages(self) -> Pages:
         """The page of stable links. Reads the templates."""
         return pages_of(self.settings)
+
+    @property
+    def moves(self) -> Moves:
+        """What moves stable links to another account."""
+        return Moves(self.database, self.keyring)
 
     def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
         """The words of messages that have left, made again. The templates are read anew: they may have changed."""

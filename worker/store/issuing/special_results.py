@@ -42,7 +42,7 @@ _MOVE = bulk.Change(
         "entity_id": sa.bindparam("new_entity_id"),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "result": sa.func.coalesce(sa.bindparam("new_result", type_=sa.String()), Job.result),
-        "pressed_at": sa.case((sa.bindparam("is_done", type_=sa.Boolean()), None), else_=Job.pressed_at),
+        "pressed_at": sa.bindparam("new_pressed_at"),
         "changed_at": sa.bindparam("at"),
     },
     by="job_id",
@@ -128,7 +128,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
         "new_session_id": added.sessions.get(job.id, job.session_id),
         "new_floor": floor_seconds(result),
         "new_entity_id": entity_id(result),
-        "is_done": isinstance(ending, Done),
+        "new_pressed_at": None if isinstance(ending, Done) else job.pressed_at,
     }
     if isinstance(ending, Done):
         if job.id in added.invited:

@@ -148,7 +148,7 @@ class Doors:
         values = waiting_again(now) | {"reason": Reason.PRESSED, "pressed_at": now, "waits": 0}
         values["priority"] = EVENT  # a paused job buys nothing (`at_the_door`)
         if job.session_state is SessionState.UNBOUGHT:
-            values["session_id"] = None
+            values["session_id"] = job.replaces  # a row that was moved had another session before
         change_jobs(connection, [job.id], values)
         if job.session_state in LIVE_SESSIONS:
             ended = sa.update(SessionRow).where(SessionRow.id == job.session_id)
@@ -244,6 +244,7 @@ _JOBS = (
         SessionRow.expires_at,
         SessionRow.result.label("session_result"),
         SessionRow.encrypted,
+        SessionRow.replaces,
     )
     .join(Batch, Batch.id == Job.batch_id)
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
