@@ -1,7 +1,7 @@
 """`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `domain.links`."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
