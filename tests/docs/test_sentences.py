@@ -1,0 +1,34 @@
+"""The pages for users have short sentences: none of more than 30 words in Start, Concepts and How-to."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.compose_file import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    [DOCS / "README.md", DOCS / "concepts.md", DOCS / "faq.md", *DOCS.glob("start/*.md"), *DOCS.glob("how-to/*.md")]
+)
+MOST = 30
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a page: without code, tables and headings. An item of a list ends a sentence."""
+    text = re.sub(r"```.*?```", "\n\n", text, flags=re.DOTALL)
+    # In a list, a table may be indented.
+    lines = [
+        "" if re.match(r" {4}| *\||#|<!--|!\[", line) else re.sub(r"^\s*([-*]|\d+\.) ", "\n\n", line)
+        for line in text.split("\n")
+    ]
+    prose = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", "\n".join(lines))
+    for paragraph in re.split(r"\n\s*\n", prose):
+        yield from re.split(r"(?<=[.?!:;])[\s*)]+", " ".join(paragraph.split()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_no_sentence_is_long(page):
+    long = [one for one in sentences(page.read_text("utf-8")) if len(one.split()) > MOST]
+
+    assert long == []
