@@ -1,6 +1,7 @@
 """The routes of stable links over a scripted door, and its visitors: no database, and time that tests move."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -38,16 +39,17 @@ class Doors:
         self.stopped: list[str] = []
         self.outcome = Outcome.STOPPED
         self.locale = "en"
+        self.session = SESSION
 
     def see(self, secret: str, *, now: datetime) -> Seen:
         if secret not in (SECRET, OTHER) or secret in self.stopped:
             return GONE
-        link = SESSION if isinstance(self.decision, Lead) else ""
+        link = self.session if isinstance(self.decision, Lead) else ""
         return Seen(self.decision, account="kyc", job_id=1, link=link, locale=self.locale)
 
     def ask(self, secret: str, *, now: datetime) -> Seen:
         self.asked.append(secret)
-        return Seen(Lead(), account="kyc", job_id=1, link=SESSION, due=(WakeUp.issue("kyc"),))
+        return Seen(Lead(), account="kyc", job_id=1, link=self.session, due=(WakeUp.issue("kyc"),))
 
     def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
         self.opened.append(opened)
@@ -60,12 +62,15 @@ class Doors:
 class Door:
     """`on_click`: a session is bought by a press alone."""
 
-    def __init__(self, *, on_click: bool = True, site: str = "www.example.com/verify") -> None:
+    def __init__(self, *, on_click: bool = True, site: str = "www.example.com/verify", is_secure: bool = True) -> None:
         self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
+        self.is_secure = is_secure
         self.doors, self.woken = Doors(), list[WakeUp]()
         self.readiness = SimpleNamespace(why_not=None)
         self.keyring = Keyring([new_key()])
-        pages = Pages(Library.read(None), locale="en", brand=BRAND, sender_name="Example Bank", site=site)
+        # A page that is not over TLS leads to a provider that is played here, over two hosts.
+        brand = BRAND if is_secure else replace(BRAND, logo="")
+        pages = Pages(Library.read(None), locale="en", brand=brand, sender_name="Example Bank", site=site)
         parts: Any = self  # the parts that are scripted here
         routes = StableRoutes(
             parts.doors,
@@ -75,10 +80,10 @@ class Door:
             _at_once,
             self.woken.append,
             lambda: self.now,
-            StablePages(pages, is_secure=True),
+            StablePages(pages, is_secure=is_secure),
             parts.doors,
             lambda secret, now: codes_of(self.keyring, secret, now),
-            hosts={"kyc": ["ivs.idenfy.com"]},
+            hosts={"kyc": ["ivs.idenfy.com", "localhost"]},
             on_click=on_click,
             is_secure=False,  # cookies come back over the test's http
             form_seconds=5,
@@ -90,17 +95,27 @@ class Door:
         router.add_get("/s/{secret}/not-me", routes.ask_not_me)
         router.add_post("/s/{secret}/not-me", routes.not_me)
         router.add_get("/s/{secret}/code", routes.code)
+        router.add_get("/provider", self._redirect)
+        router.add_get("/provider/capture", self._capture)
         self._clients: list[TestClient[Any, Any]] = []
 
     async def __aenter__(self) -> "Door":
         self.server = TestServer(self.application)
         await self.server.start_server()
+        if not self.is_secure:
+            self.doors.session = str(self.server.make_url("/provider").with_host("localhost"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for client in self._clients:
             await client.session.close()
         await self.server.close()
+
+    async def _redirect(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound(self.server.make_url("/provider/capture").with_host("127.0.0.1"))
+
+    async def _capture(self, request: web.Request) -> web.Response:
+        return web.Response(text="<h1>Played provider</h1>", content_type="text/html")
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
