@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
+from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.store.onboarding.stable_links import forget
 from worker.store.tables import Audit, Job, SessionRow, StableLink
@@ -212,3 +213,15 @@ async def test_an_unbought_customer_lapses_when_the_link_ends_and_costs_nothing(
         await on_click.work()
     assert (on_click.job("A").state, on_click.job("A").reason) == ("lapsed", "link_ended")
     assert on_click.http.requests == []
+
+
+async def test_a_report_has_our_own_links_also_for_customers_who_get_no_message(ahead):
+    ahead.add(customer("A"), customer("B", channel=Channel.NONE))
+    await ahead.work()
+    (sent_to_a,) = secrets_of(ahead)
+    lines = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
+    a, b = ahead.parts.report_links.shown(lines, now=ahead.clock())
+    assert a.link == f"https://onboard.example.com/s/{sent_to_a}"
+    assert see(ahead, b.link.rpartition("/")[2]).decision == Lead()
+    again = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
+    assert [line.link for line in ahead.parts.report_links.shown(again, now=ahead.clock())] == [a.link, b.link]

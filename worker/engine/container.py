@@ -60,6 +60,7 @@ from worker.engine.steps.policies import (
     job_policy,
     listing_accounts,
     sender_timeout,
+    stable_links,
 )
 from worker.engine.steps.step_endings import WakeInvite
 from worker.engine.stores import Stores
@@ -74,6 +75,7 @@ from worker.store.base.database import Database
 from worker.store.links.doors import Doors
 from worker.store.links.moves import Moves
 from worker.store.links.not_me import NotMe
+from worker.store.links.report_links import ReportLinks
 from worker.store.maintenance.alerts import Alerts
 from worker.store.messages.country_cap_check import texts_by_country
 from worker.store.messages.fallback import DeliveryPolicy
@@ -338,6 +340,12 @@ class Parts(Stores):
     def not_me(self) -> NotMe:
         """What follows when a link is for another person."""
         return NotMe(self.database, self.keyring)
+
+    @property
+    def report_links(self) -> ReportLinks | None:
+        """Our own links, for reports; None: reports have the providers' links."""
+        links = stable_links(self.settings)
+        return None if links is None else ReportLinks(self.database, self.keyring, links)
 
     @property
     def link_pages(self) -> Pages:

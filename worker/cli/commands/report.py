@@ -110,7 +110,10 @@ def report(
                 note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
             columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=with_details)
             unreadable = Unreadable()
-            lines = unreadable.of(parts.facts.lines(found.id, with_links=with_links, with_details=with_details))
+            lines = parts.facts.lines(found.id, with_links=with_links, with_details=with_details)
+            if with_links and (own := parts.report_links) is not None:
+                lines = own.shown(lines, now=columns.now)
+            lines = unreadable.of(lines)
             if pictures is not None:
                 columns = replace(columns, pictures=pictures.name)
                 lines = drawn(lines, pictures)

@@ -136,15 +136,15 @@ class StableRoutes:
             return pressed
         visitor, why_not = pressed
         try:
+            seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
             if why_not is not None:
-                seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
                 return self._ask_not_me(request, seen, visitor)
             outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
         # The form shows that there was such a link: the second of two presses finds none, and reads the same.
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
-        return self._answer(request, Shown(screen, address=_address(request)))
+        return self._answer(request, _of(seen, screen, address=_address(request)))
 
     async def code(self, request: web.Request) -> web.Response:
         """The codes that the link's page shows, for the company's own site. Says nothing about the customer."""
