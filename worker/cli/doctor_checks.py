@@ -22,6 +22,7 @@ from worker.domain.model.findings import Finding, failure, ok, warning
 from worker.domain.model.operation import NO_PROCESS, WORK
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS, facts_of
+from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
@@ -68,6 +69,15 @@ def check_adapters(parts: Parts) -> Iterator[Finding]:
         else:
             used = [name for name, one in parts.settings.accounts.items() if one.provider == adapter.name]
             yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no account needs it"))
+    for adapter in TEXT_SERVICES.foreign:
+        what = f"sender {adapter.name}"
+        try:
+            text_facts_of(adapter.name)
+        except AdapterBroken as error:
+            yield warning(what, str(error), f"[sms] does not need it; mend or uninstall {adapter.package}")
+        else:
+            needed = parts.settings.sms is not None and parts.settings.sms.provider == adapter.name
+            yield ok(what, f"{adapter.package}; " + ("for [sms]" if needed else "[sms] does not need it"))
 
 
 def check_encryption_keys(parts: Parts) -> Iterator[Finding]:

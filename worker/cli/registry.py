@@ -142,11 +142,15 @@ def _loaded(name: str) -> click.Command:
 def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from worker.domain.providers.facts import PROVIDERS  # imported here: no other command line needs it
+    # Imported here: no other command line needs them.
+    from worker.domain.providers.facts import PROVIDERS
+    from worker.domain.providers.text_services import TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
     for adapter in PROVIDERS.foreign:
         click.echo(f"provider {adapter.name}: {adapter.package}")
+    for adapter in TEXT_SERVICES.foreign:
+        click.echo(f"sender {adapter.name}: {adapter.package}")
     context.exit()
 
 

@@ -15,10 +15,10 @@ from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.senders import postmark_callbacks
-from worker.senders.contract import Sender
+from worker.senders.contract import Sender, TextTools
 from worker.senders.email import EmailSender
+from worker.senders.registry import text_service
 from worker.senders.return_path import ReturnPath
-from worker.senders.sms import TwilioSender
 from worker.settings import Settings, SettingsError
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
@@ -65,18 +65,14 @@ def build_senders(settings: Settings, clock: Clock, keyring: Keyring | None = No
             return_path=return_path.of if keyring is not None and (return_path := returns(settings, keyring)) else None,
         )
     if sms is not None:
-        senders["sms"] = TwilioSender(
+        tools = TextTools(
             OwnHttp(trust_of({sms.base_url: sms.protection})),
-            base_url=sms.base_url,
-            account=sms.account,
-            token=sms.token,
-            from_=sms.from_,
-            timeout=sms.timeout,
+            now=clock,
             callback=callback_address(settings.links.base_url, "sms"),
             repeat_unknown=sms.on_unknown == "repeat",
-            now=clock,
             login_from=f"sms.account or {_source(settings, 'sms.token')}",
         )
+        senders["sms"] = text_service(sms.provider).sender(sms, tools)
     return senders
 
 

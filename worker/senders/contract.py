@@ -1,11 +1,32 @@
 """The contract of every sender: it hands one rendered message to one channel."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
+from worker.domain.providers.text_services import TextFacts
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
+
+__all__ = [
+    "Broken",
+    "Caller",
+    "HttpAnswer",
+    "HttpRequest",
+    "Message",
+    "NoLookUp",
+    "Receipt",
+    "Sender",
+    "TextCallbacks",
+    "TextFacts",
+    "TextService",
+    "TextSettings",
+    "TextTools",
+    "Token",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,3 +98,71 @@ class NoLookUp:
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
     ) -> Receipt | Nothing | Unmatched | Problem:
         return Problem(Kind.BAD_INPUT, self.no_look_up)
+
+
+class Token(Protocol):
+    """A secret that no repr shows. It can be read again from its file."""
+
+    def reveal(self) -> str: ...
+    def reload(self) -> bool: ...
+
+
+class Caller(Protocol):
+    """Makes the calls over kept connections: `worker.http.client`."""
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
+    async def close(self) -> None: ...
+
+
+class TextSettings(Protocol):
+    """The section `[sms]`, as far as a sender needs it. `from_` is a number, a name, or a messaging service."""
+
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+    @property
+    def token(self) -> Token: ...
+    @property
+    def from_(self) -> str: ...
+    @property
+    def timeout(self) -> timedelta: ...
+
+
+@dataclass(frozen=True)
+class TextTools:
+    """What a sender of texts is given. `http` belongs to the sender and is closed with it. `callback` is the address
+    for delivery reports, "" for none. `repeat_unknown`: a message with an unknown outcome may go twice. `login_from`
+    says where the log-in comes from, for people."""
+
+    http: Caller
+    now: Callable[[], datetime]
+    callback: str = ""
+    repeat_unknown: bool = False
+    login_from: str = ""
+
+
+@dataclass(frozen=True)
+class TextCallbacks:
+    """How a service's delivery reports are read. No function raises on bytes that were sent.
+
+    `unsigned` gets the headers (lower-case names) before the body is read, and `refusal` all: why it is not the
+    service's, or "". Its `url` is the address that the service was given, its `keys` those that it may sign with.
+    `signed_part` is what the signature covers: a second delivery of it is the same report. `largest` is in bytes.
+    """
+
+    unsigned: Callable[[Mapping[str, str]], str]
+    refusal: Callable[[Mapping[str, str], bytes, str, Iterable[str]], str]
+    signed_part: Callable[[bytes], bytes]
+    read: Callable[[bytes], DeliveryUpdate | NotUnderstood]
+    largest: int = 64 * 1024
+
+
+@dataclass(frozen=True)
+class TextService:
+    """All that the worker must know of one service for texts. Its name, `provider` in `[sms]`, is that of its entry
+    point. `callbacks` None: it reports no deliveries."""
+
+    facts: TextFacts
+    sender: Callable[[TextSettings, TextTools], Sender]
+    callbacks: TextCallbacks | None = None

@@ -6,13 +6,18 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
-from worker.senders.contract import Message, Receipt
+from worker.senders.contract import (
+    Caller,
+    Message,
+    Receipt,
+    Token,
+)
 from worker.senders.twilio_answers import Sought, broken, read, read_account, read_list
 
 Read = TypeVar("Read")
@@ -20,20 +25,6 @@ SERVICE = "MG"  # a messaging service's sid begins with it
 # Twilio's bounds of ValidityPeriod.
 LARGEST_PAGE = 1000
 LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
-
-
-class Token(Protocol):
-    """A secret that no repr shows. It can be read again from its file."""
-
-    def reveal(self) -> str: ...
-    def reload(self) -> bool: ...
-
-
-class Caller(Protocol):
-    """Makes the calls over kept connections: `worker.http.client`."""
-
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
-    async def close(self) -> None: ...
 
 
 class TwilioSender:

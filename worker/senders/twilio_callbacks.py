@@ -31,7 +31,12 @@ STOP_WORDS |= {"stopp", "arret", "arrêt", "baja"}
 START_WORDS = frozenset(["start", "unstop"])
 
 
-def refusal(headers: Mapping[str, str], body: bytes, *, url: str, keys: Iterable[str]) -> str:
+def unsigned(headers: Mapping[str, str]) -> str:
+    """As `refusal`, by the headers alone, so that the body of a forged request is not read."""
+    return "" if headers.get(SIGNATURE) else "it is not signed"
+
+
+def refusal(headers: Mapping[str, str], body: bytes, url: str, keys: Iterable[str]) -> str:
     """Why the callback is not Twilio's; "" if it is. Never raises, and names no value.
 
     `headers` has lower-case names. `url` is the whole address with its query, as Twilio was given it: not the address

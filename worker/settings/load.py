@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from worker.domain.model.needs import EVERYTHING, Needs
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS
+from worker.domain.providers.text_services import TEXT_SERVICES
 from worker.foundation.private_files import is_writable_by_others
 from worker.settings import rules
 from worker.settings.accounts import Account
@@ -52,7 +53,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     SettingsError with one line for each problem, with its key and without its value.
     """
     file = Path(path or environ.get(VARIABLE) or FILE).absolute()
-    if clashes := PROVIDERS.clashes():
+    if clashes := [*PROVIDERS.clashes(), *TEXT_SERVICES.clashes()]:
         raise SettingsError(clashes)
     tree = _parse(file)
     findings = Findings(apply_overrides(tree, Settings, environ))

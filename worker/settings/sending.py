@@ -3,12 +3,14 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.providers.entry_points import AdapterBroken
+from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.settings.addresses import ImapServer, SmtpServer
 from worker.settings.secrets import Secret
 from worker.settings.tls import Client
@@ -41,6 +43,23 @@ def _number(value: str) -> str:
     if not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}", value, re.ASCII):
         raise ValueError('expected a number such as "+15005550006", a messaging service (MG…) or a sender\'s name')
     return value
+
+
+def _text_service(name: str) -> str:
+    try:
+        facts = text_facts_of(name)
+    except AdapterBroken as error:
+        raise ValueError(str(error)) from None
+    if facts is None:
+        raise ValueError(f"expected {' or '.join(TEXT_SERVICES)}, or the name of an installed adapter")
+    return name
+
+
+TextServiceName = Annotated[
+    str,
+    AfterValidator(_text_service),
+    Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ", or the name of an installed adapter"),
+]
 
 
 class Email(Client):
@@ -165,8 +184,10 @@ class Bounces(Client):
 class Sms(Client):
     """The SMS provider's account."""
 
-    provider: Literal["twilio"] = Field("twilio", description="The SMS provider.")
-    base_url: ServerUrl = Field("https://api.twilio.com", description="The SMS provider's address.")
+    provider: TextServiceName = Field("twilio", description="The SMS provider.")
+    base_url: ServerUrl = Field(
+        "", description="The SMS provider's address.", json_schema_extra={"default": "the provider's production host"}
+    )
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
     token: Credential = Field(description="The account's token.")
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
@@ -213,6 +234,18 @@ class Sms(Client):
         description="The key that signs delivery callbacks; several during a rotation.",
         json_schema_extra={"default": "`token`"},
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill(cls, given: Any) -> Any:
+        """Fill in the address of the provider, before anything is checked."""
+        if not isinstance(given, dict) or "base_url" in given:
+            return given
+        try:
+            facts = text_facts_of(str(given.get("provider", "twilio")))
+        except AdapterBroken:
+            facts = None  # the provider's own key has the problem
+        return {**given, "base_url": facts.host} if facts else given
 
     @property
     def sender_name(self) -> str:

@@ -83,6 +83,11 @@ class Catalogue:
             self._loaded[name] = _built_in(own) if own else _foreign(self._by_name[name])
         return self._loaded.get(name)
 
+    def misfit(self, name: str, wanted: str) -> str:
+        """What to say of a loaded adapter that is not of the wanted type."""
+        package = self._by_name[name].package
+        return f"the adapter {name} of {package} cannot be used: its entry point is no {wanted}"
+
     def forget(self) -> None:
         """Look at the installed packages again."""
         for known in ("foreign", "_by_name"):

@@ -84,7 +84,5 @@ def facts_of(provider: str) -> ProviderFacts | None:
         return None
     facts = getattr(endpoint, "facts", None)
     if not isinstance(facts, ProviderFacts):
-        package = next(one.package for one in PROVIDERS.foreign if one.name == provider)
-        why = "its entry point is no worker.providers.contract.Endpoint"
-        raise AdapterBroken(f"the adapter {provider} of {package} cannot be used: {why}")
+        raise AdapterBroken(PROVIDERS.misfit(provider, "worker.providers.contract.Endpoint"))
     return facts

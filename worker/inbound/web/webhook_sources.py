@@ -16,7 +16,8 @@ from worker.providers import webhooks
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
-from worker.senders import twilio_callbacks
+from worker.senders.contract import TextCallbacks
+from worker.senders.registry import text_service
 from worker.settings import Account, Settings
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Arrived
 
@@ -54,25 +55,26 @@ class AccountSource:
 
 
 class TextSource:
-    """Twilio's callbacks about texts, and about answers to them."""
+    """The callbacks of the service for texts, also about answers to them."""
 
-    name, largest = SMS, twilio_callbacks.LARGEST
+    name = SMS
 
-    def __init__(self, address: str, keys: Sequence[str], keyring: Keyring) -> None:
-        """`address` is the one that Twilio was given, `keys` those that Twilio may sign with."""
+    def __init__(self, callbacks: TextCallbacks, address: str, keys: Sequence[str], keyring: Keyring) -> None:
+        """`address` is the one that the service was given, `keys` those that it may sign with."""
+        self._callbacks, self.largest = callbacks, callbacks.largest
         self._address, self._keys, self._keyring = address, keys, keyring
 
     def refuses_unread(self, delivery: Delivery) -> str:
-        return "" if delivery.headers.get(twilio_callbacks.SIGNATURE) else "it is not signed"
+        return self._callbacks.unsigned(delivery.headers)
 
     def refuses(self, delivery: Delivery, query: str) -> str:
         url = f"{self._address}?{query}" if query else self._address
-        return twilio_callbacks.refusal(delivery.headers, delivery.body, url=url, keys=self._keys)
+        return self._callbacks.refusal(delivery.headers, delivery.body, url, self._keys)
 
     def read(self, delivery: Delivery) -> Arrived | Unreadable:
         # A digest of what is signed, not of the bytes: the same callback in another order would be another genuine one.
-        digests = digests_of(self._keyring, twilio_callbacks.signed_part(delivery.body))
-        return of_sender(self.name, digests, twilio_callbacks.read(delivery.body))
+        digests = digests_of(self._keyring, self._callbacks.signed_part(delivery.body))
+        return of_sender(self.name, digests, self._callbacks.read(delivery.body))
 
 
 def account_sources(accounts: Mapping[str, Account], keyring: Keyring, clock: Clock) -> dict[str, Source]:
@@ -93,12 +95,13 @@ def account_sources(accounts: Mapping[str, Account], keyring: Keyring, clock: Cl
 def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: Get = get) -> Mapping[str, Source]:
     """The sources by channel, for the channels that are configured."""
     sources: dict[str, Source] = {}
-    if settings.sms is not None:
-        # Twilio signs with the account's own token.
+    callbacks = text_service(settings.sms.provider).callbacks if settings.sms else None
+    if settings.sms is not None and callbacks is not None:
+        # Twilio, and a service that names no other key, signs with the account's own token.
         signing = [key.reveal() for key in settings.sms.callback_key or (settings.sms.token,)]
         address = callback_address(settings.links.base_url, "sms")
-        why = "links.base_url: needed, since Twilio signs the address that it was given"
-        sources["sms"] = TextSource(address, signing, keyring) if address else Closed(SMS, why)
+        why = "links.base_url: needed, since the service signs the address that it was given"
+        sources["sms"] = TextSource(callbacks, address, signing, keyring) if address else Closed(SMS, why)
     if settings.email is not None:
         source = build_mail_source(settings.email, keyring, clock, ask_sns)
         sources["email"] = Closed(EMAIL, source) if isinstance(source, str) else source

@@ -1,0 +1,33 @@
+"""Twilio as a service for texts: its sender, and the reader of its callbacks."""
+
+from worker.senders import twilio_callbacks
+from worker.senders.contract import TextCallbacks, TextFacts, TextService, TextSettings, TextTools
+from worker.senders.sms import TwilioSender
+
+
+def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
+    return TwilioSender(
+        tools.http,
+        base_url=settings.base_url,
+        account=settings.account,
+        token=settings.token,
+        from_=settings.from_,
+        timeout=settings.timeout,
+        callback=tools.callback,
+        repeat_unknown=tools.repeat_unknown,
+        now=tools.now,
+        login_from=tools.login_from,
+    )
+
+
+TEXT_SERVICE = TextService(
+    facts=TextFacts(host="https://api.twilio.com"),
+    sender=_twilio,
+    callbacks=TextCallbacks(
+        unsigned=twilio_callbacks.unsigned,
+        refusal=twilio_callbacks.refusal,
+        signed_part=twilio_callbacks.signed_part,
+        read=twilio_callbacks.read,
+        largest=twilio_callbacks.LARGEST,
+    ),
+)
