@@ -38,7 +38,8 @@ class Change:
         table = id_.class_.__table__
         self._types = {by: id_.type}
         for name, value in values.items():
-            self._types |= {parameter: table.c[name].type for parameter in _named(value)}
+            for parameter, type_ in _named(value).items():
+                self._types[parameter] = table.c[name].type if isinstance(type_, sa.types.NullType) else type_
         self._each = sa.update(table).where(id_ == sa.bindparam(by), *conditions).values(**values)
         self._written: dict[frozenset[str], tuple[str, binary_rows.Types, binary_rows.Types]] = {}
 
@@ -218,10 +219,15 @@ def keys(values: Iterable[Any]) -> str:
     return orjson.dumps([value.hex if isinstance(value, uuid.UUID) else value for value in values]).decode()
 
 
-def _named(value: Any) -> set[str]:
-    """The names of the parameters that an expression binds by name. Constants are left out."""
+def _named(value: Any) -> dict[str, sa.types.TypeEngine[Any]]:
+    """The types of the parameters that an expression binds by name. Constants are left out.
+
+    A parameter without a type of its own has that of the column; a condition of a `case` has its own.
+    """
     found = visitors.iterate(value) if isinstance(value, sa.ClauseElement) else ()
-    return {element.key for element in found if isinstance(element, sa.BindParameter) and not element.unique}
+    return {
+        element.key: element.type for element in found if isinstance(element, sa.BindParameter) and not element.unique
+    }
 
 
 def _read_from(given: Mapping[str, sa.ColumnElement[Any]], value: Any) -> Any:
