@@ -1,5 +1,7 @@
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import WebhookFeed
-from tests.store.witness import SUBSCRIPTIONS, Witness
+from tests.store.witness import SUBSCRIPTIONS, Witness, add_witness
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
 from worker.store.maintenance.takeover import Failover
@@ -29,11 +31,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("keyring", [False, True], indirect=True, ids=["ring", "keys of customers"])
 
 
+@pytest.fixture(scope="session")
+def witnessed_template(sqlite_template: Path) -> Path:
+    """A migrated SQLite file with the witness, to copy."""
+    file = sqlite_template.with_name("witnessed.db")
+    shutil.copyfile(sqlite_template, file)
+    database = Database(f"sqlite:///{file}")
+    add_witness(database)
+    database.close()
+    return file
+
+
+@pytest.fixture
+def witnessed_url(sqlite_url: str, witnessed_template: Path, tmp_path: Path) -> str:
+    """The test's SQLite database, with the witness."""
+    shutil.copyfile(witnessed_template, tmp_path / "onboarding.db")
+    return sqlite_url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated database without rows. After the test, the outbox must have an event for each change of state, and
     the kept counts of each batch must be those of its rows."""
-    fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
+    fixture = "witnessed_url" if request.param == "sqlite" else "empty_postgresql_url"
     opened = Database(request.getfixturevalue(fixture), subscriptions=SUBSCRIPTIONS)
     witness = Witness(opened) if opened.is_sqlite else None
     yield opened

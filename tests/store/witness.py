@@ -35,6 +35,10 @@ _SEES = {
 }
 
 
+_CHANGES = sa.text("SELECT * FROM witness")
+_EVENTS = sa.select(Outbox.data, Outbox.kind)
+
+
 def _by_the_store() -> bool:
     """True if the running statement is the store's. A test's own statements need no event."""
     frame = sys._getframe()
@@ -45,8 +49,20 @@ def _by_the_store() -> bool:
     return False
 
 
+def add_witness(database: Database) -> None:
+    """Into a SQLite database: the triggers, and the table that they write to."""
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE witness (job_id INTEGER, kind TEXT)")
+        for number, (on, (condition, values)) in enumerate(_SEES.items()):
+            table, _, event = on.partition(" ")
+            sees = f"{event} ON {table} WHEN {condition} AND by_the_store()"
+            does = f"BEGIN INSERT INTO witness VALUES ({values}); END"  # noqa: S608 -- words of ours
+            connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
+
+
 class Witness:
-    """Only for SQLite: both databases run the same statements. Make it before the first connection to the database."""
+    """Only for SQLite: both databases run the same statements. The database has `add_witness`. Make it before the first
+    connection to the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,18 +71,10 @@ class Witness:
         def prepare(connection: Any, _record: Any) -> None:
             connection.create_function("by_the_store", 0, _by_the_store)
 
-        with database.write() as connection:
-            connection.exec_driver_sql("CREATE TABLE witness (job_id INTEGER, kind TEXT)")
-            for number, (on, (condition, values)) in enumerate(_SEES.items()):
-                table, _, event = on.partition(" ")
-                sees = f"{event} ON {table} WHEN {condition} AND by_the_store()"
-                does = f"BEGIN INSERT INTO witness VALUES ({values}); END"  # noqa: S608 -- words of ours
-                connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
-
     def unpublished(self) -> Counter[tuple[int, str]]:
         """The changes without an outbox event, counted by job and kind."""
         with self._database.read() as connection:
-            changes = Counter((row.job_id, row.kind) for row in connection.execute(sa.text("SELECT * FROM witness")))
-            rows = connection.execute(sa.select(Outbox.data, Outbox.kind))
+            changes = Counter((row.job_id, row.kind) for row in connection.execute(_CHANGES))
+            rows = connection.execute(_EVENTS)
             events = Counter((row.data["job_id"], row.kind) for row in rows if row.kind != ALERT)
         return changes - events
