@@ -12,7 +12,7 @@ from worker.domain.links.door import Gone, Lead
 from worker.domain.model.reasons import Reason
 from worker.store.links.not_me import Outcome
 from worker.store.operators.decisions import Verdict, Which
-from worker.store.tables import Audit, InvitationRow, SessionRow, StableLink
+from worker.store.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 
 LINKS = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
 REMINDED = 'reminders = ["1 day", "2 days"]'
@@ -117,3 +117,24 @@ async def test_what_is_no_link_stops_nothing(world, text):
 
     assert stop(world, text) is Outcome.GONE
     assert world.job("A").state == "invited"
+
+
+async def test_a_reminder_that_was_added_at_that_moment_does_not_leave_either(world):
+    """The result of a message that was leaving is written afterwards, and adds its reminders."""
+    (secret,) = await sent(world, "A")
+    stop(world, secret)
+    world.set(InvitationRow, InvitationRow.kind != "invitation", state="waiting", due_at=world.clock(), reason="")
+
+    await later(world, DAY)
+
+    assert len(world.senders["email"].messages) == 1
+    assert {row.state for row in world.rows(InvitationRow)} == {"sent", "superseded"}
+
+
+async def test_while_a_session_is_being_asked_for_nothing_is_changed(world):
+    (secret,) = await sent(world, "A")
+    world.set(Job, state="working")
+
+    assert stop(world, secret) is Outcome.MOMENT
+    assert see(world, secret) != Gone()
+    assert [row.state for row in world.rows(SessionRow)] == ["waiting"]

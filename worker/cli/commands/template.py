@@ -13,11 +13,12 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.list_options import refusing_lists
-from worker.cli.sample_message import rendered
+from worker.cli.sample_message import page_of, rendered
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import open_list
 from worker.domain.invitations import Rendered, Templates
+from worker.domain.invitations.page_values import Screen
 from worker.domain.model.customers import Customer, Person, invitation_channels
 from worker.domain.model.needs import NOTHING
 from worker.engine.adapters import templates_of
@@ -52,6 +53,12 @@ def template() -> None:
     metavar="N LIST",
     help="For the customer in row N of LIST, as in a spreadsheet: the header is row 1.",
 )
+@click.option(
+    "--page",
+    "screen",
+    type=click.Choice([screen.value for screen in Screen]),
+    help="What the page behind a stable link shows, instead of a message: HTML.",
+)
 @click.option("--html", "as_html", is_flag=True, help="Show the HTML part instead of the text.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the message in the browser.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
@@ -63,6 +70,7 @@ def preview(
     channel: str | None,
     kind: str,
     row: tuple[int, Path] | None,
+    screen: str | None,
     as_html: bool,
     in_browser: bool,
     out: Path | None,
@@ -79,6 +87,7 @@ def preview(
     \b
     onboard template preview --locale de --kind reminder
     onboard template preview --row 2 customers.csv --open
+    onboard template preview --page ask --locale de --open
     """
     settings = invocation.settings(NOTHING)
     templates = templates_of(settings)
@@ -90,6 +99,16 @@ def preview(
     )
     if customer.template not in templates.names:
         raise CannotStart(f"there is no template {customer.template!r}; they are {', '.join(sorted(templates.names))}")
+    if screen is not None:
+        page = page_of(settings, customer, Screen(screen))
+        if in_browser:
+            _open(page, out)
+        elif out is None:
+            click.echo(page)
+        else:
+            _write(out, page)
+            click.echo(f"written to {out}", err=True)
+        return
     channel = channel or next(iter(invitation_channels(customer.channel)), "email")
     words = rendered(settings, templates, customer, channel, kind)
     if as_html and not words.html:
