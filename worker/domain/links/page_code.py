@@ -3,7 +3,7 @@
     the link's secret part and the window of time  --a keyed digest-->  code_of  -->  "K7F-3XR"
 
 Only a holder of the key or of the link can name it. It opens nothing: it says that the page belongs to this link
-(docs/decisions/0084-the-code-of-a-page.md).
+(docs/decisions/0085-the-code-of-a-page.md).
 """
 
 from datetime import UTC, datetime, timedelta
