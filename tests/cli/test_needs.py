@@ -53,6 +53,7 @@ NEEDS = {
     "move --from kyc --to other --unopened": STORED,
     "pause 1": STORED,
     "nonresponders --by 2026-11-27": set(),
+    "reconcile 1 --provider customers.csv": STORED,
     "report 1 --with-links": STORED,
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,

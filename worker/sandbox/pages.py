@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from worker.sandbox.exports import EXPORTS, csv_of
 from worker.sandbox.log import Log
 from worker.sandbox.mailbox import Mail, Mailbox
 from worker.sandbox.texts import Texts
@@ -52,6 +53,7 @@ class Pages:
             web.get("/_sandbox/mailbox", self.mailbox),
             web.get("/_sandbox/mailbox/{n:[0-9]{1,9}}", self.mail),
             web.get("/_sandbox/texts", self.texts),
+            web.get("/_sandbox/exports/{name}.csv", self.export),
             web.post("/_sandbox/reset", self.reset),
         ]
 
@@ -70,6 +72,17 @@ class Pages:
                 await answer.write("".join(chunk).encode())
                 chunk.clear()
         await answer.write("".join(chunk).encode())
+        return answer
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """What a provider or a sender would list at the end of the month, as CSV."""
+        name = request.match_info["name"]
+        if name not in EXPORTS:
+            return web.json_response({"error": f"the exports are {', '.join(EXPORTS)}"}, status=404)
+        answer = web.StreamResponse(headers={"Content-Type": "text/csv; charset=utf-8"})
+        await answer.prepare(request)
+        for chunk in csv_of(name, self._log.entries, self._texts):
+            await answer.write(chunk)
         return answer
 
     async def mailbox(self, request: web.Request) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from worker.domain.intake.accept import accept
 from worker.domain.intake.digest import content_digest
 from worker.domain.intake.formats.opening import Content
 from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
-from worker.domain.intake.listing import CustomerList, check_line, open_list
+from worker.domain.intake.listing import CustomerList, check_line, open_list, open_table
 from worker.domain.intake.objects import Objects
 from worker.domain.intake.options import FORMS, Form, ListOptions
 from worker.domain.intake.parameters import parse_cell
@@ -35,6 +35,7 @@ __all__ = [
     "check_line",
     "content_digest",
     "open_list",
+    "open_table",
     "parse_cell",
     "problems_csv",
 ]

@@ -52,6 +52,9 @@ class Header:
 
 def our_name(title: str, options: ListOptions) -> str | None:
     """Our name for a column; "": ignore it; None: it is unknown."""
+    if options.vocabulary is not None:
+        place = options.vocabulary.place(title)
+        return None if place is None else place[0]
     key = normal(title)
     target = options.mapping.get(title.strip())
     if target is None:
@@ -87,6 +90,11 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     """The list's columns. Raises ListRefused with a reason for each column that must change."""
     if len(titles) > MOST_COLUMNS:
         raise ListRefused([f"the header has {len(titles):,} columns, more than {MOST_COLUMNS:,}: is the file a list?"])
+    if options.vocabulary is not None:
+        found = options.vocabulary.header(titles)
+        if not set(options.vocabulary.needed) & set(found):
+            raise ListRefused([options.vocabulary.advice])
+        return Header(found, (), tuple(title.strip() for title in titles))
     names: list[str] = []
     nameless: list[int] = []
     reasons: list[str] = []

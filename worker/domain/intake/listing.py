@@ -139,11 +139,16 @@ def open_list(content: Content, options: ListOptions) -> CustomerList:
 
     Raises ListRefused, with every reason, for a list that cannot be read as a whole.
     """
+    source, warnings = open_table(content, options)
+    return CustomerList(source, options, warnings=warnings)
+
+
+def open_table(content: Content, options: ListOptions) -> tuple[Source, list[str]]:
+    """The raw lines of a list or another table, unchecked, and what to say about the file. Raises ListRefused."""
     name = PurePath(content).name if isinstance(content, str | PathLike) else ""
     try:
         read, form = _found(ListBytes(content), options, name)
-        source = _source(read, options, form)
-        return CustomerList(source, options, warnings=name_warning(name, form))
+        return _source(read, options, form), name_warning(name, form)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ListRefused([f"{name or 'the list'} cannot be opened: {reason}"]) from None

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from worker.domain.intake.columns import is_provider, normal, our_name, shown, unknown_key, whole_and_in_parts
 from worker.domain.intake.lines import RawLine
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.own_files import OwnFile, own_name
+from worker.domain.intake.vocabulary import Vocabulary
 from worker.domain.model.customers import FieldProblem
 
 MOST_KEYS = 500
@@ -26,6 +28,8 @@ class Objects:
 
     def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
         """The object as cells by our column names."""
+        if self._options.vocabulary is not None:
+            return RawLine(row, _by_vocabulary(self._options.vocabulary, found))
         keys = list(self._by_dots(found))
         if len(keys) > MOST_KEYS:
             return RawLine(row, _TOO_MANY)
@@ -65,3 +69,18 @@ class Objects:
         if problem:
             return FieldProblem(shown(name), problem, f"see the parameters of {provider}")
         return name
+
+
+def _by_vocabulary(vocabulary: Vocabulary, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of an object of another system. Objects in it are read by keys with dots, `mail.messageId`."""
+    flat = dict(islice(_flat(found, "", 0), MOST_KEYS))
+    titles = list(flat)
+    return {name: flat[title] for title, name in zip(titles, vocabulary.header(titles), strict=True) if name}
+
+
+def _flat(found: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict) and depth < 3:
+            yield from _flat(value, f"{before}{key}.", depth + 1)
+        else:
+            yield f"{before}{key}", value

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, Literal, get_args
 
 from worker.domain.intake.dates import DateForm
+from worker.domain.intake.vocabulary import Vocabulary
 
 Form = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -33,7 +34,8 @@ class ListOptions:
     is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None. The
     providers know which values a parameter may have, so the caller passes both functions. `if_used` are the columns
     whose problems refuse a line only where the column is used; the caller decides that (`Accepted.if_used`).
-    `defaults` are the cells, by our names, of rows that have none in that column.
+    `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
+    customers, and has these columns.
     """
 
     today: date
@@ -49,3 +51,4 @@ class ListOptions:
     check_parameter: CheckParameter = _as_it_is
     known_parameter: KnownParameter = _any_name
     defaults: Mapping[str, str] = field(default_factory=dict)
+    vocabulary: Vocabulary | None = None

@@ -1,0 +1,256 @@
+"""`onboard reconcile`: compares a batch with the provider's export and the sender's log."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from worker.cli.commands.decide import JSON
+from worker.cli.completions import AccountName, Batch
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation, find_kept
+from worker.cli.list_options import refusing_lists
+from worker.cli.option_types import Read
+from worker.cli.plan_options import read_time
+from worker.cli.whole_file import whole_file
+from worker.domain.intake import ListOptions, open_table
+from worker.domain.intake.vocabulary import Vocabulary
+from worker.domain.model.needs import STORED
+from worker.domain.reconciliation.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
+from worker.domain.reconciliation.differences import WORDS, Difference, Found
+from worker.engine.container import Parts
+from worker.engine.prices import Prices
+from worker.engine.reporting.reconciliation import STAGES, Reconciliation, Rules, Table
+from worker.foundation.plural import counted
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.store.books.our_records import OurBooks
+from worker.store.books.scratch import Scratch
+
+SHOWN, IN_JSON = 20, 1000
+NEEDED = {
+    "provider": (*SESSION_KEYS, "external_ref", "customer_id"),
+    "sender": (*MESSAGE_KEYS, "to", "customer_id"),
+}
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+COLUMNS = ("kind", "file", "row", "reference", "customer_id", "account", "detail", "meaning", "what_to_do")
+
+
+@click.command()
+@click.argument("batch", type=Batch())
+@click.option("--provider", "exports", multiple=True, type=FILE, help="The provider's own export. Repeatable.")
+@click.option("--sender", "logs", multiple=True, type=FILE, help="The log of a sender of email or SMS. Repeatable.")
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Read the files' column THEIRS as our column OURS, such as Ref=scan_ref. Repeatable.",
+)
+@click.option("--sheet", metavar="NAME", help="The sheet of a workbook that has several.")
+@click.option("--since", type=Read("time", read_time), help="The bill's period begins: a time with its zone.")
+@click.option("--until", type=Read("time", read_time), help="The bill's period ends before this time.")
+@click.option(
+    "--charged-from",
+    type=click.Choice(STAGES),
+    default=STAGES[0],
+    show_default=True,
+    help="Which sessions the provider charges: all that were issued, or those started or finished, as far as we know.",
+)
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    type=AccountName(),
+    help="An account that the exports cover. Repeatable.  [default: those that have a row in them]",
+)
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    type=click.Choice(["email", "sms"]),
+    help="A channel that the logs cover. Repeatable.  [default: those that have a row in them]",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write all differences to this file: .csv or .jsonl."
+)
+@JSON
+@click.pass_obj
+def reconcile(
+    invocation: Invocation,
+    batch: str,
+    exports: tuple[Path, ...],
+    logs: tuple[Path, ...],
+    mapped: tuple[str, ...],
+    sheet: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    charged_from: str,
+    accounts: tuple[str, ...],
+    channels: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare BATCH (a number, or `latest`) with the provider's own export, and with the sender's log.
+
+    Which sessions were paid for and are unknown to us, which are ours and were never billed, which were billed twice or
+    at another price; which messages left without our knowledge, and which did not leave. Sessions and messages of other
+    batches are counted and are no difference. Columns, and what to do about each kind: docs/how-to/reconcile.md.
+
+    \b
+    onboard reconcile 7 --provider idenfy.csv --sender twilio.csv --sender postmark.csv
+    onboard reconcile latest --provider bill.xlsx --map 'Verification ref=scan_ref' --out differences.csv
+
+    Exit codes: 0 no difference; 1 differences; 2 could not start.
+    """
+    if not exports and not logs:
+        raise click.UsageError("give --provider FILE, --sender FILE, or both")
+    if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
+        raise CannotStart("--out: differences are written as .csv or .jsonl")
+    mapping = _mapping(mapped)
+    with invocation.parts(STORED, migrate=True) as parts, Scratch() as scratch, refusing_lists():
+        found = find_kept(parts, batch)
+        unknown = set(accounts) - set(parts.settings.accounts)
+        if unknown:
+            raise CannotStart(f"--account: there is no account {min(unknown)!r} in the configuration")
+        provided = [_table(parts, path, PROVIDER, "provider", mapping, sheet) for path in exports]
+        logged = [_table(parts, path, SENDER, "sender", mapping, sheet) for path in logs]
+        rules = Rules(
+            since=since,
+            until=until,
+            charged_from=STAGES.index(charged_from),
+            accounts=accounts,
+            channels=channels,
+            prices=Prices.of(parts.settings).accounts,
+        )
+        books = Reconciliation(scratch, OurBooks(parts.database, parts.keyring), found.id, rules)
+        books.load()
+        for table in provided:
+            books.provider(table)
+        for table in logged:
+            books.sender(table)
+        books.finish(provider=bool(exports), sender=bool(logs))
+        if out is not None:
+            with whole_file(out) as stream:
+                (_write_jsonl if out.suffix.lower() == ".jsonl" else _write_csv)(stream, _all(scratch))
+        if as_json:
+            click.echo(json.dumps(_facts(found.id, books, scratch)))
+        else:
+            _show(found.id, books, scratch, out)
+        number = scratch.counts.total()
+    if number:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _mapping(mapped: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for text in mapped:
+        theirs, equals, ours = text.partition("=")
+        if not (theirs and equals) or ours not in {*PROVIDER, *SENDER}:
+            known = ", ".join(dict.fromkeys((*PROVIDER, *SENDER)))
+            raise click.UsageError(f"--map: expected THEIRS=OURS, where OURS is one of {known}")
+        found[theirs] = ours
+    return found
+
+
+def _table(
+    parts: Parts,
+    path: Path,
+    names: Mapping[str, tuple[str, ...]],
+    kind: str,
+    mapping: Mapping[str, str],
+    sheet: str | None,
+) -> Table:
+    own = {theirs: ours for theirs, ours in mapping.items() if ours in names}
+    vocabulary = Vocabulary(names, own, NEEDED[kind])
+    options = ListOptions(today=parts.clock().date(), vocabulary=vocabulary, sheet=sheet)
+    table, warnings = open_table(path, options)
+    for warning in (*warnings, *table.warnings):
+        click.echo(f"warning: {path.name}: {warning}", err=True)
+    return table
+
+
+def _all(scratch: Scratch, most: int = -1) -> Iterator[Found]:
+    for kind in Difference:
+        yield from scratch.differences(kind, most)
+
+
+def _row(found: Found) -> dict[str, Any]:
+    words = WORDS[found.kind]
+    facts = {name: getattr(found, name) for name in COLUMNS[:7]}
+    return {**facts, "meaning": words.title, "what_to_do": words.action}
+
+
+def _write_csv(stream: TextIO, differences: Iterable[Found]) -> None:
+    writer = csv.writer(stream)
+    writer.writerow(COLUMNS)
+    for found in differences:
+        writer.writerow([spreadsheet_safe(str(value)) for value in _row(found).values()])
+
+
+def _write_jsonl(stream: TextIO, differences: Iterable[Found]) -> None:
+    for found in differences:
+        stream.write(json.dumps(_row(found)) + "\n")
+
+
+def _facts(batch_id: int, books: Reconciliation, scratch: Scratch) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = []
+    for found in _all(scratch, IN_JSON):
+        if len(rows) == IN_JSON:
+            break
+        rows.append(_row(found))
+    return {
+        "batch": batch_id,
+        "differences": scratch.counts.total(),
+        "kinds": {str(kind): scratch.counts[kind] for kind in Difference if scratch.counts[kind]},
+        "compared": dict(books.counts),
+        "not_compared": books.uncompared,
+        "rows": rows,
+    }
+
+
+# What was counted and is no difference, in words.
+COUNTED = {
+    "provider_outside_batch": "rows of the export are of other batches",
+    "sender_outside_batch": "rows of the log are of other batches",
+    "known_orphans": "sessions of the export are known as lost: a call was answered too late, or not at all",
+    "not_charged_yet": "sessions have not come as far as the provider charges",
+    "sessions_outside_period": "sessions were opened outside of the period",
+    "messages_outside_period": "messages left outside of the period",
+}
+
+
+def _show(batch_id: int, books: Reconciliation, scratch: Scratch, out: Path | None) -> None:
+    counts = books.counts
+    click.echo(
+        f"batch {batch_id}: {counted(counts['sessions'], 'session')} and {counted(counts['messages'], 'message')} that"
+        f" left, compared with {counted(counts['provider_rows'], 'row')} of the provider and"
+        f" {counted(counts['sender_rows'], 'row')} of the sender"
+    )
+    for name, words in COUNTED.items():
+        if counts[name]:
+            click.echo(f"  {counts[name]:,} {words}")
+    for name, number in books.uncompared.items():
+        option = "--channel" if name in ("email", "sms") else "--account"
+        click.echo(f"warning: {number:,} of {name} not compared: no file has a row of it ({option} {name})", err=True)
+    for kind in Difference:
+        number = scratch.counts[kind]
+        if not number:
+            continue
+        click.echo(f"\n{number:,} × {WORDS[kind].title} ({kind})")
+        for found in scratch.differences(kind, SHOWN):
+            click.echo(f"  {_line(found)}")
+        if number > SHOWN:
+            click.echo(f"  and {number - SHOWN:,} more" + ("" if out else "; --out FILE has all"))
+        click.echo(f"  → {WORDS[kind].action}")
+    total = scratch.counts.total()
+    click.echo(f"\n{counted(total, 'difference')}" if total else "no difference")
+
+
+def _line(found: Found) -> str:
+    where = f"row {found.row:,}" if found.file == "ours" else f"{found.file} row {found.row:,}"
+    parts = (found.reference, found.customer_id and f"customer {found.customer_id}", found.account, found.detail)
+    return "  ".join([where, *filter(None, parts)])

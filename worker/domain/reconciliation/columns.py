@@ -1,0 +1,250 @@
+"""The columns of providers' exports and senders' logs, and what a row of them says. Pure, and for hostile input."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+from worker.domain.contact.suppression import folded_email
+from worker.domain.intake import contacts
+
+# By our name, the titles of iDenfy, FrankieOne, and of tables that people make of their bills.
+PROVIDER: Mapping[str, tuple[str, ...]] = {
+    "scan_ref": ("scanRef", "scan reference", "verification id", "identification id", "verification ref"),
+    "request_id": ("requestId",),
+    "applicant_id": ("applicantId",),
+    "company_id": ("companyId",),
+    "reference": ("session", "session id", "transaction id", "id"),
+    "entity_id": ("entityId",),
+    "external_ref": ("externalRef", "external reference", "relayState", "partner reference"),
+    "customer_id": ("clientId", "client id", "entityCustomerReference", "customerReference", "customerRef"),
+    "amount": ("price", "cost", "fee", "total", "charge", "net amount", "credits"),
+    "currency": ("priceUnit", "currency code"),
+    "billed": ("charged", "billable", "isBilled"),
+    "at": (
+        "createdAt",
+        "created",
+        "create date",
+        "createTime",
+        "created time",
+        "startTime",
+        "date",
+        "timestamp",
+        "time",
+    ),
+}
+# The last is shared by all sessions of an entity, so it comes last.
+SESSION_KEYS = ("scan_ref", "request_id", "applicant_id", "company_id", "reference", "entity_id")
+# Of Twilio, SES, Postmark, SendGrid, Mailgun, and of tables made of a mail server's log.
+SENDER: Mapping[str, tuple[str, ...]] = {
+    "message_id": ("Message-ID", "messageId", "MessageID", "smtp-id", "msgid", "header message id", "mail.messageId"),
+    "sid": ("MessageSid", "SmsSid", "message sid"),
+    "reference": ("queue id", "queueid", "sg_message_id", "sg message id", "id"),
+    "to": ("recipient", "recipients", "rcpt to", "destination", "mail.destination", "email", "phone", "address"),
+    "customer_id": ("clientId", "client id", "metadata.customer_id"),
+    "status": (
+        "event",
+        "eventType",
+        "notificationType",
+        "RecordType",
+        "result",
+        "state",
+        "last event",
+        "message status",
+    ),
+    "channel": ("channel type",),
+    "at": (
+        *("sent at", "DateSent", "date sent", "SentDate", "sent date", "timestamp", "mail.timestamp", "date", "time"),
+        *("ReceivedAt", "processed", "DateCreated", "created at"),
+    ),
+}
+MESSAGE_KEYS = ("message_id", "sid", "reference")
+LONGEST = 400  # characters of a cell that is read
+_MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
+_AMOUNT = re.compile(r"[^\d+-]{0,4}([+-]?\d{1,12}(?:[.,]\d{1,6})?)\s?([A-Z]{3})?[^\d]{0,3}", re.ASCII)
+_SHOWN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
+_LIKE_A_NUMBER = re.compile(r"[+\d().\s-]{7,}", re.ASCII)
+
+
+class Sent(StrEnum):
+    """What a row of a sender's log says of a message."""
+
+    SENT = "sent"  # it was taken or is on its way: a row of this kind is a sending
+    DELIVERED = "delivered"  # in a log of events it comes after the sending; a table of messages has it alone
+    LATER = "later"  # what else became of a message that was sent before: opened
+    FAILED = "failed"
+
+
+_FAILED = frozenset(
+    {
+        "failed",
+        "undelivered",
+        "bounce",
+        "bounced",
+        "hardbounce",
+        "softbounce",
+        "dropped",
+        "drop",
+        "rejected",
+        "reject",
+        "renderingfailure",
+        "permanentfailure",
+        "permanentfail",
+        "canceled",
+        "cancelled",
+        "expired",
+    }
+)
+_DELIVERED = frozenset({"delivered", "delivery"})
+_LATER = frozenset(
+    {
+        "open",
+        "opened",
+        "click",
+        "clicked",
+        "complaint",
+        "spamreport",
+        "unsubscribe",
+        "subscriptionchange",
+        "deferred",
+        "deliverydelay",
+        "linkclick",
+        "spamcomplaint",
+    }
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Charge:
+    """A session as the provider's export has it. `keys`: its ids, the surest first. `amount` None: it says none."""
+
+    row: int
+    keys: tuple[str, ...]
+    external_ref: str
+    customer_id: str
+    amount: Decimal | None
+    currency: str
+    billed: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True, repr=False)
+class Sending:
+    """A message as the sender's log has it. `email`, `phone`: in the form that is hashed. Personal, so no repr."""
+
+    row: int
+    keys: tuple[str, ...]
+    email: str
+    phone: str
+    customer_id: str
+    sent: Sent
+    channel: str  # email, sms, or empty: it does not show
+    at: datetime | None
+
+
+def charge_of(row: int, cells: Mapping[str, Any]) -> Charge | str:
+    """What a row says; or why it says nothing, in words that hold nothing of the row."""
+    texts = {name: _text(cells.get(name)) for name in PROVIDER}
+    keys = tuple(dict.fromkeys(texts[name] for name in SESSION_KEYS if texts[name]))
+    if not (keys or texts["external_ref"] or texts["customer_id"]):
+        return "it has no reference, no external_ref and no customer_id"
+    amount, currency = None, texts["currency"].upper()[:3]
+    if texts["amount"]:
+        found = _AMOUNT.fullmatch(texts["amount"].replace(" ", " ").strip())
+        if found is None:
+            return "its amount cannot be read"
+        try:
+            amount = Decimal(found[1].replace(",", "."))
+        except InvalidOperation:  # pragma: no cover -- the pattern allows no other
+            return "its amount cannot be read"
+        currency = currency or found[2] or ""
+    at = _time(texts["at"])
+    if at is None and texts["at"]:
+        return "its time cannot be read"
+    billed = texts["billed"].lower() not in ("false", "no", "0", "n") and amount != 0
+    return Charge(row, keys, texts["external_ref"], texts["customer_id"], amount, currency, billed, at)
+
+
+def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
+    """What a row says; or why it says nothing, in words that hold nothing of the row."""
+    texts = {name: _text(cells.get(name)) for name in SENDER}
+    keys = []
+    for name in MESSAGE_KEYS:
+        found = _MESSAGE_ID.fullmatch(texts[name])
+        if found:
+            keys.append(found[1])
+    email, phone = _address(texts["to"])
+    if not (keys or email or phone or texts["customer_id"]):
+        return "it has no message_id, sid, address or customer_id"
+    at = _time(texts["at"])
+    if at is None and texts["at"]:
+        return "its time cannot be read"
+    word = re.sub(r"[^a-z]", "", texts["status"].lower())
+    words = ((_FAILED, Sent.FAILED), (_DELIVERED, Sent.DELIVERED), (_LATER, Sent.LATER))
+    sent = next((meaning for known, meaning in words if word in known), Sent.SENT)
+    return Sending(
+        row, tuple(dict.fromkeys(keys)), email, phone, texts["customer_id"], sent, _channel(texts, email, phone), at
+    )
+
+
+def _channel(texts: Mapping[str, str], email: str, phone: str) -> str:
+    given = texts["channel"].lower()
+    if given in ("email", "sms"):
+        return given
+    if phone or re.fullmatch(r"[SM]M[0-9a-f]{32}", texts["sid"] or texts["reference"]):
+        return "sms"
+    return "email" if email or "@" in texts["message_id"] else ""
+
+
+def _text(cell: Any) -> str:
+    """The cell as text; "" for what is none, or longer than anything that is read."""
+    if isinstance(cell, list):  # Amazon SES has its recipients so
+        cell = cell[0] if len(cell) == 1 else ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, int | float):
+        return str(cell)[:LONGEST]
+    if isinstance(cell, datetime):
+        return cell.isoformat()
+    return cell.strip() if isinstance(cell, str) and len(cell) <= LONGEST else ""
+
+
+def _address(text: str) -> tuple[str, str]:
+    """An email address or a phone number, in the form that is hashed; "" for what is not given."""
+    if "@" in text:
+        email = contacts.email(text.removeprefix("<").removesuffix(">"))
+        return (folded_email(email), "") if isinstance(email, str) and email else ("", "")
+    if text.startswith("+"):
+        phone = contacts.phone(text, "")
+        return ("", phone) if isinstance(phone, str) else ("", "")
+    return "", ""
+
+
+def _time(text: str) -> datetime | None:
+    """The time in one of the forms that exports have; without a zone it is UTC."""
+    if not text:
+        return None
+    try:
+        if re.fullmatch(r"\d{10}(\.\d{1,9})?|\d{13}", text, re.ASCII):
+            seconds = float(text) / (1000 if len(text) == 13 and "." not in text else 1)
+            return datetime.fromtimestamp(seconds, UTC)
+        at = datetime.fromisoformat(text.removesuffix(" UTC").removesuffix(" GMT"))
+    except (ValueError, OverflowError, OSError):
+        try:
+            at = parsedate_to_datetime(text)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+
+
+def shown(key: str) -> str:
+    """An id of a foreign file if it may be shown: an address or a number could be in its place."""
+    plain = _SHOWN.fullmatch(key) and not _LIKE_A_NUMBER.fullmatch(key)
+    return key if plain else "(not shown)" if key else ""

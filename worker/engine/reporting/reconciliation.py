@@ -1,0 +1,335 @@
+"""Compares three books of a batch: ours, the provider's export, the sender's log. Streams; one table at a time."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from worker.domain.intake import RawLine
+from worker.domain.model.customers import FieldProblem
+from worker.domain.model.money import Price
+from worker.domain.reconciliation.columns import Charge, Sending, Sent, charge_of, sending_of, shown
+from worker.domain.reconciliation.differences import Difference, Found
+from worker.store.books.our_records import ADDRESS, CLIENT, EXTERNAL, OurBooks
+from worker.store.books.scratch import Scratch
+
+CHUNK = 500
+STAGES = ("issued", "started", "finished")
+Table = Iterable[RawLine]  # may be read several times
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`since`, `until`: the period of the bill; None: any time. `charged_from`: the stage from which the provider
+    charges a session. `accounts`, `channels`: what the files cover; empty: as they show."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    charged_from: int = 0
+    accounts: Collection[str] = ()
+    channels: Collection[str] = ()
+    prices: Mapping[str, Price | None] = field(default_factory=dict)
+
+    def covers(self, at: float | None) -> bool:
+        """Whether a time is in the period; a row without a time is."""
+        return at is None or (
+            (self.since is None or at >= self.since.timestamp()) and (self.until is None or at < self.until.timestamp())
+        )
+
+
+class Reconciliation:
+    """One comparison. `counts` has what was compared, and what lies outside of the batch."""
+
+    def __init__(self, scratch: Scratch, ours: OurBooks, batch_id: int, rules: Rules) -> None:
+        self._scratch, self._ours, self._batch, self._rules = scratch, ours, batch_id, rules
+        self.counts: Counter[str] = Counter()
+        self.uncompared: dict[str, int] = {}  # by account or channel, what no file has a row of
+
+    def load(self) -> None:
+        """Read our own book."""
+        for session in self._ours.sessions(self._batch):
+            self._scratch.add(
+                "session",
+                {"ref": session.keys, "ext": session.external_refs, "client": (session.customer_id,)},
+                row=session.row,
+                customer=session.customer_id,
+                account=session.account,
+                reference=session.reference,
+                at=session.issued_at.timestamp(),
+                stage=session.stage,
+            )
+            self.counts["sessions"] += 1
+        for key in self._ours.orphans(self._batch):
+            self._scratch.run("INSERT OR IGNORE INTO key VALUES ('orphan', ?, 0)", key)
+        for message in self._ours.messages(self._batch):
+            self._scratch.add(
+                "message",
+                {"msg": message.keys, "to": (message.customer_id,)},
+                row=message.row,
+                customer=message.customer_id,
+                channel=message.channel,
+                reference=message.id,
+                state=message.state,
+                left=int(message.left),
+                open=int(message.open),
+                at=message.at.timestamp(),
+            )
+            self.counts["messages"] += int(message.left)
+        for customer in self._ours.customers(self._batch):
+            values = (customer.customer_id, customer.row, int(customer.has_session))
+            self._scratch.run("INSERT OR REPLACE INTO customer VALUES (?, ?, ?)", *values)
+            for digest in customer.digests:
+                self._scratch.run(
+                    "INSERT OR IGNORE INTO key VALUES ('address:' || ?, ?, 0)", digest, customer.customer_id
+                )
+
+    def provider(self, table: Table) -> None:
+        """Compare one export of a provider."""
+        for raw in table:
+            self.counts["provider_rows"] += 1
+            charge = _read(raw, charge_of)
+            if isinstance(charge, str):
+                self._unreadable("provider", raw.row, charge)
+            else:
+                self._charge(charge)
+
+    def sender(self, table: Table) -> None:
+        """Compare one log of a sender: by the ids of messages, or by addresses where it has no id of ours."""
+        by_address = not self._has_known_id(table)
+        for raw in table:
+            self.counts["sender_rows"] += 1
+            sending = _read(raw, sending_of)
+            if isinstance(sending, str):
+                self._unreadable("sender", raw.row, sending)
+            else:
+                self._sending(sending, by_address=by_address)
+
+    def finish(self, *, provider: bool, sender: bool) -> None:
+        """What is in our book alone, and what other batches have. `provider`, `sender`: whether there was a file."""
+        self._settle("ref", self._ours.sessions_elsewhere, "provider_outside_batch")
+        self._settle("msg", self._ours.messages_elsewhere, "sender_outside_batch")
+        if provider:
+            self._billed_twice()
+            self._never_billed()
+        if sender:
+            self._not_logged()
+
+    # -- the provider's export
+
+    def _charge(self, charge: Charge) -> None:
+        at = charge.at.timestamp() if charge.at is not None else None
+        ids = self._sessions_of(charge)
+        key = shown((*charge.keys, charge.external_ref, "")[0])
+        if not ids:
+            self._unknown_charge(charge, key, at)
+            return
+        marks = ", ".join("?" * len(ids))
+        query = f"SELECT * FROM session WHERE id IN ({marks}) ORDER BY listed, abs(at - ?), id LIMIT 1"  # noqa: S608
+        (session,) = self._scratch.run(query, *ids, at or 0.0)
+        by = ("provider", charge.row, key or shown(session["reference"]), session["customer"], session["account"])
+        refund = charge.amount is not None and charge.amount < 0
+        self._scratch.run(
+            "UPDATE session SET listed = listed + ?, charges = charges + ? WHERE id = ?",
+            0 if refund else 1,
+            -1 if refund else int(charge.billed),
+            session["id"],
+        )
+        if not self._rules.covers(at):
+            self._scratch.find(Found(Difference.OUTSIDE_PERIOD, *by, detail=f"row {session['row']} of the list"))
+        if charge.customer_id and charge.keys and charge.customer_id != session["customer"]:
+            detail = f"row {session['row']} of the list; the export has {shown(charge.customer_id)}"
+            self._scratch.find(Found(Difference.OTHER_CUSTOMER, *by, detail=detail))
+        if charge.billed and session["listed"] > 0 and not refund:  # a later row may take it back
+            twice = Found(Difference.BILLED_TWICE, *by, detail=f"row {session['row']} of the list")
+            self._scratch.wait("twice", [str(session["id"])], twice)
+        self._price(charge, session["account"], by)
+
+    def _sessions_of(self, charge: Charge) -> Sequence[int]:
+        """The sessions that a row may mean: by the surest of its ids, which is not another session's."""
+        for key in charge.keys:
+            if ids := self._scratch.ids("ref", key):
+                return ids[:CHUNK]
+        if charge.keys:
+            return ()  # by its customer it would be another session of the same one
+        if charge.external_ref:
+            by_reference = self._scratch.ids("ref", charge.external_ref)  # iDenfy KYB's own reference is one
+            return (by_reference or self._scratch.ids("ext", charge.external_ref))[:CHUNK]
+        return self._scratch.ids("client", charge.customer_id)[:CHUNK]
+
+    def _unknown_charge(self, charge: Charge, key: str, at: float | None) -> None:
+        if any(self._scratch.ids("orphan", one) for one in charge.keys):
+            self.counts["known_orphans"] += 1
+            return
+        customer = self._customer(charge.customer_id)
+        detail = f"row {customer['row']} of the list has this customer" if customer is not None else ""
+        if not charge.billed:
+            self.counts["provider_free"] += 1
+            detail = "; ".join(filter(None, (detail, "listed without a charge")))
+        if not self._rules.covers(at):
+            detail = "; ".join(filter(None, (detail, "outside of the period")))
+        name = customer["id"] if customer is not None else ""
+        found = Found(Difference.BILLED_UNKNOWN, "provider", charge.row, key, name, "", detail)
+        others = (
+            (charge.external_ref, f"{EXTERNAL}{charge.external_ref}")
+            if charge.external_ref
+            else (f"{CLIENT}{charge.customer_id}",)
+        )
+        self._scratch.wait("ref", charge.keys or others, found)
+
+    def _price(self, charge: Charge, account: str, by: tuple[str, int, str, str, str]) -> None:
+        price = self._rules.prices.get(account)
+        if price is None or charge.amount is None or not charge.billed:
+            return
+        other_currency = charge.currency and charge.currency != price.currency
+        if other_currency or abs(charge.amount) != price.amount:
+            amount = f"{charge.amount} {charge.currency}".strip()
+            self._scratch.find(Found(Difference.WRONG_AMOUNT, *by, detail=f"{amount} instead of {price}"))
+
+    def _billed_twice(self) -> None:
+        for chunk in self._scratch.waiting("twice", CHUNK):
+            for (id_,), found in chunk:
+                if self._scratch.run("SELECT 1 FROM session WHERE id = ? AND charges > 1", int(id_)):
+                    self._scratch.run("UPDATE session SET charges = charges - 1 WHERE id = ?", int(id_))
+                    self._scratch.find(found)
+
+    def _never_billed(self) -> None:
+        known = {row["account"] for row in self._scratch.rows("SELECT DISTINCT account FROM session WHERE listed > 0")}
+        covered = set(self._rules.accounts) or known
+        for session in self._scratch.rows("SELECT * FROM session WHERE charges <= 0 OR listed = 0 ORDER BY row, id"):
+            if covered and session["account"] not in covered:
+                self.uncompared[session["account"]] = self.uncompared.get(session["account"], 0) + 1
+            elif session["stage"] < self._rules.charged_from:
+                self.counts["not_charged_yet"] += 1
+            elif not self._rules.covers(session["at"]):
+                self.counts["sessions_outside_period"] += 1
+            else:
+                detail = "listed without a charge" if session["listed"] else "not in the export"
+                sent = self._scratch.run(
+                    "SELECT 1 FROM message WHERE customer = ? AND left = 1 LIMIT 1", session["customer"]
+                )
+                detail += "; a message was sent to the customer" if sent else ""
+                by = ("ours", session["row"], shown(session["reference"]), session["customer"], session["account"])
+                self._scratch.find(Found(Difference.NEVER_BILLED, *by, detail=detail))
+
+    # -- the sender's log
+
+    def _has_known_id(self, table: Table) -> bool:
+        for raw in table:
+            sending = _read(raw, sending_of)
+            if not isinstance(sending, str) and any(self._scratch.ids("msg", _folded(key)) for key in sending.keys):
+                return True
+        return False
+
+    def _sending(self, sending: Sending, *, by_address: bool) -> None:
+        at = sending.at.timestamp() if sending.at is not None else None
+        ids = [id_ for key in sending.keys for id_ in self._scratch.ids("msg", _folded(key))]
+        customer = self._addressed(sending)
+        if not ids and by_address and customer is not None:
+            ids = self._by_address(customer["id"], sending, at)
+        if not ids:
+            self._unknown_sending(sending, customer, by_address=by_address)
+            return
+        (message,) = self._scratch.run("SELECT * FROM message WHERE id = ?", ids[0])
+        self._scratch.run(
+            "UPDATE message SET logged = logged + 1, sendings = sendings + ?, deliveries = deliveries + ?,"
+            " failed = failed + ? WHERE id = ?",
+            int(sending.sent is Sent.SENT),
+            int(sending.sent is Sent.DELIVERED),
+            int(sending.sent is Sent.FAILED),
+            message["id"],
+        )
+        by = ("sender", sending.row, message["reference"], message["customer"], message["channel"])
+        where = f"row {message['row']} of the list"
+        if not self._rules.covers(at):
+            self._scratch.find(Found(Difference.OUTSIDE_PERIOD, *by, detail=where))
+        before = {Sent.SENT: message["sendings"], Sent.DELIVERED: message["deliveries"]}.get(sending.sent, 0)
+        if before:
+            self._scratch.find(Found(Difference.LOGGED_TWICE, *by, detail=where))
+        if sending.sent is Sent.FAILED and message["state"] in ("sent", "delivered") and not message["failed"]:
+            self._scratch.find(Found(Difference.FAILED_AT_SENDER, *by, detail=f"{where}, {message['state']} for us"))
+        first = sending.sent in (Sent.SENT, Sent.DELIVERED) and not (message["sendings"] or message["deliveries"])
+        if first and not (message["left"] or message["open"]):
+            self._scratch.find(Found(Difference.LOGGED_NOT_SENT, *by, detail=f"{where}, {message['state']} for us"))
+
+    def _by_address(self, customer_id: str, sending: Sending, at: float | None) -> list[int]:
+        """The customer's message on this channel that the log has not had, the nearest in time, within a day."""
+        found = self._scratch.run(
+            "SELECT id, at FROM message WHERE customer = ? AND channel = ? AND (left = 1 OR open = 1)"
+            " ORDER BY logged, abs(at - ?), id LIMIT 1",
+            *(customer_id, sending.channel, at or 0.0),
+        )
+        return [row["id"] for row in found if at is None or abs(row["at"] - at) <= _DAY]
+
+    def _unknown_sending(self, sending: Sending, customer: Any, *, by_address: bool) -> None:
+        key = shown((*sending.keys, "")[0])
+        if customer is not None and not customer["has_session"]:
+            by = ("sender", sending.row, key, customer["id"], sending.channel)
+            self._scratch.find(
+                Found(Difference.SENT_NOT_ISSUED, *by, detail=f"row {customer['row']} of the list has no session")
+            )
+            return
+        name = customer["id"] if customer is not None else ""
+        detail = f"row {customer['row']} of the list has this customer" if customer is not None else ""
+        found = Found(Difference.LOGGED_UNKNOWN, "sender", sending.row, key, name, sending.channel, detail)
+        keys = [_folded(one) for one in sending.keys]
+        keys += [f"{ADDRESS}{one}" for one in self._ours.digests(sending.email, sending.phone)] if by_address else []
+        self._scratch.wait("msg", keys, found)
+
+    def _not_logged(self) -> None:
+        known = {row["channel"] for row in self._scratch.rows("SELECT DISTINCT channel FROM message WHERE logged > 0")}
+        covered = set(self._rules.channels) or known
+        for message in self._scratch.rows("SELECT * FROM message WHERE left = 1 AND logged = 0 ORDER BY row, id"):
+            if covered and message["channel"] not in covered:
+                self.uncompared[message["channel"]] = self.uncompared.get(message["channel"], 0) + 1
+            elif not self._rules.covers(message["at"]):
+                self.counts["messages_outside_period"] += 1
+            else:
+                by = ("ours", message["row"], message["reference"], message["customer"], message["channel"])
+                self._scratch.find(Found(Difference.SENT_NOT_LOGGED, *by, detail=f"{message['state']} for us"))
+
+    # -- both
+
+    def _addressed(self, sending: Sending) -> Any:
+        """The batch's customer to whom the message went; None: it does not show, or several have the address."""
+        found = self._customer(sending.customer_id)
+        if found is not None:
+            return found
+        for digest in self._ours.digests(sending.email, sending.phone):
+            ids = [
+                row["text"] for row in self._scratch.run("SELECT text FROM key WHERE kind = 'address:' || ?", digest)
+            ]
+            if len(ids) == 1:
+                return self._customer(ids[0])
+        return None
+
+    def _customer(self, customer_id: str) -> Any:
+        if not customer_id:
+            return None
+        found = self._scratch.run("SELECT * FROM customer WHERE id = ?", customer_id)
+        return found[0] if found else None
+
+    def _settle(self, kind: str, elsewhere: Any, name: str) -> None:
+        """What is unknown to the batch: known to another one, or a difference."""
+        for chunk in self._scratch.waiting(kind, CHUNK):
+            keys = {key for some, _ in chunk for key in some}
+            known = elsewhere(self._batch, keys)
+            for some, found in chunk:
+                if known & set(some):
+                    self.counts[name] += 1
+                else:
+                    self._scratch.find(found)
+
+    def _unreadable(self, file: str, row: int, why: str) -> None:
+        self._scratch.find(Found(Difference.UNREADABLE, file, row, detail=why))
+
+
+def _folded(key: str) -> str:
+    """An id of ours is written in any case; a sender's own is not."""
+    lowered = key.lower()
+    return lowered if len(lowered) in (32, 36) and set(lowered) <= set("0123456789abcdef-") else key
+
+
+def _read(raw: RawLine, read: Any) -> Any:
+    return raw.cells.problem if isinstance(raw.cells, FieldProblem) else read(raw.row, raw.cells)

@@ -1,0 +1,204 @@
+"""Our own book of a batch: the sessions that were opened, the messages that left, the customers. Reads by chunks."""
+
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.states import InvitationState, SessionState
+from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
+from worker.store.base.keys_of_customers import readable
+from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+
+CHUNK = 1000
+# Before what is no id of a session or a message, among keys: a customer's id, an external_ref, a hashed address.
+CLIENT, EXTERNAL, ADDRESS = "client:", "external:", "address:"
+NOT_KEYS = frozenset({"clientId"})  # of a session's references: it names the customer
+FINISHED = frozenset({SessionState.COMPLETED, SessionState.FAILED})
+
+
+@dataclass(frozen=True)
+class OurSession:
+    """`stage`: 0 issued, 1 started, 2 finished, as far as we know."""
+
+    row: int
+    customer_id: str
+    account: str
+    reference: str
+    keys: tuple[str, ...]
+    external_refs: tuple[str, ...]
+    issued_at: datetime
+    stage: int
+
+
+@dataclass(frozen=True)
+class OurMessage:
+    """`left`: it was handed over, and not refused. `open`: whether it left is not known, or it may still leave."""
+
+    row: int
+    customer_id: str
+    channel: str
+    id: str
+    keys: tuple[str, ...]
+    state: str
+    left: bool
+    open: bool
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OurCustomer:
+    row: int
+    customer_id: str
+    digests: tuple[str, ...]  # of the email address and the phone number
+    has_session: bool
+
+
+_LEFT = frozenset({InvitationState.SENT, InvitationState.DELIVERED, InvitationState.BOUNCED})
+_OPEN = frozenset({InvitationState.WORKING, InvitationState.HELD})
+
+
+class OurBooks:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def sessions(self, batch_id: int) -> Iterator[OurSession]:
+        columns = (
+            *(Job.id.label("job"), Job.row.label("row"), Job.encrypted.label("line"), SessionRow.id),
+            *(SessionRow.customer_id, SessionRow.account, SessionRow.reference, SessionRow.references),
+            *(SessionRow.company_id, SessionRow.state, SessionRow.result, SessionRow.issued_at),
+        )
+        query = sa.select(*columns).join(Job, Job.id == SessionRow.job_id).where(Job.batch_id == batch_id)
+        for rows, connection in self._chunks(query, SessionRow.id):
+            keyring = readable(connection, self._keyring, [row.line for row in rows])
+            for row in rows:
+                yield _session(keyring, batch_id, row)
+
+    def messages(self, batch_id: int) -> Iterator[OurMessage]:
+        columns = (
+            *(InvitationRow.id, InvitationRow.channel, InvitationRow.state, InvitationRow.reference),
+            *(InvitationRow.sent_at, InvitationRow.created_at, InvitationRow.unknown_handovers),
+            *(Job.row.label("row"), Job.customer_id),
+        )
+        query = sa.select(*columns).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
+        for rows, _ in self._chunks(query, InvitationRow.id):
+            for row in rows:
+                keys = (row.id.hex, str(row.id), row.reference)
+                yield OurMessage(
+                    row=row.row,
+                    customer_id=row.customer_id,
+                    channel=row.channel,
+                    id=row.id.hex,
+                    keys=tuple(filter(None, keys)),
+                    state=str(row.state),
+                    left=row.state in _LEFT,
+                    open=row.state in _OPEN or bool(row.unknown_handovers),
+                    at=row.sent_at or row.created_at,
+                )
+
+    def customers(self, batch_id: int) -> Iterator[OurCustomer]:
+        has_session = sa.exists().where(SessionRow.customer_id == Job.customer_id)
+        columns = (Job.id, Job.row, Job.customer_id, CustomerRow.email_digest, CustomerRow.phone_digest)
+        query = sa.select(*columns, has_session.label("has_session"))
+        query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(Job.batch_id == batch_id)
+        for rows, _ in self._chunks(query, Job.id):
+            for row in rows:
+                digests = tuple(filter(None, (row.email_digest, row.phone_digest)))
+                yield OurCustomer(row.row, row.customer_id, digests, bool(row.has_session))
+
+    def orphans(self, batch_id: int) -> Iterator[str]:
+        """The references of sessions that exist only at the provider, as far as we know of them."""
+        query = sa.select(Attempt.id, Attempt.found).join(Job, Job.id == Attempt.job_id)
+        query = query.where(Job.batch_id == batch_id, Attempt.found != "", Attempt.invitation_id.is_(None))
+        for rows, _ in self._chunks(query, Attempt.id):
+            for row in rows:
+                yield from row.found.split()
+
+    def sessions_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
+        """Which of these are sessions of other batches, or customers or jobs of them."""
+        given = list(keys)
+        clients = _without(CLIENT, given)
+        jobs = [int(one) for one in _without(EXTERNAL, given) if one.isascii() and one.isdecimal() and len(one) < 18]
+        of_jobs = sa.select(Job.id, Job.customer_id).where(Job.batch_id != batch_id)
+        other = sa.select(SessionRow.reference, SessionRow.company_id).join(Job, Job.id == SessionRow.job_id)
+        other = other.where(Job.batch_id != batch_id)
+        with self._database.read() as connection:
+            found = fetch(connection, other.where(SessionRow.reference.in_(given)))
+            found += fetch(connection, other.where(SessionRow.company_id != "", SessionRow.company_id.in_(given)))
+            mine = fetch(connection, of_jobs.where(Job.customer_id.in_(clients))) if clients else []
+            theirs = fetch(connection, of_jobs.where(Job.id.in_(jobs))) if jobs else []
+        known = {key for row in found for key in (row.reference, row.company_id) if key}
+        return known | {f"{CLIENT}{row.customer_id}" for row in mine} | {f"{EXTERNAL}{row.id}" for row in theirs}
+
+    def messages_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
+        """Which of these are messages of other batches, or addresses of their customers."""
+        digests = _without(ADDRESS, keys)
+        ids = [uuid.UUID(key) for key in keys if _is_id(key)]
+        other = sa.select(InvitationRow.id, InvitationRow.reference).where(InvitationRow.batch_id != batch_id)
+        with self._database.read() as connection:
+            found = fetch(connection, other.where(InvitationRow.id.in_(ids))) if ids else []
+            texts = other.where(
+                InvitationRow.channel == "sms", InvitationRow.reference != "", InvitationRow.reference.in_(list(keys))
+            )
+            found += fetch(connection, texts)
+            people: set[str] = set()
+            for column in (CustomerRow.email_digest, CustomerRow.phone_digest) if digests else ():
+                query = sa.select(column).join(Job, Job.customer_id == CustomerRow.customer_id)
+                found_here = connection.execute(query.where(Job.batch_id != batch_id, column.in_(digests))).scalars()
+                people |= {digest for digest in found_here if digest}
+        return {f"{ADDRESS}{one}" for one in people} | {
+            key for row in found for key in (row.id.hex, str(row.id), row.reference) if key
+        }
+
+    def digests(self, email: str, phone: str) -> tuple[str, ...]:
+        """The keyed hashes by which a customer with one of these addresses is stored."""
+        found = self._keyring.digests(EMAIL, email) if email else ()
+        return (*found, *(self._keyring.digests(PHONE, phone) if phone else ()))
+
+    def _chunks(self, query: Any, by: Any) -> Iterator[tuple[list[Any], sa.Connection]]:
+        """The rows of a query in the order of a unique column, its `id`."""
+        after: Any = None
+        while True:
+            with self._database.read() as connection:
+                page = query.order_by(by).limit(CHUNK)
+                rows = list(connection.execute(page if after is None else page.where(by > after)))
+                if not rows:
+                    return
+                after = rows[-1].id
+                yield rows, connection
+
+
+def _session(keyring: Keyring, batch_id: int, found: Any) -> OurSession:
+    external = {str(found.job)}
+    with suppress(CannotDecrypt, Erased):
+        external.add(decrypt_line(keyring, batch_id, found.row, found.line).external_ref)
+    references = [value for name, value in found.references.items() if name not in NOT_KEYS and isinstance(value, str)]
+    stage = 2 if found.state in FINISHED else 1 if found.state == SessionState.STARTED or found.result else 0
+    return OurSession(
+        row=found.row,
+        customer_id=found.customer_id,
+        account=found.account,
+        reference=found.reference,
+        keys=tuple(dict.fromkeys(filter(None, [found.reference, found.company_id, *references]))),
+        external_refs=tuple(filter(None, external)),
+        issued_at=found.issued_at,
+        stage=stage,
+    )
+
+
+def _without(start: str, keys: Collection[str]) -> list[str]:
+    return [key.removeprefix(start) for key in keys if key.startswith(start)]
+
+
+def _is_id(key: str) -> bool:
+    try:
+        uuid.UUID(key)
+    except ValueError:
+        return False
+    return True
