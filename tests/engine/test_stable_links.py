@@ -225,3 +225,27 @@ async def test_a_report_has_our_own_links_also_for_customers_who_get_no_message(
     assert see(ahead, b.link.rpartition("/")[2]).decision == Lead()
     again = ahead.parts.facts.lines(ahead.job("A").batch_id, with_links=True)
     assert [line.link for line in ahead.parts.report_links.shown(again, now=ahead.clock())] == [a.link, b.link]
+
+
+async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our_own(on_click):
+    (secret,) = await sent(on_click)
+    batch_id = on_click.job("A").batch_id
+    (plain,) = on_click.parts.facts.lines(batch_id)
+    lines = on_click.parts.facts.lines(batch_id, with_links=True)
+    (line,) = on_click.parts.report_links.shown(lines, now=on_click.clock())
+    assert (plain.state, plain.reference, plain.issued_at, plain.expires_at, plain.link) == (
+        "invited",
+        "",
+        None,
+        None,
+        "",
+    )
+    assert line.link == f"https://onboard.example.com/s/{secret}"
+
+
+async def test_a_resend_to_an_unbought_customer_repeats_the_link(on_click):
+    (secret,) = await sent(on_click)
+    await later(DAY)
+    on_click.parts.service_desk().resend("A", now=on_click.clock())
+    await on_click.work()
+    assert secrets_of(on_click) == [secret] * 2

@@ -72,6 +72,7 @@ class Judged:
     duplicate: int = 0
     known: int = 0
     routes: dict[str, int] = field(default_factory=dict)
+    unsent: dict[str, int] = field(default_factory=dict)  # of the rows, by account: those that ask for no message
     messages: dict[str, int] = field(default_factory=dict)
     # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
@@ -228,6 +229,8 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
             judged.accepted += 1
             judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
             channels = invitation_channels(line.customer.channel)
+            if not channels:
+                judged.unsent[line.account] = judged.unsent.get(line.account, 0) + 1
             for channel in channels:
                 judged.messages[channel] = judged.messages.get(channel, 0) + 1
                 if hours is not None and hours.concern((channel,)):

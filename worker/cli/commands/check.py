@@ -39,7 +39,7 @@ from worker.engine.container import Parts
 from worker.engine.prices import Prices
 from worker.engine.reporting.batch_report import BYTE_ORDER_MARK, loads_of
 from worker.engine.reporting.text_hours import with_country_cap
-from worker.engine.steps.policies import ladder_of, reminders_of, texted_countries
+from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of, texted_countries
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written_if_any
@@ -207,8 +207,10 @@ def facts_of(
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
-    now = dict(sorted(due.routes.items()))
-    at_most = {account: rows * sessions for account, rows in now.items()}
+    calls = dict(sorted(due.routes.items()))
+    at_most = {account: rows * sessions for account, rows in calls.items()}
+    # Bought on click, only the sessions of rows without a message are asked for now.
+    now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
     most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in ("email", "sms")}
     prices = Prices.of(settings)
     cost_now = prices.total(now, due.messages)

@@ -62,7 +62,8 @@ class Link:
     readable: bool = True
 
     def works(self, now: datetime) -> bool:
-        return self.state in LIVE_SESSIONS and self.expires_at > now
+        """Whether what the customer has leads to a session: of an unbought one, our own link does."""
+        return self.state in LIVE_SESSIONS | {SessionState.UNBOUGHT} and self.expires_at > now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,9 @@ def _not_now(case: Case, now: datetime) -> Refused | None:
 def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> Before | Refused:
     if link is None or link.state is SessionState.EXPIRED or row.state is JobState.WAITING:
         return Before.NOTHING
+    if link.state is SessionState.UNBOUGHT:
+        why = "the customer's link leads to a session already, which is bought when the customer comes"
+        return Refused(why, "`onboard customer resend` sends the link again")
     if link.state not in LIVE_SESSIONS:
         return Before.NOTHING if row.state is JobState.LAPSED else Refused(meaning_of(Reason.SESSION_DECIDED))
     if link.expires_at > now:

@@ -14,7 +14,7 @@ from worker.domain.contact.contact_times import Hours, message_at
 from worker.domain.contact.fallback_channel import instead_of
 from worker.domain.contact.text_numbers import why_not_texted
 from worker.domain.model.customers import Channel, Person
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
@@ -111,7 +111,7 @@ _UNREACHED = (
     .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
     .where(
         bulk.among(InvitationRow.id, "ids"),
-        IS_LIVE,
+        sa.or_(IS_LIVE, SessionRow.state == bulk.fixed(SessionState.UNBOUGHT)),
         Job.state.in_([JobState.ISSUED, JobState.INVITED]),
         Job.session_id == SessionRow.id,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).is_(None),

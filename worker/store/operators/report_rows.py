@@ -12,7 +12,7 @@ from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import FieldProblem, invitation_channels, same_customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
-from worker.domain.model.states import InvitationState, JobState, LineState
+from worker.domain.model.states import InvitationState, JobState, LineState, SessionState
 from worker.domain.service_desk.corrections import Details
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
@@ -148,6 +148,7 @@ class Facts:
                 Batch.id.label("served_by"),
                 Batch.pause_reason,
                 SessionRow.id.label("session_id"),
+                SessionRow.state.label("session_state"),
                 SessionRow.reference,
                 SessionRow.issued_at,
                 SessionRow.expires_at,
@@ -177,6 +178,7 @@ class Facts:
                     opening = decrypt_opening(keyring, row.session_id, row.encrypted, vendor=row.vendor)
                 except (CannotDecrypt, Erased) as error:
                     unreadable = f"its link is not shown: {error}"
+            bought = row.session_state is not SessionState.UNBOUGHT
             waits = _what_waits(row, messages.get(row.session_id, ()))
             yield LineFacts(
                 row=row.row,
@@ -186,8 +188,8 @@ class Facts:
                 account=row.account,
                 route=row.route,
                 reference=row.reference or "",
-                issued_at=row.issued_at,
-                expires_at=row.expires_at,
+                issued_at=row.issued_at if bought else None,
+                expires_at=row.expires_at if bought else None,
                 invitation=invitations.get(row.session_id, _without_message(row)),
                 attempts=row.attempts,
                 waits=row.waits,

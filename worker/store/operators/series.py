@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import DONE
 from worker.store.base.database import fetch
 from worker.store.base.leases import NOT_SENT
@@ -49,7 +49,10 @@ PROGRESS: Series = {
 WORK: Series = {
     "issued": (
         SessionRow.issued_at,
-        sa.select().select_from(Job).join(SessionRow, SessionRow.job_id == Job.id).where(_OURS),
+        sa.select()
+        .select_from(Job)
+        .join(SessionRow, SessionRow.job_id == Job.id)
+        .where(_OURS, SessionRow.state != SessionState.UNBOUGHT),
     ),
     "invited": PROGRESS["invited"],
     "refused": (

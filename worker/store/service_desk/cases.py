@@ -11,7 +11,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.suppression import detail_of
 from worker.domain.contact.text_numbers import why_not_texted
 from worker.domain.model.customers import Person
-from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.domain.service_desk.case import Case, DeskRules, Link, Message, Row
 from worker.domain.service_desk.corrections import Details
 from worker.domain.verification.session_updates import Result
@@ -265,5 +265,5 @@ def _link(row: Any) -> Link:
         expires_at=row.expires_at,
         asked=row.asked_at is not None,
         in_review=row.result == Result.REVIEW,
-        readable=bytes(row.encrypted) != ERASED,
+        readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.states import LIVE_SESSIONS
+from worker.domain.model.states import LIVE_SESSIONS, SessionState
 from worker.domain.verification.session_updates import Key, Rank, SessionUpdate
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -147,7 +147,8 @@ _COLUMNS = (
     SessionRow.company_id,
     SessionRow.token_digest,
 )
-_FROM = sa.select(*_COLUMNS)
+# An unbought session is none of the provider's.
+_FROM = sa.select(*_COLUMNS).where(SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
 # By account too: references are unique, and indexed, only within one account.
 _BY_REFERENCE = _FROM.where(bulk.among(SessionRow.account, "accounts"), bulk.among(SessionRow.reference, "values"))
 _BY_JOB = _FROM.where(bulk.among(SessionRow.job_id, "values"))
