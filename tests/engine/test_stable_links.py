@@ -191,7 +191,7 @@ async def test_a_press_is_in_the_audit_log_with_the_customer_as_its_actor(on_cli
     ask(on_click, secret)
     query = sa.select(Audit.actor, Audit.action, Audit.subject).where(Audit.action == "link.pressed")
     with on_click.parts.database.read() as connection:
-        assert connection.execute(query).all() == [("the customer", "link.pressed", "customer A")]
+        assert connection.execute(query).all() == [("customer", "link.pressed", "customer A")]
 
 
 async def test_reminders_repeat_the_same_link_whatever_became_of_the_session(on_click):

@@ -139,7 +139,7 @@ class Doors:
             if not isinstance(seen.decision, Buy) or row is None:
                 return seen
             self._buy(connection, row, seen.decision, now=now)
-            act = Act("the customer", OPENED)
+            act = Act("customer", OPENED)
             note(connection, f"customer {link.customer_id}", now=now, reason=f"session at {row.account}", act=act)
             return replace(seen, decision=Wait(), due=(WakeUp.issue(row.account),))
 
