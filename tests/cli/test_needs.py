@@ -54,6 +54,7 @@ NEEDS = {
     "pause 1": STORED,
     "nonresponders --by 2026-11-27": set(),
     "reconcile 1 --provider customers.csv": STORED,
+    "rehearse customers.csv": set(),
     "report 1 --with-links": STORED,
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,

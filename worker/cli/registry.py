@@ -33,6 +33,7 @@ Exit codes: 0 done, 1 something needs a person, 2 could not start, 3 rows wait u
 COMMANDS = {
     "init": ("init", "Write a configuration to start from."),
     "check": ("check", "Check a list and forecast it; sends nothing."),
+    "rehearse": ("rehearsing.rehearse", "Play a list through days in seconds; sends nothing."),
     "doctor": ("doctor", "Check the configuration and all it names."),
     "run": ("run", "Import a list and send its invitations."),
     "import": ("run", "Import a list; running workers send it."),
@@ -73,6 +74,8 @@ COMMANDS = {
 }
 
 
+NEED_THE_SANDBOX = ("sandbox", "demo", "rehearse")
+
 # What people type for a command of ours.
 OTHER_NAMES = {
     "start": "up",
@@ -80,6 +83,8 @@ OTHER_NAMES = {
     "send": "run",
     "halt": "stop",
     "dry-run": "check",
+    "simulate": "rehearse",
+    "forecast": "rehearse",
     "validate": "check",
     "list": "status",
     "migrate": "db upgrade",
@@ -126,7 +131,7 @@ class Commands(click.Group):
 
 def _loaded(name: str) -> click.Command:
     module, short_help = COMMANDS[name]
-    if module == "sandbox":
+    if name in NEED_THE_SANDBOX:
         check_sandbox_is_installed()
     # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.
     gc.disable()

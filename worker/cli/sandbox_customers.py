@@ -53,6 +53,12 @@ OPTIONS = (
         help=f"Which share of the customers does what: {KNOWN}; the rest never come.",
     ),
     click.option(
+        "--customers-keep",
+        is_flag=True,
+        default=None,
+        help="Draw once for each customer what it does, and not again for each new session.",
+    ),
+    click.option(
         "--customers-after",
         type=Read("times", span_or_range),
         metavar="TIME[..TIME]",

@@ -15,7 +15,7 @@ from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.senders import postmark_callbacks
-from worker.senders.contract import Sender, TextTools
+from worker.senders.contract import Caller, Sender, TextTools
 from worker.senders.email import EmailSender
 from worker.senders.registry import text_service
 from worker.senders.return_path import ReturnPath
@@ -43,8 +43,13 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
-def build_senders(settings: Settings, clock: Clock, keyring: Keyring | None = None) -> dict[str, Sender]:
-    """The senders by channel. Build them on the loop that will use them. `keyring` signs the mails' return paths."""
+def build_senders(
+    settings: Settings, clock: Clock, keyring: Keyring | None = None, *, texting: Caller | None = None
+) -> dict[str, Sender]:
+    """The senders by channel. Build them on the loop that will use them. `keyring` signs the mails' return paths.
+
+    `texting` makes the calls of the SMS provider; None: over connections of its own.
+    """
     senders: dict[str, Sender] = {}
     email, sms = settings.email, settings.sms
     if email is not None:
@@ -66,7 +71,7 @@ def build_senders(settings: Settings, clock: Clock, keyring: Keyring | None = No
         )
     if sms is not None:
         tools = TextTools(
-            OwnHttp(trust_of({sms.base_url: sms.protection})),
+            texting or OwnHttp(trust_of({sms.base_url: sms.protection})),
             now=clock,
             callback=callback_address(settings.links.base_url, "sms"),
             repeat_unknown=sms.on_unknown == "repeat",

@@ -15,12 +15,12 @@ else:
     new_event_loop = uvloop.new_event_loop
 
 
-def runner() -> asyncio.Runner:
-    """Runs coroutines one after the other, on a loop of `new_event_loop`."""
-    return asyncio.Runner(loop_factory=new_event_loop)
+def runner(make: Callable[[], asyncio.AbstractEventLoop] | None = None) -> asyncio.Runner:
+    """Runs coroutines one after the other, on a loop of `make`; None: of `new_event_loop`."""
+    return asyncio.Runner(loop_factory=make or new_event_loop)
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """As asyncio.run, on a loop of `new_event_loop`."""
-    with runner() as once:
+def run(main: Coroutine[Any, Any, T], make: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
+    """As asyncio.run, on a loop of `make`; None: of `new_event_loop`."""
+    with runner(make) as once:
         return once.run(main)

@@ -61,21 +61,9 @@ class Gate:
         now = self._options.clock()
         entry = self._log.open(endpoint.name, now, body)
         call = Call(now, str(request.url), request.headers, request.match_info, request.query, body)
-        if request.method != endpoint.method:
-            answer = endpoint.refusal(405)
-            answer.headers["Allow"] = endpoint.method
-            return self._reply(entry, answer)
-        credential = endpoint.credential(call)
-        if isinstance(credential, Answer):
-            return self._reply(entry, credential)
-        wait = self._limits.count(endpoint, credential, now)
-        if wait:
-            entry["client"] = endpoint.client(call)
-            answer = endpoint.refusal(429)
-            when = retry_after(self._options.limit_retry_after, wait, now)
-            if when is not None:
-                answer.headers["Retry-After"] = when
-            return self._reply(entry, answer)
+        refused = self._refused(endpoint, request.method, call, entry)
+        if refused is not None:
+            return self._reply(entry, refused)
         fault = self._draws[endpoint.name].next()
         delay = self._waits[endpoint.name]
         if delay:
@@ -84,6 +72,32 @@ class Gate:
         if fault is None:
             return self._reply(entry, self._serve(endpoint, call))
         return await self._spoil(fault, entry, endpoint, call, request)
+
+    def answer(self, endpoint: Endpoint, method: str, call: Call) -> Answer:
+        """The answer to a call of this process: as over HTTP, but at once and without faults."""
+        entry = self._log.open(endpoint.name, call.now, call.body)
+        answer = self._refused(endpoint, method, call, entry) or self._serve(endpoint, call)
+        self._noted(entry, answer)
+        return answer
+
+    def _refused(self, endpoint: Endpoint, method: str, call: Call, entry: Entry) -> Answer | None:
+        """The refusal of a call with another method, without credentials, or above a limit."""
+        if method != endpoint.method:
+            answer = endpoint.refusal(405)
+            answer.headers["Allow"] = endpoint.method
+            return answer
+        credential = endpoint.credential(call)
+        if isinstance(credential, Answer):
+            return credential
+        wait = self._limits.count(endpoint, credential, call.now)
+        if not wait:
+            return None
+        entry["client"] = endpoint.client(call)
+        answer = endpoint.refusal(429)
+        when = retry_after(self._options.limit_retry_after, wait, call.now)
+        if when is not None:
+            answer.headers["Retry-After"] = when
+        return answer
 
     async def _spoil(
         self, fault: Fault, entry: Entry, endpoint: Endpoint, call: Call, request: web.Request
@@ -123,11 +137,14 @@ class Gate:
             answer.headers["Retry-After"] = fault.retry_after
         return answer
 
-    def _reply(self, entry: Entry, answer: Answer, served: Answer | None = None) -> web.Response:
+    def _noted(self, entry: Entry, answer: Answer, served: Answer | None = None) -> None:
         entry["status"] = answer.status
         if served is None:
             _note(entry, answer)
         self._log.done(entry)
+
+    def _reply(self, entry: Entry, answer: Answer, served: Answer | None = None) -> web.Response:
+        self._noted(entry, answer, served)
         return web.Response(
             status=answer.status, body=answer.encoded(), headers=answer.headers, content_type=answer.content_type
         )

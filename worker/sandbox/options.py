@@ -46,6 +46,7 @@ class SandboxOptions:
     smtp_password: str = field(default="", repr=False)
     smtp_refused: frozenset[str] = frozenset()  # addresses refused with 550, compared without case
     customers: tuple[Share, ...] = ()  # what customers do by themselves; the rest does nothing
+    customers_keep: bool = False  # what a customer does is drawn once, for all of its sessions
     customers_after: tuple[timedelta, timedelta] = (
         timedelta(seconds=10),
         timedelta(minutes=2),

@@ -1,9 +1,13 @@
 """The sandbox as a whole: one event loop, one web server, one SMTP server, no thread."""
 
+import re
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from worker.sandbox.endpoints.frankieone import IndividualToken
 from worker.sandbox.endpoints.frankieone_hosted import HostedUrl
@@ -20,7 +24,7 @@ from worker.sandbox.people.customer_pages import CustomerPages
 from worker.sandbox.people.customers import Customers
 from worker.sandbox.people.delayed_tasks import DelayedTasks
 from worker.sandbox.people.recipients import Recipients
-from worker.sandbox.people.webhook_sender import WebhookSender
+from worker.sandbox.people.webhook_sender import Taker, WebhookSender
 from worker.sandbox.texts import Texts
 from worker.sandbox.wire import TWILIO, Answer, Call, Endpoint
 
@@ -32,11 +36,12 @@ BACKLOG = 1024
 class Sandbox:
     """`async with Sandbox(SandboxOptions(...)) as sandbox:` starts it and stops it completely."""
 
-    def __init__(self, options: SandboxOptions | None = None) -> None:
+    def __init__(self, options: SandboxOptions | None = None, *, taker: Taker | None = None) -> None:
+        """`taker`: as for WebhookSender, for a sandbox that is called in this process and listens on no port."""
         self.options = options or SandboxOptions()
         self._log = Log()
         self._delayed = DelayedTasks(self.options.time_scale)
-        self._webhook_sender = WebhookSender(self._log, self.options.clock, self._delayed)
+        self._webhook_sender = WebhookSender(self._log, self.options.clock, self._delayed, taker)
         self._recipients = Recipients(self.options, self._delayed, self._webhook_sender)
         self.mailbox = Mailbox(self.options, self._log, received=self._recipients.mailed)
         self._gate = Gate(self.options, self._log, served=self._was_served)
@@ -70,6 +75,17 @@ class Sandbox:
     def log(self) -> list[Entry]:
         """The received calls and messages, in order of arrival; the same as GET /_sandbox/log."""
         return self._log.entries
+
+    def answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """The answer to a call of this process, without a connection and without faults; None: no endpoint is there."""
+        parts = urlsplit(url)
+        found = [(one, path) for one in self._endpoints if (path := _path(one.route, parts.path)) is not None]
+        if not found:
+            return None
+        endpoint, path = next(((one, path) for one, path in found if one.method == method), found[0])
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        call = Call(self.options.clock(), url, CIMultiDict(headers), path, query, body)
+        return self._gate.answer(endpoint, method, call)
 
     def reset(self) -> None:
         """Clear everything received: log, mailbox, sessions, credits, limits. The faults start again.
@@ -148,3 +164,9 @@ class Sandbox:
         if moved:
             return web.Response(status=301, headers={"Location": slashed})
         return web.json_response({"message": "Not found."}, status=404)
+
+
+def _path(route: str, path: str) -> dict[str, str] | None:
+    """The values in the path, if it is one of this route."""
+    found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route), path)
+    return None if found is None else {name: unquote(value) for name, value in found.groupdict().items()}

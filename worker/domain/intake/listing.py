@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from os import PathLike
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -73,7 +74,7 @@ class CustomerList:
     def __iter__(self) -> Iterator[Line]:
         seen = Seen()
         self._dates = DatesSeen(self._options.today)
-        for found in self._source:
+        for found in islice(self._source, self._options.most):
             raw = found if self.own is None else as_written(found)
             if self.own is not None and isinstance(raw.cells, Mapping):
                 if self.own is OwnFile.REPORT:

@@ -35,7 +35,7 @@ class ListOptions:
     providers know which values a parameter may have, so the caller passes both functions. `if_used` are the columns
     whose problems refuse a line only where the column is used; the caller decides that (`Accepted.if_used`).
     `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
-    customers, and has these columns.
+    customers, and has these columns. `most`: no further rows are read.
     """
 
     today: date
@@ -52,3 +52,4 @@ class ListOptions:
     known_parameter: KnownParameter = _any_name
     defaults: Mapping[str, str] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
+    most: int | None = None

@@ -1,6 +1,7 @@
 """Simulates the customers: when they open their links, what they do there, and which webhooks follow."""
 
 import functools
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Customers:
         self._nth: Counter[tuple[str, str]] = Counter()
         self._by: dict[str, Opened] = {}
         self.sessions: list[Opened] = []
+        # A customer who decides once has a seed to decide by, though the options may have none.
+        self._own_seed = secrets.randbits(32) if options.seed is None else options.seed
         self._jwt_key = webhooks_frankieone.private_key(options.webhook_jwt_key) if options.webhook_jwt_key else None
 
     def reset(self) -> None:
@@ -76,7 +79,8 @@ class Customers:
             return
         # Drawn by the customer and the number of its sessions, so that the order of arrival does not matter.
         chance = Chance(self._options.seed, *customer, self._nth[customer])
-        does = chance.of(self._options.customers, NEVER)
+        decides = Chance(self._own_seed, *customer) if self._options.customers_keep else chance
+        does = decides.of(self._options.customers, NEVER)
         after = None if does in IDLE else chance.between(*self._options.customers_after)
         self.instruct(opened, Instruction(does, after, trouble=chance.trouble(self._options.webhook_troubles)))
 

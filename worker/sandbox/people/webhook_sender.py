@@ -55,8 +55,14 @@ class Webhook:
     forged_headers: Mapping[str, str] = field(default_factory=dict)
 
 
+# Takes a webhook with these headers in place of its address, and returns the status of its answer.
+Taker = Callable[[Webhook, Mapping[str, str]], int]
+
+
 class WebhookSender:
-    def __init__(self, log: Log, clock: Clock, delayed: DelayedTasks) -> None:
+    def __init__(self, log: Log, clock: Clock, delayed: DelayedTasks, taker: Taker | None = None) -> None:
+        """`taker`: gets the webhooks in this process; None: they are posted to their addresses."""
+        self._taker = taker
         self._log = log
         self._clock = clock
         self._delayed = delayed
@@ -91,21 +97,23 @@ class WebhookSender:
         entry = self._log.open(WEBHOOKS, self._clock())
         entry |= {"fault": troubles, "client": webhook.client, "reference": webhook.reference}
         entry |= {"event": webhook.event, "url": url, "attempt": attempt}
+        status = self._taker(webhook, headers) if self._taker else await self._posted(webhook, url, headers)
+        entry["status"] = status
+        entry["processed"] = isinstance(status, int) and 200 <= status < 300
+        self._log.done(entry)
+        return status
+
+    async def _posted(self, webhook: Webhook, url: str, headers: Mapping[str, str]) -> int | str:
         if self._session is None:
             # No proxy of the environment: webhooks go to the configured addresses, and nowhere else.
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False)
-        status: int | str
         try:
             async with (
                 self._permits,
                 self._session.post(url, data=webhook.body, headers=headers, allow_redirects=False) as answer,
             ):
-                status = answer.status
+                return answer.status
         except TimeoutError:
-            status = "timeout"
+            return "timeout"
         except (aiohttp.ClientError, OSError):
-            status = "unreachable"
-        entry["status"] = status
-        entry["processed"] = isinstance(status, int) and 200 <= status < 300
-        self._log.done(entry)
-        return status
+            return "unreachable"

@@ -165,6 +165,10 @@ class Database:
         if not self.is_sqlite:
             self._patience.seconds = patience.total_seconds()
 
+    def need_not_last(self) -> None:
+        """SQLite: commits do not wait for the disk. Before the first connection, for a database that is thrown away."""
+        event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+
     def forget_erased(self) -> bool:
         """SQLite: empty the write-ahead log, which has what rows held before. False: a process still reads it.
 

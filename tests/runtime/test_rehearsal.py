@@ -1,0 +1,191 @@
+"""A rehearsal is the run itself: the same messages as over real connections, one by one; nothing leaves the process."""
+
+import asyncio
+import csv
+import random
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from worker.engine.container import Parts
+from worker.engine.prices import Prices
+from worker.foundation import event_loop
+from worker.foundation.ids import guessable_ids
+from worker.foundation.keyring import new_key
+from worker.inbound.list_import import import_list, options_of
+from worker.inbound.web.webhook_sources import account_sources
+from worker.providers.webhooks import Delivery
+from worker.runtime.embedded import Embedded
+from worker.runtime.rehearsal.calendar import Event, events_of
+from worker.runtime.rehearsal.play import Asked, Rehearsed, rehearse
+from worker.runtime.rehearsal.stepped_loop import SteppedLoop
+from worker.runtime.rehearsal.steps import Steps
+from worker.sandbox import Sandbox, SandboxOptions
+from worker.sandbox.behaviour import Share
+from worker.settings import Settings, load
+from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
+from worker.store.base import schema
+from worker.store.operators.happenings import happenings
+
+START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
+DAYS = 9
+CUSTOMERS = (Share("finish", 0.4), Share("deny", 0.1), Share("open", 0.1))
+ACTS = (timedelta(hours=1), timedelta(days=3))
+RULES = """
+[invitations]
+quiet_hours = { sms = "19:00-08:00" }
+reminders = ["2 days"]
+[reissue]
+most = 1
+"""
+MESSAGES = {"invitation", "new link", "reminder"}
+
+
+def list_of(path: Path, rows: int) -> Path:
+    """Customers of all five accounts, on both channels."""
+    with path.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["customer_id", "kind", "email", "phone", "country", "channel", "entity_id", "timezone"])
+        for number in range(rows):
+            country = ("DE", "LT", "AU", "NZ", "")[number % 5]
+            lines.writerow(
+                [
+                    f"C-{number:04}",
+                    "individual" if country else "company",
+                    f"box{number}@example.com",
+                    f"+3706{number:07}",
+                    country,
+                    "sms" if number % 3 == 0 else "email",
+                    f"00000000-0000-4000-8000-{number:012}" if country == "AU" else "",
+                    "Europe/Vilnius",
+                ]
+            )
+    return path
+
+
+def configured(folder: Path, *, port: int, smtp_port: int, more: str = RULES) -> Settings:
+    (folder / "secrets").mkdir(exist_ok=True)
+    for name, value in SANDBOX_SECRETS.items():
+        (folder / "secrets" / name).write_text(value)
+        (folder / "secrets" / name).chmod(0o600)
+    for name in ("onboarding.key", "onboarding-digest.key"):
+        (folder / name).write_text(new_key())
+        (folder / name).chmod(0o600)
+    path = folder / "onboarding.toml"
+    path.write_text(sandbox_starter(port=port, smtp_port=smtp_port) + more)
+    return load(path, environ={})
+
+
+def asked(path: Path, *, seed: int = 1, days: int = DAYS, most: int = 1000) -> Asked:
+    return Asked(path, path.name, lambda parts: options_of(parts.intake), START, days, seed, CUSTOMERS, ACTS, most)
+
+
+# A run over real connections, whose time is stepped.
+
+
+def receiver(parts: Parts, arrived: asyncio.Event) -> web.Application:
+    """Takes webhooks as `onboard web` does, without its timers, which would tick through the days."""
+    sources = account_sources(parts.accounts, parts.keyring, parts.clock)
+
+    async def take(request: web.Request) -> web.Response:
+        path = tuple(request.match_info["path"].split("/")) if request.match_info["path"] else ()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        delivery, source = Delivery(await request.read(), headers, path), sources[request.match_info["account"]]
+        assert source.refuses(delivery, "") == ""
+        parts.webhooks.keep([source.read(delivery)], now=parts.clock())
+        arrived.set()
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post(r"/webhooks/{account}{_:/?}{path:.*}", take)
+    return application
+
+
+async def run_in_sandbox(folder: Path, path: Path, loop: SteppedLoop) -> tuple[list[Event], list[tuple[datetime, str]]]:
+    """The events by the run's own database, and what arrived: when, and to whom."""
+    webhooks: dict[str, str] = {}
+    options = SandboxOptions(
+        seed=1, customers=CUSTOMERS, customers_keep=True, customers_after=ACTS, webhooks=webhooks, clock=loop.now
+    )
+    async with AsyncExitStack() as exits:
+        sandbox = await exits.enter_async_context(Sandbox(options))
+        settings = configured(folder, port=sandbox.port, smtp_port=sandbox.smtp_port)
+        parts = Parts(settings, clock=loop.now, jitter=lambda: 0.5)
+        exits.callback(parts.close)
+        schema.upgrade(parts.database)
+        parts.ready()
+        imported = import_list(parts.intake, parts.batches, path, options_of(parts.intake), name=path.name)
+        arrived = asyncio.Event()
+        serving = web.AppRunner(receiver(parts, arrived))
+        await serving.setup()
+        exits.push_async_callback(serving.cleanup)
+        await web.TCPSite(serving, "127.0.0.1", 0).start()
+        worker, secret = f"http://127.0.0.1:{serving.addresses[0][1]}/webhooks", "sandbox-webhook-secret"
+        webhooks |= {"idenfy-kyc": f"{worker}/kyc", "idenfy-kyb": f"{worker}/kyb"}
+        webhooks |= {"frankieone-v1": f"{worker}/au-new/{secret}", "frankieone-v2": f"{worker}/au/{secret}"}
+        embedded = await exits.enter_async_context(Embedded(parts))
+        steps = Steps(embedded, parts.database, loop, arrived=arrived, done=lambda: len(sandbox.log))
+        await steps.until(START + timedelta(days=DAYS), show=lambda _now: None)
+        found = Rehearsed(happenings(parts.database, imported.batch.id), {}, imported, False, {}, {})
+        mails = [(mail.at, mail.recipients[0]) for mail in sandbox.mailbox]
+        return events_of(found, Prices.of(settings)), mails + [(text.at, text.to) for text in sandbox.texts]
+
+
+def test_a_rehearsal_and_a_run_in_the_sandbox_do_the_same_one_by_one(tmp_path: Path):
+    path = list_of(tmp_path / "list.csv", 15)
+    loop = SteppedLoop(START)
+    with guessable_ids(random.Random("1/ids").randbytes):  # noqa: S311 -- invented
+        ran, arrived = event_loop.run(run_in_sandbox(tmp_path, path, loop), lambda: loop)
+    settings = configured(tmp_path, port=1, smtp_port=2)
+    rehearsed = to_the_minute(events_of(rehearse(settings, asked(path)), Prices.of(settings)))
+
+    assert rehearsed == to_the_minute(ran)
+    left = [event for event in rehearsed if event.what in MESSAGES]
+    assert sorted((event.at, addresses_of(event)) for event in left) == sorted((minute(at), to) for at, to in arrived)
+    assert {event.what for event in rehearsed} >= {"session", "new session", "finished", *MESSAGES}
+    assert {event.account for event in left} == set(settings.accounts)
+
+
+def minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def to_the_minute(events: list[Event]) -> list[Event]:
+    """The wire takes its time, and a flush waits for it: some tenths of a second differ."""
+    rounded = [replace(event, at=minute(event.at)) for event in events]
+    return sorted(rounded, key=lambda event: (event.at, event.customer_id, event.what))
+
+
+def addresses_of(event: Event) -> str:
+    number = int(event.customer_id[2:])
+    return f"+3706{number:07}" if event.channel == "sms" else f"box{number}@example.com"
+
+
+def test_the_same_seed_gives_the_same_rehearsal_and_another_seed_other_customers(tmp_path: Path):
+    path, settings = list_of(tmp_path / "list.csv", 10), configured(tmp_path, port=1, smtp_port=2)
+
+    def events(seed: int) -> list[Event]:
+        return events_of(rehearse(settings, asked(path, seed=seed, days=4)), Prices.of(settings))
+
+    first = events(1)
+    assert events(1) == first
+    assert events(2) != first
+
+
+def test_time_passes_only_while_all_tasks_wait():
+    loop = SteppedLoop(START)
+
+    async def wait() -> list[str]:
+        done: list[str] = []
+
+        async def act(days: int) -> None:
+            await asyncio.sleep(timedelta(days=days).total_seconds())
+            done.append(f"{loop.now():%d}")
+
+        await asyncio.gather(act(3), act(1))
+        return done
+
+    assert event_loop.run(wait(), lambda: loop) == ["24", "26"]

@@ -1,0 +1,1 @@
+"""`onboard rehearse`: the command, and how it shows what would happen."""

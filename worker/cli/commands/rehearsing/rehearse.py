@@ -1,0 +1,165 @@
+"""`onboard rehearse`: plays a list through the real engine, with the sandbox and without a network."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from worker.cli.commands.rehearsing.shown import facts_of, show, write_events
+from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation
+from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.option_types import Read
+from worker.cli.plan_options import read_time
+from worker.domain.intake import ListOptions
+from worker.domain.model.known_customers import Known
+from worker.domain.model.needs import NOTHING
+from worker.engine.container import Parts
+from worker.foundation.clock import ProcessClock
+from worker.runtime.rehearsal.play import Asked, Show
+from worker.runtime.rehearsal.play import rehearse as play
+from worker.runtime.rehearsal.shares import BEGIN, Shares
+from worker.settings import SettingsError, parse_duration
+
+MOST_ROWS = 2000
+
+
+def _share(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s?%", text.strip(), re.ASCII)
+    if not match or float(match[1]) > 100:
+        raise ValueError('expected a share of the customers such as "60%"')
+    return float(match[1]) / 100
+
+
+SHARE = Read("share", _share)
+
+
+@click.command(
+    help=f"Play LIST through the whole engine as it would go, in seconds, and send nothing.\n{LIST_HELP}"
+    "Your configuration works on a database that is thrown away, with the sandbox in place of providers and senders:"
+    " no call leaves this process, and your database is not opened. Time is stepped from one due time to the next."
+    " You see each day's sessions, messages, results and cost, the highest rates, and what would need a person.\n\n"
+    "What the customers do is assumed: say what you expect. The same --seed gives the same customers.\n\n"
+    "Exit codes: 0 all is well; 1 something would need a person; 2 could not start; 3 rows would still wait for their"
+    " first message at the end.\n\n"
+    "\b\n"
+    "onboard rehearse customers.csv --days 30\n"
+    "onboard rehearse customers.csv --finish 45% --deny 5% --out calendar.csv\n"
+)
+@list_options
+@click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How many days are played.")
+@click.option(
+    "--first",
+    "most",
+    type=click.IntRange(1, 100_000),
+    default=MOST_ROWS,
+    show_default=True,
+    help="Play the first N rows of LIST only. A thousand rows take some fifteen seconds.",
+)
+@click.option(
+    "--start-at",
+    type=Read("time", read_time),
+    metavar="TIME",
+    help="When the list would be sent, such as 2026-11-23T09:00+01:00.  [default: now]",
+)
+@click.option("--finish", type=SHARE, help="Customers who open their link and are approved.  [default: the rest, 60%]")
+@click.option("--deny", type=SHARE, default="5%", show_default=True, help="Customers who are denied.")
+@click.option("--leave", type=SHARE, default="5%", show_default=True, help="Customers who start, and do not finish.")
+@click.option("--never", type=SHARE, help="Customers who never come.  [default: the rest]")
+@click.option(
+    "--within",
+    type=Read("duration", parse_duration),
+    default="3 days",
+    show_default=True,
+    help="Customers come between 1 hour and this time after their session was opened.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Draws the customers.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write each customer's events to this CSV file: day, time, what, channel, template, account, cost.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@click.pass_obj
+def rehearse(
+    invocation: Invocation,
+    listed: Listed,
+    options: Callable[[Parts], ListOptions],
+    rule: Callable[[Parts], Known],
+    strict: bool,
+    allow_erased: bool,
+    days: int,
+    most: int,
+    start_at: datetime | None,
+    finish: float | None,
+    deny: float,
+    leave: float,
+    never: float | None,
+    within: timedelta,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    if within <= BEGIN:
+        raise click.UsageError("--within is more than an hour")
+    try:
+        shares = Shares.of(finish=finish, deny=deny, leave=leave, never=never)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    settings = invocation.settings(NOTHING)
+    start = (start_at or ProcessClock()()).replace(microsecond=0)
+    try:
+        with refusing_lists(), _progress(days) as progress:
+            asked = Asked(
+                content=listed.content,
+                name=listed.name,
+                options=options,
+                start=start,
+                days=days,
+                seed=seed,
+                customers=shares.played,
+                acts=(BEGIN, within),
+                most=most,
+                strict=strict,
+            )
+            rehearsed = play(settings, asked, show=progress)
+    except SettingsError as error:
+        raise CannotStart(str(error)) from None
+    facts, events = facts_of(settings, asked, rehearsed, shares)
+    if out is not None:
+        write_events(out, events)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        show(facts, out)
+    raise SystemExit(_exit_code(facts))
+
+
+def _exit_code(facts: dict[str, Any]) -> int:
+    if facts["needs_a_person"]:
+        return NEEDS_A_PERSON
+    return LATER if facts["unsent"] else DONE
+
+
+@contextmanager
+def _progress(days: int) -> Iterator[Show]:
+    """Shows on a terminal how many days have passed."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _days: None
+        return
+    columns = (
+        TextColumn("rehearsing"),
+        BarColumn(bar_width=24),
+        TextColumn("day {task.completed:.0f} of {task.total:.0f}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("days", total=days)
+        yield lambda passed: bars.update(task, completed=min(passed, days))

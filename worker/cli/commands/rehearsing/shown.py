@@ -1,0 +1,186 @@
+"""How a rehearsal is shown: as facts, as a table for people, and as a line for each customer and event."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from worker.cli.list_cost import in_json
+from worker.cli.whole_file import whole_file
+from worker.engine.prices import Prices
+from worker.foundation.plural import counted
+from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.timestamps import written
+from worker.runtime.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
+from worker.runtime.rehearsal.play import Asked, Rehearsed
+from worker.runtime.rehearsal.shares import Shares
+from worker.runtime.rehearsal.stand_ins import hears_results
+from worker.runtime.rehearsal.steps import STEP
+from worker.settings import Settings, show_duration
+
+COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
+TITLES = {"session": "sessions", "new session": "again", "invitation": "invited", "new link": "new links"}
+TITLES |= {"reminder": "reminders"}
+Events = Sequence[tuple[int, Event]]
+
+
+def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Shares) -> tuple[dict[str, Any], Events]:
+    """The facts as `--json` prints them, and the events with their days."""
+    prices, zone = Prices.of(settings), ZoneInfo(settings.invitations.timezone)
+    events = events_of(rehearsed, prices)
+    days = days_of(events, prices, start=asked.start, zone=zone)
+    numbers = {day.date: day.number for day in days}
+    by_day = [(numbers[event.at.astimezone(zone).date().isoformat()], event) for event in events]
+    calls = _sum(day.calls for day in days)
+    messages = _sum(day.messages for day in days)
+    return {
+        "list": asked.name,
+        "rows": rehearsed.status["rows"],
+        "more_rows_left_out": rehearsed.is_cut,
+        "from": written(asked.start),
+        "until": written(asked.start + timedelta(days=asked.days)),
+        "seed": asked.seed,
+        "assumed": {
+            "finish": shares.finish,
+            "deny": shares.deny,
+            "leave": shares.leave,
+            "never": shares.never,
+            "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts],
+        },
+        "days": [_day(day) for day in days],
+        "events": dict(_sum(day.count for day in days)),
+        "results": rehearsed.status["results"],
+        "credits": dict(calls),
+        "messages": dict(messages),
+        "cost": in_json(prices.total(calls, messages)),
+        "without_price": prices.missing(calls, messages),
+        "peaks": [_peak(peak) for peak in peaks_of(rehearsed.made, rehearsed.rules)],
+        "needs_a_person": _needs(rehearsed.status),
+        "not_heard": sorted(name for name in calls if not hears_results(settings.accounts[name])),
+        "unsent": rehearsed.happenings.unsent,
+    }, by_day
+
+
+def _sum(counts: Any) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return total
+
+
+def _day(day: Day) -> dict[str, Any]:
+    events = {what: day.count[what] for what in WHAT if day.count.get(what)}
+    return {
+        "day": day.number,
+        "date": day.date,
+        "events": events,
+        "credits": dict(day.calls),
+        "messages": dict(day.messages),
+        "cost": in_json(day.spent),
+    }
+
+
+def _peak(peak: Peak) -> dict[str, Any]:
+    limits = [{"limit": str(limit), "most": most} for limit, most in peak.limits]
+    return {"names": list(peak.names), "per_second": peak.second, "limits": limits}
+
+
+def _needs(status: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What would wait for a person at the end of the days."""
+    rows, found = status["rows"], []
+    words = {"rejected": "`onboard check` says why", "held": "a person decides", "failed": "`--out` says why"}
+    found += [
+        {"what": "rows", "name": state, "reason": f"{counted(rows[state], 'row')}: {what}"}
+        for state, what in words.items()
+        if rows[state]
+    ]
+    found += [
+        {"what": "account", "name": name, "reason": facts["stopped"]}
+        for name, facts in status["accounts"].items()
+        if facts["stopped"]
+    ]
+    if "pause_reason" in status:
+        found.append({"what": "batch", "name": status["name"], "reason": f"pauses: {status['pause_reason']}"})
+    if unsent := status.get("lapsed_unsent"):
+        found.append({"what": "rows", "name": "lapsed", "reason": f"{counted(unsent, 'row')} without any message"})
+    return found
+
+
+def write_events(path: Path, events: Events) -> None:
+    with whole_file(path) as out:
+        lines = csv.writer(out, lineterminator="\n")
+        lines.writerow(COLUMNS)
+        for day, event in events:
+            texts = (event.customer_id, event.what, event.channel, event.template, event.account, event.cost)
+            lines.writerow([day, written(event.at), *map(spreadsheet_safe, (*texts, event.detail))])
+
+
+def show(facts: Mapping[str, Any], out: Path | None) -> None:
+    """For people. Lines are never cut or folded."""
+    rows = counted(facts["rows"]["total"], "row")
+    first = f"the first {rows} (--first)" if facts["more_rows_left_out"] else rows
+    click.echo(f"rehearsal of {facts['list']}: {first}, {facts['from']} to {facts['until']}, seed {facts['seed']}")
+    click.echo(_assumptions(facts))
+    _show_days(facts)
+    if facts["cost"]:
+        click.echo(f"cost: {_amounts(facts['cost'])}")
+    if facts["cost"] and facts["without_price"]:
+        click.echo(f"  without a price: {', '.join(facts['without_price'])}")
+    for peak in facts["peaks"]:
+        allowed = ", ".join(f"{one['most']:,} of {one['limit']}" for one in peak["limits"]) or "no limit"
+        click.echo(f"peak of {', '.join(peak['names'])}: {peak['per_second']:,} in a second ({allowed})")
+    for name in facts["not_heard"]:
+        click.echo(f"note: {name} has no key for webhooks: customers who have finished are reminded, and get new links")
+    if facts["unsent"]:
+        click.echo(f"{counted(facts['unsent'], 'row')} would still wait for their first message at the end")
+    for need in facts["needs_a_person"]:
+        click.echo(f"needs a person: {need['what']} {need['name']}: {need['reason']}")
+    if out is not None:
+        click.echo(f"each customer and event: {out}")
+    click.echo("nothing was sent: the sandbox in this process took the place of providers and senders")
+
+
+def _assumptions(facts: Mapping[str, Any]) -> str:
+    assumed = facts["assumed"]
+    shares = ", ".join(
+        f"{assumed[name] * 100:g} % {words}"
+        for name, words in (("finish", "finish"), ("deny", "are denied"), ("leave", "start and leave"))
+        if assumed[name]
+    )
+    first, last = (show_duration(timedelta(seconds=seconds)) for seconds in assumed["comes_after_seconds"])
+    return (
+        f"assumed: {shares + ', ' if shares else ''}{assumed['never'] * 100:g} % never come; they come {first} to"
+        f" {last} after their session was opened; providers answer at once; no message comes back; times are within"
+        f" {show_duration(STEP)}"
+    )
+
+
+def _show_days(facts: Mapping[str, Any]) -> None:
+    used = [what for what in WHAT if facts["events"].get(what)]
+    titles = ["day", "date", *(TITLES.get(what, what) for what in used), *(["cost"] if facts["cost"] else [])]
+    lines = [titles]
+    lines += [
+        [str(day["day"]), f"{date.fromisoformat(day['date']):%Y-%m-%d %a}", *_cells(day, used, facts)]
+        for day in facts["days"]
+    ]
+    lines.append(["", "in all", *_cells(facts, used, facts)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [line[0].rjust(widths[0]), line[1].ljust(widths[1])]
+        cells += [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _cells(of: Mapping[str, Any], used: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
+    cells = [f"{of['events'][what]:,}" if of["events"].get(what) else "" for what in used]
+    return [*cells, _amounts(of["cost"])] if facts["cost"] else cells
+
+
+def _amounts(cost: Mapping[str, str]) -> str:
+    return " + ".join(f"{Decimal(amount):,.2f} {currency}" for currency, amount in cost.items())

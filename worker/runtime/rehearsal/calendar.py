@@ -1,0 +1,143 @@
+"""What a rehearsal shows: each event with its cost, the days, and the highest rates. Pure."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
+
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.states import JobState
+from worker.engine.prices import Prices
+from worker.runtime.rehearsal.play import Rehearsed
+from worker.store.operators.happenings import Ended, Left
+
+DEFAULT = "default"
+INVITATION = "invitation"
+FINISHED = "finished"
+# What happens to customers, in the order of a day's columns.
+WHAT = ("session", "new session", "invitation", "new link", "reminder", FINISHED, "lapsed", "held", "failed")
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Event:
+    """`cost` is in words; "": it costs nothing, or has no price."""
+
+    at: datetime
+    customer_id: str
+    what: str
+    channel: str = ""
+    template: str = ""
+    account: str = ""
+    cost: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day. `count` has the events by what they are; `spent` the costs by currency."""
+
+    number: int
+    date: str
+    count: Mapping[str, int]
+    calls: Mapping[str, int]  # sessions by account
+    messages: Mapping[str, int]  # by channel
+    spent: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most calls or messages of accounts or a sender in one second, and in the period of each of its limits."""
+
+    names: tuple[str, ...]
+    second: int
+    limits: tuple[tuple[Limit, int], ...]
+
+
+def events_of(rehearsed: Rehearsed, prices: Prices) -> list[Event]:
+    """All events, in order."""
+    found = rehearsed.happenings
+    events = [
+        Event(
+            one.at,
+            one.customer_id,
+            "new session" if one.is_new else "session",
+            account=one.account,
+            cost=str(prices.accounts.get(one.account) or ""),
+        )
+        for one in found.opened
+    ]
+    events += [
+        Event(
+            one.at,
+            one.customer_id,
+            _message(one),
+            one.channel,
+            rehearsed.templates.get(one.kind) or one.template or DEFAULT,
+            one.account,
+            str(prices.channels.get(one.channel) or ""),
+        )
+        for one in found.left
+    ]
+    events += [
+        Event(one.at, one.customer_id, _end(one), account=one.account, detail=one.result or one.reason)
+        for one in found.ended
+    ]
+    return sorted(events, key=lambda event: (event.at, event.customer_id, WHAT.index(event.what)))
+
+
+def _message(left: Left) -> str:
+    if left.kind != INVITATION:
+        return "reminder"
+    return "new link" if left.new_link else INVITATION
+
+
+def _end(ended: Ended) -> str:
+    if ended.state is JobState.COMPLETED:
+        return FINISHED
+    return ended.state.value if ended.state.value in WHAT else "failed"
+
+
+def days_of(events: Iterable[Event], prices: Prices, *, start: datetime, zone: tzinfo) -> list[Day]:
+    """The days on which something happens, by the calendar of this zone."""
+    first = start.astimezone(zone).date()
+    by_day: dict[int, list[Event]] = {}
+    for event in events:
+        by_day.setdefault((event.at.astimezone(zone).date() - first).days + 1, []).append(event)
+    return [
+        _day(number, first.fromordinal(first.toordinal() + number - 1).isoformat(), found, prices)
+        for number, found in sorted(by_day.items())
+    ]
+
+
+def _day(number: int, date: str, events: Sequence[Event], prices: Prices) -> Day:
+    calls = Counter(event.account for event in events if event.what in WHAT[:2])
+    messages = Counter(event.channel for event in events if event.channel)
+    return Day(number, date, Counter(event.what for event in events), calls, messages, prices.total(calls, messages))
+
+
+def peaks_of(made: Mapping[str, Sequence[datetime]], rules: Mapping[str, BudgetRule]) -> list[Peak]:
+    """The highest rates of each account and sender that was used. Accounts with one budget count together."""
+    sharing: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        if made.get(name):
+            sharing.setdefault(rule.name, []).append(name)
+    peaks = []
+    for names in sharing.values():
+        times = sorted(at for name in names for at in made[name])
+        limits = rules[names[0]].limits
+        within = tuple((limit, most_within(times, limit.period)) for limit in limits)
+        peaks.append(Peak(tuple(names), most_within(times, SECOND), within))
+    return peaks
+
+
+def most_within(times: Sequence[datetime], period: timedelta) -> int:
+    """The most of these times, which are in order, within any such period."""
+    # A time that is a whole period later belongs to the next one.
+    return max(
+        (index + 1 - bisect_left(times, at - period + timedelta.resolution) for index, at in enumerate(times)),
+        default=0,
+    )

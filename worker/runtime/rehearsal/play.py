@@ -1,0 +1,158 @@
+"""The rehearsal itself: everything that is due is worked, and then time is stepped to the next due time.
+
+    import the list → work what is due → step to the next row that is due, or to the next webhook → …
+
+The engine, the store and the adapters are those of every run; so are the sweep and the reading of webhooks.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from worker.domain.intake import Content, ListOptions, open_list
+from worker.domain.limits.budgets import BudgetRule
+from worker.engine.adapters import build_senders
+from worker.engine.container import Parts
+from worker.engine.runner import LONGEST_DISPATCH, Runner
+from worker.engine.steps.policies import ladder_of, reminders_of
+from worker.foundation import event_loop
+from worker.foundation.ids import guessable_ids
+from worker.http.client import Http
+from worker.inbound.list_import import Imported, import_list
+from worker.inbound.web.webhook_sources import account_sources
+from worker.runtime.embedded import Embedded
+from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in
+from worker.runtime.rehearsal.stepped_loop import SteppedLoop
+from worker.runtime.rehearsal.steps import Steps
+from worker.runtime.rehearsal.wire import EMAIL, MailWire, Wire
+from worker.sandbox.behaviour import Share
+from worker.sandbox.options import SandboxOptions
+from worker.senders.contract import Sender
+from worker.settings import Settings
+from worker.store.base import schema
+from worker.store.operators.happenings import Happenings, happenings
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is rehearsed. `options` reads the list, as for an import. `acts` is when customers act, after their session
+    was opened. `most`: further rows of the list are left out."""
+
+    content: Content
+    name: str
+    options: Callable[[Parts], ListOptions]
+    start: datetime
+    days: int
+    seed: int
+    customers: tuple[Share, ...]
+    acts: tuple[timedelta, timedelta]
+    most: int
+    strict: bool = False
+
+    @property
+    def behaviour(self) -> Mapping[str, Any]:
+        """The same, as the sandbox's options name it."""
+        return {
+            "seed": self.seed,
+            "customers": self.customers,
+            "customers_keep": True,
+            "customers_after": self.acts,
+        }
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What has happened. `status` has the facts of `onboard status`; `made` the times of calls and messages."""
+
+    happenings: Happenings
+    status: Mapping[str, Any]
+    imported: Imported
+    is_cut: bool  # the list has more rows than were rehearsed
+    rules: Mapping[str, BudgetRule]
+    made: Mapping[str, list[datetime]]
+    templates: Mapping[str, str] = field(default_factory=dict)  # of reminders that have their own, by kind
+
+
+Show = Callable[[float], None]  # how many days have passed
+
+
+def rehearse(settings: Settings, asked: Asked, *, show: Show = lambda _days: None) -> Rehearsed:
+    """Raises SettingsError, and what an import raises."""
+    loop = SteppedLoop(asked.start)
+    with TemporaryDirectory(prefix="onboarding-rehearsal-") as folder:
+        options = sandbox_options(settings, loop.now, asked.behaviour)
+        played = _Rehearsal(stood_in(settings, Path(folder)), asked, loop, options, show)
+        # Rows of one moment are worked in the order of their ids.
+        with guessable_ids(random.Random(f"{asked.seed}/ids").randbytes):
+            return event_loop.run(played.play(), lambda: loop)
+
+
+class _Rehearsal:
+    def __init__(
+        self, settings: Settings, asked: Asked, loop: SteppedLoop, options: SandboxOptions, show: Show
+    ) -> None:
+        self._asked, self._loop, self._show = asked, loop, show
+        self._until = asked.start + timedelta(days=asked.days)
+        self._settings = settings
+        self._wire = Wire(options, settings.accounts)
+
+    async def play(self) -> Rehearsed:
+        jitter = random.Random(f"{self._asked.seed}/jitter").random
+        async with AsyncExitStack() as exits:
+            parts = Parts(self._settings, clock=self._loop.now, jitter=jitter, senders=self._senders())
+            exits.callback(parts.close)
+            parts.database.need_not_last()
+            schema.upgrade(parts.database)
+            parts.ready()
+            imported, is_cut = self._import(parts)
+            sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
+            self._wire.deliver_to(sources, lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now()))
+            exits.push_async_callback(self._wire.sandbox.stop)
+            embedded = await exits.enter_async_context(Embedded(parts, open_runner=self._runner))
+            arrived = asyncio.Event()
+            self._wire.told = arrived.set
+            steps = Steps(embedded, parts.database, self._loop, arrived=arrived, done=self._wire.counts)
+            start = self._asked.start
+            await steps.until(self._until, show=lambda now: self._show((now - start) / timedelta(days=1)))
+            return self._rehearsed(parts, imported, is_cut)
+
+    def _senders(self) -> Mapping[str, Sender]:
+        senders = build_senders(self._settings, self._loop.now, texting=self._wire)
+        if self._settings.email is not None:
+            senders[EMAIL] = MailWire(self._wire, self._settings.email.from_, self._loop.now)
+        return senders
+
+    def _import(self, parts: Parts) -> tuple[Imported, bool]:
+        """The batch, and whether the list goes on after its last row."""
+        asked, options = self._asked, replace(self._asked.options(parts), most=self._asked.most)
+        one_more = replace(options, most=asked.most + 1)
+        is_cut = sum(1 for _ in open_list(asked.content, one_more)) > asked.most
+        imported = import_list(
+            parts.intake, parts.batches, asked.content, options, name=asked.name, strict=asked.strict
+        )
+        return imported, is_cut
+
+    async def _runner(self, parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
+        http = cast(Http, self._wire)
+        return Runner(parts, http, AsyncExitStack(), wake_invite=wake_invite, longest=LONGEST_DISPATCH)
+
+    def _rehearsed(self, parts: Parts, imported: Imported, is_cut: bool) -> Rehearsed:
+        batch = parts.batches.find(str(imported.batch.id)) or imported.batch
+        after, ladder = reminders_of(self._settings), ladder_of(self._settings)
+        kinds = [f"reminder-{number}" for number in range(1, len(set(after)) + 1)]
+        own = {kind: ladder.step_of(kind, after).template for kind in kinds}
+        return Rehearsed(
+            happenings(parts.database, batch.id),
+            parts.reporting.status(batch),
+            imported,
+            is_cut,
+            parts.budget_rules.all(),
+            self._wire.made,
+            {kind: template for kind, template in own.items() if template},
+        )

@@ -1,0 +1,105 @@
+"""The user's configuration with stand-ins for all that is outside: no address, key or database of it is left.
+
+What stays is what a rehearsal is about: routes, limits, caps, hours, reminders, reissues, texts and prices.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from worker.domain.providers.facts import facts_of
+from worker.foundation.keyring import new_key
+from worker.sandbox.endpoints.opened import SESSIONS
+from worker.sandbox.options import SandboxOptions
+from worker.sandbox.wire import TWILIO
+from worker.settings import Account, Secret, Settings, SettingsError
+from worker.settings.model import Broker, Database, Encryption
+from worker.settings.tls import Client
+
+# No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
+NOWHERE = "invalid"
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 -- invented, as the sandbox's
+PLAYED = SandboxOptions()
+KEPT = timedelta(days=36500)
+NO_TLS: dict[str, Any] = {name: field.get_default() for name, field in Client.model_fields.items()}
+
+
+def host_of(account: str) -> str:
+    """The host that stands for an account: calls show by it whose they are."""
+    return f"account-{account}.{NOWHERE}"
+
+
+def stood_in(settings: Settings, folder: Path) -> Settings:
+    """`folder` gets the database, which only a key made now can read. Raises SettingsError for what is not played."""
+    if problems := list(_not_played(settings)):
+        raise SettingsError(problems)
+    email, sms = settings.email, settings.sms
+    texts = {"base_url": f"https://texts.{NOWHERE}/twilio", "token": _secret(PLAYED.twilio_token), "callback_key": ()}
+    return settings.model_copy(
+        update={
+            "database": Database(url=f"sqlite:///{folder}/rehearsal.db"),
+            "broker": Broker(url="memory://"),
+            "encryption": Encryption(keys=(_secret(new_key()),)),
+            "accounts": {name: _account(account) for name, account in settings.accounts.items()},
+            "email": email and email.model_copy(update={**NO_TLS, "url": f"smtp://mail.{NOWHERE}:25"}),
+            "sms": sms and sms.model_copy(update={**NO_TLS, **texts}),
+            # Nothing is removed before it is counted.
+            "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
+            "web": type(settings.web)(),
+            "metrics": type(settings.metrics)(),
+            "bounces": None,
+            "bus": None,
+            "traces": None,
+            "subscribers": {},
+            "alerts": {},
+            "intake": (),
+        }
+    )
+
+
+def _not_played(settings: Settings) -> Iterator[str]:
+    if settings.links.issue == "on-click":
+        yield 'links.issue: a rehearsal does not play customers who buy by a click: "on-click" is refused'
+    for name, account in settings.accounts.items():
+        if account.provider not in SESSIONS:
+            yield f"accounts.{name}.provider: the sandbox does not play {account.provider}"
+    if settings.sms is not None and settings.sms.provider != TWILIO:
+        yield f"sms.provider: the sandbox does not play {settings.sms.provider}"
+
+
+def _account(account: Account) -> Account:
+    idenfy = account.provider.startswith("idenfy")
+    hears = hears_results(account)
+    facts = facts_of(account.provider)
+    documented = facts.link_hosts if facts else ()
+    changes: dict[str, Any] = {
+        "base_url": f"https://{host_of(account.name)}/{'idenfy' if idenfy else 'frankieone'}",
+        "api_key": _secret(PLAYED.idenfy_key if idenfy else PLAYED.frankieone_key),
+        "api_secret": _secret(PLAYED.idenfy_secret) if idenfy else None,
+        "customer_id": None if idenfy else _secret(PLAYED.frankieone_customer),
+        "customer_child_id": None,
+        "webhook_keys": (_secret(PLAYED.webhook_key),) if idenfy and hears else (),
+        "webhook_secret": (_secret(WEBHOOK_SECRET),) if not idenfy and hears else (),
+        "jwt_key": (),
+        "unchecked": {},  # the sandbox knows the documented parameters only
+        "link_hosts": tuple(dict.fromkeys([*account.link_hosts, *documented])),
+    }
+    return account.model_copy(update={**NO_TLS, **changes})
+
+
+def hears_results(account: Account) -> bool:
+    """Whether the provider's webhooks are accepted, by which the worker learns who has finished."""
+    return bool(account.webhook_keys or account.webhook_secret or account.jwt_key)
+
+
+def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour: Mapping[str, Any]) -> SandboxOptions:
+    """The sandbox that serves this configuration. `behaviour`: what its customers do, as its options say."""
+    sms = settings.sms
+    texting: dict[str, Any] = {"twilio_account": sms.account, "twilio_senders": frozenset({sms.from_})} if sms else {}
+    webhooks = {"": f"https://worker.{NOWHERE}"}
+    return SandboxOptions(clock=clock, webhooks=webhooks, **texting, **behaviour)
+
+
+def _secret(value: str) -> Secret:
+    return Secret(value)

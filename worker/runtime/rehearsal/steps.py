@@ -1,0 +1,72 @@
+"""Steps the time of a worker from one due time to the next, and has everything worked that is due then.
+
+Time stands still while work is done, and passes where a call waits for its slot.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from worker.runtime.embedded import Embedded
+from worker.runtime.rehearsal.stepped_loop import SteppedLoop
+from worker.store.base.database import Database
+from worker.store.maintenance.next_due import next_due
+
+# What becomes due within one step is worked together.
+STEP = timedelta(minutes=5)
+# Work that is due and cannot be done now (its account is stopped) is looked at again, at the latest after this.
+LONGEST_WAIT = timedelta(hours=1)
+# Time passes only while all tasks wait, so that this wait ends when all work that was begun is done, or waits too.
+UNTIL_ALL_WAIT = 0.001
+FAR = timedelta(days=366)
+
+
+class Steps:
+    """`arrived` is set when something comes from outside. `done`: a value that changes with each call and message."""
+
+    def __init__(
+        self,
+        embedded: Embedded,
+        database: Database,
+        loop: SteppedLoop,
+        *,
+        arrived: asyncio.Event,
+        done: Callable[[], object],
+    ) -> None:
+        self._embedded, self._database, self._loop = embedded, database, loop
+        self._arrived, self._done = arrived, done
+        self._wait = STEP
+        self._before: object = None
+
+    async def until(self, end: datetime, *, show: Callable[[datetime], None]) -> None:
+        """`show` is called with the time after each step."""
+        while self._loop.now() < end:
+            self._arrived.clear()
+            await self._work()
+            await self._rest(min(self._next(), end))
+            show(self._loop.now())
+
+    async def _work(self) -> None:
+        await self._embedded.tick()
+        await asyncio.sleep(UNTIL_ALL_WAIT)
+        await self._embedded.runner.wait_until_idle()
+
+    def _next(self) -> datetime:
+        """When there is work again: at once while work gets done, and more and more rarely while none does."""
+        now = self._loop.now()
+        due = next_due(self._database, now=now)
+        if due.overdue is None:
+            return due.next_at or now + FAR
+        done = (due.overdue, self._done())
+        self._wait = STEP if done != self._before else min(self._wait * 2, LONGEST_WAIT)
+        self._before = done
+        return min(due.next_at or now + FAR, now + self._wait)
+
+    async def _rest(self, until: datetime) -> None:
+        """Let time pass until then, or until something arrives; then to the end of the step that has begun."""
+        try:
+            async with asyncio.timeout(max((until - self._loop.now()).total_seconds(), 0.0)):
+                await self._arrived.wait()
+        except TimeoutError:
+            pass
+        await asyncio.sleep(-self._loop.elapsed % STEP.total_seconds())

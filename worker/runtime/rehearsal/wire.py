@@ -1,0 +1,103 @@
+"""What takes the place of the network: the sandbox answers calls, takes messages and sends webhooks in this process."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.inbound.web.source import Source
+from worker.providers.webhooks import Delivery, Unreadable
+from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of
+from worker.sandbox.options import SandboxOptions
+from worker.sandbox.people.webhook_sender import Webhook
+from worker.sandbox.server import Sandbox
+from worker.senders.contract import Message, NoLookUp, Receipt
+from worker.senders.mime import From, Mailbox, compose
+from worker.store.webhooks.webhooks import Arrived
+
+EMAIL, SMS = "email", "sms"
+
+
+class Wire:
+    """Takes the place of `Http`. `made`: when calls and messages left, by account and channel."""
+
+    def __init__(self, options: SandboxOptions, accounts: Mapping[str, object]) -> None:
+        self.sandbox = Sandbox(options, taker=self._take)
+        self.made: dict[str, list[datetime]] = defaultdict(list)
+        self.told: Callable[[], None] = lambda: None  # called after a webhook was kept
+        self._clock = options.clock
+        self._accounts = {host_of(name): name for name in accounts}
+        self._owners: dict[str, str] = {}  # the account of each session, by the session's reference
+        self._sources: Mapping[str, Source] = {}
+        self._keep: Callable[[Sequence[Arrived]], object] = lambda _arrived: None
+
+    def deliver_to(self, sources: Mapping[str, Source], keep: Callable[[Sequence[Arrived]], object]) -> None:
+        """Webhooks are checked and read by the account's source, and kept if they are good."""
+        self._sources, self._keep = sources, keep
+
+    def counts(self) -> dict[str, int]:
+        """How many calls and messages there were."""
+        return {name: len(times) for name, times in self.made.items()}
+
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 -- as Http's
+    ) -> HttpAnswer | Broken:
+        account = self._accounts.get(urlsplit(request.url).netloc)
+        if account or request.method == "POST":  # the SMS provider's other calls send nothing
+            self.made[account or SMS].append(self._clock())
+        answer = self.sandbox.answer(request.method, request.url, request.headers, request.body)
+        if answer is None:
+            return HttpAnswer(404)
+        opened = self.sandbox.customers.find(answer.token) if account and answer.token else None
+        if account and opened is not None:
+            self._owners[opened.reference] = account
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return HttpAnswer(answer.status, {"content-type": answer.content_type, **headers}, answer.encoded())
+
+    async def close(self) -> None:
+        """As a sender's client has it: there is nothing to close."""
+
+    def _take(self, webhook: Webhook, headers: Mapping[str, str]) -> int:
+        source = self._sources.get(self._owners.get(webhook.reference or "", ""))
+        if source is None:
+            return 404
+        request_id = webhook.url.rpartition("/")[2]
+        path = (WEBHOOK_SECRET, request_id) if webhook.family == "frankieone" else ()
+        delivery = Delivery(webhook.body, {name.lower(): value for name, value in headers.items()}, path)
+        if source.refuses(delivery, ""):
+            return 401
+        arrived = source.read(delivery)
+        if isinstance(arrived, Unreadable):
+            return arrived.status
+        self._keep([arrived] if isinstance(arrived, Arrived) else arrived)
+        self.told()
+        return 200
+
+
+class MailWire(NoLookUp):
+    """The sender of emails: each is made as it would be sent, and then is gone."""
+
+    def __init__(self, wire: Wire, from_: str, clock: Callable[[], datetime]) -> None:
+        self._wire, self._from, self._clock = wire, From.read(from_), clock
+
+    def repeatable(self) -> bool:
+        return True
+
+    async def preflight(self) -> Problem | None:
+        return None
+
+    async def send(self, message: Message) -> Receipt | Problem:
+        to = Mailbox.read(message.to)
+        if to is None:
+            return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
+        compose(message, sender=self._from, to=to)
+        self._wire.made[EMAIL].append(self._clock())
+        return Receipt()
+
+    async def close(self) -> None:
+        pass
