@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from worker.domain.intake import Accepted, Rejected
+from worker.domain.intake.formats import parquet, parquet_pages
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -80,3 +81,60 @@ def test_without_pyarrow_the_error_says_how_to_install_it(refusal, monkeypatch):
     assert refusal(content) == (
         "reading Parquet needs pyarrow: install the extra, pip install 'onboarding-worker[parquet]'"
     )
+
+
+def peak_of(work):
+    """The most bytes of Arrow's memory that the work needed."""
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        work()
+        return pool.max_memory()
+    finally:
+        pa.set_memory_pool(before)
+
+
+def test_a_page_that_grows_a_thousandfold_is_refused_before_it_is_read(refusal, monkeypatch):
+    bomb = written(
+        {"customer_id": ["x" * 60_000] * 400}, compression="zstd", use_dictionary=False, data_page_size=1 << 30
+    )
+    assert len(bomb) < 200_000
+    monkeypatch.setattr(parquet_pages, "MOST_PAGES", 20 << 20)
+    assert peak_of(lambda: refusal(bomb)) < 5 << 20
+    assert refusal(bomb) == "the Parquet file is refused: its pages are too large; write smaller pages"
+
+
+@pytest.mark.parametrize("how", [{}, {"use_dictionary": False, "column_encoding": {"address": "DELTA_BYTE_ARRAY"}}])
+def test_a_long_text_that_is_stored_once_is_not_made_for_a_thousand_rows_at_a_time(read, how, monkeypatch):
+    columns = {"customer_id": [f"C-{n}" for n in range(300)], "address": ["x" * 50_000] * 300}
+    bomb = written(columns, compression="zstd", **how)
+    assert len(bomb) < 100_000
+    monkeypatch.setattr(parquet_pages, "MOST_TEXTS", 1 << 20)
+    lines = []
+    assert peak_of(lambda: lines.extend(read(bomb))) < 6 << 20  # all of it is 15 MB
+    assert len(lines) == 300
+
+
+def test_more_rows_than_a_file_of_its_size_can_have_are_refused(refusal, monkeypatch):
+    monkeypatch.setattr(parquet, "_ROWS_OF_A_BYTE", 0)
+    nulls = written({"customer_id": pa.nulls(1_000_001, pa.string())})
+    assert refusal(nulls) == "the Parquet file is refused: it says it has more rows than a file of its size can have"
+
+
+def test_a_row_with_a_list_of_millions_is_refused(refusal):
+    bomb = written({"customer_id": ["A1"], "tags": [["x"] * 2_000_000]})
+    assert len(bomb) < 20_000
+    assert refusal(bomb) == "the Parquet file is refused: its pages are too large; write smaller pages"
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_the_pages_of_both_versions_are_measured(version):
+    content = io.BytesIO(
+        written({"customer_id": ["x" * 1000] * 5_000}, data_page_version=version, use_dictionary=False)
+    )
+    column = pq.ParquetFile(content).metadata.row_group(0).column(0)
+    chunk = parquet_pages.Chunk(column.data_page_offset, column.total_compressed_size, 5_000)
+    page, repeated = parquet_pages._of_chunk(content, chunk)
+    assert (1 << 20) < page < 3 << 20
+    assert repeated == 0

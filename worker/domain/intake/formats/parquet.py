@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.domain.intake.formats import sheet_values
+from worker.domain.intake.formats.parquet_pages import BadPage, Chunk, rows_at_once
 from worker.domain.intake.formats.table import Cell, Row, is_filled
 from worker.domain.intake.lines import ListRefused, Refusal
 from worker.domain.model.customers import FieldProblem
 
 MAGIC = b"PAR1"
 WHAT = "the Parquet file"
-_ROWS = 1_000  # that are in memory at a time
+_ROWS_OF_A_BYTE = 100  # of the file; ids differ from row to row
 _LARGEST_FOOTER = 16 << 20  # bytes: pyarrow keeps all of it in memory
 _LARGEST_CHUNK = 2 << 30  # bytes of one column in one group of rows, decompressed
 _EXACT = 1 << 53  # beyond it, a float has no digits for ones
@@ -51,12 +52,18 @@ class ParquetRows:
             raise ListRefused([f"{WHAT} cannot be opened: {_DAMAGED}"]) from None
         if any(group.total_byte_size > _LARGEST_CHUNK for group in groups):
             raise ListRefused([f"{WHAT} is refused: a group of its rows is more than 2 GB; write smaller groups"])
+        if facts.num_rows > 1_000_000 + _ROWS_OF_A_BYTE * raw.seek(0, 2):
+            raise ListRefused([f"{WHAT} is refused: it says it has more rows than a file of its size can have"])
+        try:
+            self._at_once = rows_at_once(raw, map(_chunks, groups))
+        except BadPage:
+            raise ListRefused([f"{WHAT} is refused: its pages are too large; write smaller pages"]) from None
 
     def __iter__(self) -> Iterator[Row]:
         """The rows that have a value. Where the file is damaged, the last row is a problem that says so."""
         row = 1
         try:
-            for batch in self._file.iter_batches(batch_size=_ROWS, use_threads=False):
+            for batch in self._file.iter_batches(batch_size=self._at_once, use_threads=False):
                 columns = [_texts(column) for column in batch.columns]
                 for cells in zip(*columns, strict=True):
                     row += 1
@@ -65,6 +72,13 @@ class ParquetRows:
         except self._errors:
             hint = "write the file again: the rows from here on are not read"
             yield row + 1, FieldProblem("", "the file is damaged here", hint)
+
+
+def _chunks(group: Any) -> Iterator[Chunk]:
+    for place in range(group.num_columns):
+        column = group.column(place)
+        starts = [start for start in (column.dictionary_page_offset, column.data_page_offset) if start]
+        yield Chunk(min(starts, default=0), column.total_compressed_size, group.num_rows)
 
 
 def _texts(column: Any) -> list[Cell]:
