@@ -41,6 +41,7 @@ PROVIDERS = {
         {"tokenType": "FORM", "clientId": "c-1", "externalRef": "job-1"},
     ),
     "frankieone-v2": (f"/frankieone/v2/individuals/{ENTITY}/actions/idv/token", FRANKIE, {}),
+    "frankieone-hosted": ("/frankieone/v2/individuals/hostedurl", FRANKIE, {"entityId": ENTITY}),
     "frankieone-v1": (
         "/frankieone/idv/v2/idvalidate/token",
         FRANKIE,
@@ -57,6 +58,7 @@ READERS = {
     "idenfy-kyb": idenfy("idenfy-kyb", "sandbox-webhook-key"),
     "frankieone-v1": frankie("frankieone-v1", secret="s3cret", jwt_key=PUBLIC.decode()),
     "frankieone-v2": frankie("frankieone-v2", secret="s3cret", jwt_key=PUBLIC.decode()),
+    "frankieone-hosted": frankie("frankieone-hosted", secret="s3cret", jwt_key=PUBLIC.decode()),
 }
 ENDS = {
     ("idenfy-kyc", "finish"): (COMPLETED, Result.APPROVED),
@@ -80,6 +82,8 @@ ENDS = {
     ("frankieone-v2", "deny"): (COMPLETED, Result.UNKNOWN),
     ("frankieone-v2", "fail"): (STARTED, None),
     ("frankieone-v2", "expire"): (WAITING, None),
+    ("frankieone-hosted", "finish"): (COMPLETED, Result.UNKNOWN),
+    ("frankieone-hosted", "fail"): (STARTED, None),
 }
 TROUBLES = [{}, {"twice": True}, {"swapped": True}, {"late": "30d"}, {"twice": True, "swapped": True, "forged": True}]
 
