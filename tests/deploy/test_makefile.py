@@ -94,6 +94,27 @@ def test_tests_run_in_parallel_and_need_services_in_ci_only(checkout):
     assert make(place, "test", CI="true").stdout == f"{run}1\n"
 
 
+def test_quick_runs_a_part_of_each_room_that_is_there_and_needs_no_server(checkout):
+    words = make(prepared(checkout), "quick").stdout.split()
+    paths = [word for word in words if word.startswith("tests/")]
+
+    assert words[words.index("-k") + 1 :][:2] == ["not", "postgresql"]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    rooms = {
+        "domain",
+        "foundation",
+        "settings",
+        "http",
+        "providers",
+        "senders",
+        "store",
+        "engine",
+        "inbound",
+        "runtime",
+    }
+    assert {path.split("/")[1] for path in paths} == rooms | {"cli"}
+
+
 def test_lint_looks_at_style_form_types_and_imports(checkout):
     lines = [line.split(" services")[0] for line in make(prepared(checkout), "lint").stdout.splitlines()]
 
