@@ -23,6 +23,7 @@ from worker.sandbox.pages import Pages
 from worker.sandbox.people.customer_pages import CustomerPages
 from worker.sandbox.people.customers import Customers
 from worker.sandbox.people.delayed_tasks import DelayedTasks
+from worker.sandbox.people.played_page import PlayedPage
 from worker.sandbox.people.recipients import Recipients
 from worker.sandbox.people.webhook_sender import Taker, WebhookSender
 from worker.sandbox.texts import Texts
@@ -61,6 +62,7 @@ class Sandbox:
             self._log, self.mailbox, self.texts, self._endpoints, smtp_port=lambda: self.smtp_port, forget=self.reset
         )
         self._customer_pages = CustomerPages(self.customers, self._recipients, self.texts, self.mailbox)
+        self._played_page = PlayedPage(self.customers, self.options.clock)
         self._runner: web.AppRunner | None = None
         self.port = 0
         self.smtp_port = 0
@@ -94,6 +96,7 @@ class Sandbox:
         """
         self._delayed.forget()
         self.customers.reset()
+        self._played_page.reset()
         self._recipients.reset()
         self._log.reset()
         self.mailbox.reset()
@@ -109,6 +112,7 @@ class Sandbox:
             app.router.add_route("*", route, self._gate.handler(*endpoints))
         app.add_routes(self._pages.routes())
         app.add_routes(self._customer_pages.routes())
+        app.add_routes(self._played_page.routes())
         app.router.add_route("*", "/{path:.*}", self._unknown)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_ANSWERS)
         try:

@@ -91,6 +91,7 @@ digest_key = { file = "onboarding-digest.key" }
 [accounts.kyc]
 provider = "idenfy-kyc"
 base_url = "http://127.0.0.1:$port/idenfy"
+link = "http://127.0.0.1:$port/verify/{token}"   # the sandbox's page, with buttons
 api_key = { file = "secrets/idenfy_key" }
 api_secret = { file = "secrets/idenfy_secret" }
 webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
@@ -101,6 +102,7 @@ concurrency = 100
 provider = "idenfy-kyc"
 dialect = "openapi"
 base_url = "http://127.0.0.1:$port/idenfy"
+link = "http://127.0.0.1:$port/verify/{token}"
 api_key = { file = "secrets/idenfy_key" }
 api_secret = { file = "secrets/idenfy_secret" }
 webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
@@ -108,6 +110,7 @@ webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
 [accounts.kyb]
 provider = "idenfy-kyb"
 base_url = "http://127.0.0.1:$port/idenfy"
+link = "http://127.0.0.1:$port/verify/{token}"
 api_key = { file = "secrets/idenfy_key" }
 api_secret = { file = "secrets/idenfy_secret" }
 webhook_keys = [{ file = "secrets/idenfy_webhook_key" }]
@@ -118,7 +121,7 @@ base_url = "http://127.0.0.1:$port/frankieone"
 api_key = { file = "secrets/frankieone_key" }
 customer_id = { file = "secrets/frankieone_customer" }
 webhook_secret = { file = "secrets/frankieone_webhook_secret" }
-link = "https://verify.example.com/start#token={token}"
+link = "http://127.0.0.1:$port/verify/{token}"
 limits = ["2000/second"]
 concurrency = 100
 
@@ -128,7 +131,7 @@ base_url = "http://127.0.0.1:$port/frankieone"
 api_key = { file = "secrets/frankieone_key" }
 customer_id = { file = "secrets/frankieone_customer" }
 webhook_secret = { file = "secrets/frankieone_webhook_secret" }
-link = "https://verify.example.com/start#token={token}"
+link = "http://127.0.0.1:$port/verify/{token}"
 
 [[routes]]                               # the first route that matches a row is used
 when = { kind = "company" }
