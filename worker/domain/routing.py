@@ -62,16 +62,18 @@ class Rule:
 
     def fits(self, customer: Customer) -> str | None:
         """Why the rule fits, in the configuration's own words; None when it does not."""
+        if not self._tests:
+            return "every customer"
         words = []
         for test in self._tests:
             word = test.fits(customer)
             if word is None:
                 return None
             words.append(word)
-        return ", ".join(words) or "every customer"
+        return ", ".join(words)
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: see `domain.model.customers`
 class Chosen:
     """The account, and the reason: column names and values of the configuration, nothing personal.
 
@@ -173,9 +175,8 @@ def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chose
         lacks = able(account, customer, rule.freshness)
         if not lacks:
             note = f"; {' and '.join(passed_over)} cannot serve the customer" if passed_over else ""
-            fallback_accounts = tuple(
-                dict.fromkeys(other for other in rule.accounts[place:] if not able(other, customer, rule.freshness))
-            )
+            others = dict.fromkeys(rule.accounts[place:])
+            fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
             return Chosen(account, reason + note, rule.freshness, fallback_accounts)
         passed_over.append(account)
         problems += lacks

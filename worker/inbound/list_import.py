@@ -113,6 +113,8 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
 def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
     """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
     match line:
+        case Accepted():
+            return _judge_accepted(intake, line)
         case Rejected():
             problems, warnings = _by_use(intake, line, intake.providers.keys())
             problems = (*line.problems, *problems)
@@ -123,33 +125,39 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
             return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
         case Returned():
             return RefusedLine(line.row, "", (A_REPORT,))
-        case Accepted():
-            chosen = choose_account(line.customer, intake.routes, able=intake.able, known=intake.providers.keys())
-            accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
-            problems, warnings = _by_use(intake, line, accounts)
-            problems += chosen.problems if isinstance(chosen, Unroutable) else ()
-            problems += tuple(intake.unsendable(line.customer))
-            if problems or isinstance(chosen, Unroutable):
-                return RefusedLine(line.row, line.customer.customer_id, problems, warnings=warnings)
-            warnings += tuple(intake.doubtful(chosen.account, line.customer))
-            lifetime = intake.lifetime(chosen.account, line.customer)
-            floor = floor_of(chosen.freshness, lifetime=lifetime)
-            asked = None if chosen.freshness is None else int(chosen.freshness.total_seconds())
-            channels = invitation_channels(line.customer.channel)
-            quiet = intake.hours.concern(channels)
-            return AcceptedLine(
-                row=line.row,
-                customer=line.customer,
-                account=chosen.account,
-                route=chosen.reason,
-                floor_seconds=int(floor.total_seconds()),
-                fallback_accounts=chosen.fallback_accounts,
-                freshness_seconds=asked,
-                quiet_until=_quiet_until(intake, line.customer, channels, max_age_of(lifetime, floor=floor))
-                if quiet
-                else None,
-                warnings=warnings,
-            )
+
+
+def _judge_accepted(intake: Intake, line: Accepted) -> AcceptedLine | RefusedLine:
+    customer = line.customer
+    chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
+    problems: tuple[FieldProblem, ...] = ()
+    warnings: tuple[FieldProblem, ...] = ()
+    if line.if_used:
+        accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
+        problems, warnings = _by_use(intake, line, accounts)
+    if isinstance(chosen, Unroutable):
+        problems += chosen.problems
+    problems += tuple(intake.unsendable(customer))
+    if problems or isinstance(chosen, Unroutable):
+        return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
+    if customer.parameters:
+        warnings += tuple(intake.doubtful(chosen.account, customer))
+    lifetime = intake.lifetime(chosen.account, customer)
+    floor = floor_of(chosen.freshness, lifetime=lifetime)
+    quiet_until = None
+    if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
+        quiet_until = _quiet_until(intake, customer, channels, max_age_of(lifetime, floor=floor))
+    return AcceptedLine(
+        row=line.row,
+        customer=customer,
+        account=chosen.account,
+        route=chosen.reason,
+        floor_seconds=int(floor.total_seconds()),
+        fallback_accounts=chosen.fallback_accounts,
+        freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
+        quiet_until=quiet_until,
+        warnings=warnings,
+    )
 
 
 class Settles(Protocol):

@@ -72,5 +72,7 @@ def folded_email(address: str) -> str:
     if not (local and at and domain):
         raise ValueError("expected an address such as name@example.com")
     # Composed and decomposed letters look the same, and no two mailboxes differ only by them.
+    if local.isascii():
+        return f"{local.lower()}@{domain.lower()}"
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
     return f"{folded}@{domain.lower()}"

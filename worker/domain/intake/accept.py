@@ -1,6 +1,7 @@
 """Checks a line: its cells become a customer, or the list of all their problems. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import date, datetime
 from typing import Any
 
@@ -10,8 +11,9 @@ from worker.domain.intake.identity import customer_id
 from worker.domain.intake.lines import Accepted, Refusal, Rejected
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.parameters import put, storable
-from worker.domain.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
+from worker.domain.model.customers import Channel, Customer, FieldProblem, Person
 
+_PERSONAL = tuple(field.name for field in fields(Person))  # the other columns have fields of Customer
 _LONGEST_CELL = 20_000
 _NOT_STORABLE = Refusal(
     "it contains a NUL character or half of a surrogate pair", "type it again without control characters"
@@ -25,9 +27,17 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
     for column, cell in cells.items():
+        rule = rules.RULES.get(column)
+        if rule is not None and type(cell) is str and len(cell) <= _LONGEST_CELL:  # nearly all cells of a list
+            if stripped := cell.strip():
+                value = rule(stripped)
+                if type(value) is Refusal:
+                    problems.append(value.at(column))
+                else:
+                    values[column] = value
+            continue
         if cell is None or cell == "":
             continue
-        rule = rules.RULES.get(column)
         if rule is None and "." in column:
             problem = _read_parameter(parameters, column, cell, options)
             if problem:
@@ -55,7 +65,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         else:
             problems.append(FieldProblem(shown(column), "an unknown column", "leave it out, or check its name"))
     country = values.get("country", "")
-    country_is_wrong = any(problem.column == "country" for problem in problems)
+    country_is_wrong = bool(problems) and any(problem.column == "country" for problem in problems)
     if "phone" in later:
         # Of a national number whose country is wrong, only what is wrong in every country can be said.
         read = contacts.phone_of_any_country if country_is_wrong else contacts.phone
@@ -64,11 +74,13 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         _keep(
             values, problems, "date_of_birth", rules.date_of_birth(later["date_of_birth"], options.today, options.dates)
         )
-    if not any(problem.column == "customer_id" for problem in problems):
+    if not problems or not any(problem.column == "customer_id" for problem in problems):
         own = later.get("customer_id", "")
         kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
         _keep(values, problems, "customer_id", kept)
     channel = _channel(values, problems)
+    if not problems:
+        return Accepted(row, _customer(values, channel, parameters))
     if_used = tuple(problem for problem in problems if problem.column in options.if_used)
     refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
     if refusing:
@@ -136,11 +148,11 @@ def _read_parameter(
 
 def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel:
     """The channel to invite on. A wrong email or phone has its own problem and is not reported as missing too."""
-    wrong = {problem.column for problem in problems}
     channel: Channel | None = values.get("channel")
+    if channel is None and "email" in values:
+        return Channel.EMAIL
+    wrong = {problem.column for problem in problems}
     if channel is None:
-        if "email" in values:
-            return Channel.EMAIL
         if "phone" in values:
             return Channel.SMS
         if not wrong & {"email", "phone", "channel"}:
@@ -154,32 +166,8 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
     return channel
 
 
-def _customer(values: Mapping[str, Any], channel: Channel, parameters: Mapping[str, Mapping[str, Any]]) -> Customer:
-    get = values.get
-    return Customer(
-        customer_id=values["customer_id"],
-        kind=get("kind", CustomerKind.INDIVIDUAL),
-        purpose=get("purpose", "onboarding"),
-        person=Person(
-            email=get("email", ""),
-            phone=get("phone", ""),
-            first_name=get("first_name", ""),
-            last_name=get("last_name", ""),
-            company_name=get("company_name", ""),
-            date_of_birth=get("date_of_birth"),
-            sex=get("sex", ""),
-            nationality=get("nationality", ""),
-            address=get("address", ""),
-        ),
-        country=get("country", ""),
-        locale=get("locale", ""),
-        timezone=get("timezone", ""),
-        channel=channel,
-        account=get("account", ""),
-        entity_id=get("entity_id", ""),
-        external_ref=get("external_ref", ""),
-        tags=get("tags", ()),
-        template=get("template", ""),
-        consent=get("consent"),
-        parameters=parameters,
-    )
+def _customer(values: dict[str, Any], channel: Channel, parameters: Mapping[str, Mapping[str, Any]]) -> Customer:
+    """The customer with these values, which are by column and are used up."""
+    person = Person(**{column: values.pop(column) for column in _PERSONAL if column in values})
+    values["channel"] = channel
+    return Customer(person=person, parameters=parameters, **values)

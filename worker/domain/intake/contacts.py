@@ -91,11 +91,11 @@ def phone(text: str, country: str) -> str | Refusal:
     Every possible number is accepted, not only ranges known to be in use: number plans change faster than our
     copy of them, and the SMS provider refuses an unused number free of charge.
     """
-    if refusal := _not_a_number(text):
-        return refusal
     international = text.startswith("+")
     if international and (plain := plain_phone(text)):
         return plain
+    if refusal := _not_a_number(text):
+        return refusal
     if not international and not country:
         if text.startswith("00"):
             return Refusal("a number that starts with 00", "write + and the country code instead of 00")

@@ -44,7 +44,6 @@ class DateForm:
         return self._pattern.fullmatch(value) is not None
 
 
-ISO_FORM = DateForm.parse(ISO)
 _ORDERS = (("DD", "MM", "YYYY"), ("MM", "DD", "YYYY"), ("YYYY", "MM", "DD"))
 _KNOWN = tuple(DateForm.parse(separator.join(order)) for separator in ("/", ".", "-", " ", "") for order in _ORDERS)
 

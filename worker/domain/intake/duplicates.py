@@ -1,6 +1,6 @@
-"""Remembers which customers a list has already had, in 20 bytes per slot instead of a dictionary's 150.
+"""Remembers which customers a list has already had, in 16 bytes per slot instead of a dictionary's 150.
 
-A hash table with open addressing over plain arrays: a million customers need some 40 MB, 60 MB while it grows.
+A hash table with open addressing over plain arrays: a million customers need some 34 MB, 50 MB while it grows.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ _FIRST_SIZE = 1 << 12  # slots; always a power of two
 
 
 class Seen:
-    """Customers by a 128-bit digest of id and purpose, each with its first row."""
+    """Customers by a 96-bit digest of id and purpose, each with its first row."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -19,8 +19,8 @@ class Seen:
     def row_or_remember(self, customer_id: str, purpose: str, row: int) -> int | None:
         """The earlier row of this customer and purpose; None for the first row, which is remembered now."""
         # The separator cannot occur in either: ids are printable, purposes are slugs.
-        digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=16).digest()
-        high, low = int.from_bytes(digest[:8]), int.from_bytes(digest[8:])
+        digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
+        high, low = int.from_bytes(digest[:4]), int.from_bytes(digest[4:])
         earlier = self._find_or_put(high, low, row)
         if earlier:
             return earlier
@@ -40,7 +40,7 @@ class Seen:
         return 0
 
     def _allocate(self, size: int) -> None:
-        self._highs = array("Q", [0]) * size
+        self._highs = array("I", [0]) * size
         self._lows = array("Q", [0]) * size
         self._rows = array("I", [0]) * size
         self._mask = size - 1

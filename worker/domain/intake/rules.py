@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from worker.domain.intake.contacts import email
-from worker.domain.intake.dates import ISO, ISO_FORM, LONGEST_LIFE, DateForm
+from worker.domain.intake.dates import ISO, LONGEST_LIFE, DateForm
 from worker.domain.intake.lines import Refusal, characters, unless_shortened
 from worker.domain.model import countries
 from worker.domain.model.customers import Channel, CustomerKind
@@ -88,7 +88,7 @@ def date_of_birth(value: str, today: date, form: DateForm | None = None) -> date
     if form is not None and form.fits(value):
         day = form.read(value)
     elif _DATE.fullmatch(value):
-        day = ISO_FORM.read(value)
+        day = _iso_day(value)
     else:
         return Refusal(
             f"{characters(value)} that are not {f'{form.text} or ' if form else ''}{ISO}",
@@ -101,6 +101,13 @@ def date_of_birth(value: str, today: date, form: DateForm | None = None) -> date
     if day.year < today.year - LONGEST_LIFE:
         return Refusal(f"a date more than {LONGEST_LIFE} years ago", "check the year")
     return day
+
+
+def _iso_day(value: str) -> date | None:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,12 +64,14 @@ class Parameter:
     default: str = ""
     filled: str = ""
 
-    @property
+    @cached_property
     def types(self) -> tuple[Type, ...]:
         return (self.type, self.also) if self.also else (self.type,)
 
     def problem(self, value: Any) -> str | None:
         """The problem of a value that would be sent; None if there is none."""
+        if type(value) is str and self.type not in _PYTHON:  # asked for each row of a list
+            return self._text_problem(value)
         if value is None:
             return None if self.nullable else "must not be null"
         kind = next((kind for kind in self.types if _fits(kind, value)), None)

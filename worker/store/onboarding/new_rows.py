@@ -14,7 +14,7 @@ from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import contact_digests, encrypt_line, encrypt_person
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: see `domain.model.customers`
 class AcceptedLine:
     """A line that becomes a job: its account, the reason for this account, and the freshness floor of its link.
 
