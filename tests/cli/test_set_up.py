@@ -233,15 +233,6 @@ def test_init_in_json_names_what_it_wrote(bare: Desk):
     assert (bare.path / facts["config"]).exists()
 
 
-def test_a_link_that_this_release_cannot_send_is_refused_by_name(desk: Desk):
-    desk.add('[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"\n')
-    ended = desk.onboard("check", desk.list_of(customers(1)))
-    assert ended.code == 2
-    assert ended.lines == [
-        'links.mode: not in this release: "stable"; leave it out, and the provider\'s links are sent'
-    ]
-
-
 def test_users_are_added_to_a_private_file_that_the_dashboard_reads(bare: Desk, monkeypatch):
     for name, role in (("ona", "operator"), ("vita", "viewer")):
         monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))

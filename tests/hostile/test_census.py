@@ -30,6 +30,7 @@ from tests.providers import test_links, test_misbehaviour
 from tests.providers.webhooks import test_tokens
 from tests.publishers import test_subscriber
 from tests.runtime import test_every_connection, test_hostile_messages
+from worker.testing import provider_contract
 
 PAGE = Path(__file__).parents[2] / "docs/security/threat-model.md"
 Test = Callable[..., Any]
@@ -51,7 +52,7 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
     "answers of providers": [
         test_misbehaviour.test_a_page_of_html_is_an_unknown_outcome_if_repeating_costs,
         test_misbehaviour.test_a_redirect_stops_the_account_and_is_not_followed,
-        test_misbehaviour.test_a_token_of_the_wrong_type_opens_no_session,
+        *[provider_contract.test_a_token_of_the_wrong_type_opens_no_session] * len(test_misbehaviour.REAL),
         test_misbehaviour.test_the_sandbox_does_each_of_these_on_demand,
         test_client.test_an_answer_with_a_bad_head_was_sent,
     ],

@@ -11,7 +11,7 @@ from rich.panel import Panel
 
 from worker.sandbox import Sandbox
 from worker.sandbox.demo.stage import LIST, Background, Stage, Started
-from worker.sandbox.demo.workers import database, send, status
+from worker.sandbox.demo.workers import database, send, status, unused
 from worker.sandbox.mailbox import Mail
 
 ON_PURPOSE = 4  # rows of the list that are not sent: three that are invalid, and a duplicate
@@ -24,8 +24,10 @@ def play(folder: Path, *, broker: str = "", server: str = "", stay: float = 0.0)
     """
     console = Console(highlight=False)
     with Background() as sandbox, ExitStack() as ends:
-        stage = Stage(folder)
-        where = ends.enter_context(database(server)) if broker else ""
+        stage, where = Stage(folder), ""
+        if broker:
+            ends.enter_context(unused(broker))
+            where = ends.enter_context(database(server))
         stage.configure(sandbox, database=where, broker=broker)
         began = time.monotonic()
         code = send(stage, console) if broker else _run(stage, console)

@@ -8,6 +8,8 @@ from secrets import token_hex
 from typing import Any
 
 import psycopg
+from kombu.connection import Connection
+from kombu.exceptions import OperationalError
 from psycopg import sql
 from rich.console import Console
 
@@ -16,6 +18,9 @@ from worker.sandbox.demo.stage import LIST, CannotPlay, Stage
 BROKERS = {"amqp": "amqp://guest:guest@127.0.0.1:5672//", "redis": "redis://127.0.0.1:6379/9"}
 SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 PATIENCE = 300.0  # seconds for the whole list
+# What workers declare: their queues, and Celery's for tasks that are due later.
+QUEUES = ("sweep", "issue", "invite", "tell", *(f"celery_delayed_{level}" for level in range(28)))
+EXCHANGES = ("celery_delayed_delivery", *(f"celery_delayed_{level}" for level in range(28)))
 
 
 @contextmanager
@@ -38,6 +43,51 @@ def database(server: str) -> Iterator[str]:
         with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(drop.format(sql.Identifier(name)))
+
+
+@contextmanager
+def unused(broker: str) -> Iterator[None]:
+    """Nothing of other workers is on the broker, and in the end nothing of the demo's. Raises CannotPlay."""
+    with Connection(broker, connect_timeout=5) as connection:
+        try:
+            connection.ensure_connection(max_retries=1)
+            is_used = _has_keys(connection) if broker.startswith("redis") else _has_queues(connection)
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors):
+            raise CannotPlay("the broker cannot be reached: start it, or name yours with --broker") from None
+    if is_used:
+        raise CannotPlay("other workers use this broker: name another virtual host or database with --broker")
+    try:
+        yield
+    finally:
+        with Connection(broker, connect_timeout=5) as connection:
+            _clear(connection, is_redis=broker.startswith("redis"))
+
+
+def _redis(connection: Connection) -> Any:
+    return connection.default_channel.client  # type: ignore[attr-defined]  # that of Redis has it
+
+
+def _has_keys(connection: Connection) -> bool:
+    return bool(_redis(connection).dbsize())
+
+
+def _has_queues(connection: Connection) -> bool:
+    try:
+        connection.channel().queue_declare("sweep", passive=True)
+    except connection.channel_errors:  # there is none
+        return False
+    return True
+
+
+def _clear(connection: Connection, *, is_redis: bool) -> None:
+    if is_redis:
+        _redis(connection).flushdb()  # it was empty before
+        return
+    channel = connection.channel()
+    for queue in QUEUES:
+        channel.queue_delete(queue)
+    for exchange in EXCHANGES:
+        channel.exchange_delete(exchange)
 
 
 def send(stage: Stage, console: Console) -> int:
