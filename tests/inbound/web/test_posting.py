@@ -1,9 +1,7 @@
 import asyncio
 import json
 import uuid
-from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from tests.inbound.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, status_of, until
@@ -70,14 +68,6 @@ async def test_other_media_types_and_compressed_bodies_are_refused(site):
         assert (await site.post(content_type=content_type)).problem(415)
     answer = await site.post(**{"Content-Encoding": "gzip"}, event=b"\x1f\x8b")
     assert answer.status in (400, 415)  # aiohttp itself refuses what it cannot unpack
-
-
-@pytest.mark.parametrize(("shown", "path"), [("/s/ID", "/s/5f0c")])
-async def test_a_page_that_the_readme_says_is_not_in_this_release_is_not_found(site, shown, path):
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    assert f"`GET {shown}`" in readme.partition("Not in this release")[2]
-    async with site.client.get(path) as response:
-        assert response.status == 404
 
 
 async def test_a_body_is_bounded_with_or_without_a_content_length(site):
