@@ -8,8 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
+from worker.domain.intake.lines import ListRefused
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
 from worker.foundation import event_loop
@@ -19,13 +21,14 @@ from worker.inbound.list_import import import_list, options_of
 from worker.inbound.web.webhook_sources import account_sources
 from worker.providers.webhooks import Delivery
 from worker.runtime.embedded import Embedded
+from worker.runtime.rehearsal import play
 from worker.runtime.rehearsal.calendar import Event, events_of
 from worker.runtime.rehearsal.play import Asked, Rehearsed, rehearse
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.rehearsal.steps import Steps
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share
-from worker.settings import Settings, load
+from worker.settings import Settings, SettingsError, load
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.store.base import schema
 from worker.store.operators.happenings import happenings
@@ -189,3 +192,40 @@ def test_time_passes_only_while_all_tasks_wait():
         return done
 
     assert event_loop.run(wait(), lambda: loop) == ["24", "26"]
+
+
+def interrupt(_days: float) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("more", "content", "error"),
+    [
+        (
+            '[links]\nbase_url = "https://bank.example"\nmode = "stable"\nissue = "on-click"\n',
+            "customer_id,email\nC-1,box1@example.com\n",
+            SettingsError,
+        ),
+        ("", "customer_id,email,email\n", ListRefused),
+        ("", "customer_id,email\nC-1,box1@example.com\n", KeyboardInterrupt),
+    ],
+    ids=["refused settings", "a bad list", "interrupted"],
+)
+def test_a_rehearsal_that_ends_early_closes_its_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, content: str, error: type[BaseException]
+):
+    made: list[SteppedLoop] = []
+
+    class Kept(SteppedLoop):
+        def __init__(self, start: datetime) -> None:
+            super().__init__(start)
+            made.append(self)
+
+    monkeypatch.setattr(play, "SteppedLoop", Kept)
+    path = tmp_path / "list.csv"
+    path.write_text(content)
+    settings = configured(tmp_path, port=1, smtp_port=2, more=more)
+    with pytest.raises(error):
+        rehearse(settings, asked(path, days=1), show=interrupt)
+
+    assert [loop.is_closed() for loop in made] == [True]

@@ -8,7 +8,7 @@ The engine, the store and the adapters are those of every run; so are the sweep 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,8 +84,8 @@ Show = Callable[[float], None]  # how many days have passed
 
 def rehearse(settings: Settings, asked: Asked, *, show: Show = lambda _days: None) -> Rehearsed:
     """Raises SettingsError, and what an import raises."""
-    loop = SteppedLoop(asked.start)
-    with TemporaryDirectory(prefix="onboarding-rehearsal-") as folder:
+    # Closed here, since settings that are refused end the rehearsal before the loop has run.
+    with closing(SteppedLoop(asked.start)) as loop, TemporaryDirectory(prefix="onboarding-rehearsal-") as folder:
         options = sandbox_options(settings, loop.now, asked.behaviour)
         played = _Rehearsal(stood_in(settings, Path(folder)), asked, loop, options, show)
         # Rows of one moment are worked in the order of their ids.

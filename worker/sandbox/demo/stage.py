@@ -33,13 +33,23 @@ class Background:
 
     def __enter__(self) -> Sandbox:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.sandbox.start(), self._loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self.sandbox.start(), self._loop).result()
+        except BaseException:
+            self._end_loop()
+            raise
         return self.sandbox
 
     def __exit__(self, *_raised: object) -> None:
-        asyncio.run_coroutine_threadsafe(self.sandbox.stop(), self._loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self.sandbox.stop(), self._loop).result()
+        finally:
+            self._end_loop()
+
+    def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
 
 class Stage:
