@@ -1,6 +1,8 @@
 """One server for each table, over a migrated SQLite database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ from tests.desk.fixtures import bare, desk_at, own_redis, play
 from tests.hostile import places
 from tests.hostile.served import served
 from tests.inbound.web.site import FIRST, KEYS, Site
+from tests.store.shelf import Shelf, customer
+from worker.store.onboarding.stable_links import OwnLink, StableLinks
 
 __all__ = ["bare", "desk_at", "own_redis", "play"]
-# No limit of events, so that each answer is that of its own case.
-WEB = KEYS + '[web]\nevent_limit = "100000/second"\n'
+# A site, so that pages have codes. No limit of events, so that each answer is that of its own case.
+WEB = 'site = "www.example.com/verify"\n' + KEYS + '[web]\nevent_limit = "100000/second"\n'
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +40,22 @@ def port(web: Site) -> Iterator[int]:
     url = sa.make_url(web.parts.settings.database.url)
     if url.get_backend_name() == "sqlite":
         assert places.hits(places.files(Path(url.database or "").parent, but=()), PEOPLE) == []
+
+
+@pytest.fixture(scope="module")
+def invited(web: Site) -> Callable[[], str]:
+    """Invites another customer, whose session lives. Returns the secret part of the stable link."""
+    parts, numbers = web.parts, count()
+    shelf = Shelf(parts.database, parts.keyring, web.clock)
+    links = StableLinks("https://verify.example.com", timedelta(days=60))
+
+    def invite() -> str:
+        key = (f"linked-{next(numbers)}", "onboarding")
+        shelf.add(customer(key[0]))
+        shelf.issue(link="https://ui.idenfy.com/start?authToken=t-1")
+        with parts.database.write() as connection:
+            (found,) = links.ensure(connection, parts.keyring, [key], now=web.clock()).values()
+        assert isinstance(found, OwnLink)
+        return found.address.rpartition("/")[2]
+
+    return invite

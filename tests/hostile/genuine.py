@@ -9,6 +9,8 @@ from tests.inbound.web.site import FIRST, HOOKS, SIGNING
 from tests.inbound.web.test_callbacks import ADDRESS
 from worker.senders.twilio_callbacks import signed_part
 
+# A person's browser: a stable link leads no program on.
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 EVENTS, KYC, SMS, EMAIL = "/events", "/webhooks/kyc", "/callbacks/sms", "/callbacks/email"
 AU = f"/webhooks/au/{HOOKS['PATH_SECRET']}/r-1"
 
@@ -41,4 +43,6 @@ def genuine(path: str, body: bytes) -> dict[str, str]:
         return twilio(body)
     if path.startswith("/callbacks/"):
         return standard_webhooks(body)
+    if path.startswith("/s/"):
+        return {"User-Agent": BROWSER}
     return key()

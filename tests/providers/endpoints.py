@@ -54,6 +54,8 @@ FAKE_BAD = {
     "409": Bad(answer(409), Kind.CONFLICT),
     "500": Bad(answer(500), Kind.TRANSIENT),
     "html": Bad(answer(200, HTML), Kind.UNKNOWN),
+    "no address": Bad(answer(201, {"token": "t", "link": "!", "reference": "r"}), Kind.UNKNOWN),
+    "strange host": Bad(answer(201, {"token": "t", "link": "https://other.test/t", "reference": "r"}), Kind.UNKNOWN),
 }
 
 

@@ -21,8 +21,10 @@ from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.model.states import SessionState
 from worker.providers.answers import BadAnswer, json_object, retry_after, text
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
+from worker.providers.links import LONGEST_LINK, https_link
 
 LONGEST_WAIT = timedelta(hours=1)
+LINK_HOSTS = ("verify.test",)
 KINDS = {
     400: Kind.BAD_INPUT,
     401: Kind.AUTH,
@@ -93,7 +95,7 @@ class FakeProvider:
             found = json_object(answer.body)
             return Session(
                 token=text(found, "token"),
-                link=text(found, "link"),
+                link=_link(found),
                 reference=text(found, "reference"),
                 expires_at=issued_at + (self.gives or self.lifetime_with(request.parameters) or timedelta(hours=1)),
                 expiry_source=ExpirySource.ANSWER,
@@ -139,6 +141,14 @@ class FakeProvider:
         changed = self.reloads.pop(0) if self.reloads else False
         self.key += changed
         return changed
+
+
+def _link(answer: Mapping[str, Any]) -> str:
+    """The link, if it may be sent, as real adapters check theirs. Raises BadAnswer."""
+    link = https_link(text(answer, "link", most=LONGEST_LINK), LINK_HOSTS)
+    if link is None:
+        raise BadAnswer("link in the answer is not an https address of the provider")
+    return link
 
 
 class FakeHttp:

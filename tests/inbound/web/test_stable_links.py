@@ -1,14 +1,17 @@
 """`/s/ID` as browsers, mail programs and scanners meet it: over a real socket and the real store."""
 
 import asyncio
+import json
 import re
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import KEYS, until
 from tests.store.shelf import Shelf, customer
+from worker.inbound.web.dashboard.forms import FORM, LARGEST
 from worker.store.onboarding.stable_links import StableLinks
 from worker.store.tables import Job, SessionRow, StableLink
 
@@ -48,12 +51,21 @@ class Street:
         async with self.site.client.request(method, f"/s/{secret}", **how) as answer:
             body = await answer.text()
             morsel = answer.cookies.get("visit")
-            return Met(answer.status, answer.headers, body, morsel.value if morsel else cookie)
+            met = Met(answer.status, answer.headers, body, morsel.value if morsel else cookie)
+        if method != "HEAD":
+            check_answer(method.lower(), "/s/{secret}" + secret[len(secret.partition("/")[0]) :], met.read)
+        return met
 
 
 class Met:
     def __init__(self, status, headers, body, cookie) -> None:
         self.status, self.headers, self.body, self.cookie = status, headers, body, cookie
+
+    @property
+    def read(self):
+        """This answer, with JSON read."""
+        is_json = self.headers.get("Content-Type", "").partition(";")[0].endswith("json")
+        return Met(self.status, self.headers, json.loads(self.body) if is_json else self.body, self.cookie)
 
     @property
     def form(self):
@@ -203,3 +215,25 @@ async def test_a_database_without_the_key_says_so_in_the_log_and_not_to_the_visi
     assert (met.status, met.headers["Retry-After"]) == (503, "60")
     assert "no key of the ring" in caplog.text
     assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["", "/not-me"])
+async def test_a_form_that_cannot_be_read_is_a_problem(street, path):
+    secret = street.customer() + path
+    met = [
+        await street.ask("POST", secret, data=b"{}", Content_Type="application/json"),
+        await street.ask("POST", secret, data=b"form=1&form=2", Content_Type=FORM),
+        await street.ask("POST", secret, data=b"form=" + b"x" * LARGEST, Content_Type=FORM),
+    ]
+    assert [one.status for one in met] == [415, 400, 413]
+
+
+@pytest.mark.parametrize(("path", "status"), [("", 200), ("/not-me", 200), ("/code", 404)])
+async def test_each_address_under_a_link_is_as_described_when_it_is_there_unknown_and_asked_too_often(
+    street, monkeypatch, path, status
+):
+    monkeypatch.setattr("worker.inbound.web.stable.routes.monotonic", lambda: 0.0)
+    secret, unknown = street.customer(unbought=True), "x" * 24
+    assert (await street.ask("GET", secret + path)).status == status
+    statuses = [(await street.ask("GET", unknown + path)).status for _ in range(61)]
+    assert (statuses[0], statuses[-1]) == (404, 429)

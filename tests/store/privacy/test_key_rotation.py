@@ -23,17 +23,20 @@ from worker.store.base.encrypted_values import ERASED, decrypt_line, decrypt_lin
 from worker.store.base.keys_of_customers import writable
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.suppressions import suppress, suppressed
+from worker.store.onboarding.stable_links import StableLinks, digests_of
 from worker.store.operators.processes import Processes
 from worker.store.privacy.key_rotation import KeyRotation
 from worker.store.privacy.key_use import KeyUse
-from worker.store.tables import CustomerRow, Inbox, Job, SessionRow, Suppression
+from worker.store.tables import CustomerRow, Inbox, Job, SessionRow, StableLink, Suppression
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])
 DURING = Keyring([NEW, OLD], [NEW_DIGEST, OLD_DIGEST])
 AFTER = Keyring([NEW], [NEW_DIGEST])
 WITH_KEYS = Keyring([OLD], [OLD_DIGEST], customer_keys=True)
+OLD_DIGEST_ID = BEFORE.digest_ids[0]
 ADDRESS = ("email", "stop@example.org")
+LINKS, LINKED = StableLinks("https://verify.example.com", timedelta(days=60)), ("C-2", "onboarding")
 CUSTOMERS = 7
 
 
@@ -53,6 +56,7 @@ def full(database, clock) -> Shelf:
     with database.write() as connection:
         writable(connection, WITH_KEYS, ["C-1"], now=clock())
         suppress(connection, BEFORE, *ADDRESS, SuppressionReason.STOP, "vita", now=clock())
+        LINKS.ensure(connection, BEFORE, [LINKED], now=clock())
         id_ = new_id(clock())
         connection.execute(
             sa.insert(Inbox).values(
@@ -113,6 +117,32 @@ def test_after_a_rotation_the_new_keys_alone_open_and_find_everything(full):
     named_by_token = replace(update(), match=((Key.TOKEN, "token-of-3"),))
     after = WebhookFeed(Shelf(full.database, AFTER, full.clock))
     assert after.receive(replace(APPROVED, match=named_by_token.match)).listed == []
+
+
+def address(shelf, ring):
+    with shelf.database.write() as connection:
+        return LINKS.ensure(connection, ring, [LINKED], now=shelf.clock())[LINKED].address
+
+
+def test_after_a_rotation_a_stable_link_is_sent_as_it_was_and_found_by_the_new_keys_alone(full):
+    sent = address(full, BEFORE)
+    needs = KeyUse(full.database, DURING).needs(OLD_DIGEST_ID, now=full.clock())
+    assert needs.digests["stable links"] == 1
+    assert KeyUse(full.database, DURING).to_change()["stable links"] == 1
+    rotate(full)
+
+    assert address(full, AFTER) == sent
+    assert full.row(StableLink).digest in digests_of(AFTER, sent.rpartition("/")[2])
+    needs = KeyUse(full.database, DURING).needs(OLD_DIGEST_ID, now=full.clock())
+    assert "stable links" not in needs.digests
+    assert KeyUse(full.database, DURING).to_change()["stable links"] == 0
+
+
+def test_a_stable_link_whose_digest_alone_is_old_is_found_by_the_new_one(full):
+    hashed_anew = Keyring([OLD], [NEW_DIGEST, OLD_DIGEST])
+    sent = address(full, BEFORE)
+    rotate(full, hashed_anew)
+    assert full.row(StableLink).digest in digests_of(Keyring([OLD], [NEW_DIGEST]), sent.rpartition("/")[2])
 
 
 def test_a_second_rotation_finds_nothing_to_do(full):
