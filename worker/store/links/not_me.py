@@ -1,6 +1,6 @@
 """A visitor says that the link is for another person: nothing more is sent until a person has decided.
 
-One transaction under the customer's lock. The link is removed, not marked: whoever has it is not the customer, and a
+One transaction under the customer's lock. The link is removed, not marked: who has it is not the customer, and a
 later message to the right address makes another one.
 """
 
