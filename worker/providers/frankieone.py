@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, fields_in, optional_text, refusal, text, utc_time
+from worker.providers.bodies import merged
 from worker.providers.contract import HttpAnswer
 from worker.providers.links import Links, template_problem
 from worker.providers.masking import masked
+from worker.providers.parameters import check_parameters
 from worker.providers.parameters.tables import documented
 
 # The samples have a stray comma ("API-0400,") and three digits ("SYS-500"): the rest of the text is ignored.
@@ -82,6 +85,14 @@ class Frankie:
         if self._account.channel:
             headers["X-Frankie-Channel"] = self._account.channel
         return headers
+
+    def refuses(self, customer: Customer) -> list[FieldProblem]:
+        """What is wrong with the customer for any of the endpoints: a company, or a parameter of the row."""
+        if customer.kind is CustomerKind.COMPANY:
+            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
+        provider = self._account.provider
+        given = customer.parameters.get(provider, {})
+        return check_parameters(provider, merged(self._account.parameters, given)) if given else []
 
     def session(
         self,

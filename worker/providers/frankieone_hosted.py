@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
+from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
@@ -19,7 +19,6 @@ from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import EPOCH, FACTS, Frankie, expiry
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
-from worker.providers.parameters import check_parameters
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import by_name
 
@@ -73,10 +72,7 @@ class FrankieOneHosted(NoLookUp):
         return False
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
-        if customer.kind is CustomerKind.COMPANY:
-            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
-        given = customer.parameters.get(PROVIDER, {})
-        return check_parameters(PROVIDER, merged(self._account.parameters, given)) if given else []
+        return self._frankie.refuses(customer)
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer, entity_id = request.customer, _entity_id(request)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem, Person
+from worker.domain.model.customers import Customer, FieldProblem, Person
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
@@ -18,7 +18,6 @@ from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import EPOCH, FACTS, Frankie
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
-from worker.providers.parameters import check_parameters
 from worker.providers.parameters.frankieone_v1 import PARAMETERS, contradictions, warnings
 from worker.providers.parameters.tables import by_name
 
@@ -53,10 +52,7 @@ class FrankieOneV1(NoLookUp):
         return False
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
-        if customer.kind is CustomerKind.COMPANY:
-            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
-        given = customer.parameters.get(PROVIDER, {})
-        return check_parameters(PROVIDER, merged(self._account.parameters, given)) if given else []
+        return self._frankie.refuses(customer)
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer = request.customer

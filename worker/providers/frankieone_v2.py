@@ -19,7 +19,6 @@ from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
-from worker.providers.parameters import check_parameters
 from worker.providers.parameters.frankieone_v2 import PARAMETERS, contradictions, warnings
 from worker.providers.parameters.tables import by_name
 
@@ -50,18 +49,15 @@ class FrankieOneV2(NoLookUp):
         return True
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
+        refused = self._frankie.refuses(customer)
         if customer.kind is CustomerKind.COMPANY:
-            return [FieldProblem("kind", "this account verifies people, not companies", "route companies elsewhere")]
-        problems = []
+            return refused
         if not customer.entity_id:
-            problems.append(
-                FieldProblem("entity_id", "is missing", "add the customer's FrankieOne entity, or change the route")
-            )
-        elif not UUID.fullmatch(customer.entity_id):
-            problems.append(FieldProblem("entity_id", "is not a uuid", "FrankieOne's entityId, 36 characters"))
-        if given := customer.parameters.get(PROVIDER, {}):
-            problems += check_parameters(PROVIDER, merged(self._account.parameters, given))
-        return problems
+            missing = "add the customer's FrankieOne entity, or change the route"
+            return [FieldProblem("entity_id", "is missing", missing), *refused]
+        if not UUID.fullmatch(customer.entity_id):
+            return [FieldProblem("entity_id", "is not a uuid", "FrankieOne's entityId, 36 characters"), *refused]
+        return refused
 
     def build(self, request: SessionRequest) -> HttpRequest:
         entity_id = request.entity_id or request.customer.entity_id

@@ -29,7 +29,7 @@ from worker.store.onboarding.admission import lock_customers
 from worker.store.tables import Batch, Job, SessionRow, StableLink
 
 CHUNK = 500
-# A visitor who was led to a session may be in it for so long, counted or not.
+# A visitor who was led to a session may be in it for so long, also one whose visit does not count as opening it.
 MAY_BE_INSIDE = timedelta(hours=1)
 Fits = Callable[[Customer], bool]
 
