@@ -3,15 +3,16 @@ from datetime import timedelta
 
 import pytest
 
-from tests.providers.accounts import ENTITY, NOW, customer, frankie_v1_account, request
+from tests.providers.accounts import ENTITY, NOW, customer, frankie_account, frankie_v1_account, request
 from tests.providers.endpoints import V1_OPENED, answer
 from worker.domain.model.customers import CustomerKind, Person
 from worker.domain.model.endings import Kind
 from worker.domain.model.sessions import ExpirySource, SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Broken
-from worker.providers.frankieone import FALLBACK_LIFETIME
+from worker.providers.frankieone import FACTS, FALLBACK_LIFETIME
 from worker.providers.frankieone_v1 import FrankieOneV1
+from worker.providers.frankieone_v2 import FrankieOneV2
 
 REFERENCE = {"kvpKey": "customer_reference", "kvpValue": "C-88123", "kvpType": "id.external"}
 CONSENT = {"kvpKey": "consent.general", "kvpValue": "true", "kvpType": "general.bool"}
@@ -213,3 +214,12 @@ def test_an_account_whose_sessions_could_not_be_opened_does_not_start(key):
         FrankieOneV1(frankie_v1_account(**{key: None}))
 
     assert caught.value.key == key
+
+
+@pytest.mark.parametrize(("adapter", "account"), [(FrankieOneV1, frankie_v1_account), (FrankieOneV2, frankie_account)])
+def test_an_account_without_a_page_is_shown_the_way_that_needs_none(adapter, account):
+    with pytest.raises(AccountUnusable) as caught:
+        adapter(account(link=None))
+
+    assert 'use provider = "frankieone-hosted"' in caught.value.problem
+    assert 'use provider = "frankieone-hosted"' in FACTS.needs["link"]  # what a configuration without it is answered

@@ -41,6 +41,8 @@ KEYS = (
     "jwt_longest_life",
     "webhook_secret",
 )
+# docs/decisions/0088-no-page-for-a-vendors-sdk.md
+NO_LINK = 'FrankieOne documents no link for a token; without a page of your own use provider = "frankieone-hosted"'
 # FrankieOne documents no limit: five calls a second is our own choice.
 FACTS = ProviderFacts(
     host="https://api.frankie.one",
@@ -49,7 +51,7 @@ FACTS = ProviderFacts(
     keys=KEYS,
     needs={
         "customer_id": "",
-        "link": "the provider documents no link of its own; give the address of your page, such as"
+        "link": f"{NO_LINK}, or give the address of your own page, which starts the vendor's SDK:"
         ' "https://verify.example.com/start#token={token}"',
     },
     answers=("provider", "vendor"),
@@ -66,9 +68,7 @@ class Frankie:
         key, customer_id = required_secret(account, "api_key"), required_secret(account, "customer_id")
         self.credentials = Credentials(self._headers, key, customer_id, account.customer_child_id)
         if account.link is None and not links_are_given:
-            raise AccountUnusable(
-                account.name, "link", "FrankieOne documents no link for a token: set the page that opens it"
-            )
+            raise AccountUnusable(account.name, "link", f"{NO_LINK}, or set the page that starts the vendor's SDK")
         if account.link and (problem := template_problem(account.link, account.link_hosts)):
             raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
         self.links = Links(account.link or "", account.link_hosts)
