@@ -11,6 +11,7 @@ from tests.simulated.world import customer
 from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
+from worker.domain.service_desk.case import Refused
 from worker.store.onboarding.stable_links import forget
 from worker.store.tables import Audit, Job, SessionRow, StableLink
 
@@ -249,3 +250,32 @@ async def test_a_resend_to_an_unbought_customer_repeats_the_link(on_click):
     on_click.parts.service_desk().resend("A", now=on_click.clock())
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 2
+
+
+async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh_session_waits_behind_it(ahead):
+    (secret,) = await sent(ahead)
+    await later(8 * DAY)
+    await ahead.work()
+    desk = ahead.parts.service_desk()
+    added = desk.resend("A", now=ahead.clock())
+    assert added.expires_at == ahead.clock() + 60 * DAY  # the link's own end, not the session's
+    await ahead.work()
+    assert secrets_of(ahead) == [secret] * 2
+    assert len(ahead.rows(SessionRow)) == 1
+    assert isinstance(ask(ahead, secret).decision, Wait)
+    await ahead.work()
+    assert see(ahead, secret).decision == Lead()
+    assert [row.state for row in ahead.rows(SessionRow)] == ["expired", "waiting"]
+
+
+async def test_a_link_that_would_lead_nowhere_any_more_is_not_sent_again(ahead):
+    (secret,) = await sent(ahead)
+    for _ in range(3):
+        await later(8 * DAY)
+        await ahead.work()
+        ask(ahead, secret)
+        await ahead.work()
+    assert see(ahead, secret).decision == Over(Reason.REISSUES_SPENT)
+    refused = ahead.parts.service_desk().resend("A", now=ahead.clock())
+    assert isinstance(refused, Refused)
+    assert "the customer's link ended" in refused.why

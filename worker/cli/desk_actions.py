@@ -82,7 +82,7 @@ def resend(
 
     It opens no session and costs no credit. The message counts against the caps and waits for quiet hours. The command
     refuses, with the reason and what to do instead, where there is no link that works, and within 10 minutes of the
-    last message.
+    last message. A stable link works after its session has ended, too.
 
     \b
     onboard customer resend C-1001

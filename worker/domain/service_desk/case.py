@@ -105,7 +105,8 @@ class DeskRules:
     """The configuration's rules. `channels` have a sender.
 
     `allowed_from`: by account, from when another session may be opened, by the expiry of the session before. `lists`:
-    the accounts whose provider can be asked what became of a session.
+    the accounts whose provider can be asked what became of a session. `link_valid`: messages carry our own link, which
+    leads on for so long after each of them; None: they carry the session's link.
     """
 
     caps: Caps
@@ -114,6 +115,7 @@ class DeskRules:
     per_day: int | None = None
     allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     lists: Collection[str] = ()
+    link_valid: timedelta | None = None
 
 
 def at(moment: datetime) -> str:

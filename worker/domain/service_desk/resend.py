@@ -1,7 +1,8 @@
 """Whether the customer's present link may be sent again, on which channel, and when. Pure.
 
 A resend is a message of its own: it counts against the caps, waits for quiet hours, and leaves only with a link that is
-fresh enough, like any other message.
+fresh enough, like any other message. Our own link survives its session: it may be sent as long as a visitor of it would
+get a session, present or next.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,19 @@ from worker.domain.contact.resends import next_kind
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.sessions import is_stale
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.service_desk.case import Case, DeskRules, Message, Refused, at, no_link, not_serviceable, under_way
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.domain.service_desk.case import (
+    Case,
+    DeskRules,
+    Link,
+    Message,
+    Refused,
+    Row,
+    at,
+    no_link,
+    not_serviceable,
+    under_way,
+)
 
 FIRST = "invitation"
 # A message in one of these states reached nobody, so it may leave under its own name after all.
@@ -27,6 +39,8 @@ UNSENT = (
 # A mail may take some minutes. Two clicks, or two clerks, must not make two messages.
 SPACING = timedelta(minutes=10)
 CALLED = {"email": "email", "sms": "text message"}
+# Our own link leads to the next session after one in such a state.
+_REPLACED = LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}
 _ADDRESS = {"email": "email address", "sms": "phone number"}
 
 
@@ -48,7 +62,7 @@ def decide_resend(
 
     `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere.
     """
-    refused = not_serviceable(case) or _without_link(case, now)
+    refused = not_serviceable(case) or _without_link(rules, case, now)
     if refused is not None:
         return refused
     row, link = case.row, case.link
@@ -59,7 +73,8 @@ def decide_resend(
     if (refused := under_way(case, (*invitation_channels(row.channel), chosen))) is not None:
         return refused
     due_at = message_at(chosen, case.zones, rules.quiet, invite_at=None, now=now)
-    if is_stale(link.expires_at, floor=row.floor, now=due_at):
+    until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
+    if is_stale(until, floor=row.floor, now=due_at):
         lives = f"the link works only until {at(link.expires_at)}, too short a time for a message that leaves now"
         return Refused(lives, "after its end `onboard customer new-link` sends another")
     on_channel = [message for message in case.of_link if message.channel == chosen]
@@ -72,20 +87,28 @@ def decide_resend(
     first = next((message for message in on_channel if message.kind == FIRST), None)
     again = first is None or (failed and first.state in UNSENT)
     kind = FIRST if again else next_kind(message.kind for message in on_channel)
-    return Resend(chosen, kind, due_at, link.expires_at, reopens=failed)
+    return Resend(chosen, kind, due_at, until, reopens=failed)
 
 
-def _without_link(case: Case, now: datetime) -> Refused | None:
+def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None:
     row, link = case.row, case.link
     if row is not None and (refused := no_link(row)) is not None:
         return refused
     if link is not None and link.works(now) and link.readable and row is not None:
+        return None
+    if row is not None and link is not None and _leads_on(rules, case, row, link):
         return None
     if row is not None and row.state is JobState.FAILED:
         why = f"{row.place} has failed: {meaning_of(row.reason)}"
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
     ended = f"the customer's link ended {at(link.expires_at)}" if link is not None else "the customer has no link"
     return Refused(ended, "`onboard customer new-link` sends another")
+
+
+def _leads_on(rules: DeskRules, case: Case, row: Row, link: Link) -> bool:
+    """Whether our own link leads to another session after this one: as `domain.links.door` decides at the visit."""
+    open_ = row.state in (JobState.ISSUED, JobState.INVITED) and link.state in _REPLACED
+    return rules.link_valid is not None and open_ and case.sessions <= rules.caps.reissues
 
 
 def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:

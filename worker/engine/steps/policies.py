@@ -246,6 +246,7 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
             per_day=settings.reissue.per_day,
             allowed_from={name: provider.reissue_at for name, provider in providers.items()},
             lists=listing_accounts(settings, providers),
+            link_valid=settings.links.valid if stable_links(settings) is not None else None,
         ),
         hours_of(settings),
         texted_countries(settings),
