@@ -85,6 +85,8 @@ def test_a_backup_overwrites_no_directory_and_keeps_the_keys_out_of_it(invited: 
     inside = invited.onboard("backup", "--out", "new", "--keys", "new/keys.jsonl")
     assert (inside.code, "must not be in DIR" in inside.err) == (2, True)
     assert not (invited.path / "new").exists()
+    nowhere = invited.onboard("backup", "--out", "not/there")
+    assert (nowhere.code, nowhere.err) == (2, "--out: not/there: No such file or directory\n")
     assert invited.onboard("backup").code == 2
 
 

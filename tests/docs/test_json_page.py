@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.desk.desk import Desk, Played
-from tests.docs.test_shown_commands import PAGES, text_of
+from tests.docs.shown import text_of
+from tests.docs.test_shown_commands import PAGES
 
 PAGE = text_of("reference/json.md")
 SHOWN = {

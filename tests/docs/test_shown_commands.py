@@ -1,6 +1,6 @@
-"""The commands that Start and How-to show: they are run as they stand there, from top to bottom, with the sandbox.
+"""The main path of Start and How-to: run as it stands there, from top to bottom, and each customer has one mail.
 
-A block of ```sh is run. Other blocks are not: their commands need servers, or never end.
+A block of ```sh is run here. `test_pages_run.py` runs the other commands of all pages.
 """
 
 import re
@@ -9,15 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.compose_file import ROOT
 from tests.desk.desk import Desk, Played
+from tests.docs.shown import text_of
 
 PAGES = ("start/quickstart.md", "how-to/send-a-list.md", "how-to/correct-a-list.md", "how-to/stop-everything.md")
 GOES_ON = (0, 1, 3)  # done; a row needs a person; rows wait
-
-
-def text_of(page: str) -> str:
-    return (ROOT / "docs" / page).read_text("utf-8")
 
 
 def commands_of(page: str) -> Iterator[list[str]]:

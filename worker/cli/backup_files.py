@@ -31,7 +31,7 @@ def new_folder(out: Path) -> Iterator[None]:
     except FileExistsError:
         raise CannotStart(f"--out: {out} exists; name another directory") from None
     except OSError as error:
-        raise CannotStart(f"--out: {error.strerror}") from None
+        raise CannotStart(f"--out: {out}: {error.strerror}") from None
     try:
         yield
     except BaseException:
@@ -73,7 +73,7 @@ def key_file(path: Path | None, manifest: Manifest, keyring: Keyring) -> Iterato
     except DamagedKeys as error:
         raise CannotStart(f"--keys: {path}: {error}") from None
     except OSError as error:
-        raise CannotStart(f"--keys: {error.strerror}") from None
+        raise CannotStart(f"--keys: {path}: {error.strerror}") from None
 
 
 def _must_have(keyring: Keyring, key_id: str) -> None:

@@ -18,6 +18,7 @@ EPILOG = """\b
 A first try, on this machine alone:
   onboard demo                  the whole job with an invented list, in a folder `demo`
 
+\b
 With your own list:
   onboard init --sandbox        writes onboarding.toml and a key
   onboard sandbox               simulates the providers and a mailbox (in another terminal)
@@ -25,7 +26,9 @@ With your own list:
   onboard run customers.csv     sends the invitations
   onboard report latest --out report.html
 
-Exit codes: 0 done, 1 something needs a person, 2 could not start, 3 rows wait until later, 130 interrupted.
+\b
+Exit codes: 0 done, 1 something needs a person, 2 could not start,
+  3 rows wait until later, 130 interrupted.
 """
 
 

@@ -114,7 +114,7 @@ def test_thirty_planted_differences_are_found_and_none_is_invented(bare: Desk, b
     lost = [(line["row"], line["reference"]) for line in lines if line["kind"] == "billed_unknown"]
     assert lost == [(43 + n, f"lost-{n}") for n in range(5)]
     text = bare.onboard("reconcile", "1", *ALL).out + (bare.path / "found.jsonl").read_text()
-    assert [word for word in ("@example", "stranger", "3706", "Quirin") if word in text] == []
+    assert [word for word in ("@example", "stranger", "+3706", "Quirin") if word in text] == []
     assert "5 × paid for, and unknown to us (billed_unknown)" in text
 
 
@@ -213,3 +213,11 @@ def test_rows_that_cannot_be_read_are_named_by_their_number_alone(desk: Desk):
     assert "provider row 4  its time cannot be read" in ended.out
     assert "provider row 5  its quotes do not match" in ended.out
     assert "ann@" not in ended.out
+
+
+def test_an_export_that_cannot_be_read_is_named(books: dict[str, Rows], bare: Desk):
+    bare.write("empty.csv", "scanRef,price\n")
+
+    ended = bare.onboard("reconcile", "latest", "--provider", "empty.csv")
+
+    assert (ended.code, ended.err) == (2, "empty.csv: the list has a header, but no row below it\n")

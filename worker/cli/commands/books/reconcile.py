@@ -17,7 +17,7 @@ from worker.cli.list_options import refusing_lists
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.cli.whole_file import whole_file
-from worker.domain.intake import ListOptions, open_table
+from worker.domain.intake import ListOptions, ListRefused, open_table
 from worker.domain.intake.vocabulary import Vocabulary
 from worker.domain.model.needs import STORED
 from worker.domain.reconciliation.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
@@ -167,7 +167,10 @@ def _table(
     own = {theirs: ours for theirs, ours in mapping.items() if ours in names}
     vocabulary = Vocabulary(names, own, NEEDED[kind])
     options = ListOptions(today=parts.clock().date(), vocabulary=vocabulary, sheet=sheet)
-    table, warnings = open_table(path, options)
+    try:
+        table, warnings = open_table(path, options)
+    except ListRefused as error:  # of several files
+        raise ListRefused([f"{path.name}: {reason}" for reason in error.reasons]) from None
     for warning in (*warnings, *table.warnings):
         click.echo(f"warning: {path.name}: {warning}", err=True)
     return table
