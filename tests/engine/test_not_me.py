@@ -11,6 +11,7 @@ from tests.simulated.world import customer
 from worker.domain.links.door import Gone, Lead
 from worker.domain.model.reasons import Reason
 from worker.store.links.not_me import Outcome
+from worker.store.onboarding.usage import sessions_of
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 
@@ -61,6 +62,17 @@ async def test_no_message_follows_on_any_channel_and_a_person_must_decide(world)
     assert [row.state for row in world.rows(SessionRow)] == ["superseded"]
     waiting = [row for row in world.rows(InvitationRow) if row.state == "waiting"]
     assert waiting == []
+
+
+async def test_a_session_that_was_never_bought_is_not_counted_as_one_afterwards(make):
+    world = make(sender=LINKS + '\nissue = "on-click"', templates=REMINDED)
+    (secret,) = await sent(world, "A")
+
+    assert stop(world, secret) is Outcome.STOPPED
+
+    with world.parts.database.read() as connection:
+        assert sessions_of(connection, ["A"])["A", "onboarding"] == 0
+    assert [row.state for row in world.rows(SessionRow)] == ["unbought"]
 
 
 async def test_the_link_leads_nowhere_any_more_as_one_that_never_was(world):

@@ -8,11 +8,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
+from worker.cli.commands.customers import _facts
 from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.service_desk.case import Refused
+from worker.engine.steps.policies import caps_of
+from worker.store.books.our_records import OurBooks
 from worker.store.onboarding.stable_links import forget
+from worker.store.operators.happenings import happenings
 from worker.store.tables import Audit, Job, SessionRow, StableLink
 
 AHEAD = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
@@ -176,6 +180,31 @@ async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
     job = on_click.job("A")
     assert (job.state, job.reissues) == ("invited", 0)
     assert len(on_click.senders["email"].messages) == 1
+
+
+async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_click):
+    on_click.add(customer("A"), customer("B", channel=Channel.NONE))
+    batch, parts = on_click.job("A").batch_id, on_click.parts
+    await on_click.work()
+    books = OurBooks(parts.database, parts.keyring).sessions(batch)
+    opened = happenings(parts.database, batch).opened
+    records = [one for one in parts.evidence_records.of(batch) if one["type"] == "customer"]
+    shown = _facts(caps_of(parts.settings), parts.ledger.of("A"))
+    assert parts.facts.counts(batch).bought == 1
+    assert [one.customer_id for one in (*books, *opened)] == ["B", "B"]
+    assert {one["customer_id"]: one["sessions"] for one in records} == {"A": 0, "B": 1}
+    assert (shown["credits"], shown["reissues"]["used"]) == ({}, {})
+
+
+async def test_the_forecast_of_a_batch_waits_for_no_call_that_is_not_made(make):
+    forecasts = []
+    for links, names in ((AHEAD, "ABC"), (ON_CLICK, "DEF")):
+        world = make(sender=links, limits=["1/hour"])
+        world.add(*(customer(name) for name in names))
+        batch = world.parts.batches.find("latest")
+        forecasts.append(world.parts.reporting.status(batch)["forecast"]["limited_by"])
+    assert "kyc" in forecasts[0]
+    assert "kyc" not in forecasts[1]
 
 
 async def test_two_presses_buy_one_session(on_click):

@@ -23,10 +23,11 @@ class Progress(Protocol):
 
 
 @contextmanager
-def open_progress() -> Iterator[Progress]:
+def open_progress(*, on_click: bool = False) -> Iterator[Progress]:
+    """`on_click`: a row is out without a session, which is bought when its customer comes."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        lines = _Lines(console)
+        lines = _Lines(console, on_click=on_click)
         yield lines
         lines.last()
         return
@@ -39,7 +40,7 @@ def open_progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=console, transient=False) as bars:
-        yield _Display(bars)
+        yield _Display(bars, on_click=on_click)
 
 
 class Pace:
@@ -67,26 +68,30 @@ class Pace:
 
 
 class _Display:
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
+    def __init__(self, bars: Bars, *, on_click: bool) -> None:
+        self._bars, self._on_click = bars, on_click
         self._pace = Pace()
         self._tasks: list[TaskID] = []
 
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         total = sum(counts.jobs.values())
         if not self._tasks:  # a bar without its total would be drawn as if it were full
-            self._tasks = [self._bars.add_task(name, total=total, note="") for name in ("sessions", "sent")]
+            names = ("sent",) if self._on_click else ("sessions", "sent")
+            self._tasks = [self._bars.add_task(name, total=total, note="") for name in names]
         self._pace.see(counts.out, time.monotonic())
         # Counted from the rows each time: a second run of the same list shows where the batch is.
-        issued, sent = self._tasks
-        self._bars.update(issued, total=total, completed=counts.sessions, note=_note(counts))
+        *issued, sent = self._tasks
         note = waits_for or self._pace.words(counts.left)
+        if issued:
+            self._bars.update(issued[0], total=total, completed=counts.sessions, note=_note(counts))
+        else:
+            note = " · ".join(filter(None, (_bought(counts), _note(counts), note)))
         self._bars.update(sent, total=total, completed=counts.out, note=note)
 
 
 class _Lines:
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, on_click: bool) -> None:
+        self._console, self._on_click = console, on_click
         self._printed_at = 0.0
         self._line = self._last = ""
         self._pace = Pace()
@@ -94,7 +99,7 @@ class _Lines:
     def show(self, counts: BatchCounts, waits_for: str) -> None:
         now = time.monotonic()
         self._pace.see(counts.out, now)
-        self._line = line_of(counts, waits_for or self._pace.words(counts.left))
+        self._line = line_of(counts, waits_for or self._pace.words(counts.left), on_click=self._on_click)
         if now - self._printed_at >= PLAIN_EVERY:
             self._printed_at = now
             self.last()
@@ -108,11 +113,16 @@ class _Lines:
         self._last = self._line
 
 
-def line_of(counts: BatchCounts, waits_for: str = "") -> str:
+def line_of(counts: BatchCounts, waits_for: str = "", *, on_click: bool = False) -> str:
     """The progress of a batch, in one line."""
     total = sum(counts.jobs.values())
-    found = (f"{counts.out:,} of {total:,} out, {counted(counts.sessions, 'session')}", _note(counts), waits_for)
+    sessions = _bought(counts) if on_click else counted(counts.sessions, "session")
+    found = (f"{counts.out:,} of {total:,} out, {sessions}", _note(counts), waits_for)
     return " · ".join(part for part in found if part)
+
+
+def _bought(counts: BatchCounts) -> str:
+    return f"{counted(counts.bought, 'session')} bought"
 
 
 def _note(counts: BatchCounts) -> str:

@@ -50,6 +50,7 @@ from worker.engine.steps.issue import IssueWork
 from worker.engine.steps.policies import (
     BudgetRules,
     budget_rules,
+    buys_on_click,
     check_leases,
     delivery_policy,
     desk_policy,
@@ -322,6 +323,7 @@ class Parts(Stores):
             takeovers=self.takeovers,
             plan=self.batches.plan,
             pilots=self.pilots,
+            on_click=buys_on_click(self.settings),
             texts_per_country=self.delivery_policy.texts_per_country,
             texts=lambda now: texts_by_country(self.database, now=now),
         )

@@ -203,14 +203,14 @@ def facts_of(
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
-    loads = loads_of(parts.budgets, parts.budget_rules, due.routes, due.messages, answering=answering)
+    calls = dict(sorted(due.routes.items()))
+    # Bought on click, only the sessions of rows without a message are asked for now.
+    now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
+    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering)
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
-    calls = dict(sorted(due.routes.items()))
     at_most = {account: rows * sessions for account, rows in calls.items()}
-    # Bought on click, only the sessions of rows without a message are asked for now.
-    now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
     most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in ("email", "sms")}
     prices = Prices.of(settings)
     cost_now = prices.total(now, due.messages)

@@ -17,6 +17,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.caps import Caps
 from worker.domain.model.needs import STORED
+from worker.domain.model.states import SessionState
 from worker.domain.service_desk.timeline import Moment, timeline
 from worker.engine.steps.policies import caps_of
 from worker.foundation.timestamps import written, written_if_any
@@ -190,7 +191,8 @@ for command in (find, resend, new_link, address):
 
 
 def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
-    issued = Counter(session.account for session in found.sessions)
+    bought = [session for session in found.sessions if session.state != SessionState.UNBOUGHT]
+    issued = Counter(session.account for session in bought)
     accounts = sorted({*issued, *found.lost_calls})
     return {
         "customer": found.customer_id,
@@ -200,7 +202,7 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
             "most": caps.reissues,
             "used": {
                 purpose: number - 1
-                for purpose, number in sorted(Counter(session.purpose for session in found.sessions).items())
+                for purpose, number in sorted(Counter(session.purpose for session in bought).items())
             },
         },
         # Counted as an account's `credits`; what a credit costs is in the contract with the provider.

@@ -39,6 +39,7 @@ from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.reporting.batch_report import needs_a_person, state_of
+from worker.engine.steps.policies import buys_on_click
 from worker.foundation import event_loop
 from worker.foundation.log_ids import about
 from worker.foundation.os_user import os_user
@@ -518,5 +519,5 @@ def _work(
             stand = Stand.TERMINATED
         return stand, one.unpublished
 
-    with open_progress() as progress:
+    with open_progress(on_click=buys_on_click(parts.settings)) as progress:
         return event_loop.run(work(progress))

@@ -17,6 +17,7 @@ from worker.domain.model.states import BatchState
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import state_of
+from worker.engine.steps.policies import buys_on_click
 from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
 from worker.foundation.plural import counted
@@ -151,7 +152,9 @@ class _Watch:
         state = state_of(batch, counts)
         if state in OVER:
             self._over.add(batch.id)
-        line = f"batch {batch.id}, {batch.name}: {state.value}, {line_of(counts, since_the_invitation(counts))}"
+        on_click = buys_on_click(self._parts.settings)
+        progress = line_of(counts, since_the_invitation(counts), on_click=on_click)
+        line = f"batch {batch.id}, {batch.name}: {state.value}, {progress}"
         if (
             not counts.jobs or self._shown.get(batch.id, line if state in OVER else "") == line
         ):  # a batch that had ended before this look is not reported

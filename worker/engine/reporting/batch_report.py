@@ -73,6 +73,7 @@ class Reporting:
     takeovers: Takeovers
     plan: Callable[[BatchFacts], Planned | None]
     pilots: Pilots
+    on_click: bool = False  # a session is bought when its customer comes
     texts_per_country: int | None = None
     texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]] = lambda _now: ({}, {})  # `texts_by_country`
 
@@ -220,8 +221,9 @@ class Reporting:
         return with_country_cap(ends, self.texts_per_country, by_country(texts, lately), sent=this_hour, now=now)
 
     def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
-        """The calls that are left, by the account that will make them with the present takeovers."""
-        calls = dict(counts.waiting)
+        """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
+        row with a message waits for no call."""
+        calls = dict(counts.silent if self.on_click else counts.waiting)
         for what in self.takeovers.possible():
             if calls.get(what.source):
                 rows = min(self.takeovers.failover.count(what, batch.id, now=self.clock()), calls[what.source])

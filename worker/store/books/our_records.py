@@ -74,7 +74,11 @@ class OurBooks:
             *(SessionRow.customer_id, SessionRow.account, SessionRow.reference, SessionRow.references),
             *(SessionRow.company_id, SessionRow.state, SessionRow.result, SessionRow.issued_at),
         )
-        query = sa.select(*columns).join(Job, Job.id == SessionRow.job_id).where(Job.batch_id == batch_id)
+        query = (
+            sa.select(*columns)
+            .join(Job, Job.id == SessionRow.job_id)
+            .where(Job.batch_id == batch_id, SessionRow.state != SessionState.UNBOUGHT)
+        )
         for rows, connection in self._chunks(query, SessionRow.id):
             keyring = readable(connection, self._keyring, [row.line for row in rows])
             for row in rows:

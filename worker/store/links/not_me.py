@@ -73,10 +73,11 @@ class NotMe:
         )
         ended = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.NOT_ME}
         connection.execute(waiting.values(ended))
-        live = sa.update(SessionRow).where(
-            SessionRow.id == job.session_id, SessionRow.state.in_(LIVE_SESSIONS | {SessionState.UNBOUGHT})
-        )
+        of_job = sa.update(SessionRow).where(SessionRow.id == job.session_id)
+        live = of_job.where(SessionRow.state.in_(LIVE_SESSIONS))
         connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
+        # One that was not bought stays so: as superseded it would count as paid for.
+        connection.execute(of_job.where(SessionRow.state == SessionState.UNBOUGHT).values(check_at=None))
         if job.state is JobState.HELD:
             return  # for a reason of its own, which a person decides about
         held = {"state": JobState.HELD, "due_at": None, "reason": Reason.NOT_ME, "detail": ""}

@@ -225,6 +225,8 @@ def _add_jobs(counts: BatchCounts, row: Any, state: JobState, channel: Channel) 
         return
     channels = invitation_channels(channel)
     counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.rows
+    if not channels:
+        counts.silent[row.account] = counts.silent.get(row.account, 0) + row.rows
     for each in channels:
         counts.to_come[each] = counts.to_come.get(each, 0) + row.rows
     if row.reason in _JOBS_WAIT:

@@ -53,7 +53,7 @@ class BatchCounts:
 
     jobs: dict[JobState, int] = field(default_factory=dict)
     issued_only: int = 0
-    sessions: int = 0  # jobs whose session was opened, whether or not it still is
+    sessions: int = 0  # jobs whose session was opened, whether or not it still is; or its place, if it is not bought
     rejected: int = 0
     duplicate: int = 0
     known: int = 0
@@ -61,12 +61,18 @@ class BatchCounts:
     invitations: dict[InvitationState, int] = field(default_factory=dict)
     accounts: dict[str, AccountFacts] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account
+    silent: dict[str, int] = field(default_factory=dict)  # those of them that ask for no message
     unsent: dict[str, int] = field(default_factory=dict)  # invitations that have not left, by channel
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # when the last message is due
     last_end: datetime | None = None  # when the last job is due that waits for the end of a session
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
     lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
+
+    @property
+    def bought(self) -> int:
+        """The sessions that calls of the batch have opened, reissues among them."""
+        return sum(facts.issued for facts in self.accounts.values())
 
     @property
     def out(self) -> int:

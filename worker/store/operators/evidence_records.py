@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.evidence.records import record
 from worker.domain.model.audit import precisely
+from worker.domain.model.states import SessionState
 from worker.store.base.database import Database, fetch
 from worker.store.onboarding.joined import ACCOUNT, LEAD, REASON, RESULT, STATE
 from worker.store.operators.report_rows import why_skipped
@@ -200,7 +201,7 @@ def _customer(row: Any, calls: Sequence[Any], sessions: Sequence[Any], messages:
         served_by=row.served_by,
         created_at=_time(row.created_at),
         changed_at=_time(row.changed_at),
-        sessions=len(sessions),
+        sessions=sum(session.state is not SessionState.UNBOUGHT for session in sessions),
         calls=len(calls),
         messages_sent=len(sent),
         first_message_at=_time(min(sent, default=None)),

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.domain.contact.caps import COUNTED
-from worker.domain.model.states import ENDED_JOBS, JobState
+from worker.domain.model.states import ENDED_JOBS, JobState, SessionState
 from worker.store.base.database import Database
 from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.tables.types import UtcDateTime
@@ -72,7 +72,7 @@ _OF_BATCH = Job.batch_id == sa.bindparam("batch")
 _OPENED = (
     sa.select(SessionRow.issued_at, SessionRow.customer_id, SessionRow.account, SessionRow.replaces.is_not(None))
     .join(Job, Job.id == SessionRow.job_id)
-    .where(_OF_BATCH)
+    .where(_OF_BATCH, SessionRow.state != SessionState.UNBOUGHT)
 )
 _LEFT = (
     sa.select(

@@ -3,6 +3,7 @@
 from worker.domain.model.people import Person, Role
 from worker.domain.model.rows import LONGEST, read_rows
 from worker.engine.reporting.repeat_cost import worst_cost
+from worker.engine.steps.policies import buys_on_click
 from worker.foundation.plural import counted
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.inbound.web.dashboard.sources import Sources
@@ -78,7 +79,9 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
     if not batch.is_paused:
         raise Refused(f"Batch {batch.id} is not paused.")
     counts = sources.stores.facts.counts(batch.id)
-    due = {name: number for name, number in sorted(counts.waiting.items()) if number}
+    # Bought on click, only a row without a message is paid for before its customer comes.
+    calls_left = counts.silent if buys_on_click(sources.settings) else counts.waiting
+    due = {name: number for name, number in sorted(calls_left.items()) if number}
     calls = ", ".join(f"{name} {number:,}" for name, number in due.items())
     return Plan(
         title=f"Resume {_name(batch)}?",
