@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test quick lint fmt docs bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit lock clean
+.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -59,6 +59,10 @@ lint: .venv/.dev ## Check style, types and the direction of imports.
 docs: .venv/.dev ## Build the pages as a site in dist/docs; a broken link fails.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "wrote dist/docs/index.html"
+
+# pytest compiles each file of tests when it first loads it. Six test processes that begin at once would each compile all.
+compiled: .venv/.dev ## Compile the tests; a file of tests that cannot be loaded fails.
+	@said=$$(PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --collect-only -qq 2>&1) || { echo "$$said" | tail -n 60; exit 1; }
 
 fmt: .venv/.dev ## Format the code.
 	@$(BIN)/ruff check --fix

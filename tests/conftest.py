@@ -4,6 +4,7 @@ A service that cannot be reached skips the tests that need it, with the reason; 
 """
 
 import asyncio
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -56,8 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     long_first(items)
 
 
+# Thousands of tests are objects too: garbage is not looked for while they are loaded, and later not among them.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Thousands of tests are objects too: garbage is not looked for among them."""
+    gc.enable()
     tune_gc()
 
 

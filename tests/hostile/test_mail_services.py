@@ -4,9 +4,10 @@ import base64
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.senders.sns import CERTIFICATE_URL, HOST, NOON, PEM, TOPIC, certificate, confirmation, notification, signed
+from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.foundation.keyring import Keyring, new_key
 from worker.inbound.web.mail_sources import PostmarkSource, SesSource
 from worker.inbound.web.sns import MOST_AT_ONCE, Sns
@@ -14,7 +15,6 @@ from worker.providers.webhooks import Delivery
 from worker.senders.sns_messages import TOPIC_HEADER
 
 MESSAGE_ID = "<0a@example.com>"
-ANOTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 LATE = "2026-11-18T12:00:00.000Z"
 
 
@@ -130,7 +130,7 @@ async def test_a_message_of_sns_is_refused_by_its_fault_and_asks_no_stranger(wha
         b"<html>",
         PEM.replace(b"A", b"B"),
         certificate(ec.generate_private_key(ec.SECP256R1())),
-        certificate(rsa.generate_private_key(public_exponent=65537, key_size=1024)),  # noqa: S505 -- to be refused
+        certificate(SHORT),
         certificate(until=NOON.replace(day=19)),
     ],
     ids=["no answer", "nothing", "a page", "spoilt", "of another kind", "with a short key", "run out"],

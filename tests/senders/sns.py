@@ -10,10 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.suite import rsa_keys
+
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:bounces"
 HOST = "https://sns.eu-west-1.amazonaws.com"
 CERTIFICATE_URL = f"{HOST}/SimpleNotificationService-{'0a' * 16}.pem"
-KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KEY = rsa_keys.OURS
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FIELDS = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 

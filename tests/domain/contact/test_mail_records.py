@@ -3,9 +3,10 @@
 import base64
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.suite import rsa_keys
 from worker.domain.contact.mail_records import DnsFailed, check_domain
 from worker.domain.model.findings import Grade
 
@@ -17,7 +18,7 @@ def public(key):
     return base64.b64encode(der).decode()
 
 
-RSA = {bits: public(rsa.generate_private_key(65537, bits)) for bits in (1024, 2048)}
+RSA = {bits: public(key) for bits, key in ((1024, rsa_keys.SHORT), (2048, rsa_keys.OURS))}
 GOOD = {
     ("mail.example.com", "MX"): ["10 mx.example.com."],
     ("mail.example.com", "TXT"): ["google-site-verification=1", "v=spf1 include:spf.relay.example -all"],

@@ -4,6 +4,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from worker.domain.evidence import container
@@ -74,6 +75,7 @@ def with_lines(content: bytes, change: Callable[[list[bytes]], list[bytes]]) -> 
     return changed(content, "evidence-0001.jsonl", lambda text: b"".join(change(text.splitlines(keepends=True))))
 
 
+@cache  # takes a second
 def bomb() -> bytes:
     """A part of 2 GB, of which the file holds 2 MB."""
     out = io.BytesIO()

@@ -178,7 +178,6 @@ HOSTILE = {
     "another name": boxes.zipped("README.txt", "schema.json", "evidence-0002.jsonl"),
     "many files": boxes.zipped(*(f"evidence-{n:04}.jsonl" for n in range(3000))),
     "the directory alone": WHOLE[-700:],
-    "a bomb": boxes.bomb(),
     "a size that lies": with_header(WHOLE, 22, "<I", 0xFFFFFFFF),
     "a packed size that lies": with_header(WHOLE, 18, "<I", 0xFFFFFFF0),
     "a packed size of nothing": with_header(WHOLE, 18, "<I", 0),
@@ -205,16 +204,16 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("what", [*HOSTILE, "a bomb"])
 def test_a_hostile_file_is_refused(what: str):
-    found = verified(HOSTILE[what])
+    found = verified(boxes.bomb() if what == "a bomb" else HOSTILE[what])
 
     assert not found.is_whole
     assert not any("passwd" in problem for problem in found.problems)
 
 
 def test_a_bomb_is_refused_by_its_header_before_it_is_decompressed():
-    (problem,) = verified(HOSTILE["a bomb"]).problems
+    (problem,) = verified(boxes.bomb()).problems
 
     assert "157,286,400 bytes long, more than it can be" in problem
 

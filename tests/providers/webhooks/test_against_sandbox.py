@@ -10,10 +10,10 @@ import aiohttp
 import aiosmtplib
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
+from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
 from worker.domain.model.states import SessionState
@@ -27,7 +27,6 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 COMPLETED, FAILED, EXPIRED = SessionState.COMPLETED, SessionState.FAILED, SessionState.EXPIRED
 STARTED, WAITING = SessionState.STARTED, SessionState.WAITING
-PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PUBLIC = PRIVATE.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 PEM = PRIVATE.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 

@@ -13,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.providers.webhooks.accounts import HOSTILE_BODIES, NOW, SECRET, WRONG, Webhooks, frankie
+from tests.suite.rsa_keys import ANOTHER as OTHER
+from tests.suite.rsa_keys import OURS as PRIVATE
+from tests.suite.rsa_keys import SHORT
 from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.providers.account import AccountUnusable
@@ -77,8 +80,6 @@ def test_a_body_that_is_too_large_is_refused():
 
 # The token
 
-PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 HASHES = {"RS256": hashes.SHA256(), "RS384": hashes.SHA384(), "RS512": hashes.SHA512()}
 
 
@@ -223,7 +224,7 @@ NO_KEYS = {
     "text": "no key",
     "broken": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     "elliptic": pem(ec.generate_private_key(ec.SECP256R1())),
-    "short": pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),  # noqa: S505  # to be refused
+    "short": pem(SHORT),
     "private": private_pem(),
 }
 

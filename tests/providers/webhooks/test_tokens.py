@@ -12,15 +12,15 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.providers.webhooks.accounts import NOW
+from tests.suite.rsa_keys import ANOTHER as OTHER
+from tests.suite.rsa_keys import OURS as PRIVATE
 from worker.providers import jwt
 
-PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KEYS = [PRIVATE.public_key()]
 SECONDS = int(NOW.timestamp())
 RS256 = {"alg": "RS256"}

@@ -12,9 +12,10 @@ from urllib.parse import parse_qs
 import jwt
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-KEYS = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("one", "other")}
+from tests.suite import rsa_keys
+
+KEYS = {"one": rsa_keys.OURS, "other": rsa_keys.ANOTHER}
 CLIENT, SECRET = "onboarding", "the-clients-secret"
 BACK = "/dashboard/oidc"
 

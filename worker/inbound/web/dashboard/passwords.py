@@ -1,9 +1,11 @@
 """Hashes and checks passwords with Argon2id, and never many at a time: each takes 64 MiB for a moment."""
 
 import asyncio
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
+from secrets import token_bytes
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -16,8 +18,19 @@ AT_ONCE = 2
 MOST_WAITING = 20  # for any user
 MOST_FOR_ONE = 3  # for one user: guesses come one after the other, each after the delay of the last
 LONGEST_PASSWORD = 1000  # characters: a longer one is not hashed
+
+
+def _random_hash() -> str:
+    """What has the form of a hash and is none: no password has it. To hash one would cost each start 64 MiB."""
+    hasher = PasswordHasher()
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    sizes = hasher.salt_len, hasher.hash_len
+    salt, digest = (b64encode(token_bytes(size)).decode().rstrip("=") for size in sizes)
+    return f"$argon2id$v=19${costs}${salt}${digest}"
+
+
 # For names that no user has: the answer takes as long as for a known name.
-_NO_USER = PasswordHasher().hash("the password of no user")
+_NO_USER = _random_hash()
 
 
 class TooMany(Exception):
