@@ -70,7 +70,8 @@ class Tab:
         raise AssertionError(f"still not {script}, but {shown}")
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
-        taken = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        """Write a picture of the page, small enough for a repository."""
+        taken = await self.call("Page.captureScreenshot", format="webp", quality=80, captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(taken["data"]))  # noqa: ASYNC240 -- nothing else runs on this loop
 
 

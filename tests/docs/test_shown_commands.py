@@ -16,6 +16,13 @@ PAGES = ("start/quickstart.md", "how-to/send-a-list.md", "how-to/correct-a-list.
 GOES_ON = (0, 1, 3)  # done; a row needs a person; rows wait
 
 
+def said_in(page: str) -> list[str]:
+    """The lines that a page shows as what a command prints."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
+    lines = [line for kind, block in blocks if not kind for line in block.splitlines()]
+    return [line for line in lines if not line.startswith("onboard ")]
+
+
 def commands_of(page: str) -> Iterator[list[str]]:
     for block in re.findall(r"^```sh\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
@@ -34,12 +41,15 @@ def test_the_commands_of_a_page_work_from_top_to_bottom(page: str, bare: Desk, p
         assert desk.onboard("init", "--sandbox", *ports).code == 0
         assert desk.onboard("run", "customers.csv", "--yes").code in GOES_ON
 
+    printed = ""
     for arguments in commands_of(page):
         if errors.exists() and "errors.csv" in arguments and arguments[0] == "run":
             errors.write_text(errors.read_text("utf-8").replace("max@example,", "max@example.com,"), "utf-8")
         ended = desk.onboard(*arguments, *(ports if arguments[0] == "init" else ()))
         assert ended.code in GOES_ON, (arguments, ended.out, ended.err)
+        printed += ended.out + ended.err
 
+    assert [line for line in said_in(page) if line not in printed.splitlines()] == []
     invited = {"ona@example.com", "jonas@example.com", "emma@example.com"}
     assert invited <= played.message_ids.keys()
     assert ("max@example.com" in played.message_ids) == errors.exists()

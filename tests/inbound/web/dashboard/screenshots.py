@@ -1,16 +1,26 @@
-"""Takes the pictures of docs/how-to/dashboard.md, from a dashboard over the sandbox: `make screenshots`."""
+"""Takes the pictures of the pages from the product itself, over the sandbox: `make screenshots`.
+
+Those of the dashboard show a list that is being sent; those of the quickstart show what its reader sees.
+"""
 
 import asyncio
+import html
 import os
+import re
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.desk.chromium import NO_BROWSER, Tab
+from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.desk.desk import Desk, Played, customers
+from tests.docs.shown import text_of
 from tests.inbound.web.dashboard.pictures import PAGES, logged_in, running
+from tests.suite.waiting import ENDS_WITHIN
 
-LOOKS = {"light": (1280, False), "dark": (1280, True), "phone": (390, False)}
+LOOKS = {"light": (1280, 900, False), "dark": (1280, 900, True), "phone": (390, 900, False), "page": (1060, 480, False)}
 # By name: the page, and which looks there are pictures of.
 PICTURES = {
     "now": (PAGES["now"], ("light", "dark", "phone")),
@@ -25,6 +35,11 @@ def main(folder: Path) -> None:
         raise SystemExit(NO_BROWSER)
     folder.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)  # the desk has secrets
+    _dashboard(folder)
+    _quickstart(folder)
+
+
+def _dashboard(folder: Path) -> None:
     played = Played()
     with tempfile.TemporaryDirectory() as place:
         desk = Desk(Path(place))
@@ -42,9 +57,11 @@ def main(folder: Path) -> None:
             played.close()
 
 
-def _set_up(desk: Desk, played: Played) -> None:
+def _set_up(desk: Desk, played: Played, *, subscriber: bool = True) -> None:
     ports = ("--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port))
     assert desk.onboard("init", "--sandbox", *ports).code == 0
+    if not subscriber:
+        return
     desk.add('[subscribers.crm]\nurl = "http://127.0.0.1:9/events"\nkeys = [{ file = "secrets/crm" }]\n')
     desk.secret("crm", "cHJldGVuZGVkLWtleS1vZi10aGUtY3JtLXN5c3RlbQ==")
 
@@ -60,16 +77,73 @@ async def _take(address: str, home: Path, folder: Path) -> None:
         await asyncio.sleep(8)  # so that the second one has a pace
         for name, (path, looks) in PICTURES.items():
             for look in looks:
-                await _picture(tab, address + path, look, folder / f"dashboard-{name}-{look}.png")
+                await _picture(tab, address + path, look, folder / f"dashboard-{name}-{look}.webp")
 
 
 async def _picture(tab: Tab, url: str, look: str, file: Path) -> None:
-    width, dark = LOOKS[look]
-    await tab.open(url, width=width, dark=dark)
+    width, height, dark = LOOKS[look]
+    await tab.open(url, width=width, height=height, dark=dark)
     await tab.until("document.readyState == 'complete' && document.querySelector('h1') !== null")
     await tab.run("document.activeElement.blur()")
     await tab.picture(file, whole=True)
     file.chmod(0o644)  # noqa: ASYNC240 -- nothing else runs on this loop
+
+
+def _quickstart(folder: Path) -> None:
+    """What the reader of docs/start/quickstart.md sees: the terminal, the mailbox, the dashboard and the report."""
+    listed = re.search(r"^```csv\n(.*?)^```$", text_of("start/quickstart.md"), re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    played = Played()
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(Path(place))
+        try:
+            _set_up(desk, played, subscriber=False)
+            desk.write("customers.csv", listed[1])
+            typed = [("check", "customers.csv"), ("run", "customers.csv", "--yes"), ("status", "latest")]
+            shown = [(words, desk.onboard(*words)) for words in typed]
+            desk.write("terminal.html", _terminal([(words[:2], ended.err + ended.out) for words, ended in shown]))
+            assert desk.onboard("report", "latest", "--out", "report.html").code == 0
+            with _looking(desk) as dashboard:
+                pages = {
+                    "terminal": (desk.path / "terminal.html").as_uri(),
+                    "mailbox": played.sandbox.url + "/",
+                    "dashboard": dashboard,
+                    "report": (desk.path / "report.html").as_uri(),
+                }
+                asyncio.run(_take_all(pages, Path(place), folder))
+        finally:
+            desk.close()
+            played.close()
+
+
+def _terminal(shown: list[tuple[tuple[str, ...], str]]) -> str:
+    """A page that looks as a terminal after these commands."""
+    text = "\n".join(f"$ onboard {' '.join(words)}\n{said}" for words, said in shown)
+    style = "margin:0;padding:20px;background:#14191f;color:#d6dde4;font:14px/1.45 monospace;white-space:pre-wrap"
+    return f'<!doctype html><meta charset="utf-8"><h1 hidden></h1><body style="{style}">{html.escape(text)}'
+
+
+@contextmanager
+def _looking(desk: Desk) -> Iterator[str]:
+    """The address of `onboard web`'s dashboard, with its key."""
+    process = desk.start("web", "--bind", "127.0.0.1:0")
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if found := re.search(r"to look at: (http://\S+)", line):
+                yield found[1]
+                break
+        else:
+            raise AssertionError("it shows no address")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(ENDS_WITHIN)
+
+
+async def _take_all(pages: dict[str, str], home: Path, folder: Path) -> None:
+    async with browser(home) as tab:
+        for name, url in pages.items():
+            await _picture(tab, url, "page", folder / f"quickstart-{name}.webp")
 
 
 if __name__ == "__main__":
