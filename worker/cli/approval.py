@@ -74,7 +74,7 @@ def _summary(
     parts: Parts, listed: Listed, judged: Judged, due: Judged, countries: set[str], plan: Plan | None
 ) -> list[str]:
     settings = parts.settings
-    facts = facts_of(parts, judged, due, [], [], ())
+    facts = facts_of(parts, judged, due, ())
     messages = " and ".join(
         counted(number, "mail" if channel == "email" else "text") for channel, number in sorted(due.messages.items())
     )

@@ -1,6 +1,6 @@
 """What a list costs now and at most, which of its customers are served already, and which rows share an address."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -18,14 +18,15 @@ SHARED = "each of the two gets a link to it; `messages_per_address` bounds how m
 
 @dataclass
 class ListCost:
-    """Counts accepted lines. `due` has those for which a session is asked for now."""
+    """Counts accepted lines. `due` has those for which a session is asked for now. `shared` gets each row whose address
+    an earlier row has, with a warning."""
 
     parts: Parts
     calls: CallsNow
     due: Judged = field(default_factory=Judged)
     countries: set[str] = field(default_factory=set)  # of the customers for whom a session is asked for now
     first: AcceptedLine | None = None  # the first of them
-    shared: list[tuple[int | None, FieldProblem]] = field(default_factory=list)
+    shared: Callable[[int, FieldProblem], None] | None = None
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: Seen = field(default_factory=Seen)
 
@@ -33,11 +34,13 @@ class ListCost:
         self._lines.append(line)
         if len(self._lines) >= CHUNK:
             self.finish()
+        if self.shared is None:
+            return
         person = line.customer.person
         for column, address in (("email", person.email.casefold()), ("phone", person.phone)):
             earlier = self._addresses.row_or_remember(address, column, line.row) if address else None
             if earlier is not None:
-                self.shared.append((line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED)))
+                self.shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
 
     def finish(self) -> None:
         """Ask for the lines that are left."""

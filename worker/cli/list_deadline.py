@@ -4,8 +4,8 @@ from array import array
 from datetime import datetime
 from typing import Any
 
+from worker.cli.found_rows import FoundRows
 from worker.domain.contact.deadlines import Group
-from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
@@ -25,17 +25,20 @@ class InTime:
         if self._deadline is not None and isinstance(line, AcceptedLine):
             self._rows.setdefault(group_of(line, self._intake.hours), array("q")).append(line.row)
 
-    def late(self) -> list[tuple[int | None, FieldProblem]]:
+    def late(self) -> FoundRows:
         """The rows that cannot be sent in time if the list starts now, each with a warning, in the list's order."""
+        warnings = FoundRows()
         if self._deadline is None:
-            return []
+            return warnings
         rows = {group: len(numbers) for group, numbers in self._rows.items()}
         hours, now = self._intake.hours, self._intake.clock()
         found = planned(rows, hours, self._intake.paces(), deadline=self._deadline, now=now)
         # The first rows of a group go first; so its last ones are late.
         self._late = sorted(row for group, number in found.late.items() for row in self._rows[group][-number:])
         problem = too_late(self._deadline)
-        return [(row, problem) for row in self._late]
+        for row in self._late:
+            warnings.add(row, problem)
+        return warnings
 
     def facts(self) -> dict[str, Any]:
         """As `check --json` prints them; after `late`."""

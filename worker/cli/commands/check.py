@@ -1,11 +1,14 @@
 """`onboard check`: checks a list, and forecasts its cost and time."""
 
+import heapq
 import json
+import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
+from worker.cli.found_rows import SHOWN, FoundRows, Streamed
 from worker.cli.import_block import block_for
 from worker.cli.invocation import Invocation
 from worker.cli.list_cost import ListCost, in_json
@@ -47,9 +51,7 @@ from worker.inbound.list_import import Judged, count, judge_all, problems_of
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
-SHOWN_PROBLEMS = 20
 SHOWN_KINDS = 10
-Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; None: the whole list
 
 
 @click.command(
@@ -99,11 +101,12 @@ def check(
         template_problems = parts.templates.problems()
         template_doubts = doubtful_templates(parts.settings, parts.templates)
         judged = Judged()
-        problems: list[Found] = []
-        warnings: list[Found] = []
+        problems, of_list, of_rows = FoundRows(), FoundRows(), FoundRows()
         asked = options(parts)
         reading = _opened(parts, listed, asked)
-        cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content), rule=rule(parts)))
+        shared = FoundRows()
+        calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=rule(parts))
+        cost = ListCost(parts, calls, shared=shared.add)
         returns = returns_of(parts, asked, listed.name).foreseeing()
         refusals = Refusals()
         in_time = InTime(parts.intake, deadline)
@@ -113,21 +116,24 @@ def check(
             if isinstance(line, AcceptedLine):
                 cost.add(line)
             if isinstance(line, RefusedLine):
-                problems += [(line.row, problem) for problem in problems_of(line)]
+                for found in problems_of(line):
+                    problems.add(line.row, found)
                 if line.problems:
                     refusals.add(line.problems)
-            warnings += [(line.row, warning) for warning in line.warnings]
+            for warning in line.warnings:
+                of_rows.add(line.row, warning)
         cost.finish()
-        warnings += cost.shared
         late = in_time.late()
-        warnings += late
-        of_all = [*(FieldProblem("", text) for text in reading.warnings), *filter(None, [reading.hint])]
+        for warned in reading.warnings:
+            of_list.add(None, FieldProblem("", warned))
+        if reading.hint is not None:
+            of_list.add(None, reading.hint)
         if texted_countries(parts.settings) is None and _reached_on("sms", parts, cost.due):
-            of_all.append(FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
-        warnings[:0] = [(None, warning) for warning in of_all]
+            of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
+        warnings = (of_list, of_rows, shared, late)
         answers = event_loop.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
         answering = [name for name, answer in answers.items() if answer == WORKS]
-        facts = facts_of(parts, judged, cost.due, problems, warnings, answering)
+        facts = facts_of(parts, judged, cost.due, answering)
         in_all = _messages_in_all(parts, cost.due)
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
     facts |= in_time.facts()
@@ -140,7 +146,10 @@ def check(
             {"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes
         ]
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        lines = {"problems": Streamed(problems), "warnings": Streamed(*warnings)}
+        facts = {"rows": facts["rows"], **lines, **facts}
+        sys.stdout.writelines(json.JSONEncoder(ensure_ascii=False).iterencode(facts))
+        click.echo()
     else:
         most = parts.settings.reissue.most
         _show(facts, problems, warnings, errors, refusals, in_all=in_all, reissues=most, step=step)
@@ -195,8 +204,6 @@ def facts_of(
     parts: Parts,
     judged: Judged,
     due: Judged,
-    problems: list[Found],
-    warnings: list[Found],
     answering: Collection[str],
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now."""
@@ -223,8 +230,6 @@ def facts_of(
             "duplicate": judged.duplicate,
             **({"known": judged.known} if judged.known else {}),
         },
-        "problems": [_as_facts(row, found) for row, found in problems],
-        "warnings": [_as_facts(row, found) for row, found in warnings],
         "routes": dict(sorted(judged.routes.items())),
         "served": judged.accepted - due.accepted,
         "now": now,
@@ -243,10 +248,6 @@ def _reached_on(channel: str, parts: Parts, due: Judged) -> int:
     """The rows that may get a message on this channel, as the fallback or by the ladder too."""
     spare = due.spare.get(channel, 0) if channel in _other_channels(parts) else 0
     return due.messages.get(channel, 0) + spare
-
-
-def _as_facts(row: int | None, found: FieldProblem) -> dict[str, Any]:
-    return {"row": row, "column": found.column, "problem": found.problem, "hint": found.hint}
 
 
 def _other_channels(parts: Parts) -> frozenset[str]:
@@ -287,24 +288,27 @@ def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
 
 def _write_errors(
     path: Path,
-    problems: list[Found],
-    warnings: list[Found],
+    problems: FoundRows,
+    warnings: Iterable[FoundRows],
     originals: Originals,
     *,
     excel: bool,
 ) -> None:
-    errors: list[tuple[int | None, FieldProblem, Severity]] = [(row, found, "error") for row, found in problems]
-    errors += [(row, found, "warning") for row, found in warnings]
+    def each(found: FoundRows, severity: Severity) -> Iterator[tuple[int | None, FieldProblem, Severity]]:
+        return ((row, one, severity) for row, one in found)
+
+    # Each has its findings in the order of the rows.
+    parts = (each(problems, "error"), *(each(one, "warning") for one in warnings))
+    ordered = heapq.merge(*parts, key=lambda one: one[0] or 0)
     with whole_file(path, option="--errors") as out:
         out.write(BYTE_ORDER_MARK if excel else "")
-        ordered = sorted(errors, key=lambda one: one[0] or 0)
         problems_csv(out, ordered, originals=originals, delimiter=";" if excel else ",")
 
 
 def _show(
     facts: dict[str, Any],
-    problems: list[Found],
-    warnings: list[Found],
+    problems: FoundRows,
+    warnings: Collection[FoundRows],
     errors: Path | None,
     refusals: Refusals,
     *,
@@ -357,7 +361,7 @@ def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
     return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
 
 
-def _show_problems(problems: list[Found], refusals: Refusals, errors: Path | None) -> None:
+def _show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) -> None:
     """The kinds of problems with how many rows have each, then the first problems, as two tables."""
     if not problems:
         return
@@ -368,9 +372,9 @@ def _show_problems(problems: list[Found], refusals: Refusals, errors: Path | Non
         _as_table(["rows", "column", "such as", "what to do"], shown)
     if len(kinds) > SHOWN_KINDS:
         click.echo("  … and more kinds")
-    click.echo(f"the first {SHOWN_PROBLEMS}:" if len(problems) > SHOWN_PROBLEMS else "problems:")
-    first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in problems]
-    _as_table(["row", "column", "problem"], first[:SHOWN_PROBLEMS])
+    click.echo(f"the first {SHOWN}:" if len(problems) > SHOWN else "problems:")
+    first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in islice(problems, SHOWN)]
+    _as_table(["row", "column", "problem"], first)
     _show_rest(len(problems), "problems", errors)
 
 
@@ -382,15 +386,15 @@ def _as_table(titles: list[str], rows: list[list[str]]) -> None:
         click.echo(f"  {'  '.join(cells)}".rstrip())
 
 
-def _show_warnings(console: Console, found: list[Found], errors: Path | None) -> None:
-    for row, one in found[:SHOWN_PROBLEMS]:
+def _show_warnings(console: Console, warnings: Collection[FoundRows], errors: Path | None) -> None:
+    for row, one in islice(chain.from_iterable(warnings), SHOWN):
         hint = f" ({one.hint})" if one.hint else ""
         where = ", ".join(filter(None, (f"row {row}" if row else "", one.column))) or "the list"
         console.print(f"warning: {where}: {one.problem}{hint}", markup=False)
-    _show_rest(len(found), "warnings", errors)
+    _show_rest(sum(map(len, warnings)), "warnings", errors)
 
 
 def _show_rest(number: int, plural: str, errors: Path | None) -> None:
-    if number > SHOWN_PROBLEMS:
+    if number > SHOWN:
         where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
-        click.echo(f"… and {number - SHOWN_PROBLEMS:,} more {plural}; {where}")
+        click.echo(f"… and {number - SHOWN:,} more {plural}; {where}")

@@ -1,38 +1,49 @@
 """Remembers which customers a list has already had, in 16 bytes per slot instead of a dictionary's 150.
 
-A hash table with open addressing over plain arrays: a million customers need some 34 MB, 50 MB while it grows.
+Hash tables with open addressing over plain arrays. A million customers need some 34 MB, also while the tables grow:
+each has a part of the customers and grows by itself.
 """
 
 import hashlib
 from array import array
 
-_FIRST_SIZE = 1 << 12  # slots; always a power of two
+_TABLES = 64  # a power of two; the lowest bits of a digest name the table
+_TABLE_BITS = _TABLES.bit_length() - 1
+_FIRST_SIZE = 1 << 6  # slots of each; always a power of two
 
 
 class Seen:
     """Customers by a 96-bit digest of id and purpose, each with its first row."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._allocate(_FIRST_SIZE)
+        self._tables = [_Table() for _ in range(_TABLES)]
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int) -> int | None:
         """The earlier row of this customer and purpose; None for the first row, which is remembered now."""
         # The separator cannot occur in either: ids are printable, purposes are slugs.
         digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
         high, low = int.from_bytes(digest[:4]), int.from_bytes(digest[4:])
+        return self._tables[low & (_TABLES - 1)].row_or_remember(high, low, row) or None
+
+
+class _Table:
+    def __init__(self) -> None:
+        self._count = 0
+        self._allocate(_FIRST_SIZE)
+
+    def row_or_remember(self, high: int, low: int, row: int) -> int:
+        """The earlier row of this digest; 0 for the first row."""
         earlier = self._find_or_put(high, low, row)
-        if earlier:
-            return earlier
-        self._count += 1
-        if self._count * 3 > len(self._rows) * 2:
-            self._grow()
-        return None
+        if not earlier:
+            self._count += 1
+            if self._count * 3 > len(self._rows) * 2:
+                self._grow()
+        return earlier
 
     def _find_or_put(self, high: int, low: int, row: int) -> int:
         highs, lows, rows, mask = self._highs, self._lows, self._rows, self._mask
-        slot = low & mask
-        while rows[slot]:  # rows start at 2, so 0 is a free slot
+        slot = (low >> _TABLE_BITS) & mask
+        while rows[slot]:  # rows start at 1, so 0 is a free slot
             if lows[slot] == low and highs[slot] == high:
                 return rows[slot]
             slot = (slot + 1) & mask
