@@ -485,12 +485,13 @@ def _chunks(
 def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:
     """Make a step that may be made twice; wait while the database cannot be reached, until `ended`. Raises CutOff."""
     outage = Outage(log, logging.WARNING)
-    began = clock()
+    since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
     while True:
         try:
             step()
         except sa.exc.OperationalError as error:
-            if clock() - began > DATABASE_PATIENCE or ended.is_set():
+            since = since or clock()
+            if clock() - since > DATABASE_PATIENCE or ended.is_set():
                 raise CutOff(reason(error)) from None
             outage.lasts("the import waits: the database cannot be reached", monotonic(), why=reason(error))
             pause(DATABASE_RETRY.total_seconds())

@@ -153,6 +153,21 @@ async def test_an_import_is_cut_off_by_a_database_that_stays_away_and_goes_on_la
     assert len(world.rows(Job)) == 2
 
 
+async def test_an_import_goes_on_after_a_machine_that_slept_in_the_middle_of_a_step(make, written):
+    world = make()
+    shaken = shaky(world, commits=False, fails=1)
+    add = shaken.add
+
+    def slept(*arguments, **how):
+        world.clock.advance(hours=8)
+        return add(*arguments, **how)
+
+    shaken.add = slept
+    world.parts.batches = shaken
+    bring_in(world, written(HEADER + GOOD), pause=lambda _: None)
+    assert len(world.rows(Job)) == 2
+
+
 async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_on_both, written):
     class Beaten(Batches):
         """Another import of the list is through before this one's first lot."""
