@@ -42,7 +42,7 @@ def test_where_all_is_well_each_part_has_its_line_and_nothing_is_opened(desk: De
 def test_work_that_is_due_and_that_no_process_does_is_a_warning(desk: Desk):
     desk.onboard("import", desk.list_of(customers(1)))
     (found,) = findings(desk.onboard("doctor", "--json"))["processes"]
-    assert (found[0], found[2]) == ("warning", "start `onboard worker` and `onboard beat`, or `onboard up`")
+    assert (found[0], found[2]) == ("warning", "start `onboard up`")
 
 
 def test_a_wrong_password_is_a_failure_that_says_what_to_correct_and_does_not_show_it(desk_at, play):

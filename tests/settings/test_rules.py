@@ -10,6 +10,7 @@ from tests.settings.samples import loaded, problems, tree, with_value
 from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
 from worker.domain.limits.rate_limits import Limit
+from worker.settings.rules import lifetimes_unknown
 from worker.store.onboarding.admission import UNKNOWN_FOR
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
@@ -172,7 +173,7 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
 def test_what_is_allowed_but_odd_is_a_warning(path: tuple[str, ...], value: Any, warning: str, tmp_path: Path) -> None:
     settings = loaded(tmp_path, with_value(path, value), SHORT="fifteen-letters")
 
-    (line,) = settings.warnings
+    (line,) = [one for one in settings.warnings if not one.startswith("ladder")]
     assert line.startswith(warning)
     assert settings.accounts["au"].lifetime is None
 
@@ -426,4 +427,11 @@ def test_each_step_of_the_ladder_has_a_time_of_its_own_and_a_sender(tmp_path):
     ]
     late = tree(ladder=[{"after": "8 days"}], routes=[{"accounts": ["kyc"]}])
     del late["accounts"]["au"]
-    assert "ladder[1].after: this step is never sent" in " ".join(loaded(tmp_path, late).warnings)
+    assert "ladder[1].after: this step is never sent: no link lives" in " ".join(loaded(tmp_path, late).warnings)
+
+
+def test_a_late_step_is_warned_of_for_the_accounts_whose_links_end_before_it(tmp_path):
+    late = tree(ladder=[{"after": "8 days"}], routes=[{"accounts": ["kyc", "au"]}])
+    settings = loaded(tmp_path, late)
+    assert "this step is never sent to customers of kyc: no link there lives" in " ".join(settings.warnings)
+    assert lifetimes_unknown(settings.accounts) == ["au"]

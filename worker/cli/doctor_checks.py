@@ -19,7 +19,7 @@ from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.domain.contact.wording import Wording
 from worker.domain.model.customers import Channel
 from worker.domain.model.findings import Finding, failure, ok, warning
-from worker.domain.model.operation import NO_PROCESS, WORK
+from worker.domain.model.operation import WORK
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS, facts_of
 from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
@@ -32,6 +32,7 @@ from worker.inbound.folders.place import Away
 from worker.inbound.folders.places import place_of
 from worker.settings import SettingsError
 from worker.settings.destinations import Destination, destinations
+from worker.settings.rules import lifetimes_unknown
 from worker.store.base import schema
 from worker.store.operators.languages_in_use import InUse, languages_in_use
 
@@ -258,11 +259,22 @@ def check_folders(parts: Parts) -> Iterator[Finding]:
             yield ok(what, f"can be read; it holds {lists}{more}")
 
 
+def check_ladder(parts: Parts) -> Iterator[Finding]:
+    """Whether each step is sent cannot be promised where a vendor decides how long links live."""
+    steps, unknown = parts.settings.ladder, lifetimes_unknown(parts.settings.accounts)
+    if steps and unknown:
+        words = f"for {', '.join(unknown)} the provider's vendor decides how long a link lives"
+        yield ok("ladder", f"{counted(len(steps), 'step')}; {words}: a step is sent only while the link opens")
+    elif steps:
+        yield ok("ladder", f"{counted(len(steps), 'step')}; the start warns of those later than a link lives")
+
+
 def check_processes(parts: Parts) -> Iterator[Finding]:
     whole = parts.operation.report()
     working = sum(one.kind in WORK for one in whole.running)
     if not working and whole.due:
-        yield warning("processes", NO_PROCESS, "start `onboard worker` and `onboard beat`, or `onboard up`")
+        start = "`onboard worker` and `onboard beat`" if parts.settings.broker.wakes_workers else "`onboard up`"
+        yield warning("processes", "no process is working", f"start {start}")
     else:
         yield ok(
             "processes", f"{counted(working, 'process', 'processes')} at work" if working else "none; nothing is due"
@@ -279,6 +291,7 @@ WITHOUT_DATABASE: tuple[Check, ...] = (
     check_accounts_and_senders,
     check_texts,
     check_templates,
+    check_ladder,
     check_web,
     check_log_in,
     check_folders,

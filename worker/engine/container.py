@@ -397,6 +397,7 @@ class Parts(Stores):
             key_ids=self.keyring.ids if self.knows_keys else None,
             folders=self.settings.intake,
             dropped_files=self.dropped_files,
+            by_workers=self.settings.broker.wakes_workers,
         )
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 PRIVATE = 0o600
+SHARED = 0o640  # also for the group
 READABLE = 0o666  # less what the umask says: for what holds nothing personal and no secret
 # What a file system answers that has no hard links: exFAT, FAT, a share.
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})

@@ -65,7 +65,7 @@ GONE_SECONDS = 30
 
 def why_not_with_workers(settings: Settings) -> str:
     """Why workers and beat cannot run with this configuration, and what to write instead; "" if they can."""
-    if settings.broker.url.startswith("memory"):
+    if not settings.broker.wakes_workers:
         return "broker.url: workers need amqp://… or redis://…; `onboard run` works without a broker"
     if not settings.database.lacks("url") and settings.database.url.startswith("sqlite"):
         return "database.url: workers need postgresql+psycopg://…; on SQLite use `onboard run`"

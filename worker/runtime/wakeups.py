@@ -53,7 +53,7 @@ class WakeUps:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._soon = BackgroundSender(lambda wake_up: send_through(self._app, wake_up))
-        self._has_broker = not settings.broker.url.startswith("memory")
+        self._has_broker = settings.broker.wakes_workers
 
     @cached_property
     def _app(self) -> Celery:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from worker.foundation.private_files import PRIVATE, SHARED
 from worker.settings.addresses import base_url, is_host, split
 from worker.settings.problems import Findings
 from worker.settings.secrets import Secret
@@ -143,6 +144,12 @@ class Intake(Client):
     approve: Flag = Field(
         False, description="true: nothing of a list is sent before a person agrees with `onboard resume`."
     )
+    readable_by: Literal["owner", "group"] | None = Field(
+        None,
+        description='Who can read the errors and reports: "owner", the user who writes them (mode 0600), or also its'
+        ' "group" (mode 0640).',
+        json_schema_extra={"default": '`"owner"`; S3 has no modes'},
+    )
     strict: Flag = Field(False, description="true: a list with one rejected row is refused as a whole.")
     account: Text | None = Field(
         None, description="The account of rows that name none.", json_schema_extra={"default": "by the routes"}
@@ -215,6 +222,11 @@ class Intake(Client):
         return self.every or timedelta(seconds=30 if isinstance(self.folder, Remote) else 2)
 
     @property
+    def mode(self) -> int:
+        """The mode of the files that are written there."""
+        return SHARED if self.readable_by == "group" else PRIVATE
+
+    @property
     def known_as(self) -> str:
         """Its name for people and in the database."""
         return self.name or self.folder.name[:63]
@@ -256,6 +268,8 @@ def _check_log_in(index: int, one: Intake, findings: Findings) -> None:
     is_bad = not findings.explained.isdisjoint(("intake", index, key) for key in ("key", "password"))
     if scheme == "sftp" and one.key is None and one.password is None and not is_bad:
         findings.consequence(("intake", index, "folder"), "needs `key` or `password`, to log in with")
+    if scheme == "s3" and one.readable_by is not None:
+        findings.consequence(("intake", index, "readable_by"), "S3 has no modes: the bucket's policy says who may read")
     if one.key_passphrase is not None and one.key is None and scheme == "sftp":
         findings.consequence(("intake", index, "key_passphrase"), "needs `key`, which it opens")
     for key, other in (("access_key", "secret_key"), ("secret_key", "access_key")):

@@ -138,7 +138,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["invitations"]:
         rules.check_quiet_hours(parts["invitations"], accounts, findings)
     if parts["invitations"]:
-        rules.check_ladder(ladder, parts["invitations"].reminders, accounts.values(), tree, findings)
+        rules.check_ladder(ladder, parts["invitations"].reminders, accounts, tree, findings)
     fallback = parts["invitations"].fallback if parts["invitations"] else None
     if fallback and fallback not in tree:
         findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")

@@ -50,6 +50,11 @@ class Database(Client):
         " With a password: from the environment or a file.",
     )
 
+    @property
+    def wakes_workers(self) -> bool:
+        """Whether workers are meant; else one process does all work."""
+        return not self.url.startswith("memory")
+
 
 class Broker(Client):
     """What carries wake-ups to the workers."""
@@ -60,6 +65,11 @@ class Broker(Client):
         description="memory:// (one process), amqp(s)://… or redis(s)://…."
         " With a password: from the environment or a file.",
     )
+
+    @property
+    def wakes_workers(self) -> bool:
+        """Whether workers are meant; else one process does all work."""
+        return not self.url.startswith("memory")
 
 
 class Encryption(Section):

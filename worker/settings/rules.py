@@ -54,22 +54,29 @@ def check_alert(name: str, alert: Alert, findings: Findings) -> None:
 def check_ladder(
     steps: Mapping[int, LadderStep],
     reminders: Collection[timedelta],
-    accounts: Iterable[Account],
+    accounts: Mapping[str, Account],
     tree: Mapping[str, Any],
     findings: Findings,
 ) -> None:
     """Each step has a time of its own, and a sender; and comes while a link may still live."""
-    lifetimes = [lifetime_of(account) for account in accounts]
-    longest = max((one for one in lifetimes if one is not None), default=None) if None not in lifetimes else None
+    lifetimes = {name: lifetime_of(account) for name, account in accounts.items()}
     times = [*reminders, *(step.after for step in steps.values())]
     for index, step in steps.items():
         if times.count(step.after) > 1:
             findings.consequence(("ladder", index, "after"), "another step, or a reminder, has the same time")
         if step.channel and step.channel not in tree:
             findings.consequence(("ladder", index, "channel"), f"needs the section [{step.channel}]")
-        if longest is not None and step.after >= longest:
-            why = f'no link lives longer than "{show_duration(longest)}"; a new link begins the ladder again'
-            findings.warn(("ladder", index, "after"), f"this step is never sent: {why}")
+        ended = {name: one for name, one in lifetimes.items() if one is not None and step.after >= one}
+        if ended:
+            to = "" if ended.keys() == lifetimes.keys() else f" to customers of {', '.join(sorted(ended))}"
+            longest = show_duration(max(ended.values()))
+            why = f'no link {"there " if to else ""}lives longer than "{longest}"; a new link begins the ladder again'
+            findings.warn(("ladder", index, "after"), f"this step is never sent{to}: {why}")
+
+
+def lifetimes_unknown(accounts: Mapping[str, Account]) -> list[str]:
+    """The accounts of which no one can say how long their links live, so neither whether a late step is sent."""
+    return sorted(name for name, account in accounts.items() if lifetime_of(account) is None)
 
 
 def check_provider_keys(name: str, given: Mapping[str, Any], findings: Findings) -> None:

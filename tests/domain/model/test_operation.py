@@ -13,6 +13,7 @@ from worker.domain.model.operation import (
     attention,
     is_worked,
     level_of,
+    starts_work,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -38,6 +39,7 @@ PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard re
         ([UP], {"due": ["kyc"]}, Level.WELL, None),
         ([], {"due": ["kyc"]}, Level.CRITICAL, "onboard up"),
         ([WEB], {"due": ["kyc"]}, Level.CRITICAL, "onboard up"),  # it only receives
+        ([], {"due": ["kyc"], "starts": starts_work(by_workers=True)}, Level.CRITICAL, "onboard worker"),
         ([ALONE], {"due": ["kyc"]}, Level.WELL, None),
         ([WORKER], {}, Level.WELL, None),
         ([WORKER], {"beat_at": NOW - 2 * BEAT_IS_MISSING_AFTER}, Level.NEEDS_A_PERSON, "onboard beat"),

@@ -84,6 +84,20 @@ async def test_a_list_is_taken_once_from_a_server_and_its_reports_appear_there(m
     assert sorted(os.listdir(here.folder)) == names
 
 
+@pytest.mark.parametrize(("readers", "mode"), [("owner", 0o600), ("group", 0o640)])
+async def test_the_group_can_read_what_is_written_there_if_that_is_wanted(server, tmp_path, readers, mode):
+    (tmp_path / "here").mkdir()
+    here = place_of(Intake(folder=tmp_path / "here", readable_by=readers))
+    in_thread(lambda: here.write("list.csv.errors.csv", lambda stream: stream.write("row\n")))
+    ours = os.umask(0o022)  # the server's
+    try:
+        in_thread(lambda: place(server, readable_by=readers).write("list.csv.errors.csv", lambda stream: None))
+    finally:
+        os.umask(ours)
+    written = (tmp_path / "here" / "list.csv.errors.csv", server.root / "in" / "list.csv.errors.csv")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in written] == [mode, mode]
+
+
 async def test_a_server_whose_disk_is_full_gets_the_errors_and_the_report_later(make, server):
     world = make()
     options = {"key": Secret(server.private_key), "known_hosts": server.known_hosts}

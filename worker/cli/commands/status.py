@@ -14,7 +14,7 @@ from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.domain.model.needs import COUNTED
-from worker.domain.model.operation import NO_PROCESS, WORK, Attention, Level, level_of
+from worker.domain.model.operation import WORK, Attention, Level, level_of, no_process
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers
@@ -123,7 +123,7 @@ def _show_processes(whole: OperationReport) -> None:
         of = "" if one.batch_id is None else f" of batch {one.batch_id}"
         click.echo(f"{verb}: {one.kind}{of}, process {one.pid} on {one.host}, since {written(one.started_at)}")
     if not any(one.kind in WORK for one in whole.running):
-        click.echo(NO_PROCESS if whole.due else "no process is working; nothing is due now")
+        click.echo(no_process(whole.starts) if whole.due else "no process is working; nothing is due now")
 
 
 def _show_needs(whole: OperationReport) -> None:

@@ -103,7 +103,7 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "The audit log is sealed again.",
         "onboard audit verify",
     ),
-    AlertKind.NOBODY: ("Work is due, and no process is working.", "A process is working again.", "onboard up"),
+    AlertKind.NOBODY: ("Work is due, and no process is working.", "A process is working again.", "onboard status"),
     AlertKind.ACCOUNT: ("The account {name} is stopped.", "The account {name} works again.", "onboard account list"),
     AlertKind.SENDER: ("The sender {name} is stopped.", "The sender {name} works again.", "onboard account list"),
     AlertKind.PAUSED: (

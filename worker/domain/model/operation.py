@@ -11,9 +11,18 @@ from worker.foundation.plural import counted
 # These kinds of processes claim rows; the others only receive.
 WORK = frozenset({"run", "up", "worker"})
 IMPORT = "import"
-NO_PROCESS = "no process is working: `onboard up`"
 # Beat sends a wake-up each second. Workers look for due work by themselves once none has come for so long.
 BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
+
+
+def starts_work(*, by_workers: bool) -> str:
+    """The command that starts work. `by_workers`: a broker is configured, so workers are meant."""
+    return "onboard worker" if by_workers else "onboard up"
+
+
+def no_process(starts: str) -> str:
+    """That nothing works, and the command that changes it."""
+    return f"no process is working: `{starts}`"
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ def attention(
     senders: Collection[str],
     batches: Sequence[WaitingBatch],
     missing_keys: Mapping[str, int],
+    starts: str = "onboard up",
     everything: str = "",
     countries: Mapping[str, tuple[int, int]] | None = None,
     now: datetime,
@@ -84,14 +94,15 @@ def attention(
 
     `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender, and
     `missing_keys` the number of held rows by the key that they need. `everything`: who stopped everything, and why;
-    empty: it is not stopped. `countries`: those whose texts wait, with the texts of the hour, and how often one waited.
+    empty: it is not stopped. `starts`: the command that starts work. `countries`: those whose texts wait, with the
+    texts of the hour, and how often one waited.
     """
     found: list[Attention] = []
     if everything:
         found.append(Attention("stop", "", everything, "onboard resume --all"))
     if due and not any(one.kind in WORK for one in processes):
         why = f"no process is working, and work is due for {', '.join(sorted(due))}"
-        found.append(Attention("process", "", why, "onboard up", Level.CRITICAL))
+        found.append(Attention("process", "", why, starts, Level.CRITICAL))
     workers = any(one.kind == "worker" for one in processes)
     if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
         why = "no scheduler wakes the workers; they look for due work by themselves, only every few seconds"

@@ -9,12 +9,13 @@ from typing import Any
 from worker.domain.limits.budgets import BudgetState, silence_of
 from worker.domain.model.operation import (
     IMPORT,
-    NO_PROCESS,
     Attention,
     Running,
     WaitingBatch,
     attention,
     is_worked,
+    no_process,
+    starts_work,
 )
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.folder_report import FolderReport, folder_reports
@@ -44,6 +45,7 @@ class OperationReport:
     accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
     stopped: Stopped | None = None  # a person has stopped everything
     folders: Sequence[FolderReport] = ()
+    starts: str = "onboard up"  # the command that starts work
 
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints them."""
@@ -72,7 +74,7 @@ class OperationReport:
         """A batch's facts without a forecast if no process works the batch."""
         if facts["forecast"]["finishes_at"] is None or is_worked(self.running, facts["batch"]):
             return facts
-        return facts | {"forecast": {"finishes_at": None, "limited_by": NO_PROCESS, "assumed": False}}
+        return facts | {"forecast": {"finishes_at": None, "limited_by": no_process(self.starts), "assumed": False}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ class Operation:
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
     folders: Sequence[Intake]
     dropped_files: DroppedFiles
+    by_workers: bool  # a broker is configured
 
     def report(self) -> OperationReport:
         now = self.clock()
@@ -112,6 +115,7 @@ class Operation:
             senders=self.rules.channels,
             missing_keys=missing_keys(self.database, self.key_ids) if self.key_ids is not None else {},
             countries=at_their_cap(self.database, now=now),
+            starts=starts_work(by_workers=self.by_workers),
             everything=stopped.in_words if stopped is not None else "",
             batches=self._batches(now, importing=importing),
             now=now,
@@ -120,7 +124,7 @@ class Operation:
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
-        return OperationReport(running, due, needs, accounts, stopped, folders)
+        return OperationReport(running, due, needs, accounts, stopped, folders, starts_work(by_workers=self.by_workers))
 
     def _stuck(self, states: Mapping[str, BudgetState]) -> set[str]:
         """The stopped accounts and senders whose work no process can do, since no account takes it over."""

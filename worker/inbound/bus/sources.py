@@ -76,7 +76,7 @@ def requests_at(broker_url: str, tls: Tls | None = None) -> Source:
 def sources_of(settings: Settings) -> list[Source]:
     """The queues of this configuration. Without a broker there are no requests: no other process reaches memory://."""
     found = [events_of(settings.bus)] if settings.bus is not None else []
-    if not settings.broker.url.startswith("memory"):
+    if settings.broker.wakes_workers:
         found.append(requests_at(settings.broker.url, settings.broker.protection))
     return [_with_senders(source, settings) for source in found]
 

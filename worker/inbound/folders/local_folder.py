@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from worker.domain.intake.dropped_files import is_left_over
-from worker.foundation.private_files import replacing
+from worker.foundation.private_files import PRIVATE, replacing
 from worker.inbound.folders.place import CHUNK, Away, Copy, Found, Kind, NotTaken, Write, copying
 
 
 @dataclass(frozen=True)
 class LocalFolder:
     path: Path
+    mode: int = PRIVATE  # of the files that are written
 
     def found(self, *, now: datetime) -> Found:
         try:
@@ -60,7 +61,9 @@ class LocalFolder:
 
     def write(self, name: str, write: Write) -> None:
         try:
-            with replacing(self.path / name) as stream:
+            with replacing(self.path / name, mode=self.mode) as stream:
+                if self.mode != PRIVATE:  # whatever the umask says
+                    os.fchmod(stream.fileno(), self.mode)
                 write(stream)
         except OSError as error:
             raise NotTaken(f"{name} cannot be written: {error.strerror}", for_good=False) from None

@@ -10,5 +10,5 @@ from worker.settings.intake import Intake, Remote
 def place_of(folder: Intake) -> Place:
     """The folder, as the drop box uses it. Opens no connection."""
     if not isinstance(folder.folder, Remote):
-        return LocalFolder(folder.folder)
+        return LocalFolder(folder.folder, folder.mode)
     return (S3Folder if folder.folder.scheme == "s3" else SftpFolder)(folder, folder.folder)

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.intake.dropped_files import is_left_over
-from worker.foundation.private_files import PRIVATE
 from worker.inbound.folders.calls import CONNECT_SECONDS, LISTING_SECONDS, Calls
 from worker.inbound.folders.place import Away, Copy, Found, Kind, NotTaken, Write, copying, prepared
 from worker.inbound.remote_lists import CannotFetch, extra, known_hosts
@@ -65,7 +64,7 @@ class SftpFolder:
                 with self._calls() as calls:
                     part = self._path(f".onboard-{secrets.token_hex(16)}.part")
                     try:
-                        _send(calls, part, content.read)
+                        _send(calls, part, content.read, self.folder.mode)
                         calls.do(_renamed(calls.client, part, self._path(name)))
                     except BaseException:
                         with suppress(CannotFetch):
@@ -145,9 +144,9 @@ def _stamp(facts: Any) -> str:
     return f"{facts.size}-{facts.mtime}-{facts.mtime_ns or 0}"
 
 
-def _send(calls: Calls, path: bytes, read: Callable[[int], bytes]) -> None:
+def _send(calls: Calls, path: bytes, read: Callable[[int], bytes], mode: int) -> None:
     asyncssh = extra("asyncssh", "sftp")
-    file = calls.hold(calls.client.open(path, "xb", asyncssh.SFTPAttrs(permissions=PRIVATE)))
+    file = calls.hold(calls.client.open(path, "xb", asyncssh.SFTPAttrs(permissions=mode)))
     while part := read(_PART):
         calls.do(file.write(part))
     calls.do(file.close())  # here, since a full disk may show only now
