@@ -3,20 +3,15 @@
 The requests skip only the HTTP connection: the application routes, checks and stores them.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
-from unittest.mock import Mock
 
-from aiohttp import streams, web
-from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from trials.month.setting import BASE_URL, MAIL_KEY, PLAYED, WEBHOOK_KEY, WEBHOOK_SECRET
+from trials.web_requests import answered
 from worker.sandbox.people import webhooks_frankieone, webhooks_idenfy, webhooks_messages
 
 HOST = BASE_URL.partition("//")[2]
@@ -28,8 +23,6 @@ class Post:
     def __init__(self, application: web.Application, jwt_key: rsa.RSAPrivateKey) -> None:
         self._application = application
         self._jwt_key = jwt_key
-        # There is no connection, so any value will do.
-        self._wire: Any = Mock(peername=None, sockname=None, ssl_context=None)
 
     async def send_provider_event(
         self, account: str, event: str, body: bytes, now: datetime, *, forged: bool = False
@@ -56,16 +49,4 @@ class Post:
         return await self._post(path, headers, webhooks_messages.form(fields))
 
     async def _post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
-        loop = asyncio.get_running_loop()
-        payload = streams.StreamReader(self._wire, 2**16, loop=loop)
-        payload.feed_data(body)
-        payload.feed_eof()
-        given = {**headers, "Content-Length": str(len(body)), "Host": HOST}
-        raw = tuple((name.encode(), value.encode()) for name, value in given.items())
-        message = RawRequestMessage(
-            "POST", path, HttpVersion11, CIMultiDictProxy(CIMultiDict(given)), raw, False, None, False, False, URL(path)
-        )
-        request = web.Request(message, payload, self._wire, self._wire, self._wire, loop)
-        # aiohttp's own server would call this next: routes, middlewares, the handler.
-        answer = await self._application._handle(request)
-        return answer.status
+        return (await answered(self._application, "POST", path, {**headers, "Host": HOST}, body)).status

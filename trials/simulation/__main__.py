@@ -130,7 +130,8 @@ def _print(history: History, complaints: list[str]) -> None:
     for person in plan.people:
         print(person)
     capped = "capped, " if plan.capped else ""
-    print(f"{plan.hosts} hosts, limit {plan.rate or 'none'}, {capped}operator: {plan.operator or 'none'}")
+    links = f"stable links, {plan.stable}; " if plan.stable else ""
+    print(f"{links}{plan.hosts} hosts, limit {plan.rate or 'none'}, {capped}operator: {plan.operator or 'none'}")
     for line in history.record.lines():
         print(line)
     for customer, job in history.jobs.items():

@@ -26,7 +26,7 @@ class SimulatedMail(NoLookUp):
         return None
 
     async def send(self, message: Message) -> Receipt | Problem:
-        from trials.simulation.wire import token_in
+        from trials.simulation.wire import own_link_in, token_in
 
         simulation = self._process.simulation
         call = Call(
@@ -35,7 +35,8 @@ class SimulatedMail(NoLookUp):
             message.to.partition("@")[0],
             self._process.number,
             simulation.world.elapsed,
-            token=token_in(message.text.encode()),
+            token=token_in(message.text),
+            link=own_link_in(message.text),
             key=message.key,
             to=message.to,
         )

@@ -10,11 +10,15 @@ from typing import Any
 
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
+from worker.domain.links import press
+from worker.domain.links.door import Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.maintenance import sweep
 from worker.foundation.clock import ProcessClock
 from worker.store.base.row_by_row import Chunk
 from worker.store.limits import budgets, flush, standstill
+from worker.store.links import doors
+from worker.store.links.not_me import NotMe
 from worker.store.maintenance import expired_sessions
 from worker.store.onboarding import batches
 
@@ -61,6 +65,11 @@ def _believes(state: Any, *_rest: Any, **_how: Any) -> Any:
     return state
 
 
+def _buys_at_each_press(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) -> Decision:
+    decision = at_the_door(rules, facts, asks=asks, now=now)
+    return Buy(replaces=False) if asks and isinstance(decision, Lead | Wait) else decision
+
+
 _WALL_CLOCK: Replaced = (Simulation, "make_clock", staticmethod(WallClock))
 MENDS: dict[str, tuple[Replaced, ...]] = {
     # A clock that is set is believed, and a call that was reserved an hour ahead too: the account stands still.
@@ -86,6 +95,12 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
             lambda connection, name, *, lock: (budgets.read(connection, name, lock=lock), False),
         ),
     ),
+    # Each press buys a session, also one that finds that another has asked for it.
+    "one-session-for-two-presses": ((doors, "at_the_door", _buys_at_each_press),),
+    # Who is not meant loses the link, and the messages and sessions of the row go on.
+    "not-me": ((NotMe, "_hold", lambda _self, _connection, _job, *, now: None),),
+    # A press is believed however soon it comes: a robot's too.
+    "time-before-a-press": ((press, "LEAST", timedelta(seconds=-5)),),
 }
 # Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
 # them with `--without NAME --until-found`.
@@ -98,6 +113,9 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "leases-by-database-time": (200,),
     "pilot": (301,),
     "standstill": (35,),
+    "one-session-for-two-presses": (70,),
+    "not-me": (21,),
+    "time-before-a-press": (3,),
 }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
+from trials.simulation.visitors import Visitors
 from worker.providers.webhooks import Delivery
 from worker.sandbox.people import plans, webhooks_idenfy
 
@@ -22,6 +23,7 @@ class People:
         self._simulation = simulation
         self._world = simulation.world
         self._people = {person.id: person for person in simulation.plan.people}
+        self._visitors = Visitors(simulation, self)
         self.unfinished = 0  # acts that are still to come
 
     def got(self, message: Call) -> None:
@@ -29,10 +31,13 @@ class People:
         person = self._people.get(message.customer)
         if person is None:
             self._simulation.record.complaints.append("a message went to an address that is on no list")
+        elif message.link:
+            self._visitors.got(person, message.link)
         elif person.finishes:
-            self._later(self._world.chance.uniform(*FINISHES), partial(self._finish, message.token))
+            self.later(self._world.chance.uniform(*FINISHES), partial(self.finish, message.token))
 
-    def _finish(self, token: str) -> None:
+    def finish(self, token: str) -> None:
+        """The customer does its part with this session, if it lives."""
         session = next(
             (one for one in self._simulation.record.of(Kind.SESSION) if one.token == token and one.processed), None
         )
@@ -56,16 +61,16 @@ class People:
                 name.lower(): value for name, value in webhooks_idenfy.headers(step.event, body, WEBHOOK_KEY).items()
             }
             send = partial(self._send, session.account, Delivery(body, headers, ()), TRIES)
-            self._later(delay, send)
+            self.later(delay, send)
             if person.hears == "twice":
-                self._later(delay + 1, send)
+                self.later(delay + 1, send)
 
     def _send(self, account: str, delivery: Delivery, tries: int) -> None:
         """Post a webhook; it comes again where nobody could store it, as long as the provider is willing."""
 
         def again() -> None:
             if tries:
-                self._later(AGAIN, partial(self._send, account, delivery, tries - 1))
+                self.later(AGAIN, partial(self._send, account, delivery, tries - 1))
 
         process = self._simulation.some_process()
         if process is None:
@@ -73,7 +78,8 @@ class People:
         else:
             process.webhook(account, delivery, again)
 
-    def _later(self, seconds: float, act: partial[None]) -> None:
+    def later(self, seconds: float, act: partial[None]) -> None:
+        """The history does not end before."""
         self.unfinished += 1
 
         def do() -> None:

@@ -20,6 +20,9 @@ MESSAGES = 4
 TIMEOUT = 5.0
 LEASE = 15.0
 CREDITS = 12
+# What the customers of a history with stable links do with them. A robot posts the page's form at once.
+VISITS = ("once", "once", "twice", "late", "returns", "robot", "not-me")
+LINK_VALID = 3600.0  # seconds that our own link leads somewhere
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Person:
     event: str = ""  # cancelled, updated or erased, at `event_at`
     event_at: float = 0.0
     hears: str = "webhook"  # how the worker hears of the end: webhook, late, twice, lost
+    visits: str = ""  # what it does with our own link: one of VISITS; "": it has the provider's, or never comes
 
     @property
     def id(self) -> str:
@@ -59,6 +63,8 @@ class Plan:
     operator_at: float = 0.0
     stopped_at: float = 0.0  # when an operator stops everything; 0: never
     pilot: int = 0  # how many of the list's rows go first; 0: the list has no pilot
+    stable: str = ""  # ahead, on-click: messages have our own links; "": the providers'
+    moved_at: float = 0.0  # when an operator moves unopened links from kyc to lt; 0: never
     faults: tuple[Fault, ...] = field(default=())
 
 
@@ -88,7 +94,21 @@ def plan_of(seed: int) -> Plan:
     # Drawn last, so that the rest of a seed's plan stays as it is.
     stopped_at = chance.uniform(0.2, STORM) if chance.random() < 0.1 else 0.0
     has_pilot = chance.random() < 0.1 and not planned.operator
-    return replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
+    planned = replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
+    return _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
+
+
+def _with_stable_links(chance: random.Random, plan: Plan) -> Plan:
+    people = tuple(
+        replace(person, visits=chance.choice(VISITS)) if person.finishes else person for person in plan.people
+    )
+    moves = chance.random() < 0.5 and any(person.account in ("kyc", "both") for person in people)
+    return replace(
+        plan,
+        people=people,
+        stable=chance.choice(("ahead", "on-click", "on-click")),
+        moved_at=chance.uniform(1, STORM * 3) if moves else 0.0,
+    )
 
 
 def _person(chance: random.Random, number: int, accounts: tuple[str, ...], finish: float) -> Person:

@@ -7,16 +7,21 @@ more. It can stand still, with its clocks or without.
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from aiohttp import web
 
 from trials.simulation.database import shows_time_of, strikes_at_commits
 from trials.simulation.mail import SimulatedMail
+from trials.simulation.plan import TIMEOUT
 from trials.simulation.records import Life
 from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
+from trials.web_requests import answered
+from worker.domain.invitations.page_values import Screen
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
 from worker.engine.maintenance.sweep import each_alone
@@ -25,6 +30,7 @@ from worker.engine.timekeeper import SET_CLOCK_EVERY
 from worker.foundation.clock import ProcessClock
 from worker.inbound.bus.batch_processing import take
 from worker.inbound.event_receiver import Receiver
+from worker.inbound.web.application import add_stable_links
 from worker.inbound.web.webhook_sources import account_sources
 
 if TYPE_CHECKING:
@@ -36,6 +42,18 @@ ROUNDS = 20  # how often a killed process's tasks are cancelled
 
 class Killed(BaseException):
     """The process is gone: nothing of it may go on. No `except Exception` stops it."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a visitor of our own link gets. `location`: the token of the session that it leads to."""
+
+    status: int
+    screen: str = ""
+    form: str = ""
+    cookie: str = ""
+    location: str = ""
+    again_after: float = 0.0
 
 
 class Host:
@@ -76,12 +94,14 @@ class WorkerProcess:
             senders=senders,
         )
         self.parts.__dict__["templates"] = simulation.templates
+        self.parts.__dict__["link_pages"] = BarePages()
         self.parts.database_clock = self.database_clock
         self.parts._timekeeper = None  # `keep_time` does its work, without a thread
         strikes_at_commits(self, self.parts.database.engine)
         shows_time_of(world, self.parts.database)
         self._receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
         self._sources = account_sources(self.parts.accounts, self.parts.keyring, self.clock)
+        self._web = self._application() if simulation.plan.stable else None
         self.runner: Runner | None = None
         self._post(self._begin)
 
@@ -180,6 +200,10 @@ class WorkerProcess:
 
     def webhook(self, account: str, delivery: Any, again: Callable[[], None]) -> None:
         self._post(lambda: self._take(account, delivery, again))
+
+    def visit(self, method: str, path: str, cookie: str, body: bytes, done: Callable[[Answered], None]) -> None:
+        """A request at our own link."""
+        self._post(lambda: self._visit(method, path, cookie, body, done))
 
     def do(self, act: Callable[[Parts], Any], done: Callable[[Any], None]) -> None:
         """An operator's command, which shares this process's parts."""
@@ -284,8 +308,34 @@ class WorkerProcess:
         except sa.exc.OperationalError:
             again()
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
-        return await self.loop.run_in_executor(None, function)
+    async def _visit(self, method: str, path: str, cookie: str, body: bytes, done: Callable[[Answered], None]) -> None:
+        if self._web is None or self.runner is None:
+            return
+        await self._set_clock_if_old()
+        headers = {"User-Agent": "Mozilla/5.0", "Cookie": cookie}
+        if method == "POST":
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        try:
+            answer = await answered(self._web, method, path, headers, body)
+            self.must_live()
+            done(_read(answer))
+        except Exception as error:
+            self.simulation.record.complaints.append(f"a visit ended with {type(error).__name__}")
+            raise
+
+    def _application(self) -> web.Application:
+        """The web application's routes of our own links. It shares this process's parts."""
+        made = web.Application()
+
+        def wake(wake_up: WakeUp) -> None:
+            self.simulation.broker.wake(wake_up, True)
+
+        add_stable_links(made, self.parts, IsReady(), self._in_thread, wake, form_seconds=TIMEOUT)  # type: ignore[arg-type]
+        made.freeze()
+        return made
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self.loop.run_in_executor(None, function, *arguments)
 
 
 class _Loop(ProcessLoop):
@@ -326,6 +376,39 @@ def _settle(done: "asyncio.Future[Any]", result: Any, error: BaseException | Non
         done.set_exception(error)
     else:
         done.set_result(result)
+
+
+class IsReady:
+    """In place of the web application's `Readiness`, which looks at the database again and again."""
+
+    why_not: str | None = None
+
+
+class BarePages:
+    """In place of the pages' templates: which page it is, and what its form holds."""
+
+    logo = style = ""
+    shows_codes = False
+
+    def render(self, screen: Screen, *, token: str = "", **_values: str) -> str:
+        return f"{screen} {token}"
+
+    def locale_of(self, _accepts: str) -> str:
+        return "en"
+
+
+def _read(answer: web.StreamResponse) -> Answered:
+    from trials.simulation.wire import token_in
+
+    screen, _, form = (getattr(answer, "text", None) or "").partition(" ")
+    return Answered(
+        answer.status,
+        screen,
+        form,
+        "; ".join(f"{name}={morsel.value}" for name, morsel in answer.cookies.items()),
+        token_in(answer.headers.get("Location", "")),
+        float(answer.headers.get("Refresh", 0)),
+    )
 
 
 def process_clock(process: WorkerProcess) -> ProcessClock:

@@ -31,6 +31,7 @@ class Call:
     status: int = 0  # of the answer; 0: none
     processed: bool = False  # the provider carried it out
     token: str = ""  # of the session, or in the message's link
+    link: str = ""  # the secret part of our own link, in a message
     key: str = ""  # of a message: its Message-ID, which each repeat has
     expires_at: float = 0.0
     ended_at: float | None = None  # when the customer finished the session
@@ -107,6 +108,8 @@ def _told(call: Call) -> str:
         parts.append(f"arrived {call.arrived_at:.3f}" + (", carried out" if call.processed else ""))
     if call.token:
         parts.append(f"session …{call.token[-6:]}" + (f" until {call.expires_at:.0f}" if call.expires_at else ""))
+    if call.link:
+        parts.append(f"link …{call.link[-6:]}")
     if call.key:
         parts.append(f"key …{call.key[-6:]}")
     if not call.refused:

@@ -36,7 +36,7 @@ def one_live_session(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
             # An answer that came too late is not kept: the worker does not know of its session.
-            excused = left_late(history, earlier) or left_late(history, later)
+            excused = left_late(history, earlier) or left_late(history, later) or given_up(history, earlier, later)
             if later.token != earlier.token and _at(later) < ends - 1e-6 and not excused:
                 yield (
                     f"{customer}: a session is opened at {_at(later):.1f} s by {later.account}, and one of"
@@ -81,17 +81,21 @@ def no_call_for_nothing(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             over = earlier.ended_at is not None and later.sent_at >= earlier.ended_at
             known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
+            over = over or given_up(history, earlier, later)
             if known and not (over or left_late(history, later)) and later.sent_at < earlier.expires_at - 1:
                 yield f"{customer}: its session of {earlier.sent_at:.1f} s lives, and another is asked for"
 
 
 def nothing_is_sent_twice(history: History) -> Iterator[str]:
-    """One text for a session; one Message-ID for a session, and a second copy only after an unknown outcome."""
+    """One text for a session; one Message-ID for a session, and a second copy only after an unknown outcome.
+
+    With stable links one for the link: whatever becomes of its session, no message follows.
+    """
     texts: dict[tuple[str, str], list[Call]] = defaultdict(list)
     mails: dict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in history.record.calls:
         if call.processed and call.kind in (Kind.TEXT, Kind.MAIL):
-            (texts if call.kind is Kind.TEXT else mails)[call.customer, call.token].append(call)
+            (texts if call.kind is Kind.TEXT else mails)[call.customer, call.link or call.token].append(call)
     for (customer, token), sent in texts.items():
         if sum(not left_late(history, call) for call in sent) > 1:
             yield f"{customer} is texted {len(sent)} times about session …{token[-6:]}"
@@ -107,10 +111,12 @@ def caps_are_kept(history: History) -> Iterator[str]:
     for customer, calls in _opened(history).items():
         lost = sum(may_be_unknown(history, call) for call in calls)
         sessions = len({call.token for call in calls})
-        if sessions > 1 + REISSUES + lost:
+        # The session after a move does not count when it is asked for.
+        moves = min(len(_times(history, "moves links")), 1)
+        if sessions > 1 + REISSUES + lost + moves:
             yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers"
     for customer, sent in _by_customer(history, Kind.MAIL, Kind.TEXT).items():
-        messages = {(call.kind, call.token) for call in sent if call.processed}
+        messages = {(call.kind, call.link or call.token) for call in sent if call.processed}
         if len(messages) > MESSAGES:
             yield f"{customer} gets {len(messages)} messages"
 
@@ -143,12 +149,65 @@ def credits_are_counted(history: History) -> Iterator[str]:
 
 def nothing_stale_is_sent(history: History) -> Iterator[str]:
     sessions = {call.token: call for call in history.record.of(Kind.SESSION) if call.token}
+    if history.plan.stable:
+        yield from _leads_only_there(history, sessions)
+        return
     for message in history.record.of(Kind.MAIL, Kind.TEXT):
         session = sessions.get(message.token)
         if session is None or session.customer != message.customer:
             yield f"{message.customer} is sent a link that no provider opened for it"
         elif session.expires_at - message.sent_at < FLOOR - SLACK:
             yield f"{message.customer} is sent a link with {session.expires_at - message.sent_at:.0f} s left"
+
+
+def _leads_only_there(history: History, sessions: dict[str, Call]) -> Iterator[str]:
+    """Each customer's messages have one link, its own, which leads to sessions of its own that live."""
+    customers: dict[str, set[str]] = defaultdict(set)
+    for message in history.record.of(Kind.MAIL, Kind.TEXT):
+        customers[message.link].add(message.customer)
+    for link, owners in customers.items():
+        if not link or len(owners) > 1:
+            yield f"messages of {', '.join(sorted(owners))} have {'the same' if link else 'no'} link of ours"
+    for led in history.record.happened:
+        if led.what == "is led to":
+            session = sessions.get(led.detail)
+            if session is None or session.customer != led.customer:
+                yield f"{led.customer} is led to a session that no provider opened for it"
+            elif led.at >= session.expires_at + SLACK:
+                yield f"{led.customer} is led at {led.at:.0f} s to a session that ended at {session.expires_at:.0f} s"
+
+
+def nothing_is_bought_without_a_visit(history: History) -> Iterator[str]:
+    """Of stable links: on click, no session is asked for before the customer has pressed the button; and no further
+    session before it has come again. What a robot posts is neither."""
+    stable = history.plan.stable
+    if not stable:
+        return
+    for customer, calls in _by_customer(history, Kind.SESSION).items():
+        presses, visits = _times(history, "presses", customer), _times(history, "visits", customer)
+        if stable == "on-click" and calls[0].sent_at < min(presses, default=history.ended_at):
+            yield f"{customer}: a session is asked for at {calls[0].sent_at:.1f} s, and no press came before"
+        for earlier, later in pairwise(calls):
+            known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
+            came = any(earlier.sent_at <= at <= later.sent_at for at in (*presses, *visits))
+            if known and later.sent_at > earlier.sent_at and not came:
+                yield f"{customer}: another session is asked for at {later.sent_at:.1f} s, and nobody came for it"
+
+
+def nothing_leaves_after_not_me(history: History) -> Iterator[str]:
+    """Who has said that the message was for another person gets none any more, and no session."""
+    for person in history.plan.people:
+        said = history.record.first("not me", person.id)
+        if said is None:
+            continue
+        asked_again = [at for at in _times(history, "requested", person.id) if at > said - IN_FLIGHT]
+        for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+            late = call.customer == person.id and call.sent_at > said + IN_FLIGHT and not left_late(history, call)
+            if late and not asked_again:
+                yield f"{person.id} has said not to be meant at {said:.1f} s: a {call.kind} leaves {call.sent_at:.1f} s"
+        job = history.jobs.get(person.id)
+        if job is not None and job.state not in (*ENDED, "held") and not asked_again:
+            yield f"{person.id} has said not to be meant, and is {job.state}"
 
 
 def nothing_leaves_after_the_end(history: History) -> Iterator[str]:
@@ -179,6 +238,7 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
             if job.state == "failed":
                 yield from _failed(history, person.id, job, calls)
             another = len({call.token for call in calls if call.processed}) <= REISSUES
+            another = another and job.reason != "link_ended"
             if job.state == "lapsed" and another and not _has_spent_its_messages(history, person.id, job):
                 yield f"{person.id} lapsed after {len(calls)} calls, though another session is allowed"
         elif job.state == "held":
@@ -206,11 +266,15 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
         # Where no list shows whether an attempt became a call, its session must be over first.
         unlisted = 0.0 if ROUTES[person.account][0] in LISTED | SAFE else LIFETIME
         due, calls = max(asked, CALM, history.calm_at) + SOON + unlisted, _of(history, person.id)
+        messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == person.id]
+        if history.plan.stable == "on-click":  # the message comes first
+            if not any(message.sent_at <= due for message in messages):
+                yield f"{person.id}: no message within {SOON:.0f} s after everything works again"
+            continue
         if not calls or calls[0].sent_at > due:
             yield f"{person.id}: no call within {SOON:.0f} s after everything works again"
             continue
         known = [call for call in calls if call.processed and not may_be_unknown(history, call)]
-        messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == person.id]
         if known and not any(message.sent_at <= max(due, known[0].sent_at + SOON) for message in messages):
             yield f"{person.id}: its session of {known[0].sent_at:.0f} s is there, and no message left by {due:.0f} s"
 
@@ -248,6 +312,8 @@ def _failed(history: History, customer: str, job: object, calls: list[Call]) -> 
 
 def _held(history: History, customer: str, job: object, calls: list[Call]) -> Iterator[str]:
     unreadable = history.record.first("row cannot be read", customer) is not None
+    if job.reason == "not_me" and _times(history, "says: not me", customer):  # type: ignore[attr-defined]
+        return
     own = [*calls, *(call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer)]
     if not unreadable and not any(may_be_unknown(history, call) for call in own):
         yield f"{customer} is held, and each of its calls was answered: {job}"
@@ -268,6 +334,8 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     nobody_waits_for_long,
     a_pilot_goes_first,
     nothing_leaves_while_stopped,
+    nothing_is_bought_without_a_visit,
+    nothing_leaves_after_not_me,
 )
 
 
@@ -308,6 +376,20 @@ def left_late(history: History, call: Call) -> bool:
         and (call.kind is Kind.MAIL or not any(end < at < call.sent_at for at in life.opened))
         for _, end in life.paused
     )
+
+
+def given_up(history: History, earlier: Call, later: Call) -> bool:
+    """Whether an operator had moved the customer's link before the later call, and the customer had not been led to
+    the earlier session: that session was paid for, and leads nowhere any more."""
+    if earlier.account == later.account:
+        return False
+    led = [one.at for one in history.record.happened if one.what == "is led to" and one.detail == earlier.token]
+    moved = [at for at in _times(history, "moves links") if at <= later.sent_at]
+    return bool(moved) and not any(at < max(moved) for at in led)
+
+
+def _times(history: History, what: str, customer: str = "") -> list[float]:
+    return [one.at for one in history.record.happened if one.what == what and customer in ("", one.customer)]
 
 
 def _looked_up(history: History, call: Call, later: Call) -> bool:

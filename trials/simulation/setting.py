@@ -7,7 +7,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trials.simulation.plan import CREDITS, FLOOR, LEASE, LIFETIME, MESSAGES, REISSUES, TIMEOUT, Person, Plan
+from trials.simulation.plan import (
+    CREDITS,
+    FLOOR,
+    LEASE,
+    LIFETIME,
+    LINK_VALID,
+    MESSAGES,
+    REISSUES,
+    TIMEOUT,
+    Person,
+    Plan,
+)
 from worker.domain.invitations import Brand, Templates
 from worker.domain.model.customers import Channel, Customer, CustomerKind
 from worker.domain.model.customers import Person as Details
@@ -54,6 +65,14 @@ pause_over = 100
 [reissue]
 most = {reissues}
 spacing = "60 s"
+{links}
+"""
+_LINKS = """
+[links]
+mode = "stable"
+base_url = "https://onboard.example.com"
+issue = "{issue}"
+valid = "{valid:g} s"
 """
 _ROUTE = """
 [[routes]]
@@ -80,12 +99,12 @@ timeout = "{timeout:g} s"
 
 
 def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
-    used = {name for person in plan.people for name in ROUTES[person.account]}
-    return _settings(folder, url, tuple(sorted(used)), plan.rate, plan.capped)
+    used = {name for person in plan.people for name in ROUTES[person.account]} | ({"lt"} if plan.moved_at else set())
+    return _settings(folder, url, tuple(sorted(used)), plan.rate, plan.capped, plan.stable)
 
 
 @cache
-def _settings(folder: Path, url: str, names: tuple[str, ...], rate: int, capped: bool) -> Settings:
+def _settings(folder: Path, url: str, names: tuple[str, ...], rate: int, capped: bool, stable: str) -> Settings:
     limits = json.dumps([f"{rate}/second"] if rate else [])
     accounts = "".join(
         _ACCOUNT.format(name=name, provider=PROVIDERS[name], limits=limits, timeout=TIMEOUT, more=_more(name, capped))
@@ -107,6 +126,7 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], rate: int, capped:
             sms_account=json.dumps(PLAYED.twilio_account),
             messages=MESSAGES,
             reissues=REISSUES,
+            links=_LINKS.format(issue=stable, valid=LINK_VALID) if stable else "",
         )
     )
     return load(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TRAVELS = (0.005, 0.08)  # seconds, one way
 LINK = re.compile(r"token=([0-9a-f]{40})", re.IGNORECASE)
+OWN_LINK = re.compile(r"/s/([A-Za-z0-9_-]{24})")
 KINDS = {TWILIO: Kind.TEXT, TWILIO_LIST: Kind.LOOK_UP, IDENFY_KYC_LIST: Kind.LOOK_UP, "twilio-account": Kind.OTHER}
 
 
@@ -90,9 +91,8 @@ class Wire:
         kind = KINDS.get(endpoint.name, Kind.SESSION)
         call = Call(kind, account, self._names.get(client, client), process.number, self._world.elapsed, to=client)
         if kind is Kind.TEXT:
-            call.token = token_in(
-                re.sub(rb"%([0-9A-F]{2})", lambda hexed: bytes.fromhex(hexed[1].decode()), request.body)
-            )
+            text = unquote_plus(request.body.decode())
+            call.token, call.link = token_in(text), own_link_in(text)
 
         def serve() -> HttpAnswer:
             now = self._world.elapsed
@@ -194,9 +194,15 @@ class SimulatedHttp:
         pass
 
 
-def token_in(text: bytes) -> str:
-    """The token of the link in a message; "" if there is none."""
-    found = LINK.search(text.decode())
+def token_in(text: str) -> str:
+    """The token of the provider's link in a message; "" if there is none."""
+    found = LINK.search(text)
+    return found[1] if found else ""
+
+
+def own_link_in(text: str) -> str:
+    """The secret part of our own link in a message; "" if there is none."""
+    found = OWN_LINK.search(text)
     return found[1] if found else ""
 
 

@@ -349,7 +349,7 @@ class Parts(Stores):
         links = stable_links(self.settings)
         return None if links is None else ReportLinks(self.database, self.keyring, links)
 
-    @property
+    @cached_property
     def link_pages(self) -> Pages:
         """The page of stable links. Reads the templates."""
         return pages_of(self.settings)
