@@ -211,6 +211,12 @@ class Links(Section):
         description="When a session is bought: before its message leaves, or when the customer presses the button of"
         ' the link\'s page (`on-click`, with `mode = "stable"`).',
     )
+    page: Flag = Field(
+        False,
+        description="Whether each visitor sees the link's page first, with who asks, the code, and the way to say that"
+        " the message was for another person, and is led to the session by its button; else a visitor of a live session"
+        " is led there at once.",
+    )
     valid: Duration = Field(
         timedelta(days=60),
         description="How long a stable link leads to a session, counted from the last invitation. At most [retention]"

@@ -32,6 +32,7 @@ NO_CREDENTIALS = (
 # How a stable link is set up.
 NO_ADDRESS = 'missing, and needed for mode = "stable": the public address of `onboard web`'
 ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
+ONLY_OURS = 'needs mode = "stable": the provider\'s link leads to no page of ours'
 OUTLIVES = "must not be longer than [retention] personal: the customer's data would be erased before"
 
 
@@ -217,6 +218,8 @@ def check_links(links: Links, retention: Retention | None, findings: Findings) -
         findings.consequence(("links", "base_url"), NO_ADDRESS)
     if links.issue == "on-click" and not stable:
         findings.consequence(("links", "issue"), ONLY_STABLE)
+    if links.page and not stable:
+        findings.consequence(("links", "page"), ONLY_OURS)
     if stable and retention is not None and links.valid > retention.personal:
         findings.consequence(("links", "valid"), OUTLIVES)
 

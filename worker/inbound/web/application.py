@@ -253,6 +253,7 @@ def add_stable_links(
         partial(codes_of, parts.keyring),
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=settings.links.issue == "on-click",
+        page_first=settings.links.page,
         is_secure=is_secure,
         trusted=settings.web.trusted_proxies,
         form_seconds=form_seconds,

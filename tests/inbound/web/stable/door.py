@@ -36,6 +36,8 @@ class Doors:
         self.decision: Decision = Press()
         self.asked: list[str] = []
         self.opened: list[bool] = []
+        self.led: list[bool] = []
+        self.answer: Decision = Lead()
         self.stopped: list[str] = []
         self.outcome = Outcome.STOPPED
         self.locale = "en"
@@ -49,10 +51,11 @@ class Doors:
 
     def ask(self, secret: str, *, now: datetime) -> Seen:
         self.asked.append(secret)
-        return Seen(Lead(), account="kyc", job_id=1, link=self.session, due=(WakeUp.issue("kyc"),))
+        return Seen(self.answer, account="kyc", job_id=1, link=self.session, due=(WakeUp.issue("kyc"),))
 
     def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
         self.opened.append(opened)
+        self.led.append(isinstance(seen.decision, Lead))
 
     def stop(self, secret: str, *, now: datetime) -> Outcome:
         self.stopped.append(secret)
@@ -60,9 +63,16 @@ class Doors:
 
 
 class Door:
-    """`on_click`: a session is bought by a press alone."""
+    """`on_click`: a session is bought by a press alone. `page_first`: a press alone leads to the session, too."""
 
-    def __init__(self, *, on_click: bool = True, site: str = "www.example.com/verify", is_secure: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        on_click: bool = True,
+        page_first: bool = False,
+        site: str = "www.example.com/verify",
+        is_secure: bool = True,
+    ) -> None:
         self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
         self.is_secure = is_secure
         self.doors, self.woken = Doors(), list[WakeUp]()
@@ -85,6 +95,7 @@ class Door:
             lambda secret, now: codes_of(self.keyring, secret, now),
             hosts={"kyc": ["ivs.idenfy.com", "localhost"]},
             on_click=on_click,
+            page_first=page_first,
             is_secure=False,  # cookies come back over the test's http
             form_seconds=5,
         )

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.inbound.web.stable.door import SECRET, Door
+from tests.inbound.web.stable.door import SECRET, SESSION, Door
 from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.links.page_code import LETTERS
 from worker.domain.model.reasons import Reason
@@ -198,3 +198,34 @@ async def test_the_link_itself_is_in_no_log(caplog: pytest.LogCaptureFixture):
         await person.get()
 
     assert SECRET not in caplog.text
+
+
+async def test_with_the_page_first_a_live_session_is_led_to_by_the_button_alone():
+    async with Door(on_click=False, page_first=True) as door:
+        door.doors.decision = Lead()
+        visitor = door.visitor()
+        head, page = await visitor.ask("HEAD"), await visitor.get()
+        door.pass_time(4)
+        pressed = await visitor.press()
+
+    assert (head.status, page.status, page.heading) == (200, 200, "Confirm your identity")
+    assert SESSION not in page.text
+    assert re.search(r"[0-9A-Z]{3}-[0-9A-Z]{3}", page.text)
+    assert f'href="/s/{SECRET}/not-me"' in page.text
+    assert (pressed.status, pressed.headers["Location"]) == (303, SESSION)
+    assert door.doors.led == [False, True]  # the page alone is no visit of the session
+
+
+async def test_with_the_page_first_a_visit_buys_nothing_and_who_pressed_is_led_from_the_page_that_waits():
+    async with Door(on_click=False, page_first=True) as door:
+        visitor = door.visitor()
+        await visitor.get()
+        assert door.doors.asked == []
+        door.pass_time(4)
+        door.doors.answer = Wait(until=door.now)
+        waits = await visitor.press()
+        door.doors.decision = Lead()
+        led = await visitor.get(waits.headers["Refresh"].partition("url=")[2])
+
+    assert door.doors.asked == [SECRET]
+    assert (led.status, led.headers["Location"]) == (303, SESSION)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.inbound.web.stable.door import OTHER, SECRET, Door
+from worker.domain.links.door import Lead
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36"
@@ -180,6 +181,17 @@ async def test_the_customer_comes_after_the_robot_and_is_served(robot: Robot):
 
         assert (await customer.press()).status == 303
         assert door.doors.asked == [SECRET]
+
+
+async def test_with_the_page_first_no_robot_gets_to_a_live_session_or_counts_as_an_opening():
+    async with Door(on_click=False, page_first=True) as door:
+        door.doors.decision = Lead()
+        for robot in ROBOTS:
+            await act(door, robot)
+            door.pass_time(3600)
+
+        assert not any(door.doors.led)
+        assert not any(door.doors.opened)
 
 
 @pytest.mark.parametrize("who", PEOPLE)

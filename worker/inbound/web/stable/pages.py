@@ -103,8 +103,9 @@ def screen_of(decision: Decision, *, again: bool = False, now: datetime) -> Scre
             return Screen.AGAIN if again else Screen.ASK
 
 
-def refresh_of(decision: Decision, screen: Screen) -> dict[str, str]:
-    """The header by which a page that waits looks again."""
+def refresh_of(decision: Decision, screen: Screen, *, address: str = "") -> dict[str, str]:
+    """The header by which a page that waits looks again. `address`: where; "": where it is."""
     if not isinstance(decision, Wait | Buy):
         return {}
-    return {"Refresh": str(LATER_SECONDS if screen is Screen.LONG else REFRESH_SECONDS)}
+    seconds = LATER_SECONDS if screen is Screen.LONG else REFRESH_SECONDS
+    return {"Refresh": f"{seconds}; url={address}" if address else str(seconds)}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
@@ -42,13 +43,16 @@ OF_LINK, OF_ADDRESS = Limit(60, timedelta(minutes=1)), Limit(600, timedelta(minu
 PATIENCE = 2.5
 TROUBLE_SECONDS = 60
 LATER = {"Retry-After": str(TROUBLE_SECONDS)}
+# In the address at which a page that waits looks again, after a press: it leads on where the page would come first.
+PRESSED = "pressed"
 ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 LONGEST_AGENT = 1000
 
 
 class StableRoutes:
-    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `codes(secret,
-    now)`: the codes that the link's page may show, the newest first."""
+    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
+    press alone leads to the session, too. `codes(secret, now)`: the codes that the link's page may show, the newest
+    first."""
 
     def __init__(
         self,
@@ -65,13 +69,15 @@ class StableRoutes:
         *,
         hosts: Mapping[str, Sequence[str]],
         on_click: bool,
+        page_first: bool,
         is_secure: bool,
         trusted: Sequence[Network] = (),
         form_seconds: float,
     ) -> None:
         self._doors, self._visitors, self._waiting = doors, visitors, waiting
         self._readiness, self._in_thread, self._wake, self._clock = readiness, in_thread, wake, clock
-        self._hosts, self._on_click, self._is_secure = hosts, on_click, is_secure
+        self._hosts, self._is_secure = hosts, is_secure
+        self._buys_by_press, self._page_first = on_click or page_first, page_first
         self._trusted, self._form_seconds = trusted, form_seconds
         self._pages, self._not_me, self._codes = pages, not_me, codes
         self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
@@ -86,8 +92,10 @@ class StableRoutes:
         asks = why_not_asked(visit)
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=now))
-            if asks is None and isinstance(seen.decision, Press) and not self._on_click:
+            if asks is None and isinstance(seen.decision, Press) and not self._buys_by_press:
                 seen = await self._asked(secret)
+            if isinstance(seen.decision, Lead) and self._page_first and PRESSED not in request.query:
+                seen = replace(seen, decision=Press(), link="")  # only a press leads on
             opened = counts_as_opened(visit, now=now)
             if request.method != "HEAD" and asks is None:
                 await self._in_thread(partial(self._doors.visited, seen, opened=opened, now=now))
@@ -219,7 +227,11 @@ class StableRoutes:
             form = self._visitors.form(visitor, secret, now=now)
             code = self._codes(secret, now)[0] if self._pages.shows_codes else ""
         shown = _of(seen, screen, form=form, code=code, address=_address(request))
-        return self._known(self._answer(request, shown, headers=refresh_of(seen.decision, screen)), visitor)
+        return self._known(self._answer(request, shown, headers=self._refresh(request, seen, screen)), visitor)
+
+    def _refresh(self, request: web.Request, seen: Seen, screen: Screen) -> Mapping[str, str]:
+        pressed = self._page_first and (request.method == "POST" or PRESSED in request.query)
+        return refresh_of(seen.decision, screen, address=f"{_address(request)}?{PRESSED}" if pressed else "")
 
     def _ask_not_me(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         if isinstance(seen.decision, Gone):
