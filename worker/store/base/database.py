@@ -49,8 +49,8 @@ SILENCE = {
 # PostgreSQL rolled back one of several transactions so that the other transactions could go on.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
-# A connection that was used more recently than this is not checked. The sweep looks once a second: an idle process would
-# ask the database twice as often.
+# A connection that was used more recently than this is not checked. The sweep looks once a second: an idle process
+# would ask the database twice as often.
 CHECK_AFTER_SECONDS = 5.0
 USED_AT = "onboarding_used_at"
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
