@@ -22,7 +22,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit lock clean
+.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos events month simulate fuzz record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -129,7 +129,10 @@ sbom: .venv-audit/.done ## Write what production installs, from its lock, as Cyc
 audit: .venv-audit/.done ## Ask whether a package of production has a known weakness; fails where the index does not say.
 	@$(PY) deploy/audit_lock.py requirements.lock --pip-audit .venv-audit/bin/pip-audit $(if $(MAY_SKIP),--may-skip)
 
-# The tools of these two, apart from ours: they need other releases of the same packages.
+manifests: .venv-audit/.done ## Check the Kubernetes example against the schemas of Kubernetes.
+	@.venv-audit/bin/kubernetes-validate --strict deploy/kubernetes/*.yaml
+
+# The tools of these three, apart from ours: they need other releases of the same packages.
 .venv-audit/.done: deploy/audit.lock .venv/.python
 	@echo "installing $< ..."
 	@$(PY) -m venv --clear $(@D)

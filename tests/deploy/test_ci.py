@@ -35,7 +35,7 @@ def run(place: Path, **environ: str) -> subprocess.CompletedProcess:
     return subprocess.run([place / ".ci/run"], cwd="/", env=clean, capture_output=True, text=True, check=False)
 
 
-STEPS = ["--jobs=3 --output-sync=target lint docs compiled", "test", "audit MAY_SKIP=1"]
+STEPS = ["--jobs=3 --output-sync=target lint docs compiled", "test", "manifests audit MAY_SKIP=1"]
 
 
 def test_it_lints_makes_the_pages_tests_and_audits_from_wherever_it_is_called(checkout):
@@ -53,7 +53,7 @@ def test_the_providers_pages_and_the_corpora_are_named_where_they_are(checkout):
     assert last.split("|")[4:] == [str(checkout.parent / "shared/seeds"), str(checkout.parent / "shared/corpora")]
 
 
-@pytest.mark.parametrize(("breaks", "calls"), [("lint", 1), ("docs", 1), ("compiled", 1), ("test", 2), ("audit", 3)])
+@pytest.mark.parametrize(("breaks", "calls"), [("lint", 1), ("docs", 1), ("compiled", 1), ("test", 2), ("manifests", 3), ("audit", 3)])
 def test_it_fails_with_what_fails(breaks, calls, checkout):
     ended = run(checkout, BREAKS=breaks)
 
