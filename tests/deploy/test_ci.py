@@ -53,7 +53,9 @@ def test_the_providers_pages_and_the_corpora_are_named_where_they_are(checkout):
     assert last.split("|")[4:] == [str(checkout.parent / "shared/seeds"), str(checkout.parent / "shared/corpora")]
 
 
-@pytest.mark.parametrize(("breaks", "calls"), [("lint", 1), ("docs", 1), ("compiled", 1), ("test", 2), ("manifests", 3), ("audit", 3)])
+@pytest.mark.parametrize(
+    ("breaks", "calls"), [("lint", 1), ("docs", 1), ("compiled", 1), ("test", 2), ("manifests", 3), ("audit", 3)]
+)
 def test_it_fails_with_what_fails(breaks, calls, checkout):
     ended = run(checkout, BREAKS=breaks)
 
