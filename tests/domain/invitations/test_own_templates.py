@@ -96,6 +96,19 @@ def test_a_link_that_can_be_seen_is_no_problem(own, shown):
     assert own({"default/en/body.html": shown}).problems() == []
 
 
+def test_a_message_may_have_the_way_to_say_that_it_was_for_another_person(own):
+    with_way = {
+        "body.txt": "{{ link }} {{ link }}/not-me",
+        "body.html": "<a href='{{ link }}'>Go</a> {{ link }}/not-me",
+    }
+    templates = own(email("default/en", **with_way))
+
+    assert templates.problems() == []
+    message = rendered(templates)
+    assert message.text.split() == [LINK, f"{LINK}/not-me"]
+    assert f"{LINK}/not-me" in message.html
+
+
 def test_an_own_layout_may_extend_the_built_in_one(own):
     templates = own({"layout.html": '{% extends "builtin/layout.html" %}{% block header %}<b>Ours</b>{% endblock %}'})
     assert "<b>Ours</b>" in rendered(templates, "de").html
