@@ -13,7 +13,7 @@ from worker.domain.model.customers import Customer, Person
 from worker.domain.model.sessions import Opening
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
-DOCUMENT = Path(__file__).parents[3] / "docs/how-to/templates.md"
+DOCUMENT = Path(__file__).parents[3] / "docs/reference/templates.md"
 LINK = "https://verify.example.com/s/t0k3n"
 INVITATION = Invitation(
     Customer("c-1", person=Person(first_name="Maria", last_name="López")),

@@ -16,7 +16,7 @@ LANGUAGES = sorted(locale for _, locale in BUILT_IN.sets)
 BRAND = Brand(
     name="Example Bank", logo="https://www.example.com/logo.png", colour="#0b5d3b", support="help@example.com"
 )
-DOCUMENT = Path(__file__).parents[3] / "docs" / "how-to" / "templates.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "reference" / "templates.md"
 
 
 def pages(library: Library = BUILT_IN, brand: Brand = BRAND, site: str = "www.example.com/verify") -> Pages:
@@ -154,7 +154,7 @@ def test_languages_come_in_the_order_of_their_weights():
 
 
 def test_the_document_has_every_variable_of_the_page():
-    table = DOCUMENT.read_text("utf-8").split("## The page behind our own link")[1].split("\n## ")[0]
+    table = DOCUMENT.read_text("utf-8").split("## Variables of the page behind our own link")[1].split("\n## ")[0]
 
     rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     assert {name.strip("`") for row in rows for name in row.split(", ")} == set(PAGE_VARIABLES)

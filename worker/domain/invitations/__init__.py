@@ -1,4 +1,4 @@
-"""The text of an invitation: templates, their fallbacks, and their variables (docs/how-to/templates.md)."""
+"""The text of an invitation: templates, their fallbacks, and their variables (docs/reference/templates.md)."""
 
 from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.language import TemplateProblem

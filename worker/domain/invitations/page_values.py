@@ -24,7 +24,7 @@ class Screen(StrEnum):
     TROUBLE = "trouble"  # we cannot answer at the moment
 
 
-# Every variable that the page may use, with its meaning (docs/how-to/templates.md).
+# Every variable that the page may use, with its meaning (docs/reference/templates.md).
 PAGE_VARIABLES: Mapping[str, str] = {
     "screen": ", ".join(f'"{one}"' for one in Screen),
     "customer_kind": '"individual" or "company"; "individual" where the link is unknown',

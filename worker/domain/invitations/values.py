@@ -21,7 +21,7 @@ LINK_LENGTH = 4096
 LINK = re.compile(r"https?://[^\s\"<>\\\x00-\x20\x7f-\x9f]+", re.IGNORECASE)
 RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 
-# Every variable that a template may use, with its meaning (docs/how-to/templates.md).
+# Every variable that a template may use, with its meaning (docs/reference/templates.md).
 VARIABLES: Mapping[str, str] = {
     "first_name": "given name, or empty",
     "last_name": "family name, or empty",
