@@ -22,7 +22,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.simulated.virtual_time import VirtualLoop
+from tests.simulated.virtual_time import START
 from tests.trials.month.model import DAY, ENDPOINTS, MINUTE, Customer, Rules
 from trials.month.agenda import Agenda
 from trials.month.people import Mailman, People
@@ -36,6 +36,7 @@ from worker.engine.runner import LONGEST_DISPATCH, Runner
 from worker.inbound.list_import import import_list, options_of
 from worker.inbound.web import app
 from worker.runtime.embedded import Embedded
+from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.store.base import schema
 from worker.store.tables import Attempt, InvitationRow, Job, ReissueCount, SessionRow, Webhook
 
@@ -99,23 +100,9 @@ def play(plan: Plan, folder: Path, *, show: Callable[[str], None] = lambda _line
 
     Raises NotEmpty.
     """
-    loop = _OneThread()
+    loop = SteppedLoop(START)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(_Playing(plan, folder, loop, show).live())
-
-
-class _OneThread(VirtualLoop):
-    """Runs the work for threads at once: no switches between threads, and the same run for the same seed."""
-
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        done = self.create_future()
-        try:
-            done.set_result(func(*args))
-        except Exception as error:
-            done.set_exception(error)
-        return done
 
 
 class NotEmpty(Exception):
@@ -127,9 +114,9 @@ class _Stuck(Exception):
 
 
 class _Playing:
-    def __init__(self, plan: Plan, folder: Path, loop: VirtualLoop, show: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, folder: Path, loop: SteppedLoop, show: Callable[[str], None]) -> None:
         self._plan, self._loop, self._show = plan, loop, show
-        self._clock = loop.clock
+        self._clock = loop.now
         start = self._clock()
         self.month = Month(start, start + plan.days * DAY)
         self._jwt_key = rsa.generate_private_key(65537, 2048)
@@ -238,7 +225,7 @@ class _Playing:
         return {table: due for table, due in found.items() if due is not None}
 
     def _move(self, to: datetime) -> None:
-        self._loop.clock.elapsed += max((to - self._clock()).total_seconds(), 0)
+        self._loop.elapsed += max((to - self._clock()).total_seconds(), 0)
 
     def _collect(self) -> None:
         """Collect every customer's month, and compare the database with the world outside."""
