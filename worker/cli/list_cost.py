@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from worker.domain.intake.duplicates import Seen
+from worker.domain.intake.duplicates import SeenAddresses
 from worker.domain.model.customers import FieldProblem
 from worker.engine.container import Parts
 from worker.inbound.list_import import Judged, count
@@ -28,7 +28,7 @@ class ListCost:
     first: AcceptedLine | None = None  # the first of them
     shared: Callable[[int, FieldProblem], None] | None = None
     _lines: list[AcceptedLine] = field(default_factory=list)
-    _addresses: Seen = field(default_factory=Seen)
+    _addresses: SeenAddresses = field(default_factory=SeenAddresses)
 
     def add(self, line: AcceptedLine) -> None:
         self._lines.append(line)
