@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
-from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.domain.model.audit import Act
@@ -128,7 +127,7 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
     try:
         not_ready = why_not_ready(parts.database)
         if not_ready and parts.database.is_sqlite and migrate:
-            with suppress(CommandError):  # a revision that this release does not know: reported below
+            with suppress(schema.NotMigrated):  # a revision that this release does not know: reported below
                 schema.upgrade(parts.database)
                 note_alone(parts.database, f"schema {schema.newest()}", now=parts.clock(), reason="upgraded")
             not_ready = why_not_ready(parts.database)

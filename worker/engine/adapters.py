@@ -8,7 +8,6 @@ from worker.domain.invitations.pages import Pages
 from worker.domain.providers.facts import facts_of
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
-from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
@@ -50,6 +49,8 @@ def build_senders(
 
     `texting` makes the calls of the SMS provider; None: over connections of its own.
     """
+    from worker.http.client import OwnHttp  # imported here: aiohttp, which a command that calls nobody does not need
+
     senders: dict[str, Sender] = {}
     email, sms = settings.email, settings.sms
     if email is not None:

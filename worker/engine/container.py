@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.deadlines import Paces
@@ -67,7 +68,6 @@ from worker.engine.steps.step_endings import WakeInvite
 from worker.engine.stores import Stores
 from worker.engine.timekeeper import Timekeeper
 from worker.foundation.clock import Clock, ProcessClock
-from worker.http.client import Http
 from worker.http.trust import Trust, trust_of
 from worker.publishers.traces import build_traces, check_traces_are_installed
 from worker.senders.contract import Sender
@@ -83,6 +83,9 @@ from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.operators import metric_counts
 from worker.store.service_desk.desk import ServiceDesk
 from worker.store.service_desk.sent_messages import SentMessage
+
+if TYPE_CHECKING:
+    from worker.http.client import Http
 
 # How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
 DATABASE_THREADS = 3
@@ -451,7 +454,7 @@ class Parts(Stores):
             self._timekeeper.start()
 
     def issue_work(
-        self, account: str, http: Http, *, wake_invite: WakeInvite, only_batch: int | None = None
+        self, account: str, http: "Http", *, wake_invite: WakeInvite, only_batch: int | None = None
     ) -> IssueWork:
         """`only_batch`: no row of another batch is worked."""
         settings = self.accounts[account]

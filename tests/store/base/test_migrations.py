@@ -73,6 +73,30 @@ def test_each_single_step_goes_down_and_up(empty, next_release):
         assert schema.current(empty) == revision
 
 
+def test_a_file_of_migrations_is_named_by_its_revision(next_release):
+    revisions = {script.revision for script in ScriptDirectory(str(next_release)).walk_revisions()}
+
+    assert schema.known(next_release) == revisions
+    assert schema.known() < revisions
+
+
+def test_a_revision_that_is_not_known_is_refused_and_a_database_without_a_table_has_none(empty, next_release):
+    assert schema.current(empty) is None
+    schema.upgrade(empty, migrations=next_release)
+    with pytest.raises(schema.NotMigrated):
+        schema.upgrade(empty)
+    assert schema.current(empty) == schema.newest(next_release)
+
+
+def test_only_what_migrates_loads_alembic():
+    loads = [
+        path.name
+        for path in Path(schema.__file__).parents[2].rglob("*.py")
+        if re.search("^(from|import) alembic", path.read_text(), re.M)
+    ]
+    assert loads == ["concurrent_index.py"]  # for migrations
+
+
 def test_upgrading_twice_changes_nothing(empty):
     schema.upgrade(empty)
     before = indexes(empty), tables(empty)

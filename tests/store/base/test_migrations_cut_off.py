@@ -115,7 +115,7 @@ def test_a_migration_that_mixes_the_two_kinds_is_found(make_postgresql, next_rel
     """Its second run finds the column that the first has added."""
     url = make_postgresql()
     newest = schema.newest(next_release)
-    (next_release / "versions" / "mixed.py").write_text(dedent(MIXED.format(newest=newest)))
+    (next_release / "versions" / "9000_mixed.py").write_text(dedent(MIXED.format(newest=newest)))
     schema.upgrade(database := Database(url), newest, migrations=next_release)
     database.close()
     with pytest.raises(sa.exc.ProgrammingError, match="already exists"):

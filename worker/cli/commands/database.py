@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import sqlalchemy as sa
-from alembic.util import CommandError
 
 from worker.cli.backup_files import key_file, new_folder, saying_what_failed, target
 from worker.cli.commands.decide import JSON
@@ -52,7 +51,7 @@ def upgrade(invocation: Invocation) -> None:
             schema.upgrade(database)
             if before != schema.newest():
                 note_alone(database, f"schema {schema.newest()}", now=ProcessClock()(), reason="upgraded")
-        except CommandError:
+        except schema.NotMigrated:
             raise CannotStart(why_not_ready(database) or "the database cannot be upgraded") from None
         except schema.TableInUse as error:
             raise CannotStart(str(error)) from None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
-from alembic.util import CommandError
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
@@ -68,7 +67,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
         raise CannotStart(str(error)) from None
     try:
         if parts.database.is_sqlite:
-            with suppress(CommandError):  # a revision that this release does not know: /readyz reports it
+            with suppress(schema.NotMigrated):  # a revision that this release does not know: /readyz reports it
                 schema.upgrade(parts.database)
         if not any(sender.keys for sender in settings.web.posting.values()):
             click.echo("warning: web.senders: none has keys, so no client can post events", err=True)

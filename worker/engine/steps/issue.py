@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.domain.limits.measured_pace import Stretch
@@ -34,7 +34,6 @@ from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.step_endings import FLUSH_MARGIN, Step, WakeInvite, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.clock import Clock
 from worker.foundation.durations import show_duration
-from worker.http.client import Http
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.issue_results import IssueResult
@@ -42,6 +41,9 @@ from worker.store.issuing.job_context import ClaimedJob, JobPolicy
 from worker.store.issuing.open_attempts import OpenedJob
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
+
+if TYPE_CHECKING:
+    from worker.http.client import Http
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class IssueWork:
 
     policy: JobPolicy
     provider: Provider
-    http: Http
+    http: "Http"
     timeout: timedelta
     wait_for_orphans: bool  # the account says on_orphan = "wait"
     jobs: Jobs
