@@ -427,7 +427,7 @@ def _create_invitations() -> None:
     due = ("channel", "priority", "due_at", "id", "batch_id")
     _index("ix_invitation_due", "invitation", *due, where="state = 'waiting'")
     _index("ix_invitation_lease", "invitation", "lease_until", where="state = 'working'")
-    _index("ix_invitation_reference", "invitation", "reference", where="channel = 'sms' AND reference <> ''")
+    _index("ix_invitation_reference", "invitation", "reference", where="channel <> 'email' AND reference <> ''")
     _index("ix_invitation_waits", "invitation", "batch_id", "reason", "due_at", where=WAITS)
     _index("ix_invitation_unknown", "invitation", "batch_id", where="unknown_attempt IS NOT NULL")
 

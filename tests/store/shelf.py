@@ -64,7 +64,7 @@ class Shelf:
             horizon=timedelta(milliseconds=100),
             most_reissues=3,
         )
-        self.budgets.ensure(["kyc", "sender/email", "sender/sms"])
+        self.budgets.ensure(["kyc", "sender/email", "sender/sms", "sender/whatsapp"])
         self._sessions = 0
 
     def ruled(self, **changes):

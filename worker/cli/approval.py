@@ -11,6 +11,7 @@ from worker.cli.sample_message import rendered
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import ListOptions, content_digest, open_list
 from worker.domain.intake.own_files import OwnFile
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.known_customers import Known
 from worker.engine.container import Parts
@@ -76,10 +77,9 @@ def _summary(
     settings = parts.settings
     facts = facts_of(parts, judged, due, ())
     messages = " and ".join(
-        counted(number, "mail" if channel == "email" else "text") for channel, number in sorted(due.messages.items())
+        counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())
     )
-    names = {"email": settings.email and settings.email.from_, "sms": settings.sms and settings.sms.from_}
-    senders = [str(name) for channel, name in names.items() if name and channel in due.messages]
+    senders = [one.from_ for channel, one in settings.sending.items() if channel in due.messages]
     to = f" to {counted(len(countries), 'country', 'countries')}" if countries else ""
     lines = [
         f"{listed.name}: {counted(judged.total, 'row')}, {judged.rejected:,} rejected, {judged.duplicate:,} duplicate",
@@ -100,7 +100,7 @@ def _summary(
         lines.append(f"  {before}sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})")
     elif ends["limited_by"]:
         lines.append(f"  cannot finish: {ends['limited_by']}")
-    for channel, quiet in sorted(settings.invitations.quiet_hours.items()):
+    for channel, quiet in sorted(settings.invitations.quiet.items()):
         lines.append(f"  quiet hours on {channel}: {quiet}, in the recipient's time zone")
     return lines
 

@@ -15,6 +15,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from worker.domain.model.channels import CHANNELS
+
 MOST = 20  # the newest batches
 
 
@@ -41,7 +43,7 @@ class AccountName(click.ParamType[str]):
 
     def shell_complete(self, _context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
         tree = _tree(_file())
-        names = [*tree.get("accounts", {}), *(name for name in ("email", "sms") if self._senders and name in tree)]
+        names = [*tree.get("accounts", {}), *(name for name in CHANNELS if self._senders and name in tree)]
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

@@ -11,6 +11,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.opening import wake_ups_of
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
+from worker.domain.model.channels import CALLED, CHANNELS
 from worker.domain.model.needs import STORED, WAKING
 from worker.domain.service_desk.case import Refused, at
 from worker.domain.service_desk.lookup import wanted
@@ -23,7 +24,6 @@ from worker.store.service_desk.desk import Corrected, Sent
 from worker.store.service_desk.finding import MOST, Found
 
 WORKERS = "running workers send it; without workers: `onboard up`"
-NAMES = {"email": "email", "sms": "text message"}
 PURPOSE = click.option("--purpose", help="Of a customer who is onboarded for several purposes.")
 
 
@@ -70,7 +70,7 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
 
 @click.command()
 @click.argument("customer_id", metavar="ID")
-@click.option("--channel", type=click.Choice(["email", "sms"]), help="[default: the row's channel, email first]")
+@click.option("--channel", type=click.Choice([*CHANNELS]), help="[default: the row's channel, email first]")
 @PURPOSE
 @REASON
 @JSON
@@ -103,7 +103,7 @@ def resend(
         click.echo(json.dumps({"customer": customer_id, "done": True} | _sent(sent), ensure_ascii=False))
         return
     click.echo(
-        f"the same link leaves by {NAMES[sent.channel]} to {sent.to} {when}; it works until {at(sent.expires_at)}"
+        f"the same link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {at(sent.expires_at)}"
     )
     click.echo(WORKERS)
 
@@ -188,7 +188,7 @@ def address(
         facts = _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
         click.echo(json.dumps({"customer": customer_id, "done": True, "changed": changed.columns} | facts))
     elif isinstance(sent, Sent):
-        click.echo(f"{what} changed; the same link leaves by {NAMES[sent.channel]} to {sent.to}")
+        click.echo(f"{what} changed; the same link leaves by {CALLED[sent.channel]} to {sent.to}")
         click.echo(WORKERS)
     else:
         click.echo(f"{what} changed; no message was added: {sent}")
@@ -199,7 +199,7 @@ def cost_in_words(parts: Parts, planned: NewLink) -> str:
     messages = dict.fromkeys(planned.channels, 1)
     prices = Prices.of(parts.settings).total({planned.account: 1}, messages)
     price = f" ({', '.join(f'{amount} {currency}' for currency, amount in prices.items())})" if prices else ""
-    mails = " and ".join(f"1 {NAMES[channel]}" for channel in planned.channels)
+    mails = " and ".join(f"1 {CALLED[channel]}" for channel in planned.channels)
     costs = f"this costs 1 credit at {planned.account}{f' and {mails}' if mails else ''}{price}."
     which = f"It is session {planned.number} of at most {planned.most}."
     before = {

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import click
 
+from worker.domain.contact.fallback_channel import following
 from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
 from worker.domain.model.stops import is_at_cap
@@ -67,8 +68,8 @@ def channels_of(parts: Parts, batch: BatchFacts) -> set[str]:
     """The channels on which the rest of the batch may send messages."""
     counts = parts.facts.counts(batch.id)
     used = {*counts.to_come, *counts.unsent}
-    fallback = parts.delivery_policy.fallback
-    return used | {fallback} if used and fallback is not None else used
+    fallbacks = parts.delivery_policy.fallbacks
+    return used.union(*(following(channel, fallbacks) for channel in used))
 
 
 def paused_senders(parts: Parts) -> dict[str, str]:

@@ -5,6 +5,7 @@ from email.utils import parseaddr
 from worker.domain.invitations import Brand, Templates
 from worker.domain.invitations.library import Library
 from worker.domain.invitations.pages import Pages
+from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.providers.facts import facts_of
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
@@ -14,11 +15,12 @@ from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.senders import postmark_callbacks
-from worker.senders.contract import Caller, Sender, TextTools
+from worker.senders.contract import Caller, Sender, TextService, TextTools
 from worker.senders.email import EmailSender
 from worker.senders.registry import text_service
 from worker.senders.return_path import ReturnPath
-from worker.settings import Settings, SettingsError
+from worker.senders.twilio import WHATSAPP_SERVICE
+from worker.settings import Settings, SettingsError, Sms, WhatsApp
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
 
@@ -47,12 +49,12 @@ def build_senders(
 ) -> dict[str, Sender]:
     """The senders by channel. Build them on the loop that will use them. `keyring` signs the mails' return paths.
 
-    `texting` makes the calls of the SMS provider; None: over connections of its own.
+    `texting` makes the calls of the services for texts; None: each over connections of its own.
     """
     from worker.http.client import OwnHttp  # imported here: aiohttp, which a command that calls nobody does not need
 
     senders: dict[str, Sender] = {}
-    email, sms = settings.email, settings.sms
+    email = settings.email
     if email is not None:
         senders["email"] = EmailSender(
             host=email.host,
@@ -70,16 +72,24 @@ def build_senders(
             unsubscribe=email.unsubscribe,
             return_path=return_path.of if keyring is not None and (return_path := returns(settings, keyring)) else None,
         )
-    if sms is not None:
+    for channel in channels_of("phone"):
+        section = settings.texting(channel)
+        if section is None:
+            continue
         tools = TextTools(
-            texting or OwnHttp(trust_of({sms.base_url: sms.protection})),
+            texting or OwnHttp(trust_of({section.base_url: section.protection})),
             now=clock,
-            callback=callback_address(settings.links.base_url, "sms"),
-            repeat_unknown=sms.on_unknown == "repeat",
-            login_from=f"sms.account or {_source(settings, 'sms.token')}",
+            callback=callback_address(settings.links.base_url, channel),
+            repeat_unknown=section.on_unknown == "repeat",
+            login_from=f"{channel}.account or {_source(settings, f'{channel}.token')}",
         )
-        senders["sms"] = text_service(sms.provider).sender(sms, tools)
+        senders[channel] = service_of(section).sender(section, tools)
     return senders
+
+
+def service_of(section: Sms | WhatsApp) -> TextService:
+    """The service that this section names."""
+    return text_service(section.provider) if isinstance(section, Sms) else WHATSAPP_SERVICE
 
 
 def returns(settings: Settings, keyring: Keyring) -> ReturnPath | None:
@@ -96,8 +106,7 @@ def _source(settings: Settings, key: str) -> str:
 
 def configured_channels(settings: Settings) -> tuple[str, ...]:
     """The channels that this configuration can send on."""
-    configured = {"email": settings.email, "sms": settings.sms}
-    return tuple(channel for channel, section in configured.items() if section is not None)
+    return tuple(settings.sending)
 
 
 def callback_address(base_url: str | None, channel: str) -> str:
@@ -106,10 +115,10 @@ def callback_address(base_url: str | None, channel: str) -> str:
 
 
 def sender_name(settings: Settings, channel: str) -> str:
-    """The sender's name in a message: for a text the name in `[sms]`; else that of `[brand]`, else of the mails."""
+    """The sender's name in a message: to a phone the name in `[sms]`; else that of `[brand]`, else of the mails."""
     email, sms = settings.email, settings.sms
     brand = brand_of(settings).name
-    if channel == "sms" and sms is not None and (sms.name or (sms.sender_name and not brand)):
+    if not is_mail(channel) and sms is not None and (sms.name or (sms.sender_name and not brand)):
         return sms.sender_name
     return brand or (display_name(email.from_) if email else UNNAMED)
 
@@ -132,6 +141,13 @@ def templates_of(settings: Settings) -> Templates:
     ]
     if unknown:
         raise SettingsError(unknown)
+    lacking = [
+        f"{channel}: there is no template for it in {settings.invitations.locale}; docs/how-to/templates.md shows one"
+        for channel in settings.sending
+        if templates.lacks(channel)
+    ]
+    if lacking:
+        raise SettingsError(lacking)
     return templates
 
 

@@ -17,10 +17,9 @@ class Prices:
 
     @classmethod
     def of(cls, settings: Settings) -> "Prices":
-        sending = {"email": settings.email, "sms": settings.sms}
         return cls(
             {name: account.price for name, account in settings.accounts.items()},
-            {name: section.price for name, section in sending.items() if section is not None},
+            {name: section.price for name, section in settings.sending.items()},
         )
 
     def total(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> Mapping[str, Decimal]:

@@ -33,6 +33,7 @@ from worker.domain.intake import (
 )
 from worker.domain.intake.own_files import OwnFile
 from worker.domain.intake.refusals import Refusals
+from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import (
     Channel,
     Customer,
@@ -77,7 +78,6 @@ class Judged:
     # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)  # for a forecast: the texts by country
-    spare: dict[str, int] = field(default_factory=dict)  # rows with an address on a channel that they do not ask for
     # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
@@ -249,10 +249,8 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                     judged.nights[channel, zones] += 1
                 if hours is not None and channel == Channel.SMS:
                     judged.texts[country_of(line.customer.person.phone)] += 1
-            addresses = (("email", line.customer.person.email), ("sms", line.customer.person.phone))
-            spare = tuple(name for name, address in addresses if channels and address and name not in channels)
-            for channel in spare:
-                judged.spare[channel] = judged.spare.get(channel, 0) + 1
+            person = line.customer.person
+            spare = tuple(name for name in CHANNELS if channels and address_of(person, name) and name not in channels)
             judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None, known=""):
             judged.rejected += 1

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Protocol
 
 from worker.domain.intake import ListOptions, RawLine, Returned, check_line
+from worker.domain.model.channels import CALLED
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import Known, Standing, decide
 from worker.domain.model.rows import Rows
@@ -27,7 +28,6 @@ from worker.store.service_desk.returned_rows import Place, StoredCustomer
 
 AS_STORED = "nothing was changed"
 _NOT_FILLED_IN = "nothing was filled in"
-_SENT = {"email": "email", "sms": "text message"}
 _NOT_OURS = FieldProblem(
     "customer_id", "no customer has this id", "a spreadsheet may have rewritten it: format the column as text"
 )
@@ -117,7 +117,7 @@ class Returns:
             return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))
         what = f"{' and '.join(done.columns)} changed"
         if isinstance(done.sent, Sent):
-            what += f"; the same link leaves by {_SENT[done.sent.channel]}"
+            what += f"; the same link leaves by {CALLED[done.sent.channel]}"
         elif decide(Known.RETURNED, place.standing).retry:
             self.retry(Which(place.batch_id, rows=Rows(((place.row, place.row),))))
             what += f"; row {place.row} of batch {place.batch_id} is tried again"

@@ -144,7 +144,7 @@ def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
 def _longest_end(settings: Settings) -> float:
     """How many seconds a dispatcher needs to end: for its calls, and for the flush after them."""
     timeouts = [account.timeout for account in settings.accounts.values()]
-    timeouts += [sender.timeout for sender in (settings.email, settings.sms) if sender is not None]
+    timeouts += [sender.timeout for sender in settings.sending.values()]
     timeouts += [timedelta(seconds=CONFIRM_SECONDS)] if settings.bus is not None else []
     return max((timeout.total_seconds() for timeout in timeouts), default=0.0) + 5.0
 

@@ -26,6 +26,7 @@ TEXTS = {
     "unreachable": "30005",  # no such number
     "landline": "30006",
     "filtered": "30007",
+    "not-on-whatsapp": "63024",  # of WhatsApp messages; a text to the number arrives
     "stop": "",  # it arrives, and the person answers STOP
 }
 MAILS = ("delivered", "bounced", "deferred", "complained")

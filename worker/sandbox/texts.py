@@ -1,9 +1,11 @@
-"""The accepted text messages: what the phones of invented customers would show."""
+"""The accepted text and WhatsApp messages: what the phones of invented customers would show."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from worker.sandbox.wire import WHATSAPP
 
 ALPHABET = set(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡"
@@ -14,7 +16,8 @@ ESCAPED = set("\f^{}\\[~]|€")
 
 @dataclass(frozen=True, repr=False)
 class Text:
-    """One message. `sender` is a number or a messaging service; `validity` is in seconds."""
+    """One message. `sender` is a number or a messaging service; `validity` is in seconds. `content` is the ContentSid
+    of a WhatsApp message, whose `body` has the values of its placeholders."""
 
     n: int  # from 1
     at: datetime  # aware UTC
@@ -24,11 +27,16 @@ class Text:
     body: str
     validity: int | None
     callback: str | None
+    content: str | None = None
 
     @property
     def segments(self) -> int:
         """How many segments the text is sent and charged as."""
-        return count_segments(self.body)
+        return 1 if self.by_whatsapp else count_segments(self.body)
+
+    @property
+    def by_whatsapp(self) -> bool:
+        return self.to.startswith(WHATSAPP)
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -41,6 +49,7 @@ class Text:
             "segments": self.segments,
             "validity": self.validity,
             "callback": self.callback,
+            **({"content": self.content} if self.content else {}),
         }
 
 

@@ -14,6 +14,7 @@ FRANKIEONE_V2 = "frankieone-v2"
 FRANKIEONE_HOSTED = "frankieone-hosted"
 TWILIO = "twilio"
 TWILIO_LIST = "twilio-list"
+WHATSAPP = "whatsapp:"  # how such an address begins
 TWILIO_ACCOUNT = "twilio-account"
 SMTP = "smtp"
 # Faults, limits and latencies that name no endpoint hold for the identity providers, not for these.

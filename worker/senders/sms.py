@@ -1,14 +1,19 @@
-"""Hands invitations to Twilio as SMS: one call for each, without repeats of its own. Facts: providers.md 8.2."""
+"""Hands invitations to Twilio, as SMS or by WhatsApp: one call for each, without repeats of its own.
+
+Facts: providers.md 8.2 and docs/providers/twilio.md.
+"""
 
 import asyncio
+import json
 import math
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from worker.domain.invitations.content import content_of
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
@@ -18,7 +23,17 @@ from worker.senders.contract import (
     Receipt,
     Token,
 )
-from worker.senders.twilio_answers import Sought, broken, read, read_account, read_list
+from worker.senders.twilio_answers import (
+    OF_TEXTS,
+    OF_WHATSAPP,
+    PREFIX,
+    Meaning,
+    Sought,
+    broken,
+    read,
+    read_account,
+    read_list,
+)
 
 Read = TypeVar("Read")
 SERVICE = "MG"  # a messaging service's sid begins with it
@@ -27,13 +42,43 @@ LARGEST_PAGE = 1000
 LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a message of one channel is written to Twilio: its addresses, its words, what refusals of it mean, and
+    whether Twilio's list shows its link."""
+
+    address: Callable[[str], str]
+    words: Callable[[Message], dict[str, str]]
+    meaning: Meaning
+    shows_link: bool
+
+
+def _text(message: Message) -> dict[str, str]:
+    fields = {"Body": message.text}
+    if message.valid_for is not None:
+        # A text that waits in Twilio's queue must not arrive with a dead link.
+        validity = min(max(message.valid_for, LEAST_VALIDITY), MOST_VALIDITY)
+        fields["ValidityPeriod"] = str(math.floor(validity.total_seconds()))
+    return fields
+
+
+def _content(message: Message) -> dict[str, str]:
+    content = content_of(message.text)
+    return {"ContentSid": content.sid, "ContentVariables": json.dumps(content.values, ensure_ascii=False)}
+
+
+TEXTS = Way(address=lambda number: number, words=_text, meaning=OF_TEXTS, shows_link=True)
+# The link may be in a button of the approved template, which the list does not show.
+WHATSAPP = Way(address=lambda number: f"{PREFIX}{number}", words=_content, meaning=OF_WHATSAPP, shows_link=False)
+
+
 class TwilioSender:
-    """The SMS channel. `http` belongs to the sender and is closed with it.
+    """A channel to phones. `http` belongs to the sender and is closed with it.
 
     `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is the address for Twilio's
     delivery callbacks, "" for none. `now` is the time of reading answers. Twilio has no idempotency key, so a message
     with an unknown outcome is repeated only with `repeat_unknown`, and the customer may get it twice. `login_from` says
-    where the log-in comes from, for people.
+    where the log-in comes from, for people. `by`: how a message of the channel is written to Twilio.
     """
 
     def __init__(
@@ -49,13 +94,15 @@ class TwilioSender:
         callback: str = "",
         repeat_unknown: bool = False,
         login_from: str = "",
+        by: Way = TEXTS,
     ) -> None:
         self._http = http
         self._account, self._token = account, token
         self._account_url = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}"
         self._url = f"{self._account_url}/Messages.json"
         self._login_from = login_from
-        self._from = {"MessagingServiceSid" if _is_service(from_) else "From": from_}
+        self._by = by
+        self._from = {"MessagingServiceSid": from_} if _is_service(from_) else {"From": by.address(from_)}
         self._callback = {"StatusCallback": callback} if callback else {}
         self._now = now
         self._timeout = timeout
@@ -79,7 +126,8 @@ class TwilioSender:
     async def send(self, message: Message) -> Receipt | Problem:
         """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
         return await self._ask(
-            lambda token: self._request(message, token), lambda answer: read(answer, to=message.to, now=self._now())
+            lambda token: self._request(message, token),
+            lambda answer: read(answer, to=message.to, now=self._now(), meaning=self._by.meaning),
         )
 
     @property
@@ -90,7 +138,8 @@ class TwilioSender:
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
     ) -> Receipt | Nothing | Unmatched | Problem:
         """Look for our message in Twilio's list of texts to the number: the body of ours has the link."""
-        sought = Sought(to, link, since, known, service=self._from.get("MessagingServiceSid", ""))
+        service = self._from.get("MessagingServiceSid", "")
+        sought = Sought(to, link, since, known, service=service, shows_link=self._by.shows_link)
 
         def read_it(answer: HttpAnswer) -> Receipt | Nothing | Unmatched | Problem:
             return read_list(answer, sought, now=self._now())
@@ -139,18 +188,14 @@ class TwilioSender:
         return problem
 
     def _request(self, message: Message, token: str) -> HttpRequest:
-        fields = {"To": message.to, **self._from, "Body": message.text, **self._callback}
-        if message.valid_for is not None:
-            # A text that waits in Twilio's queue must not arrive with a dead link.
-            validity = min(max(message.valid_for, LEAST_VALIDITY), MOST_VALIDITY)
-            fields["ValidityPeriod"] = str(math.floor(validity.total_seconds()))
+        fields = {"To": self._by.address(message.to), **self._from, **self._by.words(message), **self._callback}
         headers = {"Content-Type": "application/x-www-form-urlencoded", **self._headers(token)}
         return HttpRequest("POST", self._url, headers, urlencode(fields).encode())
 
     def _list(self, to: str, token: str) -> HttpRequest:
         # No filter by date: Twilio's is the day of sending, and a text that still waits in Twilio's queue has none. No
         # filter by messaging service: it picks its number later, so other texts are left out when the answer is read.
-        query = {"To": to, **{name: value for name, value in self._from.items() if name == "From"}}
+        query = {"To": self._by.address(to), **{name: value for name, value in self._from.items() if name == "From"}}
         return HttpRequest("GET", f"{self._url}?{urlencode({**query, 'PageSize': LARGEST_PAGE})}", self._headers(token))
 
     def _headers(self, token: str) -> dict[str, str]:

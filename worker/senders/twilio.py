@@ -1,11 +1,14 @@
-"""Twilio as a service for texts: its sender, and the reader of its callbacks."""
+"""Twilio as a service for texts and for WhatsApp messages: its senders, and the reader of its callbacks."""
+
+from dataclasses import replace
+from functools import partial
 
 from worker.senders import twilio_callbacks
 from worker.senders.contract import TextCallbacks, TextFacts, TextService, TextSettings, TextTools
-from worker.senders.sms import TwilioSender
+from worker.senders.sms import TEXTS, WHATSAPP, TwilioSender, Way
 
 
-def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
+def _twilio(settings: TextSettings, tools: TextTools, by: Way = TEXTS) -> TwilioSender:
     return TwilioSender(
         tools.http,
         base_url=settings.base_url,
@@ -17,6 +20,7 @@ def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
         repeat_unknown=tools.repeat_unknown,
         now=tools.now,
         login_from=tools.login_from,
+        by=by,
     )
 
 
@@ -31,3 +35,5 @@ TEXT_SERVICE = TextService(
         largest=twilio_callbacks.LARGEST,
     ),
 )
+# The same account, the same form of callbacks.
+WHATSAPP_SERVICE = replace(TEXT_SERVICE, sender=partial(_twilio, by=WHATSAPP))

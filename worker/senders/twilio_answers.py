@@ -1,4 +1,4 @@
-"""Classifies Twilio's answers. Facts: providers.md 8.2.
+"""Classifies Twilio's answers. Facts: providers.md 8.2; for WhatsApp docs/providers/twilio.md.
 
 Twilio's own code is read before the status: 400 can mean a wrong number, a full queue or a wrong set-up.
 """
@@ -48,6 +48,52 @@ KINDS = {
 }
 # The codes about the number itself. Codes about its country and routes are about our account.
 NUMBERS = dict.fromkeys((21211, 21614, 21217, 30005, 30006), AddressIs.GONE) | {OPTED_OUT: AddressIs.OPTED_OUT}
+# What a code means for a WhatsApp message, where it is not as for a text: Twilio's error dictionary.
+BLOCKED = 63014
+WHATSAPP_KINDS = {
+    63018: Kind.RATE_LIMITED,
+    # Our sender or template: every message would be refused.
+    63002: Kind.AUTH,
+    63007: Kind.AUTH,  # From is no WhatsApp sender of this account
+    63008: Kind.AUTH,
+    21654: Kind.AUTH,
+    21655: Kind.AUTH,  # no such ContentSid
+    # About this number, or these words.
+    63003: Kind.BAD_INPUT,
+    63024: Kind.BAD_INPUT,
+    BLOCKED: Kind.BAD_INPUT,
+    63016: Kind.BAD_INPUT,
+    63027: Kind.BAD_INPUT,
+    63028: Kind.BAD_INPUT,
+    63049: Kind.BAD_INPUT,
+    21656: Kind.BAD_INPUT,
+}
+# The number is not on WhatsApp, or cannot get messages of companies there. A text may reach it.
+NOT_ON_WHATSAPP = (63003, 63024)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the codes mean on one channel: their kinds, and what they say about the number. `otherwise`: what a refusal
+    says about the number whose code says nothing about it; None: another channel is not tried."""
+
+    kinds: Mapping[int, Kind]
+    numbers: Mapping[int, AddressIs]
+    otherwise: AddressIs | None = None
+
+
+OF_TEXTS = Meaning(KINDS, NUMBERS)
+# A landline gets no texts, but may be on WhatsApp: 21614 says nothing about the number there.
+OF_WHATSAPP = Meaning(
+    {**KINDS, **WHATSAPP_KINDS},
+    {
+        **dict.fromkeys((21211, 21217), AddressIs.GONE),
+        **dict.fromkeys((OPTED_OUT, BLOCKED), AddressIs.OPTED_OUT),
+        **dict.fromkeys(NOT_ON_WHATSAPP, AddressIs.ELSEWHERE),
+    },
+    otherwise=AddressIs.REFUSED,
+)
+PREFIX = "whatsapp:"
 # The daily cap covers the last 24 hours: a call each second would be 86,400 refusals.
 DAILY_CAP_WAIT = timedelta(hours=2)
 DAILY_CAP = 63038
@@ -55,20 +101,20 @@ DAILY_CAP = 63038
 SKEW = timedelta(minutes=5)
 
 
-def read(answer: HttpAnswer, *, to: str, now: datetime) -> Receipt | Problem:
+def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TEXTS) -> Receipt | Problem:
     """The message's sid, or the Problem. Never raises on Twilio's bytes. `now` is for a Retry-After date."""
     try:
         body = json_object(answer.body)
     except BadAnswer as error:
-        problem = _problem(answer, {}, str(error), to=to, now=now)
+        problem = _problem(answer, {}, str(error), to=to, now=now, meaning=meaning)
         # The answer is not Twilio's: a proxy on the way refused the request, and not because of this number.
-        return replace(problem, kind=Kind.TRANSIENT) if problem.kind is Kind.BAD_INPUT else problem
+        return replace(problem, kind=Kind.TRANSIENT, address=None) if problem.kind is Kind.BAD_INPUT else problem
     if answer.status not in (200, 201):
         text = body.get("message")
-        return _problem(answer, body, text if isinstance(text, str) else "", to=to, now=now)
+        return _problem(answer, body, text if isinstance(text, str) else "", to=to, now=now, meaning=meaning)
     sid = body.get("sid")
     if not isinstance(sid, str) or not sid.isalnum() or len(sid) > 64:
-        return _problem(answer, body, "the answer has no sid", to=to, now=now)
+        return _problem(answer, body, "the answer has no sid", to=to, now=now, meaning=meaning)
     return Receipt(sid)
 
 
@@ -89,13 +135,15 @@ def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
 
 @dataclass(frozen=True, repr=False)
 class Sought:
-    """The message that Twilio may have accepted. `service` is the messaging service of its sender, "" for a number."""
+    """The message that Twilio may have accepted. `service` is the messaging service of its sender, "" for a number.
+    `shows_link`: each message with a body shows its link in it, so that one without it is another message."""
 
     to: str
     link: str
     since: datetime
     known: frozenset[str]
     service: str = ""
+    shows_link: bool = True
 
 
 def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt | Nothing | Unmatched | Problem:
@@ -115,10 +163,11 @@ def read_list(answer: HttpAnswer, sought: Sought, *, now: datetime) -> Receipt |
         if sought.link in str(item.get("body")):
             return Receipt(_sid(item))
     # An account can ask Twilio not to store bodies. Then any of these texts may be ours.
-    bodiless = tuple(_sid(item) for item in recent if not item.get("body"))
+    bodiless = tuple(_sid(item) for item in recent if not (sought.shows_link and item.get("body")))
     if bodiless:
-        number = "a text" if len(bodiless) == 1 else f"{len(bodiless)} texts"
-        return Unmatched(bodiless, f"Twilio accepted {number} to the number without storing the body: {bodiless[0]}")
+        number = "a message" if len(bodiless) == 1 else f"{len(bodiless)} messages"
+        why = "without storing the body" if sought.shows_link else "whose body does not show the link"
+        return Unmatched(bodiless, f"Twilio accepted {number} to the number {why}: {bodiless[0]}")
     if body.get("next_page_uri"):
         return Problem(Kind.BAD_INPUT, "Twilio lists more texts to the number than one page holds")
     return Nothing()
@@ -157,18 +206,20 @@ def broken(failure: Broken) -> Problem:
     return Problem(kind, f"Twilio: {failure.detail}", unreachable=not failure.sent)
 
 
-def _problem(answer: HttpAnswer, body: Any, text: str, *, to: str, now: datetime) -> Problem:
+def _problem(
+    answer: HttpAnswer, body: Any, text: str, *, to: str, now: datetime, meaning: Meaning = OF_TEXTS
+) -> Problem:
     number = body.get("code")
     code = number if isinstance(number, int) and not isinstance(number, bool) else None
-    kind = KINDS[code] if code in KINDS else _kind_of_status(answer.status)
+    kind = meaning.kinds.get(code or 0) or _kind_of_status(answer.status)
     wait = retry_after(answer.headers, now, longest=DAILY_CAP_WAIT) if kind is Kind.RATE_LIMITED else None
     if code == DAILY_CAP:
         wait = wait or DAILY_CAP_WAIT
     masked = mask(text, (to, to.removeprefix("+")))
     detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "")
-    if code == OPTED_OUT:
-        detail = f"the number has opted out of our texts: {detail}"
-    address = NUMBERS.get(code) if code is not None and kind is Kind.BAD_INPUT else None
+    if code in (OPTED_OUT, BLOCKED):
+        detail = f"the number has opted out of our messages: {detail}"
+    address = meaning.numbers.get(code or 0, meaning.otherwise) if kind is Kind.BAD_INPUT else None
     return Problem(
         kind,
         detail,

@@ -1,4 +1,4 @@
-"""Reads Twilio's callbacks: deliveries of our texts, and customers' answers to them (providers.md 8.2).
+"""Reads Twilio's callbacks: deliveries of our texts and WhatsApp messages, and answers to them (providers.md 8.2).
 
 Requests are signed with the account's token: HMAC-SHA1 over the address that Twilio was given, and over each
 parameter's name and value in the order of the names.
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.domain.model.endings import Kind
-from worker.senders.twilio_answers import KINDS, OPTED_OUT
+from worker.senders.twilio_answers import BLOCKED, KINDS, NOT_ON_WHATSAPP, OPTED_OUT, PREFIX
 
 SIGNATURE = "x-twilio-signature"
 LARGEST = 64 * 1024
@@ -82,15 +82,18 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
     if status in ("received", "receiving") or ("Body" in fields and not fields.get("MessageStatus")):
         return _answer(fields)
+    by_whatsapp = fields.get("To", "").startswith(PREFIX)
     sid = fields.get("MessageSid") or fields.get("SmsSid") or ""
     if not (sid.isascii() and sid.isalnum() and len(sid) <= 64):
         return NotUnderstood("the callback names no message")
-    if status == "delivered":
+    if status == "delivered" or (status == "read" and by_whatsapp):
         return DeliveryUpdate(status, sid, status=DeliveryStatus.DELIVERED)
     if status in LOST:
         code = fields.get("ErrorCode", "")
         code = code if code.isascii() and code.isdigit() and len(code) <= 6 else ""
-        return DeliveryUpdate(status, sid, _number(fields, "To"), status=_status(code), stop=_stop(code), code=code)
+        result = _status_on_whatsapp(code) if by_whatsapp else _status(code)
+        stop = _stop_on_whatsapp(code) if by_whatsapp else _stop(code)
+        return DeliveryUpdate(status, sid, _number(fields, "To"), status=result, stop=stop, code=code)
     return DeliveryUpdate(status if status in UNDECIDED else "unknown", sid)
 
 
@@ -100,6 +103,19 @@ def _status(code: str) -> DeliveryStatus:
     if kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
         return DeliveryStatus.LATER
     return DeliveryStatus.BOUNCED if code in GONE or code == str(OPTED_OUT) else DeliveryStatus.BLOCKED
+
+
+def _status_on_whatsapp(code: str) -> DeliveryStatus:
+    """As `_status`. What Twilio reports of a WhatsApp message that did not arrive is final, whatever the code: Twilio
+    does not try it again, and a text may reach the number."""
+    number = int(code) if code else 0
+    if number in NOT_ON_WHATSAPP:
+        return DeliveryStatus.ELSEWHERE
+    return DeliveryStatus.BOUNCED if number in (BLOCKED, OPTED_OUT) else DeliveryStatus.BLOCKED
+
+
+def _stop_on_whatsapp(code: str) -> Stop | None:
+    return Stop.STOPPED if code in (str(BLOCKED), str(OPTED_OUT)) else None
 
 
 def _stop(code: str) -> Stop | None:
@@ -122,6 +138,7 @@ def _answer(fields: Mapping[str, str]) -> DeliveryUpdate:
 
 def _number(fields: Mapping[str, str], name: str) -> str:
     number = fields.get(name, "")
+    number = number.removeprefix(PREFIX)
     digits = number.removeprefix("+")
     return number if digits.isascii() and digits.isdigit() and len(digits) <= 15 else ""
 

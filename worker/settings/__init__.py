@@ -8,7 +8,7 @@ from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.settings.routes import COLUMNS, Route
 from worker.settings.secrets import Secret
-from worker.settings.sending import Email, Sms
+from worker.settings.sending import Email, Sms, WhatsApp
 
 __all__ = [
     "COLUMNS",
@@ -20,6 +20,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Sms",
+    "WhatsApp",
     "load",
     "parse_duration",
     "show_duration",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from worker.domain.model.channels import channels_of
 from worker.foundation.sns_topics import host_of
 from worker.settings.addresses import is_loopback
 from worker.settings.intake import Remote
@@ -52,8 +53,9 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "email", settings.email.url
         for topic in settings.email.callback_topics:
             yield "email.callback_topics", f"https://{host_of(topic)}"
-    if settings.sms is not None:
-        yield "sms", settings.sms.base_url
+    for channel in channels_of("phone"):
+        if texting := settings.texting(channel):
+            yield channel, texting.base_url
     if settings.bus is not None:
         yield "bus", settings.bus.url
     for name, subscriber in settings.subscribers.items():

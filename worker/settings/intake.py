@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from worker.domain.model.channels import ChannelName
 from worker.foundation.private_files import PRIVATE, SHARED
 from worker.settings.addresses import base_url, is_host, split
 from worker.settings.problems import Findings
@@ -166,7 +167,7 @@ class Intake(Client):
     country: Country | None = Field(
         None, description="The country of rows that name none.", json_schema_extra={"default": "none"}
     )
-    channel: Literal["email", "sms", "both", "none"] | None = Field(
+    channel: Literal[ChannelName, "both", "none"] | None = Field(
         None, description="The channel of rows that name none.", json_schema_extra={"default": "what the row has"}
     )
     per_hour: Whole | None = Field(

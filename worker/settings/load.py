@@ -120,7 +120,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
                 on_amqp=any(part.lacks("url") or part.url.startswith("amqp") for part in brokers),
                 findings=findings,
             )
-        rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
+        texting = parts.get("sms") or parts.get("whatsapp")
+        rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), texting, findings)
     if parts["links"]:
         rules.check_links(parts["links"], parts.get("retention"), findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from worker.domain.contact.address_cap import AddressCap
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.model.channels import CHANNELS, ChannelName
 from worker.domain.model.endings import RetryPolicy
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
@@ -15,7 +17,7 @@ from worker.settings.intake import Intake
 from worker.settings.outside import Alert, Bus, Metrics, Subscriber, TracesTo, Web
 from worker.settings.routes import Route, check_column
 from worker.settings.secrets import Secret
-from worker.settings.sending import Bounces, Email, Sms
+from worker.settings.sending import Bounces, Email, Sms, WhatsApp
 from worker.settings.tls import Client
 from worker.settings.values import (
     BaseUrl,
@@ -116,16 +118,17 @@ class Invitations(Section):
 
     templates: Directory | None = Field(
         None,
-        description="A directory of `<name>/<locale>/{subject.txt,body.html,body.txt,sms.txt}`.",
+        description="A directory of `<name>/<locale>/{subject.txt,body.html,body.txt,sms.txt,whatsapp.txt}`.",
         json_schema_extra={"default": "built in"},
     )
     locale: Locale = Field("en", description="The language for rows that name no language, or one without a template.")
     greeting: Flag = Field(
         True, description="false: no message has a customer's name or a company's name; greetings are neutral."
     )
-    quiet_hours: Annotated[dict[Literal["email", "sms"], Quiet], Shown("table of hours by channel")] = Field(
+    quiet_hours: Annotated[dict[ChannelName, Quiet], Shown("table of hours by channel")] = Field(
         default_factory=dict,
-        description='When no message is sent, in the recipient\'s time zone: { sms = "21:00-08:00" }. Reminders too.',
+        description='When no message is sent, in the recipient\'s time zone: { sms = "21:00-08:00" }. Reminders too.'
+        " WhatsApp messages have those of texts, unless they have their own.",
         json_schema_extra={"default": "none"},
     )
     reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = Field(
@@ -165,13 +168,21 @@ class Invitations(Section):
         50, ge=1, le=1_000_000, description="The least number of messages before a batch pauses itself."
     )
 
+    @property
+    def quiet(self) -> dict[str, QuietHours]:
+        """The quiet hours of each channel that has some. One that has none of its own has those of the channel with
+        which it shares its addresses: both ring the same phone."""
+        own: dict[str, QuietHours] = {name: hours for name, hours in self.quiet_hours.items()}
+        shared = {name: own[facts.listed_as] for name, facts in CHANNELS.items() if facts.listed_as in own}
+        return {**shared, **own}
+
 
 class LadderStep(Section):
     """What is tried next for customers who have not finished. A step is a reminder by another channel, or with other
     words; it repeats the customer's link."""
 
     after: Annotated[Duration, AfterValidator(_a_minute)] = Field(description="Counted from the invitation.")
-    channel: Literal["email", "sms"] | None = Field(
+    channel: ChannelName | None = Field(
         None,
         description="Its channel, if the row has an address for it.",
         json_schema_extra={"default": "the invitation's"},
@@ -341,6 +352,7 @@ class Settings(Section):
     email: Email | None = None
     bounces: Bounces | None = None
     sms: Sms | None = None
+    whatsapp: WhatsApp | None = None
     invitations: Invitations
     brand: BrandSection | None = None
     reissue: Reissue
@@ -357,6 +369,17 @@ class Settings(Section):
     intake: tuple[Intake, ...] = ()
     ladder: tuple[LadderStep, ...] = ()
     evidence: Evidence | None = None
+
+    @property
+    def sending(self) -> Mapping[str, Email | Sms | WhatsApp]:
+        """The sections of the channels that messages can go by, in the order of CHANNELS."""
+        sections = {name: getattr(self, name) for name in CHANNELS}
+        return {name: section for name, section in sections.items() if section is not None}
+
+    def texting(self, channel: str) -> Sms | WhatsApp | None:
+        """The section of a channel to phones; None: it has none, or is not one."""
+        section = self.sending.get(channel)
+        return section if isinstance(section, Sms | WhatsApp) else None
 
     @property
     def directory(self) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.domain.contact.quiet_hours import apart
+from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.sessions import default_floor, never_fresh
 from worker.domain.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
 from worker.domain.providers.lifetimes import lifetime_of
@@ -17,17 +18,17 @@ from worker.settings.outside import MAIL, Alert, Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Bounces, Email, Sms
+from worker.settings.sending import Bounces, Email, Texting
 
 SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
-CHANNELS = ("email", "sms")
+BOTH = invitation_channels(Channel.BOTH)
 NO_CREDENTIALS = (
     "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
-    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with `base_url` in"
-    " [links]; or `users`, or [web.oidc]"
+    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] or [whatsapp] with"
+    " `base_url` in [links]; or `users`, or [web.oidc]"
 )
 # How a stable link is set up.
 NO_ADDRESS = 'missing, and needed for mode = "stable": the public address of `onboard web`'
@@ -166,15 +167,15 @@ def check_web(
     accounts: Iterable[Account],
     links: Links | None,
     email: Email | None,
-    sms: Sms | None,
+    texting: Texting | None,
     findings: Findings,
 ) -> None:
-    if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, sms):
+    if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, texting):
         findings.consequence(("web", "bind"), NO_CREDENTIALS)
 
 
 def has_credentials(
-    web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, sms: Sms | None
+    web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, texting: Texting | None
 ) -> bool:
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake."""
@@ -183,7 +184,7 @@ def has_credentials(
         or any(sender.keys for sender in web.posting.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and (email.callback_keys or email.callback_topics))
-        or (sms and links and links.base_url)
+        or (texting and links and links.base_url)
         or (links and links.mode == "stable" and links.base_url)  # the link itself is the right to open it
     )
 
@@ -235,9 +236,10 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
                 f'they leave only "{show_duration(left)}" a day for sending; at most 20 hours can be quiet. Are the'
                 " two times swapped?",
             )
-    if len(invitations.quiet_hours) < len(CHANNELS):
+    both = [hours for channel, hours in invitations.quiet_hours.items() if channel in BOTH]
+    if len(both) < len(BOTH):
         return
-    gap = apart(*invitations.quiet_hours.values())
+    gap = apart(*both)
     for account in accounts.values():
         lifetime = lifetime_of(account)
         if lifetime is not None and lifetime - default_floor(lifetime) < gap:

@@ -45,6 +45,12 @@ def _number(value: str) -> str:
     return value
 
 
+def _whatsapp_sender(value: str) -> str:
+    if not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}", value, re.ASCII):
+        raise ValueError('expected a number such as "+15005550006", or a messaging service (MG…)')
+    return value
+
+
 def _text_service(name: str) -> str:
     try:
         facts = text_facts_of(name)
@@ -181,43 +187,14 @@ class Bounces(Client):
         return ImapServer.parse(self.url)
 
 
-class Sms(Client):
-    """The SMS provider's account."""
+class Texting(Client):
+    """What the channels to phones have in common: an account at a service, by HTTP."""
 
-    provider: TextServiceName = Field("twilio", description="The SMS provider.")
     base_url: ServerUrl = Field(
-        "", description="The SMS provider's address.", json_schema_extra={"default": "the provider's production host"}
+        "", description="The provider's address.", json_schema_extra={"default": "the provider's production host"}
     )
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
     token: Credential = Field(description="The account's token.")
-    from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
-        alias="from", description="The number, messaging service or name that messages come from."
-    )
-    name: Text | None = Field(
-        None,
-        max_length=60,
-        description="The sender's name in the text messages.",
-        json_schema_extra={"default": "a `from` that is a name, else the name in email.from"},
-    )
-    limits: tuple[Rate, ...] = Field(
-        (Limit.parse("1/second"),),
-        description="Messages are spaced so that none of these limits is ever exceeded, for each `from`.",
-    )
-    countries: Annotated[tuple[Country, ...], Field(min_length=1)] | None = Field(
-        None,
-        description='The countries that text messages may go to, such as ["LT", "LV"].',
-        json_schema_extra={"default": "all"},
-    )
-    per_country: PerCountry = Field(
-        1000,
-        description='The most texts to one country in an hour; "off". At it the texts to this country wait for the next'
-        " hour, and `status` asks for a person: a fraud may earn on them.",
-    )
-    price: Cost | None = Field(
-        None,
-        description='What one text costs, such as "0.05 EUR": `check` then gives amounts.',
-        json_schema_extra={"default": "not given"},
-    )
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
         "reconcile",
         description="What to do about a message with an unknown outcome: ask the provider (reconcile), hold it for a"
@@ -247,9 +224,61 @@ class Sms(Client):
             facts = None  # the provider's own key has the problem
         return {**given, "base_url": facts.host} if facts else given
 
+
+class Sms(Texting):
+    """The SMS provider's account."""
+
+    provider: TextServiceName = Field("twilio", description="The SMS provider.")
+    from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
+        alias="from", description="The number, messaging service or name that messages come from."
+    )
+    name: Text | None = Field(
+        None,
+        max_length=60,
+        description="The sender's name in the text messages.",
+        json_schema_extra={"default": "a `from` that is a name, else the name in email.from"},
+    )
+    limits: tuple[Rate, ...] = Field(
+        (Limit.parse("1/second"),),
+        description="Messages are spaced so that none of these limits is ever exceeded, for each `from`.",
+    )
+    countries: Annotated[tuple[Country, ...], Field(min_length=1)] | None = Field(
+        None,
+        description='The countries that text messages may go to, such as ["LT", "LV"].',
+        json_schema_extra={"default": "all"},
+    )
+    per_country: PerCountry = Field(
+        1000,
+        description='The most texts to one country in an hour; "off". At it the texts to this country wait for the next'
+        " hour, and `status` asks for a person: a fraud may earn on them.",
+    )
+    price: Cost | None = Field(
+        None,
+        description='What one text costs, such as "0.05 EUR": `check` then gives amounts.',
+        json_schema_extra={"default": "not given"},
+    )
+
     @property
     def sender_name(self) -> str:
         """The sender's name; "" if `from` is a number or a messaging service, which a customer does not recognise."""
         if self.name:
             return self.name
         return "" if self.from_.startswith("+") or re.fullmatch(SERVICE, self.from_) else self.from_
+
+
+class WhatsApp(Texting):
+    """The WhatsApp sender at Twilio, for rows and steps with the channel `whatsapp`."""
+
+    from_: Annotated[str, AfterValidator(_whatsapp_sender), Shown("string")] = Field(
+        alias="from", description="The number of the WhatsApp sender, or a messaging service that has one."
+    )
+    limits: tuple[Rate, ...] = Field(
+        (Limit.parse("10/second"),),
+        description="Messages are spaced so that none of these limits is ever exceeded, for each `from`. Meta bounds"
+        ' how many people you may write to in 24 hours; `"1000/day"` keeps to it.',
+    )
+    price: Cost | None = Field(
+        None,
+        description='What one message costs, such as "0.05 EUR": `check` then gives amounts.',
+        json_schema_extra={"default": "not given"},
+    )

@@ -73,6 +73,11 @@ limits = ["10/second"]
 # token = { env = "TWILIO_TOKEN" }
 # from = "+15005550006"                  # or a messaging service (MG…), or a sender's name
 # limits = ["1/second"]                  # the default, for each `from`
+
+# [whatsapp]                             # for rows with the channel whatsapp: docs/providers/twilio.md
+# account = "AC…"
+# token = { env = "TWILIO_TOKEN" }
+# from = "+15005550006"                  # your WhatsApp sender
 """
     + COMMON
 )

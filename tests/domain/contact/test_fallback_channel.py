@@ -1,30 +1,56 @@
 """The other channel: for a customer whom the first one does not reach, never for one who wants no messages."""
 
+from typing import get_args
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.fallback_channel import instead_of, writable
+from worker.domain.contact.fallback_channel import fallbacks, following, writable
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.channels import CHANNELS, ChannelName
+from worker.domain.model.customers import Channel, invitation_channels
 
-CHANNELS = st.sampled_from([(), ("email",), ("sms",), ("email", "sms")])
-WAYS = st.dictionaries(st.sampled_from(["email", "sms"]), st.none() | st.sampled_from(SuppressionReason))
-FALLBACK = st.sampled_from([None, "email", "sms"])
+ASKED = st.sampled_from([(), *(invitation_channels(channel) for channel in Channel)])
+WAYS = st.dictionaries(st.sampled_from([*CHANNELS]), st.none() | st.sampled_from(SuppressionReason))
+FALLBACK = st.sampled_from([None, "email", "sms"]).map(lambda name: fallbacks(name, CHANNELS))
 
 
-@given(CHANNELS, FALLBACK, WAYS)
-def test_only_what_may_be_written_to_is_written_to(channels, fallback, ways):
-    found = writable(channels, fallback, ways)
+@given(ASKED, FALLBACK, WAYS)
+def test_only_what_may_be_written_to_is_written_to(channels, others, ways):
+    found = writable(channels, others, ways)
     assert len(set(found)) == len(found)
     assert all(channel in ways and ways[channel] is None for channel in found)
     assert {channel for channel in channels if channel in ways and ways[channel] is None} <= set(found)
 
 
-@given(CHANNELS, FALLBACK, WAYS)
-def test_another_channel_than_was_asked_for_needs_a_bounce_and_a_fallback(channels, fallback, ways):
-    for channel in set(writable(channels, fallback, ways)) - set(channels):
-        assert channel == fallback
-        assert any(ways.get(asked) is SuppressionReason.BOUNCE for asked in channels)
+@given(ASKED, FALLBACK, WAYS)
+def test_another_channel_than_was_asked_for_needs_a_bounce_and_a_fallback(channels, others, ways):
+    for channel in set(writable(channels, others, ways)) - set(channels):
+        bounced = [asked for asked in channels if ways.get(asked) is SuppressionReason.BOUNCE]
+        assert any(channel in following(asked, others) for asked in bounced)
 
 
-def test_a_channel_is_not_its_own_fallback():
-    assert (instead_of("email", "sms"), instead_of("sms", "sms"), instead_of("email", None)) == ("sms", None, None)
+@pytest.mark.parametrize(
+    ("configured", "senders", "expected"),
+    [
+        ("sms", ["email", "sms"], {"email": "sms", "whatsapp": "sms"}),
+        (None, ["email", "sms"], {"whatsapp": "sms"}),
+        ("email", ["email", "sms"], {"sms": "email", "whatsapp": "sms"}),
+        ("email", ["email"], {"sms": "email", "whatsapp": "email"}),
+        ("sms", ["email"], {}),
+        (None, ["email", "whatsapp"], {}),
+    ],
+)
+def test_a_whatsapp_message_falls_back_to_a_text_if_texts_have_a_sender(configured, senders, expected):
+    assert fallbacks(configured, senders) == expected
+
+
+def test_no_channel_is_tried_twice():
+    assert following("whatsapp", fallbacks("email", CHANNELS)) == ("sms", "email")
+    assert following("email", {"email": "sms", "sms": "email"}) == ("sms",)
+
+
+def test_the_configuration_knows_the_same_channels():
+    assert get_args(ChannelName) == tuple(CHANNELS)
+    assert set(CHANNELS) <= {channel.value for channel in Channel}

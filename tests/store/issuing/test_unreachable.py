@@ -11,9 +11,11 @@ from tests.store.maintenance.test_expired_sessions import TERMS, invited, let_ex
 from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -91,7 +93,7 @@ NO_PHONE = customer("Ona", person=Person(email=EMAIL[1]))
 def test_a_job_without_a_usable_channel_fails(shelf, keep, person, fallback, reasons):
     keep(**reasons)
     shelf.add(person)
-    assert shelf.claim(policy=replace(shelf.policy, fallback=fallback)) == []
+    assert shelf.claim(policy=replace(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS))) == []
     assert end(shelf) == FAILED
 
 
@@ -108,7 +110,7 @@ def test_a_job_without_a_usable_channel_fails(shelf, keep, person, fallback, rea
 def test_a_job_with_a_usable_channel_is_called_for(shelf, keep, person, fallback, reasons):
     keep(**reasons)
     shelf.add(person)
-    assert ids(shelf.claim(policy=replace(shelf.policy, fallback=fallback))) == ["Ona"]
+    assert ids(shelf.claim(policy=replace(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS)))) == ["Ona"]
 
 
 def test_a_customer_in_the_app_gets_a_session_all_the_same(shelf, keep):

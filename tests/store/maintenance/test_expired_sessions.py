@@ -9,9 +9,11 @@ from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.contact.wording import Wording
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -357,7 +359,7 @@ def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, 
     for one, reason in reasons.items():
         keep_from(shelf, one, {"email": "ona@example.org", "sms": "+37060000001"}[one], reason)
     let_expire(shelf)
-    assert scan(fallback=fallback) == expected
+    assert scan(fallbacks=fallbacks(fallback, CHANNELS)) == expected
     assert shelf.job("Ona").reason == ("suppressed" if expected.lapsed else "session_expired")
 
 

@@ -11,8 +11,10 @@ from tests.store.statements import statements
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Done, Hold
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -27,7 +29,7 @@ from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_
 from worker.store.webhooks.webhooks import KeptWebhook as Kept
 from worker.store.webhooks.webhooks import WebhookState
 
-BOTH_WAYS = DeliveryPolicy(fallback="sms")
+BOTH_WAYS = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS))
 EMAIL, TEXT = "ona@example.org", "+37060000001"
 
 
@@ -191,7 +193,9 @@ def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):
-    post.policy = DeliveryPolicy(fallback="sms", hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
+    post.policy = DeliveryPolicy(
+        fallbacks=fallbacks("sms", CHANNELS), hours=Hours({"sms": QuietHours.parse("12:00-16:00")})
+    )
     reference = post.send(customer("Ona", timezone="Etc/GMT"))
     for _ in range(2):
         post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.BOUNCED)
@@ -284,7 +288,7 @@ def test_a_customer_whom_neither_channel_reached_has_failed(post):
 def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyring, in_parallel):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)
-    post.policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
+    post.policy = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 4))
     shelf.message_policy = replace(shelf.message_policy, delivery=post.policy)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
     references = [row.id.hex for row in shelf.rows(InvitationRow)]
@@ -321,7 +325,7 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(3)]
     post = Post(shelf, keyring)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
-    policy = DeliveryPolicy(fallback="sms", pause=PauseRule(10, 4))
+    policy = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 4))
     updates = [
         DeliveryUpdate("reported", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)
     ]
@@ -338,3 +342,61 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
     assert len(counts) == 1
     assert not [one for one in made[counts[0] + 1 :] if "FROM batch" not in one and "FROM bounce_count" not in one]
     assert sum(row.bounced for row in shelf.rows(BounceCount)) == 3
+
+
+WHATSAPP = DeliveryPolicy(fallbacks=fallbacks(None, CHANNELS), pause=PauseRule(10, 1))
+
+
+def test_a_number_that_is_not_on_whatsapp_gets_one_text_whatever_is_reported_how_often(post):
+    post.policy = WHATSAPP
+    reference = post.send(channel="whatsapp")
+    assert post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp").channel == "sms"
+    for status in (DeliveryStatus.ELSEWHERE, DeliveryStatus.BLOCKED, DeliveryStatus.DELIVERED):
+        assert post.report(reference, status, channel="whatsapp").applied is Applied.NOTHING_NEW
+    assert sorted((row.channel, row.state) for row in post.shelf.rows(InvitationRow)) == [
+        ("sms", InvitationState.WAITING),
+        ("whatsapp", InvitationState.BOUNCED),
+    ]
+    assert post.suppressed(("sms", TEXT), ("whatsapp", TEXT)) == {}
+    assert not post.shelf.rows(BounceCount)  # a good number, so nothing is wrong with the list
+    assert post.shelf.job("Ona").state is not JobState.FAILED
+
+
+def test_a_process_that_dies_before_its_commit_leaves_one_text_after_the_report_comes_again(post):
+    post.policy = WHATSAPP
+    reference = post.send(channel="whatsapp")
+    update = DeliveryUpdate("failed", reference, status=DeliveryStatus.ELSEWHERE)
+    now = post.shelf.clock()
+
+    def dies():
+        with post.shelf.database.write() as connection:
+            deliver(connection, post.keyring, post.policy, "sender/whatsapp", update, received_at=now, now=now)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dies()
+    assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["whatsapp"]
+    post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp")
+    # A state that was lost, as by a restored backup: the row of the text is what prevents another.
+    post.shelf.set(InvitationRow, InvitationRow.channel == "whatsapp", state=InvitationState.SENT)
+    post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp")
+    assert sorted(row.channel for row in post.shelf.rows(InvitationRow)) == ["sms", "whatsapp"]
+
+
+def test_who_blocked_us_on_whatsapp_gets_no_text_either(post):
+    post.policy = WHATSAPP
+    reference = post.send(channel="whatsapp")
+    post.report(reference, DeliveryStatus.BOUNCED, stop=Stop.STOPPED, channel="whatsapp")
+    assert [row.channel for row in post.shelf.rows(InvitationRow)] == ["whatsapp"]
+    assert post.suppressed(("sms", TEXT), ("whatsapp", TEXT)) == {
+        ("sms", TEXT): SuppressionReason.STOP,
+        ("whatsapp", TEXT): SuppressionReason.STOP,
+    }
+    assert post.shelf.row(Suppression).channel is Channel.SMS
+
+
+def test_a_text_waits_for_the_quiet_hours_of_texts(post):
+    post.policy = replace(WHATSAPP, hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
+    reference = post.send(channel="whatsapp")
+    assert post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp").channel is None
+    assert post.message("sms").due_at > post.shelf.clock()

@@ -6,7 +6,9 @@ import pytest
 
 from tests.store.maintenance.test_expired_sessions import TERMS, invited, let_expire
 from tests.store.shelf import customer
+from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.maintenance.expired_sessions import Expiring
@@ -22,15 +24,19 @@ def story(shelf, keyring):
     """Ona was invited by email; then these addresses were suppressed, her session ended and was checked."""
 
     def run(*, fallback="sms", who=None, **reasons):
-        shelf.message_policy = replace(shelf.message_policy, delivery=DeliveryPolicy(fallback=fallback))
-        shelf.policy = replace(shelf.policy, fallback=fallback)
+        shelf.message_policy = replace(
+            shelf.message_policy, delivery=DeliveryPolicy(fallbacks=fallbacks(fallback, CHANNELS))
+        )
+        shelf.policy = replace(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS))
         invited(shelf, who or customer("Ona"))
         with shelf.database.write() as connection:
             for address in (EMAIL, TEXT):
                 if (reason := reasons.get(address[0])) is not None:
                     suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
         let_expire(shelf)
-        Expiring(shelf.database, keyring).check(replace(TERMS, fallback=fallback), now=shelf.clock())
+        Expiring(shelf.database, keyring).check(
+            replace(TERMS, fallbacks=fallbacks(fallback, CHANNELS)), now=shelf.clock()
+        )
         return shelf.job("Ona")
 
     return run

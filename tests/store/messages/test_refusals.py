@@ -6,9 +6,12 @@ import pytest
 
 from tests.store.shelf import customer
 from worker.domain.contact.auto_pause import PauseRule
+from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import AddressIs, Cancel, Done, Kind, Problem
+from worker.domain.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.handovers import InviteResult
@@ -25,7 +28,8 @@ def desk(shelf, keyring):
     class Desk:
         def __init__(self):
             shelf.message_policy = replace(
-                shelf.message_policy, delivery=DeliveryPolicy(fallback="sms", pause=PauseRule(10, 5))
+                shelf.message_policy,
+                delivery=DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 5)),
             )
 
         def suppress(self, address, reason):
@@ -70,7 +74,7 @@ def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_wri
 
 
 def test_a_number_that_no_text_may_go_to_since_its_message_was_written_is_not_written_to(desk, shelf):
-    texts = replace(shelf.message_policy.delivery, fallback="email", countries=frozenset({"LV"}))
+    texts = replace(shelf.message_policy.delivery, fallbacks=fallbacks("email", CHANNELS), countries=frozenset({"LV"}))
     shelf.message_policy = replace(shelf.message_policy, delivery=texts)
     desk.issue(customer("Ona", channel=Channel.SMS))
     assert shelf.send(channel="sms") == []
@@ -158,3 +162,30 @@ def test_a_batch_whose_messages_are_refused_says_why_it_is_to_pause(desk, shelf)
     shelf.set(InvitationRow, InvitationRow.state == InvitationState.WAITING, batch_id=batch)
     desk.refused(None, good=9)
     assert shelf.row(Batch, id=batch).pause_reason.startswith("5 of 32 messages were refused (5) or bounced (0)")
+
+
+@pytest.mark.parametrize(
+    ("address", "counted", "expected"),
+    [
+        (AddressIs.ELSEWHERE, 0, {"whatsapp": InvitationState.BOUNCED, "sms": InvitationState.WAITING}),
+        (AddressIs.REFUSED, 1, {"whatsapp": InvitationState.BOUNCED, "sms": InvitationState.WAITING}),
+        (AddressIs.OPTED_OUT, 1, {"whatsapp": InvitationState.SUPPRESSED}),
+        (AddressIs.GONE, 1, {"whatsapp": InvitationState.BOUNCED}),
+    ],
+)
+def test_a_whatsapp_message_that_is_refused_is_followed_by_a_text_where_one_may_arrive(
+    desk, shelf, address, counted, expected
+):
+    desk.issue(customer("Ona", channel=Channel.WHATSAPP))
+    desk.refused(address, channel="whatsapp")
+    assert desk.messages() == expected
+    assert sum(row.refused for row in shelf.rows(BounceCount)) == counted
+
+
+def test_a_whatsapp_message_with_an_unknown_outcome_is_followed_by_no_text(desk, shelf):
+    desk.issue(customer("Ona", channel=Channel.WHATSAPP))
+    opened = shelf.open_messages(shelf.claim_messages(channel="whatsapp"), policy=shelf.on("whatsapp"))
+    problem = Problem(Kind.UNKNOWN, "no answer")
+    result = InviteResult(opened[0], shelf.clock(), Hold(Reason.UNKNOWN, "no answer"), problem=problem)
+    shelf.finish_messages(result, policy=shelf.on("whatsapp"))
+    assert [row.channel for row in shelf.rows(InvitationRow)] == ["whatsapp"]

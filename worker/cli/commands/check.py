@@ -27,6 +27,7 @@ from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.run_summary import next_step, show_changes
 from worker.cli.whole_file import whole_file
+from worker.domain.contact.fallback_channel import following
 from worker.domain.contact.quiet_hours import allowed_at
 from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
@@ -35,6 +36,7 @@ from worker.domain.intake.problems import Originals, Severity
 from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import NOTHING, Need
@@ -185,7 +187,7 @@ def _next_step(parts: Parts, names: Collection[str]) -> str:
 
 def _channels(parts: Parts, judged: Judged) -> list[str]:
     """The channels that messages of the list may be sent on."""
-    used = {*judged.messages, *(_other_channels(parts) if judged.messages else ())}
+    used = {channel for of in judged.reach for channel in _reached(parts, *of)}
     return [channel for channel in parts.channels if channel in used]
 
 
@@ -218,7 +220,7 @@ def facts_of(
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
     at_most = {account: rows * sessions for account, rows in calls.items()}
-    most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in ("email", "sms")}
+    most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in CHANNELS}
     prices = Prices.of(settings)
     cost_now = prices.total(now, due.messages)
     cost_at_most = prices.total(at_most, most_messages)
@@ -246,14 +248,15 @@ def facts_of(
 
 def _reached_on(channel: str, parts: Parts, due: Judged) -> int:
     """The rows that may get a message on this channel, as the fallback or by the ladder too."""
-    spare = due.spare.get(channel, 0) if channel in _other_channels(parts) else 0
-    return due.messages.get(channel, 0) + spare
+    return sum(rows for of, rows in due.reach.items() if channel in _reached(parts, *of))
 
 
-def _other_channels(parts: Parts) -> frozenset[str]:
-    """The channels that a customer may get a message on without having asked for them."""
-    fallback = parts.delivery_policy.fallback
-    return ladder_of(parts.settings).channels | ({fallback} if fallback else set())
+def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) -> frozenset[str]:
+    """The channels that a customer may get a message on. `spare` are those that it has an address for and did not ask
+    for."""
+    asked = {*channels, *(ladder_of(parts.settings).channels & {*spare})}
+    fallbacks = parts.delivery_policy.fallbacks
+    return frozenset(asked | ({other for one in asked for other in following(one, fallbacks)} & {*spare}))
 
 
 def _on_a_channel(parts: Parts) -> int:
@@ -263,11 +266,10 @@ def _on_a_channel(parts: Parts) -> int:
 
 def _messages_in_all(parts: Parts, judged: Judged) -> int:
     """The most messages over all channels: `messages_per_customer` counts all channels together."""
-    cap, others = parts.settings.invitations.messages_per_customer, _other_channels(parts)
+    cap = parts.settings.invitations.messages_per_customer
 
     def most(channels: tuple[str, ...], spare: tuple[str, ...]) -> int:
-        reached = {*channels, *(others & {*spare})}
-        return min(cap, len(reached) * _on_a_channel(parts))
+        return min(cap, len(_reached(parts, channels, spare)) * _on_a_channel(parts))
 
     return sum(rows * most(*reach) for reach, rows in judged.reach.items())
 

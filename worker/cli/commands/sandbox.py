@@ -64,6 +64,7 @@ The configuration to use with it (the credentials are invented):
   email           smtp://127.0.0.1:9225
   sms             base_url http://127.0.0.1:9200/twilio, from +15005550006, sandbox-token,
                   account AC00000000000000000000000000000001
+  whatsapp        as sms
 To see what it received: http://127.0.0.1:9200/ in a browser, /_sandbox/log, /_sandbox/mailbox,
 /_sandbox/texts.
 """

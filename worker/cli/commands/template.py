@@ -19,6 +19,7 @@ from worker.domain.contact.wording import Wording
 from worker.domain.intake import open_list
 from worker.domain.invitations import Rendered, Templates
 from worker.domain.invitations.page_values import Screen
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Customer, Person, invitation_channels
 from worker.domain.model.needs import NOTHING
 from worker.engine.adapters import templates_of
@@ -38,7 +39,7 @@ def template() -> None:
 @template.command()
 @click.argument("name", required=False)
 @click.option("--locale", help="The customer's language: de, pt-BR.  [default: the row's, else en]")
-@click.option("--channel", type=click.Choice(["email", "sms"]), help="Which message.  [default: the row's, else email]")
+@click.option("--channel", type=click.Choice([*CHANNELS]), help="Which message.  [default: the row's, else email]")
 @click.option(
     "--kind",
     type=click.Choice([kind.value for kind in Wording]),

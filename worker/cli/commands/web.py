@@ -41,7 +41,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
     \b
     POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/reference/webhooks.md)
     POST /webhooks/ACCOUNT/SECRET/REQUESTID  the same, for FrankieOne
-    POST /callbacks/sms, /callbacks/email    senders' callbacks about messages
+    POST /callbacks/CHANNEL                  senders' callbacks: email, sms, whatsapp
     POST /events, GET /events/ID             sign-up events (docs/reference/http.md)
     GET /healthz, GET /readyz
     GET /                                    the dashboard (docs/how-to/dashboard.md)
@@ -94,7 +94,8 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
         host, port = bind_address(bind)
     except ValueError as error:
         raise click.UsageError(f"--bind: {error}") from None
-    known = has_credentials(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
+    texting = settings.sms or settings.whatsapp
+    known = has_credentials(settings.web, settings.accounts.values(), settings.links, settings.email, texting)
     if not is_loopback(host) and not known:
         raise CannotStart(f"--bind: {NO_CREDENTIALS}")
     return host, port

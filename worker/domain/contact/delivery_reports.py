@@ -15,6 +15,7 @@ class DeliveryStatus(StrEnum):
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # it did not arrive, and another attempt would not arrive either
     BLOCKED = "blocked"  # it was filtered, or no reason is given: the same text would be blocked again
+    ELSEWHERE = "elsewhere"  # the number is not on this channel; another channel may reach it
     LATER = "later"  # it did not arrive, and another attempt may
 
 
@@ -68,7 +69,7 @@ def invitation_state_after(present: InvitationState, update: DeliveryUpdate) -> 
     if present not in _OUT:
         return None
     match update.status:
-        case DeliveryStatus.BOUNCED | DeliveryStatus.BLOCKED:
+        case DeliveryStatus.BOUNCED | DeliveryStatus.BLOCKED | DeliveryStatus.ELSEWHERE:
             return InvitationState.BOUNCED
         case DeliveryStatus.DELIVERED if present is not InvitationState.DELIVERED:
             return InvitationState.DELIVERED

@@ -1,21 +1,38 @@
 """Chooses the other channel for a customer whom the first channel does not reach. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.channels import CHANNELS
 
 # Only reasons that show that the address does not work. A customer who asked for no messages, or complained, gets none
 # on another channel either; nor does a customer whom an operator suppressed.
 UNREACHED = frozenset({SuppressionReason.BOUNCE})
 
 
-def instead_of(channel: str, fallback: str | None) -> str | None:
-    """The channel to try after a bounce on this channel; None: there is no other."""
-    return fallback if fallback != channel else None
+def fallbacks(configured: str | None, senders: Collection[str]) -> Mapping[str, str]:
+    """The channel to try after a bounce, by channel. `configured` is the configuration's; `senders` are the channels
+    that have a sender."""
+    found: dict[str, str] = {}
+    for name, facts in CHANNELS.items():
+        other = facts.falls_to if facts.falls_to in senders else configured
+        if other is not None and other in senders and other != name:
+            found[name] = other
+    return found
+
+
+def following(channel: str, fallbacks: Mapping[str, str]) -> tuple[str, ...]:
+    """The channels that are tried after this one, each after the one before it."""
+    found: dict[str, None] = {}
+    other = fallbacks.get(channel)
+    while other is not None and other != channel and other not in found:
+        found[other] = None
+        other = fallbacks.get(other)
+    return tuple(found)
 
 
 def writable(
-    channels: Sequence[str], fallback: str | None, suppressed: Mapping[str, SuppressionReason | None]
+    channels: Sequence[str], fallbacks: Mapping[str, str], suppressed: Mapping[str, SuppressionReason | None]
 ) -> tuple[str, ...]:
     """The channels on which the customer may get messages, with the fallback in place of an unreachable one.
 
@@ -28,7 +45,8 @@ def writable(
         if channel in suppressed and reason is None:
             found[channel] = None
         elif channel in suppressed and reason in UNREACHED:
-            other = instead_of(channel, fallback)
-            if other is not None and other in suppressed and suppressed[other] is None:
+            others = following(channel, fallbacks)
+            other = next((one for one in others if one in suppressed and suppressed[one] is None), None)
+            if other is not None:
                 found[other] = None
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from worker.domain.model.channels import is_mail
 from worker.domain.model.sessions import Opening
 
 HIDDEN = "•••"
@@ -23,7 +24,7 @@ def masked_phone(number: str) -> str:
 
 
 def masked(channel: str, address: str) -> str:
-    return masked_phone(address) if channel == "sms" else masked_email(address)
+    return masked_email(address) if is_mail(channel) else masked_phone(address)
 
 
 def masked_link(link: str) -> str:

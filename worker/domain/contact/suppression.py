@@ -8,6 +8,8 @@ import re
 import unicodedata
 from enum import StrEnum
 
+from worker.domain.model.channels import listed_as
+
 LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
 _END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
@@ -38,13 +40,14 @@ def detail_of(reason: SuppressionReason) -> str:
 
 def text_of(channel: str, address: str) -> str:
     """The text that is hashed for an address from `intake.contacts`. The channel is part of it, so that an address is
-    suppressed on one channel only. Raises ValueError, without the address in its text, on an invalid address.
+    suppressed on one channel only; texts and WhatsApp are one here. Raises ValueError, without the address in
+    its text, on an invalid address.
 
     Upper and lower case in an email's local part count as equal: a mail server may distinguish `Ann@` and `ann@`, but
     hardly any does, and a missing message harms less than a message to a person who complained. Dots and `+tags`
     count, because they may be another person's address.
     """
-    match channel:
+    match listed_as(channel):
         case "email":
             return f"suppressed email {folded_email(address)}"
         case "sms":
@@ -52,7 +55,7 @@ def text_of(channel: str, address: str) -> str:
                 raise ValueError("expected a number such as +37060000000")
             return f"suppressed sms {address}"
         case _:
-            raise ValueError("expected the channel email or sms")
+            raise ValueError("expected a channel that messages go by")
 
 
 def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionReason:

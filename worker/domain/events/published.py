@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.domain.model.channels import CHANNELS
+
 BUS = "bus"
 SUBSCRIBER = "subscriber/"
 SOURCE = "/onboarding-worker"
@@ -65,7 +67,7 @@ FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
     Happened.INVITATION_SENT: _JOB
     | {
         "session": _TEXT | {"description": "The provider's reference of the session whose link the message carried."},
-        "channel": {"enum": ["email", "sms"]},
+        "channel": {"enum": [*CHANNELS]},
         "kind": _KIND | {"description": "`invitation`, `new_link`, `reminder-1` and so on, or `resend-1` and so on."},
         "sent_at": _TIME,
         "state": {"const": "sent"},
@@ -78,7 +80,7 @@ FIELDS: Mapping[Happened, Mapping[str, dict[str, Any]]] = {
 }
 DESCRIPTIONS: Mapping[Happened, str] = {
     Happened.SESSION_ISSUED: "A session was opened for the customer.",
-    Happened.INVITATION_SENT: "A message with the session's link was handed over to the mail or SMS server.",
+    Happened.INVITATION_SENT: "A message with the session's link was handed over to the sender of its channel.",
     Happened.SESSION_COMPLETED: "The provider has decided about the customer.",
     Happened.SESSION_EXPIRED: "The session's link stopped working before the customer had finished.",
     Happened.JOB_FAILED: "The job has failed: nothing more happens until a person retries the job.",

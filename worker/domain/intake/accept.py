@@ -11,9 +11,11 @@ from worker.domain.intake.identity import customer_id
 from worker.domain.intake.lines import Accepted, Refusal, Rejected
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.parameters import put, storable
-from worker.domain.model.customers import Channel, Customer, FieldProblem, Person
+from worker.domain.model.channels import CHANNELS
+from worker.domain.model.customers import Channel, Customer, FieldProblem, Person, invitation_channels
 
 _PERSONAL = tuple(field.name for field in fields(Person))  # the other columns have fields of Customer
+_ADDRESSES = {"email": "an email address", "phone": "a phone number"}
 _LONGEST_CELL = 20_000
 _NOT_STORABLE = Refusal(
     "it contains a NUL character or half of a surrogate pair", "type it again without control characters"
@@ -159,10 +161,11 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
             hint = "fill in email or phone, or set channel to none"
             problems.append(FieldProblem("channel", "neither an email address nor a phone number", hint))
         return Channel.NONE
-    if channel in (Channel.EMAIL, Channel.BOTH) and "email" not in values and "email" not in wrong:
-        problems.append(FieldProblem("channel", "it needs an email address, but email is empty", "fill in email"))
-    if channel in (Channel.SMS, Channel.BOTH) and "phone" not in values and "phone" not in wrong:
-        problems.append(FieldProblem("channel", "it needs a phone number, but phone is empty", "fill in phone"))
+    needed = dict.fromkeys(CHANNELS[name].address for name in invitation_channels(channel))
+    for column in needed:
+        if column not in values and column not in wrong:
+            why = f"it needs {_ADDRESSES[column]}, but {column} is empty"
+            problems.append(FieldProblem("channel", why, f"fill in {column}"))
     return channel
 
 

@@ -153,7 +153,7 @@ def channel(value: str) -> Channel | Refusal:
         return Channel(value.lower())
     except ValueError:
         return Refusal(
-            "none of email, sms, both, none", "use one of these, or leave it empty to use the address that the row has"
+            f"none of {', '.join(Channel)}", "use one of these, or leave it empty to use the address that the row has"
         )
 
 

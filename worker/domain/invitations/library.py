@@ -1,6 +1,7 @@
 """Finds the files of a message: the operator's own files, the built-in ones, and the fallback between languages.
 
-    <name>/<locale>/{subject.txt, body.txt, body.html, sms.txt}      and layouts anywhere above, such as layout.html
+    <name>/<locale>/{subject.txt, body.txt, body.html, sms.txt, whatsapp.txt}
+    <anywhere above>/layout.html, and other layouts
     <name>/<locale>/page.html      the words of the page behind our own link; its layout is page.html
 
 An own file shadows the built-in file with the same path, which is still there as builtin/<path>, to be extended. A
@@ -14,17 +15,24 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from worker.domain.invitations.language import FILE_LENGTH
+from worker.domain.model.channels import CHANNELS
 
 DEFAULT = "default"
 BUILT_IN = "builtin"
 LAYOUT, PAGE_LAYOUT = "layout.html", "page.html"  # without words
-MESSAGES = ("email", "sms")
+MESSAGES = tuple(CHANNELS)
 PAGE = "page"
-PARTS = {"email": ("subject.txt", "body.txt", "body.html"), "sms": ("sms.txt",), PAGE: ("page.html",)}
+PARTS = {
+    "email": ("subject.txt", "body.txt", "body.html"),
+    "sms": ("sms.txt",),
+    "whatsapp": ("whatsapp.txt",),
+    PAGE: ("page.html",),
+}
 # Not every reader can show HTML, so a text part is needed; an HTML part is not.
 NEEDED = {
     "email": frozenset({"subject.txt", "body.txt"}),
     "sms": frozenset({"sms.txt"}),
+    "whatsapp": frozenset({"whatsapp.txt"}),  # none is built in: Meta approves each company's own
     PAGE: frozenset({"page.html"}),
 }
 MOST_FILES = 1000

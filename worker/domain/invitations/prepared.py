@@ -16,7 +16,7 @@ from markupsafe import escape
 from worker.domain.invitations.answer_values import VENDOR
 
 # The variables that differ from message to message.
-PERSONAL = ("first_name", "last_name", "name", "company_name", "link", "digits")
+PERSONAL = ("first_name", "last_name", "name", "company_name", "link", "link_path", "digits")
 _PERSONAL = frozenset(PERSONAL)
 # Characters for private use: `values.plain` leaves them out of each value, and no link has them.
 _MARK = re.compile("\ue000(" + "|".join(PERSONAL) + ")\ue001")

@@ -13,6 +13,7 @@ from typing import Any
 
 from worker.domain.invitations.answer_values import sample_of
 from worker.domain.invitations.brand import Brand
+from worker.domain.invitations.content import NotContent, content_of
 from worker.domain.invitations.language import (
     TemplateProblem,
     answer_values,
@@ -23,13 +24,13 @@ from worker.domain.invitations.language import (
     parsed,
     rendered,
 )
-from worker.domain.invitations.library import BUILT_IN, DEFAULT, MESSAGES, Library, Texts
+from worker.domain.invitations.library import BUILT_IN, DEFAULT, MESSAGES, NEEDED, Library, Texts
 from worker.domain.invitations.pages import TAGS, Pages
 from worker.domain.invitations.plain import plain
 from worker.domain.invitations.prepared import Prepared, key_of, marked, only_shows
 from worker.domain.invitations.segments import segments
 from worker.domain.invitations.template_files import TemplateFiles
-from worker.domain.invitations.values import Invitation, is_link, variables
+from worker.domain.invitations.values import Invitation, is_link, path_of, variables
 from worker.domain.model.customers import Customer, CustomerKind, Person
 
 SUBJECT_LENGTH = 200
@@ -55,6 +56,7 @@ SAMPLES = tuple(
     for customer in (SAMPLE.customer, Customer("sample"), SAMPLE_COMPANY)
 )
 NO_BRAND = Brand()
+CONTENT = "whatsapp.txt"
 SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
 
 
@@ -105,7 +107,7 @@ class Templates:
         return self._names
 
     def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
-        """The text for "email" or "sms" at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
+        """The text for a channel at `now` (aware UTC). Raises TemplateProblem, with no value in its text."""
         name = invitation.customer.template or DEFAULT
         if name not in self.names:
             raise TemplateProblem("the line names a template that does not exist")
@@ -115,6 +117,11 @@ class Templates:
         if texts is None:
             raise TemplateProblem(f"no template for {channel} in the customer's or the default language")
         return self._fill_in(texts, invitation, now)
+
+    def lacks(self, channel: str) -> bool:
+        """True if nobody can be written to on this channel in the default language, and no template is built in."""
+        is_built_in = any(file.rpartition("/")[2] in NEEDED[channel] for file in self._library.built_in(None))
+        return not is_built_in and self._find(DEFAULT, self._locale, channel, default=self._locale) is None
 
     def built_in(self, locale: str | None = None) -> dict[str, str]:
         """The built-in files by their names, to start from; with `locale` those of that language, and the layout."""
@@ -192,9 +199,12 @@ class Templates:
                     f"{self._files.at_fault(texts.parts['body.html'])}: a link to {{{{ link }}}} has no text, so"
                     " customers would see an empty button; write words between its <a> and </a>"
                 )
-            by_part = {"body.txt": made.text, "sms.txt": made.text, "body.html": made.html, "subject.txt": made.subject}
+            by_part = dict.fromkeys(("body.txt", "sms.txt", CONTENT), made.text)
+            by_part |= {"body.html": made.html, "subject.txt": made.subject}
             for part, source in texts.parts.items():
-                if part != "subject.txt" and SAMPLE.link not in by_part[part]:
+                # A button of an approved template has the link's host already.
+                needed = path_of(SAMPLE.link) if part == CONTENT else SAMPLE.link
+                if part != "subject.txt" and needed not in by_part[part]:
                     found.append(f"{source}: lacks {{{{ link }}}}")
                 if part == "subject.txt" and SAMPLE.link in by_part[part]:
                     found.append(f"{source}: {{{{ link }}}} is a secret and must not be in a subject")
@@ -240,7 +250,12 @@ class Templates:
         subject = plain(parts.get("subject.txt", ""), most=SUBJECT_LENGTH)
         if "subject.txt" in parts and not subject:
             raise TemplateProblem(f"{texts.parts['subject.txt']}: renders no text")
-        text = parts.get("body.txt") or parts.get("sms.txt") or ""
+        text = parts.get("body.txt") or parts.get("sms.txt") or parts.get(CONTENT) or ""
+        if CONTENT in parts:
+            try:
+                content_of(text)
+            except NotContent as error:
+                raise TemplateProblem(f"{texts.parts[CONTENT]}: {error}") from None
         return Rendered(texts.locale, subject, text, parts.get("body.html", ""), self._digest(texts))
 
     def _digest(self, texts: Texts) -> str:

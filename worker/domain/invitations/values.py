@@ -31,6 +31,7 @@ VARIABLES: Mapping[str, str] = {
     "purpose": 'the purpose of the session, "onboarding" unless the list says otherwise',
     "kind": '"invitation", "reminder" or "new_link"',
     "link": "the session's link",
+    "link_path": "the link without its scheme and host, for a button whose host is fixed",
     "digits": "the digits that some iDenfy sessions ask for, or empty",
     "provider": "the vendor that the session is at, as FrankieOne names it, or empty",
     VENDOR: "vendor.NAME: one of the vendor's own values in FrankieOne's answer, or empty",
@@ -89,6 +90,7 @@ def variables(
         "purpose": plain(customer.purpose),
         "kind": invitation.kind,
         "link": invitation.link,
+        "link_path": path_of(invitation.link),
         "digits": shown(plain(opening.digits)),
         "provider": shown(plain(opening.vendor)),
         VENDOR: {name: shown(plain(value, most=VALUE_LENGTH + 1)) for name, value in opening.vendor_parameters.items()},
@@ -116,6 +118,11 @@ def of_brand(brand: Brand) -> Mapping[str, str]:
         "support": plain(brand.support, most=LINE_LENGTH),
         "support_link": brand.support_link,
     }
+
+
+def path_of(link: str) -> str:
+    """The link without its scheme and host, and without the slash after them."""
+    return link.partition("://")[2].partition("/")[2]
 
 
 def is_link(link: str) -> bool:

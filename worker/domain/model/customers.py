@@ -17,6 +17,7 @@ class Channel(StrEnum):
 
     EMAIL = "email"
     SMS = "sms"
+    WHATSAPP = "whatsapp"
     BOTH = "both"
     NONE = "none"
 

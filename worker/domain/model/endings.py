@@ -32,6 +32,7 @@ class AddressIs(StrEnum):
     """What a sender's refusal says about the address of the message."""
 
     REFUSED = "refused"  # it accepts nothing now, but may later: a full mailbox
+    ELSEWHERE = "elsewhere"  # it is not on this channel; another channel may reach it
     GONE = "gone"  # it will never accept anything
     OPTED_OUT = "opted_out"  # the person asked for no more messages
 

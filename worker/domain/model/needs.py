@@ -7,6 +7,8 @@ never for too little. A missing value that is used all the same raises SettingsE
 
 from enum import StrEnum
 
+from worker.domain.model.channels import CHANNELS, channels_of
+
 
 class Need(StrEnum):
     DATABASE = "database"
@@ -44,6 +46,7 @@ _BY_TABLE = {
     "email": Need.SENDING,
     "intake": Need.FOLDERS,
     "sms": Need.SENDING,
+    "whatsapp": Need.SENDING,
     "web": Need.RECEIVING,
     "subscribers": Need.PUBLISHING,
     "alerts": Need.ALERTING,
@@ -57,8 +60,8 @@ def is_needed(path: tuple[str | int, ...], needs: Needs) -> bool:
     used_for: set[Need | None] = {_BY_TABLE.get(str(path[0]))}
     if path[0] == "traces":  # of the processes that take customers in or work them
         used_for = {Need.CALLS, Need.SENDING, Need.RECEIVING, Need.BUS}
-    if path[0] in ("accounts", "email", "sms") and not _VERIFYING.isdisjoint(path):
+    if path[0] in ("accounts", *CHANNELS) and not _VERIFYING.isdisjoint(path):
         used_for = {Need.RECEIVING}
-    elif path[:2] == ("sms", "token"):
+    elif path[0] in channels_of("phone") and path[1:2] == ("token",):
         used_for.add(Need.RECEIVING)  # it verifies callbacks where no `callback_key` is set
     return None in used_for or not used_for.isdisjoint(needs)

@@ -11,6 +11,8 @@ from typing import Any
 
 from worker.domain.contact.suppression import folded_email
 from worker.domain.intake import contacts
+from worker.domain.model.channels import CHANNELS
+from worker.domain.model.customers import Channel
 
 # By our name, the titles of iDenfy, FrankieOne, and of tables that people make of their bills.
 PROVIDER: Mapping[str, tuple[str, ...]] = {
@@ -79,6 +81,7 @@ class Sent(StrEnum):
     FAILED = "failed"
 
 
+WHATSAPP = "whatsapp:"  # how Twilio begins such an address
 _FAILED = frozenset(
     {
         "failed",
@@ -142,7 +145,7 @@ class Sending:
     phone: str
     customer_id: str
     sent: Sent
-    channel: str  # email, sms, or empty: it does not show
+    channel: str  # one of CHANNELS, or empty: it does not show
     at: datetime | None
 
 
@@ -177,7 +180,7 @@ def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
         found = _MESSAGE_ID.fullmatch(texts[name])
         if found:
             keys.append(found[1])
-    email, phone = _address(texts["to"])
+    email, phone = _address(texts["to"].removeprefix(WHATSAPP))
     if not (keys or email or phone or texts["customer_id"]):
         return "it has no message_id, sid, address or customer_id"
     at = _time(texts["at"])
@@ -193,8 +196,10 @@ def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
 
 def _channel(texts: Mapping[str, str], email: str, phone: str) -> str:
     given = texts["channel"].lower()
-    if given in ("email", "sms"):
+    if given in CHANNELS:
         return given
+    if texts["to"].startswith(WHATSAPP):
+        return Channel.WHATSAPP.value
     if phone or re.fullmatch(r"[SM]M[0-9a-f]{32}", texts["sid"] or texts["reference"]):
         return "sms"
     return "email" if email or "@" in texts["message_id"] else ""

@@ -13,12 +13,13 @@ from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.intake import contacts, rules
 from worker.domain.intake.dates import DateForm, readings
 from worker.domain.intake.lines import Refusal
+from worker.domain.model.channels import Address, channels_of
 from worker.domain.model.customers import CustomerKind, FieldProblem, Person
 
 _PERSONAL = tuple(one.name for one in fields(Person))
 CORRECTABLE = (*_PERSONAL, "country", "locale", "timezone")
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
-ADDRESSES = {"email": "email", "phone": "sms"}  # the channel of each
+ADDRESSES: tuple[Address, ...] = ("email", "phone")
 _FIXED = "a report cannot change it for a customer who is known"
 
 
@@ -54,7 +55,12 @@ class Correction:
     @property
     def addresses(self) -> dict[str, str]:
         """The new addresses by channel."""
-        return {ADDRESSES[column]: self.values[column] for column in self.columns if column in ADDRESSES}
+        return {
+            channel: self.values[column]
+            for column in ADDRESSES
+            if column in self.values
+            for channel in channels_of(column)
+        }
 
     def of(self, stored: Details) -> "Correction":
         """Without the columns that are stored like this already."""

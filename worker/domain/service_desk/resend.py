@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from worker.domain.contact.caps import may_send
 from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.resends import next_kind
+from worker.domain.model.channels import CALLED, CHANNELS
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.sessions import is_stale
@@ -38,10 +39,9 @@ UNSENT = (
 )
 # A mail may take some minutes. Two clicks, or two clerks, must not make two messages.
 SPACING = timedelta(minutes=10)
-CALLED = {"email": "email", "sms": "text message"}
 # Our own link leads to the next session after one in such a state.
 _REPLACED = LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}
-_ADDRESS = {"email": "email address", "sms": "phone number"}
+_ADDRESS = {"email": "email address", "phone": "phone number"}
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,17 @@ def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
         if channel in rules.channels and case.ways.get(channel) == "":
             return channel
     channel = candidates[0]
+    address = _ADDRESS[CHANNELS[channel].address]
     if channel not in rules.channels:
         return Refused(f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
     if channel not in case.ways:
-        option = "--phone" if channel == "sms" else "--email"
-        return Refused(f"the customer has no {_ADDRESS[channel]}", f"`onboard customer address ID {option} …` adds one")
+        option = f"--{CHANNELS[channel].address}"
+        return Refused(
+            f"the customer has no {address}",
+            f"`onboard customer address ID {option} …` adds one",
+        )
     then = "`onboard customer address` corrects it; `onboard suppress --remove` lifts a suppression"
-    return Refused(f"the customer's {_ADDRESS[channel]} gets no messages: {case.ways[channel]}", then)
+    return Refused(f"the customer's {address} gets no messages: {case.ways[channel]}", then)
 
 
 def _too_soon(messages: list[Message], channel: str, *, now: datetime, to_new_address: bool) -> Refused | None:

@@ -11,10 +11,9 @@ from enum import StrEnum
 
 from worker.domain.contact.repeats import unknown_in_words
 from worker.domain.contact.resends import is_resend
+from worker.domain.model.channels import CALLED
 from worker.domain.model.reasons import Reason, meaning_of, step_for
 from worker.domain.service_desk.case import at as in_words
-
-NAMES = {"email": "email", "sms": "text message"}
 
 
 class About(StrEnum):
@@ -180,7 +179,7 @@ def _row(row: RowFact, now: datetime) -> Iterable[Moment]:
 
 
 def _call(call: CallFact) -> Moment:
-    whom = f"The {NAMES.get(call.channel, call.channel)} server" if call.channel else call.account
+    whom = f"The {CALLED.get(call.channel, call.channel)} server" if call.channel else call.account
     said = f"{call.status}, " if call.status else ""
     detail = f": {call.detail}" if call.detail else ""
     match call.outcome:
@@ -215,7 +214,7 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
 
 
 def _message(message: MessageFact, now: datetime) -> Iterable[Moment]:
-    name = NAMES.get(message.channel, message.channel)
+    name = CALLED.get(message.channel, message.channel)
     if message.kind.startswith("reminder"):
         what = f"A reminder by {name}"
     elif is_resend(message.kind):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.masked import masked_opening
 from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
-from worker.domain.model.customers import Channel
+from worker.domain.model.channels import address_of
 from worker.domain.model.sessions import Opening
 from worker.store.service_desk.sent_messages import SentMessage
 
@@ -36,7 +36,7 @@ def message_text(
 ) -> MessageText:
     """The words as they were when the message left, if neither the template nor the customer's details have changed."""
     customer, person = sent.customer, sent.customer.person
-    to = person.phone if sent.channel == Channel.SMS else person.email
+    to = address_of(person, sent.channel)
     opening = sent.opening or masked_opening(Opening(""))
     clock = hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
     name = sender_name(sent.channel)

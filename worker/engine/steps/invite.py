@@ -12,6 +12,7 @@ from worker.domain.contact.repeats import paced
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.limits.rate_limits import spacing
+from worker.domain.model.channels import address_of
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import FRESHNESS, MESSAGES
@@ -115,7 +116,7 @@ class InviteWork:
         item = opened.invitation
         began_at = self.clock()
         person = item.customer.person
-        to = person.email if self.policy.channel == "email" else person.phone
+        to = address_of(person, self.policy.channel)
         found = await self.sender.look_up(to, item.link, since=unknown_call.opened_at, known=unknown_call.known)
         if isinstance(found, Receipt):
             return InviteResult(opened, began_at, Done(), reference=found.reference)
@@ -140,7 +141,7 @@ class InviteWork:
         message = Message(
             key=item.id.hex,
             at=first_at,
-            to=person.email if channel == "email" else person.phone,
+            to=address_of(person, channel),
             language=text.language,
             subject=text.subject,
             text=text.text,

@@ -11,10 +11,12 @@ from datetime import timedelta
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
+from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.contact.reminders import Ladder, Step
 from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.links.door import DoorRules
+from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.model.reconciliation import MARGIN
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
@@ -33,7 +35,7 @@ from worker.store.service_desk.cases import DeskPolicy
 
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
-SMS_PERMITS = 10  # calls in flight to the SMS provider
+TEXT_PERMITS = 10  # calls in flight to the service of a channel
 
 
 def account_rule(settings: Settings, account: str) -> BudgetRule:
@@ -44,11 +46,13 @@ def account_rule(settings: Settings, account: str) -> BudgetRule:
 
 def sender_rule(settings: Settings, channel: str) -> BudgetRule:
     """The budget of what is handed over on a channel."""
-    email, sms, retry = settings.email, settings.sms, settings.retry.policy
-    if channel == "sms":
+    retry = settings.retry.policy
+    if not is_mail(channel):
+        texting = settings.texting(channel)
         # The provider counts the messages of each From.
-        name = f"sender/sms:{sms.from_}" if sms else "sender/sms"
-        return BudgetRule(name, sms.limits if sms else (), SMS_PERMITS, None, retry, opens_after=None)
+        name = f"sender/{channel}:{texting.from_}" if texting else f"sender/{channel}"
+        return BudgetRule(name, texting.limits if texting else (), TEXT_PERMITS, None, retry, opens_after=None)
+    email = settings.email
     limits = email.limits if email else ()
     permits = email.connections if email else 1
     # No breaker: a relay refuses recipients one by one. The permits are connections, which each process keeps open.
@@ -79,10 +83,7 @@ def budget_rules(settings: Settings, channels: Collection[str]) -> BudgetRules:
 def check_leases(settings: Settings) -> None:
     """Raise SettingsError where a call could outlive its lease: another process may own the row by then."""
     timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
-    if settings.email:
-        timeouts["email.timeout"] = settings.email.timeout
-    if settings.sms:
-        timeouts["sms.timeout"] = settings.sms.timeout
+    timeouts |= {f"{channel}.timeout": sending.timeout for channel, sending in settings.sending.items()}
     problems = [
         f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
         f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"
@@ -95,13 +96,13 @@ def check_leases(settings: Settings) -> None:
 
 def sender_timeout(settings: Settings, channel: str) -> timedelta:
     """How long one hand-over may take."""
-    sending = settings.sms if channel == "sms" else settings.email
+    sending = settings.sending.get(channel)
     return sending.timeout if sending else timedelta(seconds=30)
 
 
 def hours_of(settings: Settings) -> Hours:
     """When customers may be written to."""
-    return Hours(dict(settings.invitations.quiet_hours.items()), settings.invitations.timezone)
+    return Hours(settings.invitations.quiet, settings.invitations.timezone)
 
 
 def caps_of(settings: Settings) -> Caps:
@@ -134,9 +135,9 @@ def job_policy(
         lifetime=provider.lifetime,
         senders={channel: sender_rule(settings, channel) for channel in channels},
         max_age=_least_max_age(settings, account, provider),
-        reminders=reminders_of(settings) if "sms" in channels else (),
+        reminders=reminders_of(settings) if set(channels_of("phone")) & set(channels) else (),
         ladder=ladder_of(settings),
-        fallback=delivery_policy(settings, channels=channels).fallback,
+        fallbacks=fallbacks(settings.invitations.fallback, channels),
         address_cap=settings.invitations.messages_per_address,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
         repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
@@ -158,7 +159,7 @@ def invitation_policy(
     only_batch: int | None = None,
 ) -> InvitationPolicy:
     """As for `job_policy`; `providers` by account."""
-    sending = settings.sms if channel == "sms" else settings.email
+    sending = settings.sending.get(channel)
     on_unknown = sending.on_unknown if sending else "hold"
     return InvitationPolicy(
         channel=channel,
@@ -200,7 +201,7 @@ def delivery_policy(settings: Settings, *, channels: Collection[str]) -> Deliver
     """What happens to messages that come back."""
     invitations = settings.invitations
     return DeliveryPolicy(
-        fallback=invitations.fallback if invitations.fallback in channels else None,
+        fallbacks=fallbacks(invitations.fallback, channels),
         hours=hours_of(settings),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
         countries=texted_countries(settings),
@@ -231,7 +232,7 @@ def expiry_policy(
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
         can_ask=lambda: can_ask(listing_accounts(settings, providers)),
         hours=hours_of(settings),
-        fallback=delivery_policy(settings, channels=channels).fallback,
+        fallbacks=fallbacks(settings.invitations.fallback, channels),
         stable=settings.links.mode == "stable",
     )
 

@@ -5,8 +5,9 @@ Each decision needs only the bytes, the headers and the configuration; this modu
 
 from collections.abc import Mapping, Sequence
 
+from worker.domain.model.channels import channels_of
 from worker.domain.verification.session_updates import SessionUpdate
-from worker.engine.adapters import callback_address
+from worker.engine.adapters import callback_address, service_of
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.inbound.web.mail_sources import EMAIL, build_mail_source
@@ -17,11 +18,8 @@ from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
 from worker.senders.contract import TextCallbacks
-from worker.senders.registry import text_service
 from worker.settings import Account, Settings
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Arrived
-
-SMS = f"{SENDER}sms"
 
 
 class AccountSource:
@@ -57,10 +55,11 @@ class AccountSource:
 class TextSource:
     """The callbacks of the service for texts, also about answers to them."""
 
-    name = SMS
-
-    def __init__(self, callbacks: TextCallbacks, address: str, keys: Sequence[str], keyring: Keyring) -> None:
+    def __init__(
+        self, channel: str, callbacks: TextCallbacks, address: str, keys: Sequence[str], keyring: Keyring
+    ) -> None:
         """`address` is the one that the service was given, `keys` those that it may sign with."""
+        self.name = f"{SENDER}{channel}"
         self._callbacks, self.largest = callbacks, callbacks.largest
         self._address, self._keys, self._keyring = address, keys, keyring
 
@@ -95,13 +94,17 @@ def account_sources(accounts: Mapping[str, Account], keyring: Keyring, clock: Cl
 def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: Get = get) -> Mapping[str, Source]:
     """The sources by channel, for the channels that are configured."""
     sources: dict[str, Source] = {}
-    callbacks = text_service(settings.sms.provider).callbacks if settings.sms else None
-    if settings.sms is not None and callbacks is not None:
+    for channel in channels_of("phone"):
+        section = settings.texting(channel)
+        callbacks = service_of(section).callbacks if section is not None else None
+        if section is None or callbacks is None:
+            continue
         # Twilio, and a service that names no other key, signs with the account's own token.
-        signing = [key.reveal() for key in settings.sms.callback_key or (settings.sms.token,)]
-        address = callback_address(settings.links.base_url, "sms")
+        signing = [key.reveal() for key in section.callback_key or (section.token,)]
+        address = callback_address(settings.links.base_url, channel)
         why = "links.base_url: needed, since the service signs the address that it was given"
-        sources["sms"] = TextSource(callbacks, address, signing, keyring) if address else Closed(SMS, why)
+        open_ = TextSource(channel, callbacks, address, signing, keyring)
+        sources[channel] = open_ if address else Closed(open_.name, why)
     if settings.email is not None:
         source = build_mail_source(settings.email, keyring, clock, ask_sns)
         sources["email"] = Closed(EMAIL, source) if isinstance(source, str) else source

@@ -27,7 +27,7 @@ from worker.inbound.web.request_body import (
     has_credentials_twice,
 )
 from worker.inbound.web.source import Asking, Source
-from worker.inbound.web.webhook_sources import SMS
+from worker.inbound.web.webhook_sources import TextSource
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.database import reason
 from worker.store.webhooks.webhooks import Arrived
@@ -74,7 +74,7 @@ class WebhookRoutes:
         """Take in a sender's callback about a message."""
         source = self._senders.get(request.match_info["sender"])
         answer = await self._take(request, source, ())
-        if source is not None and source.name == SMS and answer.status == 200:
+        if source is not None and isinstance(source, TextSource) and answer.status == 200:
             # Twilio would send a body as an answer to the customer.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
         return answer

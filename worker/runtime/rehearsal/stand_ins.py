@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from worker.domain.model.channels import channels_of
 from worker.domain.providers.facts import facts_of
 from worker.foundation.keyring import new_key
 from worker.sandbox.endpoints.opened import SESSIONS
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import TWILIO
-from worker.settings import Account, Secret, Settings, SettingsError
+from worker.settings import Account, Secret, Settings, SettingsError, Sms, WhatsApp
 from worker.settings.model import Broker, Database, Encryption
 from worker.settings.tls import Client
 
@@ -30,12 +31,16 @@ def host_of(account: str) -> str:
     return f"account-{account}.{NOWHERE}"
 
 
+def text_host(channel: str) -> str:
+    """The host that stands for the service of a channel."""
+    return f"{channel}.{NOWHERE}"
+
+
 def stood_in(settings: Settings, folder: Path) -> Settings:
     """`folder` gets the database, which only a key made now can read. Raises SettingsError for what is not played."""
     if problems := list(_not_played(settings)):
         raise SettingsError(problems)
-    email, sms = settings.email, settings.sms
-    texts = {"base_url": f"https://texts.{NOWHERE}/twilio", "token": _secret(PLAYED.twilio_token), "callback_key": ()}
+    email = settings.email
     return settings.model_copy(
         update={
             "database": Database(url=f"sqlite:///{folder}/rehearsal.db"),
@@ -43,7 +48,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "encryption": Encryption(keys=(_secret(new_key()),)),
             "accounts": {name: _account(account) for name, account in settings.accounts.items()},
             "email": email and email.model_copy(update={**NO_TLS, "url": f"smtp://mail.{NOWHERE}:25"}),
-            "sms": sms and sms.model_copy(update={**NO_TLS, **texts}),
+            **{channel: _texting(settings, channel) for channel in channels_of("phone")},
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "web": type(settings.web)(),
@@ -56,6 +61,16 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "intake": (),
         }
     )
+
+
+def _texting(settings: Settings, channel: str) -> Sms | WhatsApp | None:
+    section = settings.texting(channel)
+    if section is None:
+        return None
+    # The sandbox plays one account.
+    account = next(one.account for one in map(settings.texting, channels_of("phone")) if one is not None)
+    played = {"base_url": f"https://{text_host(channel)}/twilio", "account": account, "callback_key": ()}
+    return section.model_copy(update={**NO_TLS, **played, "token": _secret(PLAYED.twilio_token)})
 
 
 def _not_played(settings: Settings) -> Iterator[str]:
@@ -95,8 +110,13 @@ def hears_results(account: Account) -> bool:
 
 def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour: Mapping[str, Any]) -> SandboxOptions:
     """The sandbox that serves this configuration. `behaviour`: what its customers do, as its options say."""
-    sms = settings.sms
-    texting: dict[str, Any] = {"twilio_account": sms.account, "twilio_senders": frozenset({sms.from_})} if sms else {}
+    sections = [section for channel in channels_of("phone") if (section := settings.texting(channel)) is not None]
+    texting: dict[str, Any] = {}
+    if sections:
+        texting = {
+            "twilio_account": sections[0].account,
+            "twilio_senders": frozenset(section.from_ for section in sections),
+        }
     webhooks = {"": f"https://worker.{NOWHERE}"}
     return SandboxOptions(clock=clock, webhooks=webhooks, **texting, **behaviour)
 

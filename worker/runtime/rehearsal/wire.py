@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from worker.domain.model.channels import channels_of
+from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.inbound.web.source import Source
 from worker.providers.webhooks import Delivery, Unreadable
-from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of
+from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of, text_host
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people.webhook_sender import Webhook
 from worker.sandbox.server import Sandbox
@@ -17,7 +19,7 @@ from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.store.webhooks.webhooks import Arrived
 
-EMAIL, SMS = "email", "sms"
+EMAIL = Channel.EMAIL.value
 
 
 class Wire:
@@ -29,6 +31,7 @@ class Wire:
         self.told: Callable[[], None] = lambda: None  # called after a webhook was kept
         self._clock = options.clock
         self._accounts = {host_of(name): name for name in accounts}
+        self._channels = {text_host(channel): channel for channel in channels_of("phone")}
         self._owners: dict[str, str] = {}  # the account of each session, by the session's reference
         self._sources: Mapping[str, Source] = {}
         self._keep: Callable[[Sequence[Arrived]], object] = lambda _arrived: None
@@ -47,9 +50,11 @@ class Wire:
         *,
         timeout: timedelta,  # noqa: ASYNC109 -- as Http's
     ) -> HttpAnswer | Broken:
-        account = self._accounts.get(urlsplit(request.url).netloc)
-        if account or request.method == "POST":  # the SMS provider's other calls send nothing
-            self.made[account or SMS].append(self._clock())
+        host = urlsplit(request.url).netloc
+        account = self._accounts.get(host)
+        made = account or (self._channels.get(host) if request.method == "POST" else None)  # a GET sends nothing
+        if made is not None:
+            self.made[made].append(self._clock())
         answer = self.sandbox.answer(request.method, request.url, request.headers, request.body)
         if answer is None:
             return HttpAnswer(404)

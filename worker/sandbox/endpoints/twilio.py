@@ -1,10 +1,11 @@
-"""Simulates Twilio: accepts a text message, lists the accepted ones, and shows the account.
+"""Simulates Twilio: accepts a text message or a WhatsApp message, lists the accepted ones, and shows the account.
 
 Sources: the provider's pages on the Message resource, its error dictionary, and its test credentials, whose
 magic numbers have the same effects here.
 """
 
 import base64
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from urllib.parse import parse_qsl, urlencode
 
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.texts import Text, Texts
-from worker.sandbox.wire import TWILIO, TWILIO_ACCOUNT, TWILIO_LIST, Answer, Call
+from worker.sandbox.wire import TWILIO, TWILIO_ACCOUNT, TWILIO_LIST, WHATSAPP, Answer, Call
 
 ROUTE = "/twilio/2010-04-01/Accounts/{account}/Messages.json"
 LONGEST_BODY = 1600  # characters
 VALIDITY_MOST = 36_000  # seconds
 PAGE_SIZE, PAGE_SIZE_MOST = 50, 1000
+CONTENT = re.compile(r"HX[0-9a-fA-F]{32}", re.ASCII)
 E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 # Every parameter of the page. The real Twilio ignores any other parameter; here it is an error.
@@ -59,6 +61,8 @@ MAGIC_TO = {
     "+15005550004": 21610,
     "+15005550009": 21614,
 }
+# Ours: on these no WhatsApp message arrives, one refused at once and one reported later; texts do.
+NOT_ON_WHATSAPP, FOUND_LATER = "+15005550005", "+15005550008"
 MAGIC_FROM = {"+15005550001": 21212, "+15005550007": 21606, "+15005550008": 21611}
 
 MESSAGES = {
@@ -76,6 +80,12 @@ MESSAGES = {
     21610: "Attempt to send to unsubscribed recipient {to}",
     21611: "This 'From' number has exceeded the maximum number of queued messages",
     21612: "The 'To' phone number: {to}, is not currently reachable using the 'From' phone number",
+    21655: "The ContentSid is Invalid",
+    21656: "The ContentVariables Parameter is invalid",
+    30016: "'To' and 'From' channel types are incompatible",
+    63003: "Channel could not find To address",
+    63007: "Twilio could not find a Channel with the specified From address",
+    63016: "Failed to send freeform message because you are outside the allowed window. Please use a Template",
     21614: "'To' number {to} is not a valid mobile number",
     21617: "The concatenated message body exceeds the 1600 character limit.",
     21624: "ValidityPeriod must be between 1 and 36000",
@@ -144,9 +154,10 @@ class SendText(_Messages):
             sid=f"SM{secrets.token_hex(16)}",
             to=to,
             sender=sender,
-            body=fields["Body"],
+            body=fields["Body"] if "Body" in fields else "\n".join(_values(fields).values()),
             validity=int(validity) if validity else None,
             callback=fields.get("StatusCallback"),
+            content=fields.get("ContentSid"),
         )
         self._texts.messages.append(text)
         status = "accepted" if sender.startswith("MG") else "queued"
@@ -154,6 +165,8 @@ class SendText(_Messages):
 
     def _refused(self, fields: Mapping[str, str], to: str, sender: str) -> int:
         """The code of the first error; 0 if there is none."""
+        if to.startswith(WHATSAPP) or sender.startswith(WHATSAPP):
+            return self._refused_by_whatsapp(fields, to, sender)
         validity = fields.get("ValidityPeriod", "1")
         checks = (
             (not to, 21604),
@@ -165,6 +178,24 @@ class SendText(_Messages):
             (not validity.isascii() or not validity.isdigit() or not 1 <= int(validity) <= VALIDITY_MOST, 21624),
             (to in MAGIC_TO, MAGIC_TO.get(to, 0)),
             (to in self._options.twilio_opted_out, 21610),
+        )
+        return next((code for wrong, code in checks if wrong), 0)
+
+    def _refused_by_whatsapp(self, fields: Mapping[str, str], to: str, sender: str) -> int:
+        """As `_refused`. The real Twilio accepts a message without an approved template, and reports 63016 later."""
+        number = to.removeprefix(WHATSAPP)
+        is_service = "MessagingServiceSid" in fields
+        known = sender.removeprefix(WHATSAPP) in self._options.twilio_senders
+        checks = (
+            (not to.startswith(WHATSAPP) or not (is_service or sender.startswith(WHATSAPP)), 30016),
+            (not E164.fullmatch(number), 21211),
+            (not known, 63007),
+            ("ContentSid" not in fields or "Body" in fields, 63016),
+            (CONTENT.fullmatch(fields.get("ContentSid", "")) is None, 21655),
+            (not all(map(_is_value, _values(fields).values())), 21656),
+            (number in MAGIC_TO, MAGIC_TO.get(number, 0)),
+            (number in self._options.twilio_opted_out, 21610),
+            (number == NOT_ON_WHATSAPP, 63003),
         )
         return next((code for wrong, code in checks if wrong), 0)
 
@@ -223,6 +254,20 @@ class ListTexts(_Messages):
             "next_page_uri": f"{path}?{urlencode({**query, 'Page': page + 1})}" if more else None,
         }
         return Answer(200, body, client=self.client(call))
+
+
+def _values(fields: Mapping[str, str]) -> dict[str, str]:
+    """The values of the placeholders; one that is refused if they are not an object of texts."""
+    try:
+        given = json.loads(fields.get("ContentVariables", "{}"))
+    except ValueError:
+        given = None
+    fits = isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
+    return dict(given) if fits else {"1": ""}
+
+
+def _is_value(value: str) -> bool:
+    return bool(value) and not re.search(r"[\n\t]| {5}", value)
 
 
 def _fields(call: Call) -> dict[str, str] | None:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from worker.sandbox.behaviour import TEXTS, Chance, Trouble
+from worker.sandbox.endpoints.twilio import FOUND_LATER
 from worker.sandbox.mailbox import Mail
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people import webhooks_messages
@@ -31,9 +32,13 @@ class Recipients:
 
     def texted(self, text: Text) -> None:
         """A text was accepted: report its delivery, if its sender gave a callback."""
-        if self._options.texts and text.callback:
+        if text.callback and text.by_whatsapp and text.to.endswith(FOUND_LATER):
+            self.report_text(text, "not-on-whatsapp")
+        elif self._options.texts and text.callback:
             chance = self._chance("text", text.to)
             does = chance.of(self._options.texts, "delivered")
+            if does == "not-on-whatsapp" and not text.by_whatsapp:
+                does = "delivered"
             self.report_text(text, does, trouble=chance.trouble(self._options.webhook_troubles))
 
     def mailed(self, mail: Mail) -> None:

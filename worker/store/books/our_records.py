@@ -148,7 +148,7 @@ class OurBooks:
         with self._database.read() as connection:
             found = fetch(connection, other.where(InvitationRow.id.in_(ids))) if ids else []
             texts = other.where(
-                InvitationRow.channel == "sms", InvitationRow.reference != "", InvitationRow.reference.in_(list(keys))
+                InvitationRow.channel != "email", InvitationRow.reference != "", InvitationRow.reference.in_(list(keys))
             )
             found += fetch(connection, texts)
             people: set[str] = set()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from worker.domain.contact.suppression import detail_of
 from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.events.ordering import Known
+from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import Person
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -229,7 +230,8 @@ def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> l
         person = decrypt_person(keyring, customer_id, encrypted)
     except (CannotDecrypt, Erased):
         return []
-    return [(channel, one) for channel, one in (("email", person.email), ("sms", person.phone)) if one]
+    found = {name: address_of(person, name) for name, facts in CHANNELS.items() if facts.listed_as == name}
+    return [(name, address) for name, address in found.items() if address]
 
 
 def _person(keyring: Keyring, row: Any) -> dict[str, Any]:

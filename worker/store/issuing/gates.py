@@ -20,6 +20,7 @@ from worker.domain.contact.address_cap import Wish
 from worker.domain.contact.contact_times import issue_at
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.limits.backpressure import ask_again_at
+from worker.domain.model.channels import address_of
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
@@ -35,7 +36,6 @@ from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, v
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
 from worker.store.messages.address_places import Wanted, take
-from worker.store.messages.fallback import address_of
 from worker.store.onboarding import adoption, batch_pace, in_review
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.outbox.outbox import add_job_events
@@ -121,7 +121,9 @@ def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[i
     if not claim.any_suppressed:
         return {}
     concerned = [job for job in jobs if not _may_be_waited_for(job)]
-    return unreachable(claim.connection, claim.keyring, concerned, fallback=claim.policy.fallback) if concerned else {}
+    if not concerned:
+        return {}
+    return unreachable(claim.connection, claim.keyring, concerned, fallbacks=claim.policy.fallbacks)
 
 
 def quiet_hours(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:

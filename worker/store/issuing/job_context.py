@@ -44,7 +44,8 @@ class JobPolicy(ClaimPolicy):
     max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
     reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
     ladder: Ladder = field(default_factory=Ladder)
-    fallback: str | None = None  # the channel that replaces a channel on which messages bounced
+    # The channel that replaces a channel on which messages bounced, by channel.
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
     any_age: bool = False  # messages have our own links: the age of a session's link does not matter
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Channel
+from worker.domain.model.channels import is_mail
+from worker.domain.model.customers import invitation_channels
 from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
@@ -107,12 +108,14 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
             added.sessions[item.opened.job.id],
             item.opened.job.id,
             item.opened.job.batch_id,
-            Channel.SMS.value,
+            to_phone,
             item.opened.job.request.customer,
             item.session.expires_at,
         )
         for item in results
         if item.session is not None and item.session.sms_sent and item.opened.job.id in added.invited
+        for to_phone in invitation_channels(item.opened.job.channel)
+        if not is_mail(to_phone)
     ]
 
 

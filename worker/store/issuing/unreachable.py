@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from worker.domain.contact.fallback_channel import writable
+from worker.domain.contact.fallback_channel import following, writable
 from worker.domain.contact.send_decision import Never
 from worker.domain.contact.suppression import detail_of
 from worker.domain.model.customers import invitation_channels
@@ -35,7 +35,7 @@ _LINK_SENT = (
 
 
 def unreachable(
-    connection: sa.Connection, keyring: Keyring, jobs: Sequence[ClaimedJob], *, fallback: str | None
+    connection: sa.Connection, keyring: Keyring, jobs: Sequence[ClaimedJob], *, fallbacks: Mapping[str, str]
 ) -> Mapping[int, Never]:
     """The jobs whose messages could not be sent to any address; a customer without a known address is left out.
 
@@ -44,12 +44,13 @@ def unreachable(
     """
     people = {job.request.customer.customer_id: job.request.customer.person for job in jobs}
     asked = {channel for job in jobs for channel in invitation_channels(job.channel)}
-    ways = reachable(connection, keyring, people, asked | ({fallback} if fallback is not None else set()))
+    tried = asked.union(*(following(channel, fallbacks) for channel in asked))
+    ways = reachable(connection, keyring, people, tried)
     found: dict[int, Never] = {}
     for job in jobs:
         channels, suppressed = invitation_channels(job.channel), ways.get(job.request.customer.customer_id, {})
         reasons = [reason for channel in channels if (reason := suppressed.get(channel)) is not None]
-        if reasons and not writable(channels, fallback, suppressed):
+        if reasons and not writable(channels, fallbacks, suppressed):
             detail = "; ".join(dict.fromkeys(detail_of(reason) for reason in reasons))
             found[job.id] = Never(JobState.FAILED, Reason.SUPPRESSED, detail)
     before = {job.id: job.session_id for job in jobs if job.id in found and job.session_id is not None}

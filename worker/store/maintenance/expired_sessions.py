@@ -71,7 +71,8 @@ class ExpiryPolicy:
     # The accounts that can be asked now what became of a session.
     can_ask: Callable[[], Collection[str]] = tuple
     hours: Hours = field(default_factory=Hours)
-    fallback: str | None = None  # the channel to try where the job's channels do not reach the customer
+    # The channel to try where one of the job's channels does not reach the customer, by channel.
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     stable: bool = False  # customers have our own links: a session is replaced when the customer comes
 
 
@@ -266,7 +267,7 @@ class _Chunk:
         """For each session, the channels on which the customer can be reached: its job's, or the fallback for them."""
         found = reachable(self.connection, self.keyring, people)
         return {
-            row.id: writable(invitation_channels(job.channel), self.policy.fallback, found[row.customer_id])
+            row.id: writable(invitation_channels(job.channel), self.policy.fallbacks, found[row.customer_id])
             if found[row.customer_id]
             else invitation_channels(
                 job.channel

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
 from worker.domain.contact.send_decision import Later, NotNow
 from worker.domain.contact.suppression import text_of
+from worker.domain.model.channels import address_of
 from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ADDRESS
-from worker.store.messages.fallback import address_of
 from worker.store.messages.message_cap_check import no_more
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.suppression_check import About

@@ -17,8 +17,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
-from worker.domain.contact.delivery_reports import DeliveryUpdate, Stop, invitation_state_after, reason_to_suppress
+from worker.domain.contact.delivery_reports import (
+    DeliveryStatus,
+    DeliveryUpdate,
+    Stop,
+    invitation_state_after,
+    reason_to_suppress,
+)
 from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.channels import address_of, is_mail
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -27,7 +34,7 @@ from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
 from worker.store.messages import bounce_counts
-from worker.store.messages.fallback import DeliveryPolicy, address_of, fall_back
+from worker.store.messages.fallback import DeliveryPolicy, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
@@ -67,7 +74,7 @@ def lock(connection: sa.Connection, references: Iterable[tuple[str, str]]) -> No
     """
     texts, keys = set(), set()
     for source, reference in references:
-        if source == f"{SENDER}sms":
+        if not is_mail(source.removeprefix(SENDER)):
             texts.add(reference)
         elif (key := _key(reference)) is not None:
             keys.add(key)
@@ -106,7 +113,7 @@ def deliver(
 ) -> Delivered:
     """Apply a sender's update; the same update again changes nothing.
 
-    `source` is `sender/sms` or `sender/email`. A text is found by the sender's reference, which is stored a moment
+    `source` is `sender/` and the channel. A message to a phone is found by the sender's reference, stored a moment
     after the hand-over or, where the receipt was lost, after reconciliation. So the caller tries an UNKNOWN update
     again for some minutes, and a LATER one after some seconds. The caller repeats a transaction that deadlocks
     (`outlive_deadlocks`), and gives the returned values to `count` at the end of the transaction.
@@ -129,7 +136,8 @@ def deliver(
     if row is None and update.reference:
         return Delivered(Applied.UNKNOWN)
     applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
-    bounced = row.batch_id if row is not None and state is InvitationState.BOUNCED else None
+    is_bounce = state is InvitationState.BOUNCED and update.status is not DeliveryStatus.ELSEWHERE
+    bounced = row.batch_id if row is not None and is_bounce else None
     return Delivered(applied, row.id if row is not None else None, next(iter(falls_to), None), bounced)
 
 
@@ -153,14 +161,16 @@ _ANY = (
     .with_for_update(of=InvitationRow, key_share=True)
 )
 # Spelled exactly as in the partial index.
-_IS_TEXT = InvitationRow.channel == sa.literal_column("'sms'")
+_TO_A_PHONE = InvitationRow.channel != sa.literal_column("'email'")
 _BY_REFERENCE = _ANY.where(
-    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), InvitationRow.reference == sa.bindparam("reference")
+    _TO_A_PHONE,
+    InvitationRow.reference != sa.literal_column("''"),
+    InvitationRow.reference == sa.bindparam("reference"),
 )
 _BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
 _WHICH = sa.select(InvitationRow.id, InvitationRow.job_id)
 _TEXTS = _WHICH.where(
-    _IS_TEXT, InvitationRow.reference != sa.literal_column("''"), bulk.among(InvitationRow.reference, "references")
+    _TO_A_PHONE, InvitationRow.reference != sa.literal_column("''"), bulk.among(InvitationRow.reference, "references")
 )
 _MAILS = _WHICH.where(bulk.among(InvitationRow.id, "ids"))
 _LOCK_MESSAGES = (
@@ -174,7 +184,7 @@ _LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id)
 
 def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
     """The message that the update is about, locked. Raises NotKnown."""
-    if channel == "sms":
+    if not is_mail(channel):
         rows = fetch(connection, _BY_REFERENCE, {"reference": reference}) if reference else []
     else:
         key = _key(reference)

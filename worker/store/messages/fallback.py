@@ -1,7 +1,7 @@
 """Write to customers on another channel because a message did not reach them on the first channel."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours, message_at
-from worker.domain.contact.fallback_channel import instead_of
 from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.channels import address_of
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import JobState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -30,20 +30,15 @@ from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionR
 class DeliveryPolicy:
     """The configuration for bounced messages.
 
-    `fallback` is the channel to try after a bounce on another channel; the worker must have a sender for it. `pause`
+    `fallbacks` has the channel to try after a bounce, by channel; the worker must have a sender for it. `pause`
     None: no batch is paused automatically.
     """
 
-    fallback: str | None = None
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     hours: Hours = field(default_factory=Hours)
     pause: PauseRule | None = None
     countries: frozenset[str] | None = None  # those that texts may go to; None: all
     texts_per_country: int | None = None  # in an hour; None: as many as there are
-
-
-def address_of(person: Person, channel: str) -> str:
-    """The person's address on the channel; empty where it is not known. Personal."""
-    return person.email if channel == "email" else person.phone
 
 
 def fall_back(
@@ -61,13 +56,13 @@ def fall_back(
     that channel for this session already; and none once the session or the job has ended. Returns the channel, where a
     message is due on it at once.
     """
-    if policy.fallback is None or not invitations:
+    if not policy.fallbacks or not invitations:
         return set()
     people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
     unreached = fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)})
     keyring = readable(connection, keyring, [row.person for row in unreached])
     for row in unreached:
-        channel = instead_of(row.channel, policy.fallback)
+        channel = policy.fallbacks.get(row.channel)
         if channel is None:
             continue
         try:

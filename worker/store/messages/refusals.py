@@ -9,11 +9,12 @@ import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts
 from worker.domain.contact.delivery_reports import reason_to_suppress, state_refused
-from worker.domain.model.endings import Cancel, Done
+from worker.domain.model.channels import address_of
+from worker.domain.model.endings import AddressIs, Cancel, Done
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
-from worker.store.messages.fallback import address_of, fall_back
+from worker.store.messages.fallback import fall_back
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.messages.suppressions import suppress
@@ -61,6 +62,8 @@ def counts_of(results: Sequence[InviteResult]) -> dict[int, BounceCounts]:
     """What these hand-overs add to the counts of each batch."""
     tried, refused = Counter[int](), Counter[int]()
     for result in results:
+        if result.problem is not None and result.problem.address is AddressIs.ELSEWHERE:
+            continue  # it says nothing about the list: the number may be a good one, and gets a text
         is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT
         tried[result.opened.invitation.batch_id] += isinstance(result.ending, Done) or is_refused
         refused[result.opened.invitation.batch_id] += is_refused

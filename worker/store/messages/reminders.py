@@ -19,6 +19,7 @@ from worker.domain.contact.reminders import Invited, Ladder, Reminder, kind_of, 
 from worker.domain.contact.resends import is_resend
 from worker.domain.contact.send_decision import Later, Never, NotNow
 from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import Channel, Customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -72,10 +73,11 @@ class Times:
         if not self.ladder.channels:
             return frozenset()
         person = customer.person
-        texts = person.phone and not why_not_texted(person.phone, self.countries)
         reachable = [
-            *([Channel.EMAIL.value] if person.email else []),
-            *([Channel.SMS.value] if texts else []),
+            name
+            for name in CHANNELS
+            if (address := address_of(person, name))
+            and not (name == Channel.SMS and why_not_texted(address, self.countries))
         ]
         return self.ladder.impossible(reachable)
 

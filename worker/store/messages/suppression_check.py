@@ -10,15 +10,13 @@ import sqlalchemy as sa
 from worker.domain.contact.fallback_channel import UNREACHED
 from worker.domain.contact.send_decision import Never
 from worker.domain.contact.suppression import SuppressionReason, detail_of
+from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import Person
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
-from worker.store.messages.fallback import address_of
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppressions import suppressed
-
-CHANNELS = ("email", "sms")
 
 
 class About(Protocol):

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
+from worker.domain.model.channels import listed_as
 from worker.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
@@ -65,7 +66,8 @@ def suppress(
         if row.digest != digests[0]:
             _keep(connection, row._asdict() | newest)
     connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
-    entry: dict[str, Any] = {"channel": channel, "reason": reason.value, "source": source[:80], "created_at": now}
+    entry: dict[str, Any] = {"channel": listed_as(channel), "reason": reason.value}
+    entry |= {"source": source[:80], "created_at": now}
     return _keep(connection, entry | {"manual_by": None, "manual_at": None} | newest)
 
 
@@ -109,7 +111,7 @@ def suppressed(
     Text that is not an address is never suppressed: its sender refuses it. What an older key of the ring finds is
     stored under the newest key; this writes.
     """
-    by_digest: dict[str, Address] = {}
+    by_digest: dict[str, list[Address]] = {}  # one number may be asked about on two channels
     texts: dict[Address, str] = {}
     newest: dict[Address, str] = {}
     for address in set(addresses):
@@ -118,17 +120,18 @@ def suppressed(
         except ValueError:
             continue
         digests = keyring.digests(ADDRESS, texts[address])
-        by_digest |= dict.fromkeys(digests, address)
+        for digest in digests:
+            by_digest.setdefault(digest, []).append(address)
         newest[address] = digests[0]
     if not by_digest:
         return {}
     found: dict[Address, SuppressionReason] = {}
     old: dict[str, str] = {}
     for row in fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)}):
-        address, reason = by_digest[row.digest], row.reason
-        found[address] = stronger(found.get(address, reason), reason)
-        if row.digest != newest[address]:
-            old[row.digest] = texts[address]
+        for address in by_digest[row.digest]:
+            found[address] = stronger(found.get(address, row.reason), row.reason)
+            if row.digest != newest[address]:
+                old[row.digest] = texts[address]
     if old:
         _renew(connection, keyring, old)
     return found

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.events.published import Happened
+from worker.domain.model.channels import is_mail
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Session
@@ -141,7 +142,7 @@ def add(
             due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
             if due_at > invitation["due_at"]:
                 invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
-            if channel == Channel.SMS and item.session.sms_sent:
+            if item.session.sms_sent and not is_mail(channel):
                 # The provider has texted the link itself: a second text would be one too many.
                 invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
                 added.invited.add(item.job_id)

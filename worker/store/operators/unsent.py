@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Channel, invitation_channels
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
 from worker.store.base.database import Database
@@ -38,7 +38,7 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     messages = (
         sa.select(InvitationRow.batch_id, sa.func.count(InvitationRow.job_id.distinct()))
         .where(
-            InvitationRow.channel.in_(invitation_channels(Channel.BOTH)),
+            InvitationRow.channel.in_(list(CHANNELS)),
             InvitationRow.priority.in_(_ANY_PRIORITY),
             InvitationRow.state == bulk.fixed(InvitationState.WAITING),
             InvitationRow.due_at <= now + SOON,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.suppression import detail_of
 from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Person
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.domain.service_desk.case import Case, DeskRules, Link, Message, Row
@@ -21,7 +22,7 @@ from worker.store.base.encrypted_values import ERASED, Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import PRIORITIES
 from worker.store.maintenance import reissue_counts
-from worker.store.messages.suppression_check import CHANNELS, reachable
+from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
 from worker.store.onboarding.admission import lock_customers
 from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, ReissueCount, SessionRow
@@ -128,7 +129,7 @@ def case_of(
         of_link=[] if link is None else _messages(connection, link.id),
         ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
         zones=policy.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
-        if policy.hours.concern(CHANNELS)
+        if policy.hours.concern([*CHANNELS])
         else (),
     )
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.masked import masked
 from worker.domain.events.published import Happened
+from worker.domain.model.channels import address_of, is_mail
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -29,7 +30,6 @@ from worker.store.base.database import Database, outlive_deadlocks
 from worker.store.base.encrypted_values import contact_digests, encrypt_person
 from worker.store.base.keys_of_customers import lasting
 from worker.store.maintenance import reissue_counts
-from worker.store.messages.fallback import address_of
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.cancellation import change_jobs, waiting_again
 from worker.store.onboarding.message_rows import waiting_message
@@ -192,7 +192,7 @@ class ServiceDesk:
         case = self._case(connection, customer, purpose, lock=True, now=now)
         own = () if case.row is None else tuple(one for one in channels if _uses(case.row, one))
         if case.row is not None and not own and case.finished is None:
-            option = " --channel sms" if channels == ["sms"] else " --channel email"
+            option = f" --channel {'email' if is_mail(channels[0]) else channels[0]}"
             return Refused(f"the list asks for no message by {channels[0]}", f"`onboard customer resend ID{option}`")
         decided = decide_resend(self._policy.rules, case, own[0] if own else None, now=now, to_new_address=True)
         return decided if isinstance(decided, Refused) else self._add(connection, customer, case, decided, now=now)

@@ -297,7 +297,7 @@ class InvitationRow(Base):
         partial("ix_invitation_due", "channel", "priority", "due_at", "id", "batch_id", where="state = 'waiting'"),
         partial("ix_invitation_lease", "lease_until", where="state = 'working'"),
         # Callbacks name a text by the sender's id, and an email by its Message-ID, which is the row's own id.
-        partial("ix_invitation_reference", "reference", where="channel = 'sms' AND reference <> ''"),
+        partial("ix_invitation_reference", "reference", where="channel <> 'email' AND reference <> ''"),
         partial("ix_invitation_waits", "batch_id", "reason", "due_at", where=_WAITS),
         partial("ix_invitation_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
     )

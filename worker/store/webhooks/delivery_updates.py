@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.domain.model.backoff import Backoff
+from worker.domain.model.channels import is_mail
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
 from worker.store.messages import delivery_reports
@@ -55,7 +56,7 @@ def _result(one: KeptWebhook, update: DeliveryUpdate, delivered: delivery_report
             wait = HAND_OVER_BACKOFF.after(one.attempts + 1)
             return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
         case delivery_reports.Applied.UNKNOWN:
-            wait = UNMATCHED_BACKOFF.after(one.attempts + 1) if one.source == f"{SENDER}sms" else None
+            wait = UNMATCHED_BACKOFF.after(one.attempts + 1) if not is_mail(one.source.removeprefix(SENDER)) else None
             state = WebhookState.IGNORED if wait is None else WebhookState.WAITING
             return WebhookResult(state, "no message here matches it", again_after=wait)
         case delivery_reports.Applied.APPLIED:

@@ -19,6 +19,7 @@ from worker.cli.plan_options import read_time
 from worker.cli.whole_file import whole_file
 from worker.domain.intake import ListOptions, ListRefused, open_table
 from worker.domain.intake.vocabulary import Vocabulary
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.needs import STORED
 from worker.domain.reconciliation.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
 from worker.domain.reconciliation.differences import WORDS, Difference, Found
@@ -71,7 +72,7 @@ COLUMNS = ("kind", "file", "row", "reference", "customer_id", "account", "detail
     "--channel",
     "channels",
     multiple=True,
-    type=click.Choice(["email", "sms"]),
+    type=click.Choice([*CHANNELS]),
     help="A channel that the logs cover. Repeatable.  [default: those that have a row in them]",
 )
 @click.option(
@@ -237,7 +238,7 @@ def _show(batch_id: int, books: Reconciliation, scratch: Scratch, out: Path | No
         if counts[name]:
             click.echo(f"  {counts[name]:,} {words}")
     for name, number in books.uncompared.items():
-        option = "--channel" if name in ("email", "sms") else "--account"
+        option = "--channel" if name in CHANNELS else "--account"
         click.echo(f"warning: {number:,} of {name} not compared: no file has a row of it ({option} {name})", err=True)
     for kind in Difference:
         number = scratch.counts[kind]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from worker.domain.model.channels import CALLED
 from worker.domain.model.people import Role
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.timeline import timeline
@@ -77,6 +78,7 @@ def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "customer": found,
         "path": page_of(found.customer_id),
         "messages": sources.message_texts(sent),
+        "called": CALLED,
         "more": len(sent) == MOST_MESSAGES,
     }
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from worker.domain.intake import contacts
+from worker.domain.model.channels import CALLED
 from worker.domain.model.people import Role
 from worker.domain.service_desk.case import Refused as NotDone
 from worker.domain.service_desk.case import at
 from worker.domain.service_desk.new_link import Before
-from worker.domain.service_desk.resend import CALLED
 from worker.engine.prices import Prices
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, Plan, Refused
 from worker.inbound.web.dashboard.pages.customer import customer_of, page_of

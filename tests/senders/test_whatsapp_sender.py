@@ -1,0 +1,134 @@
+"""WhatsApp by Twilio: the form of a message, what refusals mean, the look-up, and the callbacks."""
+
+import json
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.senders.far_side import NOW, SERVICE, FakeCaller, error, sms_sender
+from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
+from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.domain.model.reconciliation import Nothing, Unmatched
+from worker.http.messages import Broken, HttpAnswer
+from worker.senders.contract import Receipt
+from worker.senders.sms import WHATSAPP
+from worker.senders.twilio_callbacks import read
+
+SID = f"HX{'0123456789abcdef' * 2}"
+LINK = "https://verify.example.com/s?t=t0k3n"
+CONTENT = f"content: {SID}\n1: Maria\n2: s?t=t0k3n"
+
+
+@pytest.fixture
+def words(message):
+    return lambda: message(to="+37060000001", text=CONTENT)
+
+
+def whatsapp(http, **changes):
+    return sms_sender(http, by=WHATSAPP, **changes)
+
+
+async def test_a_message_names_its_approved_template_and_has_no_words_of_ours(words):
+    http = FakeCaller()
+
+    assert await whatsapp(http, callback="https://onboard.example.com/callbacks/whatsapp").send(words()) == Receipt(
+        "SM0123"
+    )
+
+    assert http.forms == [
+        {
+            "To": "whatsapp:+37060000001",
+            "From": "whatsapp:+15005550006",
+            "ContentSid": SID,
+            "ContentVariables": '{"1": "Maria", "2": "s?t=t0k3n"}',
+            "StatusCallback": "https://onboard.example.com/callbacks/whatsapp",
+        }
+    ]
+
+
+async def test_a_messaging_service_has_no_prefix(words):
+    http = FakeCaller()
+    await whatsapp(http, from_=SERVICE).send(words())
+    assert (http.forms[0]["MessagingServiceSid"], "From" in http.forms[0]) == (SERVICE, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "address"),
+    [
+        (63003, Kind.BAD_INPUT, AddressIs.ELSEWHERE),
+        (63024, Kind.BAD_INPUT, AddressIs.ELSEWHERE),
+        (63016, Kind.BAD_INPUT, AddressIs.REFUSED),
+        (63028, Kind.BAD_INPUT, AddressIs.REFUSED),
+        (21656, Kind.BAD_INPUT, AddressIs.REFUSED),
+        (21614, Kind.BAD_INPUT, AddressIs.REFUSED),  # a landline may be on WhatsApp; it is not suppressed
+        (21211, Kind.BAD_INPUT, AddressIs.GONE),
+        (63014, Kind.BAD_INPUT, AddressIs.OPTED_OUT),
+        (21610, Kind.BAD_INPUT, AddressIs.OPTED_OUT),
+        (63018, Kind.RATE_LIMITED, None),
+        (63007, Kind.AUTH, None),
+        (21655, Kind.AUTH, None),
+    ],
+)
+async def test_what_a_refusal_means(words, code, kind, address):
+    found = await whatsapp(FakeCaller([error(400, code)])).send(words())
+    assert isinstance(found, Problem)
+    assert (found.kind, found.address) == (kind, address)
+
+
+@pytest.mark.parametrize("answer", [error(500), Broken(True, "no answer")])
+async def test_an_unknown_outcome_says_nothing_about_the_number(words, answer):
+    found = await whatsapp(FakeCaller([answer])).send(words())
+    assert (found.kind, found.address) == (Kind.UNKNOWN, None)
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], Nothing()),
+        ([{"sid": "SM1", "body": f"Maria, {LINK}"}], Receipt("SM1")),
+        ([{"sid": "SM1", "body": "Maria, please confirm"}], Unmatched),
+        ([{"sid": "SM0", "body": "Maria, please confirm"}], Nothing()),  # one whose receipt is known
+    ],
+)
+async def test_a_message_without_its_link_in_twilios_list_may_be_ours(messages, expected):
+    listed = [
+        {"date_created": "Fri, 20 Nov 2026 10:00:00 +0000", "direction": "outbound-api", **one} for one in messages
+    ]
+    http = FakeCaller([HttpAnswer(200, {}, json.dumps({"messages": listed}).encode())])
+
+    since = NOW - timedelta(minutes=1)
+    found = await whatsapp(http).look_up("+37060000001", LINK, since=since, known=frozenset({"SM0"}))
+
+    assert found == expected or isinstance(found, expected if isinstance(expected, type) else ())
+    assert "To=whatsapp%3A%2B37060000001&From=whatsapp%3A%2B15005550006" in http.requests[0].url
+
+
+def callback(status, code="", **fields):
+    given = {"MessageSid": "SM1", "MessageStatus": status, "To": "whatsapp:+37060000001", "ErrorCode": code, **fields}
+    return read(urlencode(given).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "becomes", "stop"),
+    [
+        ("sent", "", None, None),
+        ("delivered", "", DeliveryStatus.DELIVERED, None),
+        ("read", "", DeliveryStatus.DELIVERED, None),
+        ("failed", "63003", DeliveryStatus.ELSEWHERE, None),
+        ("undelivered", "63024", DeliveryStatus.ELSEWHERE, None),
+        ("failed", "63016", DeliveryStatus.BLOCKED, None),
+        ("failed", "63018", DeliveryStatus.BLOCKED, None),  # Twilio does not try it again
+        ("failed", "", DeliveryStatus.BLOCKED, None),
+        ("failed", "63014", DeliveryStatus.BOUNCED, Stop.STOPPED),
+    ],
+)
+def test_what_a_callback_means(status, code, becomes, stop):
+    found = callback(status, code)
+    assert (found.reference, found.status, found.stop) == ("SM1", becomes, stop)
+
+
+def test_the_number_of_a_callback_and_of_an_answer_has_no_prefix():
+    assert callback("failed", "63024").address == "+37060000001"
+    answer = read(urlencode({"From": "whatsapp:+37060000001", "Body": "Stop", "SmsStatus": "received"}).encode())
+    assert (answer.address, answer.stop) == ("+37060000001", Stop.STOPPED)
