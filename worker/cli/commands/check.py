@@ -36,8 +36,7 @@ from worker.domain.intake.problems import Originals, Severity
 from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import FieldProblem
+from worker.domain.model.customers import Channel, FieldProblem, invitation_channels
 from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
@@ -220,7 +219,9 @@ def facts_of(
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
     at_most = {account: rows * sessions for account, rows in calls.items()}
-    most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in CHANNELS}
+    # A reader of the document finds email and sms always, and another channel where it has a sender.
+    shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
+    most_messages = {channel: _reached_on(channel, parts, due) * messages for channel in shown}
     prices = Prices.of(settings)
     cost_now = prices.total(now, due.messages)
     cost_at_most = prices.total(at_most, most_messages)
