@@ -265,7 +265,7 @@ def _create_jobs() -> None:
     op.create_table(
         "job",
         _key("id", BigId),
-        _column("batch_id", BigId, sa.ForeignKey("batch.id")),
+        _column("batch_id", BigId),
         _column("row", sa.Integer()),
         _column("customer_id", sa.String(100), sa.ForeignKey("customer.customer_id")),
         _column("purpose", sa.String(64)),

@@ -8,6 +8,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -452,6 +453,10 @@ class Parts(Stores):
         """Set the clock by the database's, now and from now on, where there may be several machines."""
         if self._timekeeper is not None:
             self._timekeeper.start()
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Within, no thread of these parts runs: a fork is made there."""
+        return nullcontext() if self._timekeeper is None else self._timekeeper.paused()
 
     def issue_work(
         self, account: str, http: "Http", *, wake_invite: WakeInvite, only_batch: int | None = None

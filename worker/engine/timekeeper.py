@@ -5,6 +5,8 @@ Workers, web, bus, library and commands have `Parts`, and `Parts` has this.
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -32,11 +34,24 @@ class Timekeeper:
         """Set the clock now, and go on until `close`. Raises OperationalError while the database cannot be reached."""
         self._database.set_clock(self._clock)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._keep, name="timekeeper", daemon=True)
-            self._thread.start()
+            self._go_on()
 
-    def _keep(self) -> None:
-        while not self._ended.wait(self._every.total_seconds()):
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The thread does not run within: a fork is made there."""
+        runs = self._thread is not None
+        self.close()
+        yield
+        if runs:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, args=(self._ended,), name="timekeeper", daemon=True)
+        self._thread.start()
+
+    def _keep(self, ended: threading.Event) -> None:
+        while not ended.wait(self._every.total_seconds()):
             try:
                 self._database.set_clock(self._clock)
             except sa.exc.SQLAlchemyError as error:  # the time goes on from the last anchor

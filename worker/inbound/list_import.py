@@ -1,6 +1,7 @@
 """Imports a list into the database: each line is routed, and becomes a job or a skipped line."""
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from threading import Event
 from typing import Any, Protocol
@@ -47,11 +49,13 @@ from worker.domain.routing import Chosen, Unroutable, choose_account, further_pr
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
+from worker.inbound.forked import ChildEnded, Forked, forked
 from worker.inbound.list_deadline import RowTimes, counted, group_of, planned
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.base.database import reason
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import Batches, BatchFacts
+from worker.store.onboarding.batches import Line as StoredLine
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine, erased_line
 from worker.store.onboarding.plans import Plan, Planned
 
@@ -59,6 +63,7 @@ log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RETRY = timedelta(seconds=1)
+LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
 CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
 Progress = Callable[[int], None]
 
@@ -187,8 +192,10 @@ def judge_all(
         ids = [line.customer.customer_id for line in chunk if isinstance(line, AcceptedLine)]
         erased = set() if allow_erased else batches.erased(ids)
         for line in chunk:
-            is_erased = isinstance(line, AcceptedLine) and line.customer.customer_id in erased
-            yield erased_line(line) if isinstance(line, AcceptedLine) and is_erased else line
+            if isinstance(line, AcceptedLine) and line.customer.customer_id in erased:
+                yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
+            else:
+                yield line
 
 
 def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
@@ -295,6 +302,7 @@ def import_list(
     hold: str = "",
     rule: Known = Known.REFRESH,
     returns: Settles | None = None,
+    child: "Forked[_Chunk] | None" = None,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
     progress: Progress = lambda _rows: None,
     pause: Callable[[float], None] = time.sleep,
@@ -305,6 +313,7 @@ def import_list(
     `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
     `rule`: what becomes of customers who are known. `returns`: what becomes of the rows of a report that comes back;
     None: reports are refused.
+    `child`: of `judging_child` for this list; it judges where judging needs no database.
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written; ListChanged at the end, if
@@ -326,6 +335,8 @@ def import_list(
         return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
     refusals = Refusals()
     times = _times(intake, reading, batches.plan(batch))
+    if times is not None or reading.own is OwnFile.REPORT:
+        child = None
 
     ended = Event()
 
@@ -371,17 +382,21 @@ def import_list(
         for span in spans.values():
             span.end(intake.clock(), Outcome.TAKEN.value)
 
+    after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
+    here = partial(_chunks, patient_judge, reading, intake.hours, seal, times=times)
     # The next chunk is judged while the database stores this one. At most two are in memory.
     with _writer(batches) as writer:
-        done, stored = 0, None
+        stored: Future[Any] | None = None
+        done, hint = 0, None
         try:
-            for chunk in _chunks(
-                patient_judge, reading, refusals, intake.hours, after=batches.last_row(batch.id), times=times
-            ):
+            for chunk in here(after) if child is None else _of_child(child, batch.id, after, here):
                 if stored is not None:
                     stored.result()
                     progress(done)
-                done = chunk.done
+                for line in chunk.refused:
+                    if line.problems:
+                        refusals.add(line.problems)
+                done, hint = chunk.done, chunk.hint
                 stored = writer.submit(write, chunk)
             if stored is not None:
                 stored.result()
@@ -391,7 +406,6 @@ def import_list(
             patiently(lambda: batches.imported(batch.id, now=intake.clock()))
         finally:
             ended.set()  # after Ctrl-C nothing waits for a database that is away
-    hint = reading.hint
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
     return Imported(batch, new, (*reading.warnings, *hints), refusals, reading.own is OwnFile.REPORT)
 
@@ -420,11 +434,14 @@ def _writer(batches: Batches) -> Iterator[Executor]:
 
 @dataclass
 class _Chunk:
-    """Lines that are stored together. `done`: the lines of the list up to here."""
+    """Lines that are stored together. `done`: the lines of the list up to here. `last`: the row of the last of them.
+    `hint`: `CustomerList.hint` up to here."""
 
     done: int = 0
-    accepted: list[AcceptedLine] = field(default_factory=list)
+    last: int = 0
+    accepted: Sequence[StoredLine] = ()
     refused: list[RefusedLine] = field(default_factory=list)
+    hint: FieldProblem | None = None
     erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
 
 
@@ -449,18 +466,19 @@ def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTi
 def _chunks(
     judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
     reading: CustomerList,
-    refusals: Refusals,
     hours: Hours,
-    *,
+    seal: Callable[[Sequence[AcceptedLine]], Sequence[StoredLine]],
     after: int,
-    times: RowTimes | None,
+    *,
+    times: RowTimes | None = None,
 ) -> Iterator[_Chunk]:
     """The list's lines behind the row `after`, judged; the last chunk may be empty."""
     each = enumerate(reading, start=1)
     done = 0
     while numbered := list(islice(each, CHUNK)):
-        done = numbered[-1][0]
-        chunk = _Chunk(done)
+        done, end = numbered[-1]
+        accepted: list[AcceptedLine] = []
+        refused: list[RefusedLine] = []
         # Also of rows that are imported already: each takes its place in the plan.
         wanted = [line for _, line in numbered if line.row > after or times is not None]
         for line in judged(wanted):
@@ -470,14 +488,45 @@ def _chunks(
             if line.row <= after:
                 continue
             if isinstance(line, AcceptedLine):
-                chunk.accepted.append(line)
+                accepted.append(line)
             else:
-                chunk.refused.append(line)
-                if line.problems:
-                    refusals.add(line.problems)
-        yield chunk
+                refused.append(line)
+        yield _Chunk(done, end.row, seal(accepted), refused, reading.hint)
     if not done:
         yield _Chunk()
+
+
+@contextmanager
+def judging_child(
+    intake: Intake, batches: Batches, content: Content, options: ListOptions
+) -> Iterator["Forked[_Chunk] | None"]:
+    """A process that reads, judges and seals the list, while this one stores it; None where it does not pay or cannot
+    be made. Begin it before any thread."""
+    size = os.path.getsize(content) if isinstance(content, str | os.PathLike) and os.path.exists(content) else 0
+    if size < LARGE:
+        yield None
+        return
+
+    def chunks(batch_id: int, after: int) -> Iterator[_Chunk]:
+        judged = partial(judge_chunk, intake, returns=None)
+        yield from _chunks(judged, open_list(content, options), intake.hours, batches.sealer(batch_id), after)
+
+    with forked(chunks) as child:
+        yield child
+
+
+def _of_child(
+    child: "Forked[_Chunk]", batch_id: int, after: int, here: Callable[[int], Iterator[_Chunk]]
+) -> Iterator[_Chunk]:
+    """The child's chunks; those that it does not come to are judged here."""
+    try:
+        for chunk in child.items(batch_id, after):
+            after = max(after, chunk.last)
+            yield chunk
+        return
+    except ChildEnded as error:
+        log.warning("the import goes on in one process: %s", error)
+    yield from here(after)
 
 
 def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,7 +45,7 @@ from worker.foundation.log_ids import about
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
-from worker.inbound.list_import import CutOff, Imported, import_list, list_age
+from worker.inbound.list_import import CutOff, Imported, import_list, judging_child, list_age
 from worker.inbound.returned_lists import Returns
 from worker.publishers.build import build_targets
 from worker.runtime.batch_run import OneBatch, Stand, Unusable, next_move
@@ -410,7 +410,10 @@ def _import(
             click.echo(f"importing: {counted(rows, 'row')}", err=True)
 
     try:
-        with parts.heartbeat(IMPORT):
+        with ExitStack() as exits:
+            with parts.one_thread():
+                child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, options))
+            exits.enter_context(parts.heartbeat(IMPORT))
             imported = import_list(
                 parts.intake,
                 parts.batches,
@@ -423,6 +426,7 @@ def _import(
                 plan=plan,
                 rule=rule,
                 returns=returns,
+                child=child,
                 opened=opened,
                 progress=show,
             )

@@ -32,7 +32,7 @@ from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.daily_batch import next_rows
 from worker.store.onboarding.leadership import take_all
-from worker.store.onboarding.new_rows import job_row
+from worker.store.onboarding.new_rows import job_row, job_values
 from worker.store.onboarding.tombstones import BY_EVENT, Erased, bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Inbox, Job
@@ -161,7 +161,9 @@ class Inboxes:
             by_row[number] = event
             line = replace(arrival.line, row=number)
             invite_at = None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
-            job = job_row(keyring, numbers.batch_id, line, followed, priority=priority, now=now, invite_at=invite_at)
+            values = job_values(keyring, numbers.batch_id, line)
+            quiet = line.quiet_until
+            job = job_row(values, followed, priority=priority, now=now, quiet_until=quiet, invite_at=invite_at)
             waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
                 due.add(WakeUp.issue(line.account))

@@ -1,6 +1,6 @@
 """Batches: one for each list. The list's lines become jobs and skipped lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Customer
 from worker.domain.model.known_customers import Known
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
@@ -26,19 +25,21 @@ from worker.store.onboarding.new_rows import (
     CANCELLED,
     AcceptedLine,
     RefusedLine,
-    customer_row,
+    SealedLine,
     erased_line,
     job_row,
     refusal_row,
+    seal,
 )
 from worker.store.onboarding.plans import Plan, Planned
-from worker.store.onboarding.refreshed import of_rows, refresh
+from worker.store.onboarding.refreshed import refresh
 from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
+Line = AcceptedLine | SealedLine
 STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
@@ -183,10 +184,18 @@ class Batches:
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
+    def sealer(self, batch_id: int) -> Callable[[Sequence[AcceptedLine]], Sequence[Line]]:
+        """What seals lines of this batch before they are added. It uses no connection, so a child process may call it.
+
+        With `customer_keys` lines stay as they are: the keys are found within the transaction that adds them.
+        """
+        keyring = self._keyring
+        return lambda lines: lines if keyring.customer_keys else [seal(keyring, batch_id, line) for line in lines]
+
     def add(
         self,
         batch_id: int,
-        accepted: Sequence[AcceptedLine],
+        accepted: Sequence[Line],
         refused: Sequence[RefusedLine],
         *,
         priority: int,
@@ -195,7 +204,8 @@ class Batches:
         traced: Mapping[int, str] | None = None,
         rule: Known = Known.REFRESH,
     ) -> list[RefusedLine]:
-        """Add the next lines of a list, all or none. Lines that are imported already are skipped.
+        """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
+        has not sealed are sealed here.
 
         Lines of customers who were erased on request are refused, and returned; with `allow_erased` they bring these
         customers back. `traced`: the `traceparent` of the lines that are traced, by row.
@@ -229,7 +239,7 @@ class Batches:
     def _add(
         self,
         batch_id: int,
-        accepted: Sequence[AcceptedLine],
+        accepted: Sequence[Line],
         refused: Sequence[RefusedLine],
         *,
         priority: int,
@@ -258,33 +268,39 @@ class Batches:
             elif paused:
                 priority += PAUSED
             if accepted:
-                customer_ids = {line.customer.customer_id for line in accepted}
+                customer_ids = {_customer_of(line) for line in accepted}
                 keyring = writable(connection, self._keyring, customer_ids, now=now)
-                given = [line.customer for line in accepted]
-                customers = _new_customers(keyring, given, now=now)
-                known = load_missing(connection, CustomerRow, customers, key="customer_id")
+                lines = [line if isinstance(line, SealedLine) else seal(keyring, batch_id, line) for line in accepted]
+                customers = [line.customer for line in lines]
+                known = load_missing(connection, CustomerRow, _new_customers(customers, now=now), key="customer_id")
                 if rule is Known.SKIP:  # their details stay, unless they are invited after all
                     lock_customers(connection, known)
                 else:
-                    refresh(connection, keyring, of_rows(given, known), now=now)
+                    refresh(connection, keyring, _of(customers, known), now=now)
                 # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
                 if erased_among(connection, self._keyring, customer_ids) or not kept(connection, keyring):
                     raise ErasedMeanwhile
                 # A customer who was added just now cannot have been served: only for the others is this asked.
-                keys = {
-                    (line.customer.customer_id, line.customer.purpose)
-                    for line in accepted
-                    if line.customer.customer_id in known
-                }
+                keys = {line.key for line in lines if line.key[0] in known} if known else set()
                 followed = following(connection, keys, now=now, rule=rule) if keys else {}
                 left = left_out(connection, keys - followed.keys(), rule=rule)
                 if left:
-                    refused = [*refused, *(_left_out(line, left) for line in accepted if key_of(line) in left)]
-                    accepted = [line for line in accepted if key_of(line) not in left]
+                    refused = [*refused, *(_left_out(line, left) for line in lines if line.key in left)]
+                    lines = [line for line in lines if line.key not in left]
                 if rule is Known.SKIP:
                     leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-                    refresh(connection, keyring, of_rows(given, leading), now=now)
-                rows = [job_row(keyring, batch_id, line, followed, priority=priority, now=now) for line in accepted]
+                    refresh(connection, keyring, _of(customers, leading), now=now)
+                rows = [
+                    job_row(
+                        line.job,
+                        followed,
+                        priority=priority,
+                        now=now,
+                        quiet_until=line.quiet_until,
+                        planned_at=line.planned_at,
+                    )
+                    for line in lines
+                ]
                 if plan is not None:
                     plans.spread(plan, rows, now=now)
                 if cancelled_at is not None:
@@ -304,16 +320,16 @@ class Batches:
             return erased
 
     def _erased_lines(
-        self, connection: sa.Connection, accepted: Sequence[AcceptedLine], *, allow_erased: bool, now: datetime
+        self, connection: sa.Connection, accepted: Sequence[Line], *, allow_erased: bool, now: datetime
     ) -> list[RefusedLine]:
         """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
-        erased = erased_among(connection, self._keyring, {line.customer.customer_id for line in accepted})
+        erased = erased_among(connection, self._keyring, {_customer_of(line) for line in accepted})
         if erased and allow_erased:
             bring_back(connection, self._keyring, erased)
             for customer_id in sorted(erased):
                 note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
             return []
-        return [erased_line(line) for line in accepted if line.customer.customer_id in erased]
+        return [erased_line(line.row, one) for line in accepted if (one := _customer_of(line)) in erased]
 
 
 BATCH_FACTS = (
@@ -330,21 +346,27 @@ BATCH_FACTS = (
 )
 
 
-def _new_customers(keyring: Keyring, customers: Sequence[Customer], *, now: datetime) -> list[dict[str, Any]]:
+def _new_customers(customers: Iterable[dict[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
     """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
 
     The details of a list count as true at the time of its import.
     """
-    rows = {customer.customer_id: customer_row(keyring, customer, details_at=now, now=now) for customer in customers}
-    return [rows[customer_id] for customer_id in sorted(rows)]
+    times = {"details_at": now, "created_at": now, "changed_at": now}
+    rows = {customer["customer_id"]: customer for customer in customers}
+    return [{**rows[customer_id], **times} for customer_id in sorted(rows)]
 
 
-def key_of(line: AcceptedLine) -> Key:
-    return line.customer.customer_id, line.customer.purpose
+def _of(customers: Iterable[dict[str, Any]], ids: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Those customers who have these ids."""
+    return (customer for customer in customers if customer["customer_id"] in ids)
 
 
-def _left_out(line: AcceptedLine, why: Mapping[Key, str]) -> RefusedLine:
-    return RefusedLine(line.row, line.customer.customer_id, known=why[key_of(line)], warnings=line.warnings)
+def _customer_of(line: Line) -> str:
+    return line.key[0] if isinstance(line, SealedLine) else line.customer.customer_id
+
+
+def _left_out(line: SealedLine, why: Mapping[Key, str]) -> RefusedLine:
+    return RefusedLine(line.row, line.key[0], known=why[line.key])
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

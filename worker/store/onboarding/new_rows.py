@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.domain.limits.failover import joined
 from worker.domain.model.customers import Customer, FieldProblem
@@ -34,6 +34,20 @@ class AcceptedLine:
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
 
 
+class SealedLine(NamedTuple):
+    """An accepted line as those values of its rows that no transaction decides: encrypted, and of plain types.
+
+    So they can be made before the transaction, in another process too.
+    """
+
+    row: int
+    key: Key
+    customer: dict[str, Any]
+    job: dict[str, Any]
+    quiet_until: datetime | None
+    planned_at: datetime | None
+
+
 LONGEST_KNOWN = 200
 WAS_ERASED = FieldProblem(
     "customer_id",
@@ -58,9 +72,22 @@ class RefusedLine:
     warnings: tuple[FieldProblem, ...] = ()
 
 
-def erased_line(line: AcceptedLine) -> RefusedLine:
+def erased_line(row: int, customer_id: str) -> RefusedLine:
     """The line of a customer who was erased on request, refused."""
-    return RefusedLine(line.row, line.customer.customer_id, (WAS_ERASED,), warnings=line.warnings)
+    return RefusedLine(row, customer_id, (WAS_ERASED,))
+
+
+def seal(keyring: Keyring, batch_id: int, line: AcceptedLine) -> SealedLine:
+    """Encrypt what is the customer's. A ring with `customer_keys` must have the customer's."""
+    customer = line.customer
+    return SealedLine(
+        line.row,
+        (customer.customer_id, customer.purpose),
+        _customer_values(keyring, customer),
+        job_values(keyring, batch_id, line),
+        line.quiet_until,
+        line.planned_at,
+    )
 
 
 # What newer details of a known customer replace, whether a list or an event brings them.
@@ -79,6 +106,10 @@ DETAILS = (
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
     """A new customer. `details_at` is the time that the details are from."""
+    return {**_customer_values(keyring, customer), "details_at": details_at, "created_at": now, "changed_at": now}
+
+
+def _customer_values(keyring: Keyring, customer: Customer) -> dict[str, Any]:
     return {
         "customer_id": customer.customer_id,
         "kind": customer.kind,
@@ -87,29 +118,13 @@ def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, 
         "timezone": customer.timezone,
         "encrypted": encrypt_person(keyring, customer.customer_id, customer.person),
         **contact_digests(keyring, customer.person),
-        "details_at": details_at,
-        "created_at": now,
-        "changed_at": now,
     }
 
 
-def job_row(
-    keyring: Keyring,
-    batch_id: int,
-    line: AcceptedLine,
-    followed: Mapping[Key, Mapping[str, Any]],
-    *,
-    priority: int,
-    now: datetime,
-    invite_at: datetime | None = None,
-) -> dict[str, Any]:
-    """A new job. `followed` has its values if its customer is served already, see `admission.following`."""
+def job_values(keyring: Keyring, batch_id: int, line: AcceptedLine) -> dict[str, Any]:
+    """What the line says of its job."""
     customer = line.customer
-    # A customer in the app gets the link there at any hour.
-    in_app = invite_at is not None and invite_at > now
-    quiet_until = None if line.quiet_until is None or in_app else line.quiet_until
-    quiet = quiet_until is not None and quiet_until > now
-    job: dict[str, Any] = {
+    return {
         "batch_id": batch_id,
         "row": line.row,
         "customer_id": customer.customer_id,
@@ -124,6 +139,27 @@ def job_row(
         "floor_seconds": line.floor_seconds,
         "fallback_accounts": joined(line.account, line.fallback_accounts),
         "freshness_seconds": line.freshness_seconds,
+    }
+
+
+def job_row(
+    values: Mapping[str, Any],
+    followed: Mapping[Key, Mapping[str, Any]],
+    *,
+    priority: int,
+    now: datetime,
+    quiet_until: datetime | None,
+    planned_at: datetime | None = None,
+    invite_at: datetime | None = None,
+) -> dict[str, Any]:
+    """A new job with these `job_values`. `followed` has what it gets if its customer is served already, see
+    `admission.following`."""
+    # A customer in the app gets the link there at any hour.
+    in_app = invite_at is not None and invite_at > now
+    quiet_until = None if in_app else quiet_until
+    quiet = quiet_until is not None and quiet_until > now
+    job: dict[str, Any] = {
+        **values,
         "invite_at": invite_at,
         "state": JobState.WAITING,
         "due_at": quiet_until if quiet else now,
@@ -140,9 +176,9 @@ def job_row(
         "created_at": now,
         "changed_at": now,
     }
-    if line.planned_at is not None and line.planned_at > job["due_at"]:
-        job |= {"due_at": line.planned_at, "reason": Reason.PLANNED}
-    served = followed.get((customer.customer_id, customer.purpose))
+    if planned_at is not None and planned_at > job["due_at"]:
+        job |= {"due_at": planned_at, "reason": Reason.PLANNED}
+    served = followed.get((values["customer_id"], values["purpose"])) if followed else None
     return job | dict(served) if served else job
 
 

@@ -1,9 +1,10 @@
 """The work for a customer: the job, its attempts, the session that they open, and the messages with its link.
 
 Foreign keys are where a row could go while others still need it: customers are deleted (an event took their data back)
-while lists name them. Attempts, sessions and messages have none, because each would cost a look-up and a lock for each
-new row. No batch is ever deleted. A job goes with its attempts, sessions and messages, and all of them are added under
-the job's lock, which the purge needs too (`store.privacy.purge`).
+while lists name them. Jobs have none to their batch, and attempts, sessions and messages have none: each would cost a
+look-up and a lock for each new row. No batch is ever deleted, and a job is added under its batch's lock. A job goes
+with its attempts, sessions and messages, and all of them are added under the job's lock, which the purge needs too
+(`store.privacy.purge`).
 """
 
 import uuid
@@ -35,7 +36,7 @@ class Job(Base):
     __tablename__ = "job"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"))
+    batch_id: Mapped[int] = mapped_column(BigId)
     row: Mapped[int]
     customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"))
     purpose: Mapped[str] = mapped_column(sa.String(64))
