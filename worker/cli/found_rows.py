@@ -10,7 +10,7 @@ from worker.cli.exits import CannotStart
 from worker.domain.model.customers import FieldProblem
 
 SHOWN = 20
-_IN_MEMORY = 10_000
+_IN_MEMORY = 1_000
 Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; None: the whole list
 
 
