@@ -4,8 +4,8 @@ import click
 
 from worker.cli.commands.check import facts_of
 from worker.cli.commands.decide import confirm
-from worker.cli.list_cost import ListCost
-from worker.cli.list_options import Listed, returns_of
+from worker.cli.lists.cost import ListCost
+from worker.cli.lists.options import Listed, returns_of
 from worker.cli.run_summary import show_changes
 from worker.cli.sample_message import rendered
 from worker.domain.contact.wording import Wording

@@ -52,11 +52,6 @@ class Database(Client):
         " With a password: from the environment or a file.",
     )
 
-    @property
-    def wakes_workers(self) -> bool:
-        """Whether workers are meant; else one process does all work."""
-        return not self.url.startswith("memory")
-
 
 class Broker(Client):
     """What carries wake-ups to the workers."""
@@ -71,7 +66,7 @@ class Broker(Client):
     @property
     def wakes_workers(self) -> bool:
         """Whether workers are meant; else one process does all work."""
-        return not self.url.startswith("memory")
+        return self.lacks("url") or not self.url.startswith("memory")  # what is not to be known here is no default
 
 
 class Encryption(Section):

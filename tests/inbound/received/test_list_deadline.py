@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.inbound.received.test_list_import import GOOD, HEADER, OPTIONS
-from worker.cli.list_deadline import InTime
+from worker.cli.lists.deadline import InTime
 from worker.domain.intake import content_digest, open_list
 from worker.inbound.list_import import import_list, judge_all
 from worker.store.onboarding.plans import Plan

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
-from worker.cli.found_rows import SHOWN, FoundRows, Streamed
-from worker.cli.import_block import block_for
 from worker.cli.invocation import Invocation
-from worker.cli.list_cost import ListCost, in_json
-from worker.cli.list_deadline import InTime
-from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
+from worker.cli.lists.cost import ListCost, in_json
+from worker.cli.lists.deadline import InTime
+from worker.cli.lists.found_rows import SHOWN, FoundRows, Streamed
+from worker.cli.lists.import_block import block_for
+from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
 from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.run_summary import next_step, show_changes

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.cli.commands.status import paused_in_words, show_status, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
+from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
 from worker.cli.opening import does_not_answer, with_hint
 from worker.cli.other_batches import (
     as_facts,

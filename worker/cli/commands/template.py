@@ -12,7 +12,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.list_options import refusing_lists
+from worker.cli.lists.options import refusing_lists
 from worker.cli.sample_message import page_of, rendered
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.wording import Wording

@@ -13,7 +13,7 @@ from worker.cli.commands.decide import JSON
 from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.list_options import refusing_lists
+from worker.cli.lists.options import refusing_lists
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.cli.whole_file import whole_file

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from worker.cli.commands.rehearsing.shown import facts_of, show, write_events
 from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
-from worker.cli.list_options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.domain.intake import ListOptions

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from worker.cli.list_cost import in_json
+from worker.cli.lists.cost import in_json
 from worker.cli.whole_file import whole_file
 from worker.engine.prices import Prices
 from worker.foundation.plural import counted

@@ -4,7 +4,7 @@ from array import array
 from datetime import datetime
 from typing import Any
 
-from worker.cli.found_rows import FoundRows
+from worker.cli.lists.found_rows import FoundRows
 from worker.domain.contact.deadlines import Group
 from worker.engine.intake import Intake
 from worker.foundation.plural import counted
