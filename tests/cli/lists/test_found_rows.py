@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from worker.cli.lists import found_rows
 from worker.cli.exits import CannotStart
+from worker.cli.lists import found_rows
 from worker.cli.lists.found_rows import FoundRows, Streamed
 from worker.domain.model.customers import FieldProblem
 
