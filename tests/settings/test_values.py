@@ -60,7 +60,7 @@ def test_texts_that_are_not_quiet_hours_are_refused_with_an_example(text: str, t
 def test_quiet_hours_are_for_channels_that_there_are(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, tree(invitations={"quiet_hours": {"smz": "21:00-08:00"}}))
 
-    assert line == "invitations.quiet_hours.smz: expected one of email, sms; did you mean `sms`?"
+    assert line == "invitations.quiet_hours.smz: expected one of email, sms, whatsapp; did you mean `sms`?"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_intake_and_suppression_read_an_address_the_same_way():
 SAID = {
     "expected an address such as name@example.com",
     "expected a number such as +37060000000",
-    "expected the channel email or sms",
+    "expected one of the channels email, sms, whatsapp",
     "expected an address of at most 320 characters",
 }
 

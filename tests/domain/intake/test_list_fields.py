@@ -128,7 +128,7 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
         ("country", "XX", "2 characters that are not a country code"),
         ("locale", "german", "6 characters that are not a locale"),
         ("timezone", "CEST/Berlin", "11 characters that are not a time zone"),
-        ("channel", "fax", "none of email, sms, both, none"),
+        ("channel", "fax", "none of email, sms, whatsapp, both, none"),
         ("consent", "maybe", "neither true nor false"),
         ("account", "kyc eu", "not a short name"),
         ("entity_id", "e" * 101, "101 characters, more than 100"),

@@ -14,6 +14,7 @@ from tests.store.steps import JobSteps
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import BATCH, EVENT
@@ -265,7 +266,7 @@ def test_workers_that_open_at_once_never_open_more_than_the_credits(shelf):
 def test_workers_that_start_at_once_make_each_budget_once(shelf):
     names = ["kyb", "au", "nz", "sender/voice"]
     together(*(lambda: shelf.budgets.ensure(names) for _ in range(4)))
-    assert {row.name for row in shelf.rows(Budget)} == {*names, "kyc", "sender/email", "sender/sms"}
+    assert {row.name for row in shelf.rows(Budget)} == {*names, "kyc", *(f"sender/{channel}" for channel in CHANNELS)}
 
 
 def test_a_customer_whose_details_were_erased_is_not_called_for(shelf):

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from enum import StrEnum
 
-from worker.domain.model.channels import listed_as
+from worker.domain.model.channels import CHANNELS, listed_as
 
 LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
 _END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
@@ -55,7 +55,7 @@ def text_of(channel: str, address: str) -> str:
                 raise ValueError("expected a number such as +37060000000")
             return f"suppressed sms {address}"
         case _:
-            raise ValueError("expected a channel that messages go by")
+            raise ValueError(f"expected one of the channels {', '.join(CHANNELS)}")
 
 
 def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionReason:
