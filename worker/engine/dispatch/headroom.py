@@ -7,6 +7,7 @@ most its permits and the calls of one flush with an unknown outcome.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from worker.domain.limits.concurrency import MOST_PER_PERMIT
 from worker.engine.dispatch.database_lead import DatabaseLead
 from worker.engine.dispatch.throughput import Throughput
 from worker.store.limits.claims import Room
@@ -62,7 +63,8 @@ class Headroom:
     def _most_in_a_flush(self) -> int:
         """The most rows that one flush opens for batches."""
         most = self.permits + self._calls_in_a_flush
-        return max(-(-most // PARTS), FLUSH_LEAST) if self.lead.longest > LONG_FLUSH else most
+        most = max(-(-most // PARTS), FLUSH_LEAST) if self.lead.longest > LONG_FLUSH else most
+        return min(most, max(MOST_PER_PERMIT * self.permits, FLUSH_LEAST))  # a claim brings no more
 
     @property
     def for_batches(self) -> int:
