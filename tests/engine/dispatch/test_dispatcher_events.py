@@ -37,22 +37,6 @@ async def test_an_event_gets_the_next_slot_though_batch_rows_had_reserved_all_sl
     await going
 
 
-async def test_the_result_of_an_event_does_not_wait_for_the_claim_of_another_one(bench):
-    bench.database_seconds = 0.04
-    latency = dict.fromkeys([*range(300), EVENTS, EVENTS + 1], 0.06)
-    rows = bench.rows(300, limit=Limit.parse("100/second"), permits=50, latency=latency)
-    going, dispatcher = begun(bench, rows)
-    await asyncio.sleep(0.3)
-    rows.waiting.append(EVENTS)
-    dispatcher.wake()
-    await asyncio.sleep(0.085)  # the first one is claimed, and its call is in flight
-    rows.waiting.append(EVENTS + 1)
-    dispatcher.wake()  # its claim is under way when the answer to the first one comes
-    await going
-    answered_at = rows.begun[rows.numbers("call").index(EVENTS)] + timedelta(milliseconds=60)
-    assert rows.written[EVENTS] - answered_at < timedelta(milliseconds=42)
-
-
 @pytest.mark.parametrize("seed", range(8))
 async def test_the_slots_that_events_take_are_used_once_and_neither_before_their_time_nor_long_after_it(bench, seed):
     draw = random.Random(seed)  # noqa: S311 -- no secret

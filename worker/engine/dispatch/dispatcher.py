@@ -203,8 +203,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     def _flush_events(self, *, finishing: bool) -> None:
         """Write the results of events that have a next step, and claim events, both at once."""
-        free = self._lanes.free_for_events
-        if not free or self._halts.unwritten.is_set() or self._flushes.unreachable:
+        if self._lanes.events.flush is not None or self._halts.unwritten.is_set() or self._flushes.unreachable:
             return
         room = None
         if self._plan.woken_for_events and not finishing:
@@ -218,7 +217,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 room = self._headroom.room(0, min(most, EVENTS_AT_ONCE), busy=len(self._calls))
                 self._plan.begins_for_events()
         if room is not None or self._results.of_events:
-            self._flushes.begin(free[0], self._results.take(of_events=True, others=False), room)
+            self._flushes.begin(self._lanes.events, self._results.take(of_events=True, others=False), room)
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""

@@ -1,7 +1,7 @@
 """The flushes of a dispatcher that are under way.
 
-Two for batches: while one waits for the database, the other prepares its statements. Two for events, which wait for no
-batch, and no event waits for the claim or the result of another one.
+Two for batches: while one waits for the database, the other prepares its statements. One for events, which wait for no
+batch.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ class Lane:
 class Lanes:
     def __init__(self) -> None:
         self.batches = (Lane(for_events=False), Lane(for_events=False))
-        self.events = (Lane(for_events=True), Lane(for_events=True))
+        self.events = Lane(for_events=True)
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter((*self.batches, *self.events))
+        return iter((*self.batches, self.events))
 
     @property
     def under_way(self) -> list[asyncio.Task[None]]:
@@ -32,10 +32,6 @@ class Lanes:
     @property
     def free_for_batches(self) -> list[Lane]:
         return [lane for lane in self.batches if lane.flush is None]
-
-    @property
-    def free_for_events(self) -> list[Lane]:
-        return [lane for lane in self.events if lane.flush is None]
 
     @property
     def rows(self) -> int:
