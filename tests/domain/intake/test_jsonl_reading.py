@@ -247,10 +247,6 @@ def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, content, opt
     assert reason in refusal(content, form="jsonl", **options)
 
 
-def test_a_file_of_broken_objects_is_a_list_whose_rows_are_rejected(read):
-    assert rows(read('{"customer_id": "A1",\n "email": "a@example.com"}\n')) == [("Rejected", 1), ("Rejected", 2)]
-
-
 def test_the_right_encoding_may_be_given(read):
     assert rows(read(written(ANN), encoding="UTF_8")) == [("Accepted", 1)]
 
@@ -320,5 +316,6 @@ KEYS = st.sampled_from(
 
 @given(st.dictionaries(KEYS | TEXT, VALUE | st.just("A1"), max_size=6))
 def test_no_object_crashes_the_check(found):
-    (line,) = open_list(io.BytesIO(json.dumps(found).encode()), ListOptions(today=date(2026, 11, 20), form="jsonl"))
-    assert line.row == 1
+    content = b"{}\n" + json.dumps(found).encode()  # the first object alone may be around the list
+    _, line = open_list(io.BytesIO(content), ListOptions(today=date(2026, 11, 20), form="jsonl"))
+    assert line.row == 2

@@ -3,5 +3,5 @@
 opening → packed → kind ┬ csv_list:   encoding → csv_records ┐
                         ├ workbook:   xlsx, ods              ├ table (header, columns) ┐
                         ├ parquet                            ┘                         ├ raw lines
-                        └ json_list:  json_lines, json_array → objects                 ┘
+                        └ json_list:  json_shape → json_lines, json_array → objects    ┘
 """

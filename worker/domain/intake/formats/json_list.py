@@ -11,6 +11,7 @@ from worker.domain.intake.columns import normal
 from worker.domain.intake.formats.encoding import refuse_unless_utf8
 from worker.domain.intake.formats.json_array import json_array
 from worker.domain.intake.formats.json_lines import json_lines
+from worker.domain.intake.formats.json_shape import HEAD, refuse_other_shapes
 from worker.domain.intake.formats.opening import ListBytes
 from worker.domain.intake.lines import ListRefused, RawLine
 from worker.domain.intake.objects import MOST_KEYS, Objects
@@ -37,6 +38,8 @@ class JsonList:
         self.warnings: tuple[str, ...] = ()
         with self._bytes.opened() as raw:
             first_byte = refuse_unless_utf8(raw, what)
+        with self._bytes.opened() as raw:
+            refuse_other_shapes(raw.read(HEAD), options)
         if array and first_byte != b"[":
             raise ListRefused(["the file is not a JSON array: it does not begin with ["])
         # A report of ours is known by the keys of its first object.

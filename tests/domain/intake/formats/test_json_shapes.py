@@ -1,0 +1,72 @@
+"""A JSON file that is nearly a list is refused as a whole, with what to do; a list with a bad line is not."""
+
+import json
+
+import pytest
+
+from worker.domain.intake import Accepted, Rejected
+from worker.domain.intake.formats.json_shape import HEAD
+
+ANN = {"customer_id": "A1", "email": "ann@example.com"}
+BOB = {"customer_id": "A2", "email": "bob@example.com"}
+WRAPPED = {"exported": "2026-11-20", "id": 7, "meta": {"pages": [1, 2]}, "customers": [ANN, BOB], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "command"),
+    [
+        (json.dumps({"customers": [ANN, BOB]}), "customers", ".customers[]"),
+        (json.dumps(WRAPPED), "customers", ".customers[]"),
+        ("\ufeff\n" + json.dumps(WRAPPED, indent=2), "customers", ".customers[]"),
+        (json.dumps({"data": WRAPPED}, indent="\t"), "data.customers", ".data.customers[]"),
+        (json.dumps({"customers": [ANN]}) + "\n" + json.dumps({"customers": [BOB]}), "customers", ".customers[]"),
+        (json.dumps([{"page": 1, "data": [ANN]}, {"page": 2, "data": [BOB]}]), "data", ".[].data[]"),
+        (json.dumps({"customers": [ANN] * 2 * HEAD}), "customers", ".customers[]"),
+        (json.dumps({"customers": [ANN]}) + "\nnot JSON", "customers", ".customers[]"),
+    ],
+    ids=["one", "with metadata", "over lines", "deeper", "a page a line", "an array of pages", "large", "bad below"],
+)
+@pytest.mark.parametrize("form", [None, "json", "jsonl"])
+def test_a_list_inside_an_object_is_refused_with_its_place_and_the_way_out(refusal, text, keys, command, form):
+    assert refusal(text, form=form) == (
+        f'the list is inside an object, under "{keys}": write the array of customers alone into a file, '
+        f"such as with: jq -c '{command}' FILE > customers.jsonl"
+    )
+
+
+@pytest.mark.parametrize("key", ["it's; rm -rf", "+37060000000", 'a"b', "k" * 61, "é"])
+def test_a_key_that_may_not_be_shown_is_in_no_message(refusal, key):
+    assert refusal(json.dumps({key: [ANN]})) == (
+        "the list is inside an object: write the array of customers alone into a file"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", [json.dumps(ANN, indent=1), f"{json.dumps(ANN, indent=1)}\n{json.dumps(BOB, indent=1)}"]
+)
+def test_objects_that_go_over_several_lines_are_refused_as_a_whole(refusal, text):
+    assert refusal(text) == (
+        "the first object goes over several lines: write each customer as an object on one line, "
+        "such as with: jq -c . FILE > customers.jsonl"
+    )
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ['{"customer_id": "A9",', '{"customer_id": "A9', '{"customer_id"', '{"tags": ["a",', "{", "not JSON", '{"a":[[['],
+)
+def test_a_first_line_that_is_cut_off_is_one_rejected_row(read, bad):
+    assert [type(line) for line in read(f"{bad}\n\n{json.dumps(BOB)}\n", form="jsonl")] == [Rejected, Accepted]
+
+
+@pytest.mark.parametrize("first", [ANN, {"mail": "ann@example.com", "Vorname": "Ann"}, {"No.": "A1"}])
+def test_an_array_in_a_customers_object_is_a_column_of_the_customer(read, first):
+    text = json.dumps(first | {"orders": [{"total": 3}]}) + "\n" + json.dumps(BOB)
+    lines = read(text, mapping={"No.": "customer_id"})
+    assert [type(line) for line in lines] == [Rejected, Accepted]
+    assert "orders" in {problem.column for problem in lines[0].problems}
+
+
+@pytest.mark.parametrize("text", ['{"a":' * HEAD, '{"' + "\\" * HEAD, '{"a"' + " " * HEAD, '{"a":{},' * HEAD])
+def test_hostile_heads_are_no_other_shape(read, text):
+    assert [type(line) for line in read(text, form="jsonl")] == [Rejected]
