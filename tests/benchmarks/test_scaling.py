@@ -108,7 +108,7 @@ def test_a_list_that_is_cut_short_has_the_figures_of_the_whole_list(cell):
     cut, whole = simulate(cell), simulate(cell, whole=True)
 
     assert cut["played"] < whole["played"] - 1  # the test shows something
-    assert cut["seconds"] == pytest.approx(whole["seconds"], rel=0.01)
+    assert cut["seconds"] == pytest.approx(whole["seconds"], rel=0.015)
     assert cut["rate"] == pytest.approx(whole["rate"], rel=0.015)
     assert cut["rows_written"] == pytest.approx(whole["rows_written"], rel=0.03)
     assert cut["transactions"] == pytest.approx(whole["transactions"], rel=0.1)
