@@ -96,9 +96,9 @@ events: .venv/.dev ## Send 20,000 events, with duplicates, bad bytes and kills: 
 		$(PY) -m trials.events --broker $$broker $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) \
 			|| exit 1; done
 
-month: .venv/.dev ## Compare a month of 5,000 customers with a model: make month SEED=7 CUSTOMERS=500 DAYS=10
+month: .venv/.dev ## Compare a month of 5,000 customers with a model: make month SEED=7 LINKS=on-click DAYS=10
 	@$(PY) -m trials.month $(if $(SEED),--seed $(SEED)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) \
-		$(if $(DAYS),--days $(DAYS)) $(if $(DATABASE),--database $(DATABASE))
+		$(if $(DAYS),--days $(DAYS)) $(if $(LINKS),--links $(LINKS)) $(if $(DATABASE),--database $(DATABASE))
 
 simulate: .venv/.dev ## Play simulated histories of the engine, each from a seed: make simulate SEEDS=5000 FROM=0, or SEED=7
 	@$(PY) -m trials.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) \

@@ -15,9 +15,14 @@ _WIRE: Any = Mock(peername=None, sockname=None, ssl_context=None)
 
 
 async def answered(
-    application: web.Application, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+    application: web.Application,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    remote: str = "",
 ) -> web.StreamResponse:
-    """The application's answer, as its own server would send it."""
+    """The application's answer, as its own server would send it. `remote`: the other end's address."""
     loop = asyncio.get_running_loop()
     payload = streams.StreamReader(_WIRE, 2**16, loop=loop)
     payload.feed_data(body)
@@ -27,6 +32,8 @@ async def answered(
     message = RawRequestMessage(
         method, path, HttpVersion11, CIMultiDictProxy(CIMultiDict(given)), raw, False, None, False, False, URL(path)
     )
-    request = web.Request(message, payload, _WIRE, _WIRE, _WIRE, loop)
+    request: web.BaseRequest = web.Request(message, payload, _WIRE, _WIRE, _WIRE, loop)
+    if remote:
+        request = request.clone(remote=remote)
     # aiohttp's own server would call this next: routes, middlewares, the handler.
     return await application._handle(request)

@@ -9,12 +9,14 @@ import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from worker.cli.commands.customers import _facts
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.service_desk.case import Refused
 from worker.engine.steps.policies import caps_of
 from worker.store.books.our_records import OurBooks
+from worker.store.messages.suppressions import suppress
 from worker.store.onboarding.stable_links import forget
 from worker.store.operators.happenings import happenings
 from worker.store.tables import Audit, Job, SessionRow, StableLink
@@ -234,6 +236,26 @@ async def test_reminders_repeat_the_same_link_whatever_became_of_the_session(on_
     await later(9 * DAY)  # the session has ended
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 3
+
+
+async def test_a_reminder_that_does_not_leave_puts_the_links_end_off_no_more(on_click):
+    await sent(on_click, "A", "B")
+    ends = [row.ends_at for row in on_click.rows(StableLink)]
+    with on_click.parts.database.write() as connection:
+        suppress(
+            connection,
+            on_click.parts.keyring,
+            "email",
+            "a@example.org",
+            SuppressionReason.STOP,
+            "ops",
+            now=on_click.clock(),
+        )
+    await later(2 * DAY)
+    await on_click.work()
+    put_off = {row.customer_id: row.ends_at - ends[0] for row in on_click.rows(StableLink)}
+    assert put_off["A"] == timedelta(0)
+    assert put_off["B"] >= 2 * DAY
 
 
 async def test_an_unbought_customer_lapses_when_the_link_ends_and_costs_nothing(on_click):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.trials.month.model import Rules, population
+from tests.trials.month.model import OF_EACH_LINK, OF_OUR_LINK, Rules, population
 from trials.month.compare import differences, margin, table
 from trials.month.run import STEP, NotEmpty, Plan, play
 
@@ -31,12 +31,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="seed for late, repeated and reordered reports; by default random")
     parser.add_argument("--database", default="", metavar="URL", help="an empty database; by default a SQLite file")
     parser.add_argument("--fallback", action="store_true", help="text customers whose email bounced")
+    parser.add_argument(
+        "--links", choices=("provider", "ahead", "on-click"), default="provider", help="our own links: bought when?"
+    )
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     seed = chosen.seed if chosen.seed is not None else secrets.randbelow(10_000)
-    plan = Plan(
-        tuple(population(chosen.customers)), Rules(), chosen.days, seed, chosen.fallback, database=chosen.database
-    )
+    stable = chosen.links if chosen.links != "provider" else ""
+    people = population(chosen.customers, OF_EACH_LINK + OF_OUR_LINK if stable else OF_EACH_LINK)
+    plan = Plan(tuple(people), Rules(), chosen.days, seed, chosen.fallback, database=chosen.database, stable=stable)
     print(f"seed {seed}: {chosen.customers:,} customers, {chosen.days:g} days", flush=True)
     with tempfile.TemporaryDirectory(prefix="onboarding-month-") as folder:
         try:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tests.trials.month.model import Behaviour, Customer, Story, story_of
+from tests.trials.month.stable_model import stable_story_of
 from trials.month.run import Lived, Month, Plan, Times
 
 COUNTS = ("sessions", "invitations", "reminders")
@@ -20,7 +21,12 @@ def expected_story(customer: Customer, plan: Plan, month: Month) -> Story:
     without_verdicts = customer.endpoint.name.startswith("frankieone")
     if without_verdicts and customer.behaviour is Behaviour.REVIEWED:
         customer = replace(customer, behaviour=Behaviour.AT_ONCE)
-    story = story_of(customer, plan.rules, start=month.start, until=month.until, fallback=plan.fallback)
+    months = {"start": month.start, "until": month.until}
+    if plan.stable:
+        on_click = plan.stable == "on-click"
+        story = stable_story_of(customer, plan.rules, on_click=on_click, fallback=plan.fallback, **months)
+    else:
+        story = story_of(customer, plan.rules, fallback=plan.fallback, **months)
     return replace(story, why="unknown") if without_verdicts and story.ending == "completed" else story
 
 

@@ -98,12 +98,16 @@ class People:
         person = self.people[number_of(message.to)]
         key = message.key if channel == "email" else f"SM{message.key}"
         is_reminder = "reminder" in message.text.lower()
-        held = self._opens(person, message.text, now)
         (person.reminders if is_reminder else person.invitations).append(now)
-        sent = Sent(channel, key, message.to, now)
+        self._check_hour(person, now)
+        self._arrived(person, message.text, Sent(channel, key, message.to, now), is_reminder=is_reminder)
+        return key
+
+    def _arrived(self, person: Person, text: str, sent: Sent, *, is_reminder: bool) -> None:
+        """The customer reads the message, and will do what it does."""
+        held = self._opens(person, text, sent.at)
         if held is not None:
             self._does(person, held, sent, is_reminder=is_reminder)
-        return key
 
     def _opens(self, person: Person, text: str, now: datetime) -> Held | None:
         """The session that the message's link opens."""
@@ -119,12 +123,15 @@ class People:
             self.complaints.append(f"customer {number} was written to after finishing")
         if held.opened.expires_at - now < endpoint.floor:
             self.complaints.append(f"customer {number} got a link with less than {endpoint.floor} left")
+        return held
+
+    def _check_hour(self, person: Person, now: datetime) -> None:
         if self._rules.quiet is not None:
             begins, ends = self._rules.quiet
             hour = (now + timedelta(hours=person.customer.ahead)).hour
             if (begins <= hour < ends) if begins < ends else (hour >= begins or hour < ends):
+                number = person.customer.number
                 self.complaints.append(f"customer {number} was written to at night, at {hour} o'clock")
-        return held
 
     def _does(self, person: Person, held: Held, sent: Sent, *, is_reminder: bool) -> None:
         behaviour = person.customer.behaviour
@@ -148,6 +155,10 @@ class People:
                 self._finishes(held, sent.at + HOUR)
             case Behaviour.NEVER if first and self._draw.random() < FORGED:
                 self._forge(held, sent.at + HOUR)
+        self._delivers(sent)
+
+    def _delivers(self, sent: Sent) -> None:
+        """Half of the messages are reported as delivered."""
         if self._draw.random() < 0.5:
             self._later(sent.at, partial(self._report_delivery, sent, "delivered"))
 

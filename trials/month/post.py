@@ -6,6 +6,7 @@ The requests skip only the HTTP connection: the application routes, checks and s
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from typing import cast
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -47,6 +48,13 @@ class Post:
         path = "/callbacks/sms"
         headers = webhooks_messages.text_headers(BASE_URL + path, fields, PLAYED.twilio_token)
         return await self._post(path, headers, webhooks_messages.form(fields))
+
+    async def visit(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, remote: str
+    ) -> web.Response:
+        """The answer to a browser or a scanner at `remote`."""
+        given = {**headers, "Host": HOST}
+        return cast(web.Response, await answered(self._application, method, path, given, body, remote))
 
     async def _post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
         return (await answered(self._application, "POST", path, {**headers, "Host": HOST}, body)).status

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy.orm import aliased
 
 from tests.simulated.virtual_time import START
 from tests.trials.month.model import DAY, ENDPOINTS, MINUTE, Customer, Rules
@@ -29,8 +31,9 @@ from trials.month.people import Mailman, People
 from trials.month.post import Post
 from trials.month.providers import Providers
 from trials.month.setting import configured, id_of, number_of, write_list
+from trials.month.visitors import Visitors
 from worker.domain.contact.caps import COUNTED
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.engine.container import Parts
 from worker.engine.runner import LONGEST_DISPATCH, Runner
 from worker.inbound.list_import import import_list, options_of
@@ -38,7 +41,7 @@ from worker.inbound.web import app
 from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.store.base import schema
-from worker.store.tables import Attempt, InvitationRow, Job, ReissueCount, SessionRow, Webhook
+from worker.store.tables import Attempt, Budget, InvitationRow, Job, ReissueCount, SessionRow, Webhook
 
 STEP = MINUTE  # work that is due within one step is done together
 ROUNDS = 30  # the most rounds at the same time; after them, due work is stuck
@@ -49,7 +52,8 @@ UNTIL_ALL_WAIT = 0.001
 @dataclass(frozen=True)
 class Plan:
     """The month's plan. Endpoints with the same name are the same. `database` is the URL of an empty database, "" for a
-    SQLite file in the folder."""
+    SQLite file in the folder. `stable`: messages have our own links, whose sessions are bought "ahead" or "on-click";
+    "": the providers' links."""
 
     customers: tuple[Customer, ...]
     rules: Rules
@@ -57,6 +61,7 @@ class Plan:
     seed: int = 1
     fallback: bool = False
     database: str = ""
+    stable: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,21 @@ class _Playing:
         lifetimes = {endpoint.name: endpoint.lifetime for endpoint in endpoints}
         database = plan.database or f"sqlite:///{folder / 'onboarding.db'}"
         self._settings = configured(
-            folder, database, plan.rules, fallback=plan.fallback, jwt_key=public.decode(), lifetimes=lifetimes
+            folder,
+            database,
+            plan.rules,
+            fallback=plan.fallback,
+            jwt_key=public.decode(),
+            lifetimes=lifetimes,
+            stable=plan.stable,
         )
         self._list = folder / "customers.csv"
         write_list(self._list, plan.customers)
         self._agenda = Agenda()
         self._providers = Providers(lifetimes, self._clock, customer_of=number_of)
         draw = random.Random(plan.seed)
-        self._people = People(list(plan.customers), plan.rules, self._providers, self._agenda, self._clock, draw)
+        people = partial(Visitors, on_click=plan.stable == "on-click") if plan.stable else People
+        self._people = people(list(plan.customers), plan.rules, self._providers, self._agenda, self._clock, draw)
         self._providers.opened = self._people.watch
         senders = {channel: Mailman(channel, self._people) for channel in ("email", "sms")}
         self._parts = Parts(self._settings, clock=self._clock, jitter=draw.random, senders=senders)
@@ -236,14 +248,20 @@ class _Playing:
             firsts = connection.execute(_FIRSTS).scalar_one()
             counted = connection.execute(_REISSUED).scalar_one() or 0
             unanswered = connection.execute(_UNANSWERED).scalar_one()
+            credits = {row.name: row.credits_used for row in connection.execute(_CREDITS)}
             webhooks = Counter({row.state: row.number for row in connection.execute(_WEBHOOKS)})
         served, opened = len(sessions), sessions.total()
         strangers = self._people.strangers
+        bought = Counter(held.account for sessions in self._providers.sessions.values() for held in sessions)
         self.month.complaints += [
             complaint
             for wrong, complaint in (
                 (firsts != served, f"{firsts} first sessions for {served} customers"),
                 (counted != opened - served, f"{counted} of {opened - served} reissues are counted by day"),
+                (
+                    {name: number for name, number in credits.items() if number} != bought,
+                    f"the ledger has {credits} credits, and the providers {dict(bought)} sessions",
+                ),
                 (unanswered, f"{unanswered} calls and messages have no recorded answer"),
                 (webhooks["broken"] or webhooks["alert"], "a webhook could not be processed, or needs a person"),
                 (
@@ -294,14 +312,21 @@ _DUE = {
     "webhook": sa.select(sa.func.min(Webhook.due_at)),
 }
 _JOBS = sa.select(Job.customer_id, Job.state, Job.reason, Job.result)
-_SESSIONS = sa.select(SessionRow.customer_id, sa.func.count().label("number")).group_by(SessionRow.customer_id)
+# A row that stands where a session will be has cost nothing.
+_BOUGHT = SessionRow.state != SessionState.UNBOUGHT
+_SESSIONS = (
+    sa.select(SessionRow.customer_id, sa.func.count().label("number")).where(_BOUGHT).group_by(SessionRow.customer_id)
+)
+_CREDITS = sa.select(Budget.name, Budget.credits_used).where(~Budget.name.startswith("sender/"))
 _MESSAGES = (
     sa.select(SessionRow.customer_id, sa.func.count().label("number"))
     .join(InvitationRow, InvitationRow.session_id == SessionRow.id)
     .where(InvitationRow.state.in_(COUNTED))
     .group_by(SessionRow.customer_id)
 )
-_FIRSTS = sa.select(sa.func.count()).select_from(SessionRow).where(SessionRow.replaces.is_(None))
+_BEFORE = aliased(SessionRow)
+_REPLACES = sa.exists().where(_BEFORE.id == SessionRow.replaces, _BEFORE.state != SessionState.UNBOUGHT)
+_FIRSTS = sa.select(sa.func.count()).select_from(SessionRow).where(_BOUGHT, ~_REPLACES)
 _REISSUED = sa.select(sa.func.sum(ReissueCount.count))
 _UNANSWERED = sa.select(sa.func.count()).select_from(Attempt).where(Attempt.closed_at.is_(None))
 _WEBHOOKS = sa.select(Webhook.state, sa.func.count().label("number")).group_by(Webhook.state)

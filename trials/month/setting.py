@@ -36,6 +36,7 @@ limits = ["200/second"]
 callback_key = {{ env = "SMS_TOKEN" }}
 [links]
 base_url = "{base_url}"
+{links}
 [invitations]
 reminders = {reminders}
 messages_per_customer = {messages}
@@ -50,6 +51,10 @@ most = {reissues}
 spacing = "{spacing} s"
 [[routes]]
 accounts = {accounts}
+"""
+_STABLE = """mode = "stable"
+issue = "{issue}"
+valid = "{valid} s"
 """
 _ACCOUNT = """
 [accounts.{name}]
@@ -69,14 +74,23 @@ _BY_SECRET, _BY_TOKEN = 'webhook_secret = { env = "WEBHOOK_SECRET" }', 'jwt_key 
 
 
 def configured(
-    folder: Path, database: str, rules: Rules, *, fallback: bool, jwt_key: str, lifetimes: dict[str, timedelta]
+    folder: Path,
+    database: str,
+    rules: Rules,
+    *,
+    fallback: bool,
+    jwt_key: str,
+    lifetimes: dict[str, timedelta],
+    stable: str = "",
 ) -> Settings:
-    """The configuration, read by the product's own code. `jwt_key`: FrankieOne v2's public key, PEM."""
+    """The configuration, read by the product's own code. `jwt_key`: FrankieOne v2's public key, PEM. `stable`: when
+    sessions of our own links are bought; "": messages have the providers' links."""
     hours = rules.quiet and f"{rules.quiet[0]:02}:00-{rules.quiet[1]:02}:00"
     text = _TEXT.format(
         database=json.dumps(database),
         sms_account=json.dumps(PLAYED.twilio_account),
         base_url=BASE_URL,
+        links=_STABLE.format(issue=stable, valid=int(rules.valid.total_seconds())) if stable else "",
         reminders=json.dumps([f"{int(span.total_seconds())} s" for span in rules.reminders]),
         messages=rules.messages,
         quiet=f'quiet_hours = {{ email = "{hours}", sms = "{hours}" }}' if hours else "",

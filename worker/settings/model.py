@@ -225,8 +225,8 @@ class Links(Section):
     )
     valid: Duration = Field(
         timedelta(days=60),
-        description="How long a stable link leads to a session, counted from the last invitation. At most [retention]"
-        " personal.",
+        description="How long a stable link leads to a session, counted from the last message that left. At most"
+        " [retention] personal.",
     )
     site: Text | None = Field(
         None,

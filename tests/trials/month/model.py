@@ -9,7 +9,7 @@ comparison: an engine with shorter steps than that must agree.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -32,6 +32,14 @@ class Behaviour(StrEnum):
     NEVER = "never"
     STOPS = "stops"  # opts out two hours after the first message
     BOUNCES = "bounces"  # its first message bounces after half an hour
+    # Only of customers who have our own link (stable_model.py).
+    TWICE = "twice"  # comes and goes, and comes again an hour after the session's end; asks three times at each visit
+    SPENDS = "spends"  # lets each session end, and comes again an hour later
+    NOT_ME = "not_me"  # says an hour after the first message that it is for another person
+
+
+OF_OUR_LINK = (Behaviour.TWICE, Behaviour.SPENDS, Behaviour.NOT_ME)
+OF_EACH_LINK = tuple(one for one in Behaviour if one not in OF_OUR_LINK)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ ENDPOINTS = (
 
 @dataclass(frozen=True)
 class Rules:
-    """`quiet`: the first and the last hour of the night by the customer's clock; None: no quiet hours."""
+    """`quiet`: the first and the last hour of the night by the customer's clock; None: no quiet hours. `valid`: how
+    long our own link leads on after a message with it."""
 
     reminders: tuple[timedelta, ...] = (2 * DAY, 5 * DAY)
     reissues: int = 3
@@ -63,6 +72,7 @@ class Rules:
     messages: int = 6
     settles: timedelta = 15 * MINUTE
     quiet: tuple[int, int] | None = (21, 8)
+    valid: timedelta = 12 * DAY
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class Story:
     sessions: list[datetime] = field(default_factory=list)
     invitations: list[datetime] = field(default_factory=list)
     reminders: list[datetime] = field(default_factory=list)
-    ending: str = "open"  # completed, lapsed, failed; open: no ending by the end of the month
+    ending: str = "open"  # completed, lapsed, failed, held; open: no ending by the end of the month
     why: str = ""  # the result if completed, else the reason
     margin: timedelta = timedelta.max  # of the narrowest comparison
 
@@ -110,7 +120,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
     story = Story()
     asked = start
     while True:
-        issued = _awake(customer, rules, asked, story)
+        issued = awake(customer, rules, asked, story)
         if not story.before(issued, until):
             return story
         story.sessions.append(issued)
@@ -123,7 +133,7 @@ def story_of(customer: Customer, rules: Rules, *, start: datetime, until: dateti
                 return story
             if not (fallback and customer.phone):
                 return story.end("failed", "bounced")
-            sent_to = _awake(customer, rules, returned, story)
+            sent_to = awake(customer, rules, returned, story)
             if not story.before(sent_to, until):
                 return story
             story.invitations.append(sent_to)
@@ -168,7 +178,7 @@ def _remind(
     """Add the session's reminders. Returns the time at which the reminded customer does its part."""
     times = [sent + span for span in rules.reminders]
     for index, time in enumerate(times):
-        due = _awake(customer, rules, time, story)
+        due = awake(customer, rules, time, story)
         if index + 1 < len(times) and not story.before(due, times[index + 1]):
             continue  # the next one is due too: one reminder is enough
         stopped = customer.behaviour is Behaviour.STOPS and story.before(story.invitations[0] + UNTIL_STOP, due)
@@ -190,7 +200,7 @@ def _finish(customer: Customer, story: Story, done: datetime, until: datetime) -
     return story.end("completed", "denied" if customer.behaviour is Behaviour.DENIED else "approved")
 
 
-def _awake(customer: Customer, rules: Rules, moment: datetime, story: Story) -> datetime:
+def awake(customer: Customer, rules: Rules, moment: datetime, story: Story) -> datetime:
     """The moment, or the end of the customer's night if it lies in it."""
     if rules.quiet is None:
         return moment
@@ -233,9 +243,8 @@ def totals(stories: Iterable[tuple[Customer, Story]]) -> Totals:
     return Totals(sessions, invitations, reminders, endings, margin)
 
 
-def population(count: int) -> Iterator[Customer]:
+def population(count: int, behaviours: Sequence[Behaviour] = OF_EACH_LINK) -> Iterator[Customer]:
     """`count` customers: every behaviour at every endpoint, on clocks all around the world; half have a phone."""
-    behaviours = tuple(Behaviour)
     for number in range(count):
         endpoint = ENDPOINTS[number % len(ENDPOINTS)]
         behaviour = behaviours[number // len(ENDPOINTS) % len(behaviours)]

@@ -16,6 +16,7 @@ from tests.trials.month.model import (
     HOUR,
     IN_REVIEW,
     MINUTE,
+    OF_EACH_LINK,
     UNTIL_BOUNCE,
     UNTIL_STOP,
     Behaviour,
@@ -185,7 +186,7 @@ endpoints = st.builds(
     st.sampled_from([10 * MINUTE, HOUR, 12 * HOUR]),
     reports_expiry=st.booleans(),
 ).filter(lambda endpoint: endpoint.floor < endpoint.lifetime)
-customers = st.builds(Customer, st.just(1), endpoints, st.sampled_from(Behaviour), ahead=st.integers(-11, 12))
+customers = st.builds(Customer, st.just(1), endpoints, st.sampled_from(OF_EACH_LINK), ahead=st.integers(-11, 12))
 reminders = st.lists(st.integers(2, 200).map(lambda count: count * HOUR - 23 * MINUTE), max_size=4, unique=True)
 rules = st.builds(
     Rules,

@@ -15,9 +15,23 @@ from hypothesis import strategies as st
 from tests.simulated.virtual_time import START
 
 # Imported under the trial's name: the enums of a second copy of the model would not be equal.
-from tests.trials.month.model import DAY, ENDPOINTS, HOUR, MINUTE, Behaviour, Customer, Endpoint, Rules, population
+from tests.trials.month.model import (
+    DAY,
+    ENDPOINTS,
+    HOUR,
+    MINUTE,
+    OF_EACH_LINK,
+    OF_OUR_LINK,
+    Behaviour,
+    Customer,
+    Endpoint,
+    Rules,
+    population,
+)
 from trials.month.compare import LATE, differences, margin, table
 from trials.month.run import Lived, Month, Plan, play
+from trials.simulation.mends import without
+from worker.store.links.doors import Doors
 
 CLOCKS = (-7, 2, 10)  # hours ahead of UTC: night, afternoon and night at the beginning
 
@@ -28,7 +42,7 @@ def lived(plan: Plan) -> Month:
 
 
 def test_every_behaviour_at_every_endpoint_has_the_models_result():
-    kinds = len(ENDPOINTS) * len(Behaviour)
+    kinds = len(ENDPOINTS) * len(OF_EACH_LINK)
     # Few clocks, because each due time costs a step of the worker's month.
     people = [replace(one, ahead=CLOCKS[one.number // kinds % len(CLOCKS)]) for one in population(5 * kinds)]
     plan = Plan(tuple(people), Rules(), fallback=True, seed=11)
@@ -38,6 +52,45 @@ def test_every_behaviour_at_every_endpoint_has_the_models_result():
     assert differences(plan, month) == []
     assert {one.ending for one in month.lived.values()} == {"completed", "lapsed", "failed"}
     assert month.reports > len(plan.customers)
+
+
+@pytest.mark.parametrize("stable", ["ahead", "on-click"])
+def test_with_our_own_links_sessions_follow_visits_as_in_the_model(stable):
+    behaviours = OF_OUR_LINK + OF_EACH_LINK
+    people = [replace(one, ahead=CLOCKS[0]) for one in population(60, behaviours)]
+    plan = Plan(tuple(people), Rules(valid=9 * DAY), days=15.4, fallback=True, seed=12, stable=stable)
+    month = lived(plan)
+    assert margin(plan, month) > LATE
+    assert (month.complaints, differences(plan, month)) == ([], [])
+    assert {one.ending for one in month.lived.values()} == {"completed", "lapsed", "failed", "held", "open"}
+
+
+OUR_LINKS = tuple(
+    Customer(number, ENDPOINTS[2], behaviour, ahead=CLOCKS[0])
+    for number, behaviour in enumerate([*OF_OUR_LINK, Behaviour.NEVER, Behaviour.NEVER])
+)
+
+
+# What each of these prevents, the month of customers with our own links must find.
+@pytest.mark.parametrize(
+    ("mend", "found"),
+    [
+        ("one-session-for-two-presses", "a call for customer 0 while a session was live"),
+        ("not-me", 'was written to after saying "not me"'),
+        ("time-before-a-press", "never, -7 h: 0 sessions, 1 invitations, 0 reminders, held not_me"),
+    ],
+)
+def test_a_fault_of_our_own_links_is_found(mend, found):
+    plan = Plan(OUR_LINKS, Rules(), days=5.4, seed=2, stable="on-click")
+    with without(mend):
+        month = lived(plan)
+    assert any(found in line for line in [*month.complaints, *differences(plan, month)])
+
+
+def test_a_visit_that_buys_a_session_is_found(monkeypatch):
+    plan = Plan(OUR_LINKS, Rules(), days=0.4, seed=2, stable="on-click")
+    monkeypatch.setattr(Doors, "see", Doors.ask)
+    assert "customer 3, idenfy-kyb never, -7 h: 1 sessions" in "".join(differences(plan, lived(plan)))
 
 
 def test_a_count_or_a_time_that_differs_is_named_and_a_count_marked():
@@ -58,7 +111,7 @@ def test_a_count_or_a_time_that_differs_is_named_and_a_count_marked():
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_either_database_lives_through_a_week(database, request, tmp_path):
     url = request.getfixturevalue("empty_postgresql_url") if database == "postgresql" else ""
-    customers = tuple(Customer(number, ENDPOINTS[-1], behaviour) for number, behaviour in enumerate(Behaviour))
+    customers = tuple(Customer(number, ENDPOINTS[-1], behaviour) for number, behaviour in enumerate(OF_EACH_LINK))
     plan = Plan(customers, Rules(), days=6.4, database=url)
     month = play(plan, tmp_path)
     assert (month.complaints, differences(plan, month)) == ([], [])
@@ -82,7 +135,7 @@ def customers(of: tuple[Endpoint, ...]) -> st.SearchStrategy[list[Customer]]:
         Customer,
         st.integers(1, 999_999),
         st.sampled_from(of),
-        st.sampled_from(Behaviour),
+        st.sampled_from(OF_EACH_LINK),
         ahead=st.integers(-11, 12),
         phone=st.booleans(),
     )
@@ -106,9 +159,10 @@ rules = st.builds(
     rules,
     st.booleans(),
     st.integers(0, 1000),
+    st.sampled_from(["", "ahead", "on-click"]),
 )
-def test_for_all_rules_the_engine_gives_the_models_stories(people, drawn, fallback, seed):
-    plan = Plan(tuple(people), drawn, days=20, seed=seed, fallback=fallback)
+def test_for_all_rules_the_engine_gives_the_models_stories(people, drawn, fallback, seed, stable):
+    plan = Plan(tuple(people), drawn, days=20, seed=seed, fallback=fallback, stable=stable)
     empty = Month(START, START + 20 * DAY)
     assume(margin(plan, empty) > LATE)
     month = lived(plan)

@@ -14,6 +14,7 @@ from tests.trials.month.model import (
     ENDPOINTS,
     HOUR,
     MINUTE,
+    OF_EACH_LINK,
     Behaviour,
     Customer,
     Endpoint,
@@ -122,7 +123,7 @@ def test_what_is_not_over_at_the_end_of_the_month_is_open():
 def test_a_population_holds_every_behaviour_at_every_endpoint_and_sums_up():
     customers = list(population(5000))
     kinds = Counter((customer.endpoint.name, customer.behaviour) for customer in customers)
-    assert len(kinds) == len(ENDPOINTS) * len(Behaviour)
+    assert len(kinds) == len(ENDPOINTS) * len(OF_EACH_LINK)
     assert min(kinds.values()) > 100
     assert {customer.ahead for customer in customers} == set(range(-11, 13))
     stories = [(customer, story_of(customer, Rules(), start=START, until=START + 30 * DAY)) for customer in customers]
@@ -144,7 +145,7 @@ customers = st.builds(
         st.just(HOUR / 2),
         reports_expiry=st.booleans(),
     ),
-    st.sampled_from(Behaviour),
+    st.sampled_from(OF_EACH_LINK),
     ahead=st.integers(-11, 12),
     phone=st.booleans(),
 )

@@ -32,6 +32,8 @@ class ReportLinks:
             if wanted:
                 with self.database.write() as connection:
                     found = self.links.ensure(connection, self.keyring, wanted, now=now)
+                    shown = (one for one in found.values() if isinstance(one, OwnLink))
+                    self.links.put_off(connection, shown, now=now)
             for line in chunk:
                 own = found.get((line.customer_id, line.purpose)) if line.state in LINKED else None
                 if isinstance(own, OwnLink):

@@ -133,9 +133,11 @@ def passed(
     stay = of_no_use(rows, stable=policy.stable is not None)
     found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], now=now)
     stay |= undecrypted
+    own: dict[uuid.UUID, OwnLink] = {}
     if policy.stable is not None and found:
-        stay |= _with_own_links(connection, keyring, policy.stable, found, now=now)
-        found = [one for one in found if one.item.id not in stay]
+        own, without = _with_own_links(connection, keyring, policy.stable, found, now=now)
+        stay |= without
+        found = [one for one in found if one.item.id in own]
     for gate in GATES:
         asked = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
         kept = gate(connection, keyring, policy, asked, now) if asked else {}
@@ -145,6 +147,8 @@ def passed(
     unreached = [row_id for row_id, why in stay.items() if isinstance(why, Never) and why.unreached]
     fall_back(connection, keyring, policy.delivery, unreached, now=now)
     _keep_back(connection, rows, stay, now=now)
+    if policy.stable is not None:
+        policy.stable.put_off(connection, [link for id_, link in own.items() if id_ not in stay], now=now)
     return [one.item for one in found if one.item.id not in stay]
 
 
@@ -173,22 +177,24 @@ def _decrypted(
 
 def _with_own_links(
     connection: sa.Connection, keyring: Keyring, links: StableLinks, found: Sequence[Candidate], *, now: datetime
-) -> dict[uuid.UUID, NotNow]:
-    """Give the messages our own links instead of their sessions'. Returns the messages that get none."""
+) -> tuple[dict[uuid.UUID, OwnLink], dict[uuid.UUID, NotNow]]:
+    """Give the messages our own links instead of their sessions'. Returns these, and the messages that get none."""
     keys = {one.item.id: (one.item.customer.customer_id, one.item.customer.purpose) for one in found}
-    own = links.ensure(connection, keyring, set(keys.values()), now=now)
+    by_key = links.ensure(connection, keyring, set(keys.values()), now=now)
+    own: dict[uuid.UUID, OwnLink] = {}
     stay: dict[uuid.UUID, NotNow] = {}
     for one in found:
-        match own.get(keys[one.item.id]):
+        match by_key.get(keys[one.item.id]):
             case OwnLink() as link:
                 one.item.use_own_link(link.address, link.ends_at)
+                own[one.item.id] = link
             case CannotDecrypt() as error:
                 stay[one.item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
             case Erased() as error:
                 stay[one.item.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
             case None:
                 stay[one.item.id] = Never(InvitationState.SUPERSEDED, Reason.LINK_REVOKED)
-    return stay
+    return own, stay
 
 
 def of_no_use(rows: Sequence[Any], *, stable: bool = False) -> dict[uuid.UUID, NotNow]:

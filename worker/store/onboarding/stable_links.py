@@ -30,10 +30,13 @@ A_DAY = timedelta(days=1)
 
 @dataclass(frozen=True, repr=False)
 class OwnLink:
-    """A link: its address is secret, so no repr."""
+    """A link: its address is secret, so no repr. `ends_at`: when it ends if a message with it leaves now; `is_put_off`:
+    that is later than what is stored."""
 
+    link_id: uuid.UUID
     address: str
     ends_at: datetime
+    is_put_off: bool
 
 
 Found = OwnLink | CannotDecrypt | Erased
@@ -53,10 +56,7 @@ class StableLinks:
     def ensure(
         self, connection: sa.Connection, keyring: Keyring, keys: Collection[Key], *, now: datetime
     ) -> dict[Key, Found]:
-        """These customers' links, or why one cannot be read. A link that is missing is made; its end is put off.
-
-        A revoked link is left as it is, and left out.
-        """
+        """These customers' links, or why one cannot be read. A link that is missing is made, a revoked one left out."""
         found = _found(connection, keys)
         missing = sorted(set(keys) - found.keys())
         if missing:
@@ -67,18 +67,23 @@ class StableLinks:
             ]
             bulk.add_new(connection, StableLink, new)
             found |= _found(connection, missing)  # another process may have been faster: its link counts
-        late = [row.id for row in found.values() if row.ends_at < now + self.valid - A_DAY]
-        if late:
-            put_off = sa.update(StableLink).where(StableLink.id.in_(late))
-            connection.execute(put_off.values(ends_at=now + self.valid))
-        ends = {key: max(row.ends_at, now + self.valid - A_DAY) for key, row in found.items()}
         open_ = {key: row for key, row in found.items() if row.revoked_at is None}
         ring = readable(connection, keyring, [row.encrypted for row in open_.values()])
-        return {key: self._read(ring, row, ends[key]) for key, row in open_.items()}
+        return {key: self._read(ring, row, now) for key, row in open_.items()}
 
-    def _read(self, keyring: Keyring, row: Any, ends_at: datetime) -> Found:
+    def put_off(self, connection: sa.Connection, leaving: Iterable[OwnLink], *, now: datetime) -> None:
+        """Put off the ends of links whose messages leave now."""
+        late = sorted({link.link_id for link in leaving if link.is_put_off})
+        if late:
+            later = sa.update(StableLink).where(StableLink.id.in_(late)).values(ends_at=now + self.valid)
+            connection.execute(later)
+
+    def _read(self, keyring: Keyring, row: Any, now: datetime) -> Found:
+        is_put_off = row.ends_at < now + self.valid - A_DAY
+        ends_at = now + self.valid if is_put_off else row.ends_at
         try:
-            return OwnLink(self.address(decrypt_secret_part(keyring, row.id, row.encrypted)), ends_at)
+            address = self.address(decrypt_secret_part(keyring, row.id, row.encrypted))
+            return OwnLink(row.id, address, ends_at, is_put_off)
         except (CannotDecrypt, Erased) as error:
             return error
 
