@@ -14,7 +14,7 @@ from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, g
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Held, Share, share
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import claim_again_at
-from worker.engine.dispatch.dispatcher import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
+from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
 from worker.store.limits.claims import Room
 
 LEASE = timedelta(seconds=60)

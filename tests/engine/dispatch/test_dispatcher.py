@@ -9,8 +9,8 @@ import pytest
 
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.dispatcher import HORIZON_ALONE
 from worker.engine.dispatch.headroom import FLUSH_EVERY, FLUSH_LEAST, OPEN_MOST
+from worker.engine.dispatch.horizons import HORIZON_ALONE
 from worker.engine.dispatch.slot_gate import CATCH_UP
 
 

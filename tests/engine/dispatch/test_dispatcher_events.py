@@ -11,13 +11,9 @@ from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.claim_plan import CLAIM_EVERY
-from worker.engine.dispatch.dispatcher import (
-    EVENTS_AT_ONCE,
-    FLUSH_EVERY,
-    HORIZON,
-    HORIZON_ALONE,
-)
+from worker.engine.dispatch.dispatcher import EVENTS_AT_ONCE, FLUSH_EVERY
 from worker.engine.dispatch.headroom import FLUSH_LEAST
+from worker.engine.dispatch.horizons import HORIZON, HORIZON_ALONE
 
 
 @pytest.mark.parametrize("horizon", [HORIZON, HORIZON_ALONE])

@@ -7,7 +7,8 @@ import pytest
 
 from tests.simulated.bench import BAD_ROW, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.dispatcher import FLUSH_EVERY, HORIZON, LINGER
+from worker.engine.dispatch.dispatcher import FLUSH_EVERY, LINGER
+from worker.engine.dispatch.horizons import HORIZON
 
 # Leases.
 

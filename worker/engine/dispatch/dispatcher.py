@@ -21,6 +21,7 @@ passed, no call while results cannot be written, and no result kept in memory fo
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
@@ -34,6 +35,7 @@ from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
 from worker.engine.dispatch.headroom import FLUSH_EVERY, OPEN_MOST, Headroom
+from worker.engine.dispatch.horizons import furthest_slot
 from worker.engine.dispatch.lanes import Lanes
 from worker.engine.dispatch.opened_rows import OpenedRows
 from worker.engine.dispatch.steady_time import SteadyTime
@@ -46,18 +48,6 @@ log = logging.getLogger(__name__)
 # Batch rows are claimed only when one permit in this many is free: a transaction for a call or two would cost more than
 # the calls.
 EMPTY_PERMITS_FRACTION = 4
-# How far ahead slots are reserved, half of it at a time (`rate_limits.claim_again_at`). It is short, so that an event
-# at one worker does not wait for the slots that another worker has reserved, and so that a killed worker leaves few
-# unknown outcomes. It is long enough for the timer and a transaction or two.
-HORIZON = timedelta(milliseconds=100)
-# The same where no other dispatcher works for the account. An event takes this dispatcher's next slot, however far
-# ahead its slots are reserved.
-HORIZON_ALONE = timedelta(milliseconds=200)
-# How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
-# reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
-EVENTS_AHEAD = timedelta(milliseconds=400)
-# No slot is reserved further ahead than this and the lead twice; the second is for a clock that was set meanwhile.
-FURTHEST_SLOT = HORIZON_ALONE + EVENTS_AHEAD + timedelta(seconds=1)
 # How many events a flush of theirs claims at most: as many permits are kept free for them until it ends.
 EVENTS_AT_ONCE = 20
 # A dispatcher ends when nothing is due for longer than this.
@@ -112,7 +102,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             clock=clock,
             time=self._time,
             stopping=stopping,
-            furthest=self._furthest,
+            furthest=lambda: furthest_slot(self._headroom.lead.lead),
             meter=meter,
             look_again=self._look_again.set,
         )
@@ -194,10 +184,6 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _stays(self) -> bool:
         event_at = self._flushes.opened_event_at
         return event_at is not None and self._time() < event_at + self._stay
-
-    def _furthest(self) -> timedelta:
-        """How far ahead a slot may be; a longer wait would come from a wrong clock."""
-        return FURTHEST_SLOT + 2 * self._headroom.lead.lead
 
     # Flushes.
 
@@ -286,11 +272,9 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 times.append(self._plan.at)
             elif self._plan.at is not None and self._calls.use_all_permits and not finishing:
                 times.append(self._flushes.check_permits_at)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):
                 await self._look_again.wait()
-        except TimeoutError:
-            pass
         self._look_again.clear()
 
     async def _finish(self) -> None:
@@ -310,8 +294,5 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         try:
             await self._in_turn(self._work.release_permits)
         except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
-            log.warning(
-                "%s: the permits could not be released, they lapse by themselves: %s",
-                self._work.name,
-                type(error).__name__,
-            )
+            what = "the permits could not be released, they lapse by themselves"
+            log.warning("%s: %s: %s", self._work.name, what, type(error).__name__)
