@@ -21,6 +21,7 @@ from trials.simulation.rules import broken
 from trials.simulation.shrink import shrink
 
 CHUNK = 25  # histories that a process plays before it reports
+REPORT_EVERY = 10  # chunks
 MOST_FAILURES = 5  # then it ends
 
 
@@ -65,8 +66,11 @@ def _all(first: int, count: int, mend: str | None, server: str | None, jobs: int
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            for failing in pool.map(_failing_of_chunk, chunks, [mend] * len(chunks), [server] * len(chunks)):
+            ended = pool.map(_failing_of_chunk, chunks, [mend] * len(chunks), [server] * len(chunks))
+            for number, failing in enumerate(ended, 1):
                 yield from failing
+                if number % REPORT_EVERY == 0:
+                    print(f"{number * CHUNK} of {count} histories are played", file=sys.stderr, flush=True)
         finally:
             pool.shutdown(cancel_futures=True)
 
