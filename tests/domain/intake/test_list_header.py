@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from worker.domain.intake import Accepted, ListOptions, open_list
 from worker.domain.intake.columns import nearest, whole_and_in_parts
+from worker.domain.intake.other_names import NAMES
 
 ROW = "A1,a@example.com\n"
 
@@ -86,11 +87,20 @@ def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
         ("Surname", "last_name"),
         ("dob", "date_of_birth"),
         ("customerid", "customer_id"),
+        ("Kanalas", "channel"),
+        ("Laiko juosta", "timezone"),
+        ("Vardas, pavardė", None),
         ("zzz", None),
     ],
 )
 def test_the_nearest_column_is_the_one_that_is_meant(title, ours):
     assert nearest(title) == ours
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_each_language_has_a_name_for_each_column_that_others_have_names_for(language):
+    suggested = {column: {nearest(name) for name in names.split()} for column, names in NAMES[language].items()}
+    assert suggested == {column: {column} for column in NAMES["English"]}  # so no name means two columns
 
 
 @given(
