@@ -17,7 +17,8 @@ from tests.simulated.events import cancelled, requested
 from tests.simulated.world import FAILED, World
 from tests.store.webhook_feed import APPROVED
 from worker.engine.maintenance.sweep import process_webhooks
-from worker.inbound.list_import import import_list, options_of
+from worker.inbound.judging import options_of
+from worker.inbound.list_import import import_list
 from worker.publishers.traces import OtelTraces
 from worker.store.tables import Job, SessionRow
 from worker.store.webhooks.webhooks import Arrived

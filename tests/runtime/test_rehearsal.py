@@ -17,7 +17,8 @@ from worker.engine.prices import Prices
 from worker.foundation import event_loop
 from worker.foundation.ids import guessable_ids
 from worker.foundation.keyring import new_key
-from worker.inbound.list_import import import_list, options_of
+from worker.inbound.judging import options_of
+from worker.inbound.list_import import import_list
 from worker.inbound.web.webhook_sources import account_sources
 from worker.providers.webhooks import Delivery
 from worker.runtime.embedded import Embedded

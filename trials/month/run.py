@@ -36,7 +36,8 @@ from worker.domain.contact.caps import COUNTED
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.engine.container import Parts
 from worker.engine.runner import LONGEST_DISPATCH, Runner
-from worker.inbound.list_import import import_list, options_of
+from worker.inbound.judging import options_of
+from worker.inbound.list_import import import_list
 from worker.inbound.web import app
 from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop

@@ -16,7 +16,7 @@ from worker.domain.model.customers import invitation_channels
 from worker.domain.model.known_customers import Known
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
-from worker.inbound.list_import import Judged, count, judge_all
+from worker.inbound.judging import Judged, count, judge_all
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine

@@ -16,7 +16,7 @@ from worker.engine.intake import Intake
 from worker.foundation.durations import parse_duration, show_duration
 from worker.foundation.keyring import Keyring
 from worker.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
-from worker.inbound.list_import import judge, options_of
+from worker.inbound.judging import judge, options_of
 from worker.store.inbox.incoming_events import Arrival
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 

@@ -20,7 +20,7 @@ from worker.domain.service_desk.case import Refused
 from worker.domain.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock
-from worker.inbound.list_import import judge
+from worker.inbound.judging import judge
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 from worker.store.operators.decisions import Which
 from worker.store.service_desk.desk import Corrected, Sent

@@ -10,7 +10,8 @@ from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.model.wakeups import WakeUp
 from worker.http.messages import Broken
-from worker.inbound.list_import import import_list, options_of
+from worker.inbound.judging import options_of
+from worker.inbound.list_import import import_list
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
 MORNING = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)  # eight o'clock in Vilnius

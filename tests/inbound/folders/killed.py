@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from worker.engine.opening import opened
 from worker.foundation.clock import ProcessClock
-from worker.inbound import list_import
+from worker.inbound import judged_chunks
 from worker.inbound.folders import drop_box
 from worker.inbound.folders.places import place_of
 from worker.settings import load
@@ -144,5 +144,5 @@ def try_each(template: Path) -> None:
 
 
 if __name__ == "__main__":
-    list_import.CHUNK = LINES_AT_ONCE
+    judged_chunks.CHUNK = LINES_AT_ONCE
     try_each(Path(sys.argv[1]))

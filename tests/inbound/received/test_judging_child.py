@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from tests.simulated.world import KEY, World
 from worker.domain.intake import ListOptions
 from worker.foundation.keyring import Keyring
-from worker.inbound import forked, list_import
-from worker.inbound.list_import import import_list, judging_child
+from worker.inbound import forked, judged_chunks
+from worker.inbound.judged_chunks import judging_child
+from worker.inbound.list_import import import_list
 from worker.store.base.encrypted_values import decrypt_line, decrypt_person
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.batches import Batches
@@ -34,8 +35,8 @@ def small(monkeypatch, tmp_path_factory):
     threads = tmp_path_factory.mktemp("threads")
     (threads / "1").touch()
     monkeypatch.setattr(forked, "_THREADS", threads)
-    monkeypatch.setattr(list_import, "LARGE", 1)
-    monkeypatch.setattr(list_import, "CHUNK", 7)
+    monkeypatch.setattr(judged_chunks, "LARGE", 1)
+    monkeypatch.setattr(judged_chunks, "CHUNK", 7)
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ async def test_the_same_is_stored_with_a_child_and_without(two, tmp_path, custom
 
 
 async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_path, caplog, monkeypatch):
-    here, judged = os.getpid(), list_import.judge_chunk
+    here, judged = os.getpid(), judged_chunks.judge_chunk
 
     def dies(intake, lines, returns):
         if os.getpid() != here and any(line.row > 30 for line in lines):
@@ -127,7 +128,7 @@ async def test_a_child_that_is_killed_leaves_its_rows_to_its_parent(two, tmp_pat
     file.write_text(a_list(seed=7))
     alone, killed = two
     first = bring_in(alone, file, with_child=False)
-    monkeypatch.setattr(list_import, "judge_chunk", dies)
+    monkeypatch.setattr(judged_chunks, "judge_chunk", dies)
     end = bring_in(killed, file, with_child=True)
     assert killed.parts.batches.find(str(end.batch.id)).imported_at is not None
     assert "the import goes on in one process" in caplog.text
@@ -159,7 +160,7 @@ async def test_an_import_that_was_interrupted_leaves_no_child_and_goes_on_with_a
 async def test_a_small_list_has_no_child(make, tmp_path, monkeypatch):
     file = tmp_path / "list.csv"
     file.write_text(a_list(seed=9))
-    monkeypatch.setattr(list_import, "LARGE", file.stat().st_size + 1)
+    monkeypatch.setattr(judged_chunks, "LARGE", file.stat().st_size + 1)
     world = make()
     with judging_child(world.parts.intake, world.parts.batches, file, OPTIONS) as child:
         assert child is None

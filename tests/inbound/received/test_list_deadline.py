@@ -5,7 +5,8 @@ from datetime import timedelta
 from tests.inbound.received.test_list_import import GOOD, HEADER, OPTIONS
 from worker.cli.lists.deadline import InTime
 from worker.domain.intake import content_digest, open_list
-from worker.inbound.list_import import import_list, judge_all
+from worker.inbound.judging import judge_all
+from worker.inbound.list_import import import_list
 from worker.store.onboarding.plans import Plan
 from worker.store.tables import BatchPlan, Job
 

@@ -6,7 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from worker.domain.intake import ListOptions, ListRefused, content_digest
-from worker.inbound.list_import import CHUNK, CutOff, TooManyRefused, import_list, list_age, options_of
+from worker.inbound.judged_chunks import CHUNK
+from worker.inbound.judging import options_of
+from worker.inbound.list_import import CutOff, TooManyRefused, import_list, list_age
 from worker.store.onboarding.batches import Batches
 from worker.store.tables import CustomerRow, Job, SkippedLine
 

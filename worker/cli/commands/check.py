@@ -48,7 +48,7 @@ from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of,
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written_if_any
-from worker.inbound.list_import import Judged, count, judge_all, problems_of
+from worker.inbound.judging import Judged, count, judge_all, problems_of
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 

@@ -45,7 +45,8 @@ from worker.foundation.log_ids import about
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
-from worker.inbound.list_import import CutOff, Imported, import_list, judging_child, list_age
+from worker.inbound.judged_chunks import judging_child
+from worker.inbound.list_import import CutOff, Imported, import_list, list_age
 from worker.inbound.returned_lists import Returns
 from worker.publishers.build import build_targets
 from worker.runtime.batch_run import OneBatch, Stand, Unusable, next_move

@@ -24,7 +24,7 @@ from worker.domain.model.customers import Customer, Person, invitation_channels
 from worker.domain.model.needs import NOTHING
 from worker.engine.adapters import templates_of
 from worker.foundation.private_files import PRIVATE, READABLE
-from worker.inbound.list_import import PREFILLED, judge, options_of, problems_of
+from worker.inbound.judging import PREFILLED, judge, options_of, problems_of
 from worker.store.onboarding.new_rows import AcceptedLine
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"

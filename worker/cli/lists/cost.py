@@ -8,7 +8,7 @@ from typing import Any
 from worker.domain.intake.duplicates import SeenAddresses
 from worker.domain.model.customers import FieldProblem
 from worker.engine.container import Parts
-from worker.inbound.list_import import Judged, count
+from worker.inbound.judging import Judged, count
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine
 

@@ -18,7 +18,8 @@ from worker.domain.intake.columns import known_name, nearest
 from worker.domain.intake.dates import DateForm
 from worker.domain.model.known_customers import Known
 from worker.engine.container import Parts
-from worker.inbound.list_import import PREFILLED, TooManyRefused, options_of
+from worker.inbound.judging import PREFILLED, options_of
+from worker.inbound.list_import import TooManyRefused
 from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
 from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.batches import STDIN

@@ -26,15 +26,8 @@ from worker.engine.reporting.batch_report import Reporting, state_of, write_csv
 from worker.foundation.keyring import Keyring
 from worker.foundation.timestamps import written
 from worker.inbound.folders.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
-from worker.inbound.list_import import (
-    PREFILLED,
-    CutOff,
-    TooManyRefused,
-    import_list,
-    judge_all,
-    options_of,
-    problems_of,
-)
+from worker.inbound.judging import PREFILLED, judge_all, options_of, problems_of
+from worker.inbound.list_import import CutOff, TooManyRefused, import_list
 from worker.inbound.returned_lists import Desk, Returns
 from worker.settings.intake import Intake as FolderSettings
 from worker.store.audit.entries import note_alone

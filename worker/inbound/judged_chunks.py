@@ -1,0 +1,108 @@
+"""A list in chunks of judged lines: made in this process, or in a child of it while this process stores them.
+
+The child reads, judges and seals a large list on a core of its own (decision 91). Both make their chunks by `chunks`:
+a list becomes the same rows wherever it is judged.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+
+from worker.domain.contact.contact_times import Hours
+from worker.domain.intake import Content, CustomerList, Line, ListOptions, open_list
+from worker.domain.model.customers import FieldProblem
+from worker.engine.intake import Intake
+from worker.inbound.forked import ChildEnded, Forked, forked
+from worker.inbound.judging import judge_chunk
+from worker.inbound.list_deadline import RowTimes, group_of
+from worker.store.onboarding.batches import Batches
+from worker.store.onboarding.batches import Line as StoredLine
+from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
+
+log = logging.getLogger(__name__)
+LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
+CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
+
+
+@dataclass
+class Chunk:
+    """Lines that are stored together. `done`: the lines of the list up to here. `last`: the row of the last of them.
+    `hint`: `CustomerList.hint` up to here."""
+
+    done: int = 0
+    last: int = 0
+    accepted: Sequence[StoredLine] = ()
+    refused: list[RefusedLine] = field(default_factory=list)
+    hint: FieldProblem | None = None
+    erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
+
+
+def chunks(
+    judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
+    reading: CustomerList,
+    hours: Hours,
+    seal: Callable[[Sequence[AcceptedLine]], Sequence[StoredLine]],
+    after: int,
+    *,
+    times: RowTimes | None = None,
+) -> Iterator[Chunk]:
+    """The list's lines behind the row `after`, judged; the last chunk may be empty."""
+    each = enumerate(reading, start=1)
+    done = 0
+    while numbered := list(islice(each, CHUNK)):
+        done, end = numbered[-1]
+        accepted: list[AcceptedLine] = []
+        refused: list[RefusedLine] = []
+        # Also of rows that are imported already: each takes its place in the plan.
+        wanted = [line for _, line in numbered if line.row > after or times is not None]
+        for line in judged(wanted):
+            if times is not None and isinstance(line, AcceptedLine):
+                at, _ = times.next(group_of(line, hours))
+                line = replace(line, planned_at=at)
+            if line.row <= after:
+                continue
+            if isinstance(line, AcceptedLine):
+                accepted.append(line)
+            else:
+                refused.append(line)
+        yield Chunk(done, end.row, seal(accepted), refused, reading.hint)
+    if not done:
+        yield Chunk()
+
+
+@contextmanager
+def judging_child(
+    intake: Intake, batches: Batches, content: Content, options: ListOptions
+) -> Iterator[Forked[Chunk] | None]:
+    """A process that makes the chunks of the list, while this one stores them; None where it does not pay or cannot be
+    made. Begin it before any thread."""
+    size = os.path.getsize(content) if isinstance(content, str | os.PathLike) and os.path.exists(content) else 0
+    if size < LARGE:
+        yield None
+        return
+
+    def made(batch_id: int, after: int) -> Iterator[Chunk]:
+        judged = partial(judge_chunk, intake, returns=None)
+        yield from chunks(judged, open_list(content, options), intake.hours, batches.sealer(batch_id), after)
+
+    with forked(made) as child:
+        yield child
+
+
+def of_child_or_here(
+    child: Forked[Chunk] | None, here: Callable[[int], Iterator[Chunk]], batch_id: int, after: int
+) -> Iterator[Chunk]:
+    """The chunks behind the row `after`: the child's; and from `here` what it does not come to, or all without one."""
+    if child is not None:
+        try:
+            for chunk in child.items(batch_id, after):
+                after = max(after, chunk.last)
+                yield chunk
+            return
+        except ChildEnded as error:
+            log.warning("the import goes on in one process: %s", error)
+    yield from here(after)
