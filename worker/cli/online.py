@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from worker.domain.model.customers import Customer
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import SessionRequest
 from worker.engine.container import Parts
-from worker.http.client import Http, open_http_session
 from worker.http.messages import Broken
+
+if TYPE_CHECKING:
+    from worker.http.client import Http
 
 WORKS = "works"
 NOT_ASKED = "not asked: its provider has no call that opens nothing"
@@ -18,6 +21,8 @@ NOBODY = SessionRequest(Customer("onboard-check-online"), "")
 
 async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]) -> dict[str, str]:
     """By sender and account: WORKS, NOT_ASKED, or the problem in words."""
+    from worker.http.client import Http, open_http_session  # imported here: aiohttp takes a quarter of a second
+
     senders = {channel: parts.senders[channel] for channel in channels}
     names = [*senders, *sorted(accounts)]
     try:
@@ -31,7 +36,7 @@ async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]
     return {name: _in_words(answer) for name, answer in zip(names, answers, strict=True)}
 
 
-async def _log_in(parts: Parts, account: str, http: Http) -> Problem | str | None:
+async def _log_in(parts: Parts, account: str, http: "Http") -> Problem | str | None:
     """Look a customer up who does not exist, if the account's provider has a list of its sessions."""
     provider = parts.providers[account]
     request = provider.look_up(NOBODY, page=1)
