@@ -1,7 +1,10 @@
 """`onboard rehearse`: what a list would do, day by day, without a call, a message or a change anywhere."""
 
 import csv
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -86,6 +89,26 @@ def rows() -> list[Row]:
     """Ten by email, two of them known to FrankieOne, and one by text."""
     found = customers(10, au=2)
     return [*found, {"customer_id": "C-0010", "phone": "+37061234567", "country": "LT", "channel": "sms"}]
+
+
+def test_each_process_rehearses_the_same(bare: Desk):
+    """Python orders sets of text otherwise in each process, unless it is said how."""
+    bare.write("onboarding.toml", TRAP.format(port=1, account=""))
+    person = {"email": "a@example.org", "phone": "+37061234567", "country": "LT", "channel": "both"}
+    path = bare.list_of([{"customer_id": f"C-{number}", **person} for number in range(3)])
+    seeds = ("0", "4")  # a set has the text before the email with one of them, and after it with the other
+    rehearsals = []
+    for seed in seeds:
+        words = ["rehearse", path, "--days", "1", "--never", "95%", "--leave", "0%", *AT, "--out", f"{seed}.csv"]
+        call = f"import sys; sys.argv[1:] = {words}; from worker.cli import main; main()"
+        environ = os.environ | {"PYTHONHASHSEED": seed}
+        rehearsals.append(
+            subprocess.Popen([sys.executable, "-c", call], cwd=bare.path, env=environ, stdout=subprocess.DEVNULL)
+        )
+    assert [one.wait() for one in rehearsals] == [0, 0]
+    one, other = ((bare.path / f"{seed}.csv").read_text() for seed in seeds)
+    assert one == other
+    assert ",sms," in one
 
 
 def test_a_rehearsal_touches_no_server_and_no_database_of_the_configuration(trapped: Desk):

@@ -42,6 +42,7 @@ RULES = """
 [invitations]
 quiet_hours = { sms = "19:00-08:00" }
 reminders = ["2 days"]
+messages_per_customer = 3
 [reissue]
 most = 1
 """
@@ -49,7 +50,7 @@ MESSAGES = {"invitation", "new link", "reminder"}
 
 
 def list_of(path: Path, rows: int) -> Path:
-    """Customers of all five accounts, on both channels."""
+    """Customers of all five accounts, by email, by text and by both."""
     with path.open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["customer_id", "kind", "email", "phone", "country", "channel", "entity_id", "timezone"])
@@ -62,7 +63,7 @@ def list_of(path: Path, rows: int) -> Path:
                     f"box{number}@example.com",
                     f"+3706{number:07}",
                     country,
-                    "sms" if number % 3 == 0 else "email",
+                    ("sms", "email", "both")[number % 3],
                     f"00000000-0000-4000-8000-{number:012}" if country == "AU" else "",
                     "Europe/Vilnius",
                 ]
@@ -160,7 +161,7 @@ def minute(at: datetime) -> datetime:
 def to_the_minute(events: list[Event]) -> list[Event]:
     """The wire takes its time, and a flush waits for it: some tenths of a second differ."""
     rounded = [replace(event, at=minute(event.at)) for event in events]
-    return sorted(rounded, key=lambda event: (event.at, event.customer_id, event.what))
+    return sorted(rounded, key=lambda event: (event.at, event.customer_id, event.what, event.channel))
 
 
 def addresses_of(event: Event) -> str:

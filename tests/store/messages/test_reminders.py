@@ -299,9 +299,11 @@ def test_a_message_with_an_unknown_outcome_counts_because_it_may_have_left(shelf
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     unknown_call = shelf.clock() + timedelta(hours=1)
+    shelf.set(InvitationRow, InvitationRow.channel == "email", due_at=shelf.clock() + timedelta(seconds=1))
     shelf.hand_over(shelf.claim_messages(channel="sms"), Reconcile(unknown_call, "unknown", "no answer"), channel="sms")
     text = shelf.row(InvitationRow, channel="sms")
     assert (text.state, text.due_at) == (InvitationState.WAITING, unknown_call)
+    shelf.clock.advance(seconds=1)
     assert shelf.claim_messages() == []
 
 
@@ -321,6 +323,19 @@ def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, remin
     shelf.clock.now += DAY
     assert shelf.claim_messages() == []
     assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_of_two_last_messages_that_are_due_at_once_the_email_goes_unless_its_sender_stands_still(shelf, reminding):
+    reminding()
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.add(*(customer(name, channel=Channel.BOTH) for name in ("Ona", "Rasa")))
+    shelf.issue()
+    assert shelf.claim_messages(channel="sms") == []
+    assert len(shelf.claim_messages(most=1)) == 1
+    for _ in range(6):
+        shelf.clock.advance(minutes=1)
+        texts = shelf.claim_messages(channel="sms")
+    assert len(texts) == 1
 
 
 @on_postgresql

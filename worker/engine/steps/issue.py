@@ -116,7 +116,7 @@ class IssueWork:
             jobs = [(r.opened.job, r) for r in results]
             log_chunk(self.name, [Step(j.id, j.batch_id, r.ending, r.problem, now - r.began_at) for j, r in jobs])
         of_events = any(result.opened.job.is_event for result in results)
-        for channel in flushed.channels:  # after the commit; the sweep sends another for a wake-up that is lost here
+        for channel in sorted(flushed.channels):  # after the commit; the sweep sends another for a wake-up lost here
             self.wake_invite(channel, of_events or not results)
         return replace(flushed, again_at=now + PROBE_PATIENCE) if waits and room is None else flushed
 

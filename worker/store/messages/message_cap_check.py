@@ -1,7 +1,8 @@
 """Checks before a message leaves whether its customer has had all the messages that the cap allows.
 
 The count includes the messages in flight. Two dispatchers, for email and for SMS, may each be about to send the last
-allowed message: the dispatcher that would use up the cap locks the customer and counts again.
+allowed message: the dispatcher that would use up the cap locks the customer and counts again. Of two messages that are
+due at once the email goes, whichever dispatcher is faster.
 """
 
 import uuid
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from worker.domain.contact.caps import may_send
 from worker.domain.contact.repeats import unknown_in_words
 from worker.domain.contact.send_decision import Later, Never, NotNow
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
@@ -27,6 +29,8 @@ from worker.store.tables import CustomerRow, InvitationRow
 
 # A message in flight may bounce, and then does not count: wait until its result is known.
 ASK_AGAIN = timedelta(minutes=1)
+# So long the last message waits for one that goes first; a sender that stands still must not keep it for ever.
+GOES_FIRST = timedelta(minutes=5)
 
 _WAITING = InvitationState.WAITING
 _LOCKED = (
@@ -51,6 +55,9 @@ def spent(
     if last:
         locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": bulk.keys(last)})}
         had |= messages_of(connection, last)
+    going_first = _going_first(
+        connection, policy, [one for one in messages if one.item.customer.customer_id in last], now
+    )
     found: dict[uuid.UUID, NotNow] = {}
     leaving: Counter[str] = Counter()
     for one in messages:
@@ -58,11 +65,28 @@ def spent(
         other_messages = had[customer_id].all - ours[customer_id]
         if not may_send(policy.caps, had[customer_id].sent):
             found[one.item.id] = no_more(one.item, Reason.MESSAGES_SPENT)
-        elif customer_id not in locked or not may_send(policy.caps, other_messages + leaving[customer_id]):
+        elif (
+            customer_id not in locked
+            or one.item.session_id in going_first
+            or not may_send(policy.caps, other_messages + leaving[customer_id])
+        ):
             found[one.item.id] = Later(now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
             leaving[customer_id] += 1
     return found
+
+
+def _going_first(
+    connection: sa.Connection, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+) -> set[uuid.UUID]:
+    """The sessions of these messages that have one due, too, on a channel that goes first."""
+    before = list(CHANNELS)[: list(CHANNELS).index(policy.channel)]
+    if not before or not messages:
+        return set()
+    of_sessions = InvitationRow.session_id.in_({one.item.session_id for one in messages})
+    waits = of_sessions & (InvitationRow.state == _WAITING) & InvitationRow.channel.in_(before)
+    due = InvitationRow.due_at.between(now - GOES_FIRST, now)
+    return {row.session_id for row in fetch(connection, sa.select(InvitationRow.session_id).where(waits & due))}
 
 
 def end_waits(
