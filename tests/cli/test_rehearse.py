@@ -99,7 +99,7 @@ def test_each_process_rehearses_the_same(bare: Desk):
     seeds = ("0", "4")  # a set has the text before the email with one of them, and after it with the other
     rehearsals = []
     for seed in seeds:
-        words = ["rehearse", path, "--days", "1", "--never", "95%", "--leave", "0%", *AT, "--out", f"{seed}.csv"]
+        words = ["rehearse", path, "--days", "3", "--never", "95%", "--leave", "0%", *AT, "--out", f"{seed}.csv"]
         call = f"import sys; sys.argv[1:] = {words}; from worker.cli import main; main()"
         environ = os.environ | {"PYTHONHASHSEED": seed}
         rehearsals.append(

@@ -199,7 +199,10 @@ class Visitors(People):
             page = await self._ask(customer, robot, "GET", path, headers=headers)
             if form := FORM_OF_PAGE.search(page.text or ""):
                 post = partial(self._ask, customer, robot, "POST", path, _encoded(form[1]), headers=headers)
-                self._agenda.add(self._clock() + after, lambda _when, post=post: post())
+                if after:
+                    self._agenda.add(self._clock() + after, lambda _when, post=post: post())
+                else:  # in the agenda it could wait for others' acts, and then count as a person's press
+                    await post()
 
     async def _ask(
         self,
