@@ -40,6 +40,18 @@ def test_messages_of_one_minute_are_one_row(shelf, count):
     assert [(row.tried, row.refused, row.bounced) for row in shelf.rows(BounceCount)] == [(20, 2, 0)]
 
 
+def test_no_transaction_waits_for_a_count_before_the_other_one_ends(shelf, count):
+    if shelf.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    batch = shelf.batch()
+
+    with shelf.database.write() as connection:
+        tallies.count(connection, {batch: Counted(10, 1, 0)}, RULE, now=shelf.clock())
+        count(batch, tried=5)
+
+    assert [(row.tried, row.refused) for row in shelf.rows(BounceCount)] == [(15, 1)]
+
+
 def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
     batch = shelf.batch()
     count(batch, tried=100_000)

@@ -1,12 +1,15 @@
-"""Counts the rows that a transaction changes, for `BatchCount`. The counts are written as its last statement.
+"""Counts the rows that a transaction changes, for `BatchCount`. The counts are written at its end.
 
 Triggers count every change of a row (migration 0002). A statement that changes many rows counts them here instead, at a
 tenth of the cost, and raises the rows' column `counted`, which tells the triggers. For few rows the triggers cost less:
 they need no round trip.
+
+After the counts comes what locks a row that many transactions write (`last`). Each of them waits for it: it is locked
+from there to the commit, and no other lock is taken after it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -67,9 +70,10 @@ def _counted(state: str) -> str:
 
 
 class Tally:
-    """The differences that one transaction makes."""
+    """The differences that one transaction makes. `last`: what its end calls with the connection."""
 
     def __init__(self) -> None:
+        self.last: list[Callable[[sa.Connection], None]] = []
         self._rows: dict[Alike, int] = defaultdict(int)
         self._sessions: dict[Alike, int] = defaultdict(int)
 
@@ -93,8 +97,11 @@ def of(connection: sa.Connection) -> Tally:
 
 
 def write(connection: sa.Connection) -> None:
-    """Write what the transaction has counted."""
-    bulk.add(connection, BatchCountChange, of(connection).changes())
+    """Write what the transaction has counted, and what it keeps for its end."""
+    tally = of(connection)
+    bulk.add(connection, BatchCountChange, tally.changes())
+    for write_last in tally.last:
+        write_last(connection)
 
 
 def pays(rows: int) -> int:

@@ -5,13 +5,17 @@ timer pauses the batch's rows afterwards (`Decisions.finish_pauses`), because a 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import cache, partial
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
 from worker.domain.model.pauses import PauseCause
+from worker.store.base import tally
+from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Batch, BounceCount
 
 HOUR = timedelta(hours=1)
@@ -23,23 +27,27 @@ def count(
 ) -> None:
     """Add to the batches' counts of this minute, and pause the batches with too many bounced messages.
 
-    `rule` None: batches are never paused automatically, and nothing is counted.
+    That is written at the end of the transaction: all transactions with results of a batch write the same row. `rule`
+    None: batches are never paused automatically, and nothing is counted.
     """
-    if rule is None:
-        return
+    some = {batch_id: one for batch_id, one in counted.items() if one != NOTHING}
+    if some and rule is not None:
+        tally.of(connection).last.append(partial(_write, counted=some, rule=rule, now=now))
+
+
+def _write(connection: sa.Connection, *, counted: Mapping[int, BounceCounts], rule: PauseRule, now: datetime) -> None:
     minute = now.replace(second=0, microsecond=0)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(BounceCount)
-    more = {name: BounceCount.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
-    statement = statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
-    rows = [
-        {"batch_id": batch_id, "minute": minute, "tried": one.tried, "refused": one.refused, "bounced": one.bounced}
-        for batch_id, one in sorted(counted.items())  # always in the same order: two transactions must not deadlock
-        if one != NOTHING
-    ]
-    if rows:
-        connection.execute(statement, rows)
+    for batch_id, one in sorted(counted.items()):  # always in the same order: two transactions must not deadlock
+        row = {"batch_id": batch_id, "minute": minute, **asdict(one)}
+        connection.execute(_add(connection.dialect.name), row, execution_options=UNANSWERED)
     _pause(connection, [batch_id for batch_id, one in counted.items() if one.refused or one.bounced], rule, now=now)
+
+
+@cache
+def _add(dialect: str) -> sa.Insert:
+    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(BounceCount)
+    more = {name: BounceCount.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
+    return statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
 
 
 def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRule, *, now: datetime) -> None:

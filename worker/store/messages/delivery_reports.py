@@ -89,11 +89,7 @@ def lock(connection: sa.Connection, references: Iterable[tuple[str, str]]) -> No
 
 
 def count(connection: sa.Connection, delivered: Iterable[Delivered], policy: DeliveryPolicy, *, now: datetime) -> None:
-    """Add the bounced messages to their batches' counts.
-
-    Call this last in the transaction: every transaction with results of a batch writes the batch's row of the minute,
-    and must hold all its other locks by then.
-    """
+    """Add the bounced messages to their batches' counts."""
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
         bounce_counts.count(
