@@ -30,7 +30,7 @@ def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow))) == (1, 1)
     joined = shelf.job("Ona", batch_id=second)
     assert (joined.joins, joined.due_at, joined.fence) == (shelf.job("Ona", batch_id=first).id, None, 0)
-    assert joined.detail == f"the customer is being served by batch {first}, row 2"
+    assert joined.detail == f"the customer is served by batch {first}, row 2"
 
 
 @pytest.mark.parametrize("state", JobState)

@@ -215,9 +215,13 @@ def read_day_or_time(text: str) -> datetime:
     """Read a time with its zone, or a day, which ends by UTC. Raises ValueError."""
     try:
         day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+        return datetime.combine(day, time.max, UTC)
     except ValueError:
+        pass
+    try:
         return read_time(text)
-    return datetime.combine(day, time.max, UTC)
+    except ValueError as error:
+        raise ValueError(f"{error}; or a day, such as 2026-11-27") from None
 
 
 @click.command()

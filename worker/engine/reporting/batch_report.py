@@ -330,15 +330,18 @@ class Columns:
 
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
-    error = "" if is_healthy(line.state, line.reason) else explained(line.reason, line.detail)
+    healthy = is_healthy(line.state, line.reason)
+    error = "" if healthy else explained(line.reason, line.detail)
     action = step_for(line.state, line.reason).replace("BATCH", columns.batch)
+    if healthy and line.detail:  # which other row has the customer is no error
+        action = f"nothing: {line.detail}"
     next_at: datetime | None = None
     if line.state not in {*JobState, *LineState}:
         error, action = "this release does not know the row's state; a newer release wrote it, or a person", "upgrade"
     if line.waits_for:
         blocked = [columns.blocked[name] for name in line.waits_for if name in columns.blocked]
         wait = wait_of(
-            "" if is_healthy(line.state, line.reason) else line.reason,
+            "" if healthy else line.reason,
             line.detail,
             line.due_at,
             paused=line.paused,

@@ -78,7 +78,7 @@ def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -
 
 
 def _joins(row: sa.Row[Any]) -> dict[str, Any]:
-    why = f"the customer is being served by {_where(row)}"
+    why = f"the customer is served by {_where(row)}"
     return {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": why}
 
 

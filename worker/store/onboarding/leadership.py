@@ -101,7 +101,7 @@ def _change(connection: sa.Connection, taken: list[sa.Row[Any]], *, now: datetim
         {
             "job_id": row.leader,
             "heir": row.id,
-            "why": f"the customer is being served by batch {row.batch_id}, row {row.row}",
+            "why": f"the customer is served by batch {row.batch_id}, row {row.row}",
         }
         for row in taken
     ]
