@@ -1,7 +1,9 @@
 """`onboard check`, and what every command that reads a list refuses."""
 
+import re
 import resource
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,29 @@ MIXED = (
     "A-5,five@example.com,AU,7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77,\n"
     "A-6,,DE,,none\n"
 )
+
+DOCUMENTED = Path(__file__).parents[3] / "docs/reference/list-format.md"
+
+
+def test_the_documented_screen_is_what_check_shows(bare: Desk):
+    bare.onboard("init", "--sandbox")
+    rows = [{"email": f"c{row}@example.com", "country": "LT"} for row in range(2, 62)]
+    for row in range(11, 31):
+        rows[row - 2]["email"] = f"c-{row:03}.example.com"
+    rows[40]["country"] = rows[41]["country"] = "UK"
+    rows[42]["phone"] = "4.4791E+11"
+    rows[43] |= {"account": "kyc-uk", "template": "welcom"}
+    titles = ("email", "phone", "country", "account", "template")
+    lines = (f"C-{number},{','.join(row.get(title, '') for title in titles)}" for number, row in enumerate(rows))
+    bare.write("customers.csv", f"customer_id,{','.join(titles)}\n" + "\n".join(lines))
+    screen = DOCUMENTED.read_text(encoding="utf-8").partition("$ onboard check ")[2].partition("```")[0]
+    words, _, expected = screen.partition("\n")
+
+    shown = bare.onboard("check", *words.split()).out
+
+    # It leaves out lines and ends of cells; the columns have other widths, and the time is another.
+    pattern = re.sub(r"[-\d]+T[\d:]+Z|…", "*", expected)
+    assert fnmatchcase(" ".join(shown.split()), " ".join(pattern.split())), shown
 
 
 def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Played):
