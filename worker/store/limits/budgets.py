@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -43,6 +44,7 @@ from worker.domain.limits.rate_adaptation import Pace
 from worker.domain.limits.rate_limits import spacing
 from worker.foundation.timestamps import written
 from worker.store.audit.entries import note
+from worker.store.base import tally
 from worker.store.base.database import Database, fetch
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits.standstill import IS_THERE
@@ -243,22 +245,28 @@ def learn(
     `refund` False: the calls took no credit, so none is given back. `stretch`: the calls of a busy stretch that ended
     now, for the measured pace.
     """
+    if stretch is not None:
+        tally.of(connection).last.append(partial(_measure, rule=rule, stretch=stretch, now=now))
     lessons = list(lessons)
-    if stretch is None and (not lessons or (_all_succeeded(lessons) and _needs_no_success(connection, rule))):
+    if not lessons or (_all_succeeded(lessons) and _needs_no_success(connection, rule)):
         return
     unlocked = read(connection, rule.name)
     refunds = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons) if refund else 0
-    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds and stretch is None:
+    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
         return  # mostly there is nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
     after = learned(before, rule, lessons, now=now)
     if refunds:
         after = refunded(after, rule, refunds)
-    if stretch is not None:
-        after = replace(after, measured=with_stretch(after.measured, stretch, now=now))
     save(connection, rule.name, after)
     if (before.opened_at is None) != (after.opened_at is None):
         log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "answers again")
+
+
+def _measure(connection: sa.Connection, *, rule: BudgetRule, stretch: Stretch, now: datetime) -> None:
+    """Add a busy stretch to the measured pace: at the end of the transaction, since claims wait for the row."""
+    state = read(connection, rule.name, lock=True)
+    save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
 
 
 def _all_succeeded(lessons: Sequence[Lesson]) -> bool:
