@@ -25,6 +25,7 @@ from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal import play
 from worker.runtime.rehearsal.calendar import Event, events_of
 from worker.runtime.rehearsal.play import Asked, Rehearsed, rehearse
+from worker.runtime.rehearsal.shares import Shares
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.rehearsal.steps import Steps
 from worker.sandbox import Sandbox, SandboxOptions
@@ -178,6 +179,43 @@ def test_the_same_seed_gives_the_same_rehearsal_and_another_seed_other_customers
     first = events(1)
     assert events(1) == first
     assert events(2) != first
+
+
+WHATSAPP = """
+[whatsapp]
+base_url = "http://127.0.0.1:1/twilio"
+account = "AC00000000000000000000000000000001"
+token = { file = "secrets/twilio_token" }
+from = "+15005550006"
+[invitations]
+templates = "templates/"
+"""
+
+
+@pytest.mark.parametrize(
+    ("links", "later"),
+    [('[links]\nbase_url = "https://bank.example"\n', ["whatsapp", "sms"]), ("", ["whatsapp"])],
+    ids=["with callbacks", "without"],
+)
+def test_numbers_that_are_not_on_whatsapp_get_one_text_as_in_the_sandbox(tmp_path: Path, links: str, later: list[str]):
+    words = tmp_path / "templates" / "default" / "en" / "whatsapp.txt"
+    words.parent.mkdir(parents=True)
+    words.write_text(f"content: HX{'0' * 31}1\n1: {{{{ link }}}}\n")
+    path = tmp_path / "list.csv"
+    numbers = {"at once": "+15005550005", "later": "+15005550008"}
+    rows = [f"{name.replace(' ', '-')},{number},US,whatsapp,en\n" for name, number in numbers.items()]
+    path.write_text("customer_id,phone,country,channel,locale\n" + "".join(rows))
+    settings = configured(tmp_path, port=1, smtp_port=2, more=WHATSAPP + links)
+    left: dict[str, list[str]] = {}
+    for event in events_of(rehearse(settings, asked(path, days=1)), Prices.of(settings)):
+        if event.channel:
+            left.setdefault(event.customer_id, []).append(event.channel)
+    assert left == {"at-once": ["sms"], "later": later}
+
+
+def test_shares_that_leave_no_customers_over_leave_none():
+    shares = Shares.of(finish=None, deny=0.05, leave=0.0, never=0.95)
+    assert (shares.finish, shares.never) == (0.0, 0.95)
 
 
 def test_time_passes_only_while_all_tasks_wait():

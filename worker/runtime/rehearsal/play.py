@@ -25,7 +25,7 @@ from worker.foundation import event_loop
 from worker.foundation.ids import guessable_ids
 from worker.http.client import Http
 from worker.inbound.list_import import Imported, import_list
-from worker.inbound.web.webhook_sources import account_sources
+from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
@@ -112,7 +112,9 @@ class _Rehearsal:
             parts.ready()
             imported, is_cut = self._import(parts)
             sources = account_sources(parts.accounts, parts.keyring, self._loop.now)
-            self._wire.deliver_to(sources, lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now()))
+            texting = self._settings.model_copy(update={"email": None})  # no report of a mail is played
+            senders = sender_sources(texting, parts.keyring, self._loop.now)
+            self._wire.deliver_to(sources, senders, lambda arrived: parts.webhooks.keep(arrived, now=self._loop.now()))
             exits.push_async_callback(self._wire.sandbox.stop)
             embedded = await exits.enter_async_context(Embedded(parts, open_runner=self._runner))
             arrived = asyncio.Event()

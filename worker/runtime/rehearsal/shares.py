@@ -22,10 +22,10 @@ class Shares:
     def of(cls, *, finish: float | None, deny: float, leave: float, never: float | None) -> "Shares":
         """What is not given is the rest. Raises ValueError where the shares are not all of the customers."""
         if finish is None:
-            finish = FINISH if never is None else max(1 - never - deny - leave, 0.0)
+            finish = FINISH if never is None else round(max(1 - never - deny - leave, 0.0), 9)
         rest = 1 - finish - deny - leave
         if never is None:
-            never = max(rest, 0.0)
+            never = round(max(rest, 0.0), 9)
         if rest < -1e-9 or abs(rest - never) > 1e-9:
             total = finish + deny + leave + (never if rest >= 0 else 0.0)
             raise ValueError(

@@ -117,7 +117,8 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
             "twilio_account": sections[0].account,
             "twilio_senders": frozenset(section.from_ for section in sections),
         }
-    webhooks = {"": f"https://worker.{NOWHERE}"}
+    # The texts' own address for callbacks; without one there are none, as in reality.
+    webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.links.base_url or ""}
     return SandboxOptions(clock=clock, webhooks=webhooks, **texting, **behaviour)
 
 

@@ -15,6 +15,7 @@ from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of, text_hos
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people.webhook_sender import Webhook
 from worker.sandbox.server import Sandbox
+from worker.sandbox.wire import TWILIO
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.store.webhooks.webhooks import Arrived
@@ -34,11 +35,18 @@ class Wire:
         self._channels = {text_host(channel): channel for channel in channels_of("phone")}
         self._owners: dict[str, str] = {}  # the account of each session, by the session's reference
         self._sources: Mapping[str, Source] = {}
+        self._senders: Mapping[str, Source] = {}
         self._keep: Callable[[Sequence[Arrived]], object] = lambda _arrived: None
 
-    def deliver_to(self, sources: Mapping[str, Source], keep: Callable[[Sequence[Arrived]], object]) -> None:
-        """Webhooks are checked and read by the account's source, and kept if they are good."""
-        self._sources, self._keep = sources, keep
+    def deliver_to(
+        self,
+        sources: Mapping[str, Source],
+        senders: Mapping[str, Source],
+        keep: Callable[[Sequence[Arrived]], object],
+    ) -> None:
+        """Webhooks are checked and read by the source of the account, callbacks by that of the channel; and kept if
+        they are good."""
+        self._sources, self._senders, self._keep = sources, senders, keep
 
     def counts(self) -> dict[str, int]:
         """How many calls and messages there were."""
@@ -68,11 +76,13 @@ class Wire:
         """As a sender's client has it: there is nothing to close."""
 
     def _take(self, webhook: Webhook, headers: Mapping[str, str]) -> int:
-        source = self._sources.get(self._owners.get(webhook.reference or "", ""))
+        last = webhook.url.rpartition("/")[2]
+        is_callback = webhook.family == TWILIO
+        owner = self._owners.get(webhook.reference or "", "")
+        source = self._senders.get(last) if is_callback else self._sources.get(owner)
         if source is None:
             return 404
-        request_id = webhook.url.rpartition("/")[2]
-        path = (WEBHOOK_SECRET, request_id) if webhook.family == "frankieone" else ()
+        path = (WEBHOOK_SECRET, last) if webhook.family == "frankieone" else ()
         delivery = Delivery(webhook.body, {name.lower(): value for name, value in headers.items()}, path)
         if source.refuses(delivery, ""):
             return 401
