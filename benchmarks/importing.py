@@ -56,13 +56,16 @@ REFUSED_EVERY, TWICE_EVERY, NATIONAL_EVERY = 200, 500, 10  # rows
 STUCK_SECONDS = 600
 
 
-def write_list(path: Path, rows: int) -> tuple[int, int]:
-    """Write a list of `rows` rows; returns how many of them are refused, and how many are a customer's second row."""
+def write_list(path: Path, rows: int, *, contacts: bool = True) -> tuple[int, int]:
+    """Write a list of `rows` rows; returns how many of them are refused, and how many are a customer's second row.
+
+    Without `contacts` no row has an address, and none asks for a message: what is left is all but their checks.
+    """
     chance = random.Random(7)
     refused = twice = 0
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
+        writer.writerow(COLUMNS if contacts else (*COLUMNS, "channel"))
         for row in range(rows):
             country, locale, start, digits = chance.choice(COUNTRIES)
             phone = start + str(chance.randrange(10**digits)).zfill(digits)
@@ -75,7 +78,11 @@ def write_list(path: Path, rows: int) -> tuple[int, int]:
                 number, twice = row - 1, twice + 1
             born = f"{chance.randrange(1940, 2005)}-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}"
             name = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
-            writer.writerow([f"C-{number:08}", email, phone, *name, born, country, locale])
+            rest = (*name, born, country, locale)
+            if contacts:
+                writer.writerow([f"C-{number:08}", email, phone, *rest])
+            else:
+                writer.writerow([f"C-{number:08}" if "@" in email else "", "", "", *rest, "none"])
     return refused, twice
 
 
@@ -92,6 +99,9 @@ class Spent:
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the list [50000]")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured [3]")
+    parser.add_argument(
+        "--no-contacts", action="store_true", help="a list without addresses, which asks for no message"
+    )
     parser.add_argument("--only", metavar="WORDS", help="only sides with one of these words (separated by commas)")
 
 
@@ -99,11 +109,14 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure and return the facts. Progress goes to standard error. Raises Failed."""
     os.environ["BENCH_KEY"] = new_key()
     load = os.getloadavg()[0]
-    words = [word.strip().lower() for word in (chosen.only or "").split(",")]
+    # The script stores rows with an email only.
+    words = [word.strip().lower() for word in (chosen.only or ("ours" if chosen.no_contacts else "")).split(",")]
     names = [name for name in SIDES if any(word in name.lower() for word in words)]
     found: dict[str, list[Spent]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="onboarding-bench-") as directory, postgresql() as server:
-        lists = {rows: _list(Path(directory) / f"{rows}.csv", rows) for rows in (1, chosen.rows)}
+        lists = {
+            rows: _list(Path(directory) / f"{rows}.csv", rows, not chosen.no_contacts) for rows in (1, chosen.rows)
+        }
         starts = {name: _measured(SIDES[name], server, lists[1]) for name in names}
         for number in range(chosen.rounds):
             for name in names:
@@ -171,8 +184,8 @@ class _List:
     twice: int
 
 
-def _list(path: Path, rows: int) -> _List:
-    return _List(path, rows, *write_list(path, rows))
+def _list(path: Path, rows: int, contacts: bool) -> _List:
+    return _List(path, rows, *write_list(path, rows, contacts=contacts))
 
 
 Side = Callable[[Server, _List, Path], Spent]

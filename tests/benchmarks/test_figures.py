@@ -1,7 +1,8 @@
 """The measuring code of benchmarks/: it must fail on wrong data, or its figures prove nothing."""
 
 import argparse
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +17,7 @@ from benchmarks.provider import answering, nginx
 from benchmarks.rivals import start
 from benchmarks.rivals.start import RIVALS
 from benchmarks.sides import Figure, expect
+from worker.domain.intake import Accepted, Duplicate, ListOptions, Rejected, open_list
 from worker.domain.limits.rate_limits import Limit
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -149,10 +151,14 @@ def test_an_import_is_measured_without_its_start_and_by_its_medians():
     assert "| ours | 5,000 (10,000, 5,000, 2,000) | 0.5 | 0.100 | 0.050 | 120 MB |" in table
 
 
-def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path):
-    refused, twice = importing.write_list(tmp_path / "list.csv", 1000)
+@pytest.mark.parametrize("contacts", [True, False])
+def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path, contacts):
+    refused, twice = importing.write_list(tmp_path / "list.csv", 1000, contacts=contacts)
     assert (refused, twice) == (5, 2)
-    assert len((tmp_path / "list.csv").read_text().splitlines()) == 1001
+    lines = list(open_list(tmp_path / "list.csv", ListOptions(today=date(2026, 11, 20))))
+    kinds = Counter(type(line) for line in lines)
+    assert kinds == {Accepted: 993, Rejected: refused, Duplicate: twice}
+    assert all(bool(line.customer.person.email) is contacts for line in lines if isinstance(line, Accepted))
 
 
 def test_every_message_of_the_mail_benchmark_is_accepted():
