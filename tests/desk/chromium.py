@@ -69,6 +69,12 @@ class Tab:
         shown = await self.run("`${location} ${document.readyState}: ${document.body.innerText}`")
         raise AssertionError(f"still not {script}, but {shown}")
 
+    async def click_at(self, x: float, y: float) -> None:
+        """Press and release the mouse there, also in a frame."""
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        await asyncio.sleep(0.1)
+
     async def picture(self, path: Path, *, whole: bool = False) -> None:
         """Write a picture of the page, small enough for a repository."""
         taken = await self.call("Page.captureScreenshot", format="webp", quality=80, captureBeyondViewport=whole)

@@ -190,7 +190,7 @@ async def test_one_message_can_be_read_in_a_browser(smtp):
     status, headers, page = await caller.ask("GET", "/_sandbox/mailbox/1")
     assert status == 200
     assert "<script" not in page
-    assert "<iframe sandbox " in page
+    assert '<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" ' in page
     assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 

@@ -24,7 +24,8 @@ code { background: #eef1f5; padding: .1rem .3rem; border-radius: 3px }
 pre { background: #f6f8fa; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
 iframe { width: 100%; height: 36rem; border: 1px solid #c8d0da; border-radius: 4px; background: #fff }
 """
-# Received mail is foreign HTML: the browser may show it, and run nothing.
+# Received mail is foreign HTML: the browser may show it, and run nothing. Its links open in a tab of their own: the
+# pages behind them refuse to be shown in a frame.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'"
 
 
@@ -174,7 +175,9 @@ def _mail_page(mail: Mail) -> str:
     headers = "\n".join(f"{name}: {value}" for name, value in mail.headers.items())
     parts = [f'<p><a href="/">Sandbox</a></p><h1>{html.escape(mail.subject)}</h1><pre>{html.escape(headers)}</pre>']
     if mail.html is not None:
-        parts.append(f'<h2>HTML</h2><iframe sandbox title="message" srcdoc="{html.escape(mail.html)}"></iframe>')
+        shown = html.escape(f'<base target="_blank">{mail.html}')
+        may = "allow-popups allow-popups-to-escape-sandbox"
+        parts.append(f'<h2>HTML</h2><iframe sandbox="{may}" title="message" srcdoc="{shown}"></iframe>')
     if mail.text is not None:
         parts.append(f"<h2>Text</h2><pre>{html.escape(mail.text)}</pre>")
     return "".join(parts)
