@@ -31,7 +31,7 @@ PAGE_VARIABLES: Mapping[str, str] = {
     "sender_name": "who asks",
     "action": "the address that the form is sent to",
     "token": "the hidden value of the form, which shows that it comes from this page",
-    "address": "the page's own address",
+    "address": "the page's own address; where a page that waits looks again",
     "not_me": "the address of the page for persons whom the link is not for",
     "code": "the short code that your own site can confirm, or empty",
     "site": "the address of your own site where customers compare the code, or empty",
@@ -58,12 +58,14 @@ def page_variables(
     language: str,
     customer_kind: str = "individual",
     address: str = "",
+    looks_again: str = "",
     token: str = "",
     code: str = "",
     site: str = "",
     style: object = "",
 ) -> dict[str, object]:
-    """The variables of the page: exactly the keys of PAGE_VARIABLES. `address` is the link's own path."""
+    """The variables of the page: exactly the keys of PAGE_VARIABLES. `address` is the link's own path; `looks_again`:
+    where a page that waits looks again, if that is another."""
     not_me = f"{address}/not-me" if address else ""
     return {
         "screen": screen.value,
@@ -71,7 +73,7 @@ def page_variables(
         "sender_name": plain(sender_name),
         "action": not_me if screen is Screen.NOT_ME else address,
         "token": token,
-        "address": address,
+        "address": looks_again or address,
         "not_me": not_me,
         "code": code,
         "site": site,

@@ -67,10 +67,11 @@ class Pages:
         template: str = "",
         customer_kind: str = "individual",
         address: str = "",
+        looks_again: str = "",
         token: str = "",
         code: str = "",
     ) -> str:
-        """The page, whole. `address` is the link's own path. Raises TemplateProblem, with no value in its text."""
+        """The page, whole. For its addresses see `page_variables`. Raises TemplateProblem, without a value in it."""
         texts = self._library.find(template or DEFAULT, locale, PAGE, default=self._locale)
         if texts is None:
             raise TemplateProblem(f"{template or DEFAULT}: no page in the customer's or the default language")
@@ -81,6 +82,7 @@ class Pages:
             language=texts.locale,
             customer_kind=customer_kind,
             address=address,
+            looks_again=looks_again,
             token=token,
             code=code,
             site=self._site,

@@ -17,6 +17,7 @@ from worker.store.links.not_me import Outcome
 
 NOT_ME, CODE = f"/s/{SECRET}/not-me", f"/s/{SECRET}/code"
 UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"
+LINK = re.compile(r'<a href="(/s/[^"]+)"')
 
 
 @pytest.mark.parametrize(
@@ -223,9 +224,25 @@ async def test_with_the_page_first_a_visit_buys_nothing_and_who_pressed_is_led_f
         assert door.doors.asked == []
         door.pass_time(4)
         door.doors.answer = Wait(until=door.now)
+        door.doors.decision = Wait(until=door.now)
         waits = await visitor.press()
+        again = await visitor.get(looks_again := LINK.findall(waits.text)[0])
         door.doors.decision = Lead()
-        led = await visitor.get(waits.headers["Refresh"].partition("url=")[2])
+        led = await visitor.get(looks_again)
+        passer_by = await door.visitor().get()
 
+    # By itself and by its link, the first time and the next.
+    assert {waits.headers["Refresh"], again.headers["Refresh"]} == {f"60; url={looks_again}"}
+    assert LINK.findall(again.text)[0] == looks_again
     assert door.doors.asked == [SECRET]
     assert (led.status, led.headers["Location"]) == (303, SESSION)
+    assert (passer_by.status, passer_by.heading) == (200, "Confirm your identity")
+
+
+async def test_where_a_page_that_waits_looks_again_buys_nothing():
+    async with Door(page_first=True) as door:
+        robot = door.visitor()
+        pages = [await robot.get(f"/s/{SECRET}?pressed") for _ in range(2)]
+
+    assert {page.heading for page in pages} == {"Confirm your identity"}
+    assert door.doors.asked == []

@@ -31,7 +31,8 @@ LONG = timedelta(seconds=30)
 @dataclass(frozen=True)
 class Shown:
     """A page to make. `form`: what its button posts. `locale`, `template` and `kind` are the customer's; empty where no
-    customer is shown anything. `address`: the link's own path."""
+    customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks again, if
+    that is another."""
 
     screen: Screen
     form: str = ""
@@ -39,6 +40,7 @@ class Shown:
     template: str = ""
     kind: str = "individual"
     address: str = ""
+    looks_again: str = ""
     code: str = ""
 
 
@@ -60,6 +62,7 @@ class StablePages:
             template=shown.template,
             customer_kind=shown.kind,
             address=shown.address,
+            looks_again=shown.looks_again,
             token=shown.form,
             code=shown.code,
         )

@@ -14,7 +14,7 @@ from worker.domain.invitations.language import TemplateProblem
 from worker.domain.invitations.page_values import Screen
 from worker.domain.invitations.pages import FORMS
 from worker.domain.limits.rate_limits import Limit
-from worker.domain.links.door import Gone, Lead, Press, Wait
+from worker.domain.links.door import Buy, Gone, Lead, Press, Wait
 from worker.domain.links.page_code import changes_at
 from worker.domain.links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
 from worker.domain.model.wakeups import Wake
@@ -226,12 +226,16 @@ class StableRoutes:
         if screen in FORMS:
             form = self._visitors.form(visitor, secret, now=now)
             code = self._codes(secret, now)[0] if self._pages.shows_codes else ""
-        shown = _of(seen, screen, form=form, code=code, address=_address(request))
-        return self._known(self._answer(request, shown, headers=self._refresh(request, seen, screen)), visitor)
+        looks_again = self._looks_again(request, seen)
+        shown = _of(seen, screen, form=form, code=code, address=_address(request), looks_again=looks_again)
+        headers = refresh_of(seen.decision, screen, address=looks_again)
+        return self._known(self._answer(request, shown, headers=headers), visitor)
 
-    def _refresh(self, request: web.Request, seen: Seen, screen: Screen) -> Mapping[str, str]:
+    def _looks_again(self, request: web.Request, seen: Seen) -> str:
+        """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
+        "": at its own address."""
         pressed = self._page_first and (request.method == "POST" or PRESSED in request.query)
-        return refresh_of(seen.decision, screen, address=f"{_address(request)}?{PRESSED}" if pressed else "")
+        return f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
 
     def _ask_not_me(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         if isinstance(seen.decision, Gone):
