@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.customers import Channel
-from worker.domain.model.reasons import meaning_of, step_for
+from worker.domain.model.reasons import Reason, meaning_of, step_for
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 
@@ -25,7 +25,8 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The row (a job) that serves the customer. `paused`: its batch is. `outcome_unknown`: of a call for a session."""
+    """The row (a job) that serves the customer. `paused`: its batch is. `outcome_unknown`: of a call for a session.
+    `pressed`: the customer has asked for the session at our own link, so that no message follows."""
 
     id: int
     batch_id: int
@@ -42,10 +43,18 @@ class Row:
     cancelled: bool = False
     paused: bool = False
     outcome_unknown: bool = False
+    pressed: bool = False
 
     @property
     def place(self) -> str:
         return f"row {self.number} of batch {self.batch_id}"
+
+    @property
+    def what_follows(self) -> str:
+        """What a session that is being asked for brings the customer."""
+        if self.pressed:
+            return "no message follows: the link that the customer has opened leads to it"
+        return "its message follows by itself"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +187,9 @@ def no_link(row: Row) -> Refused | None:
     """Why the row has no link now that could be sent; None: it has one, or ended without one."""
     if row.state in (JobState.WAITING, JobState.WORKING):
         when = f" (due {at(row.due_at)})" if row.due_at is not None else ""
-        why = f": {meaning_of(row.reason)}" if row.reason else ""
-        return Refused(f"the customer's session is not open yet{when}{why}", "its message follows by itself")
+        # The words of `what_follows` say more than this reason.
+        why = f": {meaning_of(row.reason)}" if row.reason and row.reason != Reason.PRESSED else ""
+        return Refused(f"the customer's session is not open yet{when}{why}", row.what_follows)
     return None
 
 

@@ -72,9 +72,9 @@ def _not_now(case: Case, now: datetime) -> Refused | None:
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` tries it again")
     if row.state is JobState.WORKING or (row.state is JobState.WAITING and row.reason not in _MAY_HURRY):
         when = f", due {at(row.due_at)}" if row.due_at is not None else ""
-        return Refused(f"a session is being asked for already{when}", "its message follows by itself")
+        return Refused(f"a session is being asked for already{when}", row.what_follows)
     if row.state is JobState.WAITING and row.due_at is not None and row.due_at <= now:
-        return Refused("a new session is being asked for already", "its message follows by itself")
+        return Refused("a new session is being asked for already", row.what_follows)
     if row.state is JobState.ISSUED and link is not None and link.works(now) and row.channel.value != "none":
         return Refused("the present link has not been sent yet", "its message follows by itself")
     return None

@@ -150,6 +150,7 @@ def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         Job.due_at,
         Job.session_id,
         Job.unknown_attempt,
+        Job.pressed_at,
         Job.joins,
         sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
         Batch.pause_cause,
@@ -254,6 +255,7 @@ def _row(row: Any) -> Row:
         cancelled=row.cancelled_at is not None,
         paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
         outcome_unknown=row.unknown_attempt is not None,
+        pressed=row.pressed_at is not None,
     )
 
 
