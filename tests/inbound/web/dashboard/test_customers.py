@@ -1,14 +1,17 @@
 """The pages of one batch and of customers: what they show to whom, and what the service desk does with them."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from tests.conftest import NOON
+from tests.inbound.web.site import Site
 from tests.store.shelf import Shelf, customer
 from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW
 from worker.domain.model.customers import Customer
+from worker.foundation.keyring import new_key
 from worker.inbound.web.dashboard.pages.hour_chart import chart
 from worker.store.tables import Audit, CustomerRow, InvitationRow, Job
 
@@ -195,3 +198,21 @@ async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf
 
     assert "The customer was erased" in seen.words
     assert "https://" not in seen.words
+
+
+WHATSAPP = '[whatsapp]\naccount = "AC1"\ntoken = { env = "HOOK" }\nfrom = "+15005550006"\n'
+
+
+async def test_the_link_is_offered_by_each_channel_to_the_phone_that_has_a_sender(open_site, visit, clock):
+    key = new_key()
+    site = await open_site(sms=WHATSAPP, key=key)
+    Shelf(site.parts.database, site.parts.keyring, clock).add(customer("Ona"))
+
+    async def offered(at: Site) -> list[str]:
+        desk = visit(at)
+        await desk.log_in("desk")
+        page = await desk.get("/dashboard/customers/Ona")
+        return re.findall(r'id="resend-(\w+)"', page.text)
+
+    with_whatsapp, without = await offered(site), await offered(await open_site(key=key))
+    assert (with_whatsapp, without) == (["sms", "whatsapp"], ["sms"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from worker.domain.model.channels import CALLED
+from worker.domain.model.channels import CALLED, CHANNELS, channels_of
 from worker.domain.model.people import Role
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.timeline import timeline
@@ -47,6 +47,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "moments": [one for one in moments if one.at <= asked.now],
         "ahead": [one for one in moments if one.at > asked.now],
         "contact": None,
+        "by_phone": [(name, CHANNELS[name].counted) for name in channels_of("phone") if name in sources.channels],
     }
 
 
