@@ -66,6 +66,13 @@ class Https:
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         return runner
 
+    async def end(self, runner: web.AppRunner) -> None:
+        # A connection that is closed waits for the client's last word of TLS: longer than the loop may live.
+        for connection in runner.server.connections if runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+        await runner.cleanup()
+
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
@@ -81,7 +88,7 @@ def started(loop: Loop, authority: trustme.CA) -> Iterator[Https]:
     server = Https()
     runner = loop.run(server.start(context))
     yield server
-    loop.run(runner.cleanup())
+    loop.run(server.end(runner))
 
 
 @pytest.fixture
