@@ -1,6 +1,7 @@
 """Status and report: the numbers add up, and every line of the list is shown in order."""
 
 import itertools
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -196,6 +197,14 @@ def test_the_line_shows_the_message_that_got_furthest(shelf, states, word):
         shelf.set(InvitationRow, InvitationRow.id == row.id, state=InvitationState(state))
     (line,) = shelf.facts.lines(batch)
     assert line.invitation == word
+
+
+def test_a_session_that_no_message_is_about_shows_the_message_that_came_before_it(shelf):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.set(InvitationRow, state=InvitationState.SENT, session_id=uuid.uuid4())
+    (line,) = shelf.facts.lines(batch)
+    assert line.invitation == "sent"
 
 
 def test_a_list_longer_than_a_chunk_is_shown_whole_and_in_order(shelf):

@@ -1,12 +1,13 @@
 """The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import FieldProblem, invitation_channels, same_customer
@@ -145,6 +146,7 @@ class Facts:
                 REASON.label("ended_for"),
                 ACCOUNT.label("served_at"),
                 LEAD_CHANNEL.label("channel"),
+                sa.func.coalesce(LEAD.id, Job.id).label("lead_id"),
                 Batch.id.label("served_by"),
                 Batch.pause_reason,
                 SessionRow.id.label("session_id"),
@@ -165,7 +167,10 @@ class Facts:
         )
         rows = fetch(connection, query)
         sessions = {row.session_id for row in rows if row.session_id}
-        invitations = _invitation_states(connection, sessions)
+        invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
+        # A session that its customer asked for at the stable link has no message: an earlier one led there.
+        silent = {row.lead_id for row in rows if row.session_id and row.session_id not in invitations}
+        earlier = _invitation_states(connection, InvitationRow.job_id, silent)
         messages = _waiting_messages(connection, sessions)
         late = opened_late(connection, [row.id for row in rows])
         keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
@@ -180,6 +185,7 @@ class Facts:
                     unreadable = f"its link is not shown: {error}"
             bought = row.session_state is not SessionState.UNBOUGHT
             waits = _what_waits(row, messages.get(row.session_id, ()))
+            invitation = invitations.get(row.session_id) or earlier.get(row.lead_id, InvitationState.SUPERSEDED)
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
@@ -190,7 +196,7 @@ class Facts:
                 reference=row.reference or "",
                 issued_at=row.issued_at if bought else None,
                 expires_at=row.expires_at if bought else None,
-                invitation=invitations.get(row.session_id, _without_message(row)),
+                invitation=_without_message(row) if invitation == InvitationState.SUPERSEDED else invitation,
                 attempts=row.attempts,
                 waits=row.waits,
                 **waits,
@@ -256,18 +262,20 @@ _FURTHEST = [
 ]
 
 
-def _invitation_states(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """By session, the state of its invitation as the report shows it."""
-    if not sessions:
+Id = TypeVar("Id")  # of a session or a job
+
+
+def _invitation_states(connection: sa.Connection, of: InstrumentedAttribute[Id], ids: Collection[Id]) -> dict[Id, str]:
+    """By session or by job, the state of the first message that got furthest, as the report shows it."""
+    if not ids:
         return {}
-    query = sa.select(InvitationRow.session_id, InvitationRow.state)
-    query = query.where(InvitationRow.session_id.in_(sessions), InvitationRow.kind == FIRST)
-    furthest: dict[uuid.UUID, str] = {}
+    query = sa.select(of.label("of"), InvitationRow.state).where(of.in_(ids), InvitationRow.kind == FIRST)
+    furthest: dict[Id, str] = {}
     for row in fetch(connection, query):
-        states = [row.state.value, *([furthest[row.session_id]] if row.session_id in furthest else [])]
-        furthest[row.session_id] = min(states, key=_place)
+        states = [row.state.value, *([furthest[row.of]] if row.of in furthest else [])]
+        furthest[row.of] = min(states, key=_place)
     shown = {"working": "waiting"}
-    return {session_id: shown.get(state, state) for session_id, state in furthest.items() if state != "superseded"}
+    return {of_id: shown.get(state, state) for of_id, state in furthest.items()}
 
 
 def _place(state: str) -> int:
