@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.desk.desk import Desk, Played, customers
-from tests.senders.bounced import report
+from tests.senders.coming_back.bounced import report
 
 PATTERN = "bounces+{token}@bounce.example.com"
 

@@ -180,8 +180,19 @@ def test_shares_that_are_not_all_customers_are_refused(trapped: Desk, words: tup
     assert why in ended.err
 
 
-def test_sessions_that_are_bought_by_a_click_are_refused(trapped: Desk):
+def test_sessions_that_are_bought_on_click_cost_nothing_before_customers_press(trapped: Desk):
     trapped.change("[links]\n", '[links]\nmode = "stable"\nissue = "on-click"\n')
-    ended = trapped.onboard("rehearse", trapped.list_of(customers(1)))
-    assert (ended.code, ended.out) == (2, "")
-    assert '"on-click" is refused' in ended.err
+    words = ("--days", "5", "--finish", "50%", "--deny", "0%", "--leave", "0%", "--within", "2 days", *AT)
+    path = trapped.list_of(rows())
+    shown, ended = (trapped.onboard("rehearse", path, *words, *form) for form in ((), ("--json",)))
+
+    assert (shown.code, ended.code) == (0, 0), ended.err
+    assert "they come 1 hour to 2 days after a message, by our own link" in shown.out
+    facts = ended.facts
+    assert facts["assumed"]["comes_after"] == "message"
+    sessions = facts["events"]["session"]
+    assert 0 < sessions == facts["events"]["finished"] + facts["credits"].get("au", 0) < 11
+    assert facts["events"]["invitation"] == 11
+    # Each is bought at the hour of its own customer.
+    assert max(peak["per_second"] for peak in facts["peaks"] if "email" not in peak["names"]) == 1
+    assert sum(day["events"].get("session", 0) > 0 for day in facts["days"]) > 1

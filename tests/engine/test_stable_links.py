@@ -19,7 +19,7 @@ from worker.store.books.our_records import OurBooks
 from worker.store.messages.suppressions import suppress
 from worker.store.onboarding.stable_links import forget
 from worker.store.operators.happenings import happenings
-from worker.store.tables import Audit, Job, SessionRow, StableLink
+from worker.store.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 
 AHEAD = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
 ON_CLICK = AHEAD + '\nissue = "on-click"'
@@ -236,6 +236,24 @@ async def test_reminders_repeat_the_same_link_whatever_became_of_the_session(on_
     await later(9 * DAY)  # the session has ended
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 3
+
+
+@pytest.mark.parametrize(("sessions", "reminded"), [(2, True), (3, False)])
+async def test_a_reminder_does_not_lead_to_a_page_that_can_only_say_no(make, sessions, reminded):
+    world = make(sender=AHEAD, templates='reminders = ["26 days"]')
+    (secret,) = await sent(world)
+    for _ in range(sessions - 1):
+        await later(8 * DAY)
+        await world.work()
+        ask(world, secret)
+        await world.work()
+    assert len(world.rows(SessionRow)) == sessions
+    await later(27 * DAY - 8 * DAY * (sessions - 1))
+    await world.work()
+
+    assert len(secrets_of(world)) == 1 + reminded
+    (reminder,) = [row for row in world.rows(InvitationRow) if row.kind != "invitation"]
+    assert reminder.reason == ("" if reminded else Reason.REISSUES_SPENT)
 
 
 async def test_a_reminder_that_does_not_leave_puts_the_links_end_off_no_more(on_click):

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.senders.sns import CERTIFICATE_URL, HOST, NOON, PEM, TOPIC, certificate, confirmation, notification, signed
+from tests.senders.coming_back.sns import (
+    CERTIFICATE_URL,
+    HOST,
+    NOON,
+    PEM,
+    TOPIC,
+    certificate,
+    confirmation,
+    notification,
+    signed,
+)
 from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.foundation.keyring import Keyring, new_key
 from worker.inbound.web.mail_sources import PostmarkSource, SesSource

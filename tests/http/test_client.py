@@ -368,7 +368,7 @@ async def test_a_kept_connection_that_the_server_closes_under_the_request_was_se
         first = await http.call(post(url), timeout=LONG)
         second = await http.call(post(url), timeout=LONG)
 
-    assert first == HttpAnswer(200, {"content-length": "2"}, b"{}")
+    assert (first.status, first.headers["content-length"], first.body) == (200, "2", b"{}")
     assert second == Broken(sent=True, detail="connection closed without an answer")
     assert len(requests) == 2  # not a third: no library repeated it
 
@@ -386,7 +386,7 @@ async def test_a_kept_connection_that_the_server_closed_before_the_request_is_re
             got.append(await http.call(post(url), timeout=LONG))
             await asyncio.sleep(0.01)  # the end of the connection arrives
 
-    assert got == [HttpAnswer(200, {"content-length": "2"}, b"{}")] * 3
+    assert [(answer.status, answer.body) for answer in got] == [(200, b"{}")] * 3
     assert len(accepted) == 3
 
 
@@ -495,7 +495,7 @@ async def test_a_trusted_certificate_must_have_the_hosts_name(http, self_signed,
         got = await http.call(post(f"https://{place}/"), timeout=LONG)
 
     if host == "127.0.0.1":
-        assert got == HttpAnswer(200, {"content-length": "2"}, b"{}")
+        assert (got.status, got.body) == (200, b"{}")
     else:
         assert isinstance(got, Broken)
         assert not got.sent

@@ -4,17 +4,19 @@ import importlib
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.domain.providers.installed import GROUP, install
+from tests.domain.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from worker.cli.registry import main_group
 from worker.domain.intake.columns import known_name
 from worker.domain.providers.facts import PROVIDERS
-from worker.engine.adapters import build_providers
+from worker.domain.providers.text_services import TEXT_SERVICES
+from worker.engine.adapters import build_providers, build_senders
 from worker.providers.parameters import parse_cell
 
 EXAMPLE = Path(__file__).parents[2] / "examples/adapter"
@@ -33,16 +35,18 @@ def site(tmp_path, monkeypatch):
         if name.startswith(("onboarding_", "zz_")):
             del sys.modules[name]
     PROVIDERS.forget()
+    TEXT_SERVICES.forget()
 
 
 @pytest.fixture
 def acme(site, monkeypatch):
     """The example, with the metadata that pip would write."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    install(site, project["name"], project["entry-points"][GROUP])
+    install(site, project["name"], project["entry-points"])
     monkeypatch.syspath_prepend(EXAMPLE)
     importlib.invalidate_caches()
     PROVIDERS.forget()
+    TEXT_SERVICES.forget()
     return site
 
 
@@ -55,7 +59,21 @@ def with_account(**settings):
 def test_it_passes_the_suite_that_our_own_adapters_pass(acme):
     """In a process of its own: the author's pytest has none of our settings and fixtures."""
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", EXAMPLE, "."],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "pytest_asyncio.plugin",
+            "-c",
+            "/dev/null",
+            "--rootdir",
+            EXAMPLE,
+            ".",
+        ],
         cwd=EXAMPLE / "tests",
         env={
             "PYTHONPATH": f"{acme}:{EXAMPLE}",
@@ -107,6 +125,20 @@ def test_the_version_names_it_and_its_package(acme):
     shown = CliRunner().invoke(main_group, ["--version"]).output
 
     assert "provider acme-idv: onboarding-acme 0.1.0" in shown
+    assert "sender acme-texts: onboarding-acme 0.1.0" in shown
+
+
+async def test_its_senders_are_built_by_the_name_in_each_channels_section(acme, tmp_path):
+    section = {"provider": "acme-texts", "account": "me", "token": {"env": "TOKEN"}, "from": "106540352242922"}
+    settings = loaded(tmp_path, tree(sms=section, whatsapp=section), TOKEN="t0k3n")
+
+    senders = build_senders(settings, lambda: datetime(2026, 11, 20, tzinfo=UTC))
+
+    assert {channel: type(senders[channel]).__name__ for channel in ("sms", "whatsapp")} == {
+        "sms": "AcmeTexts",
+        "whatsapp": "AcmeTexts",
+    }
+    assert settings.whatsapp.base_url == "https://api.acme-texts.example"
 
 
 def test_without_it_its_account_is_refused_with_the_known_names(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import random
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,32 +23,34 @@ from worker.inbound.list_import import import_list
 from worker.inbound.web.webhook_sources import account_sources
 from worker.providers.webhooks import Delivery
 from worker.runtime.embedded import Embedded
-from worker.runtime.rehearsal import play
+from worker.runtime.rehearsal import play, stand_ins
 from worker.runtime.rehearsal.calendar import Event, events_of
-from worker.runtime.rehearsal.play import Asked, Rehearsed, rehearse
+from worker.runtime.rehearsal.play import Asked, Rehearsed, add_page, rehearse
 from worker.runtime.rehearsal.shares import Shares
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
-from worker.runtime.rehearsal.steps import Steps
+from worker.runtime.rehearsal.steps import STEP, Steps
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share
+from worker.sandbox.endpoints.opened import SESSIONS
 from worker.settings import Settings, SettingsError, load
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.store.base import schema
 from worker.store.operators.happenings import happenings
 
 START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
-DAYS = 9
-CUSTOMERS = (Share("finish", 0.4), Share("deny", 0.1), Share("open", 0.1))
+DAYS = 12
+CUSTOMERS = (Share("finish", 0.3), Share("deny", 0.1), Share("open", 0.4))
 ACTS = (timedelta(hours=1), timedelta(days=3))
 RULES = """
 [invitations]
 quiet_hours = { sms = "19:00-08:00" }
-reminders = ["2 days"]
+reminders = ["2 days", "8 days"]
 messages_per_customer = 3
 [reissue]
 most = 1
 """
 MESSAGES = {"invitation", "new link", "reminder"}
+ON_CLICK = '[links]\nmode = "stable"\nissue = "on-click"\nbase_url = "{page}"\n'
 
 
 def list_of(path: Path, rows: int) -> Path:
@@ -110,29 +113,43 @@ def receiver(parts: Parts, arrived: asyncio.Event) -> web.Application:
     return application
 
 
-async def run_in_sandbox(folder: Path, path: Path, loop: SteppedLoop) -> tuple[list[Event], list[tuple[datetime, str]]]:
-    """The events by the run's own database, and what arrived: when, and to whom."""
+async def run_in_sandbox(
+    folder: Path, path: Path, loop: SteppedLoop, *, links: str = ""
+) -> tuple[list[Event], list[tuple[datetime, str]]]:
+    """The events by the run's own database, and what arrived: when, and to whom. `links`: the section of our own."""
     webhooks: dict[str, str] = {}
-    options = SandboxOptions(
-        seed=1, customers=CUSTOMERS, customers_keep=True, customers_after=ACTS, webhooks=webhooks, clock=loop.now
-    )
     async with AsyncExitStack() as exits:
+        listening = exits.enter_context(socket.create_server(("127.0.0.1", 0)))
+        worker = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        options = SandboxOptions(
+            seed=1,
+            customers=CUSTOMERS,
+            customers_keep=True,
+            customers_after=ACTS,
+            page=worker if links else None,
+            webhooks=webhooks,
+            clock=loop.now,
+        )
         sandbox = await exits.enter_async_context(Sandbox(options))
-        settings = configured(folder, port=sandbox.port, smtp_port=sandbox.smtp_port)
+        more = RULES + links.format(page=worker)
+        settings = configured(folder, port=sandbox.port, smtp_port=sandbox.smtp_port, more=more)
         parts = Parts(settings, clock=loop.now, jitter=lambda: 0.5)
         exits.callback(parts.close)
         schema.upgrade(parts.database)
         parts.ready()
         imported = import_list(parts.intake, parts.batches, path, options_of(parts.intake), name=path.name)
         arrived = asyncio.Event()
-        serving = web.AppRunner(receiver(parts, arrived))
+        embedded = await exits.enter_async_context(Embedded(parts))
+        application = receiver(parts, arrived)
+        if links:
+            add_page(application, parts, embedded, arrived)
+        serving = web.AppRunner(application)
         await serving.setup()
         exits.push_async_callback(serving.cleanup)
-        await web.TCPSite(serving, "127.0.0.1", 0).start()
-        worker, secret = f"http://127.0.0.1:{serving.addresses[0][1]}/webhooks", "sandbox-webhook-secret"
-        webhooks |= {"idenfy-kyc": f"{worker}/kyc", "idenfy-kyb": f"{worker}/kyb"}
-        webhooks |= {"frankieone-v1": f"{worker}/au-new/{secret}", "frankieone-v2": f"{worker}/au/{secret}"}
-        embedded = await exits.enter_async_context(Embedded(parts))
+        await web.SockSite(serving, listening).start()
+        taken, secret = f"{worker}/webhooks", "sandbox-webhook-secret"
+        webhooks |= {"idenfy-kyc": f"{taken}/kyc", "idenfy-kyb": f"{taken}/kyb"}
+        webhooks |= {"frankieone-v1": f"{taken}/au-new/{secret}", "frankieone-v2": f"{taken}/au/{secret}"}
         steps = Steps(embedded, parts.database, loop, arrived=arrived, done=lambda: len(sandbox.log))
         await steps.until(START + timedelta(days=DAYS), show=lambda _now: None)
         found = Rehearsed(happenings(parts.database, imported.batch.id), {}, imported, False, {}, {})
@@ -140,18 +157,24 @@ async def run_in_sandbox(folder: Path, path: Path, loop: SteppedLoop) -> tuple[l
         return events_of(found, Prices.of(settings)), mails + [(text.at, text.to) for text in sandbox.texts]
 
 
-def test_a_rehearsal_and_a_run_in_the_sandbox_do_the_same_one_by_one(tmp_path: Path):
-    path = list_of(tmp_path / "list.csv", 15)
+@pytest.mark.parametrize("links", ["", ON_CLICK], ids=["providers' links", "bought on click"])
+def test_a_rehearsal_and_a_run_in_the_sandbox_do_the_same_one_by_one(tmp_path: Path, links: str):
+    path = list_of(tmp_path / "list.csv", 24)
     loop = SteppedLoop(START)
     with guessable_ids(random.Random("1/ids").randbytes):  # noqa: S311 -- invented
-        ran, arrived = event_loop.run(run_in_sandbox(tmp_path, path, loop), lambda: loop)
-    settings = configured(tmp_path, port=1, smtp_port=2)
+        ran, arrived = event_loop.run(run_in_sandbox(tmp_path, path, loop, links=links), lambda: loop)
+    more = RULES + links.format(page="https://onboard.example.com")
+    settings = configured(tmp_path, port=1, smtp_port=2, more=more)
     rehearsed = to_the_minute(events_of(rehearse(settings, asked(path)), Prices.of(settings)))
 
     assert rehearsed == to_the_minute(ran)
     left = [event for event in rehearsed if event.what in MESSAGES]
     assert sorted((event.at, addresses_of(event)) for event in left) == sorted((minute(at), to) for at, to in arrived)
-    assert {event.what for event in rehearsed} >= {"session", "new session", "finished", *MESSAGES}
+    # A customer who has our own link needs no other: one who left comes again by a reminder, and buys another session.
+    does = {"session", "new session", "finished", *MESSAGES} - ({"new link"} if links else set())
+    assert {event.what for event in rehearsed} >= does
+    sessions = sum(event.what == "session" for event in rehearsed)
+    assert sessions < 24 if links else sessions == 24
     assert {event.account for event in left} == set(settings.accounts)
 
 
@@ -192,25 +215,36 @@ templates = "templates/"
 """
 
 
+AT_ONCE, LATER = {"at-once": "+15005550005"}, {"later": "+15005550008"}
+CALLBACKS = '[links]\nbase_url = "https://bank.example"\n'
+
+
 @pytest.mark.parametrize(
-    ("links", "later"),
-    [('[links]\nbase_url = "https://bank.example"\n', ["whatsapp", "sms"]), ("", ["whatsapp"])],
-    ids=["with callbacks", "without"],
+    ("links", "numbers", "left"),
+    [
+        (CALLBACKS, AT_ONCE | LATER, {"at-once": ["sms"], "later": ["whatsapp", "sms"]}),
+        (CALLBACKS, LATER, {"later": ["whatsapp", "sms"]}),  # no other text wakes the channel
+        ("", AT_ONCE | LATER, {"at-once": ["sms"], "later": ["whatsapp"]}),
+    ],
+    ids=["with callbacks", "with a callback alone", "without"],
 )
-def test_numbers_that_are_not_on_whatsapp_get_one_text_as_in_the_sandbox(tmp_path: Path, links: str, later: list[str]):
+def test_numbers_that_are_not_on_whatsapp_get_one_text_as_in_the_sandbox(
+    tmp_path: Path, links: str, numbers: dict[str, str], left: dict[str, list[str]]
+):
     words = tmp_path / "templates" / "default" / "en" / "whatsapp.txt"
     words.parent.mkdir(parents=True)
     words.write_text(f"content: HX{'0' * 31}1\n1: {{{{ link }}}}\n")
     path = tmp_path / "list.csv"
-    numbers = {"at once": "+15005550005", "later": "+15005550008"}
-    rows = [f"{name.replace(' ', '-')},{number},US,whatsapp,en\n" for name, number in numbers.items()]
+    rows = [f"{name},{number},US,whatsapp,en\n" for name, number in numbers.items()]
     path.write_text("customer_id,phone,country,channel,locale\n" + "".join(rows))
     settings = configured(tmp_path, port=1, smtp_port=2, more=WHATSAPP + links)
-    left: dict[str, list[str]] = {}
+    sent: dict[str, list[Event]] = {}
     for event in events_of(rehearse(settings, asked(path, days=1)), Prices.of(settings)):
         if event.channel:
-            left.setdefault(event.customer_id, []).append(event.channel)
-    assert left == {"at-once": ["sms"], "later": later}
+            sent.setdefault(event.customer_id, []).append(event)
+    assert {name: [event.channel for event in events] for name, events in sent.items()} == left
+    whatsapp, text = sent["later"][0], sent["later"][-1]
+    assert text.at - whatsapp.at <= STEP  # a callback is worked in the step in which it comes
 
 
 def test_shares_that_leave_no_customers_over_leave_none():
@@ -239,20 +273,20 @@ def interrupt(_days: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "content", "error"),
+    ("served", "content", "error"),
     [
-        (
-            '[links]\nbase_url = "https://bank.example"\nmode = "stable"\nissue = "on-click"\n',
-            "customer_id,email\nC-1,box1@example.com\n",
-            SettingsError,
-        ),
-        ("", "customer_id,email,email\n", ListRefused),
-        ("", "customer_id,email\nC-1,box1@example.com\n", KeyboardInterrupt),
+        ((), "customer_id,email\nC-1,box1@example.com\n", SettingsError),
+        (SESSIONS, "customer_id,email,email\n", ListRefused),
+        (SESSIONS, "customer_id,email\nC-1,box1@example.com\n", KeyboardInterrupt),
     ],
     ids=["refused settings", "a bad list", "interrupted"],
 )
 def test_a_rehearsal_that_ends_early_closes_its_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, content: str, error: type[BaseException]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    served: tuple[str, ...],
+    content: str,
+    error: type[BaseException],
 ):
     made: list[SteppedLoop] = []
 
@@ -262,9 +296,10 @@ def test_a_rehearsal_that_ends_early_closes_its_loop(
             made.append(self)
 
     monkeypatch.setattr(play, "SteppedLoop", Kept)
+    monkeypatch.setattr(stand_ins, "SESSIONS", served)  # the providers that the sandbox serves
     path = tmp_path / "list.csv"
     path.write_text(content)
-    settings = configured(tmp_path, port=1, smtp_port=2, more=more)
+    settings = configured(tmp_path, port=1, smtp_port=2)
     with pytest.raises(error):
         rehearse(settings, asked(path, days=1), show=interrupt)
 

@@ -89,6 +89,15 @@ def test_its_delivery_reports_are_checked_and_read_by_it(site, tmp_path):
     assert source.read(genuine).event == "delivered"
 
 
+def test_a_channel_that_it_does_not_serve_is_refused(site, tmp_path):
+    installed(site, ACME)
+    section = {"provider": "acme-texts", "account": "me", "token": {"env": "TOKEN"}, "from": "Bank"}
+
+    assert problems(tmp_path, tree(whatsapp=section), TOKEN="t0k3n") == [
+        "whatsapp.provider: acme-texts has no sender for this channel, only for sms"
+    ]
+
+
 @pytest.mark.parametrize(
     ("module", "problem"),
     [

@@ -1,15 +1,23 @@
 """The contract of every sender (worker/testing/sender_contract.py). A new sender is one more line in SIDES."""
 
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+
 import pytest
 
-from tests.senders.far_side import FakeCaller, error, sms_sender
+from tests.senders.conftest import DROP
+from tests.senders.far_side import ACCOUNT, NUMBER, FakeCaller, Token, error
 from worker.domain.model.endings import Kind, Problem
 from worker.http.messages import Broken
+from worker.senders.contract import TextTools
 from worker.senders.fake import FakeSender
+from worker.senders.registry import text_service
 from worker.testing.sender_contract import *  # noqa: F403 -- the suite
+from worker.testing.sender_contract import NOW, SenderSide
 
 
-class FakeSide:
+class FakeSide(SenderSide):
     """The far side of a fake sender: the test sets its answers and reads its messages."""
 
     def __init__(self):
@@ -22,21 +30,27 @@ class FakeSide:
     def refuse_next(self):
         self.answers.append(Problem(Kind.BAD_INPUT, "no such mailbox"))
 
+    def lose_next(self):
+        self.answers.append(Problem(Kind.UNKNOWN, "connection reset"))
+
     def make(self, *, log_in=True, connection=True):
         problem = Problem(Kind.TRANSIENT, "refused", unreachable=True) if log_in else Problem(Kind.AUTH, "HTTP 401")
-        self.made = FakeSender(preflights=[problem])
+        self.made = FakeSender([problem], preflights=[problem])
         return self.made
 
     def arrived(self):
         return [message.key for message in self.made.messages]
 
 
-class EmailSide:
+class EmailSide(SenderSide):
     def __init__(self, relay, email):
         self.relay, self.sender = relay, email
 
     def refuse_next(self):
-        self.relay.script["RCPT"].append("550 5.1.1 no such mailbox")
+        self.relay.script["RCPT"].append(f"550 5.1.1 no such mailbox {self.to}")
+
+    def lose_next(self):
+        self.relay.script["END"].append(DROP)
 
     def make(self, *, log_in=True, connection=True):
         if not log_in:
@@ -49,35 +63,61 @@ class EmailSide:
         return [line.split("<")[1].split("@")[0] for line in lines if line.startswith("Message-ID:")]
 
 
-class SmsSide:
-    """Texts carry no key, so here the text is the key."""
+class TwilioSide(SenderSide):
+    """Its messages carry no key, so here the text is the key."""
+
+    service, channel, to = "twilio", "sms", "+37060000001"
 
     def __init__(self):
         self.http = FakeCaller()
         self.refused = 0
 
     def sender(self, *, hold_unknown=True):
-        return sms_sender(self.http, repeat_unknown=not hold_unknown)
+        section = SimpleNamespace(
+            base_url="https://api.twilio.com",
+            account=ACCOUNT,
+            token=Token("hemlig"),
+            from_=NUMBER,
+            timeout=timedelta(seconds=5),
+        )
+        tools = TextTools(self.http, lambda: NOW, repeat_unknown=not hold_unknown, channel=self.channel)
+        return text_service(self.service).sender(section, tools)
 
     def refuse_next(self):
         self.refused += 1
-        self.http.answers.append(error(400, 21211, "The 'To' number maria.lopez@customer.example is not valid"))
+        self.http.answers.append(error(400, 21211, f"The 'To' number {self.to} is not valid"))
+
+    def lose_next(self):
+        self.http.answers.append(Broken(sent=True, detail="connection reset"))
 
     def make(self, *, log_in=True, connection=True):
         if not log_in:
             self.http.answers.append(error(401, 20003, "Authenticate"))
         if not connection:
             self.http.answers.append(Broken(sent=False, detail="connection refused"))
-        return sms_sender(self.http)
+        return self.sender()
 
     def arrived(self):
-        posted = [form for form in self.http.forms if "Body" in form]
-        return [form["Body"] for form in posted[self.refused :]]
+        return [self.key_in(form) for form in self.http.forms if "To" in form][self.refused :]
+
+    def key_in(self, form):
+        return form["Body"]
 
 
-SIDES = {"fake": lambda relay, email: FakeSide(), "email": EmailSide, "sms": lambda relay, email: SmsSide()}
+class WhatsAppSide(TwilioSide):
+    channel = "whatsapp"
+
+    def words(self, key):
+        return f"content: HX{'0' * 32}\n1: {key}"
+
+    def key_in(self, form):
+        return json.loads(form["ContentVariables"])["1"]
+
+
+SIDES = {"fake": FakeSide, "email": EmailSide, "sms": TwilioSide, "whatsapp": WhatsAppSide}
 
 
 @pytest.fixture(params=SIDES)
 def side(request, relay, email):
-    return SIDES[request.param](relay, email)
+    made = SIDES[request.param]
+    return made(relay, email) if made is EmailSide else made()

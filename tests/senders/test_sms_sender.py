@@ -8,7 +8,7 @@ import pytest
 from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, error, sms_sender
 from worker.domain.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
 from worker.http.client import OwnHttp
-from worker.http.messages import Broken, HttpAnswer
+from worker.http.messages import HttpAnswer
 from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Receipt
 from worker.senders.twilio_answers import KINDS
@@ -200,24 +200,6 @@ async def test_a_number_that_has_opted_out_ends_with_that_reason_and_its_code(te
     assert isinstance(ending, Cancel)
     assert "opted out" in ending.detail
     assert problem.code == "21610"
-
-
-async def test_what_was_never_sent_is_unreachable_and_costs_the_row_nothing(text):
-    problem = await answered(text, Broken(sent=False, detail="connection refused or not possible"))
-
-    assert (problem.kind, problem.unreachable) == (Kind.TRANSIENT, True)
-
-
-async def test_what_broke_after_it_was_sent_is_unknown(text):
-    problem = await answered(text, Broken(sent=True, detail="connection reset"))
-
-    assert (problem.kind, problem.unreachable) == (Kind.UNKNOWN, False)
-    assert "connection reset" in problem.detail
-
-
-@pytest.mark.parametrize("repeat", [True, False])
-def test_an_unknown_outcome_is_repeated_only_if_the_configuration_allows_it(repeat):
-    assert sms_sender(FakeCaller(), repeat_unknown=repeat).repeatable() is repeat
 
 
 async def test_a_token_replaced_in_its_file_is_tried_once_before_the_channel_stops(text):

@@ -10,7 +10,7 @@ from tests.senders.far_side import NOW, SERVICE, FakeCaller, error, sms_sender
 from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.http.messages import Broken, HttpAnswer
+from worker.http.messages import HttpAnswer
 from worker.senders.contract import Receipt
 from worker.senders.sms import WHATSAPP
 from worker.senders.twilio_callbacks import read
@@ -74,12 +74,6 @@ async def test_what_a_refusal_means(words, code, kind, address):
     found = await whatsapp(FakeCaller([error(400, code)])).send(words())
     assert isinstance(found, Problem)
     assert (found.kind, found.address) == (kind, address)
-
-
-@pytest.mark.parametrize("answer", [error(500), Broken(True, "no answer")])
-async def test_an_unknown_outcome_says_nothing_about_the_number(words, answer):
-    found = await whatsapp(FakeCaller([answer])).send(words())
-    assert (found.kind, found.address) == (Kind.UNKNOWN, None)
 
 
 @pytest.mark.parametrize(

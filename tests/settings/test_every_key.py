@@ -123,6 +123,11 @@ def test_a_key_like_no_other_is_answered_with_those_there_are(tmp_path: Path) ->
     assert problems(tmp_path, with_value(("worker", "zzz"), 1)) == ["worker.zzz: unknown key; expected one of lease"]
 
 
+def test_a_key_that_stands_in_another_table_is_answered_with_its_own(tmp_path: Path) -> None:
+    quiet = with_value(("worker", "quiet_hours"), "21:00-08:00")
+    assert problems(tmp_path, quiet) == ["worker.quiet_hours: unknown key; it is a key of [invitations]"]
+
+
 def test_what_load_fills_in_is_no_key(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_value(("accounts", "kyc", "name"), "other"))
 

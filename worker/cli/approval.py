@@ -6,7 +6,7 @@ from worker.cli.commands.check import facts_of
 from worker.cli.commands.decide import confirm
 from worker.cli.lists.cost import ListCost
 from worker.cli.lists.options import Listed, returns_of
-from worker.cli.run_summary import show_changes
+from worker.cli.running.summary import show_changes
 from worker.cli.sample_message import rendered
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import ListOptions, content_digest, open_list

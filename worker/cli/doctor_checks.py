@@ -17,6 +17,7 @@ from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
 from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.domain.contact.wording import Wording
+from worker.domain.model.channels import channels_of
 from worker.domain.model.customers import Channel
 from worker.domain.model.findings import Finding, failure, ok, warning
 from worker.domain.model.operation import WORK
@@ -75,10 +76,11 @@ def check_adapters(parts: Parts) -> Iterator[Finding]:
         try:
             text_facts_of(adapter.name)
         except AdapterBroken as error:
-            yield warning(what, str(error), f"[sms] does not need it; mend or uninstall {adapter.package}")
+            yield warning(what, str(error), f"no channel needs it; mend or uninstall {adapter.package}")
         else:
-            needed = parts.settings.sms is not None and parts.settings.sms.provider == adapter.name
-            yield ok(what, f"{adapter.package}; " + ("for [sms]" if needed else "[sms] does not need it"))
+            sections = ((channel, parts.settings.texting(channel)) for channel in channels_of("phone"))
+            used = [f"[{channel}]" for channel, section in sections if section and section.provider == adapter.name]
+            yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no channel needs it"))
 
 
 def check_encryption_keys(parts: Parts) -> Iterator[Finding]:

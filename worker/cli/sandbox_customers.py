@@ -65,6 +65,13 @@ OPTIONS = (
         help="When a customer acts, after its session was opened.  [default: 10s..2m]",
     ),
     click.option(
+        "--page",
+        type=Read("address", plain_address),
+        metavar="URL",
+        help="The address of `onboard web`: customers come by our own link in a message, press the page's button, and"
+        " act in the session that it leads to.  [default: they act after their session was opened]",
+    ),
+    click.option(
         "--review-after",
         type=Read("time", span),
         metavar="TIME",

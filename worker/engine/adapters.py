@@ -15,12 +15,11 @@ from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
 from worker.senders import postmark_callbacks
-from worker.senders.contract import Caller, Sender, TextService, TextTools
+from worker.senders.contract import Caller, Sender, TextTools
 from worker.senders.email import EmailSender
 from worker.senders.registry import text_service
 from worker.senders.return_path import ReturnPath
-from worker.senders.twilio import WHATSAPP_SERVICE
-from worker.settings import Settings, SettingsError, Sms, WhatsApp
+from worker.settings import Settings, SettingsError
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
 
@@ -82,14 +81,10 @@ def build_senders(
             callback=callback_address(settings.links.base_url, channel),
             repeat_unknown=section.on_unknown == "repeat",
             login_from=f"{channel}.account or {_source(settings, f'{channel}.token')}",
+            channel=channel,
         )
-        senders[channel] = service_of(section).sender(section, tools)
+        senders[channel] = text_service(section.provider).sender(section, tools)
     return senders
-
-
-def service_of(section: Sms | WhatsApp) -> TextService:
-    """The service that this section names."""
-    return text_service(section.provider) if isinstance(section, Sms) else WHATSAPP_SERVICE
 
 
 def returns(settings: Settings, keyring: Keyring) -> ReturnPath | None:
@@ -159,6 +154,7 @@ def pages_of(settings: Settings) -> Pages:
         brand=brand_of(settings),
         sender_name=sender_name(settings, "email"),
         site=settings.links.site or "",
+        timezone=settings.invitations.timezone,
     )
 
 

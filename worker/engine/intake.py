@@ -53,7 +53,9 @@ class Intake:
 
     def able(self, account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
         """Why the account cannot serve the customer with a route of this freshness floor; empty when it can."""
-        return self.providers[account].refuses(customer) + self._never_fresh(account, customer, freshness)
+        problems = self.providers[account].refuses(customer)
+        # Without parameters the lifetime is the account's own: the start has compared it with each route's floor.
+        return problems + self._never_fresh(account, customer, freshness) if customer.parameters else problems
 
     def _never_fresh(self, account: str, customer: Customer, freshness: timedelta | None) -> list[FieldProblem]:
         """The problem of a row whose own lifetime leaves no time to send its link. An account's own lifetime is

@@ -15,27 +15,23 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
-import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from worker.foundation import quick_json
+
 VERSION = b"\x01"
 OF_CUSTOMER = b"\x02"
 KEY_BYTES = 32
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-# So that orjson refuses these, as `json` does.
-_PASSED = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-# orjson reads a whole number beyond 64 bits as a float. The shortest has 19 digits.
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_ENCODER, _DECODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")), json.JSONDecoder()
 KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
 # In the text of a CannotDecrypt: the key's id follows. `store.operators.missing_keys` reads it there.
@@ -177,7 +173,7 @@ class Keyring:
 
         `of`: the customer to whom it belongs. With `customer_keys` that customer's key must be in the ring.
         """
-        plain, nonce = _written(value), os.urandom(NONCE_BYTES)
+        plain, nonce = quick_json.written(value, _ENCODER), os.urandom(NONCE_BYTES)
         if of is not None and self.customer_keys:
             key_id = self._writes_by[of]
             start, cipher = OF_CUSTOMER + key_id.bytes, self._of_customer(key_id)
@@ -206,7 +202,8 @@ class Keyring:
         except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
             text = "the encrypted value of {} was changed or belongs to another row"
             raise CannotDecrypt(text.format(context), text.format("a row")) from None
-        return _read(plain)
+        value: dict[str, Any] = quick_json.read(plain, _DECODER)
+        return value
 
     def _of_customer(self, key_id: uuid.UUID) -> AESGCM:
         """Raises CannotDecrypt, which names the key of the ring that wraps this one."""
@@ -222,15 +219,3 @@ def _hashed(keyed: HMAC, content: bytes) -> str:
     one = keyed.copy()
     one.update(content)
     return one.finalize().hex()
-
-
-def _written(value: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(value, option=_PASSED)
-    except TypeError:  # a number beyond 64 bits, or a value that JSON has no form for
-        return _JSON.encode(value).encode()
-
-
-def _read(plain: bytes) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(plain) if _LONG_NUMBER.search(plain) else orjson.loads(plain)
-    return value

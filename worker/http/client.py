@@ -24,7 +24,6 @@ from worker.http.connections import (
     Phase,
     UnaskedAnswer,
     bounded,
-    first_values,
     phase_of_call,
 )
 from worker.http.lean_call import Unusual, lean_calls
@@ -100,7 +99,7 @@ class Http:
             data=request.body or None,
             allow_redirects=False,  # never send the credential to another place
         ) as response:
-            headers = first_values(response.headers)
+            headers = response.headers
             if not reads_body:  # if the body has not all arrived, this closes the connection
                 return HttpAnswer(response.status, headers)
             body = await bounded(response.content)

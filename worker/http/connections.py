@@ -1,6 +1,5 @@
 """The connector of a process's session, and what both ways of making a call read from a connection."""
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -90,15 +89,6 @@ class Connector(aiohttp.TCPConnector):
 
 def _is_clean(connection: Connection) -> bool:
     return not getattr(connection.protocol, "should_close", False)
-
-
-def first_values(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers by lower-case name; of a name that comes more than once the first."""
-    found = {name.lower(): value for name, value in headers.items()}
-    if len(found) < len(headers):
-        for name in found:
-            found[name] = headers[name]  # a multidict's first
-    return found
 
 
 async def bounded(content: aiohttp.StreamReader) -> bytes | None:

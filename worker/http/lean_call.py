@@ -20,7 +20,7 @@ from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
 
-from worker.http.connections import LARGEST_ANSWER, Connector, Phase, bounded, first_values
+from worker.http.connections import LARGEST_ANSWER, Connector, Phase, bounded
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.http.trust import Trust, server
 
@@ -154,7 +154,7 @@ async def _answer(
         message, content = await protocol.read()
         while 100 <= message.code < 200 and message.code != 101:  # early hints, "continue"
             message, content = await protocol.read()
-        headers = first_values(message.headers)
+        headers = message.headers
         if not reads_body:
             return HttpAnswer(message.code, headers), content.is_eof()
         body = await bounded(content)

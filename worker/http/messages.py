@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from worker.foundation import quick_json
 from worker.foundation.strict_json import has_unstorable_text
 
 
@@ -30,7 +31,10 @@ class HttpRequest:
 
 @dataclass(repr=False)
 class HttpAnswer:
-    """One complete, bounded answer. `headers` has lower-case names. `body` may contain a token: no repr."""
+    """One complete, bounded answer. `body` may contain a token: no repr.
+
+    `headers` finds a name in lower case, and of a name that comes more than once the first value.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -61,11 +65,10 @@ def json_object(body: bytes) -> Mapping[str, Any]:
     Also for text that no database stores, because parts of the answer are kept.
     """
     try:
-        text = body.removeprefix(codecs.BOM_UTF8).decode()
-        value = _DECODER.decode(text)
+        value = quick_json.read(body.removeprefix(codecs.BOM_UTF8), _DECODER)
         if not isinstance(value, dict):
             raise BadAnswer("the answer is not a JSON object")
-        if "\\u" in text and has_unstorable_text(value):  # UTF-8 and JSON allow both only as an escape
+        if b"\\u" in body and has_unstorable_text(value):  # UTF-8 and JSON allow both only as an escape
             raise BadAnswer("the answer holds a NUL or half of a character")
     except (ValueError, RecursionError):
         raise BadAnswer("the answer is not JSON") from None

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -18,6 +19,7 @@ from typing import Any, Generic, Never, TypeVar
 
 log = logging.getLogger(__name__)
 _THREADS = Path("/proc/self/task")
+_TRIES, _PAUSE = 50, 0.002  # seconds
 Item = TypeVar("Item")
 
 
@@ -47,10 +49,11 @@ def forked(work: Callable[..., Iterator[Item]]) -> Iterator[Forked[Item] | None]
 
     Items are pickled. If this process dies, the child ends with its next item.
     """
-    if sys.platform != "linux" or len(os.listdir(_THREADS)) > 1:
+    if sys.platform != "linux" or not _alone():
         yield None  # another thread may hold a lock, which nothing in the child would give back
         return
     ours, theirs = multiprocessing.Pipe()
+    gc.freeze()  # no collection looks through what is there already: the child's pages stay shared, and both save time
     child = multiprocessing.get_context("fork").Process(target=_run, args=(work, ours, theirs), daemon=True)
     child.start()
     theirs.close()
@@ -58,16 +61,25 @@ def forked(work: Callable[..., Iterator[Item]]) -> Iterator[Forked[Item] | None]
     try:
         yield Forked(ours, child.pid)
     finally:
+        gc.unfreeze()
         ours.close()
         child.kill()  # it has nothing to tidy up
         child.join()
+
+
+def _alone() -> bool:
+    """Whether this process has one thread. The system still shows one that was joined a moment ago."""
+    for _ in range(_TRIES):
+        if len(os.listdir(_THREADS)) == 1:
+            return True
+        time.sleep(_PAUSE)
+    return False
 
 
 def _run(work: Callable[..., Iterator[Item]], ours: Connection, theirs: Connection) -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this child
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ours.close()  # the parent's end: without this, its death would not show here
-    gc.freeze()  # what the parent has made stays shared memory
     try:
         for item in work(*theirs.recv()):
             theirs.send((item,))

@@ -134,9 +134,9 @@ class IdenfyKyc:
         checks = [("customer_id", "clientId", customer.customer_id)]
         if customer.external_ref:
             checks.append(("external_ref", "externalRef", customer.external_ref))
-        columns = self._form.prefill
-        prefilled = self._prefill(customer.person)
-        checks += [(columns[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
+        if prefilled := self._prefill(customer.person):
+            columns = self._form.prefill
+            checks += [(columns[name], name, value) for name, value in prefilled.items() if not holds(given, name)]
         problems = [
             FieldProblem(column, f"{problem} (iDenfy's {name})", self._hint(name))
             for column, name, value in checks

@@ -7,7 +7,7 @@ from typing import Any
 from celery.beat import ScheduleEntry
 from celery.beat import Scheduler as CelerysScheduler
 
-from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS
+from worker.brokers.faults import REFUSED, REFUSED_SECONDS
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.foundation.tls import in_words

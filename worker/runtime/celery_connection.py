@@ -13,8 +13,8 @@ from celery.app.amqp import AMQP
 from kombu.transport import redis, virtual
 
 from worker.brokers.connection import BrokerConnection, RedisChannel
+from worker.brokers.faults import UNREADABLE
 from worker.brokers.undecoded import Undecoded
-from worker.foundation.broker_faults import UNREADABLE
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 

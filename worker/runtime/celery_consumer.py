@@ -33,7 +33,7 @@ from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
 from celery.worker.state import maybe_shutdown
 
-from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
+from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.runtime import process, remote_control

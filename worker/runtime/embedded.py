@@ -196,8 +196,11 @@ class Embedded:
         await in_thread(each_alone, find_due)  # first: customers wait for it
         for wake_up in due:
             self.wake(wake_up)
-        steps = sweep.steps(looked, all_leases=self._all_of_them)
+        reported: list[WakeUp] = []
+        steps = sweep.steps(looked, all_leases=self._all_of_them, wake=reported.append)
         await in_thread(each_alone, *steps, self._retention.step, self._bounces.step)
+        for wake_up in reported:
+            self.wake(wake_up)
         self._all_of_them = False
 
     def wake(self, wake_up: WakeUp, for_events: bool = True) -> None:

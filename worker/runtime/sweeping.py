@@ -26,7 +26,7 @@ def sweep_once(here: Process, *, send: Send) -> None:
     looked = timer.look()
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)
     # Wake-ups first, and retention last: customers wait for the ones, and nobody waits for the other.
-    each_alone(wake, tell, *timer.steps(looked), here.retention.step, here.bounces.step, here.folders.step)
+    each_alone(wake, tell, *timer.steps(looked, wake=send), here.retention.step, here.bounces.step, here.folders.step)
 
 
 def _wake_for(timer: Sweep, looked: Looked, send: Send) -> None:

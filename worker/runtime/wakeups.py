@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
+from worker.brokers.faults import REFUSED
 from worker.domain.model.wakeups import WakeUp
-from worker.foundation.broker_faults import REFUSED
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.foundation.tls import in_words

@@ -51,6 +51,9 @@ class SandboxOptions:
         timedelta(seconds=10),
         timedelta(minutes=2),
     )  # drawn between the two
+    # The worker's web application: customers come by the worker's own link in a message, and act in the session that
+    # its page leads to. None: they act after their session was opened, by whatever link.
+    page: str | None = None
     review_after: timedelta = timedelta(minutes=5)  # how long a review takes
     time_scale: float = 1.0  # how many seconds of the customers' time pass in one real second
     # By endpoint, the address of its webhooks. "" is for all other endpoints: the endpoint's name is appended to it.

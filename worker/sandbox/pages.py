@@ -11,7 +11,7 @@ from worker.sandbox.exports import EXPORTS, csv_of
 from worker.sandbox.log import Log
 from worker.sandbox.mailbox import Mail, Mailbox
 from worker.sandbox.texts import Texts
-from worker.sandbox.wire import ENDPOINTS, WEBHOOKS, Endpoint
+from worker.sandbox.wire import ENDPOINTS, PAGE, WEBHOOKS, Endpoint
 
 LAST_MAILS = 20
 STYLE = """
@@ -61,7 +61,7 @@ class Pages:
     async def log(self, request: web.Request) -> web.StreamResponse:
         """The log as JSON lines; `?endpoint=` for one endpoint."""
         endpoint = request.query.get("endpoint")
-        if endpoint is not None and endpoint not in (*ENDPOINTS, WEBHOOKS, "unknown"):
+        if endpoint is not None and endpoint not in (*ENDPOINTS, WEBHOOKS, PAGE, "unknown"):
             return web.json_response({"error": f"endpoint is one of {', '.join(ENDPOINTS)}"}, status=400)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
         await answer.prepare(request)

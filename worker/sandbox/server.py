@@ -25,6 +25,7 @@ from worker.sandbox.people.customers import Customers
 from worker.sandbox.people.delayed_tasks import DelayedTasks
 from worker.sandbox.people.played_page import PlayedPage
 from worker.sandbox.people.recipients import Recipients
+from worker.sandbox.people.visitors import Browse, Visitors
 from worker.sandbox.people.webhook_sender import Taker, WebhookSender
 from worker.sandbox.texts import Texts
 from worker.sandbox.wire import TWILIO, Answer, Call, Endpoint
@@ -37,17 +38,23 @@ BACKLOG = 1024
 class Sandbox:
     """`async with Sandbox(SandboxOptions(...)) as sandbox:` starts it and stops it completely."""
 
-    def __init__(self, options: SandboxOptions | None = None, *, taker: Taker | None = None) -> None:
-        """`taker`: as for WebhookSender, for a sandbox that is called in this process and listens on no port."""
+    def __init__(
+        self, options: SandboxOptions | None = None, *, taker: Taker | None = None, browse: Browse | None = None
+    ) -> None:
+        """`taker`: as for WebhookSender, `browse`: as for Visitors, for a sandbox that is called in this process and
+        listens on no port."""
         self.options = options or SandboxOptions()
         self._log = Log()
         self._delayed = DelayedTasks(self.options.time_scale)
         self._webhook_sender = WebhookSender(self._log, self.options.clock, self._delayed, taker)
-        self._recipients = Recipients(self.options, self._delayed, self._webhook_sender)
+        self._recipients = Recipients(
+            self.options, self._delayed, self._webhook_sender, reads=lambda to, text: self.visitors.got(to, text)
+        )
         self.mailbox = Mailbox(self.options, self._log, received=self._recipients.mailed)
         self._gate = Gate(self.options, self._log, served=self._was_served)
         partner = Partner(self.options)
         self.customers = Customers(self.options, partner, self._delayed, self._webhook_sender)
+        self.visitors = Visitors(self.options, self.customers, self._delayed, self._log, browse)
         self._endpoints: list[Endpoint] = [
             KycToken(partner),
             KycListing(partner),
@@ -96,6 +103,7 @@ class Sandbox:
         """
         self._delayed.forget()
         self.customers.reset()
+        self.visitors.reset()
         self._played_page.reset()
         self._recipients.reset()
         self._log.reset()
@@ -131,6 +139,7 @@ class Sandbox:
         """Close both servers and every connection. Stopping twice is harmless."""
         await self._delayed.stop()
         await self._webhook_sender.stop()
+        await self.visitors.stop()
         await self.mailbox.stop()
         if self._runner is not None:
             await self._runner.cleanup()

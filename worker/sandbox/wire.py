@@ -30,6 +30,7 @@ HTTP_ENDPOINTS = (
 )
 ENDPOINTS = (*HTTP_ENDPOINTS, SMTP)
 WEBHOOKS = "webhooks"  # in the log: what the sandbox sent, not what it received
+PAGE = "page"  # … and its customers' visits of the worker's page
 
 
 @dataclass(slots=True, repr=False)

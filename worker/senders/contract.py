@@ -115,7 +115,7 @@ class Caller(Protocol):
 
 
 class TextSettings(Protocol):
-    """The section `[sms]`, as far as a sender needs it. `from_` is a number, a name, or a messaging service."""
+    """The channel's section, as far as a sender needs it. `from_` is a number, or the service's own form."""
 
     @property
     def base_url(self) -> str: ...
@@ -131,15 +131,16 @@ class TextSettings(Protocol):
 
 @dataclass(frozen=True)
 class TextTools:
-    """What a sender of texts is given. `http` belongs to the sender and is closed with it. `callback` is the address
+    """What a sender to phones is given. `http` belongs to the sender and is closed with it. `callback` is the address
     for delivery reports, "" for none. `repeat_unknown`: a message with an unknown outcome may go twice. `login_from`
-    says where the log-in comes from, for people."""
+    says where the log-in comes from, for people. `channel` is the one to send by."""
 
     http: Caller
     now: Callable[[], datetime]
     callback: str = ""
     repeat_unknown: bool = False
     login_from: str = ""
+    channel: str = "sms"
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ class TextCallbacks:
 
 @dataclass(frozen=True)
 class TextService:
-    """All that the worker must know of one service for texts. Its name, `provider` in `[sms]`, is that of its entry
-    point. `callbacks` None: it reports no deliveries."""
+    """All that the worker must know of one service for messages to phones. Its name, `provider` in the section of each
+    channel that it serves, is that of its entry point. `callbacks` None: it reports no deliveries."""
 
     facts: TextFacts
     sender: Callable[[TextSettings, TextTools], Sender]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from worker.domain.model.endings import Problem
+from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Message, Receipt
 
@@ -54,7 +54,9 @@ class FakeSender:
         self, to: str, link: str, *, since: datetime, known: frozenset[str]
     ) -> Receipt | Nothing | Unmatched | Problem:
         self.asked.append(link)
-        return next(self._found or iter(()), Nothing())
+        if self._found is None:
+            return Problem(Kind.BAD_INPUT, self.no_look_up)
+        return next(self._found, Nothing())
 
     async def close(self) -> None:
         self.closed = True

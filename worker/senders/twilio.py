@@ -1,14 +1,13 @@
 """Twilio as a service for texts and for WhatsApp messages: its senders, and the reader of its callbacks."""
 
-from dataclasses import replace
-from functools import partial
-
 from worker.senders import twilio_callbacks
 from worker.senders.contract import TextCallbacks, TextFacts, TextService, TextSettings, TextTools
-from worker.senders.sms import TEXTS, WHATSAPP, TwilioSender, Way
+from worker.senders.sms import TEXTS, WHATSAPP, TwilioSender
+
+WAYS = {"sms": TEXTS, "whatsapp": WHATSAPP}
 
 
-def _twilio(settings: TextSettings, tools: TextTools, by: Way = TEXTS) -> TwilioSender:
+def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
     return TwilioSender(
         tools.http,
         base_url=settings.base_url,
@@ -20,12 +19,12 @@ def _twilio(settings: TextSettings, tools: TextTools, by: Way = TEXTS) -> Twilio
         repeat_unknown=tools.repeat_unknown,
         now=tools.now,
         login_from=tools.login_from,
-        by=by,
+        by=WAYS[tools.channel],
     )
 
 
 TEXT_SERVICE = TextService(
-    facts=TextFacts(host="https://api.twilio.com"),
+    facts=TextFacts(host="https://api.twilio.com", channels=tuple(WAYS)),
     sender=_twilio,
     callbacks=TextCallbacks(
         unsigned=twilio_callbacks.unsigned,
@@ -35,5 +34,3 @@ TEXT_SERVICE = TextService(
         largest=twilio_callbacks.LARGEST,
     ),
 )
-# The same account, the same form of callbacks.
-WHATSAPP_SERVICE = replace(TEXT_SERVICE, sender=partial(_twilio, by=WHATSAPP))

@@ -60,7 +60,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     encryption = tree.setdefault("encryption", {})
     if isinstance(encryption, dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
-    tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings, needs))
+    tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings, needs, root=Settings))
     return _check(tree, file, findings)
 
 

@@ -8,8 +8,10 @@ from worker.domain.model.needs import Needs, is_needed
 from worker.settings.key_sources import SOURCES
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
-from worker.settings.shape import Tables, is_lazy, is_mapping, keys_of, tables_of
+from worker.settings.shape import Tables, homes_of, is_lazy, is_mapping, keys_of, tables_of
 from worker.settings.values import Section
+
+MOST_HOMES = 3  # of an unknown key's name; a name that more tables have says little
 
 
 class Unresolved:
@@ -49,9 +51,19 @@ def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> An
 
 
 class Reader:
-    """Resolves references. Relative file paths start from `directory`. `needs`: what must have a value."""
+    """Resolves references. Relative file paths start from `directory`. `needs`: what must have a value. `root`: the
+    model of the whole configuration."""
 
-    def __init__(self, environ: Mapping[str, str], directory: FilePath, findings: Findings, needs: Needs) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        directory: FilePath,
+        findings: Findings,
+        needs: Needs,
+        *,
+        root: type[Section],
+    ) -> None:
+        self._root = root
         self._environ = environ
         self._directory = directory
         self._findings = findings
@@ -60,7 +72,9 @@ class Reader:
     def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
         meant = nearest(name, keys)
         if meant is None:
-            self._findings.problem((*path, name), f"unknown key; {_expected(keys)}")
+            homes = homes_of(name, self._root)
+            elsewhere = f"it is a key of {', '.join(homes)}" if 0 < len(homes) <= MOST_HOMES else _expected(keys)
+            self._findings.problem((*path, name), f"unknown key; {elsewhere}")
             return
         self._findings.problem((*path, name), f"unknown key; did you mean `{meant}`?")
         if meant not in given:  # the missing key and the unknown key are one mistake

@@ -2,11 +2,12 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.providers.entry_points import AdapterBroken
@@ -39,33 +40,38 @@ from worker.settings.values import (
 SERVICE = r"MG[0-9a-f]{32}"
 
 
-def _number(value: str) -> str:
-    if not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}", value, re.ASCII):
+def _number(value: str, info: ValidationInfo) -> str:
+    if _is_ours(info) and not re.fullmatch(
+        rf"\+[1-9]\d{{4,14}}|{SERVICE}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}", value, re.ASCII
+    ):
         raise ValueError('expected a number such as "+15005550006", a messaging service (MG…) or a sender\'s name')
     return value
 
 
-def _whatsapp_sender(value: str) -> str:
-    if not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}", value, re.ASCII):
+def _whatsapp_sender(value: str, info: ValidationInfo) -> str:
+    if _is_ours(info) and not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}", value, re.ASCII):
         raise ValueError('expected a number such as "+15005550006", or a messaging service (MG…)')
     return value
 
 
-def _text_service(name: str) -> str:
+def _is_ours(info: ValidationInfo) -> bool:
+    """False for a service of another package, which knows its own forms."""
+    return info.data.get("provider") in TEXT_SERVICES.built_in
+
+
+def _text_service(channel: str, name: str) -> str:
     try:
         facts = text_facts_of(name)
     except AdapterBroken as error:
         raise ValueError(str(error)) from None
     if facts is None:
         raise ValueError(f"expected {' or '.join(TEXT_SERVICES)}, or the name of an installed adapter")
+    if channel not in facts.channels:
+        raise ValueError(f"{name} has no sender for this channel, only for {', '.join(facts.channels)}")
     return name
 
 
-TextServiceName = Annotated[
-    str,
-    AfterValidator(_text_service),
-    Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ", or the name of an installed adapter"),
-]
+NAMES = Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ", or the name of an installed adapter")
 
 
 class Email(Client):
@@ -228,7 +234,9 @@ class Texting(Client):
 class Sms(Texting):
     """The SMS provider's account."""
 
-    provider: TextServiceName = Field("twilio", description="The SMS provider.")
+    provider: Annotated[str, AfterValidator(partial(_text_service, "sms")), NAMES] = Field(
+        "twilio", description="The SMS provider."
+    )
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
         alias="from", description="The number, messaging service or name that messages come from."
     )
@@ -267,8 +275,11 @@ class Sms(Texting):
 
 
 class WhatsApp(Texting):
-    """The WhatsApp sender at Twilio, for rows and steps with the channel `whatsapp`."""
+    """The WhatsApp sender, for rows and steps with the channel `whatsapp`."""
 
+    provider: Annotated[str, AfterValidator(partial(_text_service, "whatsapp")), NAMES] = Field(
+        "twilio", description="The WhatsApp provider."
+    )
     from_: Annotated[str, AfterValidator(_whatsapp_sender), Shown("string")] = Field(
         alias="from", description="The number of the WhatsApp sender, or a messaging service that has one."
     )

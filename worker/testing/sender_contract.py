@@ -4,6 +4,8 @@ A test module of the sender's own imports all of it, and has a fixture `side`, a
 
     from worker.testing.sender_contract import *
 
+    class AcmeSide(SenderSide): ...
+
     @pytest.fixture
     def side():
         return AcmeSide()
@@ -11,26 +13,56 @@ A test module of the sender's own imports all of it, and has a fixture `side`, a
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pytest
 
+from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.domain.model.channels import channels_of
 from worker.domain.model.endings import Kind, Problem
+from worker.domain.providers.text_services import text_facts_of
 from worker.senders.contract import Message, Receipt, Sender
+from worker.senders.registry import text_service
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]
+# What a stranger may post to the address of delivery reports.
+HOSTILE = (
+    b"",
+    b"\xff\x00",
+    b"{",
+    b"[" * 5000,
+    b"null",
+    b'{"id": {"id": 1e999}}',
+    b"a=%ff&a=1&=&",
+    b"<x/>",
+    b"A" * 60_000,
+)
 
 
 class SenderSide(Protocol):
-    """The far side of a sender in tests: a server, or a caller with given answers."""
+    """The far side of a sender in tests: a server, or a caller with given answers. Inherit it.
+
+    `service` is the name of the sender's entry point; "" for a sender that is no service of its own. `to` is an
+    invented address of its channel.
+    """
+
+    service: str = ""
+    to: str = "maria.lopez@customer.example"
+
+    def words(self, key: str) -> str:
+        """The rendered text of the message with this key, for channels whose texts have a form of their own."""
+        return key
 
     def sender(self, *, hold_unknown: bool = True) -> Sender:
         """A sender to this side. With `hold_unknown` a message with an unknown outcome is not repeated."""
 
     def refuse_next(self) -> None:
         """Refuse the next message for its address, in words that quote the address."""
+
+    def lose_next(self) -> None:
+        """Break the next hand-over after the message has left, before its answer."""
 
     def make(self, *, log_in: bool = True, connection: bool = True) -> Sender:
         """A sender whose log-in with the secret "hemlig" is refused, or whose server cannot be reached."""
@@ -40,19 +72,19 @@ class SenderSide(Protocol):
 
 
 @pytest.fixture
-def message() -> Messages:
-    """Makes invented messages. The text is the key, for services that carry no key."""
+def message(side: SenderSide) -> Messages:
+    """Makes invented messages to the side. The text has the key, for services that carry no key."""
 
     def make(**fields: Any) -> Message:
         usual = {
             "key": "0197f3-invitation",
             "at": NOW,
-            "to": "maria.lopez@customer.example",
+            "to": side.to,
             "language": "de",
             "subject": "Example Bank: Bitte bestätigen Sie Ihre Identität",
         }
         made = {**usual, **fields}
-        return Message(**{"text": made["key"], **made})
+        return Message(**{"text": side.words(made["key"]), **made})
 
     return make
 
@@ -105,7 +137,38 @@ async def test_nothing_personal_shows_in_a_receipt_a_problem_or_a_repr(side: Sen
 
     shown = [repr(message()), repr(await sender.send(message())), repr(await sender.send(message())), repr(sender)]
 
-    assert not [text for text in shown for secret in ("t0k3n", "maria", "lopez") if secret in text.lower()]
+    assert not [text for text in shown for secret in (side.to, "t0k3n", "maria", "lopez") if secret in text.lower()]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("hold", [True, False])
+async def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again_by_the_sender(
+    side: SenderSide, message: Messages, hold: bool
+) -> None:
+    side.lose_next()
+
+    answer = await side.sender(hold_unknown=hold).send(message())
+
+    assert isinstance(answer, Problem)  # a second hand-over would have been accepted
+    assert (answer.kind, answer.address, answer.unreachable) == (Kind.UNKNOWN, None, False)
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_never_left_says_nothing_about_its_address(side: SenderSide, message: Messages) -> None:
+    answer = await side.make(connection=False).send(message())
+
+    assert isinstance(answer, Problem)
+    assert (answer.kind, answer.address, answer.unreachable) == (Kind.TRANSIENT, None, True)
+
+
+@pytest.mark.asyncio
+async def test_a_look_up_finds_no_message_that_was_not_sent_or_says_why_there_is_none(side: SenderSide) -> None:
+    sender = side.sender()
+
+    found = await sender.look_up(side.to, "https://a.example/t0k3n", since=NOW - timedelta(hours=1), known=frozenset())
+
+    assert not isinstance(found, Receipt)
+    assert not sender.no_look_up or isinstance(found, Problem)
 
 
 @pytest.mark.asyncio
@@ -147,6 +210,30 @@ async def test_closing_twice_is_as_good_as_once(side: SenderSide, message: Messa
     await sender.close()
 
     assert len(side.arrived()) == 1
+
+
+def test_the_service_says_where_it_is_and_what_it_serves(side: SenderSide) -> None:
+    facts = text_facts_of(side.service) if side.service else None
+
+    assert facts is not None or not side.service
+    if facts is not None:
+        assert facts.host.startswith("https://")
+        assert facts.channels
+        assert set(facts.channels) <= set(channels_of("phone"))
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_delivery_report_of_a_stranger_is_refused_and_raises_nothing(side: SenderSide, body: bytes) -> None:
+    callbacks = text_service(side.service).callbacks if side.service else None
+    if callbacks is None:
+        return  # no reports
+    address = "https://onboard.example.com/callbacks/sms"
+
+    assert callbacks.unsigned({}) or callbacks.refusal({}, body, address, ["k3y"])
+    assert callbacks.refusal({}, body, address, ["k3y"])
+    assert isinstance(callbacks.signed_part(body), bytes)
+    assert isinstance(callbacks.read(body), DeliveryUpdate | NotUnderstood)
+    assert callbacks.largest <= 1 << 20
 
 
 __all__ = ["SenderSide", "message", *[name for name in dir() if name.startswith("test_")]]

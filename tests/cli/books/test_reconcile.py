@@ -204,7 +204,7 @@ def test_what_cannot_start_says_why(desk: Desk, typed: str, says: str):
 
 def test_rows_that_cannot_be_read_are_named_by_their_number_alone(desk: Desk):
     desk.onboard("import", desk.list_of(customers(1)))
-    desk.write("bad.csv", 'scanRef,price,createTime\nann@example.com,much,\n,,\nx,1,soon\n"open,1,\n')
+    desk.write("bad.csv", 'scanRef,price,createTime\nann@example.com,much,\n,,\nx,1,soon\n"x"y,1,\n')
 
     ended = desk.onboard("reconcile", "1", "--provider", "bad.csv")
 
@@ -213,6 +213,20 @@ def test_rows_that_cannot_be_read_are_named_by_their_number_alone(desk: Desk):
     assert "provider row 4  its time cannot be read" in ended.out
     assert "provider row 5  its quotes do not match" in ended.out
     assert "ann@" not in ended.out
+
+
+def test_an_export_with_an_open_quote_is_not_compared(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(1)))
+    desk.write("bill.csv", 'scanRef,price\nr1,1\nr2,"1\n' + "r3,1\n" * 50_000)
+
+    ended = desk.onboard("reconcile", "1", "--provider", "bill.csv", "--out", "differences.csv")
+
+    assert ended.code == 2
+    assert ended.err == (
+        "bill.csv: row 3: a quote is not closed (line 3 of the file);"
+        ' close each quoted cell with a quote, and write a quote inside one as ""\n'
+    )
+    assert not (desk.path / "differences.csv").exists()
 
 
 def test_an_export_that_cannot_be_read_is_named(books: dict[str, Rows], bare: Desk):

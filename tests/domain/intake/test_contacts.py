@@ -41,6 +41,25 @@ def test_everyday_addresses_take_the_quick_way(address):
     assert email(address) == address
 
 
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("ann@ex\u0430mple.com", "a domain that mixes letters of two alphabets which look alike"),
+        ("ann@mail.xn--exmple-4nf.com", "a domain that mixes letters of two alphabets which look alike"),
+        ("ann@example\n.com", "a line break in an address"),
+        ("ann@example.com\nbob@example.com", "more than one email address"),
+    ],
+)
+def test_an_address_that_is_not_what_it_seems_is_refused(address, problem):
+    assert email(address).problem == problem
+
+
+@pytest.mark.parametrize("domain", ["münchen.de", "пример.рф", "пример.com", "例え2ab.jp"])
+def test_a_domain_of_any_one_alphabet_is_kept_in_its_ascii_form(domain):
+    assert "@" in email(f"ann@{domain}")
+    assert email(f"ann@{domain}").isascii()
+
+
 @given(st.one_of(st.text(max_size=40), st.emails()))
 def test_an_address_is_accepted_only_where_the_library_accepts_it(text):
     try:

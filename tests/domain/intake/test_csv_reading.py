@@ -1,3 +1,4 @@
+import csv
 import io
 import os
 from datetime import date
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.intake import Accepted, ListOptions, ListRefused, open_list
-from worker.domain.intake.formats.csv_records import LONGEST_RECORD, records
+from worker.domain.intake.formats.csv_records import LONGEST_RECORD, MOST_AGAIN, records
+from worker.domain.intake.lines import OpenQuote
 
 HEADER = "customer_id,email,first_name,address\n"
 
@@ -75,7 +77,7 @@ def test_the_encoding_that_is_asked_for_is_used(read):
         (b"customer_id\nA\n", {"encoding": "klingon"}, "no such encoding"),
         (b"customer_id\nA\n", {"encoding": "base64"}, "no such encoding"),
         (b"customer_id\nA\n", {"delimiter": "::"}, "give one character"),
-        (b'customer_id,"email\nA1,a@example.com\n', {}, "the header cannot be read: its quotes do not match"),
+        (b'customer_id,"email\nA1,a@example.com\n', {}, "the header cannot be read: a quote is not closed (line 1 of"),
         (b"x" * (LONGEST_RECORD + 9), {}, "the header"),
     ],
 )
@@ -140,7 +142,31 @@ def test_missing_cells_are_empty_and_cells_too_many_are_a_problem(read):
 def test_a_quote_that_is_never_closed_takes_no_other_row_with_it(read):
     lines = read(HEADER + 'A1,a@example.com,"Ann,x\n' + "A2,b@example.com,Bob,x\nA3,c@example.com,Cy,x\n")
     assert rows(lines) == [("Rejected", 2), ("Accepted", 3), ("Accepted", 4)]
-    assert lines[0].problems[0].problem == "its quotes do not match"
+    assert lines[0].problems[0].problem == "a quote is not closed (line 2 of the file)"
+
+
+def test_an_open_quote_is_named_by_its_line_as_an_editor_counts(read):
+    lines = read("sep=,\n" + HEADER + 'A1,a@example.com,Ann,"a\nb"\n\nA2,b@example.com,"Bob\nA3,c@example.com,Cy,x\n')
+    assert rows(lines) == [("Accepted", 2), ("Rejected", 4), ("Accepted", 5)]
+    assert lines[1].problems[0].problem == "a quote is not closed (line 6 of the file)"
+
+
+def test_lines_that_each_seem_to_go_on_are_not_read_again_without_end(monkeypatch):
+    given = []
+
+    def counting(lines, **how):
+        return reader(map(lambda line: given.append(len(line)) or line, lines), **how)
+
+    reader, times = csv.reader, 20_000  # each seems to go on to the end: 1 GB to read again
+    monkeypatch.setattr(csv, "reader", counting)
+    text = "a,b\n" + 'x","\n' * times + "c,d\n"
+
+    found = [cells for _, cells in records(io.StringIO(text, newline=""), ",")]
+
+    assert sum(given) < 2 * len(text) + MOST_AGAIN + LONGEST_RECORD
+    assert len(found) == times + 2  # no row is lost
+    assert all(isinstance(cells, OpenQuote) for cells in found[1:-1])
+    assert found[-1] == ["c", "d"]
 
 
 def test_a_quote_that_is_closed_rows_later_is_found(read):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from worker.domain.intake import Accepted, ListOptions, open_list
 from worker.domain.intake.columns import nearest, whole_and_in_parts
 from worker.domain.intake.other_names import NAMES
+from worker.domain.intake.rules import COLUMNS
 
 ROW = "A1,a@example.com\n"
 
@@ -95,6 +96,16 @@ def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
 )
 def test_the_nearest_column_is_the_one_that_is_meant(title, ours):
     assert nearest(title) == ours
+
+
+@pytest.mark.parametrize("title", ["Status", "State", "Stage", "Sent", "Age", "Plan", "Amount", "Comment", "Owner"])
+def test_a_title_that_only_shares_letters_with_a_column_is_like_none(title):
+    assert nearest(title) is None
+
+
+@pytest.mark.parametrize("title", ["tgs", "emial", "phne", "adress", "cuntry", "cust_id", "frist_name", "sx", "chanel"])
+def test_a_typing_mistake_in_a_title_is_seen_through(title):
+    assert nearest(title) in COLUMNS
 
 
 @pytest.mark.parametrize("language", NAMES)

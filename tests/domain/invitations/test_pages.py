@@ -1,11 +1,13 @@
 """The page behind our own link: its words in each language, its own templates, and what is never in it."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from worker.domain.invitations.brand import Brand
+from worker.domain.invitations.dates import in_words
 from worker.domain.invitations.library import Library
 from worker.domain.invitations.page_values import PAGE_VARIABLES, Screen
 from worker.domain.invitations.pages import FORMS, Pages, languages
@@ -74,6 +76,18 @@ def test_a_page_has_no_script_and_nothing_that_a_policy_without_scripts_refuses(
     for screen in Screen:
         page = pages().render(screen, address="/s/x", token="t", code="K7F-3XR")
         assert not any(one in page.lower() for one in ("<script", "javascript:", " style=", " onclick", " onload"))
+
+
+@pytest.mark.parametrize("locale", LANGUAGES)
+def test_a_page_that_waits_for_hours_names_the_time_in_each_language(locale: str):
+    at = datetime(2026, 11, 22, 15, 5, tzinfo=UTC)
+    page = Pages(BUILT_IN, locale="en", brand=Brand(), sender_name="Bank", timezone="Europe/Vilnius")
+    long, short = (page.render(Screen.LONG, locale=locale, ready_by=by) for by in (at, None))
+
+    named = in_words(at, language=locale, timezone="Europe/Vilnius")
+    assert named in long
+    assert named not in short
+    assert "17" in named
 
 
 def test_no_variable_of_the_page_is_personal():

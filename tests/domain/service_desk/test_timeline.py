@@ -70,6 +70,18 @@ def test_a_replaced_session_says_why():
     assert "replaced while its link still worked" in texts(links=[link])[0]
 
 
+def test_of_a_superseded_session_it_is_not_said_that_another_follows():
+    link = LinkFact("kyc", "scan-1", "superseded", "", "first_session", NOON, SOON)
+    assert "The session is superseded: no link leads to it any more." in texts(links=[link])
+
+
+def test_a_session_that_is_not_bought_yet_was_not_opened():
+    link = LinkFact("kyc", "", "unbought", "", "first", NOON, SOON)
+    assert texts(links=[link]) == [
+        "Our own link is ready: a session of kyc is bought when the customer presses its button."
+    ]
+
+
 def test_sentences_stand_in_the_order_of_their_times_and_what_comes_next_stands_last():
     link = LinkFact("kyc", "scan-1", "waiting", "", "first", NOON, SOON)
     message = MessageFact("email", "invitation", "sent", "", NOON, sent_at=NOON + timedelta(minutes=1))

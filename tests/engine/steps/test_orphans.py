@@ -1,11 +1,14 @@
 """Sessions whose tokens were lost with their answers: waited for until they have ended, then asked for anew, once."""
 
-from datetime import timedelta
+import re
+from datetime import datetime, timedelta
 
 import pytest
 
 from tests.engine.steps.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
+from tests.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
+from worker.domain.links.door import Wait
 from worker.domain.model.states import JobState
 from worker.providers.fake import FakeHttp
 from worker.store.tables import SessionRow
@@ -36,6 +39,31 @@ async def test_an_orphan_is_looked_at_now_and_then_and_its_customer_asked_anew_a
     assert (len(world.asked), len(world.reconciled)) == (2, 3)
     assert len(world.rows(SessionRow)) == 1
     assert world.job("Ona").batch_id == batch
+
+
+async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(played):
+    """The row is due at the next look, hours before that."""
+    world = played([DROPPED], [listed("ACTIVE")] * 99, sender=ON_CLICK)
+    world.add(customer("Ona"))
+    await world.work()
+    (secret,) = re.findall(r"/s/([\w-]{24})", world.senders["email"].messages[0].text)
+    world.parts.doors.ask(secret, now=world.clock())
+    pressed_at = world.clock()
+    await world.work()
+
+    def seen() -> tuple[datetime | None, str]:
+        decision = world.parts.doors.see(secret, now=world.clock()).decision
+        assert isinstance(decision, Wait)
+        return decision.until, world.parts.service_desk().resend("Ona", now=world.clock()).then
+
+    words = "wait: the worker finds it out by itself, by {:%Y-%m-%d %H:%M} UTC at the latest, and then goes on"
+    look_up = world.job("Ona").due_at
+    assert seen() == (look_up, words.format(look_up))
+    await wait_and_work(world)
+    until, then = seen()
+    end = pressed_at + timedelta(days=7)
+    assert end <= until <= end + timedelta(minutes=1)
+    assert then == words.format(until)
 
 
 async def test_an_orphan_that_its_list_never_calls_over_is_over_after_the_longest_life(played):

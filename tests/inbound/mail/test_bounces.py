@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import trustme
 
 from tests.inbound.mail.imap_server import Mailbox, serving
-from tests.senders.bounced import report
+from tests.senders.coming_back.bounced import report
 from worker.foundation.keyring import Keyring
 from worker.inbound.mail.bounces import BounceReader
 from worker.inbound.mail.mailbox import CannotRead, Imap, Maildir

@@ -70,6 +70,14 @@ def test_an_error_of_the_work_is_no_end_of_the_items(one_thread):
             next(items)
 
 
+def test_a_thread_that_is_about_to_end_is_waited_for(one_thread):
+    other = module._THREADS / "2"
+    other.touch()
+    threading.Timer(0.02, other.unlink).start()
+    with forked(squares) as child:
+        assert child is not None
+
+
 def test_there_is_no_child_while_another_thread_runs():
     over = threading.Event()
     other = threading.Thread(target=over.wait)

@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.inbound.received.test_list_import import GOOD, HEADER, OPTIONS
 from worker.cli.lists.deadline import InTime
 from worker.domain.intake import content_digest, open_list
 from worker.inbound.judging import judge_all
 from worker.inbound.list_import import import_list
-from worker.store.onboarding.plans import Plan
+from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.tables import BatchPlan, Job
 
 QUIET = 'quiet_hours = { email = "21:00-08:00" }'
@@ -69,6 +71,18 @@ async def test_the_rows_that_cannot_be_sent_in_time_are_named_before_the_start(m
     assert late(3) == [4, 5]  # six calls fit: the rows that are left out are the last ones of their hours
     assert late(12, DHAKA * 0 + [f"D-{number},d{number}@example.org,Asia/Dhaka\n" for number in range(8)]) == [8, 9]
     assert late(-1) == list(range(2, 10))
+
+
+async def test_a_deadline_that_is_over_makes_no_batch_and_does_not_stop_a_list_that_has_begun(make, tmp_path):
+    world = make()
+    file, deadline = listed(tmp_path, LONDON), world.clock() + timedelta(hours=5)
+    bring_in(world, file, deadline)
+    world.clock.advance(hours=6)
+    assert not bring_in(world, file, deadline).new
+
+    with pytest.raises(PlanRefused, match=r"--deadline 2026-11-20T.* is over"):
+        bring_in(world, listed(tmp_path, DHAKA), deadline)
+    assert len(world.parts.batches.all()) == 1
 
 
 async def test_a_list_without_a_deadline_is_in_its_own_order(make, tmp_path):

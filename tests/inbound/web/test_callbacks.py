@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import FIRST, HOOKS, Answer, until
-from tests.senders.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
+from tests.senders.coming_back.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from worker.store.tables import Audit, Suppression, Webhook
 
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it

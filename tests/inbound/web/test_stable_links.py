@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import KEYS, until
 from tests.store.shelf import Shelf, customer
+from tests.store.statements import statements
 from worker.inbound.web.dashboard.forms import FORM, LARGEST
 from worker.store.onboarding.stable_links import StableLinks
-from worker.store.tables import Job, SessionRow, StableLink
+from worker.store.tables import Batch, Job, SessionRow, StableLink
 
 LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
 PROVIDERS = "https://ui.idenfy.com/start?authToken=t-1"
@@ -199,9 +200,18 @@ async def test_unknown_revoked_and_cancelled_links_look_the_same(street):
     assert len({str(sorted((k, v) for k, v in one.headers.items() if k not in kept)) for one in met}) == 1
 
 
+async def test_the_link_of_a_customer_who_finished_before_the_batch_was_cancelled_says_so(street):
+    secret = street.customer()
+    street.shelf.set(Job, Job.customer_id == "A", state="completed")
+    street.shelf.set(Batch, sa.true(), cancelled_at=street.clock())
+    met = await street.ask("GET", secret)
+    assert met.status == 200
+    assert "Gavome Jūsų duomenis." in met.body  # we have received your details
+
+
 async def test_a_link_may_be_asked_for_sixty_times_a_minute(street, monkeypatch):
     secret = street.customer()
-    monkeypatch.setattr("worker.inbound.web.stable.routes.monotonic", lambda: 0.0)
+    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
     statuses = [(await street.ask("HEAD", secret)).status for _ in range(62)]
     assert statuses[:60].count(303) >= 58
     assert 429 in statuses
@@ -232,8 +242,37 @@ async def test_a_form_that_cannot_be_read_is_a_problem(street, path):
 async def test_each_address_under_a_link_is_as_described_when_it_is_there_unknown_and_asked_too_often(
     street, monkeypatch, path, status
 ):
-    monkeypatch.setattr("worker.inbound.web.stable.routes.monotonic", lambda: 0.0)
+    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
     secret, unknown = street.customer(unbought=True), "x" * 24
     assert (await street.ask("GET", secret + path)).status == status
     statuses = [(await street.ask("GET", unknown + path)).status for _ in range(61)]
     assert (statuses[0], statuses[-1]) == (404, 429)
+
+
+async def test_who_comes_back_at_once_costs_the_database_two_queries_and_no_write(ahead):
+    secret = ahead.customer()
+    await ahead.ask("GET", secret)
+
+    with statements(ahead.site.parts.database) as made:
+        assert (await ahead.ask("GET", secret)).status == 303
+
+    assert [one.split()[0] for one in made if one != "BEGIN"] == ["SELECT", "SELECT"]
+
+
+async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(street, monkeypatch):
+    secret, now = street.customer(), [0.0]
+    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: now[0])
+    unknown = [f"{number:024}" for number in range(600)]
+    assert {(await street.ask("HEAD", one)).status for one in unknown} == {404}
+    assert {(await street.ask("HEAD", secret)).status for _ in range(61)} == {429}
+
+    now[0] = 3.0  # the machine may ask thirty times, and an untouched link sixty
+    assert [(await street.ask("HEAD", secret)).status for _ in range(30)] == [303] * 30
+
+
+async def test_presses_that_do_not_count_make_one_line_of_the_log_with_their_number(street, caplog):
+    caplog.set_level("INFO")
+    for number in range(20):
+        await street.ask("POST", f"{number:024}", data={"form": "1." + "0" * 64})
+    lines = [one.getMessage() for one in caplog.records if "do not count" in one.getMessage()]
+    assert len(lines) == 1

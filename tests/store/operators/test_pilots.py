@@ -8,7 +8,7 @@ import pytest
 from tests.store.shelf import customer, line
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import BATCH
-from worker.store.onboarding.plans import OtherPlan, Plan
+from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
 from worker.store.tables import Audit, Batch, BatchPlan, InvitationRow, Job
@@ -205,7 +205,7 @@ def test_a_list_keeps_the_plan_that_it_was_imported_with(shelf, listed, clock):
     again = {"name": "list.csv", "digest": "list.csv", "again": False, "now": clock()}
     assert shelf.batches.open(**again)[0].id == batch
     assert shelf.batches.open(**again, plan=Plan("2", CONDITION))[0].id == batch
-    with pytest.raises(OtherPlan, match="the first 2, the rest if finished"):
+    with pytest.raises(PlanRefused, match="the first 2, the rest if finished"):
         shelf.batches.open(**again, plan=Plan("3", CONDITION))
 
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.shelf import customer, line
+from tests.store.statements import statements
 from worker.cli.progress import line_of
 from worker.domain.model.customers import Channel, FieldProblem
 from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
@@ -205,6 +206,15 @@ def test_a_session_that_no_message_is_about_shows_the_message_that_came_before_i
     shelf.set(InvitationRow, state=InvitationState.SENT, session_id=uuid.uuid4())
     (line,) = shelf.facts.lines(batch)
     assert line.invitation == "sent"
+
+
+def test_earlier_messages_are_not_looked_for_where_the_rows_have_no_channel(shelf, database):
+    batch = shelf.add(customer("Ona", channel=Channel.NONE))
+    shelf.issue()
+    with statements(database) as made:
+        (line,) = shelf.facts.lines(batch)
+    assert line.invitation == "none"
+    assert [text for text in made if "WHERE invitation.job_id IN" in text] == []
 
 
 def test_a_list_longer_than_a_chunk_is_shown_whole_and_in_order(shelf):

@@ -85,6 +85,9 @@ class _Life:
             finished = self.done is not None and story.before(self.done, due)
             if finished or story.ending == "held" or story.messages >= self.rules.messages:
                 return
+            expires, spent = self._expires(), len(story.sessions) > self.rules.reissues
+            if spent and expires is not None and story.before(expires, due):
+                return  # the page could only say no
             if not self._message(story.reminders, due):
                 return
             if behaviour is Behaviour.AFTER_REMINDER and len(story.reminders) == 1:

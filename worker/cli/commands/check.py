@@ -25,7 +25,7 @@ from worker.cli.lists.import_block import block_for
 from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
 from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.cli.plan_options import deadline_option
-from worker.cli.run_summary import next_step, show_changes
+from worker.cli.running.summary import next_step, show_changes
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.fallback_channel import following
 from worker.domain.contact.quiet_hours import allowed_at
@@ -51,6 +51,7 @@ from worker.foundation.timestamps import written_if_any
 from worker.inbound.judging import Judged, count, judge_all, problems_of
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
+from worker.store.onboarding.plans import Plan, refuse_over
 
 SHOWN_KINDS = 10
 
@@ -99,6 +100,7 @@ def check(
         raise click.UsageError("--excel is about the file of --errors")
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts_to_read(needs) as parts, refusing_lists():
+        refuse_over(Plan(deadline=deadline), now=parts.clock())
         template_problems = parts.templates.problems()
         template_doubts = doubtful_templates(parts.settings, parts.templates)
         judged = Judged()

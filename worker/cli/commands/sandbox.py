@@ -195,7 +195,7 @@ def sandbox(
     """Simulate the identity-verification providers and a mailbox on this machine.
 
     It checks credentials, fields and bounds as strictly as the real providers, and makes faults on demand. It sends
-    nothing but the webhooks of --webhooks and --mail-webhook. Ctrl-C ends it.
+    nothing but the webhooks of --webhooks and --mail-webhook, and the visits of --page. Ctrl-C ends it.
     """
     idenfy_key, idenfy_secret = idenfy_credentials or (DEFAULTS.idenfy_key, DEFAULTS.idenfy_secret)
     frankieone_key, customer = frankieone_credentials or (DEFAULTS.frankieone_key, DEFAULTS.frankieone_customer)

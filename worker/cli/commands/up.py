@@ -7,10 +7,10 @@ from functools import partial
 
 import click
 
-from worker.cli.commands.run import refuse_what_cannot_work
 from worker.cli.commands.web import address, putting_back, show_address, viewer_key
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
+from worker.cli.lists.importing import refuse_what_cannot_work
 from worker.cli.other_batches import lift_stopped
 from worker.cli.progress import line_of
 from worker.domain.model.states import BatchState

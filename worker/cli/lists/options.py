@@ -23,6 +23,7 @@ from worker.inbound.list_import import TooManyRefused
 from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
 from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.batches import STDIN
+from worker.store.onboarding.plans import PlanRefused
 from worker.store.service_desk.returned_rows import ReturnedRows
 
 LIST_HELP = """
@@ -155,12 +156,13 @@ def _pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def refusing_lists() -> Iterator[None]:
-    """Turns a list that cannot be read, or is refused under --strict, into clear lines and exit code 2."""
+    """Turns a list that cannot be read, is refused under --strict or has no usable plan into clear lines and exit code
+    2."""
     try:
         yield
     except ListRefused as error:
         raise CannotStart("\n".join(error.reasons)) from None
-    except TooManyRefused as error:
+    except (TooManyRefused, PlanRefused) as error:
         raise CannotStart(str(error)) from None
 
 

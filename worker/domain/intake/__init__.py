@@ -10,7 +10,7 @@ docs/reference/list-format.md describes the same for users.
 from worker.domain.intake.accept import accept
 from worker.domain.intake.digest import content_digest
 from worker.domain.intake.formats.opening import Content
-from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
+from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, OpenQuote, RawLine, Rejected, Returned
 from worker.domain.intake.listing import CustomerList, check_line, open_list, open_table
 from worker.domain.intake.objects import Objects
 from worker.domain.intake.options import FORMS, Form, ListOptions
@@ -28,6 +28,7 @@ __all__ = [
     "ListOptions",
     "ListRefused",
     "Objects",
+    "OpenQuote",
     "RawLine",
     "Rejected",
     "Returned",

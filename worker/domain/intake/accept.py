@@ -15,6 +15,7 @@ from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel, Customer, FieldProblem, Person, invitation_channels
 
 _PERSONAL = tuple(field.name for field in fields(Person))  # the other columns have fields of Customer
+_UNKNOWN = tuple(field.default for field in fields(Person))
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
 _LONGEST_CELL = 20_000
 _NOT_STORABLE = Refusal(
@@ -29,6 +30,8 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
     for column, cell in cells.items():
+        if cell is None or cell == "":
+            continue
         rule = rules.RULES.get(column)
         if rule is not None and type(cell) is str and len(cell) <= _LONGEST_CELL:  # nearly all cells of a list
             if stripped := cell.strip():
@@ -37,8 +40,6 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
                     problems.append(value.at(column))
                 else:
                     values[column] = value
-            continue
-        if cell is None or cell == "":
             continue
         if rule is None and "." in column:
             problem = _read_parameter(parameters, column, cell, options)
@@ -153,6 +154,8 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
     channel: Channel | None = values.get("channel")
     if channel is None and "email" in values:
         return Channel.EMAIL
+    if channel is Channel.NONE:
+        return channel
     wrong = {problem.column for problem in problems}
     if channel is None:
         if "phone" in values:
@@ -171,6 +174,6 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
 
 def _customer(values: dict[str, Any], channel: Channel, parameters: Mapping[str, Mapping[str, Any]]) -> Customer:
     """The customer with these values, which are by column and are used up."""
-    person = Person(**{column: values.pop(column) for column in _PERSONAL if column in values})
+    person = Person(*map(values.pop, _PERSONAL, _UNKNOWN))
     values["channel"] = channel
     return Customer(person=person, parameters=parameters, **values)

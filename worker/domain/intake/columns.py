@@ -21,6 +21,9 @@ MOST_REASONS = 20
 _TITLE = re.compile(r"[\w .\-/()#]{1,60}")
 _PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
 _NOTHING = ""  # a column that is left out
+# One letter of a short title is much of it: at 0.75 "Stage" is near "tag" and "Plan" near "lang"; "cust_id" is near
+# "customer_id" at 0.777.
+_ALIKE = 0.77
 
 
 def normal(title: str) -> str:
@@ -184,7 +187,7 @@ def nearest(title: str) -> str | None:
     name = re.sub(r"[^a-z0-9]+", "_", without_accents(title)).strip("_")
     if name in OTHER_NAMES or name in WHOLE_NAMES:
         return OTHER_NAMES.get(name)
-    near = get_close_matches(name, OTHER_NAMES, 1, 0.85) or get_close_matches(name, [*COLUMNS, *ENGLISH], 1, 0.6)
+    near = get_close_matches(name, OTHER_NAMES, 1, 0.85) or get_close_matches(name, [*COLUMNS, *ENGLISH], 1, _ALIKE)
     return OTHER_NAMES.get(near[0], near[0]) if near else None
 
 

@@ -1,6 +1,7 @@
 """Email addresses and phone numbers: whether they can receive messages, and the one form that we store."""
 
 import re
+import unicodedata
 from functools import cache
 
 import phonenumbers
@@ -39,6 +40,8 @@ def email(text: str) -> str | Refusal:
         return Refusal("a masked address", "give the whole address, or leave the cell empty")
     if "@" not in text:
         return Refusal(f"{characters(text)} without an @", "give an address such as name@example.com")
+    if text.count("@") == 1 and len(text.splitlines()) > 1:
+        return Refusal("a line break in an address", "write it on one line; or a quote before it is not closed")
     if re.search(r"[,;\s]", text.partition("@")[2]):
         return Refusal("more than one email address", "give one address alone, without a name or a second address")
     try:
@@ -48,7 +51,18 @@ def email(text: str) -> str | Refusal:
         return Refusal(f"{characters(text)} that are not an email address", "check the address for a typing error")
     if "." not in valid.ascii_domain:
         return Refusal("an address whose domain has no dot", "give the whole domain, such as example.com")
+    if any(map(_looks_like_another, valid.domain.split("."))):
+        return Refusal("a domain that mixes letters of two alphabets which look alike", "type the domain again by hand")
     return f"{valid.local_part}@{valid.ascii_domain}"
+
+
+def _looks_like_another(label: str) -> bool:
+    """Whether a part of a domain mixes Latin letters with Cyrillic, Greek or Armenian ones. Registries sell no such
+    name; a person takes it for another."""
+    if label.isascii():
+        return False
+    alphabets = {unicodedata.name(letter, "").partition(" ")[0] for letter in label if letter.isalpha()}
+    return "LATIN" in alphabets and not alphabets.isdisjoint({"CYRILLIC", "GREEK", "ARMENIAN"})
 
 
 def is_plain_email(text: str) -> bool:

@@ -5,10 +5,12 @@ each has a part of the customers and grows by itself.
 """
 
 import hashlib
+import struct
 from array import array
 
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table
 _TABLE_BITS = _TABLES.bit_length() - 1
+_PARTS = struct.Struct("=IQ")
 _FIRST_SIZE = 1 << 6  # slots of each; always a power of two
 
 
@@ -22,32 +24,26 @@ class Seen:
         """The earlier row of this customer and purpose; None for the first row, which is remembered now."""
         # The separator cannot occur in either: ids are printable, purposes are slugs.
         digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
-        high, low = int.from_bytes(digest[:4]), int.from_bytes(digest[4:])
+        high, low = _PARTS.unpack(digest)
         return self._tables[low & (_TABLES - 1)].row_or_remember(high, low, row) or None
 
 
 class _Table:
     def __init__(self) -> None:
-        self._count = 0
         self._allocate(_FIRST_SIZE)
 
     def row_or_remember(self, high: int, low: int, row: int) -> int:
         """The earlier row of this digest; 0 for the first row."""
-        earlier = self._find_or_put(high, low, row)
-        if not earlier:
-            self._count += 1
-            if self._count * 3 > len(self._rows) * 2:
-                self._grow()
-        return earlier
-
-    def _find_or_put(self, high: int, low: int, row: int) -> int:
         highs, lows, rows, mask = self._highs, self._lows, self._rows, self._mask
         slot = (low >> _TABLE_BITS) & mask
-        while rows[slot]:  # rows start at 1, so 0 is a free slot
+        while earlier := rows[slot]:  # rows start at 1, so 0 is a free slot
             if lows[slot] == low and highs[slot] == high:
-                return rows[slot]
+                return earlier
             slot = (slot + 1) & mask
         highs[slot], lows[slot], rows[slot] = high, low, row
+        self._left -= 1
+        if not self._left:
+            self._grow()
         return 0
 
     def _allocate(self, size: int) -> None:
@@ -55,13 +51,14 @@ class _Table:
         self._lows = array("Q", [0]) * size
         self._rows = array("I", [0]) * size
         self._mask = size - 1
+        self._left = 2 * size // 3  # until it grows
 
     def _grow(self) -> None:
         highs, lows, rows = self._highs, self._lows, self._rows
         self._allocate(2 * len(rows))
         for high, low, row in zip(highs, lows, rows, strict=True):
             if row:
-                self._find_or_put(high, low, row)
+                self.row_or_remember(high, low, row)
 
 
 _PLACES = 1 << 12  # tables of addresses; 12 bits of a digest name one, 40 bits are in its slots

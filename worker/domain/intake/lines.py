@@ -24,6 +24,10 @@ class RawLine:
         return f"RawLine(row={self.row}, …)"
 
 
+class OpenQuote(FieldProblem):
+    """The problem of a row with a quote that is not closed: the rows below it are read, but they are a guess."""
+
+
 @dataclass
 class Accepted:
     """A line that is a customer.

@@ -83,8 +83,8 @@ class CustomerList:
                 if not any(raw.cells.values()):
                     continue  # a further problem of the row above it
             line = check_line(raw, self._options)
-            if not isinstance(raw.cells, FieldProblem) and _has_problem(line, "date_of_birth"):
-                self._dates.add(raw.cells.get("date_of_birth"))
+            if type(line) is not Accepted or line.if_used:
+                self._note_date(raw, line)
             if isinstance(line, Accepted):
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
@@ -93,6 +93,10 @@ class CustomerList:
                     yield Duplicate(line.row, customer.customer_id, earlier)
                     continue
             yield line
+
+    def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
+        if not isinstance(raw.cells, FieldProblem) and _has_problem(line, "date_of_birth"):
+            self._dates.add(raw.cells.get("date_of_birth"))
 
 
 def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | Duplicate:

@@ -141,6 +141,7 @@ def timezone(value: str) -> str | Refusal:
     return name or Refusal(f"{characters(value)} that are not a time zone", "use an IANA name such as Europe/Vilnius")
 
 
+@lru_cache(maxsize=1024)
 def kind(value: str) -> CustomerKind | Refusal:
     try:
         return CustomerKind(value.lower())
@@ -148,6 +149,7 @@ def kind(value: str) -> CustomerKind | Refusal:
         return Refusal("neither individual nor company", "use individual or company, or leave it empty for individual")
 
 
+@lru_cache(maxsize=1024)
 def channel(value: str) -> Channel | Refusal:
     try:
         return Channel(value.lower())

@@ -4,8 +4,8 @@
     1: {{ name or "customer" }}
     2: {{ link_path }}
 
-Meta lets nobody begin a conversation with words of their own. So `whatsapp.txt` names the approved template by its
-ContentSid, and gives each placeholder's value on a line of its own.
+Meta lets a company begin no conversation with words of its own. So `whatsapp.txt` names the approved template by its
+ContentSid (at Twilio), or by Meta's own name of it, and gives each placeholder's value on a line of its own.
 """
 
 import re
@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MOST_VALUES = 100
-_SID = re.compile(r"HX[0-9a-fA-F]{32}", re.ASCII)
+# A ContentSid, or the form that Meta has for names of templates: the one is never taken for the other.
+_SID = re.compile(r"HX[0-9a-fA-F]{32}|[a-z0-9_]{1,512}", re.ASCII)
 _LINE = re.compile(r"([A-Za-z0-9_]{1,64})[ \t]*:(.*)", re.ASCII)
 _NAME = "content"
 
@@ -48,7 +49,7 @@ def content_of(text: str) -> Content:
         found[name] = value
     sid = found.pop(_NAME, "")
     if not _SID.fullmatch(sid):
-        raise NotContent('expected the line "content: HX…" with the ContentSid of an approved template')
+        raise NotContent('expected the line "content: HX…" with the ContentSid (or name) of an approved template')
     if len(found) > MOST_VALUES:
         raise NotContent(f"more than {MOST_VALUES} values")
     return Content(sid, found)

@@ -35,6 +35,7 @@ PAGE_VARIABLES: Mapping[str, str] = {
     "not_me": "the address of the page for persons whom the link is not for",
     "code": "the short code that your own site can confirm, or empty",
     "site": "the address of your own site where customers compare the code, or empty",
+    "ready_by": "when the verification can begin at the latest, in words; empty where that is in some minutes",
     "style": "the style of the page",
     "logo": "the logo's address, or empty",
     "colour": "the brand's colour, as #rrggbb",
@@ -62,6 +63,7 @@ def page_variables(
     token: str = "",
     code: str = "",
     site: str = "",
+    ready_by: str = "",
     style: object = "",
 ) -> dict[str, object]:
     """The variables of the page: exactly the keys of PAGE_VARIABLES. `address` is the link's own path; `looks_again`:
@@ -77,6 +79,7 @@ def page_variables(
         "not_me": not_me,
         "code": code,
         "site": site,
+        "ready_by": ready_by,
         "style": style,
         **of_brand(brand),
         "language": language,

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from importlib.resources import files
 
 from markupsafe import Markup
 
 from worker.domain.invitations.brand import Brand
+from worker.domain.invitations.dates import in_words
 from worker.domain.invitations.language import TemplateProblem, blocks, rendered
 from worker.domain.invitations.library import DEFAULT, PAGE, Library
 from worker.domain.invitations.page_values import Screen, page_variables
@@ -29,12 +31,14 @@ SAMPLE_CODE, SAMPLE_SITE = "K7F-3XR", "https://www.example.com/verify"
 class Pages:
     """The words of the page in all languages, and its style. Reads nothing but the library that it is given."""
 
-    def __init__(self, library: Library, *, locale: str, brand: Brand, sender_name: str, site: str = "") -> None:
+    def __init__(
+        self, library: Library, *, locale: str, brand: Brand, sender_name: str, site: str = "", timezone: str = ""
+    ) -> None:
         """`locale`: for visitors without words in their language. `site`: where visitors compare the code; "": no
-        code is shown."""
+        code is shown. `timezone`: of the times that the page names; not the customer's, which would be personal."""
         self._library, self._locale, self._brand = library, locale, brand
         self._files = TemplateFiles(library)
-        self._sender_name, self._site = sender_name, site
+        self._sender_name, self._site, self._timezone = sender_name, site, timezone
 
     @cached_property
     def style(self) -> str:
@@ -70,6 +74,7 @@ class Pages:
         looks_again: str = "",
         token: str = "",
         code: str = "",
+        ready_by: datetime | None = None,
     ) -> str:
         """The page, whole. For its addresses see `page_variables`. Raises TemplateProblem, without a value in it."""
         texts = self._library.find(template or DEFAULT, locale, PAGE, default=self._locale)
@@ -86,6 +91,7 @@ class Pages:
             token=token,
             code=code,
             site=self._site,
+            ready_by=in_words(ready_by, language=texts.locale, timezone=self._timezone) if ready_by else "",
             style=Markup(self.style),  # noqa: S704 -- made here: our own rules, and colours that were checked
         )
         return rendered(self._files.template(texts.parts["page.html"]), values)

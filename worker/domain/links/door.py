@@ -4,7 +4,7 @@ the link, the customer's job and session, the caps  --at_the_door-->  Lead | Buy
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
@@ -23,6 +23,10 @@ MAY_HURRY = frozenset(
         Reason.TAKEN_OVER,
     }
 )
+
+
+# What is settled within so long is not worth a word: the page looks again all the time.
+MOMENTS = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Facts:
     """What is stored of a link, of the job that serves its customer, and of the job's session. Times are aware.
 
     `sessions`: how many the customer has had for the purpose; `reissued_today`: of the account, since 0:00 UTC.
+    `settled_by`: when a waiting job's call is made, or known to have been made, at the latest; None: in moments.
     `session` None: none was opened yet. `paused`: a person, or the batch itself, has paused the job.
     """
 
@@ -62,6 +67,7 @@ class Facts:
     reason: str = ""
     pressed_at: datetime | None = None
     outcome_unknown: bool = False
+    settled_by: datetime | None = None
     paused: bool = False
     session: SessionAtDoor | None = None
     sessions: int = 0
@@ -128,7 +134,8 @@ def at_the_door(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) ->
         return Over(Reason.JOB_ENDED if facts.job is not JobState.HELD else Reason.UNKNOWN)
     waits = facts.job is JobState.WAITING and (facts.pressed_at is not None or facts.reason not in MAY_HURRY)
     if facts.job is JobState.WORKING or facts.outcome_unknown or waits:
-        return Wait(since=facts.pressed_at)
+        long = facts.settled_by is not None and facts.settled_by - now > MOMENTS
+        return Wait(facts.settled_by if long else None, since=facts.pressed_at)
     if session is not None and session.state in LIVE_SESSIONS and session.expires_at > now:
         return Lead()
     if facts.paused:

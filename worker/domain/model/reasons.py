@@ -317,6 +317,7 @@ class Reason(StrEnum):
         "reissues_spent",
         "no more sessions are allowed for the customer ([reissue] most)",
         {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+        (InvitationState.SUPERSEDED,),
     )
     MESSAGES_SPENT = (
         "messages_spent",

@@ -53,10 +53,14 @@ class OrphanRule:
         """True if no session is live any more that the call may have opened."""
         return self.life is not None and now >= unknown_call.opened_at + self.life
 
+    def ends_at(self, opened_at: datetime) -> datetime:
+        """When the orphan has ended at the latest."""
+        return opened_at + (self.life or LONGEST_LIFE) + MARGIN
+
     def look_again_at(self, opened_at: datetime, now: datetime) -> datetime:
         """When to look at the orphan again: now and then, and at its end."""
-        life = self.life if self.life is not None else LONGEST_LIFE
-        end, often = opened_at + life + MARGIN, now + min(max(life / LOOKS, SOONEST_LOOK), LATEST_LOOK)
+        end, life = self.ends_at(opened_at), self.life or LONGEST_LIFE
+        often = now + min(max(life / LOOKS, SOONEST_LOOK), LATEST_LOOK)
         return min(end, often) if end > now else often
 
 

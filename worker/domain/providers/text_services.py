@@ -1,4 +1,4 @@
-"""Where the services for text messages are: our own, and those of installed packages."""
+"""Where the services for messages to phones are: our own, and those of installed packages."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,10 @@ from worker.domain.providers.entry_points import AdapterBroken, Catalogue
 
 @dataclass(frozen=True)
 class TextFacts:
-    """What a service documents: its production host."""
+    """What a service documents: its production host, and the channels (`worker/domain/model/channels.py`) it serves."""
 
     host: str
+    channels: tuple[str, ...] = ("sms",)
 
 
 TEXT_SERVICES = Catalogue("onboarding_worker.senders", {"twilio": "worker.senders.twilio:TEXT_SERVICE"})

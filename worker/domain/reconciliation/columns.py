@@ -151,7 +151,7 @@ class Sending:
 
 def charge_of(row: int, cells: Mapping[str, Any]) -> Charge | str:
     """What a row says; or why it says nothing, in words that hold nothing of the row."""
-    texts = {name: _text(cells.get(name)) for name in PROVIDER}
+    texts = _texts(cells, PROVIDER)
     keys = tuple(dict.fromkeys(texts[name] for name in SESSION_KEYS if texts[name]))
     if not (keys or texts["external_ref"] or texts["customer_id"]):
         return "it has no reference, no external_ref and no customer_id"
@@ -174,7 +174,7 @@ def charge_of(row: int, cells: Mapping[str, Any]) -> Charge | str:
 
 def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
     """What a row says; or why it says nothing, in words that hold nothing of the row."""
-    texts = {name: _text(cells.get(name)) for name in SENDER}
+    texts = _texts(cells, SENDER)
     keys = []
     for name in MESSAGE_KEYS:
         found = _MESSAGE_ID.fullmatch(texts[name])
@@ -205,17 +205,26 @@ def _channel(texts: Mapping[str, str], email: str, phone: str) -> str:
     return "email" if email or "@" in texts["message_id"] else ""
 
 
+def _texts(cells: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, str]:
+    texts = dict.fromkeys(names, "")
+    for name in cells.keys() & names.keys():
+        texts[name] = _text(cells[name])
+    return texts
+
+
 def _text(cell: Any) -> str:
     """The cell as text; "" for what is none, or longer than anything that is read."""
     if isinstance(cell, list):  # Amazon SES has its recipients so
         cell = cell[0] if len(cell) == 1 else ""
+    if isinstance(cell, str):
+        return cell.strip() if len(cell) <= LONGEST else ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, int | float):
         return str(cell)[:LONGEST]
     if isinstance(cell, datetime):
         return cell.isoformat()
-    return cell.strip() if isinstance(cell, str) and len(cell) <= LONGEST else ""
+    return ""
 
 
 def _address(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.customers import Channel
-from worker.domain.model.reasons import Reason, meaning_of, step_for
+from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 
@@ -25,7 +25,8 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The row (a job) that serves the customer. `paused`: its batch is. `outcome_unknown`: of a call for a session.
+    """The row (a job) that serves the customer. `paused`: its batch is. `outcome_unknown`: of a call for a session;
+    `settled_by`: when it is known at the latest, None: no such time is stored.
     `pressed`: the customer has asked for the session at our own link, so that no message follows."""
 
     id: int
@@ -43,6 +44,7 @@ class Row:
     cancelled: bool = False
     paused: bool = False
     outcome_unknown: bool = False
+    settled_by: datetime | None = None
     pressed: bool = False
 
     @property
@@ -152,9 +154,10 @@ def not_serviceable(case: Case) -> Refused | None:
     if row.paused:
         return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
     if row.outcome_unknown:
+        by = f", by {at(row.settled_by)} at the latest" if row.settled_by is not None else ""
         return Refused(
-            "it is not known yet whether a call for another session was carried out",
-            step_for(JobState.WAITING.value, "unknown") or "wait until the worker knows",
+            "it is not known yet whether a call for a session was carried out",
+            f"wait: the worker finds it out by itself{by}, and then goes on",
         )
     if case.link is not None and case.link.in_review:
         return Refused(

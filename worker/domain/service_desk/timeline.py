@@ -13,6 +13,7 @@ from worker.domain.contact.repeats import unknown_in_words
 from worker.domain.contact.resends import is_resend
 from worker.domain.model.channels import CALLED
 from worker.domain.model.reasons import Reason, meaning_of, step_for
+from worker.domain.model.states import SessionState
 from worker.domain.service_desk.case import at as in_words
 
 
@@ -195,6 +196,10 @@ def _call(call: CallFact) -> Moment:
 
 
 def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
+    if link.state == SessionState.UNBOUGHT:
+        text = f"Our own link is ready: a session of {link.account} is bought when the customer presses its button."
+        yield Moment(link.issued_at, About.LINK, text)
+        return
     first = link.because == Reason.FIRST_SESSION
     why = "" if first else f" ({meaning_of(link.because)})"
     opened = f"{link.account} opened {'a' if first else 'another'} session{why}. Its link works until"
@@ -207,7 +212,8 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
     elif link.state == "expired":
         yield Moment(min(link.expires_at, now), About.LINK, "The link ended unused.")
     elif link.state == "superseded":
-        yield Moment(min(link.expires_at, now), About.LINK, "The session was replaced by another.")
+        # Another follows, or none: after "not me", or until the customer opens a link that was moved.
+        yield Moment(min(link.expires_at, now), About.LINK, "The session is superseded: no link leads to it any more.")
     if link.state in ("waiting", "started") and link.expires_at > now:
         then = " The worker then decides whether another follows." if link.check_at is not None else ""
         yield Moment(link.expires_at, About.NEXT, f"Next: the link ends, if the customer does not finish.{then}")

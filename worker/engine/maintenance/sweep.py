@@ -17,7 +17,7 @@ from worker.domain.limits.budgets import is_stopped
 from worker.domain.model.endings import RetryPolicy
 from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import PROCESSED
-from worker.domain.model.wakeups import WakeUp
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.maintenance.sealing import Sealing
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
@@ -68,9 +68,10 @@ class Sweep:
     listing: Collection[str]  # the accounts whose sessions the provider lists
     traces: Callable[[], Traces] = lambda: NO_TRACES
 
-    def process_webhooks(self) -> set[WakeUp]:
-        """Process the webhooks that are due; returns the wake-ups for what became due by that."""
-        return process_webhooks(self.webhooks, self.clock, self.meters, self.traces())
+    def process_webhooks(self, wake: Wake) -> None:
+        """Process the webhooks that are due, and wake what became due by that."""
+        for wake_up in process_webhooks(self.webhooks, self.clock, self.meters, self.traces()):
+            wake(wake_up)
 
     def return_leases(self, *, all_of_them: bool = False) -> Returned:
         """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
@@ -96,10 +97,13 @@ class Sweep:
         accounts, channels = self.rules.accounts, self.rules.channels
         return self.looks.look(accounts=accounts, channels=channels, only_batch=only_batch, now=self.clock())
 
-    def steps(self, looked: Looked, *, all_leases: bool = False) -> tuple[Callable[[], object], ...]:
+    def steps(
+        self, looked: Looked, *, all_leases: bool = False, wake: Wake = lambda _wake_up: None
+    ) -> tuple[Callable[[], object], ...]:
         """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for.
 
-        `all_leases`: return all of them, as no other process can be working.
+        `all_leases`: return all of them, as no other process can be working. `wake` is called for what webhooks make
+        due: a customer waits for it, and a worker whose time is stepped has no next sweep at once.
         """
         steps: tuple[tuple[bool, Callable[[], object]], ...] = (
             (all_leases or Step.LEASES in looked.steps, partial(self.return_leases, all_of_them=all_leases)),
@@ -107,7 +111,7 @@ class Sweep:
             (Step.PAUSES in looked.steps, self.pause_batches),
             (Step.PILOTS in looked.steps, self.judge_pilots),
             # Before sessions are checked: an update may show that a session is not over.
-            (Step.WEBHOOKS in looked.steps, self.process_webhooks),
+            (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
             (Step.SESSIONS in looked.steps, self.expire),
             (Step.AUDIT in looked.steps, self.seal),
             (Step.COUNTS in looked.steps, self.add_up_counts),

@@ -17,7 +17,7 @@ from worker.domain.limits.backpressure import ASSUMED_LIFETIME
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.links.door import DoorRules
 from worker.domain.model.channels import channels_of, is_mail
-from worker.domain.model.reconciliation import MARGIN
+from worker.domain.model.reconciliation import MARGIN, OrphanRule
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
 from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
@@ -251,6 +251,7 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
         ),
         hours_of(settings),
         texted_countries(settings),
+        _orphans(providers),
     )
 
 
@@ -272,7 +273,12 @@ def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPo
     return DoorPolicy(
         DoorRules(settings.reissue.most, settings.reissue.per_day, buys_on_click(settings)),
         {name: provider.reissue_at for name, provider in providers.items()},
+        _orphans(providers),
     )
+
+
+def _orphans(providers: Mapping[str, Provider]) -> dict[str, OrphanRule]:
+    return {name: OrphanRule(provider.lifetime) for name, provider in providers.items()}
 
 
 def listing_accounts(settings: Settings, providers: Mapping[str, Provider]) -> list[str]:

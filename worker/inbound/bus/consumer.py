@@ -17,10 +17,10 @@ from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
 from worker.brokers import undecoded
+from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.wakeups import Wake
 from worker.engine.opening import NotReady
-from worker.foundation.broker_faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage

@@ -18,7 +18,7 @@ from typing import Any
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.entity import Exchange, Queue
 
-from worker.foundation.broker_faults import NEVER
+from worker.brokers.faults import NEVER
 from worker.settings.outside import Bus
 
 # A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.

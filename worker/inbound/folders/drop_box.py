@@ -35,7 +35,7 @@ from worker.store.base.database import Database
 from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.dropped_files import DroppedFiles, lease_of
 from worker.store.onboarding.new_rows import RefusedLine
-from worker.store.onboarding.plans import OtherPlan, Plan
+from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.report_rows import Facts
 from worker.store.service_desk.returned_rows import ReturnedRows
@@ -191,7 +191,7 @@ class DropBox:
             return self._refuse(file, "; ".join(error.reasons), lambda out: _write_problems(out, problems))
         except TooManyRefused as error:
             return self._refuse(file, str(error), lambda out: self._write_judged(out, copy, options, batches, returns))
-        except OtherPlan as error:
+        except PlanRefused as error:
             return self._refuse(file, str(error))
         batch = imported.batch
         is_known = file.digest == copy.digest and file.batch_id == batch.id

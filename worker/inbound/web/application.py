@@ -248,6 +248,7 @@ def add_stable_links(
         in_thread,
         wake,
         parts.clock,
+        parts.database_clock,
         StablePages(parts.link_pages, is_secure=is_secure),
         parts.not_me,
         partial(codes_of, parts.keyring),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from worker.domain.model.channels import channels_of
 from worker.domain.verification.session_updates import SessionUpdate
-from worker.engine.adapters import callback_address, service_of
+from worker.engine.adapters import callback_address
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.inbound.web.mail_sources import EMAIL, build_mail_source
@@ -18,6 +18,7 @@ from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers
 from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
 from worker.senders.contract import TextCallbacks
+from worker.senders.registry import text_service
 from worker.settings import Account, Settings
 from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Arrived
 
@@ -96,7 +97,7 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: 
     sources: dict[str, Source] = {}
     for channel in channels_of("phone"):
         section = settings.texting(channel)
-        callbacks = service_of(section).callbacks if section is not None else None
+        callbacks = text_service(section.provider).callbacks if section is not None else None
         if section is None or callbacks is None:
             continue
         # Twilio, and a service that names no other key, signs with the account's own token.

@@ -15,8 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+from aiohttp import web
+
 from worker.domain.intake import Content, ListOptions, open_list
 from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model.wakeups import WakeUp
 from worker.engine.adapters import build_senders
 from worker.engine.container import Parts
 from worker.engine.runner import LONGEST_DISPATCH, Runner
@@ -25,8 +28,12 @@ from worker.foundation import event_loop
 from worker.foundation.ids import guessable_ids
 from worker.http.client import Http
 from worker.inbound.list_import import Imported, import_list
+from worker.inbound.web.application import add_stable_links
+from worker.inbound.web.readiness import Readiness
+from worker.inbound.web.request_body import BODY_SECONDS
 from worker.inbound.web.webhook_sources import account_sources, sender_sources
 from worker.runtime.embedded import Embedded
+from worker.runtime.rehearsal.page import Page, page_of
 from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.rehearsal.steps import Steps
@@ -119,6 +126,10 @@ class _Rehearsal:
             embedded = await exits.enter_async_context(Embedded(parts, open_runner=self._runner))
             arrived = asyncio.Event()
             self._wire.told = arrived.set
+            if page_of(self._settings) is not None:
+                application = web.Application()
+                add_page(application, parts, embedded, arrived)
+                self._wire.page = Page(application)
             steps = Steps(embedded, parts.database, self._loop, arrived=arrived, done=self._wire.counts)
             start = self._asked.start
             await steps.until(self._until, show=lambda now: self._show((now - start) / timedelta(days=1)))
@@ -158,3 +169,16 @@ class _Rehearsal:
             self._wire.made,
             {kind: template for kind, template in own.items() if template},
         )
+
+
+def add_page(application: web.Application, parts: Parts, embedded: Embedded, arrived: asyncio.Event) -> None:
+    """Add the page of our own links to a web application without timers. A press wakes the worker, and sets `arrived`:
+    the session that is bought will end, so that the next due time may be another."""
+
+    def wake(wake_up: WakeUp) -> None:
+        embedded.wake(wake_up)
+        arrived.set()
+
+    readiness = Readiness(parts.database, prepare=lambda: None)
+    readiness.look()
+    add_stable_links(application, parts, readiness, embedded.runner.in_thread, wake, form_seconds=BODY_SECONDS)

@@ -11,6 +11,7 @@ from typing import Any
 from worker.domain.model.channels import channels_of
 from worker.domain.providers.facts import facts_of
 from worker.foundation.keyring import new_key
+from worker.runtime.rehearsal.page import page_of
 from worker.sandbox.endpoints.opened import SESSIONS
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import TWILIO
@@ -74,13 +75,13 @@ def _texting(settings: Settings, channel: str) -> Sms | WhatsApp | None:
 
 
 def _not_played(settings: Settings) -> Iterator[str]:
-    if settings.links.issue == "on-click":
-        yield 'links.issue: a rehearsal does not play customers who buy by a click: "on-click" is refused'
     for name, account in settings.accounts.items():
         if account.provider not in SESSIONS:
             yield f"accounts.{name}.provider: the sandbox does not play {account.provider}"
-    if settings.sms is not None and settings.sms.provider != TWILIO:
-        yield f"sms.provider: the sandbox does not play {settings.sms.provider}"
+    for channel in channels_of("phone"):
+        section = settings.texting(channel)
+        if section is not None and section.provider != TWILIO:
+            yield f"{channel}.provider: the sandbox does not play {section.provider}"
 
 
 def _account(account: Account) -> Account:
@@ -119,7 +120,7 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
         }
     # The texts' own address for callbacks; without one there are none, as in reality.
     webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.links.base_url or ""}
-    return SandboxOptions(clock=clock, webhooks=webhooks, **texting, **behaviour)
+    return SandboxOptions(clock=clock, webhooks=webhooks, page=page_of(settings), **texting, **behaviour)
 
 
 def _secret(value: str) -> Secret:

@@ -11,6 +11,7 @@ from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.inbound.web.source import Source
 from worker.providers.webhooks import Delivery, Unreadable
+from worker.runtime.rehearsal.page import Page
 from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of, text_host
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people.webhook_sender import Webhook
@@ -27,7 +28,8 @@ class Wire:
     """Takes the place of `Http`. `made`: when calls and messages left, by account and channel."""
 
     def __init__(self, options: SandboxOptions, accounts: Mapping[str, object]) -> None:
-        self.sandbox = Sandbox(options, taker=self._take)
+        self.sandbox = Sandbox(options, taker=self._take, browse=lambda visit: self.page.browse(visit))
+        self.page: Page  # where customers come by our own links; set before any message leaves
         self.made: dict[str, list[datetime]] = defaultdict(list)
         self.told: Callable[[], None] = lambda: None  # called after a webhook was kept
         self._clock = options.clock
@@ -112,6 +114,7 @@ class MailWire(NoLookUp):
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
         compose(message, sender=self._from, to=to)
         self._wire.made[EMAIL].append(self._clock())
+        self._wire.sandbox.visitors.got(to.address, message.text)
         return Receipt()
 
     async def close(self) -> None:

@@ -1,12 +1,14 @@
 """Simulates the customers: when they open their links, what they do there, and which webhooks follow."""
 
 import functools
+import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from worker.sandbox.behaviour import NEVER, Chance, Trouble
 from worker.sandbox.endpoints.idenfy import Partner
@@ -66,6 +68,11 @@ class Customers:
         """The newest session with this token, reference or client."""
         return self._by.get(name)
 
+    def at(self, link: str) -> Opened | None:
+        """The session that this link opens."""
+        names = re.split(r"[/?#&=]", unquote(link))
+        return next((opened for name in reversed(names) if name and (opened := self._by.get(name))), None)
+
     def opened(self, endpoint: str, call: Call, answer: Answer) -> None:
         """Store a session that an endpoint has opened, and let its customer begin."""
         opened = opened_by(endpoint, call, answer)
@@ -75,8 +82,8 @@ class Customers:
         self._by |= {name: opened for name in (opened.client, opened.reference, opened.token) if name}
         customer = (endpoint, opened.client)
         self._nth[customer] += 1
-        if not self._options.customers:
-            return
+        if not self._options.customers or self._options.page is not None:
+            return  # nobody comes, or by the worker's own link
         # Drawn by the customer and the number of its sessions, so that the order of arrival does not matter.
         chance = Chance(self._options.seed, *customer, self._nth[customer])
         decides = Chance(self._own_seed, *customer) if self._options.customers_keep else chance

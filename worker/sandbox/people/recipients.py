@@ -2,6 +2,7 @@
 
 import functools
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -21,7 +22,16 @@ SOON, ANSWERED = timedelta(seconds=3), timedelta(minutes=1)
 
 
 class Recipients:
-    def __init__(self, options: SandboxOptions, delayed: DelayedTasks, webhook_sender: WebhookSender) -> None:
+    def __init__(
+        self,
+        options: SandboxOptions,
+        delayed: DelayedTasks,
+        webhook_sender: WebhookSender,
+        *,
+        reads: Callable[[str, str], None] = lambda _address, _text: None,
+    ) -> None:
+        """`reads` gets each message's address and text: the customer may come by its link."""
+        self._reads = reads
         self._options = options
         self._delayed = delayed
         self._webhook_sender = webhook_sender
@@ -32,6 +42,7 @@ class Recipients:
 
     def texted(self, text: Text) -> None:
         """A text was accepted: report its delivery, if its sender gave a callback."""
+        self._reads(text.to, text.body)
         if text.callback and text.by_whatsapp and text.to.endswith(FOUND_LATER):
             self.report_text(text, "not-on-whatsapp")
         elif self._options.texts and text.callback:
@@ -42,6 +53,8 @@ class Recipients:
             self.report_text(text, does, trouble=chance.trouble(self._options.webhook_troubles))
 
     def mailed(self, mail: Mail) -> None:
+        if self._options.page is not None and mail.recipients:
+            self._reads(mail.recipients[0], mail.text or "")
         if self._options.mails and self._options.mail_webhook:
             chance = self._chance("mail", mail.recipients[0] if mail.recipients else "")
             does = chance.of(self._options.mails, "")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
-from worker.domain.model.reconciliation import UnknownCall
+from worker.domain.model.reconciliation import OrphanRule, UnknownCall
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -181,6 +181,16 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
     texts = connection.execute(messages).one()
     first = min(filter(None, [*(row.first for row in calls), texts.first]), default=None)
     return UnknownOutcomes({row.account: row.calls for row in calls}, texts.number, first)
+
+
+def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
+    """When it is known at the latest what became of the waiting job's call. An orphan is looked at many times: only its
+    end settles it. None: no such time is stored."""
+    if job.unknown_attempt is not None and job.reason == Reason.ORPHAN:
+        opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == job.unknown_attempt)).scalar()
+        if opened_at is not None and (end := orphans.ends_at(opened_at)) > now:
+            return end
+    return job.due_at if job.due_at is not None and job.due_at > now else None
 
 
 def opened_late(connection: sa.Connection, job_ids: Sequence[int]) -> dict[int, list[str]]:

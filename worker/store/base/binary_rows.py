@@ -131,7 +131,7 @@ def _form(type_: sa.types.TypeEngine[Any], *, copied: bool = False) -> Callable[
 
 
 def _aware(values: Sequence[Any]) -> Sequence[Any]:
-    if any(type(value) is datetime and value.tzinfo is None for value in values):
+    if any(type(value) is datetime and value.tzinfo is None for value in set(values)):  # mostly one time for all
         raise ValueError("a naive datetime cannot be stored: times are aware UTC")
     return values
 

@@ -8,9 +8,10 @@ After the counts comes what locks a row that many transactions write (`last`). E
 from there to the commit, and no other lock is taken after it.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -64,6 +65,9 @@ def call(batch_id: int, outcome: str, account: str, *, look_up: bool = False) ->
     return Alike(batch_id, Kind.LOOK_UP if look_up else Kind.CALL, outcome, account=account)
 
 
+_COUNTED = itemgetter("batch_id", "state", "channel", "account", "result", "reason")
+
+
 def _counted(state: str) -> str:
     """A leased row counts as a waiting one."""
     return "waiting" if state == "working" else str(state)
@@ -112,7 +116,6 @@ def pays(rows: int) -> int:
 def count_new_jobs(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Count the rows of a statement that adds jobs, with `counted` = 1."""
     tally = of(connection)
-    for row in rows:
-        if row["joins"] is None:
-            alike = job(row["batch_id"], row["state"], row["channel"], row["account"], row["result"], row["reason"])
-            tally.add(alike, 1, sessions=0 if row.get("session_id") is None else 1)
+    leads = Counter(_COUNTED(row) for row in rows if row["joins"] is None)
+    for values, number in leads.items():
+        tally.add(job(*values), number)

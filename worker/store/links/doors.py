@@ -21,16 +21,19 @@ from worker.domain.links.door import (
     Facts,
     Gone,
     Lead,
+    Press,
     SessionAtDoor,
     Wait,
     at_the_door,
 )
 from worker.domain.model.audit import Act
 from worker.domain.model.reasons import Reason
+from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
+from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import Erased, decrypt_link
@@ -53,15 +56,17 @@ OPENED = "link.pressed"
 @dataclass(frozen=True)
 class DoorPolicy:
     """The rules of the configuration; `allowed_from`: when each account opens another session, from the expiry of the
-    one before."""
+    one before; `orphans`: for how long each account's lost sessions are waited for."""
 
     rules: DoorRules
     allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
 class Seen:
-    """What the visitor gets. `link`: the session's, if the visitor is led there; secret, so no repr."""
+    """What the visitor gets. `link`: the session's, if the visitor is led there; secret, so no repr. `is_noted`: that a
+    visitor was led to this session is noted already, a moment ago; `is_opened`: that the link was opened."""
 
     decision: Decision
     link_id: uuid.UUID | None = None
@@ -72,6 +77,8 @@ class Seen:
     locale: str = ""
     template: str = ""
     kind: str = "individual"
+    is_noted: bool = False
+    is_opened: bool = False
     due: tuple[WakeUp, ...] = ()
 
 
@@ -100,13 +107,14 @@ class Doors:
 
     def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
         """Note that a visitor was led to the session, and, if the visit counts, that the link was opened."""
-        if seen.link_id is None:
+        opens, leads = opened and not seen.is_opened, isinstance(seen.decision, Lead) and not seen.is_noted
+        if seen.link_id is None or not (opens or leads):
             return
         of_link = sa.update(StableLink).where(StableLink.id == seen.link_id)
         with self._database.write() as connection:
-            if opened:
+            if opens:
                 connection.execute(of_link.where(StableLink.opened_at.is_(None)).values(opened_at=now))
-            if isinstance(seen.decision, Lead):
+            if leads:
                 news = sa.or_(
                     StableLink.visited_session.is_(None),
                     StableLink.visited_session != seen.session_id,
@@ -165,9 +173,16 @@ class Doors:
         job = _job(connection, link.customer_id, link.purpose)
         if job is None:
             return GONE, None
-        decision = at_the_door(self._policy.rules, self._facts(connection, link, job, now=now), asks=asks, now=now)
+        facts = self._facts(connection, link, job, now=now)
+        decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
+        if isinstance(decision, Buy | Press):  # only there do the counts decide; most visitors are led on
+            sessions, today = _counts(connection, link, job, now=now)
+            facts = replace(facts, sessions=sessions, reissued_today=today)
+            decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
         seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
         seen = replace(seen, locale=link.locale, template=job.template, kind=link.kind)
+        is_noted = link.visited_session == job.session_id and not _is_before(link.visited_at, now - NOTED_AGAIN)
+        seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
         if isinstance(decision, Lead):
             try:
                 keyring = readable(connection, self._keyring, [job.encrypted])
@@ -187,21 +202,36 @@ class Doors:
                 in_review=job.session_result == Result.REVIEW,
                 visited=link.visited_session == job.session_id,
             )
-        today = now.astimezone(UTC).date()
-        count = sa.select(ReissueCount.count).where(ReissueCount.account == job.account, ReissueCount.day == today)
         return Facts(
             ends_at=link.ends_at,
             revoked=link.revoked_at is not None,
             erased=link.person is None,
-            job=JobState.CANCELLED if job.cancelled_at is not None else job.state,
+            job=_state_at_door(job),
             reason=job.reason,
             pressed_at=job.pressed_at,
             outcome_unknown=job.unknown_attempt is not None,
+            settled_by=settled_by(connection, job, self._policy.orphans.get(job.account, OrphanRule()), now=now),
             paused=job.priority not in PRIORITIES,
             session=session,
-            sessions=usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose],
-            reissued_today=connection.execute(count).scalar() or 0,
         )
+
+
+def _counts(connection: sa.Connection, link: Any, job: Any, *, now: datetime) -> tuple[int, int]:
+    """The two counts of `Facts`."""
+    today = now.astimezone(UTC).date()
+    count = sa.select(ReissueCount.count).where(ReissueCount.account == job.account, ReissueCount.day == today)
+    sessions = usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose]
+    return sessions, connection.execute(count).scalar() or 0
+
+
+def _state_at_door(job: Any) -> JobState:
+    """A row that had finished before its batch was cancelled stays finished."""
+    state: JobState = job.state
+    return JobState.CANCELLED if job.cancelled_at is not None and state is not JobState.COMPLETED else state
+
+
+def _is_before(at: datetime | None, time: datetime) -> bool:
+    return at is None or at < time
 
 
 def _link(connection: sa.Connection, digests: tuple[str, ...]) -> Any:
@@ -232,6 +262,7 @@ _JOBS = (
         Job.id,
         Job.state,
         Job.reason,
+        Job.due_at,
         Job.account,
         Job.priority,
         Job.template,

@@ -22,7 +22,7 @@ from worker.domain.contact.text_numbers import why_not_texted
 from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import Channel, Customer
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -32,7 +32,8 @@ from worker.store.messages.message_context import ClaimedInvitation, InvitationP
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
-from worker.store.tables import InvitationRow, Job
+from worker.store.onboarding.usage import sessions_of
+from worker.store.tables import InvitationRow, Job, SessionRow
 
 _NO_CAP = Caps(0, 1)  # here no cap applies: `message_cap_check` has just checked the caps
 
@@ -142,6 +143,7 @@ def not_now(
     # Our own link outlives its session: the customer may have submitted the one that followed.
     now_serving = {one.row.job_session_id for one in reminders if one.item.stable} - {None}
     reviewed = sessions_in_review(connection, now_serving) if now_serving else set()
+    spent = _leading_nowhere(connection, policy, reminders, now=now)
     found = {
         one.item.id: _judged(
             one,
@@ -151,8 +153,27 @@ def not_now(
             now=now,
         )
         for one in reminders
+        if one.item.id not in spent
     }
-    return {id_: why for id_, why in found.items() if why is not None}
+    return spent | {id_: why for id_, why in found.items() if why is not None}
+
+
+def _leading_nowhere(
+    connection: sa.Connection, policy: InvitationPolicy, reminders: Sequence[About], *, now: datetime
+) -> dict[uuid.UUID, NotNow]:
+    """Those with our own link whose customer's session is over, where the customer may have no other one."""
+    own = [one for one in reminders if one.item.stable and one.row.job_session_id is not None]
+    if not own:
+        return {}
+    given = {"sessions": bulk.keys({one.row.job_session_id for one in own}), "now": now}
+    over = set(connection.execute(_OVER, given).scalars())
+    ended = [one for one in own if one.row.job_session_id in over]
+    had = sessions_of(connection, [one.item.customer.customer_id for one in ended])
+    return {
+        one.item.id: Never(InvitationState.SUPERSEDED, Reason.REISSUES_SPENT)
+        for one in ended
+        if had[one.item.customer.customer_id, one.item.customer.purpose] > policy.most_reissues
+    }
 
 
 def _judged(
@@ -227,4 +248,12 @@ _JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(bulk.among(Job.
 _FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.channel, InvitationRow.state, InvitationRow.sent_at).where(
     bulk.among(InvitationRow.session_id, "sessions"),
     InvitationRow.kind == FIRST,
+)
+_OVER = sa.select(SessionRow.id).where(
+    bulk.among(SessionRow.id, "sessions"),
+    SessionRow.state != bulk.fixed(SessionState.UNBOUGHT),
+    sa.or_(
+        SessionRow.state.not_in([bulk.fixed(state) for state in sorted(LIVE_SESSIONS)]),
+        SessionRow.expires_at <= sa.bindparam("now"),
+    ),
 )

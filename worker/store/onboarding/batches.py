@@ -115,8 +115,9 @@ class Batches:
     ) -> tuple[BatchFacts, bool]:
         """The batch of the list with this digest, and whether the batch is new. `again` always makes a new batch.
 
-        `plan`: how the batch goes out; None: at once, or as planned when it was made. Raises plans.OtherPlan if the
-        batch was made with another one. `hold`: why a new batch is paused until a person resumes it; empty: it is not.
+        `plan`: how the batch goes out; None: at once, or as planned when it was made. `hold`: why a new batch is paused
+        until a person resumes it; empty: it is not. Raises plans.PlanRefused if the batch was made with another plan,
+        and where a new one would have a deadline that is over.
         """
         for _ in range(TRIES):
             try:
@@ -137,6 +138,8 @@ class Batches:
                     plans.refuse_another(connection, rows[0].id, plan)
                 facts = {name: value for name, value in rows[0]._asdict().items() if name != "generation"}
                 return BatchFacts(**facts), False
+            if plan is not None:
+                plans.refuse_over(plan, now=now)
             values = {
                 "name": name[:255],
                 "digest": digest,
@@ -308,7 +311,9 @@ class Batches:
                 if traced:
                     rows = [row | {"traceparent": traced.get(row["row"])} for row in rows]
                 counts = tally.pays(len(rows))
-                bulk.add(connection, Job, [row | {"counted": counts} for row in rows])
+                for row in rows:
+                    row["counted"] = counts
+                bulk.add(connection, Job, rows)
                 if counts:
                     tally.count_new_jobs(connection, rows)
                 stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]

@@ -61,8 +61,8 @@ class Planned:
         return bool(self.plan.first) and self.verdict in ("", "not_met")
 
 
-class OtherPlan(Exception):
-    """The batch was made with another plan; the text says with which."""
+class PlanRefused(Exception):
+    """No batch is made with this plan, or it was made with another one; the text says why."""
 
 
 def add(connection: sa.Connection, batch_id: int, plan: Plan) -> None:
@@ -99,11 +99,19 @@ def planned(row: Any) -> Planned:
 
 
 def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None:
-    """Raises OtherPlan unless the batch was made with this plan."""
+    """Raises PlanRefused unless the batch was made with this plan."""
     found = find(connection, batch_id)
     if found is None or found.plan != plan:
         made = found.plan.in_words if found is not None else "without --first, --start-at, --per-hour and --deadline"
-        raise OtherPlan(f"batch {batch_id} of this list was made {made}; run it without these options, or with --again")
+        raise PlanRefused(
+            f"batch {batch_id} of this list was made {made}; run it without these options, or with --again"
+        )
+
+
+def refuse_over(plan: Plan, *, now: datetime) -> None:
+    """Raises PlanRefused if nothing could be sent by the plan's deadline."""
+    if plan.deadline is not None and plan.deadline <= now:
+        raise PlanRefused(f"--deadline {written(plan.deadline)} is over: give a later time, or none")
 
 
 def begin(connection: sa.Connection, batch_id: int, *, now: datetime) -> None:

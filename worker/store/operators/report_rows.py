@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.contact.resends import PREFIX
-from worker.domain.model.customers import FieldProblem, invitation_channels, same_customer
+from worker.domain.model.customers import Channel, FieldProblem, invitation_channels, same_customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, JobState, LineState, SessionState
@@ -169,7 +169,12 @@ class Facts:
         sessions = {row.session_id for row in rows if row.session_id}
         invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
         # A session that its customer asked for at the stable link has no message: an earlier one led there.
-        silent = {row.lead_id for row in rows if row.session_id and row.session_id not in invitations}
+        # A row without a channel never had one.
+        silent = {
+            row.lead_id
+            for row in rows
+            if row.session_id and row.session_id not in invitations and row.channel != Channel.NONE
+        }
         earlier = _invitation_states(connection, InvitationRow.job_id, silent)
         messages = _waiting_messages(connection, sessions)
         late = opened_late(connection, [row.id for row in rows])

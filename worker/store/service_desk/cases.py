@@ -1,6 +1,6 @@
 """Reads a case: what is stored about one customer, for a decision of the service desk."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,11 +12,13 @@ from worker.domain.contact.suppression import detail_of
 from worker.domain.contact.text_numbers import why_not_texted
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Person
+from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.domain.service_desk.case import Case, DeskRules, Link, Message, Row
 from worker.domain.service_desk.corrections import Details
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
+from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
@@ -35,12 +37,13 @@ _UNSETTLED = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.
 class DeskPolicy:
     """The rules of the configuration, and what the store needs to know besides.
 
-    `texted`: the countries that texts may go to; None: all.
+    `texted`: the countries that texts may go to; None: all. `orphans`: as for a visitor of a stable link.
     """
 
     rules: DeskRules
     hours: Hours = field(default_factory=Hours)
     texted: Collection[str] | None = None
+    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
 
 class SeveralPurposes(Exception):
@@ -121,7 +124,7 @@ def case_of(
         customer_id=customer_id,
         erased=customer.person is None,
         finished=finished,
-        row=_row(serving),
+        row=_row(serving, settled_by(connection, serving, policy.orphans.get(serving.account, OrphanRule()), now=now)),
         link=_link(link) if link is not None else None,
         sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
         messages=usage.messages_of(connection, [customer_id])[customer_id].all,
@@ -238,7 +241,7 @@ def _reissued(connection: sa.Connection, account: str, *, lock: bool, now: datet
     return connection.execute(query).scalar() or 0
 
 
-def _row(row: Any) -> Row:
+def _row(row: Any, settled: datetime | None) -> Row:
     return Row(
         id=row.id,
         batch_id=row.batch_id,
@@ -255,6 +258,7 @@ def _row(row: Any) -> Row:
         cancelled=row.cancelled_at is not None,
         paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
         outcome_unknown=row.unknown_attempt is not None,
+        settled_by=settled,
         pressed=row.pressed_at is not None,
     )
 

@@ -1,10 +1,10 @@
 """The work for a customer: the job, its attempts, the session that they open, and the messages with its link.
 
-Foreign keys are where a row could go while others still need it: customers are deleted (an event took their data back)
-while lists name them. Jobs have none to their batch, and attempts, sessions and messages have none: each would cost a
-look-up and a lock for each new row. No batch is ever deleted, and a job is added under its batch's lock. A job goes
-with its attempts, sessions and messages, and all of them are added under the job's lock, which the purge needs too
-(`store.privacy.purge`).
+There are no foreign keys: each would cost a look-up and a lock for each new row. No batch is ever deleted, and a job is
+added under its batch's lock. A customer whom a job names, and a job that another one joins, cannot be deleted: triggers
+see to it (migration 0001). A job is added by a transaction that has made or locked its customer's row, and has locked
+the job that it joins: so the trigger waits for it, and sees it. A job goes with its attempts, sessions and messages,
+and all of them are added under the job's lock, which the purge needs too (`store.privacy.purge`).
 """
 
 import uuid
@@ -38,7 +38,7 @@ class Job(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     batch_id: Mapped[int] = mapped_column(BigId)
     row: Mapped[int]
-    customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"))
+    customer_id: Mapped[str] = mapped_column(sa.String(100))
     purpose: Mapped[str] = mapped_column(sa.String(64))
     channel: Mapped[Channel]
     template: Mapped[str] = mapped_column(sa.String(64))
@@ -99,7 +99,7 @@ class Job(Base):
         doc="When an event cancelled it. It ends at once, or when the dispatcher that works it is done."
     )
     joins: Mapped[int | None] = mapped_column(
-        sa.ForeignKey("job.id"), doc="The job of another list that serves this customer; this job shares its state."
+        BigId, doc="The job of another list that serves this customer; this job shares its state."
     )
     traceparent: Mapped[str | None] = mapped_column(
         sa.String(55), doc="The span that took it in (W3C Trace Context): its steps are traced. NULL: they are not."

@@ -10,7 +10,7 @@ from tests.conftest import NOON
 from tests.inbound.web.site import Site
 from tests.store.shelf import Shelf, customer
 from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW
-from worker.domain.model.customers import Customer
+from worker.domain.model.customers import Channel, Customer, Person
 from worker.foundation.keyring import new_key
 from worker.inbound.web.dashboard.pages.hour_chart import chart
 from worker.store.tables import Audit, CustomerRow, InvitationRow, Job
@@ -203,16 +203,27 @@ async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf
 WHATSAPP = '[whatsapp]\naccount = "AC1"\ntoken = { env = "HOOK" }\nfrom = "+15005550006"\n'
 
 
-async def test_the_link_is_offered_by_each_channel_to_the_phone_that_has_a_sender(open_site, visit, clock):
+async def test_the_link_is_offered_by_each_channel_that_has_a_sender_and_an_address(open_site, visit, clock):
     key = new_key()
     site = await open_site(sms=WHATSAPP, key=key)
-    Shelf(site.parts.database, site.parts.keyring, clock).add(customer("Ona"))
+    shelf = Shelf(site.parts.database, site.parts.keyring, clock)
+    # An address that is not the row's own channel is a way too.
+    shelf.add(customer("Ona"), customer("Jonas", channel=Channel.SMS))
+    shelf.add(
+        *(
+            customer(f"No-{lacks}", person=Person(**{"email": "a@example.org", "phone": "+37060000001"} | {lacks: ""}))
+            for lacks in ("email", "phone")
+        )
+    )
 
-    async def offered(at: Site) -> list[str]:
+    async def offered(at: Site) -> dict[str, list[str]]:
         desk = visit(at)
         await desk.log_in("desk")
-        page = await desk.get("/dashboard/customers/Ona")
-        return re.findall(r'id="resend-(\w+)"', page.text)
+        names = ("Ona", "Jonas", "No-email", "No-phone")
+        pages = [await desk.get(f"/dashboard/customers/{name}") for name in names]
+        return {name: re.findall(r'id="resend-(\w+)"', page.text) for name, page in zip(names, pages, strict=True)}
 
     with_whatsapp, without = await offered(site), await offered(await open_site(key=key))
-    assert (with_whatsapp, without) == (["sms", "whatsapp"], ["sms"])
+    three = ["email", "sms", "whatsapp"]
+    assert with_whatsapp == {"Ona": three, "Jonas": three, "No-email": three[1:], "No-phone": []}
+    assert without == {"Ona": three[:2], "Jonas": three[:2], "No-email": [], "No-phone": []}

@@ -74,6 +74,7 @@ class Door:
         is_secure: bool = True,
     ) -> None:
         self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
+        self.behind = timedelta(0)  # the process's clock: its machine has stood still
         self.is_secure = is_secure
         self.doors, self.woken = Doors(), list[WakeUp]()
         self.readiness = SimpleNamespace(why_not=None)
@@ -89,6 +90,7 @@ class Door:
             parts.readiness,
             _at_once,
             self.woken.append,
+            lambda: self.now - self.behind,
             lambda: self.now,
             StablePages(pages, is_secure=is_secure),
             parts.doors,

@@ -87,6 +87,18 @@ async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_ta
     assert (late.heading, late.headers["Refresh"]) == ("This takes longer than usual", "60")
 
 
+async def test_a_page_that_waits_names_the_latest_time_unless_it_is_a_matter_of_minutes():
+    async with Door() as door:
+        visitor = door.visitor()
+        texts = []
+        for until in (None, timedelta(minutes=9), timedelta(hours=5)):
+            door.doors.decision = Wait(until and door.now + until, since=door.now - timedelta(minutes=1))
+            texts.append((await visitor.get()).text)
+
+    assert ["in some minutes" in text for text in texts] == [True, True, False]
+    assert "after 22 November 2026, 17:04 (UTC)" in texts[2]
+
+
 async def test_the_page_speaks_the_customers_language_and_a_page_without_customer_the_visitors():
     async with Door() as door:
         door.doors.locale = "lt-LT"
@@ -141,7 +153,7 @@ async def test_an_unknown_link_has_no_code():
 
 
 async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.inbound.web.stable.routes.monotonic", lambda: 0.0)
+    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
     async with Door() as door:
         visitor = door.visitor()
         answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]

@@ -5,6 +5,7 @@ press counts. Every visitor comes to a link whose session is bought on click.
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
@@ -217,6 +218,28 @@ async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button
         assert (await ahead.press()).status == 303
 
 
+@pytest.mark.parametrize(("shown_for", "status"), [(1.9, 200), (2.1, 303)])
+async def test_a_press_counts_after_two_seconds_whenever_the_page_was_shown(shown_for: float, status: int):
+    async with Door() as door:
+        person = door.visitor(CHROME)
+        door.pass_time(0.2)  # a time that is no whole second
+        await person.get()
+        door.pass_time(shown_for)
+
+        assert (await person.press()).status == status
+
+
+async def test_a_page_of_a_process_whose_clock_stood_still_is_no_older_for_it():
+    async with Door() as door:
+        robot = door.visitor(CHROME)
+        door.behind = timedelta(seconds=26)
+        await robot.get()
+        door.behind = timedelta(0)
+
+        assert (await robot.press()).heading == "Please press the button once more"
+        assert door.doors.asked == []
+
+
 async def test_a_person_who_was_too_fast_presses_once_more():
     async with Door() as door:
         person = door.visitor(CHROME)
@@ -238,6 +261,7 @@ async def test_a_page_that_was_open_for_hours_is_shown_anew():
         door.pass_time(4)
 
         assert first.status == 200
+        assert "or very long after" in first.text
         assert (await person.press()).status == 303
 
 

@@ -3,6 +3,8 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +19,7 @@ from worker.cli.lists.options import refusing_lists
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.cli.whole_file import whole_file
-from worker.domain.intake import ListOptions, ListRefused, open_table
+from worker.domain.intake import ListOptions, ListRefused, OpenQuote, RawLine, open_table
 from worker.domain.intake.vocabulary import Vocabulary
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.needs import STORED
@@ -168,13 +170,35 @@ def _table(
     own = {theirs: ours for theirs, ours in mapping.items() if ours in names}
     vocabulary = Vocabulary(names, own, NEEDED[kind])
     options = ListOptions(today=parts.clock().date(), vocabulary=vocabulary, sheet=sheet)
-    try:
+    with _named(path):
         table, warnings = open_table(path, options)
-    except ListRefused as error:  # of several files
-        raise ListRefused([f"{path.name}: {reason}" for reason in error.reasons]) from None
     for warning in (*warnings, *table.warnings):
         click.echo(f"warning: {path.name}: {warning}", err=True)
-    return table
+    return _Whole(path, table)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names the file in what refuses it: there are several."""
+    try:
+        yield
+    except ListRefused as error:
+        raise ListRefused([f"{path.name}: {reason}" for reason in error.reasons]) from None
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A file's rows, up to an open quote: the rows below it are a guess, and nothing is settled by guesses."""
+
+    path: Path
+    table: Table
+
+    def __iter__(self) -> Iterator[RawLine]:
+        with _named(self.path):
+            for raw in self.table:
+                if isinstance(raw.cells, OpenQuote):
+                    raise ListRefused([f"row {raw.row:,}: {raw.cells.problem}; {raw.cells.hint}"])
+                yield raw
 
 
 def _all(scratch: Scratch, most: int = -1) -> Iterator[Found]:

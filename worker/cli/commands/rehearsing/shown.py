@@ -18,6 +18,7 @@ from worker.foundation.plural import counted
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written
 from worker.runtime.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
+from worker.runtime.rehearsal.page import page_of
 from worker.runtime.rehearsal.play import Asked, Rehearsed
 from worker.runtime.rehearsal.shares import Shares
 from worker.runtime.rehearsal.stand_ins import hears_results
@@ -51,6 +52,7 @@ def facts_of(settings: Settings, asked: Asked, rehearsed: Rehearsed, shares: Sha
             "deny": shares.deny,
             "leave": shares.leave,
             "never": shares.never,
+            "comes_after": "message" if page_of(settings) is not None else "session",
             "comes_after_seconds": [int(span.total_seconds()) for span in asked.acts],
         },
         "days": [_day(day) for day in days],
@@ -153,10 +155,11 @@ def _assumptions(facts: Mapping[str, Any]) -> str:
         for name, words in (("finish", "finish"), ("deny", "are denied"), ("leave", "start and leave"))
         if assumed[name]
     )
+    after = "a message, by our own link" if assumed["comes_after"] == "message" else "their session was opened"
     first, last = (show_duration(timedelta(seconds=seconds)) for seconds in assumed["comes_after_seconds"])
     return (
         f"assumed: {shares + ', ' if shares else ''}{assumed['never'] * 100:g} % never come; they come {first} to"
-        f" {last} after their session was opened; providers answer at once; no message comes back; times are within"
+        f" {last} after {after}; providers answer at once; no message comes back; times are within"
         f" {show_duration(STEP)}"
     )
 

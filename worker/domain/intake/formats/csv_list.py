@@ -36,7 +36,9 @@ class CsvList:
         # Excel writes and reads a `sep=` line but does not show it: the line has no row number.
         self._skip = separator.end() if separator else 0
         self._delimiter = _delimiter(sample[self._skip :], separator[1] if separator else None, options)
-        self._header_row, titles = _first_record(sample[self._skip :], self._delimiter, cut=cut)
+        self._header_row, titles = _first_record(
+            sample[self._skip :], self._delimiter, cut=cut, line=1 + bool(self._skip)
+        )
         self._header = read_header(titles, options)
         self.columns, self.titles = self._header.columns, self._header.titles
         self.guessed = bool(self.warnings) and options.encoding is None  # what it says beyond ASCII may be wrong
@@ -59,7 +61,7 @@ class CsvList:
                     yield row, [cell if isinstance(cell, str) else "" for cell in found]
 
     def _rows(self, text: TextIO) -> Iterator[Row]:
-        for row, found in records(text, self._delimiter):
+        for row, found in records(text, self._delimiter, line=1 + bool(self._skip)):
             # A blank line still counts as a row.
             if isinstance(found, FieldProblem) or "".join(found).strip():
                 yield row, found
@@ -107,9 +109,10 @@ def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
     return best if likely(best) > 1 else ","
 
 
-def _first_record(sample: str, delimiter: str, *, cut: bool = False) -> tuple[int, list[str]]:
-    """The header and its row number. Blank lines above it count as rows. `cut`: the list is longer than the sample."""
-    all_records = records(io.StringIO(sample, newline=""), delimiter)
+def _first_record(sample: str, delimiter: str, *, cut: bool = False, line: int = 1) -> tuple[int, list[str]]:
+    """The header and its row number. Blank lines above it count as rows. `cut`: the list is longer than the sample.
+    `line`: the file's line at which the sample begins."""
+    all_records = records(io.StringIO(sample, newline=""), delimiter, line=line)
     for row, found in all_records:
         if isinstance(found, FieldProblem):
             raise ListRefused([f"the header cannot be read: {found.problem}; {found.hint}"])

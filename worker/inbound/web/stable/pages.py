@@ -26,13 +26,14 @@ HEADERS = {
 REFRESH_SECONDS, LATER_SECONDS = 2, 60
 # After so long a visitor reads what to do, and may close the page.
 LONG = timedelta(seconds=30)
+MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Shown:
     """A page to make. `form`: what its button posts. `locale`, `template` and `kind` are the customer's; empty where no
     customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks again, if
-    that is another."""
+    that is another. `ready_by`: until when it may wait, if that is more than some minutes."""
 
     screen: Screen
     form: str = ""
@@ -42,6 +43,7 @@ class Shown:
     address: str = ""
     looks_again: str = ""
     code: str = ""
+    ready_by: datetime | None = None
 
 
 class StablePages:
@@ -65,6 +67,7 @@ class StablePages:
             looks_again=shown.looks_again,
             token=shown.form,
             code=shown.code,
+            ready_by=shown.ready_by,
         )
         return web.Response(text=text, status=status, content_type="text/html", headers=self._headers | dict(headers))
 
@@ -104,6 +107,13 @@ def screen_of(decision: Decision, *, again: bool = False, now: datetime) -> Scre
             return Screen.GONE
         case Press() | Lead():
             return Screen.AGAIN if again else Screen.ASK
+
+
+def ready_by(decision: Decision, *, now: datetime) -> datetime | None:
+    """Until when a page that waits may wait; None: for some minutes."""
+    until = decision.until if isinstance(decision, Wait) else None
+    # Rounded up: the page names whole minutes.
+    return until + MINUTE if until is not None and until - now > SOME_MINUTES else None
 
 
 def refresh_of(decision: Decision, screen: Screen, *, address: str = "") -> dict[str, str]:

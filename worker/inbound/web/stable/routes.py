@@ -1,11 +1,13 @@
 """`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `domain.links`."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
+from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -18,7 +20,8 @@ from worker.domain.links.door import Buy, Gone, Lead, Press, Wait
 from worker.domain.links.page_code import changes_at
 from worker.domain.links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
 from worker.domain.model.wakeups import Wake
-from worker.foundation.clock import Clock, monotonic
+from worker.foundation.clock import Clock
+from worker.foundation.count_log import CountLog
 from worker.foundation.keyring import CannotDecrypt
 from worker.foundation.timestamps import written
 from worker.inbound.web.batching import InThread
@@ -29,7 +32,7 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Unacceptable
-from worker.inbound.web.stable.pages import HEADERS, Shown, StablePages, refresh_of, screen_of
+from worker.inbound.web.stable.pages import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
 from worker.inbound.web.stable.visitors import COOKIE, KEPT, Visitor, Visitors
 from worker.providers.links import https_link
 from worker.store.links.doors import Doors, Seen
@@ -49,10 +52,19 @@ ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 LONGEST_AGENT = 1000
 
 
+def seconds() -> float:
+    """The time by which requests are limited: the loop's, which may be stepped."""
+    return asyncio.get_running_loop().time()
+
+
 class StableRoutes:
     """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
     press alone leads to the session, too. `codes(secret, now)`: the codes that the link's page may show, the newest
-    first."""
+    first.
+
+    `database_clock` is a blocking call. A form is shown and pressed by its time: the process that shows it may have
+    stood still, and a press would seem old to another process.
+    """
 
     def __init__(
         self,
@@ -63,6 +75,7 @@ class StableRoutes:
         in_thread: InThread,
         wake: Wake,
         clock: Clock,
+        database_clock: Clock,
         pages: StablePages,
         not_me: NotMe,
         codes: Callable[[str, datetime], list[str]],
@@ -75,11 +88,13 @@ class StableRoutes:
         form_seconds: float,
     ) -> None:
         self._doors, self._visitors, self._waiting = doors, visitors, waiting
-        self._readiness, self._in_thread, self._wake, self._clock = readiness, in_thread, wake, clock
+        self._readiness, self._in_thread, self._wake = readiness, in_thread, wake
+        self._clock, self._database_clock = clock, database_clock
         self._hosts, self._is_secure = hosts, is_secure
         self._buys_by_press, self._page_first = on_click or page_first, page_first
         self._trusted, self._form_seconds = trusted, form_seconds
         self._pages, self._not_me, self._codes = pages, not_me, codes
+        self._not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
         self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -99,11 +114,11 @@ class StableRoutes:
             opened = counts_as_opened(visit, now=now)
             if request.method != "HEAD" and asks is None:
                 await self._in_thread(partial(self._doors.visited, seen, opened=opened, now=now))
+            if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
+                return self._led(request, seen, visitor)
+            return await self._page(request, seen, visitor)
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
-        if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
-            return self._led(request, seen, visitor)
-        return self._page(request, seen, visitor)
 
     async def post(self, request: web.Request) -> web.Response:
         """A press: it counts, or the page is shown again."""
@@ -115,14 +130,14 @@ class StableRoutes:
         try:
             if why_not is not None:
                 seen = await self._in_thread(partial(self._doors.see, secret, now=now))
-                return self._page(request, seen, visitor, again=True)
+                return await self._page(request, seen, visitor, again=True)
             seen = await self._asked(secret)
             await self._in_thread(partial(self._doors.visited, seen, opened=True, now=now))
+            if isinstance(seen.decision, Lead):
+                return self._led(request, seen, visitor)
+            return await self._page(request, seen, visitor)
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
-        if isinstance(seen.decision, Lead):
-            return self._led(request, seen, visitor)
-        return self._page(request, seen, visitor)
 
     async def ask_not_me(self, request: web.Request) -> web.Response:
         """The question whether the link is for another person. Changes nothing."""
@@ -132,9 +147,9 @@ class StableRoutes:
         visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
         try:
             seen = await self._in_thread(partial(self._doors.see, request.match_info["secret"], now=now))
+            return await self._ask_not_me(request, seen, visitor)
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
-        return self._ask_not_me(request, seen, visitor)
 
     async def not_me(self, request: web.Request) -> web.Response:
         """The visitor says so: nothing more is sent, where the press counts."""
@@ -146,7 +161,7 @@ class StableRoutes:
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
             if why_not is not None:
-                return self._ask_not_me(request, seen, visitor)
+                return await self._ask_not_me(request, seen, visitor)
             outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
@@ -156,8 +171,9 @@ class StableRoutes:
 
     async def code(self, request: web.Request) -> web.Response:
         """The codes that the link's page shows, for the company's own site. Says nothing about the customer."""
-        if (refused := self._refused(request)) is not None:
-            return problem(refused.status, "not now", retry_after=TROUBLE_SECONDS)
+        if (not_now := self._not_now(request)) is not None:
+            status, wait = not_now
+            return problem(status, "not now", retry_after=wait)
         now, secret = self._clock(), request.match_info["secret"]
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=now))
@@ -181,9 +197,14 @@ class StableRoutes:
             answer.force_close()
             return answer
         shown_at = self._visitors.shown_at(form.get("form", ""), visitor, of)
-        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=now)
+        try:
+            pressed_at = await self._in_thread(self._database_clock)
+        except sa.exc.OperationalError as error:
+            return self._unavailable(request, error)
+        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=pressed_at)
         if why_not is not None:
-            log.info("a press of a stable link does not count: %s", why_not)
+            # Counts: a machine that posts such forms must not fill the log.
+            self._not_counted.add([why_not], seconds())
         return visitor, why_not
 
     async def _asked(self, secret: str) -> Seen:
@@ -197,16 +218,21 @@ class StableRoutes:
         return seen
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        if self._readiness.why_not is not None:
-            return self._answer(
-                request, Shown(Screen.TROUBLE), status=503, headers={"Retry-After": str(TROUBLE_SECONDS)}
-            )
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
-        now = monotonic()
-        wait = max(self._of_address.take(peer, now), self._of_link.take(request.match_info["secret"][:64], now))
-        if not wait:
+        if (not_now := self._not_now(request)) is None:
             return None
-        return self._answer(request, Shown(Screen.BUSY), status=429, headers={"Retry-After": str(ceil(wait))})
+        status, wait = not_now
+        screen = Screen.BUSY if status == 429 else Screen.TROUBLE
+        return self._answer(request, Shown(screen), status=status, headers={"Retry-After": str(wait)})
+
+    def _not_now(self, request: web.Request) -> tuple[int, int] | None:
+        """The status of a refusal, and after how many seconds to ask again; None: the request is answered."""
+        if self._readiness.why_not is not None:
+            return 503, TROUBLE_SECONDS
+        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+        now = seconds()
+        # A machine that is refused uses nothing of a link's allowance, and has no other link's forgotten.
+        wait = self._of_address.take(peer, now) or self._of_link.take(request.match_info["secret"][:64], now)
+        return (429, ceil(wait)) if wait else None
 
     def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         """To the session's link: nowhere else, and only to a host that its account may link to."""
@@ -217,19 +243,20 @@ class StableRoutes:
         answer = web.Response(status=303, headers=HEADERS | {"Location": link})
         return self._known(answer, visitor)
 
-    def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
+    async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
         now, secret = self._clock(), request.match_info["secret"]
         screen = screen_of(seen.decision, again=again, now=now)
         if isinstance(seen.decision, Gone):
             return self._answer(request, Shown(screen), status=404)
         form = code = ""
         if screen in FORMS:
-            form = self._visitors.form(visitor, secret, now=now)
+            form = self._visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
             code = self._codes(secret, now)[0] if self._pages.shows_codes else ""
         looks_again = self._looks_again(request, seen)
-        shown = _of(seen, screen, form=form, code=code, address=_address(request), looks_again=looks_again)
+        shown = {"form": form, "code": code, "looks_again": looks_again, "ready_by": ready_by(seen.decision, now=now)}
         headers = refresh_of(seen.decision, screen, address=looks_again)
-        return self._known(self._answer(request, shown, headers=headers), visitor)
+        page = self._answer(request, _of(seen, screen, address=_address(request), **shown), headers=headers)
+        return self._known(page, visitor)
 
     def _looks_again(self, request: web.Request, seen: Seen) -> str:
         """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
@@ -237,10 +264,11 @@ class StableRoutes:
         pressed = self._page_first and (request.method == "POST" or PRESSED in request.query)
         return f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
 
-    def _ask_not_me(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
+    async def _ask_not_me(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         if isinstance(seen.decision, Gone):
             return self._answer(request, Shown(Screen.GONE), status=404)
-        form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=self._clock())
+        now = await self._in_thread(self._database_clock)
+        form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
         shown = _of(seen, Screen.NOT_ME, form=form, address=_address(request))
         return self._known(self._answer(request, shown), visitor)
 
@@ -274,7 +302,11 @@ class StableRoutes:
         return answer
 
 
-def _of(seen: Seen, screen: Screen, **shown: str) -> Shown:
+def _not_counted_in_words(new: Mapping[Why, int]) -> str:
+    return "presses of stable links that do not count: " + ", ".join(f"{why}: {new[why]:,}" for why in sorted(new))
+
+
+def _of(seen: Seen, screen: Screen, **shown: Any) -> Shown:
     return Shown(screen, locale=seen.locale, template=seen.template, kind=seen.kind, **shown)
 
 

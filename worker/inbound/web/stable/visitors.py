@@ -16,7 +16,7 @@ COOKIE = "visit"
 KEPT = timedelta(hours=12)
 _VISITOR, _FORM = "visitor of a stable link", "form of a stable link"
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,12})\.([0-9a-f]{64})")
-_STAMP = re.compile(r"(\d{1,12})\.([0-9a-f]{64})")
+_STAMP = re.compile(r"(\d{1,15})\.([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ class Visitors:
         return f"{visitor.name}.{seconds}.{self._signature(_VISITOR, f'{visitor.name} {seconds}')}"
 
     def form(self, visitor: Visitor, secret: str, *, now: datetime) -> str:
-        """What the form holds that this visitor is shown now, for this link. The time is rounded up, so that a press
-        never counts too soon."""
-        seconds = int(now.timestamp()) + 1
-        return f"{seconds}.{self._signature(_FORM, f'{secret} {visitor.name} {seconds}')}"
+        """What the form holds that this visitor is shown now, for this link. The time is in milliseconds,
+        rounded up, so that a press never counts too soon."""
+        stamp = int(now.timestamp() * 1000) + 1
+        return f"{stamp}.{self._signature(_FORM, f'{secret} {visitor.name} {stamp}')}"
 
     def shown_at(self, form: str, visitor: Visitor, secret: str) -> datetime | None:
         """When the form was shown to this visitor for this link; None: it was not."""
         found = _STAMP.fullmatch(form)
         if found is None or visitor.is_new:
             return None
-        seconds, signature = found.groups()
-        return _time(seconds) if self._is_signed(_FORM, f"{secret} {visitor.name} {seconds}", signature) else None
+        stamp, signature = found.groups()
+        return _time(stamp, 1000) if self._is_signed(_FORM, f"{secret} {visitor.name} {stamp}", signature) else None
 
     def _signature(self, purpose: str, text: str) -> str:
         return self._keyring.digests(purpose, text)[0]
@@ -68,8 +68,8 @@ class Visitors:
         return any(compare_digest(one, signature) for one in self._keyring.digests(purpose, text))
 
 
-def _time(seconds: str) -> datetime | None:
+def _time(ticks: str, per_second: int = 1) -> datetime | None:
     try:
-        return datetime.fromtimestamp(int(seconds), UTC)
+        return datetime.fromtimestamp(int(ticks) / per_second, UTC)
     except (OverflowError, ValueError, OSError):
         return None

@@ -1,10 +1,10 @@
 """Customers: find one, and see what has happened to one. Contact details only for the service desk, and audited."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from worker.domain.model.channels import CALLED, CHANNELS, channels_of
+from worker.domain.model.channels import CALLED, CHANNELS
 from worker.domain.model.people import Role
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.timeline import timeline
@@ -47,8 +47,16 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "moments": [one for one in moments if one.at <= asked.now],
         "ahead": [one for one in moments if one.at > asked.now],
         "contact": None,
-        "by_phone": [(name, CHANNELS[name].counted) for name in channels_of("phone") if name in sources.channels],
+        "ways": _ways(found, sources.channels),
     }
+
+
+def _ways(found: Found, channels: Collection[str]) -> list[tuple[str, str]]:
+    """The channels that have a sender and an address of the customer, each with what its messages are called; none
+    where there is one way alone: then it is the row's own."""
+    addresses = {"email": found.email, "phone": found.phone}
+    ways = [(name, facts.called) for name, facts in CHANNELS.items() if name in channels and addresses[facts.address]]
+    return ways if len(ways) > 1 else []
 
 
 def read_with_contact(sources: Sources, asked: Asked) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.senders.sns import NOON, ses
+from tests.senders.coming_back.sns import NOON, ses
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders import postmark_callbacks, ses_callbacks, sns_messages
 

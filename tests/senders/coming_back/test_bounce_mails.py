@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.senders.bounced import complaint, report
-from tests.senders.test_return_path import OURS, paths
+from tests.senders.coming_back.bounced import complaint, report
+from tests.senders.coming_back.test_return_path import OURS, paths
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.keyring import new_key
 from worker.senders.bounce_mails import LARGEST, read

@@ -1,0 +1,85 @@
+"""The contract suite over these senders, a text's and a WhatsApp message's. What is this service's alone goes below."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from onboarding_acme.texts import TEXT_SERVICE
+
+from worker.domain.model.endings import AddressIs
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.senders.contract import Sender, TextTools
+from worker.testing.accounts import PlainSecret
+from worker.testing.answers import answer
+from worker.testing.sender_contract import *  # noqa: F403 -- the suite
+from worker.testing.sender_contract import NOW, SenderSide
+
+SENT = answer(201, {"id": "m7f31"})
+
+
+class Acme:
+    """Makes the sender's calls: `answers` in order, and then everything is accepted."""
+
+    def __init__(self) -> None:
+        self.answers: list[HttpAnswer | Broken] = []
+        self.sent: list[dict[str, object]] = []  # the accepted messages
+
+    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+        found = self.answers.pop(0) if self.answers else SENT
+        if found is SENT and request.method == "POST":
+            self.sent.append(json.loads(request.body))
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
+class AcmeSide(SenderSide):
+    service, to = "acme-texts", "+37060000001"
+
+    def __init__(self, channel: str) -> None:
+        self.http, self.channel = Acme(), channel
+
+    def sender(self, *, hold_unknown: bool = True) -> Sender:
+        settings = SimpleNamespace(
+            base_url="https://api.acme-texts.example",
+            account="me",
+            token=PlainSecret("hemlig"),
+            from_="Bank",
+            timeout=timedelta(seconds=5),
+        )
+        tools = TextTools(self.http, lambda: NOW, repeat_unknown=not hold_unknown, channel=self.channel)
+        return TEXT_SERVICE.sender(settings, tools)
+
+    def words(self, key: str) -> str:
+        return key if self.channel == "sms" else f"content: welcome\n1: {key}"
+
+    def refuse_next(self) -> None:
+        refused = {"code": "no_such_number", "title": f"{self.to} is no number"}
+        self.http.answers.append(answer(422, refused))
+
+    def lose_next(self) -> None:
+        self.http.answers.append(Broken(sent=True, detail="connection reset"))
+
+    def make(self, *, log_in: bool = True, connection: bool = True) -> Sender:
+        if not log_in:
+            self.http.answers.append(answer(401, {"code": "key_invalid"}))
+        if not connection:
+            self.http.answers.append(Broken(sent=False, detail="connection refused"))
+        return self.sender()
+
+    def arrived(self) -> list[str]:
+        return [one["text"] if self.channel == "sms" else one["values"]["1"] for one in self.http.sent]
+
+
+@pytest.fixture(params=TEXT_SERVICE.facts.channels)
+def side(request: pytest.FixtureRequest) -> AcmeSide:
+    return AcmeSide(request.param)
+
+
+@pytest.mark.asyncio
+async def test_a_number_that_is_not_on_whatsapp_may_get_a_text(side: AcmeSide, message: Callable[..., object]) -> None:
+    side.http.answers.append(answer(422, {"code": "not_on_whatsapp"}))
+    assert (await side.sender().send(message())).address is AddressIs.ELSEWHERE

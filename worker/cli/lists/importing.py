@@ -1,0 +1,131 @@
+"""The import of a list by a command: its progress, and what keeps it from being worked.
+
+`import_listed` is the whole of it: the rows that a report has changed, the child that judges, warnings, the batch.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from worker.cli.exits import CannotStart, Stopped
+from worker.cli.lists.options import Listed, returns_of
+from worker.cli.opening import with_hint
+from worker.cli.running.summary import show_changes, show_refusals
+from worker.domain.intake import ListOptions
+from worker.domain.model.known_customers import Known
+from worker.domain.model.operation import IMPORT
+from worker.engine.container import Parts
+from worker.engine.key_check import check_keys
+from worker.foundation.plural import counted
+from worker.inbound.judged_chunks import judging_child
+from worker.inbound.list_import import CutOff, Imported, import_list, list_age
+from worker.inbound.returned_lists import Returns
+from worker.publishers.build import build_targets
+from worker.settings import SettingsError
+from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.plans import Plan
+
+
+def refuse_what_cannot_work(parts: Parts) -> None:
+    """Raises CannotStart with a line for each problem."""
+    # With a template that cannot be rendered, or keys that decrypt nothing, each row would be held, one by one.
+    problems = [f"template: {problem}" for problem in parts.templates.problems()]
+    try:
+        build_targets(parts.settings)
+        check_keys(parts.database, parts.keyring)
+    except SettingsError as error:
+        problems += error.problems
+    if problems:
+        raise CannotStart("\n".join(problems))
+
+
+def import_listed(
+    parts: Parts,
+    listed: Listed,
+    options: ListOptions,
+    *,
+    again: bool,
+    strict: bool,
+    allow_erased: bool,
+    plan: Plan | None,
+    rule: Known,
+    lift: bool = False,
+    opened: Callable[[BatchFacts], None] = lambda _batch: None,
+) -> tuple[Imported, Returns]:
+    """Import the list. Returns what it became, and what became of the rows of a report.
+
+    `lift`: go on with its batch if a person stopped it with Ctrl-C.
+    """
+    began = time.monotonic()
+    shown_at = began
+    returns = returns_of(parts, options, listed.name)
+
+    def show(rows: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= 1:
+            shown_at = time.monotonic()
+            click.echo(f"importing: {counted(rows, 'row')}", err=True)
+
+    try:
+        with ExitStack() as exits:
+            with parts.one_thread():
+                child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, options))
+            exits.enter_context(parts.heartbeat(IMPORT))
+            imported = import_list(
+                parts.intake,
+                parts.batches,
+                listed.content,
+                options,
+                name=listed.name,
+                again=again,
+                strict=strict,
+                allow_erased=allow_erased,
+                plan=plan,
+                rule=rule,
+                returns=returns,
+                child=child,
+                opened=opened,
+                progress=show,
+            )
+    except CutOff as error:
+        without = " (without --again)" if again else ""
+        raise Stopped(
+            f"the database could not be reached for too long, the import is cut off: {with_hint(str(error))}\n"
+            f"the imported rows stay; the same command{without} imports the rest"
+        ) from None
+    for warning in imported.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    batch = imported.batch
+    if batch.cancelled_at is not None:
+        raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")
+    if batch.purged_at is not None:
+        purged = f"batch {batch.id} of this list was purged on {batch.purged_at:%Y-%m-%d}"
+        raise CannotStart(f"{purged}; --again imports it anew, without customers who have finished")
+    if lift and batch.is_stopped:
+        parts.decisions.lift(batch.id, now=parts.clock())
+        click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
+    elif batch.is_paused:
+        why = "has paused itself: " if batch.paused_itself else "is "
+        raise CannotStart(
+            f"batch {batch.id} of this list {why}{batch.pause_reason}; `onboard resume {batch.id}` resumes it"
+        )
+    if imported.new:
+        click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
+        show_refusals(imported.refusals, batch)
+        if imported.is_report:
+            unchanged = parts.facts.counts(batch.id).known - returns.corrected
+            show_changes(returns.changes, unchanged, err=True)
+    else:
+        age = list_age(batch, now=parts.clock())
+        continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
+        click.echo(f"batch {batch.id}: {continues}", err=True)
+    return imported, returns
+
+
+def changes_of(imported: Imported, returns: Returns) -> dict[str, Any]:
+    """What a report has changed, for `--json`."""
+    changed = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes]
+    return {"changes": changed} if imported.is_report else {}

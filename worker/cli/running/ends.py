@@ -1,0 +1,122 @@
+"""How a run ends: what an interrupted one leaves behind, what rows wait for, and the exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import click
+import sqlalchemy as sa
+
+from worker.cli.commands.status import paused_in_words, waiting_in_words
+from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
+from worker.cli.opening import does_not_answer
+from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
+from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.states import BatchState
+from worker.engine.container import Parts
+from worker.engine.reporting.batch_report import needs_a_person
+from worker.foundation.os_user import os_user
+from worker.foundation.plural import counted
+from worker.foundation.timestamps import written
+from worker.runtime.batch_run import Stand, next_move
+from worker.store.onboarding.batches import BatchFacts
+
+
+@contextmanager
+def stopped_by_ctrl_c(parts: Parts) -> Iterator[list[BatchFacts]]:
+    """Ctrl-C stops the batch also before its work has begun, and while it is imported. Filled with the batch."""
+    opened: list[BatchFacts] = []
+    try:
+        yield opened
+    except KeyboardInterrupt:
+        if not opened:
+            raise
+        click.echo(stopped_at(parts, opened[0], Stand.INTERRUPTED), err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
+    """What an interrupted run leaves behind, for people; "" if it was not interrupted. Ctrl-C also stops the batch."""
+    if stand not in (Stand.INTERRUPTED, Stand.TERMINATED):
+        return ""
+    try:
+        return _stopped(parts, batch, stand)
+    except sa.exc.OperationalError as error:
+        click.echo(f"interrupted; {does_not_answer(error)}", err=True)
+        if stand is Stand.INTERRUPTED:
+            pauses = f"`onboard pause {batch.id}` keeps them from that"
+            click.echo(f"batch {batch.id} could not be stopped: workers that run go on with it; {pauses}", err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
+    counts = parts.facts.counts(batch.id)
+    total, left = sum(counts.jobs.values()), counts.left
+    now = parts.batches.find(str(batch.id)) or batch
+    if now.imported_at is None:
+        parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+        return (
+            f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are sent"
+            f" until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
+        )
+    if not left:
+        return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
+    if stand is Stand.TERMINATED:
+        return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
+    parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+    return (
+        f"stopped at {counts.out:,} of {total:,}; {left:,} will not be sent until {how_to_go_on(batch)};"
+        f" `onboard cancel {batch.id}` ends them"
+    )
+
+
+def next_move_of(parts: Parts, batch: BatchFacts, *, alone: bool) -> tuple[datetime, BudgetState] | None:
+    outlook = parts.facts.outlook(batch.id, alone=alone)
+    return next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
+
+
+def exit_code(
+    stand: Stand, facts: dict[str, Any], next_due: datetime | None, stopped: dict[str, str], outdated: str | None
+) -> int:
+    if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
+        return INTERRUPTED
+    if stand is Stand.OUTDATED:
+        click.echo(f"{outdated}; the same command then continues with this list", err=True)
+        return NEEDS_A_PERSON
+    if stand is Stand.HALTED:
+        return NEEDS_A_PERSON
+    if stand is Stand.STOPPED or any(account["stopped"] for account in facts["accounts"].values()):
+        for names, reason in sorted(stopped.items()):
+            click.echo(f"{names} stopped: {reason}", err=True)
+    if stand is Stand.LATER:
+        left = facts["rows"]["waiting"] + facts["rows"]["issued"]
+        if facts["state"] == BatchState.PAUSED:
+            why = f"{paused_in_words(facts)}\n"
+            resumes = f"`onboard resume {facts['batch']}` resumes it"
+            click.echo(f"{why}paused with {counted(left, 'row')} left; {resumes}", err=True)
+        elif next_due is not None:
+            rows = counted(left, "row waits", "rows wait")
+            click.echo(f"{rows} until {written(next_due)}; run again then", err=True)
+            for reason, waits in facts.get("waits", {}).items():
+                click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
+        elif left and facts.get("plan", {}).get("verdict") == "":
+            by = facts["plan"]["verdict_by"]
+            rows = counted(left, "row waits", "rows wait")
+            goes_on = "`onboard up`, workers, or the same command then, go on"
+            click.echo(f"{rows} for the verdict on the pilot{f', by {by}' if by else ''}; {goes_on}", err=True)
+        elif left:
+            click.echo(
+                f"{counted(left, 'row waits', 'rows wait')} for another batch that has the same customers;"
+                f" `onboard report {facts['batch']}` names it",
+                err=True,
+            )
+        else:
+            click.echo(
+                f"{counted(facts['rows']['invited'], 'customer has', 'customers have')} not finished;"
+                " this command has nothing left to do",
+                err=True,
+            )
+    if needs_a_person(facts):
+        return NEEDS_A_PERSON
+    return LATER if stand is Stand.LATER else NEEDS_A_PERSON if stand is Stand.STOPPED else 0
