@@ -113,12 +113,20 @@ def receiver(parts: Parts, arrived: asyncio.Event) -> web.Application:
     return application
 
 
+async def end_connections(loop: SteppedLoop) -> None:
+    """A server that ends may accept a connection at that moment, which then belongs to no server."""
+    for connection in list(loop._transports.values()):  # type: ignore[attr-defined]
+        connection.abort()
+    await asyncio.sleep(0)
+
+
 async def run_in_sandbox(
     folder: Path, path: Path, loop: SteppedLoop, *, links: str = ""
 ) -> tuple[list[Event], list[tuple[datetime, str]]]:
     """The events by the run's own database, and what arrived: when, and to whom. `links`: the section of our own."""
     webhooks: dict[str, str] = {}
     async with AsyncExitStack() as exits:
+        exits.push_async_callback(end_connections, loop)
         listening = exits.enter_context(socket.create_server(("127.0.0.1", 0)))
         worker = f"http://127.0.0.1:{listening.getsockname()[1]}"
         options = SandboxOptions(
