@@ -20,8 +20,8 @@ from worker.inbound.forked import ChildEnded, Forked, forked
 from worker.inbound.judging import judge_chunk
 from worker.inbound.list_deadline import RowTimes, group_of
 from worker.store.onboarding.batches import Batches
-from worker.store.onboarding.batches import Line as StoredLine
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
+from worker.store.onboarding.sealed_lines import Lines
 
 log = logging.getLogger(__name__)
 LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
@@ -35,7 +35,7 @@ class Chunk:
 
     done: int = 0
     last: int = 0
-    accepted: Sequence[StoredLine] = ()
+    accepted: Lines = ()
     refused: list[RefusedLine] = field(default_factory=list)
     hint: FieldProblem | None = None
     erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
@@ -45,7 +45,7 @@ def chunks(
     judged: Callable[[Sequence[Line]], list[AcceptedLine | RefusedLine]],
     reading: CustomerList,
     hours: Hours,
-    seal: Callable[[Sequence[AcceptedLine]], Sequence[StoredLine]],
+    seal: Callable[[Sequence[AcceptedLine]], Lines],
     after: int,
     *,
     times: RowTimes | None = None,

@@ -118,8 +118,10 @@ class Settles(Protocol):
 def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) -> list[AcceptedLine | RefusedLine]:
     """Judge these lines; those of a report are settled, in their order."""
     returned = [line for line in lines if isinstance(line, Returned)] if returns is not None else []
-    settled = iter(returns.settle(returned)) if returns is not None and returned else iter(())
-    return [next(settled) if returned and isinstance(line, Returned) else judge(intake, line) for line in lines]
+    if returns is None or not returned:
+        return [judge(intake, line) for line in lines]
+    settled = iter(returns.settle(returned))
+    return [next(settled) if isinstance(line, Returned) else judge(intake, line) for line in lines]
 
 
 def judge_all(

@@ -39,6 +39,7 @@ from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 from worker.store.onboarding.plans import Plan, Planned
+from worker.store.onboarding.sealed_lines import numbers_of
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.
@@ -219,7 +220,7 @@ def _writer(batches: Batches) -> Iterator[Executor]:
 
 def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
     """The spans of the chunk's lines that are traced, by row."""
-    begun = {line.row: traces.of_row(now, {"batch": batch_id, "row": line.row}) for line in chunk.accepted}
+    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in numbers_of(chunk.accepted)}
     return {row: span for row, span in begun.items() if span is not None}
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.states import SessionState
 from worker.store.base import binary_rows, bulk
+from worker.store.base.columns import columns_of
 from worker.store.base.database import fetch
 from worker.store.tables import Batch, SessionRow
 
@@ -57,7 +58,7 @@ def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
         for name in set(SessionRow.__table__.c.keys()) - {"id"}:
             connection.exec_driver_sql(f'ALTER TABLE copied ALTER COLUMN "{name}" DROP NOT NULL')
         copied = SessionRow.__table__.to_metadata(sa.MetaData(), name="copied")
-        binary_rows.copy(connection, copied, sessions)
+        binary_rows.copy(connection, copied, columns_of(sessions))
         by_copy = fetch(connection, sa.select(*(copied.c[name] for name in kinds)).order_by(copied.c.update_weight))
         by_arrays = list(connection.exec_driver_sql(query, binary_rows.arrays(kinds, sessions)))
     assert [row._asdict() for row in by_copy] == [row._asdict() for row in by_arrays] == sessions

@@ -3,10 +3,9 @@
 Both cost the server a fraction of a JSON text or of a parameter for each value.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -15,8 +14,11 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 from sqlalchemy.ext.compiler import compiles
 
+from worker.store.base.columns import Columns
+
 Row = Mapping[str, Any]
 Types = Mapping[str, sa.types.TypeEngine[Any]]
+Form = Callable[[Sequence[Any]], Sequence[Any]]
 DIALECT: sa.Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
 _ROWS = "onboarding_copied_rows"  # the execution option with the rows of a COPY
 _TYPES = "onboarding_copied_types"
@@ -41,27 +43,23 @@ def _copy(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool |
     return True
 
 
-def copy(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-    """INSERT rows. All rows have the same columns, two or more; the database fills in the other columns."""
-    names = tuple(rows[0])
-    statement, types, forms = _copied(table, names)
-    values: Iterable[Sequence[Any]] = map(itemgetter(*names), rows)
-    if forms:
-        columns = list(zip(*values, strict=True))
-        for place, form in forms.items():
-            columns[place] = form(columns[place])
-        values = zip(*columns, strict=True)
-    connection.exec_driver_sql(statement, execution_options={_ROWS: values, _TYPES: types})
+def copy(connection: sa.Connection, table: sa.Table, columns: Columns) -> None:
+    """INSERT rows; the database fills in the other columns."""
+    statement, types, forms = _copied(table, tuple(columns))
+    values = [form(given) if form else given for form, given in zip(forms, columns.values(), strict=True)]
+    rows = zip(*values, strict=True)
+    connection.exec_driver_sql(statement, execution_options={_ROWS: rows, _TYPES: types})
 
 
 def arrays(types: Types, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
     """The values of the rows, as one list for each column: the parameters of `given`."""
-    found: dict[str, Sequence[Any]] = {}
-    for name, type_ in types.items():
-        values = [row[name] for row in rows]
-        form = _form(type_)
-        found[name] = form(values) if form else values
-    return found
+    return sent(types, {name: [row[name] for row in rows] for name in types})
+
+
+def sent(types: Types, columns: Columns) -> dict[str, Sequence[Any]]:
+    """The columns, as psycopg sends them rightly: the parameters of `given`."""
+    forms = {name: _form(type_) for name, type_ in types.items()}
+    return {name: form(columns[name]) if form else columns[name] for name, form in forms.items()}
 
 
 def scalars(types: Types, row: Row) -> dict[str, Any]:
@@ -101,12 +99,12 @@ def _written(element: _Parameter, _compiler: Any, **_: Any) -> str:
 
 
 @cache
-def _copied(table: sa.Table, columns: tuple[str, ...]) -> tuple[str, list[str], dict[int, Any]]:
-    """The COPY statement, the name of each column's type as psycopg knows it, and the forms that values need."""
+def _copied(table: sa.Table, columns: tuple[str, ...]) -> tuple[str, list[str], list[Form | None]]:
+    """The COPY statement; for each column its type's name as psycopg knows it, and the form that its values need."""
     quote = DIALECT.identifier_preparer.quote
     types = [table.c[name].type for name in columns]
     named = ", ".join(map(quote, columns))
-    forms = {place: form for place, type_ in enumerate(types) if (form := _form(type_, copied=True))}
+    forms = [_form(type_, copied=True) for type_ in types]
     names = ["bytea" if isinstance(type_, sa.JSON) else _name(type_).lower() for type_ in types]
     return f"COPY {quote(table.name)} ({named}) FROM STDIN (FORMAT BINARY)", names, forms
 
@@ -118,7 +116,7 @@ def _name(type_: sa.types.TypeEngine[Any]) -> str:
 
 
 @cache
-def _form(type_: sa.types.TypeEngine[Any], *, copied: bool = False) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+def _form(type_: sa.types.TypeEngine[Any], *, copied: bool = False) -> Form | None:
     """What changes values of this type into values that psycopg sends rightly; None: nothing does."""
     match _name(type_):
         case "TIMESTAMP WITH TIME ZONE":

@@ -20,6 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
 
 from worker.store.base import binary_rows
+from worker.store.base.columns import Columns, columns_of, rows_of
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Base
 
@@ -70,11 +71,20 @@ def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> No
     """INSERT rows. All rows have the same columns, two or more; the database fills in the other columns."""
     if rows and connection.dialect.name == "sqlite":
         connection.execute(_insert(model, tuple(rows[0])), rows)
-    elif len(rows) >= COPIED:
-        binary_rows.copy(connection, table_of(model), rows)
     elif rows:
-        statement, types = _insert_all(model, tuple(rows[0]))
-        connection.exec_driver_sql(statement, binary_rows.arrays(types, rows), execution_options=UNANSWERED)
+        add_columns(connection, model, columns_of(rows))
+
+
+def add_columns(connection: sa.Connection, model: type[Base], columns: Columns) -> None:
+    """INSERT rows that are columns as `add` does."""
+    count = len(next(iter(columns.values()), ()))
+    if connection.dialect.name == "sqlite":
+        add(connection, model, rows_of(columns))
+    elif count >= COPIED:
+        binary_rows.copy(connection, table_of(model), columns)
+    elif count:
+        statement, types = _insert_all(model, tuple(columns))
+        connection.exec_driver_sql(statement, binary_rows.sent(types, columns), execution_options=UNANSWERED)
 
 
 def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:

@@ -11,35 +11,36 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from worker.store.base import binary_rows, bulk
+from worker.store.base.columns import Columns, rows_of
 from worker.store.tables import Base
 
 Row = Mapping[str, Any]
 SAMPLE = 32  # of a list of which one row in 20 is known, four chunks of five show it
 
 
-def load_missing(connection: sa.Connection, model: type[Base], rows: Sequence[Row], *, key: str) -> set[Any]:
+def load_missing(connection: sa.Connection, model: type[Base], columns: Columns, *, key: str) -> set[Any]:
     """INSERT the rows whose `key` is not there yet, in their order. Returns the keys of the rows that were there.
 
     A row that another transaction is inserting is waited for.
     """
-    if not rows:
+    if not columns[key]:
         return set()
-    keys = {row[key] for row in rows}
+    keys = set(columns[key])
     if connection.dialect.name == "sqlite":
         # One transaction writes at a time, so no other can come in between.
         there = _there(connection, model, keys, key=key)
-        bulk.add(connection, model, [row for row in rows if row[key] not in there])
+        bulk.add(connection, model, [row for row in rows_of(columns) if row[key] not in there])
         return there
-    if len(rows) >= bulk.COPIED and not _there(connection, model, _sample(rows, key), key=key):
+    if len(keys) >= bulk.COPIED and not _there(connection, model, _sample(columns[key]), key=key):
         # Most lists bring new customers alone. A COPY costs less than an INSERT that skips rows: it writes whole pages.
         try:
             with connection.begin_nested():
-                bulk.add(connection, model, rows)
+                bulk.add_columns(connection, model, columns)
             return set()
         except sa.exc.IntegrityError:
             pass
-    statement, types = _missing(model, tuple(rows[0]), key)
-    return keys - set(connection.exec_driver_sql(statement, binary_rows.arrays(types, rows)).scalars())
+    statement, types = _missing(model, tuple(columns), key)
+    return keys - set(connection.exec_driver_sql(statement, binary_rows.sent(types, columns)).scalars())
 
 
 def load_over(
@@ -64,8 +65,8 @@ def _there(connection: sa.Connection, model: type[Base], keys: Iterable[Any], *,
     return set(connection.execute(query, {"keys": bulk.keys(keys)}).scalars())
 
 
-def _sample(rows: Sequence[Row], key: str) -> list[Any]:
-    return [row[key] for row in rows[:: max(len(rows) // SAMPLE, 1)]]
+def _sample(keys: Sequence[Any]) -> Sequence[Any]:
+    return keys[:: max(len(keys) // SAMPLE, 1)]
 
 
 @cache

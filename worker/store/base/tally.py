@@ -9,9 +9,8 @@ from there to the commit, and no other lock is taken after it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
+from worker.store.base.columns import Columns
 from worker.store.tables import BatchCountChange
 
 OPTION = "onboarding_tally"  # the execution option of a transaction that has its tally
@@ -65,7 +65,7 @@ def call(batch_id: int, outcome: str, account: str, *, look_up: bool = False) ->
     return Alike(batch_id, Kind.LOOK_UP if look_up else Kind.CALL, outcome, account=account)
 
 
-_COUNTED = itemgetter("batch_id", "state", "channel", "account", "result", "reason")
+_COUNTED = ("batch_id", "state", "channel", "account", "result", "reason")
 
 
 def _counted(state: str) -> str:
@@ -113,9 +113,10 @@ def pays(rows: int) -> int:
     return int(rows >= MANY)
 
 
-def count_new_jobs(connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+def count_new_jobs(connection: sa.Connection, jobs: Columns) -> None:
     """Count the rows of a statement that adds jobs, with `counted` = 1."""
     tally = of(connection)
-    leads = Counter(_COUNTED(row) for row in rows if row["joins"] is None)
+    counted = zip(*(jobs[name] for name in _COUNTED), strict=True)
+    leads = Counter(values for values, joins in zip(counted, jobs["joins"], strict=True) if joins is None)
     for values, number in leads.items():
         tally.add(job(*values), number)

@@ -23,6 +23,7 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, key_id_of
 from worker.store.audit.entries import note_all
 from worker.store.base import bulk
+from worker.store.base.columns import rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.keys_of_customers import lasting
 from worker.store.base.priorities import EVENT, PAUSED
@@ -32,7 +33,7 @@ from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
 from worker.store.onboarding.daily_batch import next_rows
 from worker.store.onboarding.leadership import take_all
-from worker.store.onboarding.new_rows import job_row, job_values
+from worker.store.onboarding.new_rows import AcceptedLine, job_values, new_jobs
 from worker.store.onboarding.tombstones import BY_EVENT, Erased, bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Inbox, Job
@@ -152,22 +153,23 @@ class Inboxes:
         # As late as possible: until this transaction ends, no other event gets a row number.
         numbers = next_rows(connection, len(requests), now=now)
         priority = EVENT + PAUSED if numbers.paused else EVENT
-        by_row: dict[int, NewEvent] = {}
         keyring = lasting(connection, self._keyring, {event.arrival.customer_id for event in requests}, now=now)
-        rows = []
-        for number, event in enumerate(requests, numbers.first):
-            arrival = event.arrival
-            assert arrival.line is not None  # noqa: S101 -- for mypy: a request has its line
-            by_row[number] = event
-            line = replace(arrival.line, row=number)
-            invite_at = None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
-            values = job_values(keyring, numbers.batch_id, line)
-            quiet = line.quiet_until
-            job = job_row(values, followed, priority=priority, now=now, quiet_until=quiet, invite_at=invite_at)
+        by_row = dict(enumerate(requests, numbers.first))
+        lines = [replace(_line(event.arrival), row=number) for number, event in by_row.items()]
+        values = job_values(keyring, numbers.batch_id, lines)
+        jobs = new_jobs(
+            values,
+            followed,
+            priority=priority,
+            now=now,
+            quiet_until=[line.quiet_until for line in lines],
+            invite_at=[_invite_at(event.arrival) for event in requests],
+        )
+        rows = rows_of(jobs)
+        for job in rows:
             waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
             if waits and job["due_at"] <= now:
-                due.add(WakeUp.issue(line.account))
-            rows.append(job)
+                due.add(WakeUp.issue(job["account"]))
         if any(event.arrival.traceparent is not None for event in requests):
             for job, event in zip(rows, requests, strict=True):
                 job["traceparent"] = event.arrival.traceparent
@@ -177,6 +179,15 @@ class Inboxes:
             take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
         stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
         add_row_events(connection, numbers.batch_id, stopped, now=now)
+
+
+def _line(arrival: Arrival) -> AcceptedLine:
+    assert arrival.line is not None  # noqa: S101 -- for mypy: a request has its line
+    return arrival.line
+
+
+def _invite_at(arrival: Arrival) -> datetime | None:
+    return None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
 
 
 def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:

@@ -1,6 +1,6 @@
 """Batches: one for each list. The list's lines become jobs and skipped lines."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base import bulk, tally
-from worker.store.base.customer_keys import Key
+from worker.store.base.columns import Columns, picked, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.keys_of_customers import kept, writable
 from worker.store.base.loading import load_missing
@@ -25,21 +25,19 @@ from worker.store.onboarding.new_rows import (
     CANCELLED,
     AcceptedLine,
     RefusedLine,
-    SealedLine,
     erased_line,
-    job_row,
+    new_jobs,
     refusal_row,
-    seal,
 )
 from worker.store.onboarding.plans import Plan, Planned
 from worker.store.onboarding.refreshed import refresh
+from worker.store.onboarding.sealed_lines import Lines, SealedLines, customers_of, numbers_of, seal, without
 from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
-Line = AcceptedLine | SealedLine
 STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
@@ -187,18 +185,18 @@ class Batches:
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
-    def sealer(self, batch_id: int) -> Callable[[Sequence[AcceptedLine]], Sequence[Line]]:
+    def sealer(self, batch_id: int) -> Callable[[Sequence[AcceptedLine]], Lines]:
         """What seals lines of this batch before they are added. It uses no connection, so a child process may call it.
 
         With `customer_keys` lines stay as they are: the keys are found within the transaction that adds them.
         """
         keyring = self._keyring
-        return lambda lines: lines if keyring.customer_keys else [seal(keyring, batch_id, line) for line in lines]
+        return lambda lines: lines if keyring.customer_keys else seal(keyring, batch_id, lines)
 
     def add(
         self,
         batch_id: int,
-        accepted: Sequence[Line],
+        accepted: Lines,
         refused: Sequence[RefusedLine],
         *,
         priority: int,
@@ -242,7 +240,7 @@ class Batches:
     def _add(
         self,
         batch_id: int,
-        accepted: Sequence[Line],
+        accepted: Lines,
         refused: Sequence[RefusedLine],
         *,
         priority: int,
@@ -257,84 +255,84 @@ class Batches:
             batch = sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned).where(Batch.id == batch_id)
             paused, cancelled_at, planned = connection.execute(batch.with_for_update(key_share=True)).one()
             plan = plans.find(connection, batch_id) if planned else None
-            numbers = [line.row for line in accepted] + [line.row for line in refused]
+            numbers = [*numbers_of(accepted), *(line.row for line in refused)]
             imported = _imported_rows(connection, batch_id, numbers)
-            accepted = [line for line in accepted if line.row not in imported]
+            accepted = without(accepted, imported)
             refused = [line for line in refused if line.row not in imported]
             erased = self._erased_lines(connection, accepted, allow_erased=allow_erased, now=now)
-            if erased:
-                without = {line.row for line in erased}
-                accepted = [line for line in accepted if line.row not in without]
-                refused = [*refused, *erased]
+            accepted = without(accepted, {line.row for line in erased})
+            refused = [*refused, *erased]
             if plan is not None and plan.holds_back:
                 priority += HELD_BACK
             elif paused:
                 priority += PAUSED
             if accepted:
-                customer_ids = {_customer_of(line) for line in accepted}
+                customer_ids = set(customers_of(accepted))
                 keyring = writable(connection, self._keyring, customer_ids, now=now)
-                lines = [line if isinstance(line, SealedLine) else seal(keyring, batch_id, line) for line in accepted]
-                customers = [line.customer for line in lines]
-                known = load_missing(connection, CustomerRow, _new_customers(customers, now=now), key="customer_id")
+                lines = accepted if isinstance(accepted, SealedLines) else seal(keyring, batch_id, accepted)
+                known = load_missing(
+                    connection, CustomerRow, _new_customers(lines.customers, now=now), key="customer_id"
+                )
                 if rule is Known.SKIP:  # their details stay, unless they are invited after all
                     lock_customers(connection, known)
                 else:
-                    refresh(connection, keyring, _of(customers, known), now=now)
+                    refresh(connection, keyring, _of(lines.customers, known), now=now)
                 # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
                 if erased_among(connection, self._keyring, customer_ids) or not kept(connection, keyring):
                     raise ErasedMeanwhile
                 # A customer who was added just now cannot have been served: only for the others is this asked.
-                keys = {line.key for line in lines if line.key[0] in known} if known else set()
+                keys = {key for key in lines.keys if key[0] in known} if known else set()
                 followed = following(connection, keys, now=now, rule=rule) if keys else {}
                 left = left_out(connection, keys - followed.keys(), rule=rule)
                 if left:
-                    refused = [*refused, *(_left_out(line, left) for line in lines if line.key in left)]
-                    lines = [line for line in lines if line.key not in left]
+                    numbered = list(zip(lines.jobs["row"], lines.keys, strict=True))
+                    out = [RefusedLine(row, key[0], known=left[key]) for row, key in numbered if key in left]
+                    refused = [*refused, *out]
+                    lines = lines.at([place for place, (_, key) in enumerate(numbered) if key not in left])
                 if rule is Known.SKIP:
                     leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-                    refresh(connection, keyring, _of(customers, leading), now=now)
-                rows = [
-                    job_row(
-                        line.job,
-                        followed,
-                        priority=priority,
-                        now=now,
-                        quiet_until=line.quiet_until,
-                        planned_at=line.planned_at,
-                    )
-                    for line in lines
-                ]
+                    refresh(connection, keyring, _of(lines.customers, leading), now=now)
+                jobs = new_jobs(
+                    lines.jobs,
+                    followed,
+                    priority=priority,
+                    now=now,
+                    quiet_until=lines.quiet_until,
+                    planned_at=lines.planned_at,
+                )
                 if plan is not None:
-                    plans.spread(plan, rows, now=now)
+                    plans.spread(plan, jobs, now=now)
                 if cancelled_at is not None:
-                    rows = [row | CANCELLED for row in rows]
+                    jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
                 if traced:
-                    rows = [row | {"traceparent": traced.get(row["row"])} for row in rows]
-                counts = tally.pays(len(rows))
-                for row in rows:
-                    row["counted"] = counts
-                bulk.add(connection, Job, rows)
+                    jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
+                counts = tally.pays(len(lines))
+                jobs["counted"] = [counts] * len(lines)
+                bulk.add_columns(connection, Job, jobs)
                 if counts:
-                    tally.count_new_jobs(connection, rows)
-                stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
+                    tally.count_new_jobs(connection, jobs)
+                stopped = [
+                    row for row, state in zip(jobs["row"], jobs["state"], strict=True) if state in PUBLISHED_STATES
+                ]
                 add_row_events(connection, batch_id, stopped, now=now)
-                joined = [row["row"] for row in rows if row["joins"] is not None]
+                joined = [row for row, leader in zip(jobs["row"], jobs["joins"], strict=True) if leader is not None]
                 if joined and not paused:
                     take_all(connection, batch_id, after=min(joined) - 1, now=now)
             bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
             return erased
 
     def _erased_lines(
-        self, connection: sa.Connection, accepted: Sequence[Line], *, allow_erased: bool, now: datetime
+        self, connection: sa.Connection, accepted: Lines, *, allow_erased: bool, now: datetime
     ) -> list[RefusedLine]:
         """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
-        erased = erased_among(connection, self._keyring, {_customer_of(line) for line in accepted})
+        erased = erased_among(connection, self._keyring, set(customers_of(accepted)))
         if erased and allow_erased:
             bring_back(connection, self._keyring, erased)
             for customer_id in sorted(erased):
                 note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
             return []
-        return [erased_line(line.row, one) for line in accepted if (one := _customer_of(line)) in erased]
+        lines = zip(numbers_of(accepted), customers_of(accepted), strict=True)
+        return [erased_line(row, one) for row, one in lines if one in erased] if erased else []
 
 
 BATCH_FACTS = (
@@ -351,27 +349,20 @@ BATCH_FACTS = (
 )
 
 
-def _new_customers(customers: Iterable[dict[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
+def _new_customers(customers: Columns, *, now: datetime) -> Columns:
     """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
 
-    The details of a list count as true at the time of its import.
+    Of a customer's lines the last one counts. The details of a list count as true at the time of its import.
     """
-    times = {"details_at": now, "created_at": now, "changed_at": now}
-    rows = {customer["customer_id"]: customer for customer in customers}
-    return [{**rows[customer_id], **times} for customer_id in sorted(rows)]
+    last = {customer_id: place for place, customer_id in enumerate(customers["customer_id"])}
+    times = [now] * len(last)
+    rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
+    return {**rows, "details_at": times, "created_at": times, "changed_at": times}
 
 
-def _of(customers: Iterable[dict[str, Any]], ids: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Those customers who have these ids."""
-    return (customer for customer in customers if customer["customer_id"] in ids)
-
-
-def _customer_of(line: Line) -> str:
-    return line.key[0] if isinstance(line, SealedLine) else line.customer.customer_id
-
-
-def _left_out(line: SealedLine, why: Mapping[Key, str]) -> RefusedLine:
-    return RefusedLine(line.row, line.key[0], known=why[line.key])
+def _of(customers: Columns, ids: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of those customers who have these ids."""
+    return rows_of(picked(customers, [place for place, one in enumerate(customers["customer_id"]) if one in ids]))
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

@@ -1,15 +1,16 @@
 """The rows that an accepted or refused line becomes: customer, job, skipped line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from worker.domain.limits.failover import joined
 from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
+from worker.store.base.columns import Columns
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import contact_digests, encrypt_line, encrypt_person
 
@@ -32,20 +33,6 @@ class AcceptedLine:
     quiet_until: datetime | None = None
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
-
-
-class SealedLine(NamedTuple):
-    """An accepted line as those values of its rows that no transaction decides: encrypted, and of plain types.
-
-    So they can be made before the transaction, in another process too.
-    """
-
-    row: int
-    key: Key
-    customer: dict[str, Any]
-    job: dict[str, Any]
-    quiet_until: datetime | None
-    planned_at: datetime | None
 
 
 LONGEST_KNOWN = 200
@@ -77,19 +64,6 @@ def erased_line(row: int, customer_id: str) -> RefusedLine:
     return RefusedLine(row, customer_id, (WAS_ERASED,))
 
 
-def seal(keyring: Keyring, batch_id: int, line: AcceptedLine) -> SealedLine:
-    """Encrypt what is the customer's. A ring with `customer_keys` must have the customer's."""
-    customer = line.customer
-    return SealedLine(
-        line.row,
-        (customer.customer_id, customer.purpose),
-        _customer_values(keyring, customer),
-        job_values(keyring, batch_id, line),
-        line.quiet_until,
-        line.planned_at,
-    )
-
-
 # What newer details of a known customer replace, whether a list or an event brings them.
 DETAILS = (
     "kind",
@@ -106,10 +80,11 @@ DETAILS = (
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
     """A new customer. `details_at` is the time that the details are from."""
-    return {**_customer_values(keyring, customer), "details_at": details_at, "created_at": now, "changed_at": now}
+    return {**customer_values(keyring, customer), "details_at": details_at, "created_at": now, "changed_at": now}
 
 
-def _customer_values(keyring: Keyring, customer: Customer) -> dict[str, Any]:
+def customer_values(keyring: Keyring, customer: Customer) -> dict[str, Any]:
+    """What a line or an event says of its customer."""
     return {
         "customer_id": customer.customer_id,
         "kind": customer.kind,
@@ -121,65 +96,73 @@ def _customer_values(keyring: Keyring, customer: Customer) -> dict[str, Any]:
     }
 
 
-def job_values(keyring: Keyring, batch_id: int, line: AcceptedLine) -> dict[str, Any]:
-    """What the line says of its job."""
-    customer = line.customer
+def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Columns:
+    """What the lines say of their jobs."""
+    customers = [line.customer for line in lines]
     return {
-        "batch_id": batch_id,
-        "row": line.row,
-        "customer_id": customer.customer_id,
-        "purpose": customer.purpose,
-        "channel": customer.channel,
-        "template": customer.template,
-        "entity_id": customer.entity_id,
-        "consent": customer.consent,
-        "encrypted": encrypt_line(keyring, batch_id, line.row, customer),
-        "account": line.account,
-        "route": line.route[:200],
-        "floor_seconds": line.floor_seconds,
-        "fallback_accounts": joined(line.account, line.fallback_accounts),
-        "freshness_seconds": line.freshness_seconds,
+        "batch_id": [batch_id] * len(lines),
+        "row": [line.row for line in lines],
+        "customer_id": [customer.customer_id for customer in customers],
+        "purpose": [customer.purpose for customer in customers],
+        "channel": [customer.channel for customer in customers],
+        "template": [customer.template for customer in customers],
+        "entity_id": [customer.entity_id for customer in customers],
+        "consent": [customer.consent for customer in customers],
+        "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
+        "account": [line.account for line in lines],
+        "route": [line.route[:200] for line in lines],
+        "floor_seconds": [line.floor_seconds for line in lines],
+        "fallback_accounts": [joined(line.account, line.fallback_accounts) for line in lines],
+        "freshness_seconds": [line.freshness_seconds for line in lines],
     }
 
 
-def job_row(
-    values: Mapping[str, Any],
+def new_jobs(
+    values: Columns,
     followed: Mapping[Key, Mapping[str, Any]],
     *,
     priority: int,
     now: datetime,
-    quiet_until: datetime | None,
-    planned_at: datetime | None = None,
-    invite_at: datetime | None = None,
-) -> dict[str, Any]:
-    """A new job with these `job_values`. `followed` has what it gets if its customer is served already, see
-    `admission.following`."""
-    # A customer in the app gets the link there at any hour.
-    in_app = invite_at is not None and invite_at > now
-    quiet_until = None if in_app else quiet_until
-    quiet = quiet_until is not None and quiet_until > now
-    job: dict[str, Any] = {
+    quiet_until: Sequence[datetime | None],
+    planned_at: Sequence[datetime | None] | None = None,
+    invite_at: Sequence[datetime | None] | None = None,
+) -> Columns:
+    """New jobs with these `job_values`. `followed` has what a job gets if its customer is served already,
+    see `admission.following`."""
+    count = len(quiet_until)
+    none: list[Any] = [None] * count
+    due_at: list[Any] = [now] * count
+    reason: list[Any] = [""] * count
+    times = zip(quiet_until, planned_at or none, invite_at or none, strict=True)
+    for place, (quiet, planned, invite) in enumerate(times):
+        # A customer in the app gets the link there at any hour.
+        if quiet is not None and quiet > now and (invite is None or invite <= now):
+            due_at[place], reason[place] = quiet, Reason.QUIET_HOURS
+        if planned is not None and planned > due_at[place]:
+            due_at[place], reason[place] = planned, Reason.PLANNED
+    jobs: Columns = {
         **values,
-        "invite_at": invite_at,
-        "state": JobState.WAITING,
-        "due_at": quiet_until if quiet else now,
-        "priority": priority,
-        "lease_owner": "",
-        "fence": 0,
-        "attempts": 0,
-        "waits": 0,
-        "reissues": 0,
-        "reason": Reason.QUIET_HOURS if quiet else "",
-        "detail": "",
-        "result": "",
-        "joins": None,
-        "created_at": now,
-        "changed_at": now,
+        "invite_at": [*(invite_at or none)],
+        "state": [JobState.WAITING] * count,
+        "due_at": due_at,
+        "priority": [priority] * count,
+        "lease_owner": [""] * count,
+        "fence": [0] * count,
+        "attempts": [0] * count,
+        "waits": [0] * count,
+        "reissues": [0] * count,
+        "reason": reason,
+        "detail": [""] * count,
+        "result": [""] * count,
+        "joins": [None] * count,
+        "created_at": [now] * count,
+        "changed_at": [now] * count,
     }
-    if planned_at is not None and planned_at > job["due_at"]:
-        job |= {"due_at": planned_at, "reason": Reason.PLANNED}
-    served = followed.get((values["customer_id"], values["purpose"])) if followed else None
-    return job | dict(served) if served else job
+    if followed:
+        for place, key in enumerate(zip(values["customer_id"], values["purpose"], strict=True)):
+            for name, value in followed.get(key, {}).items():
+                jobs[name][place] = value
+    return jobs
 
 
 CANCELLED: dict[str, Any] = {

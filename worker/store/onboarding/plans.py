@@ -1,6 +1,5 @@
 """How a batch goes out, where not at once: a pilot first, from a time on, at a pace. A row for each such batch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from worker.domain.limits.batch_pace import planned_at
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.timestamps import written
+from worker.store.base.columns import Columns
 from worker.store.tables import BatchPlan
 
 FIRST_ROW = 2  # of a list with a header
@@ -120,15 +120,15 @@ def begin(connection: sa.Connection, batch_id: int, *, now: datetime) -> None:
     connection.execute(pilot.where(BatchPlan.verdict == "").values(check_at=now))
 
 
-def spread(plan: Planned, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
+def spread(plan: Planned, jobs: Columns, *, now: datetime) -> None:
     """Set the times of new rows as planned: not before the start, and as far apart as the pace."""
     start_at, per_hour = plan.plan.start_at, plan.plan.per_hour
     if plan.plan.deadline is not None:
         per_hour = None  # the plan for the deadline has counted with it
     begins_at = max(start_at, now) if start_at is not None else now
-    for row in rows:
-        if row["state"] is not JobState.WAITING or row["joins"] is not None:
+    for place, row in enumerate(jobs["row"]):
+        if jobs["state"][place] is not JobState.WAITING or jobs["joins"][place] is not None:
             continue
-        at = planned_at(per_hour, begins_at, row["row"] - FIRST_ROW) if per_hour is not None else begins_at
-        if at > row["due_at"]:
-            row |= {"due_at": at, "reason": Reason.PLANNED}
+        at = planned_at(per_hour, begins_at, row - FIRST_ROW) if per_hour is not None else begins_at
+        if at > jobs["due_at"][place]:
+            jobs["due_at"][place], jobs["reason"][place] = at, Reason.PLANNED

@@ -25,7 +25,7 @@ _STORED = sa.select(
 
 
 def refresh(connection: sa.Connection, keyring: Keyring, rows: Iterable[Row], *, now: datetime) -> None:
-    """Give customers who are known the details of these `SealedLine.customer`; of several for one customer the last.
+    """Give customers who are known the details of these `SealedLines.customers`; of several for one customer the last.
 
     The customers are locked first, in the order that is the same everywhere.
     """
