@@ -53,6 +53,7 @@ class Broker:
         # What is due and cannot be worked now (a pause, a stop) is looked at more and more rarely.
         self._idle_beats = 0 if worked or ahead > 0 else self._idle_beats + 1
         wait = max(ahead, min(2.0**self._idle_beats - 1, LONGEST))
-        if self._simulation.is_stormy:
+        # A request may still come to a machine whose clock is behind, which has nothing to do by that clock.
+        if self._simulation.is_stormy or self._simulation.requests.left:
             wait = min(wait, LONGEST_IN_STORM)
         self._world.later(wait + self._world.chance.uniform(*LAG), self.beat)

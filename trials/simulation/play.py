@@ -32,10 +32,18 @@ class History:
     record: Record
     jobs: dict[str, Any] = field(default_factory=dict)  # by customer
     open_attempts: int = 0
+    begun_messages: dict[str, int] = field(default_factory=dict)  # hand-overs, by customer
     credits_used: dict[str, int] = field(default_factory=dict)  # by account
     calm_at: float = 0.0  # from then on no fault strikes, and no account refuses
     steps: int = 0
     ended_at: float = 0.0
+
+
+_BEGUN_MESSAGES = """
+SELECT session.customer_id, count(*) AS number FROM attempt
+JOIN invitation ON invitation.id = attempt.invitation_id JOIN session ON session.id = invitation.session_id
+GROUP BY session.customer_id
+"""
 
 
 def play(plan: Plan, databases: Databases | PostgresqlDatabases) -> History:
@@ -106,6 +114,7 @@ class Simulation:
             self.record,
             {row.customer_id: row for row in jobs},
             rows("SELECT count(*) FROM attempt WHERE closed_at IS NULL")[0][0],
+            {row.customer_id: row.number for row in rows(_BEGUN_MESSAGES)},
             {row.name: row.credits_used for row in rows("SELECT name, credits_used FROM budget")},
             self._calm_at,
             self.world.steps,
