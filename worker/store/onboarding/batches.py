@@ -1,10 +1,9 @@
 """Batches: one for each list. The list's lines become jobs and skipped lines."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,29 +11,17 @@ from worker.domain.model.known_customers import Known
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
-from worker.store.base import bulk, tally
-from worker.store.base.columns import Columns, picked, rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
-from worker.store.base.keys_of_customers import kept, writable
-from worker.store.base.loading import load_missing
-from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
-from worker.store.onboarding.admission import following, left_out, lock_customers
-from worker.store.onboarding.leadership import take_all
+from worker.store.onboarding.added_lines import ErasedMeanwhile, add_lines
 from worker.store.onboarding.new_rows import (
-    CANCELLED,
     AcceptedLine,
     RefusedLine,
-    erased_line,
-    new_jobs,
-    refusal_row,
 )
 from worker.store.onboarding.plans import Plan, Planned
-from worker.store.onboarding.refreshed import refresh
-from worker.store.onboarding.sealed_lines import Lines, SealedLines, customers_of, numbers_of, seal, without
-from worker.store.onboarding.tombstones import bring_back, erased_among
-from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
-from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
+from worker.store.onboarding.sealed_lines import Lines, seal
+from worker.store.onboarding.tombstones import erased_among
+from worker.store.tables import Batch, Job, SkippedLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
@@ -68,10 +55,6 @@ class BatchFacts:
     def is_stopped(self) -> bool:
         """Whether a person ended the `run` of this batch with Ctrl-C."""
         return self.pause_cause == PauseCause.INTERRUPT
-
-
-class ErasedMeanwhile(Exception):
-    """A customer was erased while a line of this customer was being added. The next try refuses the line."""
 
 
 class Batches:
@@ -216,123 +199,30 @@ class Batches:
         job leads instead. If the customer has finished for this purpose, the job is completed at once. If a call for
         the customer has an unknown outcome, the job is held.
         """
+
+        def add() -> list[RefusedLine]:
+            with self._database.write() as connection:
+                return add_lines(
+                    connection,
+                    self._keyring,
+                    batch_id,
+                    accepted,
+                    refused,
+                    priority=priority,
+                    now=now,
+                    allow_erased=allow_erased,
+                    traced=traced or {},
+                    rule=rule,
+                )
+
         for attempt in range(TRIES):
             try:
-                return outlive_deadlocks(
-                    partial(
-                        self._add,
-                        batch_id,
-                        accepted,
-                        refused,
-                        priority=priority,
-                        now=now,
-                        allow_erased=allow_erased,
-                        traced=traced,
-                        rule=rule,
-                    )
-                )
+                return outlive_deadlocks(add)
             except (sa.exc.IntegrityError, ErasedMeanwhile):
                 # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
                 if attempt == TRIES - 1:
                     raise
         return []
-
-    def _add(
-        self,
-        batch_id: int,
-        accepted: Lines,
-        refused: Sequence[RefusedLine],
-        *,
-        priority: int,
-        now: datetime,
-        allow_erased: bool,
-        traced: Mapping[int, str] | None,
-        rule: Known,
-    ) -> list[RefusedLine]:
-        with self._database.write() as connection:
-            # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their
-            # change of the batch. It also blocks another import of the same list, which may have been faster.
-            batch = sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned).where(Batch.id == batch_id)
-            paused, cancelled_at, planned = connection.execute(batch.with_for_update(key_share=True)).one()
-            plan = plans.find(connection, batch_id) if planned else None
-            numbers = [*numbers_of(accepted), *(line.row for line in refused)]
-            imported = _imported_rows(connection, batch_id, numbers)
-            accepted = without(accepted, imported)
-            refused = [line for line in refused if line.row not in imported]
-            erased = self._erased_lines(connection, accepted, allow_erased=allow_erased, now=now)
-            accepted = without(accepted, {line.row for line in erased})
-            refused = [*refused, *erased]
-            if plan is not None and plan.holds_back:
-                priority += HELD_BACK
-            elif paused:
-                priority += PAUSED
-            if accepted:
-                customer_ids = set(customers_of(accepted))
-                keyring = writable(connection, self._keyring, customer_ids, now=now)
-                lines = accepted if isinstance(accepted, SealedLines) else seal(keyring, batch_id, accepted)
-                known = load_missing(
-                    connection, CustomerRow, _new_customers(lines.customers, now=now), key="customer_id"
-                )
-                if rule is Known.SKIP:  # their details stay, unless they are invited after all
-                    lock_customers(connection, known)
-                else:
-                    refresh(connection, keyring, _of(lines.customers, known), now=now)
-                # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
-                if erased_among(connection, self._keyring, customer_ids) or not kept(connection, keyring):
-                    raise ErasedMeanwhile
-                # A customer who was added just now cannot have been served: only for the others is this asked.
-                keys = {key for key in lines.keys if key[0] in known} if known else set()
-                followed = following(connection, keys, now=now, rule=rule) if keys else {}
-                left = left_out(connection, keys - followed.keys(), rule=rule)
-                if left:
-                    numbered = list(zip(lines.jobs["row"], lines.keys, strict=True))
-                    out = [RefusedLine(row, key[0], known=left[key]) for row, key in numbered if key in left]
-                    refused = [*refused, *out]
-                    lines = lines.at([place for place, (_, key) in enumerate(numbered) if key not in left])
-                if rule is Known.SKIP:
-                    leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-                    refresh(connection, keyring, _of(lines.customers, leading), now=now)
-                jobs = new_jobs(
-                    lines.jobs,
-                    followed,
-                    priority=priority,
-                    now=now,
-                    quiet_until=lines.quiet_until,
-                    planned_at=lines.planned_at,
-                )
-                if plan is not None:
-                    plans.spread(plan, jobs, now=now)
-                if cancelled_at is not None:
-                    jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
-                if traced:
-                    jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
-                counts = tally.pays(len(lines))
-                jobs["counted"] = [counts] * len(lines)
-                bulk.add_columns(connection, Job, jobs)
-                if counts:
-                    tally.count_new_jobs(connection, jobs)
-                stopped = [
-                    row for row, state in zip(jobs["row"], jobs["state"], strict=True) if state in PUBLISHED_STATES
-                ]
-                add_row_events(connection, batch_id, stopped, now=now)
-                joined = [row for row, leader in zip(jobs["row"], jobs["joins"], strict=True) if leader is not None]
-                if joined and not paused:
-                    take_all(connection, batch_id, after=min(joined) - 1, now=now)
-            bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
-            return erased
-
-    def _erased_lines(
-        self, connection: sa.Connection, accepted: Lines, *, allow_erased: bool, now: datetime
-    ) -> list[RefusedLine]:
-        """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
-        erased = erased_among(connection, self._keyring, set(customers_of(accepted)))
-        if erased and allow_erased:
-            bring_back(connection, self._keyring, erased)
-            for customer_id in sorted(erased):
-                note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
-            return []
-        lines = zip(numbers_of(accepted), customers_of(accepted), strict=True)
-        return [erased_line(row, one) for row, one in lines if one in erased] if erased else []
 
 
 BATCH_FACTS = (
@@ -347,32 +237,3 @@ BATCH_FACTS = (
     Batch.pause_reason,
     Batch.planned,
 )
-
-
-def _new_customers(customers: Columns, *, now: datetime) -> Columns:
-    """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
-
-    Of a customer's lines the last one counts. The details of a list count as true at the time of its import.
-    """
-    last = {customer_id: place for place, customer_id in enumerate(customers["customer_id"])}
-    times = [now] * len(last)
-    rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
-    return {**rows, "details_at": times, "created_at": times, "changed_at": times}
-
-
-def _of(customers: Columns, ids: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of those customers who have these ids."""
-    return rows_of(picked(customers, [place for place, one in enumerate(customers["customer_id"]) if one in ids]))
-
-
-def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
-    """Those of these rows of the list that are imported already."""
-    if not rows:
-        return set()
-    return {
-        row
-        for table in (Job, SkippedLine)
-        for row in connection.execute(
-            sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
-        ).scalars()
-    }

@@ -1,0 +1,175 @@
+"""Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.domain.model.known_customers import Known
+from worker.foundation.keyring import Keyring
+from worker.store.audit.entries import note
+from worker.store.base import bulk, tally
+from worker.store.base.columns import Columns, picked, rows_of
+from worker.store.base.customer_keys import Key
+from worker.store.base.keys_of_customers import kept, writable
+from worker.store.base.loading import load_missing
+from worker.store.base.priorities import HELD_BACK, PAUSED
+from worker.store.onboarding import plans
+from worker.store.onboarding.admission import following, left_out, lock_customers
+from worker.store.onboarding.leadership import take_all
+from worker.store.onboarding.new_rows import CANCELLED, RefusedLine, erased_line, new_jobs, refusal_row
+from worker.store.onboarding.refreshed import refresh
+from worker.store.onboarding.sealed_lines import Lines, SealedLines, customers_of, numbers_of, seal, without
+from worker.store.onboarding.tombstones import bring_back, erased_among
+from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
+from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
+
+
+class ErasedMeanwhile(Exception):
+    """A customer was erased while a line of this customer was being added. The next try refuses the line."""
+
+
+def add_lines(
+    connection: sa.Connection,
+    keyring: Keyring,
+    batch_id: int,
+    accepted: Lines,
+    refused: Sequence[RefusedLine],
+    *,
+    priority: int,
+    now: datetime,
+    allow_erased: bool,
+    traced: Mapping[int, str],
+    rule: Known,
+) -> list[RefusedLine]:
+    """Add these lines as `Batches.add` says. Returns those of customers who were erased on request, refused.
+
+    Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile.
+    """
+    # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their change of
+    # the batch. It also blocks another import of the same list, which may have been faster.
+    query = sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned).where(Batch.id == batch_id)
+    paused, cancelled_at, planned = connection.execute(query.with_for_update(key_share=True)).one()
+    plan = plans.find(connection, batch_id) if planned else None
+    imported = _imported_rows(connection, batch_id, [*numbers_of(accepted), *(line.row for line in refused)])
+    accepted = without(accepted, imported)
+    refused = [line for line in refused if line.row not in imported]
+    erased = _erased_lines(connection, keyring, accepted, allow_erased=allow_erased, now=now)
+    accepted = without(accepted, {line.row for line in erased})
+    refused = [*refused, *erased]
+    if accepted:
+        writing = writable(connection, keyring, set(customers_of(accepted)), now=now)
+        lines = accepted if isinstance(accepted, SealedLines) else seal(writing, batch_id, accepted)
+        known = _add_customers(connection, writing, lines, rule=rule, now=now)
+        # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
+        if erased_among(connection, keyring, set(customers_of(lines))) or not kept(connection, writing):
+            raise ErasedMeanwhile
+        # A customer who was added just now cannot have been served: only for the others is this asked.
+        keys = {key for key in lines.keys if key[0] in known} if known else set()
+        followed = following(connection, keys, now=now, rule=rule) if keys else {}
+        left = left_out(connection, keys - followed.keys(), rule=rule)
+        if left:
+            out, lines = _without_those_left_out(lines, left)
+            refused = [*refused, *out]
+        if rule is Known.SKIP:
+            leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
+            refresh(connection, writing, _of(lines.customers, leading), now=now)
+        if plan is not None and plan.holds_back:
+            priority += HELD_BACK
+        elif paused:
+            priority += PAUSED
+        jobs = new_jobs(
+            lines.jobs,
+            followed,
+            priority=priority,
+            now=now,
+            quiet_until=lines.quiet_until,
+            planned_at=lines.planned_at,
+        )
+        if plan is not None:
+            plans.spread(plan, jobs, now=now)
+        if cancelled_at is not None:
+            jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
+        if traced:
+            jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
+        _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
+    bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
+    return erased
+
+
+def _add_customers(
+    connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, rule: Known, now: datetime
+) -> set[str]:
+    """Add or refresh the lines' customers, and lock those who are known. Returns these."""
+    known = load_missing(connection, CustomerRow, _new_customers(lines.customers, now=now), key="customer_id")
+    if rule is Known.SKIP:  # their details stay, unless they are invited after all
+        lock_customers(connection, known)
+    else:
+        refresh(connection, keyring, _of(lines.customers, known), now=now)
+    return known
+
+
+def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused: bool, now: datetime) -> None:
+    """Add the jobs, with what they count, publish and take over."""
+    count = len(jobs["row"])
+    counts = tally.pays(count)
+    jobs["counted"] = [counts] * count
+    bulk.add_columns(connection, Job, jobs)
+    if counts:
+        tally.count_new_jobs(connection, jobs)
+    stopped = [row for row, state in zip(jobs["row"], jobs["state"], strict=True) if state in PUBLISHED_STATES]
+    add_row_events(connection, batch_id, stopped, now=now)
+    joined = [row for row, leader in zip(jobs["row"], jobs["joins"], strict=True) if leader is not None]
+    if joined and not paused:
+        take_all(connection, batch_id, after=min(joined) - 1, now=now)
+
+
+def _without_those_left_out(lines: SealedLines, left: Mapping[Key, str]) -> tuple[list[RefusedLine], SealedLines]:
+    """The lines of `admission.left_out`, refused, and the others."""
+    keys, rows = lines.keys, lines.jobs["row"]
+    out = [RefusedLine(row, key[0], known=left[key]) for row, key in zip(rows, keys, strict=True) if key in left]
+    return out, lines.at([place for place, key in enumerate(keys) if key not in left])
+
+
+def _erased_lines(
+    connection: sa.Connection, keyring: Keyring, accepted: Lines, *, allow_erased: bool, now: datetime
+) -> list[RefusedLine]:
+    """The lines of customers who were erased on request, refused. `allow_erased`: bring these customers back."""
+    erased = erased_among(connection, keyring, set(customers_of(accepted)))
+    if erased and allow_erased:
+        bring_back(connection, keyring, erased)
+        for customer_id in sorted(erased):
+            note(connection, f"customer {customer_id}", now=now, reason="brought back after an erasure")
+        return []
+    lines = zip(numbers_of(accepted), customers_of(accepted), strict=True)
+    return [erased_line(row, one) for row, one in lines if one in erased] if erased else []
+
+
+def _new_customers(customers: Columns, *, now: datetime) -> Columns:
+    """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
+
+    Of a customer's lines the last one counts. The details of a list count as true at the time of its import.
+    """
+    last = {customer_id: place for place, customer_id in enumerate(customers["customer_id"])}
+    times = [now] * len(last)
+    rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
+    return {**rows, "details_at": times, "created_at": times, "changed_at": times}
+
+
+def _of(customers: Columns, ids: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of those customers who have these ids."""
+    return rows_of(picked(customers, [place for place, one in enumerate(customers["customer_id"]) if one in ids]))
+
+
+def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
+    """Those of these rows of the list that are imported already."""
+    if not rows:
+        return set()
+    return {
+        row
+        for table in (Job, SkippedLine)
+        for row in connection.execute(
+            sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
+        ).scalars()
+    }
