@@ -82,7 +82,7 @@ class Process:
     ) -> Flushed[Opened]:
         raise NotImplementedError("a flush takes time: `in_turn` makes it")
 
-    async def call(self, opened: Opened) -> Opened:
+    async def call(self, opened: Opened, now: datetime) -> Opened:
         costs, calls = self._database.costs, self._calls
         calls.in_flight += 1
         await pause(self.core.work(costs.call + costs.rest) + calls.latency())

@@ -133,7 +133,7 @@ class Rows:
 
         return some
 
-    async def call(self, opened):
+    async def call(self, opened, now):
         number = opened.row.number
         self.log.append(("call", number))
         self.begun.append(self.clock())

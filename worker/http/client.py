@@ -78,8 +78,10 @@ class Http:
         phase, seconds = Phase(), timeout.total_seconds()
         try:
             if self._lean is not None:
-                with suppress(Unusual):
+                try:
                     return await self._lean.exchange(request, phase, seconds, reads_body=reads_body)
+                except Unusual:  # nothing was sent
+                    pass
             phase_of_call.set(phase)
             async with asyncio.timeout(seconds):
                 return await self._exchange(request, reads_body)

@@ -70,7 +70,6 @@ def is_stale(expires_at: datetime, *, floor: timedelta, now: datetime) -> bool:
     return expires_at - now < floor
 
 
-@lru_cache(maxsize=1024)
 @lru_cache(maxsize=64)
 def default_floor(lifetime: timedelta | None) -> timedelta:
     """The freshness floor where a route sets none: half the lifetime, at most 12 hours.

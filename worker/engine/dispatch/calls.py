@@ -66,7 +66,7 @@ class Calls(Generic[OpenedT, ResultT]):
         self._work, self._rows, self._results, self._plan, self._halts = work, rows, results, plan, halts
         self._headroom, self._busy_stretch, self._decisions = headroom, busy_stretch, decisions
         self._clock, self._time, self._stopping, self._look_again = clock, time, stopping, look_again
-        self._meter = meter
+        self._meter, self._longest_call = meter, work.longest_call
         self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
         self._slot_gate = SlotGate(work.spacing, time=time, halt=halts.unwritten, furthest=furthest)
@@ -110,7 +110,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 self._halts.by_result()
             follows = self._work.has_next_step and self._work.item(opened).is_event
             (results.of_events if follows else results.others).append(result)
-            headroom.throughput.add(self._time())
+            headroom.throughput.add(self._time.seconds())
             if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
                 self._look_again()
 
@@ -121,7 +121,7 @@ class Calls(Generic[OpenedT, ResultT]):
             reason = "opened before the account was halted, the database was lost or the dispatcher ended"
         elif self._stopping.is_set():
             reason = "the worker is stopping"
-        elif now + self._work.longest_call > self._work.item(opened).lease_until:
+        elif now + self._longest_call > self._work.item(opened).lease_until:
             reason = "the lease has passed"
         elif slot is not None and lapsed(slot, now=now):
             reason = "the slot has passed"
@@ -133,7 +133,7 @@ class Calls(Generic[OpenedT, ResultT]):
         self._decisions.done("call")
         began = monotonic()
         try:
-            result = await self._work.call(opened)
+            result = await self._work.call(opened, now)
             self._busy_stretch.call_ended()
             return result
         except Exception as error:  # a bug must not lose the row: its call may have been made

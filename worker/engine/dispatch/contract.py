@@ -48,7 +48,9 @@ class Work(Protocol[OpenedT, ResultT]):
         made. Raises store.limits.flush.UnknownFlush if rows may have been opened: `release` returns them.
         """
 
-    async def call(self, opened: OpenedT) -> ResultT: ...
+    async def call(self, opened: OpenedT, now: datetime) -> ResultT:
+        """Make the call. `now`: the time of the last check before it."""
+
     def item(self, opened: OpenedT) -> Item: ...
     def not_made(self, opened: OpenedT) -> ResultT:
         """The result of an opened row whose call was not made."""

@@ -5,10 +5,11 @@ most its permits and the calls of one flush with an unknown outcome.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from worker.domain.limits.concurrency import MOST_PER_PERMIT
 from worker.engine.dispatch.database_lead import DatabaseLead
+from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import Throughput
 from worker.store.limits.claims import Room
 
@@ -35,7 +36,7 @@ class Headroom:
         permits: int,
         *,
         spaced: bool,
-        time: Callable[[], datetime],
+        time: SteadyTime,
         taken: Callable[[], int],
         waiting: Callable[[], int],
     ) -> None:
@@ -56,7 +57,7 @@ class Headroom:
     def _calls_in_a_flush(self) -> int:
         """How many calls are expected to end until the end of the flush after this one, as the last calls show."""
         time = 2 * self.lead.longest + max(FLUSH_EVERY, self.lead.longest)
-        expected = self.throughput.expected(time, self._time())
+        expected = self.throughput.expected(time, self._time.seconds())
         # On a slow database each flush has room for twice the calls of the one before, until the slots bound them.
         return min(2 * expected if self.lead.lead and self._spaced else expected, OPEN_MOST)
 

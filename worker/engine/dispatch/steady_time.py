@@ -18,10 +18,10 @@ class SteadyTime:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
+        self.seconds = asyncio.get_running_loop().time  # the same as a number, for what is read with each call
 
     def __call__(self) -> datetime:
-        return _BEGINNING + timedelta(seconds=self._loop.time())
+        return _BEGINNING + timedelta(seconds=self.seconds())
 
     def of(self, when: datetime, *, most: timedelta | None = None) -> datetime:
         """The steady time of a time of the process's clock, at most `most` from now."""

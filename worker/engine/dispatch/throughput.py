@@ -13,23 +13,23 @@ class Throughput:
     """Counts the ends of calls in the last `flush`, and of late: rows come in chunks, with gaps."""
 
     def __init__(self, flush: timedelta) -> None:
-        self._flush = flush
-        self._in_a_flush: deque[datetime] = deque()
-        self._of_late: deque[datetime] = deque()
+        self._flush = flush.total_seconds()
+        self._in_a_flush: deque[float] = deque()
+        self._of_late: deque[float] = deque()
 
-    def add(self, at: datetime) -> None:
-        """A call has ended at `at`."""
+    def add(self, at: float) -> None:
+        """A call has ended at `at`, in the loop's seconds."""
         self._in_a_flush.append(at)
         self._of_late.append(at)
 
-    def expected(self, time: timedelta, now: datetime) -> int:
+    def expected(self, time: timedelta, now: float) -> int:
         """How many calls are expected to end within this time: as in the last flush, or at the rate of late.
 
         On a slow database calls come in bursts, one for each flush: then the rate is that of several of them.
         """
         lately = max(LATELY, 2 * time)
         _forget(self._in_a_flush, now - self._flush)
-        _forget(self._of_late, now - lately)
+        _forget(self._of_late, now - lately.total_seconds())
         return max(len(self._in_a_flush), round(len(self._of_late) * (time / lately)))
 
 
@@ -60,6 +60,6 @@ class BusyStretch:
         return stretch
 
 
-def _forget(ends: deque[datetime], before: datetime) -> None:
+def _forget(ends: deque[float], before: float) -> None:
     while ends and ends[0] < before:
         ends.popleft()

@@ -18,7 +18,7 @@ from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import FRESHNESS, MESSAGES
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.engine.steps.step_endings import FLUSH_MARGIN, Step, count, ending_of, log_chunk, nothing_kept
+from worker.engine.steps.step_endings import FLUSH_MARGIN, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.clock import Clock
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.limits.claims import Room
@@ -76,11 +76,9 @@ class InviteWork:
     ) -> Flushed[OpenedInvitation]:
         flushed = self.invitations.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
         if results:
-            now = self.clock()
-            count(self.meters, MESSAGES, self.policy.channel, ((r.ending, r.problem) for r in results))
+            count(self.meters, MESSAGES, self.policy.channel, results)
             self._observe_freshness(results)
-            sent = [(r.opened.invitation, r) for r in results]
-            log_chunk(self.name, [Step(m.job_id, m.batch_id, r.ending, r.problem, now - r.began_at) for m, r in sent])
+            log_chunk(self.name, results, _row_of, now=self.clock())
         return flushed
 
     def _observe_freshness(self, results: Sequence[InviteResult]) -> None:
@@ -93,23 +91,22 @@ class InviteWork:
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
 
-    async def call(self, opened: OpenedInvitation) -> InviteResult:
+    async def call(self, opened: OpenedInvitation, now: datetime) -> InviteResult:
         item = opened.invitation
-        began_at = self.clock()
         if item.unknown_call is not None:
             return await self._reconcile(opened, item.unknown_call)
-        if has_stale_link(item, began_at):  # checked again: it has waited for its slot or for a permit
+        if has_stale_link(item, now):  # checked again: it has waited for its slot or for a permit
             return self.not_made(opened)
         try:
-            message, template = self._message(item, first_at=opened.first_at, now=began_at)
+            message, template = self._message(item, first_at=opened.first_at, now=now)
         except TemplateProblem as error:
             # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
-            return InviteResult(opened, began_at, Hold(Reason.TEMPLATE, str(error)), problem=problem)
+            return InviteResult(opened, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         receipt = await self.sender.send(message)
         if isinstance(receipt, Problem):
-            return InviteResult(opened, began_at, self._ending(opened, receipt), problem=receipt, template=template)
-        return InviteResult(opened, began_at, Done(), reference=receipt.reference, template=template)
+            return InviteResult(opened, now, self._ending(opened, receipt), problem=receipt, template=template)
+        return InviteResult(opened, now, Done(), reference=receipt.reference, template=template)
 
     async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
@@ -180,3 +177,7 @@ class InviteWork:
 
     def release_permits(self) -> None:
         self.invitations.release_permits(self.policy)
+
+
+def _row_of(result: InviteResult) -> tuple[int, int]:
+    return result.opened.invitation.job_id, result.opened.invitation.batch_id

@@ -31,7 +31,7 @@ from worker.domain.model.reconciliation import (
 from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.steps.first_links import FirstLinks
-from worker.engine.steps.step_endings import FLUSH_MARGIN, Step, WakeInvite, count, ending_of, log_chunk, nothing_kept
+from worker.engine.steps.step_endings import FLUSH_MARGIN, WakeInvite, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.clock import Clock
 from worker.foundation.durations import show_duration
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
@@ -112,9 +112,8 @@ class IssueWork:
             self.first_links.begin({item.job.id for item in flushed.opened if not item.job.looks_up})
         now = self.clock()
         if results:
-            count(self.meters, CALLS, self.policy.account, ((r.ending, r.problem) for r in results))
-            jobs = [(r.opened.job, r) for r in results]
-            log_chunk(self.name, [Step(j.id, j.batch_id, r.ending, r.problem, now - r.began_at) for j, r in jobs])
+            count(self.meters, CALLS, self.policy.account, results)
+            log_chunk(self.name, results, lambda result: (result.opened.job.id, result.opened.job.batch_id), now=now)
         of_events = any(result.opened.job.is_event for result in results)
         for channel in sorted(flushed.channels):  # after the commit; the sweep sends another for a wake-up lost here
             self.wake_invite(channel, of_events or not results)
@@ -133,7 +132,7 @@ class IssueWork:
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
 
-    async def call(self, opened: OpenedJob) -> IssueResult:
+    async def call(self, opened: OpenedJob, now: datetime) -> IssueResult:
         """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
 
         Both calls within one time-out: the lease leaves room for no more.
@@ -143,7 +142,7 @@ class IssueWork:
             return await self._reconcile(opened, job.unknown_call)
         if job.asks is not None:
             return await self._ask_about(opened, job.asks)
-        request, began_at, began = job.request, self.clock(), self._seconds()
+        request, began_at, began = job.request, now, self._seconds()
         built = self.provider.build(request)
         found = self._read(request, began_at, await self.http.call(built, timeout=self.timeout))
         if isinstance(found, Session):

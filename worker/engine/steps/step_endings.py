@@ -2,9 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 from worker.domain.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.domain.model.meters import Meters
@@ -46,19 +46,18 @@ def nothing_kept(reference: str, kind: str) -> Problem:
     return Problem(Kind.UNKNOWN, f"the call was answered{opened}, and nothing of the answer could be kept: {kind}")
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of a chunk: its job, how it ended, and how long it took until it was written."""
-
-    job_id: int
-    batch_id: int
-    ending: Ending | None
-    problem: Problem | None
-    took: timedelta
+class Result(Protocol):
+    """The result of a call, as both kinds of work have it."""
 
     @property
-    def outcome(self) -> str:
-        return "not made" if self.ending is None else type(self.ending).__name__.lower()
+    def began_at(self) -> datetime: ...
+    @property
+    def ending(self) -> Ending | None: ...
+    @property
+    def problem(self) -> Problem | None: ...
+
+
+ResultT = TypeVar("ResultT", bound=Result)
 
 
 def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
@@ -66,23 +65,32 @@ def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
     return problem.kind.value if problem else "not_made" if ending is None else type(ending).__name__.lower()
 
 
-def count(meters: Meters, metric: Metric, name: str, results: Iterable[tuple[Ending | None, Problem | None]]) -> None:
+def count(meters: Meters, metric: Metric, name: str, results: Sequence[Result]) -> None:
     """Count the calls of a chunk by their outcome. A call that was not made is none."""
-    made = [(ending, problem) for ending, problem in results if ending is not None]
-    outcomes = Counter(outcome_of(ending, problem) for ending, problem in made)
+    outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
     for outcome, number in outcomes.items():
         meters.add(metric, name, outcome, amount=number)
 
 
-def log_chunk(work: str, steps: Sequence[Step]) -> None:
-    """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
-    counts = Counter(step.outcome for step in steps)
-    log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
-    for step in steps:
-        problem = step.problem
+def log_chunk(
+    work: str, results: Sequence[ResultT], ids: Callable[[ResultT], tuple[int, int]], *, now: datetime
+) -> None:
+    """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written.
+
+    `ids` returns the job and the batch of a result.
+    """
+    counts = Counter(type(result.ending) for result in results)
+    named = sorted((_name_of(ending), number) for ending, number in counts.items())
+    log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in named))
+    # A step without a problem is a line at DEBUG, so of most chunks none is shown.
+    for result in results if log.isEnabledFor(logging.DEBUG) else [result for result in results if result.problem]:
+        problem, (job_id, batch_id) = result.problem, ids(result)
         level = logging.DEBUG if problem is None else logging.INFO
-        if log.isEnabledFor(level):
-            why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
-            ids = {"batch": step.batch_id, "job": step.job_id}
-            seconds = step.took.total_seconds()
-            log.log(level, "%s: job %d: %s%s, %.3f s", work, step.job_id, step.outcome, why, seconds, extra=ids)
+        why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
+        step, seconds = _name_of(type(result.ending)), (now - result.began_at).total_seconds()
+        extra = {"batch": batch_id, "job": job_id}
+        log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, step, why, seconds, extra=extra)
+
+
+def _name_of(ending: type[Ending] | type[None]) -> str:
+    return "not made" if ending is type(None) else ending.__name__.lower()

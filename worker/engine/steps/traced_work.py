@@ -48,19 +48,19 @@ class TracedWork:
                 self._traces.step(item.traceparent, self._claim, began_at, ended_at, "claimed", self._of(item))
         return flushed
 
-    async def call(self, opened: Any) -> Any:
+    async def call(self, opened: Any, now: datetime) -> Any:
         item = self._work.item(opened)
         if item.traceparent is None:
-            return await self._work.call(opened)
-        began_at, outcome, failed = self._clock(), "crashed", True
+            return await self._work.call(opened, now)
+        outcome, failed = "crashed", True
         try:
-            result = await self._work.call(opened)
+            result = await self._work.call(opened, now)
             outcome, failed = outcome_of(result.ending, result.problem), result.problem is not None
             return result
         finally:
             facts = self._of(item) | ({"look_up": "yes"} if _looks_up(item) else {})
             self._traces.step(
-                item.traceparent, self._call, began_at, self._clock(), outcome, facts, failed=failed, leaves=True
+                item.traceparent, self._call, now, self._clock(), outcome, facts, failed=failed, leaves=True
             )
 
     def _of(self, item: Any) -> dict[str, str | int]:
