@@ -1,12 +1,23 @@
 """The page behind a session's link in the sandbox: a person plays the customer by its buttons."""
 
+import asyncio
+import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.sandbox.customers import ENTITY, done, sent
+from worker.foundation import event_loop
+from worker.runtime.rehearsal.stepped_loop import SteppedLoop
+from worker.sandbox import Sandbox, SandboxOptions
+from worker.sandbox.people.customers import Instruction
 from worker.settings.starter import sandbox_starter
 
+START = datetime(2026, 11, 23, 9, tzinfo=UTC)
+LOGIN = base64.b64encode(b"sandbox-key:sandbox-secret").decode()
+HEADERS = {"Authorization": f"Basic {LOGIN}", "Content-Type": "application/json"}
+TOKEN = ("POST", "http://x/idenfy/api/v2/token", HEADERS, b'{"clientId": "c-1"}')
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -62,6 +73,46 @@ async def test_who_starts_and_leaves_causes_nothing_before_the_link_ends(begin):
     await press(caller, await opened(caller), "leave")
 
     assert sent(caller) == []
+
+
+async def test_who_has_left_may_come_back_and_press_another_button(begin):
+    caller = await begin(time_scale=1.0)
+    token = await opened(caller)
+    await press(caller, token, "leave")
+    text = (await page_of(caller, token))[2]
+    assert "Done: Start and leave." in text
+    assert [name for name in ("pass", "deny", "leave", "expire") if f'value="{name}"' in text] == [
+        "pass",
+        "deny",
+        "expire",
+    ]
+
+    await press(caller, token, "pass")
+    text = (await page_of(caller, token))[2]
+    assert "Done: Pass." in text
+    assert 'value="' not in text
+
+
+def test_the_end_of_a_link_is_not_reported_of_who_came_back_and_finished():
+    loop, webhooks = SteppedLoop(START), []
+
+    def take(webhook, _headers):
+        webhooks.append(webhook.event)
+        return 200
+
+    async def live():
+        options = SandboxOptions(webhooks={"": "https://worker.example.com"}, clock=loop.now)
+        sandbox = Sandbox(options, taker=take)
+        assert sandbox.answer(*TOKEN).status == 201
+        session = sandbox.customers.sessions[0]
+        sandbox.customers.instruct(session, Instruction("open"))
+        await asyncio.sleep(60)
+        sandbox.customers.instruct(session, Instruction("finish"))
+        await sandbox.idle()
+        await sandbox.stop()
+
+    event_loop.run(live(), lambda: loop)
+    assert webhooks == ["IDENTIFICATION_AUTO_FINISHED"]
 
 
 async def test_an_unknown_link_an_unknown_button_and_an_expired_link_do_nothing(begin, clock):

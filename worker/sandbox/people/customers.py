@@ -115,6 +115,8 @@ class Customers:
         return f"{known['']}/{endpoint}" if "" in known else None
 
     async def _act(self, opened: Opened, instruction: Instruction, plan: tuple[Step, ...]) -> None:
+        if instruction.does == "open" and opened.does != "open":
+            return  # the customer has come back before the end, and done something
         acted_at = self._options.clock()
         held_back = []
         for number, step in enumerate(plan):

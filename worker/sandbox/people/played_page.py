@@ -1,6 +1,7 @@
 """The page that a session's link opens in the sandbox: a person plays the customer by its buttons. It has no script."""
 
 import html
+from collections.abc import Iterable
 from datetime import timedelta
 
 from aiohttp import web
@@ -15,9 +16,10 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; fra
 BUTTONS = {
     "pass": ("finish", "Pass", "You are verified, and approved."),
     "deny": ("deny", "Be denied", "You are verified, and denied. FrankieOne reports no verdict."),
-    "leave": ("open", "Start and leave", "You open the link, and do nothing more until it expires."),
+    "leave": ("open", "Start and leave", "You open the link, and do nothing more. You may come back until it expires."),
     "expire": ("expire", "Let it expire", "The link ends now, unused. FrankieOne reports nothing of that."),
 }
+COMES_BACK = (None, "leave")  # who has pressed nothing, or has left, may press a button
 DONE = {button: f"Done: {words[1]}." for button, words in BUTTONS.items()}
 STYLE = """
 body { font: 18px/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -47,18 +49,19 @@ class PlayedPage:
         if opened is None:
             return _page("Unknown link", "<p>The sandbox has no session with this link.</p>", status=404)
         pressed = self._played.get(token)
-        if pressed is not None:
-            return _page("Verification", f'<p role="status">{html.escape(DONE[pressed])}</p>{self._heard(opened)}')
+        status = "" if pressed is None else f'<p role="status">{html.escape(DONE[pressed])}</p>'
+        if pressed not in COMES_BACK:
+            return _page("Verification", status + self._heard(opened))
         if self._clock() >= opened.expires_at:
             return _page("Link expired", "<p>This link has expired.</p>", status=410)
-        return _page("Verification", self._form())
+        return _page("Verification", status + self._form([name for name in BUTTONS if name != pressed]))
 
     async def press(self, request: web.Request) -> web.Response:
         token = request.match_info["token"]
         opened, pressed = self._session(token), str((await request.post()).get("does", ""))
         if opened is None or pressed not in BUTTONS:
             return _page("Not possible", "<p>There is no such session, or no such button.</p>", status=400)
-        if token not in self._played and self._clock() < opened.expires_at:
+        if self._played.get(token) in COMES_BACK and self._clock() < opened.expires_at:
             self._played[token] = pressed
             # An expired link is reported at once: a person who plays cannot wait for days.
             after = timedelta(0) if pressed == "expire" else None
@@ -69,10 +72,10 @@ class PlayedPage:
         opened = self._customers.find(token)
         return opened if opened is not None and opened.token == token else None
 
-    def _form(self) -> str:
+    def _form(self, names: Iterable[str]) -> str:
         buttons = "".join(
             f'<button name="does" value="{name}" aria-describedby="{name}">{label}</button><p id="{name}">{words}</p>'
-            for name, (_, label, words) in BUTTONS.items()
+            for name, (_, label, words) in ((name, BUTTONS[name]) for name in names)
         )
         return f'<p>Play what the customer does.</p><form method="post">{buttons}</form>'
 
