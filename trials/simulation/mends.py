@@ -20,7 +20,7 @@ from worker.store.limits import budgets, flush, standstill
 from worker.store.links import doors
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance import expired_sessions
-from worker.store.onboarding import batches
+from worker.store.onboarding import added_lines
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
 
@@ -85,7 +85,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # A machine that stood still with its clock after a flush calls under leases that are over.
     "leases-by-database-time": ((Flushes, "_check_leases", _unchecked),),
     # The rest of a list is not held back until the verdict on its pilot.
-    "pilot": ((batches, "HELD_BACK", 0),),
+    "pilot": ((added_lines, "HELD_BACK", 0),),
     # A stop of everything keeps sweeps from waking, and no dispatcher that runs from going on.
     "standstill": (
         (standstill, "there_is", lambda _connection: False),
