@@ -30,7 +30,7 @@ from worker.store.service_desk.cases import DeskPolicy, SeveralPurposes
 from worker.store.service_desk.desk import Asked, Corrected, Sent, ServiceDesk
 from worker.store.service_desk.finding import Finder
 from worker.store.service_desk.returned_rows import Place, ReturnedRows
-from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
 AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
 AT_ITS_END = {"kyc": lambda expires_at: expires_at}
@@ -375,6 +375,12 @@ def test_an_erased_customer_is_found_by_id_only(ona):
     assert finder.find(wanted("ona@example.org")) == []
     assert (ona.row(CustomerRow).email_digest, ona.row(CustomerRow).phone_digest) == (None, None)
     assert [one.erased for one in finder.find(wanted("Ona"))] == [True]
+
+
+def test_a_webhook_is_shown_as_one_of_the_sessions_account_whatever_account_it_is_kept_under(ona):
+    WebhookFeed(ona).receive(APPROVED)
+    ona.set(Webhook, source="account/a-peer-of-kyc")
+    assert any(text.startswith("A webhook of kyc came") for text in sentences(ona))
 
 
 def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, decide: Decisions):

@@ -108,10 +108,10 @@ class MessageFact:
 
 @dataclass(frozen=True)
 class NewsFact:
-    """A webhook about one of the sessions."""
+    """A webhook about one of the account's sessions."""
 
     at: datetime
-    source: str
+    account: str
     event: str
     state: str
 
@@ -252,12 +252,10 @@ def _message(message: MessageFact, now: datetime) -> Iterable[Moment]:
 
 
 def _news(news: NewsFact) -> Moment:
-    kind, _, name = news.source.partition("/")
     state = {"applied": "", "waiting": " It waits to be read.", "ignored": " It said nothing new."}.get(
         news.state, f" {news.state.capitalize()}: a person should look (`onboard webhook list`)."
     )
-    sender = name or kind
-    return Moment(news.at, About.CALL, f"A webhook of {sender} came: {news.event}.{state}")
+    return Moment(news.at, About.CALL, f"A webhook of {news.account} came: {news.event}.{state}")
 
 
 def _act(act: ActFact) -> Moment:

@@ -274,10 +274,15 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
 
 
 def _news(connection: sa.Connection, customer_id: str) -> list[NewsFact]:
-    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
-    query = sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state)
-    query = query.where(Webhook.session_id.in_(sessions)).order_by(Webhook.received_at.desc()).limit(MOST_FACTS)
-    return [NewsFact(row.received_at, row.source, row.event, row.state) for row in fetch(connection, query)]
+    # The session's account: accounts that share a key for webhooks are stored under one name.
+    query = (
+        sa.select(Webhook.received_at, SessionRow.account, Webhook.event, Webhook.state)
+        .join(SessionRow, SessionRow.id == Webhook.session_id)
+        .where(SessionRow.customer_id == customer_id)
+        .order_by(Webhook.received_at.desc())
+        .limit(MOST_FACTS)
+    )
+    return [NewsFact(row.received_at, row.account, row.event, row.state) for row in fetch(connection, query)]
 
 
 def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[ActFact]:
