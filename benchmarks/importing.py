@@ -252,7 +252,7 @@ def _watch(command: list[Any], folder: Path, server: Server, database: str) -> S
 
         def look() -> None:
             nonlocal peak
-            while not over.wait(0.1):
+            while not over.wait(1):  # a look takes some 20 ms, and holds up what it looks at
                 peak = max(peak, memory_of(started.pid))
 
         def backends() -> list[int]:
@@ -261,7 +261,7 @@ def _watch(command: list[Any], folder: Path, server: Server, database: str) -> S
         began = time.perf_counter()
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
-        with Meter(backends, every=0.05) as meter:
+        with Meter(backends, every=0.25) as meter:
             _, status, used = os.wait4(started.pid, 0)
             seconds = time.perf_counter() - began
         over.set()

@@ -41,8 +41,8 @@ class Job(Base):
     customer_id: Mapped[str] = mapped_column(sa.String(100))
     purpose: Mapped[str] = mapped_column(sa.String(64))
     channel: Mapped[Channel]
-    template: Mapped[str] = mapped_column(sa.String(64))
-    entity_id: Mapped[str] = mapped_column(sa.String(100))
+    template: Mapped[str] = mapped_column(sa.String(64), server_default="")
+    entity_id: Mapped[str] = mapped_column(sa.String(100), server_default="")
     consent: Mapped[bool | None]
     encrypted: Mapped[bytes | None] = mapped_column(
         doc="external_ref, tags and parameters, encrypted; NULL: no values; empty: erased."
@@ -61,16 +61,24 @@ class Job(Base):
         doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
         " may be looked up (`store.attempts.ended_calls`)."
     )
-    lease_owner: Mapped[str] = mapped_column(sa.String(64), doc="host:process, for people; empty: see `lease_until`.")
-    fence: Mapped[int] = mapped_column(doc="Counts the claims; a result of an older claim is refused.")
-    attempts: Mapped[int] = mapped_column(
-        doc="Calls for this session that ended, without waits; an operator's retry resets it to 0."
+    lease_owner: Mapped[str] = mapped_column(
+        sa.String(64), server_default="", doc="host:process, for people; empty: see `lease_until`."
     )
-    waits: Mapped[int] = mapped_column(doc="How often the job was snoozed; a wait is not a failure.")
-    reissues: Mapped[int] = mapped_column(doc="Sessions opened after the first.")
-    reason: Mapped[str] = mapped_column(sa.String(40))
-    detail: Mapped[str] = mapped_column(sa.String(400))
-    result: Mapped[str] = mapped_column(sa.String(16), doc="What the provider decided about the customer.")
+    fence: Mapped[int] = mapped_column(
+        server_default="0", doc="Counts the claims; a result of an older claim is refused."
+    )
+    attempts: Mapped[int] = mapped_column(
+        server_default="0", doc="Calls for this session that ended, without waits; an operator's retry resets it to 0."
+    )
+    waits: Mapped[int] = mapped_column(
+        server_default="0", doc="How often the job was snoozed; a wait is not a failure."
+    )
+    reissues: Mapped[int] = mapped_column(server_default="0", doc="Sessions opened after the first.")
+    reason: Mapped[str] = mapped_column(sa.String(40), server_default="")
+    detail: Mapped[str] = mapped_column(sa.String(400), server_default="")
+    result: Mapped[str] = mapped_column(
+        sa.String(16), server_default="", doc="What the provider decided about the customer."
+    )
     session_id: Mapped[uuid.UUID | None]
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(
         doc="The attempt whose outcome is unknown. A waiting job with this value is due to be reconciled, not to be"
