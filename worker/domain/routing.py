@@ -174,10 +174,11 @@ def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chose
     for place, account in enumerate(rule.accounts, start=1):
         lacks = able(account, customer, rule.freshness)
         if not lacks:
-            note = f"; {' and '.join(passed_over)} cannot serve the customer" if passed_over else ""
+            if passed_over:
+                reason += f"; {' and '.join(passed_over)} cannot serve the customer"
             others = dict.fromkeys(rule.accounts[place:])
             fallback_accounts = tuple([other for other in others if not able(other, customer, rule.freshness)])
-            return Chosen(account, reason + note, rule.freshness, fallback_accounts)
+            return Chosen(account, reason, rule.freshness, fallback_accounts)
         passed_over.append(account)
         problems += lacks
     return Unroutable(tuple(dict.fromkeys(problems)))

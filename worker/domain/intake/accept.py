@@ -30,16 +30,22 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
     for column, cell in cells.items():
-        if cell is None or cell == "":
-            continue
         rule = rules.RULES.get(column)
-        if rule is not None and type(cell) is str and len(cell) <= _LONGEST_CELL:  # nearly all cells of a list
-            if stripped := cell.strip():
+        if type(cell) is str and len(cell) <= _LONGEST_CELL:  # nearly all cells of a list
+            stripped = cell.strip()
+            if not stripped:
+                continue
+            if rule is not None:
                 value = rule(stripped)
                 if type(value) is Refusal:
                     problems.append(value.at(column))
                 else:
                     values[column] = value
+                continue
+            if column in rules.READ_LAST:
+                later[column] = stripped
+                continue
+        elif cell is None:
             continue
         if rule is None and "." in column:
             problem = _read_parameter(parameters, column, cell, options)
@@ -63,7 +69,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
                 problems.append(value.at(column))
             else:
                 values[column] = value
-        elif column in rules.COLUMNS:
+        elif column in rules.READ_LAST:
             later[column] = text
         else:
             problems.append(FieldProblem(shown(column), "an unknown column", "leave it out, or check its name"))

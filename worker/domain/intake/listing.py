@@ -130,13 +130,11 @@ def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
         missing = {column: text for column, text in options.defaults.items() if not cells.get(column)}
         cells = {**cells, **missing}
     line = accept(raw.row, cells, options)
-    match line:
-        case Accepted() if raw.problems:
-            return Rejected(raw.row, line.customer.customer_id, raw.problems, line.if_used, line.customer)
-        case Rejected() if raw.problems:
-            return replace(line, problems=(*raw.problems, *line.problems))
-        case _:
-            return line
+    if not raw.problems:
+        return line
+    if isinstance(line, Accepted):
+        return Rejected(raw.row, line.customer.customer_id, raw.problems, line.if_used, line.customer)
+    return replace(line, problems=(*raw.problems, *line.problems))
 
 
 def open_list(content: Content, options: ListOptions) -> CustomerList:

@@ -202,7 +202,9 @@ def tags(value: str) -> tuple[str, ...] | Refusal:
     return tuple(unicodedata.normalize("NFC", tag) for tag in found)
 
 
-# The columns that are checked alone. customer_id, phone and date_of_birth need more than their own cell.
+# The columns that need more than their own cell.
+READ_LAST = ("customer_id", "phone", "date_of_birth")
+# The columns that are checked alone.
 RULES: dict[str, Rule] = {
     "kind": kind,
     "purpose": purpose,
@@ -224,4 +226,4 @@ RULES: dict[str, Rule] = {
     "tags": tags,
     "template": name,
 }
-COLUMNS = ("customer_id", "phone", "date_of_birth", *RULES)
+COLUMNS = (*READ_LAST, *RULES)

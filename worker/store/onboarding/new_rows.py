@@ -10,7 +10,7 @@ from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
-from worker.store.base.columns import Columns
+from worker.store.base.columns import Columns, rows_of
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import contact_digests, encrypt_line, encrypt_person
 
@@ -80,19 +80,22 @@ DETAILS = (
 
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
     """A new customer. `details_at` is the time that the details are from."""
-    return {**customer_values(keyring, customer), "details_at": details_at, "created_at": now, "changed_at": now}
+    values = rows_of(customer_values(keyring, [customer]))[0]
+    return {**values, "details_at": details_at, "created_at": now, "changed_at": now}
 
 
-def customer_values(keyring: Keyring, customer: Customer) -> dict[str, Any]:
-    """What a line or an event says of its customer."""
+def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
+    """What lines or an event say of their customers."""
+    digests = [contact_digests(keyring, customer.person) for customer in customers]
     return {
-        "customer_id": customer.customer_id,
-        "kind": customer.kind,
-        "country": customer.country,
-        "locale": customer.locale,
-        "timezone": customer.timezone,
-        "encrypted": encrypt_person(keyring, customer.customer_id, customer.person),
-        **contact_digests(keyring, customer.person),
+        "customer_id": [customer.customer_id for customer in customers],
+        "kind": [customer.kind for customer in customers],
+        "country": [customer.country for customer in customers],
+        "locale": [customer.locale for customer in customers],
+        "timezone": [customer.timezone for customer in customers],
+        "encrypted": [encrypt_person(keyring, customer.customer_id, customer.person) for customer in customers],
+        "email_digest": [found["email_digest"] for found in digests],
+        "phone_digest": [found["phone_digest"] for found in digests],
     }
 
 

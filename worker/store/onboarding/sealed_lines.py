@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.foundation.keyring import Keyring
-from worker.store.base.columns import Columns, columns_of, picked
+from worker.store.base.columns import Columns, picked
 from worker.store.base.customer_keys import Key
 from worker.store.onboarding.new_rows import AcceptedLine, customer_values, job_values
 
@@ -42,7 +42,7 @@ Lines = Sequence[AcceptedLine] | SealedLines
 def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> SealedLines:
     """Encrypt what is the customers'. A ring with `customer_keys` must have these customers'."""
     return SealedLines(
-        columns_of([customer_values(keyring, line.customer) for line in lines]),
+        customer_values(keyring, [line.customer for line in lines]),
         job_values(keyring, batch_id, lines),
         [line.quiet_until for line in lines],
         [line.planned_at for line in lines],
