@@ -153,7 +153,7 @@ LEASES: Leases[int] = _JobLeases(
     of=Job.account,
     conditions=(Job.joins.is_(None),),
     worked_from=_WORKED_FROM,
-    joined=(CustomerRow.customer_id == Job.customer_id, Batch.id == Job.batch_id),
+    joined=(CustomerRow.customer_id == Job.customer_id,),
     changes=("changed_at",),
     attempts=(
         bulk.among(Attempt.job_id, "ids"),

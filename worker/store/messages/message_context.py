@@ -147,7 +147,6 @@ JOINED = (
     SessionRow.id == InvitationRow.session_id,
     CustomerRow.customer_id == SessionRow.customer_id,
     Job.id == InvitationRow.job_id,
-    Batch.id == InvitationRow.batch_id,
 )
 
 
