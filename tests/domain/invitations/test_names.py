@@ -1,6 +1,7 @@
 """A stranger chooses a name and the address that it is sent to: the message must not carry the stranger's words."""
 
 import re
+import string
 import unicodedata
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.domain.invitations import names
 from worker.domain.invitations.names import company_name, person_names
 from worker.domain.invitations.plain import folded, plain
 from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW, Templates
@@ -181,6 +183,15 @@ def test_a_family_name_alone_is_not_greeted_where_the_given_name_is_a_lure():
 DOTS = st.sampled_from(".\u3002\uff0e\uff61\ufe52\u2024\ufe12")
 HIDDEN = st.sampled_from(["", "\u200b", "\u00ad", "\u2060", "\ufe0f", "\u034f", "\u3164", "\u202e"])
 LETTERS = st.text(st.sampled_from("abcXYZéжя例") | st.sampled_from("ａｂ𝐜"), min_size=2, max_size=10)
+
+
+@given(st.text(alphabet=string.ascii_letters, min_size=1, max_size=40), st.sampled_from(["Dot", "www", "com", "x"]))
+def test_two_words_of_plain_letters_are_repeated_as_all_tests_would(first, last):
+    for pair in ((first, last), (last, first)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(names, "_is_word", lambda _: False)
+            tested = person_names(*pair)
+        assert person_names(*pair) == tested == pair
 
 
 @given(before=st.text(max_size=20), host=LETTERS, hidden=HIDDEN, dot=DOTS, top=LETTERS, after=st.text(max_size=20))

