@@ -30,33 +30,19 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
     later: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
     for column, cell in cells.items():
-        rule = rules.RULES.get(column)
-        if type(cell) is str and len(cell) <= _LONGEST_CELL:  # nearly all cells of a list
-            stripped = cell.strip()
-            if not stripped:
-                continue
-            if rule is not None:
-                value = rule(stripped)
-                if type(value) is Refusal:
-                    problems.append(value.at(column))
-                else:
-                    values[column] = value
-                continue
-            if column in rules.READ_LAST:
-                later[column] = stripped
-                continue
-        elif cell is None:
+        if cell is None:
             continue
+        rule = rules.RULES.get(column)
         if rule is None and "." in column:
             problem = _read_parameter(parameters, column, cell, options)
             if problem:
                 problems.append(problem)
             continue
         text = cell.strip() if type(cell) is str else _as_text(cell)
+        if not text:
+            continue
         if isinstance(text, Refusal):
             problems.append(text.at(column))
-        elif not text:
-            continue
         elif len(text) > _LONGEST_CELL:
             problems.append(
                 Refusal(
@@ -65,7 +51,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             )
         elif rule is not None:
             value = rule(text)
-            if isinstance(value, Refusal):
+            if type(value) is Refusal:
                 problems.append(value.at(column))
             else:
                 values[column] = value
