@@ -25,7 +25,9 @@ from worker.store.onboarding.sealed_lines import Lines
 
 log = logging.getLogger(__name__)
 LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
-CHUNK = 1000  # lines in one transaction: after a kill in the middle of an import, at most these are done again
+# Lines in one transaction: after a kill in the middle of an import, at most these are done again. A transaction has some
+# 15 statements, however many lines it stores.
+CHUNK = 3000
 
 
 @dataclass
@@ -51,27 +53,30 @@ def chunks(
     times: RowTimes | None = None,
 ) -> Iterator[Chunk]:
     """The list's lines behind the row `after`, judged; the last chunk may be empty."""
-    each = enumerate(reading, start=1)
+    lines = iter(reading)
     done = 0
-    while numbered := list(islice(each, CHUNK)):
-        done, end = numbered[-1]
-        accepted: list[AcceptedLine] = []
-        refused: list[RefusedLine] = []
-        # Also of rows that are imported already: each takes its place in the plan.
-        wanted = [line for _, line in numbered if line.row > after or times is not None]
-        for line in judged(wanted):
-            if times is not None and isinstance(line, AcceptedLine):
-                at, _ = times.next(group_of(line, hours))
-                line = replace(line, planned_at=at)
-            if line.row <= after:
-                continue
-            if isinstance(line, AcceptedLine):
-                accepted.append(line)
-            else:
-                refused.append(line)
-        yield Chunk(done, end.row, seal(accepted), refused, reading.hint)
+    while some := list(islice(lines, CHUNK)):
+        done, last = done + len(some), some[-1].row
+        if times is None:
+            found = judged([line for line in some if line.row > after])
+        else:  # of imported rows too: each takes its place in the plan
+            found = [line for line in _planned(judged(some), times, hours) if line.row > after]
+        accepted = [line for line in found if isinstance(line, AcceptedLine)]
+        refused = [line for line in found if isinstance(line, RefusedLine)]
+        yield Chunk(done, last, seal(accepted), refused, reading.hint)
     if not done:
         yield Chunk()
+
+
+def _planned(
+    found: Sequence[AcceptedLine | RefusedLine], times: RowTimes, hours: Hours
+) -> Iterator[AcceptedLine | RefusedLine]:
+    """The lines with the times at which they go."""
+    for line in found:
+        if isinstance(line, AcceptedLine):
+            at, _ = times.next(group_of(line, hours))
+            line = replace(line, planned_at=at)
+        yield line
 
 
 @contextmanager
