@@ -25,8 +25,8 @@ from worker.store.onboarding.sealed_lines import Lines
 
 log = logging.getLogger(__name__)
 LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
-# Lines in one transaction: after a kill in the middle of an import, at most these are done again. A transaction has some
-# 15 statements, however many lines it stores.
+# Lines in one transaction: after a kill in the middle of an import, at most these are done again. A transaction has
+# some 15 statements, however many lines it stores.
 CHUNK = 3000
 
 

@@ -71,7 +71,7 @@ def record_results(
         sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
         add_invitation_events(connection, sent, now=now)
         refusals.follow_up(connection, keyring, policy, kept, now=now)
-        move_jobs(connection, ours.values(), now=now)
+        move_jobs(connection, ours.values(), sent=_first_sent(plain, ours), now=now)
         if policy.reminders:
             reminders.add(connection, reminders.times_of(policy), _first_messages(kept, ours, policy), now=now)
         schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
@@ -161,6 +161,12 @@ def _first_messages(
         for item in items
         if item.kind == FIRST
     ]
+
+
+def _first_sent(plain: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) -> dict[int, uuid.UUID]:
+    """By job, the session whose first message has left."""
+    items = (result.opened.invitation for result in plain)
+    return {jobs[item.id]: item.session_id for item in items if item.kind == FIRST}
 
 
 def _settles_outcome(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
