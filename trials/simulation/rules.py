@@ -50,12 +50,14 @@ def no_unsafe_repeat(history: History) -> Iterator[str]:
         for number, call in enumerate(calls):
             if call.account in SAFE or call.refused or not may_be_unknown(history, call):
                 continue
+            asleep_at = fell_asleep(history, call)
             for later in calls[number + 1 :]:
                 if later.account in SAFE or left_late(history, later):
                     continue
                 if call.answered_at is not None and later.sent_at >= call.answered_at and call.status >= 400:
                     continue  # an answer may be read from a process's socket, and be a refusal
-                if later.sent_at >= call.sent_at + LIFETIME:
+                # Of a call that its worker did not live to write down, only the attempt shows when it was made.
+                if later.sent_at >= (call.sent_at if asleep_at is None else asleep_at) + LIFETIME:
                     continue
                 if call.account in LISTED and _looked_up(history, call, later):
                     continue
@@ -366,18 +368,25 @@ def may_be_unknown(history: History, call: Call) -> bool:
 
 
 def left_late(history: History, call: Call) -> bool:
-    """Whether its machine was paused, clocks and all, between the attempt's commit and the call.
+    """Whether its machine was paused, clocks and all, between the attempt's commit and the call."""
+    return fell_asleep(history, call) is not None
+
+
+def fell_asleep(history: History, call: Call) -> float | None:
+    """When its machine was paused, clocks and all, if that was between the attempt's commit and the call.
 
     The process cannot see that it slept, and asks nothing more before the call: only the provider could refuse it. If
     the process has committed attempts since it woke, this may be one of them, and the call must not leave.
     """
     life = history.record.lives[call.process]
-    return any(
-        end <= call.sent_at <= end + WRITTEN
+    begins = (
+        begin
+        for begin, end in life.paused
+        if end <= call.sent_at <= end + WRITTEN
         # A second mail does little harm, so an attempt that was committed since is taken for another row's.
         and (call.kind is Kind.MAIL or not any(end < at < call.sent_at for at in life.opened))
-        for _, end in life.paused
     )
+    return min(begins, default=None)
 
 
 def given_up(history: History, earlier: Call, later: Call) -> bool:
