@@ -111,7 +111,12 @@ def downgrade() -> None:
 
 def _words() -> list[sa.Column[str]]:
     sizes = {"kind": 8, "state": 16, "channel": 8, "account": 64, "result": 16, "reason": 40}
-    return [sa.Column(name, sa.String(size), nullable=False) for name, size in sizes.items()]
+    return [sa.Column(name, _text(size), nullable=False) for name, size in sizes.items()]
+
+
+def _text(longest: int) -> sa.String:
+    """As in migration 0001."""
+    return sa.String(longest).with_variant(sa.String(longest, collation="C"), "postgresql")
 
 
 def _numbers() -> list[sa.Column[int]]:

@@ -156,6 +156,21 @@ def test_tables_that_change_a_lot_are_vacuumed_often_on_postgresql(make_postgres
     assert "autovacuum_analyze_scale_factor=0.02" in options["session"]
 
 
+OTHER_TEXTS = sa.text("""
+    SELECT attrelid::regclass || '.' || attname
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid JOIN pg_collation ON pg_collation.oid = attcollation
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version' AND collname <> 'C'
+""")
+
+
+def test_postgresql_compares_all_texts_by_their_bytes_whatever_the_locale(make_postgresql):
+    database = Database(make_postgresql())
+    schema.upgrade(database)
+    with database.read() as connection:
+        assert connection.execute(OTHER_TEXTS).scalars().all() == []
+    database.close()
+
+
 def test_closing_an_attempt_changes_nothing_that_an_index_knows():
     """PostgreSQL then writes no index when an attempt is closed: a million jobs close two million attempts."""
     for index in Attempt.__table__.indexes:
