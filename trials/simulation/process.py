@@ -168,6 +168,7 @@ class WorkerProcess:
 
     def break_connection(self) -> None:
         self.breaks = True
+        self.life.broken.append(self.simulation.world.elapsed)
 
     def _bury(self) -> None:
         """Free what it held. Its tasks run their last lines, and every door is closed to them."""

@@ -55,6 +55,7 @@ class Life:
     still: list[tuple[float, float]] = field(default_factory=list)
     paused: list[tuple[float, float]] = field(default_factory=list)  # the same, where its clocks stood still too
     opened: list[float] = field(default_factory=list)  # when it committed attempts
+    broken: list[float] = field(default_factory=list)  # when its connection to the database broke at a commit
 
 
 @dataclass(frozen=True)

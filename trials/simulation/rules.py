@@ -361,6 +361,8 @@ def may_be_unknown(history: History, call: Call) -> bool:
         for begin, until in history.record.outages
         if begin <= call.answered_at + WRITTEN and until >= call.sent_at
     ]
+    # A commit that was not acknowledged is made again, a second later.
+    away += [at for at in life.broken if call.sent_at <= at <= call.answered_at + WRITTEN]
     until = max([call.answered_at, *away]) + WRITTEN
     if life.ended_at is not None and life.ended_at <= until:
         return True
