@@ -25,9 +25,6 @@ from worker.store.onboarding.sealed_lines import Lines
 
 log = logging.getLogger(__name__)
 LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
-# Lines in one transaction: after a kill in the middle of an import, at most these are done again. A transaction has
-# some 15 statements, however many lines it stores.
-CHUNK = 3000
 
 
 @dataclass
@@ -50,12 +47,13 @@ def chunks(
     seal: Callable[[Sequence[AcceptedLine]], Lines],
     after: int,
     *,
+    size: int,
     times: RowTimes | None = None,
 ) -> Iterator[Chunk]:
-    """The list's lines behind the row `after`, judged; the last chunk may be empty."""
+    """The list's lines behind the row `after`, judged, so many together; the last chunk may be empty."""
     lines = iter(reading)
     done = 0
-    while some := list(islice(lines, CHUNK)):
+    while some := list(islice(lines, size)):
         done, last = done + len(some), some[-1].row
         if times is None:
             found = judged([line for line in some if line.row > after])
@@ -92,7 +90,8 @@ def judging_child(
 
     def made(batch_id: int, after: int) -> Iterator[Chunk]:
         judged = partial(judge_chunk, intake, returns=None)
-        yield from chunks(judged, open_list(content, options), intake.hours, batches.sealer(batch_id), after)
+        seal, size = batches.sealer(batch_id), batches.lines_at_once
+        yield from chunks(judged, open_list(content, options), intake.hours, seal, after, size=size)
 
     with forked(made) as child:
         yield child

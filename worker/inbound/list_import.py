@@ -169,7 +169,7 @@ def import_list(
             span.end(intake.clock(), Outcome.TAKEN.value)
 
     after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
-    here = partial(chunks, patient_judge, reading, intake.hours, seal, times=times)
+    here = partial(chunks, patient_judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
     # The next chunk is judged while the database stores this one. At most two are in memory.
     with _writer(batches) as writer:
         stored: Future[Any] | None = None

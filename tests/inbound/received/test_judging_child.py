@@ -36,7 +36,7 @@ def small(monkeypatch, tmp_path_factory):
     (threads / "1").touch()
     monkeypatch.setattr(forked, "_THREADS", threads)
     monkeypatch.setattr(judged_chunks, "LARGE", 1)
-    monkeypatch.setattr(judged_chunks, "CHUNK", 7)
+    monkeypatch.setattr(Batches, "lines_at_once", 7)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from worker.domain.intake import ListOptions, ListRefused, content_digest
-from worker.inbound.judged_chunks import CHUNK
 from worker.inbound.judging import options_of
 from worker.inbound.list_import import CutOff, TooManyRefused, import_list, list_age
 from worker.store.onboarding.batches import Batches
@@ -86,7 +85,14 @@ async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
     }
 
 
-async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written):
+@pytest.fixture
+def at_once(monkeypatch):
+    """A transaction adds few lines; returns how many."""
+    monkeypatch.setattr(Batches, "lines_at_once", 50)
+    return 50
+
+
+async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written, at_once):
     class Interrupted(Batches):
         chunks = 0
 
@@ -97,22 +103,22 @@ async def test_an_import_that_was_cut_off_goes_on_where_it_stopped(make, written
             return super().add(*arguments, **how)
 
     world = make()
-    lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(CHUNK + 20)]
+    lines = [f"C-{number},c{number}@example.org,LT\n" for number in range(at_once + 20)]
     lines[7] = "C-7,not an address,LT\n"
-    lines[CHUNK - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
+    lines[at_once - 1] = "C-0,c0@example.org,LT\n"  # a duplicate at the seam
     file = written(HEADER + "".join(lines))
     whole = world.parts.batches
     world.parts.batches = Interrupted(world.parts.database, world.parts.keyring)
     with pytest.raises(KeyboardInterrupt):
         bring_in(world, file)
     cut = whole.find("latest")
-    assert (cut.imported_at, whole.last_row(cut.id)) == (None, CHUNK + 1)
+    assert (cut.imported_at, whole.last_row(cut.id)) == (None, at_once + 1)
 
     world.parts.batches = whole
     imported = bring_in(world, file)
     assert (imported.new, imported.batch.id) == (False, cut.id)
-    assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, CHUNK + 22))
-    assert (len(world.rows(Job)), len(world.rows(SkippedLine))) == (CHUNK + 18, 2)
+    assert [line.row for line in world.parts.facts.lines(cut.id)] == list(range(2, at_once + 22))
+    assert (len(world.rows(Job)), len(world.rows(SkippedLine))) == (at_once + 18, 2)
     assert whole.find("latest").imported_at == world.clock()
 
 
@@ -250,12 +256,12 @@ async def test_an_unreadable_list_makes_no_batch(make, written):
     assert world.parts.batches.all() == []
 
 
-async def test_progress_is_reported_by_the_line(make, written):
+async def test_progress_is_reported_by_the_line(make, written, at_once):
     world = make()
     reported = []
-    lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(CHUNK + 1))
+    lines = "".join(f"C-{number},c{number}@example.org,LT\n" for number in range(at_once + 1))
     bring_in(world, written(HEADER + lines), progress=reported.append)
-    assert reported == [CHUNK, CHUNK + 1]
+    assert reported == [at_once, at_once + 1]
 
 
 async def test_a_line_that_no_sender_can_reach_is_refused_with_what_to_do(make, written):

@@ -25,6 +25,8 @@ from worker.store.tables import Batch, Job, SkippedLine
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
+# Of one transaction. It has some 15 statements, however many lines it adds. On SQLite all other writers wait for it.
+LINES_AT_ONCE, LINES_ALONE = 3000, 1000
 STDIN = "stdin"  # the name of a batch whose list came over standard input
 
 
@@ -66,6 +68,11 @@ class Batches:
     def are_elsewhere(self) -> bool:
         """Whether another process does the database's work."""
         return not self._database.is_sqlite
+
+    @property
+    def lines_at_once(self) -> int:
+        """How many lines of a list one transaction adds. After a kill, at most these are added again."""
+        return LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
 
     def find(self, which: str) -> BatchFacts | None:
         """The batch with this id, or the newest batch for `latest`."""
