@@ -33,7 +33,7 @@ def test_each_link_and_each_key_has_codes_of_its_own():
 def test_a_code_has_no_letter_that_looks_like_another_and_makes_no_word():
     found = {code(str(number), NOW) for number in range(2000)}
 
-    assert len(found) == 2000
+    assert len(found) >= 1998  # by chance two of 2,000 are equal once in 120 runs
     assert {len(one) for one in found} == {7}
     assert set("".join(found)) - {"-"} == set(LETTERS)
     assert not set(LETTERS) & set("01AEIOULBSZ")
