@@ -100,7 +100,7 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
 
 def contact_digests(keyring: Keyring, person: Person) -> dict[str, str | None]:
     """The columns by which a person of the service desk finds the customer: keyed hashes of the two addresses."""
-    email, phone = person.email and folded_email(person.email), person.phone
+    email, phone = email_text({"email": person.email}), person.phone
     return {
         "email_digest": keyring.digests(EMAIL, email)[0] if email else None,
         "phone_digest": keyring.digests(PHONE, phone)[0] if phone else None,
