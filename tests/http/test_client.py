@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from worker.foundation.version import __version__
 from worker.http import connections
-from worker.http.client import LARGEST_ANSWER, Http, open_http_session
+from worker.http.client import Http, open_http_session
+from worker.http.connections import LARGEST_ANSWER
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest
 
 LONG = timedelta(seconds=10)
@@ -41,7 +42,9 @@ async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncItera
         connections.add(task)
         try:
             await talk(reader, writer)
-        except (asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
+        except (asyncio.CancelledError, ConnectionError):
+            writer.transport.abort()  # what is not sent yet would keep it open when the loop ends
+        except asyncio.IncompleteReadError:
             pass
         finally:
             writer.close()
@@ -280,8 +283,23 @@ async def test_a_request_with_an_answer_that_is_not_http_was_sent(http):
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nX: 1\r\nx: 2\r\n\r\n{}", b"{}"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: 2\r\n\r\n", b"{}"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", b"{}"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: GZip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED), b"{}"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: none\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
     ],
-    ids=["chunked", "compressed", "until the end", "continue", "without a body", "of HTTP 1.0"],
+    ids=[
+        "chunked",
+        "compressed",
+        "until the end",
+        "continue",
+        "without a body",
+        "of HTTP 1.0",
+        "with a line behind the body",
+        "with lines that end without CR",
+        "compressed, in capitals",
+        "of an encoding without a meaning",
+    ],
 )
 async def test_an_answer_is_read_in_whatever_form_it_comes(http, answer, body):
     got = await call(http, says(answer))
@@ -296,9 +314,19 @@ async def test_an_answer_is_read_in_whatever_form_it_comes(http, answer, body):
     [
         b"HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
         b"HTTP/1.1 two OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ],
-    ids=["a NUL", "a long header", "a word for the status"],
+    ids=[
+        "a NUL",
+        "a long header",
+        "a header without end",
+        "a word for the status",
+        "two lengths",
+        "a length and chunks",
+    ],
 )
 async def test_an_answer_with_a_bad_head_was_sent(http, answer):
     assert await call(http, says(answer)) == Broken(sent=True, detail="answer is not HTTP")

@@ -1,15 +1,21 @@
 """The lean call writes what ClientSession writes, and is used only where it is sure to fit."""
 
 import asyncio
+import gzip
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.http.test_client import LONG, listening, post, read_request, says
 from worker.http import lean_call
 from worker.http.client import Http, open_http_session
+from worker.http.connections import LARGEST_ANSWER
+from worker.http.kept_connection import KeptConnection
 from worker.http.lean_call import TESTED, lean_calls
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
@@ -89,6 +95,172 @@ async def test_a_look_up_is_not_repeated_either():
     assert len(asked) == 2
 
 
+async def test_a_connection_that_no_call_uses_is_closed(monkeypatch):
+    monkeypatch.setattr(lean_call, "IDLE_SECONDS", 0.05)
+    closed = asyncio.Event()
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await says(ANSWER)(reader, writer)
+        assert await reader.read() == b""
+        closed.set()
+
+    async with listening(once) as url, open_http_session() as session:
+        answer = await Http(session).call(post(url), timeout=LONG)
+        async with asyncio.timeout(10):
+            await closed.wait()
+
+    assert isinstance(answer, HttpAnswer)
+
+
+async def test_a_connection_that_was_idle_for_too_long_is_not_used(monkeypatch):
+    accepted = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        await says(ANSWER, ANSWER)(reader, writer)
+
+    async with listening(serve) as url, open_http_session() as session:
+        http = Http(session)
+        first = await http.call(post(url), timeout=LONG)
+        monkeypatch.setattr(lean_call, "IDLE_SECONDS", 0)
+        second = await http.call(post(url), timeout=LONG)
+
+    assert first == second
+    assert len(accepted) == 2
+
+
+@pytest.mark.parametrize("more", [ANSWER, ANSWER[:10], b"babble"], ids=["an answer", "half of one", "no HTTP"])
+async def test_what_comes_right_behind_an_answer_is_no_calls_answer(more):
+    accepted = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        own = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"
+        await says(own + more)(reader, writer)
+        await reader.read()
+
+    async with listening(talk) as url, open_http_session() as session:
+        http = Http(session)
+        answers = [await http.call(post(url), timeout=LONG) for _ in range(3)]
+
+    assert [answer.body for answer in answers] == [b"own"] * 3
+    assert len(accepted) == 3
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [gzip.compress(b"{}" * 500)[:-10], gzip.compress(b"{}") * 2, b"abcd"],
+    ids=["cut off", "two in one", "not compressed"],
+)
+async def test_a_part_of_what_was_compressed_is_no_answer(encoded):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(encoded) + encoded
+    async with listening(says(answer)) as url, open_http_session() as session:
+        got = await Http(session).call(post(url), timeout=LONG)
+
+    assert got == Broken(sent=True, detail="answer is not HTTP")
+
+
+@pytest.mark.parametrize(
+    "endless", [b"X: " + b"x" * 1000, b"1;extension-of-it\r\nx\r\n" * 50], ids=["a line behind it", "tiny chunks"]
+)
+async def test_all_bytes_of_an_answer_are_bounded(endless):
+    written = []
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"0\r\n" if endless.startswith(b"X") else b"")
+        while sum(written) < 100 * LARGEST_ANSWER:
+            writer.write(endless * 50)
+            await writer.drain()
+            written.append(len(endless) * 50)
+
+    async with listening(flood) as url, open_http_session() as session:
+        got = await Http(session).call(post(url), timeout=LONG)
+
+    assert got == Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
+    assert sum(written) < 50 * LARGEST_ANSWER
+
+
+async def test_a_connection_whose_call_was_cancelled_is_not_used_again():
+    accepted, arrived = [], asyncio.Event()
+
+    async def slow_at_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        await read_request(reader)
+        if len(accepted) == 1:
+            arrived.set()
+            await reader.read()
+        writer.write(ANSWER)
+        await writer.drain()
+
+    async with listening(slow_at_first) as url, open_http_session() as session:
+        http = Http(session)
+        cancelled = asyncio.create_task(http.call(post(url), timeout=LONG))
+        await arrived.wait()
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        answer = await http.call(post(url), timeout=LONG)
+
+    assert cancelled.cancelled()
+    assert isinstance(answer, HttpAnswer)
+    assert len(accepted) == 2
+
+
+@given(
+    body=st.binary(max_size=300),
+    chunked=st.booleans(),
+    early=st.booleans(),
+    cuts=st.lists(st.integers(1, 600), max_size=12),
+)
+async def test_an_answer_is_the_same_however_its_bytes_arrive(body, chunked, early, cuts):
+    framed = b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: %d\r\n\r\n" % len(body)
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:100], body[100:]) if part) + b"0\r\n\r\n"
+    head = b"HTTP/1.1 103 Early Hints\r\nX: early\r\n\r\n" * early + b"HTTP/1.1 201 Created\r\nRetry-After: 3\r\n"
+    answer = head + framed + (chunks if chunked else body)
+    places = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
+    opened = Opened()
+    connection = KeptConnection(opened)
+    for _ in range(2):
+        exchange = asyncio.ensure_future(
+            connection.exchange(b"", asyncio.get_running_loop(), LONG.total_seconds(), reads_body=True)
+        )
+        await asyncio.sleep(0)
+        for begin, end in pairwise(places):
+            connection.data_received(answer[begin:end])
+        got = await exchange
+
+        assert isinstance(got, HttpAnswer)
+        assert (got.status, got.body, got.headers["retry-after"]) == (201, body, "3")
+        assert "x" not in got.headers
+        assert connection.is_usable
+
+    connection.data_received(b"H")
+    assert opened.is_closed
+    assert not connection.is_usable
+
+
+class Opened:
+    """A connection that aiohttp has opened, without a socket."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.transport = self
+        self.protocol = None
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 @pytest.mark.parametrize(
     ("method", "address", "headers"),
     [
@@ -153,7 +325,7 @@ async def test_another_aiohttp_or_session_is_called_through_client_session(diffe
     if differs == "name":
         monkeypatch.setitem(lean_call.EXPECTED, "connector:Connection.gone", set())
     if differs == "parameter":
-        monkeypatch.setitem(lean_call.EXPECTED, "connector:Connection.release", {"gone"})
+        monkeypatch.setitem(lean_call.EXPECTED, "connector:Connection.close", {"gone"})
     opened = aiohttp.ClientSession() if differs == "connector" else open_http_session()
     async with listening(says(ANSWER)) as url, opened as session:
         assert lean_calls(session, {}) is None

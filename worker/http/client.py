@@ -19,8 +19,9 @@ from yarl import URL
 from worker.foundation.tls import tls_failure
 from worker.foundation.version import __version__
 from worker.http.connections import (
-    LARGEST_ANSWER,
+    TOO_LARGE,
     Connector,
+    NotHttp,
     Phase,
     UnaskedAnswer,
     bounded,
@@ -35,15 +36,15 @@ NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError,
 
 
 @asynccontextmanager
-async def open_http_session(*, connections_per_host: int = 0) -> AsyncIterator[aiohttp.ClientSession]:
-    """The only session of a process's loop. `connections_per_host` 0: the callers bound their calls themselves."""
-    async with _new_session(connections_per_host) as session:
+async def open_http_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The only session of a process's loop. The callers bound their calls themselves."""
+    async with _new_session() as session:
         yield session
 
 
-def _new_session(connections_per_host: int) -> aiohttp.ClientSession:
+def _new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=Connector(connections_per_host),
+        connector=Connector(),
         # One account's cookies must not travel with another's calls to the same host.
         cookie_jar=aiohttp.DummyCookieJar(),
         # Answers are small; without compression the bound on the body is a bound on memory too.
@@ -107,7 +108,7 @@ class Http:
             body = await bounded(response.content)
             if body is None:
                 response.close()
-                return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
+                return TOO_LARGE
             return HttpAnswer(response.status, headers, body)
 
 
@@ -121,7 +122,7 @@ class OwnHttp:
 
     async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
         if self._http is None:
-            self._session = _new_session(0)
+            self._session = _new_session()
             self._http = Http(self._session, self._trust, lean=self._lean)
         return await self._http.call(request, timeout=timeout)
 
@@ -161,7 +162,7 @@ def _name(error: Exception, phase: Phase) -> str:
             return "connection closed without an answer"
         case aiohttp.ClientPayloadError():
             return "answer cut off"
-        case aiohttp.ClientResponseError() | HttpProcessingError():
+        case NotHttp() | aiohttp.ClientResponseError() | HttpProcessingError():
             return "answer is not HTTP"
         case aiohttp.ClientOSError() | ConnectionError():
             return "connection reset"

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
-from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
+
+from worker.http.messages import Broken
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
 LARGEST_ANSWER = 1024 * 1024
+TOO_LARGE = Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
 # Servers and load balancers close idle connections, many after 60 s. The outcome of a request that is written at that
 # moment is unknown, and its row is held. So this side closes first, well before.
 KEEP_IDLE = timedelta(seconds=15)
@@ -31,6 +33,10 @@ class Phase:
 phase_of_call: ContextVar[Phase | None] = ContextVar("phase", default=None)
 
 
+class NotHttp(aiohttp.ClientError):
+    """The answer is not HTTP, or its head is too large."""
+
+
 class UnaskedAnswer(aiohttp.ClientConnectionError):
     """Each connection had bytes of the server before anything was written to it."""
 
@@ -42,9 +48,9 @@ class Connector(aiohttp.TCPConnector):
     session's own tracing reports the same, but took a tenth of a call's whole cost.
     """
 
-    def __init__(self, connections_per_host: int) -> None:
-        """0: no bound."""
-        super().__init__(limit=0, limit_per_host=connections_per_host, keepalive_timeout=KEEP_IDLE.total_seconds())
+    def __init__(self) -> None:
+        # No bound: the callers bound their calls, and a kept connection counts as one in use (`kept_connection`).
+        super().__init__(limit=0, keepalive_timeout=KEEP_IDLE.total_seconds())
 
     async def connect(
         self,
@@ -77,14 +83,6 @@ class Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
         raise UnaskedAnswer
-
-    async def kept(self, key: ConnectionKey) -> Connection | None:
-        """As `clean`, but only a connection that was kept; None if there is none. Waits for nothing."""
-        while (connection := await self._get(key, [])) is not None:
-            if _is_clean(connection):
-                return connection
-            connection.close()
-        return None
 
 
 def _is_clean(connection: Connection) -> bool:

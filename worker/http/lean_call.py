@@ -16,28 +16,24 @@ from importlib import import_module
 from operator import attrgetter
 
 import aiohttp
-from aiohttp.connector import Connection
+from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
-from worker.http.connections import LARGEST_ANSWER, Connector, Phase, bounded
+from worker.http.connections import KEEP_IDLE, Connector, Phase
+from worker.http.kept_connection import KeptConnection
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.http.trust import Trust, server
 
 TESTED = "3.14."  # of aiohttp
 # What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.
 EXPECTED: dict[str, set[str]] = {
-    "connector:BaseConnector._get": {"key", "traces"},
     "connector:BaseConnector.connect": {"req", "traces", "timeout"},
-    "connector:Connection.release": set(),
+    "connector:Connection.transport.fget": set(),
+    "connector:Connection.protocol.fget": set(),
     "connector:Connection.close": set(),
-    "client_proto:ResponseHandler.set_response_params": {"read_until_eof"},
-    "client_proto:ResponseHandler.read": set(),
-    "client_proto:ResponseHandler._on_read_timeout": set(),
+    "client_proto:ResponseHandler.connection_lost": {"exc"},
     "client_proto:ResponseHandler.should_close.fget": set(),
-    "streams:StreamReader.readany": set(),
-    "streams:StreamReader.is_eof": set(),
-    "streams:StreamReader.at_eof": set(),
 }
 USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,5})?)((?:/[!\"$-~]*)?)")  # no fragment, nothing to be quoted
 # What the call itself depends on: a request that sets one of these is not a usual one.
@@ -45,6 +41,7 @@ OUR_HEADERS = frozenset({"connection", "content-length", "cookie", "expect", "ho
 NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f]")
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the deadline is the call's
 MOST_HEADS = 100
+IDLE_SECONDS = KEEP_IDLE.total_seconds()
 
 
 class Unusual(Exception):
@@ -92,6 +89,8 @@ class LeanCalls:
         self._connector = connector
         self._trust = trust
         self._heads: dict[object, _Head] = {}
+        self._kept: dict[ConnectionKey, list[KeptConnection]] = {}
+        self._check: asyncio.TimerHandle | None = None  # of the kept connections
 
     async def exchange(
         self, request: HttpRequest, phase: Phase, seconds: float, *, reads_body: bool
@@ -107,20 +106,49 @@ class LeanCalls:
         length = f"Content-Length: {len(request.body)}\r\n" if request.method == "POST" else ""
         written = f"{request.method} {path} HTTP/1.1\r\n{head.lines}{length}\r\n".encode() + request.body
         loop = asyncio.get_running_loop()
-        connection = await self._connector.kept(head.key)
+        connection = self._take(head.key, loop.time())
         if connection is None:
             until = loop.time() + seconds
             async with asyncio.timeout_at(until):
-                connection = await self._connector.clean(head.request, [], NO_TIMEOUT)
+                connection = KeptConnection(await self._connector.clean(head.request, [], NO_TIMEOUT))
             seconds = until - loop.time()
         phase.connected = True
         try:
-            answer, whole = await _answer(connection, written, reads_body, loop, seconds)
-        except BaseException:
+            return await connection.exchange(written, loop, seconds, reads_body=reads_body)
+        finally:
+            self._keep(head.key, connection, loop)
+
+    def _take(self, key: ConnectionKey, now: float) -> KeptConnection | None:
+        """A kept connection, the last one that was used; None: there is none."""
+        kept = self._kept.get(key)
+        while kept:
+            connection = kept.pop()
+            if connection.is_usable and now < connection.idle_since + IDLE_SECONDS:
+                return connection
             connection.close()
-            raise
-        connection.release() if whole else connection.close()
-        return answer
+        return None
+
+    def _keep(self, key: ConnectionKey, connection: KeptConnection, loop: asyncio.AbstractEventLoop) -> None:
+        if not connection.is_usable:
+            connection.close()
+            return
+        connection.idle_since = loop.time()
+        self._kept.setdefault(key, []).append(connection)
+        if self._check is None:
+            self._check = loop.call_later(IDLE_SECONDS, self._close_idle, loop)
+
+    def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the connections that no call has used for KEEP_IDLE, and those that the server has closed."""
+        since, self._check = loop.time() - IDLE_SECONDS, None
+        for key, kept in list(self._kept.items()):
+            for connection in kept:
+                if connection.idle_since <= since or not connection.is_usable:
+                    connection.close()
+            self._kept[key] = [connection for connection in kept if connection.is_usable]
+            if not self._kept[key]:
+                del self._kept[key]
+        if self._kept:
+            self._check = loop.call_later(IDLE_SECONDS, self._close_idle, loop)
 
     def _head(self, method: str, origin: str, headers: Mapping[str, str]) -> _Head:
         key = (method, origin, *headers.items())  # by their values: a new credential makes another head
@@ -137,29 +165,3 @@ class LeanCalls:
             url = URL(origin)
             head = self._heads[key] = _Head(method, url, together, self._trust.get(server(url), True))
         return head
-
-
-async def _answer(
-    connection: Connection, written: bytes, reads_body: bool, loop: asyncio.AbstractEventLoop, seconds: float
-) -> tuple[HttpAnswer | Broken, bool]:
-    """The answer, and whether all of it was read: only then the connection is fit for another request."""
-    protocol = connection.protocol
-    if protocol is None or protocol.transport is None:
-        raise aiohttp.ClientConnectionResetError("the connection was lost before anything was written")
-    protocol.set_response_params(read_until_eof=True)
-    protocol.transport.write(written)
-    # The connection ends what waits for its bytes. `asyncio.timeout` cancels the task, which takes six times as long.
-    deadline = loop.call_later(seconds, protocol._on_read_timeout)
-    try:
-        message, content = await protocol.read()
-        while 100 <= message.code < 200 and message.code != 101:  # early hints, "continue"
-            message, content = await protocol.read()
-        headers = message.headers
-        if not reads_body:
-            return HttpAnswer(message.code, headers), content.is_eof()
-        body = await bounded(content)
-    finally:
-        deadline.cancel()
-    if body is None:
-        return Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes"), False
-    return HttpAnswer(message.code, headers, body), True

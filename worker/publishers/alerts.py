@@ -41,7 +41,7 @@ class Posted:
 
     async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
         replies = []
-        async with open_http_session(connections_per_host=1) as session:
+        async with open_http_session() as session:
             http = Http(session, trust_of({self.url: self.tls}))
             for event in events if goes_on() else ():
                 began_at, body = clock(), FORMS[self.form](event)

@@ -59,7 +59,7 @@ class HttpSubscriber:
         return event_loop.run(self._publish(events, clock, goes_on))
 
     async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
-        async with open_http_session(connections_per_host=IN_FLIGHT) as session:
+        async with open_http_session() as session:
             chunk, http = _Chunk(iter(events)), Http(session, self._trust)
             posting = {asyncio.ensure_future(self._post_all(chunk, http, clock)) for _ in range(IN_FLIGHT)}
             until = monotonic() + CHUNK_TIME.total_seconds()

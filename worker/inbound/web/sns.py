@@ -28,7 +28,7 @@ Get = Callable[[str], Awaitable[bytes | None]]
 
 async def get(url: str) -> bytes | None:
     """The body of an answer with status 200; None for anything else. TLS is verified, redirects are not followed."""
-    async with open_http_session(connections_per_host=1) as session:
+    async with open_http_session() as session:
         answer = await Http(session).call(HttpRequest("GET", url, {}), timeout=TIMEOUT)
     if isinstance(answer, HttpAnswer) and answer.status == 200 and len(answer.body) <= MOST_BYTES:
         return answer.body
