@@ -1,11 +1,13 @@
 """A chunk of rows through one statement: the values come back unchanged from both databases."""
 
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
 
+from worker.domain.model.sessions import ExpirySource
 from worker.domain.model.states import SessionState
 from worker.store.base import binary_rows, bulk
 from worker.store.base.columns import columns_of
@@ -62,6 +64,59 @@ def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
         by_copy = fetch(connection, sa.select(*(copied.c[name] for name in kinds)).order_by(copied.c.update_weight))
         by_arrays = list(connection.exec_driver_sql(query, binary_rows.arrays(kinds, sessions)))
     assert [row._asdict() for row in by_copy] == [row._asdict() for row in by_arrays] == sessions
+
+
+def test_sqlite_stores_the_same_as_if_each_row_were_written_alone(database):
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL gets the values in binary")
+    plus_two = timezone(timedelta(hours=2))
+    session = {
+        "id": uuid.UUID(int=1),
+        "customer_id": "C-1",
+        "purpose": "onboarding",
+        "job_id": 1,
+        "account": "kyc",
+        "reference": 'it\'s "R"',
+        "references": {"entityId": 'e"1', "other": "ü"},
+        "vendor": "",
+        "encrypted": bytes(range(256)),
+        "sms_sent": True,
+        "state": SessionState.WAITING,
+        "issued_at": datetime(2026, 11, 20, 14, 0, 0, 5, tzinfo=plus_two),
+        "expires_at": NOON,
+        "expiry_source": ExpirySource.ANSWER,
+        "replaces": None,
+        "check_at": None,
+        "company_id": "",
+    }
+    ended = bulk.Change(
+        SessionRow.id,
+        {
+            "state": SessionState.EXPIRED,
+            "check_at": sa.bindparam("at"),
+            "update_weight": SessionRow.update_weight + sa.bindparam("more"),
+            "references": sa.bindparam("ids"),
+        },
+        SessionRow.state == SessionState.WAITING,
+        by="which",
+    )
+    alone = session | {"state": SessionState.EXPIRED, "check_at": NOON, "update_weight": 2, "references": {"a": "b"}}
+    stored = []
+    for together in (True, False):
+        with suppress(_RollBack), database.write() as connection:
+            if together:
+                bulk.add(connection, SessionRow, [session])
+                ended.run(connection, [{"which": session["id"], "ids": {"a": "b"}}], at=NOON, more=2)
+            else:
+                connection.execute(sa.insert(SessionRow.__table__), alone)
+            stored.append(list(connection.exec_driver_sql("SELECT * FROM session")))
+            raise _RollBack
+    assert stored[0] == stored[1]
+    assert len(stored[0]) == 1
+
+
+class _RollBack(Exception):
+    pass
 
 
 def test_a_text_that_is_too_long_is_refused_and_not_cut_off(database):

@@ -19,7 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
 
-from worker.store.base import binary_rows
+from worker.store.base import binary_rows, one_by_one
 from worker.store.base.columns import Columns, columns_of, rows_of
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Base
@@ -47,7 +47,7 @@ class Change:
     def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
         """`shared` are the parameters that are the same for all rows: these do not hold them."""
         if rows and connection.dialect.name == "sqlite":
-            connection.execute(self._each, [{**row, **shared} for row in rows] if shared else rows)
+            one_by_one.run(connection, self._each, rows, **shared)
         elif rows:
             statement, of_rows, of_all = self._all(frozenset(shared))
             given = {**binary_rows.arrays(of_rows, rows), **binary_rows.scalars(of_all, shared)}
@@ -70,7 +70,7 @@ class Change:
 def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """INSERT rows. All rows have the same columns, two or more; the database fills in the other columns."""
     if rows and connection.dialect.name == "sqlite":
-        connection.execute(_insert(model, tuple(rows[0])), rows)
+        one_by_one.run(connection, _insert(model, tuple(rows[0])), rows)
     elif rows:
         add_columns(connection, model, columns_of(rows))
 
@@ -90,7 +90,7 @@ def add_columns(connection: sa.Connection, model: type[Base], columns: Columns) 
 def add_new(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """INSERT rows as `add` does. A row that conflicts with an existing row, by any unique key, is skipped."""
     if rows and connection.dialect.name == "sqlite":
-        connection.execute(_insert_new(model, tuple(rows[0])), rows)
+        one_by_one.run(connection, _insert_new(model, tuple(rows[0])), rows)
     elif rows:
         statement, types = _insert_all_new(model, tuple(rows[0]))
         connection.exec_driver_sql(statement, binary_rows.arrays(types, rows), execution_options=UNANSWERED)
@@ -106,7 +106,7 @@ def put(
     if not rows:
         return set()
     if connection.dialect.name == "sqlite":
-        connection.execute(_put(model, tuple(rows[0]), key, version), rows)
+        one_by_one.run(connection, _put(model, tuple(rows[0]), key, version), rows)
         # One transaction writes at a time, so none can have come between.
         return {tuple(row[name] for name in key) for row in rows}
     statement, types = _put_all(model, tuple(rows[0]), key, version)
