@@ -24,7 +24,7 @@ from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 from worker.store.onboarding.sealed_lines import Lines
 
 log = logging.getLogger(__name__)
-LARGE = 250_000  # bytes of a list, some 2,500 rows: a smaller one is imported before a second process is of use
+LARGE = 500_000  # bytes of a list, some 5,000 rows: a smaller one is stored in one or two transactions
 
 
 @dataclass
