@@ -39,7 +39,7 @@ MOST_ROWS = 300_000
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured [3]")
-    parser.add_argument("--seconds", type=float, default=4, help="measured time of each side in a round, about [4]")
+    parser.add_argument("--seconds", type=float, default=9, help="measured time of each side in a round, about [9]")
     parser.add_argument("--places", type=int, default=50, help="calls in flight, for the bare loop and for ours [50]")
     parser.add_argument("--only", metavar="WORDS", help="only sides with one of these words (separated by commas)")
 
