@@ -12,8 +12,9 @@ ways; both are an AttributeError of kombu's `Channel._connparams`, which reads t
 
 Neither is needed: the broker redelivers the wake-up, and the sweep sends wake-ups for what is due.
 
-On SIGQUIT Celery ends the tasks by force. Its threads pool cannot: the worker would die of NotImplementedError with
-calls in flight and leases not released. Here the dispatchers end as on SIGTERM, and the worker waits for them.
+On SIGQUIT, and at Ctrl-C twice, Celery ends the tasks by force. Its threads pool cannot: the worker would die of
+NotImplementedError with calls in flight and leases not released. Here the dispatchers end as on SIGTERM, and the worker
+waits for them (`celery_signals` for SIGQUIT).
 
 If RabbitMQ refuses the login, Celery's worker ends; if the virtual host is missing, it tries five times a second. If
 the broker closes the channel (a queue differs, or a message was held for longer than RabbitMQ's `consumer_timeout`), it

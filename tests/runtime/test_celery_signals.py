@@ -1,0 +1,38 @@
+"""How a worker takes a signal, where a running worker shows it only by chance."""
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+from celery.concurrency.prefork import TaskPool as Prefork
+from celery.concurrency.thread import TaskPool as Threads
+
+from worker.runtime import celery_signals, process
+
+
+@pytest.fixture
+def handled():
+    """The signals that Celery's own handlers got."""
+    names, before = [], {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGQUIT)}
+    for one in before:
+        signal.signal(one, lambda _number, _frame, one=one: names.append(one.name))
+    yield names
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
+def test_sigquit_is_sigterm_with_threads_whose_pool_may_be_handed_a_message_just_then(handled):
+    celery_signals.end_dispatchers_before_force(SimpleNamespace(pool=Threads(1)))
+
+    signal.raise_signal(signal.SIGQUIT)
+
+    assert handled == ["SIGTERM"]
+
+
+def test_sigquit_ends_the_dispatchers_before_celery_waits_for_the_processes(handled, monkeypatch):
+    monkeypatch.setattr(process, "end_dispatchers", lambda: handled.append("dispatchers end"))
+    celery_signals.end_dispatchers_before_force(SimpleNamespace(pool=Prefork(1)))
+
+    signal.raise_signal(signal.SIGQUIT)
+
+    assert handled == ["dispatchers end", "SIGQUIT"]
