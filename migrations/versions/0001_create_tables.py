@@ -118,6 +118,11 @@ def _index(name: str, table: str, *columns: str, where: str | None = None, uniqu
     op.create_index(name, table, list(columns), unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
+def _one_where(name: str, table: str, *columns: str, where: str) -> None:
+    """An index of the table's rows. At most one row of each key matches `where`."""
+    op.create_index(name, table, [*columns, sa.text(f"(CASE WHEN {where} THEN 1 END)")], unique=True)
+
+
 def _create_lists() -> None:
     op.create_table(
         "batch",
@@ -317,8 +322,7 @@ def _create_jobs() -> None:
     )
     _index("ix_job_lease", "job", "lease_until", where="lease_until IS NOT NULL")
     open_states = "state IN ('waiting', 'working', 'issued', 'invited', 'held')"
-    _index("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}", unique=True)
-    _index("ix_job_customer", "job", "customer_id")
+    _one_where("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}")
     _index("ix_job_joins", "job", "joins", where="joins IS NOT NULL")
     _index("ix_job_joined", "job", "batch_id", where="joins IS NOT NULL")
     _index("ix_job_waits", "job", "batch_id", "reason", "due_at", where=WAITS)
@@ -416,12 +420,11 @@ def _create_sessions() -> None:
         postgresql_with=ANALYZED,
     )
     live = "state IN ('waiting', 'started')"
-    _index("uq_session_live", "session", "customer_id", "purpose", where=live, unique=True)
+    _one_where("uq_session_live", "session", "customer_id", "purpose", where=live)
     _index("ix_session_job_id", "session", "job_id")
     _index("ix_session_check", "session", "check_at", "id", where="check_at IS NOT NULL")
     _index("ix_session_link", "session", "expires_at", where="length(encrypted) > 0")
     _index("ix_session_reference", "session", "account", "reference")
-    _index("ix_session_customer", "session", "customer_id")
     _index("ix_session_company", "session", "company_id", where="company_id <> ''")
     _index("ix_session_token", "session", "token_digest", where="token_digest IS NOT NULL")
 

@@ -21,7 +21,7 @@ from worker.domain.events.published import Happened
 from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
-from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.verification.reissue import (
     SETTLES,
     Ask,
@@ -334,8 +334,6 @@ _DUE = (
     .order_by(SessionRow.check_at, SessionRow.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
 )
-# Spelled exactly as in uq_job_leads.
-_LEADS = ("waiting", "working", "issued", "invited", "held")
 _LEADING = (
     sa.select(
         Job.id,
@@ -353,7 +351,7 @@ _LEADING = (
     .where(
         *among_keys(Job),
         Job.joins.is_(None),
-        Job.state.in_([bulk.fixed(JobState(word)) for word in _LEADS]),
+        Job.state.in_([bulk.fixed(state) for state in OPEN_JOBS]),
     )
     .order_by(Job.id)
     .with_for_update(key_share=True)

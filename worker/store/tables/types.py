@@ -122,5 +122,14 @@ def partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.In
     return sa.Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
 
 
+def one_where(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of all rows, in which at most one row of each key matches `where`.
+
+    A partial unique index would need a second index for the other rows, and each new version of a row would write both.
+    The last part is NULL where the row does not match, and NULLs are never equal to each other.
+    """
+    return sa.Index(name, *columns, sa.text(f"(CASE WHEN {where} THEN 1 END)"), unique=True)
+
+
 # SQLite numbers rows by itself only if the key's type is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

@@ -18,7 +18,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.sessions import ExpirySource
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store.tables.base import Base
-from worker.store.tables.types import BigId, partial
+from worker.store.tables.types import BigId, one_where, partial
 
 _CLAIMABLE = "state = 'waiting' AND joins IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`store.operators.counting`).
@@ -131,14 +131,13 @@ class Job(Base):
         ),
         # Ended jobs too: a verdict may end a job during its call, and the sweep must close its attempt.
         partial("ix_job_lease", "lease_until", where="lease_until IS NOT NULL"),
-        partial(
+        # The jobs of a customer, and among them at most one that leads.
+        one_where(
             "uq_job_leads",
             "customer_id",
             "purpose",
             where="joins IS NULL AND state IN ('waiting', 'working', 'issued', 'invited', 'held')",
-            unique=True,
         ),
-        sa.Index("ix_job_customer", "customer_id"),
         partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
         # The few rows of a batch that a status looks at one by one; all others are counted (`BatchCount`).
         partial("ix_job_joined", "batch_id", where="joins IS NOT NULL"),
@@ -250,13 +249,13 @@ class SessionRow(Base):
     )
 
     __table_args__ = (
-        partial("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')", unique=True),
+        # The sessions of a customer, and among them at most one that is live.
+        one_where("uq_session_live", "customer_id", "purpose", where="state IN ('waiting', 'started')"),
         # Only sessions that must be checked: of ten million ended sessions none is in this index.
         partial("ix_session_check", "check_at", "id", where="check_at IS NOT NULL"),
         # Only sessions that still have their token and link.
         partial("ix_session_link", "expires_at", where="length(encrypted) > 0"),
         sa.Index("ix_session_reference", "account", "reference"),
-        sa.Index("ix_session_customer", "customer_id"),
         partial("ix_session_company", "company_id", where="company_id <> ''"),
         partial("ix_session_token", "token_digest", where="token_digest IS NOT NULL"),
     )
