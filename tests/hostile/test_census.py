@@ -23,7 +23,7 @@ from tests.hostile import (
     test_smtp,
     test_webhooks,
 )
-from tests.http import test_client
+from tests.http import test_answers
 from tests.inbound.bus import test_poison, test_tasks
 from tests.inbound.web import test_refusals
 from tests.providers import test_links, test_misbehaviour
@@ -54,7 +54,7 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
         test_misbehaviour.test_a_redirect_stops_the_account_and_is_not_followed,
         *[provider_contract.test_a_token_of_the_wrong_type_opens_no_session] * len(test_misbehaviour.REAL),
         test_misbehaviour.test_the_sandbox_does_each_of_these_on_demand,
-        test_client.test_an_answer_with_a_bad_head_was_sent,
+        test_answers.test_an_answer_with_a_bad_head_was_sent,
     ],
     "mail servers": [test_smtp.CASES],
     "TLS": [test_every_connection.test_a_client_talks_to_the_right_server_only],

@@ -1,10 +1,55 @@
 """Each call runs on both loops: the worker's own, and asyncio's where uvloop is not installed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from worker.foundation.event_loop import new_event_loop
+from worker.http.client import Http, open_http_session
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"worker": new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(params=["lean", "through ClientSession"])
+async def http(request, monkeypatch) -> AsyncIterator[Http]:
+    """Both ways of making a call: each test holds for both."""
+    is_lean = request.param == "lean"
+    async with open_http_session() as session:
+        if is_lean:
+            monkeypatch.delattr(aiohttp.ClientSession, "request")
+        yield Http(session, lean=is_lean)
+
+
+@pytest.fixture
+def self_signed(tmp_path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2036, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.test_client import LONG, listening, post, read_request, says
+from tests.http.talks import LONG, listening, post, read_request, says
 from worker.http import lean_call
 from worker.http.client import Http, open_http_session
 from worker.http.connections import LARGEST_ANSWER
