@@ -1,7 +1,7 @@
 """Gathers the results of a run of events that `trials.evidence` does not gather. The promises check them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +15,7 @@ from trials.evidence import Ask, Evidence
 from worker.engine.container import Parts
 from worker.inbound.bus.dead_lettering import message_in
 from worker.settings import load
+from worker.store.inbox.refused_events import KeptMessage
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,24 @@ def read(published: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def refused(config: Path, environ: Mapping[str, str], programme: Programme) -> list[Dead]:
-    """The refused messages in the database. Of a message that is too large only the size is known."""
-    by_size = {len(message.body): message.body for _, message in programme.refused}
+    """The refused messages in the database."""
     with closing(Parts(load(config, environ=environ))) as parts:
-        return [
-            Dead(str(one.id), message_in(one.content).body if one.content else by_size.get(one.size, b""), one.reason)
-            for one in parts.refused_events.all_until(parts.clock())
-        ]
+        return dead_of(parts.refused_events.all_until(parts.clock()), programme)
+
+
+def dead_of(kept: Iterable[KeptMessage], programme: Programme) -> list[Dead]:
+    """Refused messages as they are kept. Of one that is too large only the size is known.
+
+    Two may have the same size: each body stands for one of them.
+    """
+    by_size: dict[int, list[bytes]] = {}
+    for _, message in programme.refused:
+        by_size.setdefault(len(message.body), []).append(message.body)
+
+    def body(one: KeptMessage) -> bytes:
+        if one.content:
+            return message_in(one.content).body
+        bodies = by_size.get(one.size)
+        return bodies.pop() if bodies else b""
+
+    return [Dead(str(one.id), body(one), one.reason) for one in kept]

@@ -9,14 +9,16 @@ from uuid import UUID
 
 import pytest
 
-from trials.events.aftermath import Aftermath, Dead
+from trials.events.aftermath import Aftermath, Dead, dead_of
 from trials.events.meaning import Known, meant
 from trials.events.programme import drawn
 from trials.events.promises import PROMISES, broken
 from trials.events.wires import Answer
 from trials.evidence import Evidence, Invitation, Job, Received, Session
+from worker.store.inbox.refused_events import KeptMessage
 
-PROGRAMME = drawn(400, 3, now=datetime(2026, 11, 20, 12, tzinfo=UTC), trap=Path("unpickled"), redis=True, refused=80)
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+PROGRAMME = drawn(400, 3, now=NOW, trap=Path("unpickled"), redis=True, refused=80)
 SOME = 3
 
 
@@ -357,3 +359,16 @@ def test_a_complaint_holds_nothing_personal():
     text = "\n".join(broken(scene.case()))
     assert "@" not in text
     assert "+44" not in text
+
+
+def test_two_messages_that_are_too_large_are_told_apart_although_only_their_size_is_known():
+    name, large = next(one for one in PROGRAMME.refused if one[0] == "too large")
+    other = replace(large, body=large.body.replace(b"a", b"b"))
+    kept = [
+        KeptMessage(UUID(int=number), "requests", "it is too large", "", "", len(large.body), 1, NOW, NOW, None)
+        for number in range(2)
+    ]
+
+    dead = dead_of(kept, replace(PROGRAMME, refused=[(name, large), (name, other)]))
+
+    assert {one.body for one in dead} == {large.body, other.body}
