@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ SIDES: dict[str, Callable[[Stage, int], Figure]] = {
 GUESS = {BARE: 5000} | dict.fromkeys(OURS, 10_000)
 GUESS_ELSE = 1500
 MOST_ROWS = 300_000
+BAR = 40  # characters
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +123,7 @@ def _machine(provider: str, database: str) -> str:
 
 
 def table(facts: dict[str, Any]) -> str:
-    """The facts as a Markdown table."""
+    """The facts as a Markdown table and a plot."""
     lines = [
         f"{facts['machine']}. Load before the start {facts['load_before']:g}, which should be near 0."
         f" Medians of {facts['rounds']}, {facts['places']} calls in flight.",
@@ -140,7 +142,18 @@ def table(facts: dict[str, Any]) -> str:
             _cell(side["database_cpu_per_1000"], ".3f"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *plot({side["side"]: side["rate"] for side in facts["sides"]})])
+
+
+def plot(rates: dict[str, float]) -> list[str]:
+    """A bar for each side, as a block of Markdown: the longest is `BAR` characters wide."""
+    rates = {name.replace("`", ""): rate for name, rate in rates.items()}
+    width, most = max(map(len, rates)), max(rates.values())
+    bars = [
+        f"{name:{width}}  {'█' * max(round(BAR * rate / most), 1)} {rate:,.0f}/s"
+        for name, rate in sorted(rates.items(), key=itemgetter(1))
+    ]
+    return ["```", *bars, "```"]
 
 
 def _cell(value: float | None, form: str) -> str:

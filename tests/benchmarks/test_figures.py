@@ -84,6 +84,9 @@ def test_the_tables_hold_every_side_and_part():
     figures = {issuing.BARE: [Figure(1000, 0.1)], "ours": [Figure(812, 0.123, 0.04)]}
     facts = {"machine": "2 cores", "load_before": 0.1, "rounds": 1, "places": 50, "sides": issuing.compared(figures)}
     assert "| ours | 812 (812) |  | 0.81 | 0.123 | 0.040 |" in issuing.table(facts)
+    assert f"ours                            {'█' * 32} 812/s\n{issuing.BARE}  {'█' * 40} 1,000/s\n" in issuing.table(
+        facts
+    )
     part = {"configured": "the server's", "limits": ["10/second"], "calls": 600, "refused": 3, "seconds": 60.0}
     part |= {"used_share": 0.99, "refused_share": 0.005, "shown": "  kyc  10/second  \n"}
     text = limits.table({"server": ["10/second"], "workers": 3, "seconds": 60, "parts": [part]})
