@@ -13,7 +13,7 @@ from worker.runtime import celery_signals, process
 @pytest.fixture
 def handled():
     """The signals that Celery's own handlers got."""
-    names, before = [], {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGQUIT)}
+    names, before = [], {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)}
     for one in before:
         signal.signal(one, lambda _number, _frame, one=one: names.append(one.name))
     yield names
@@ -21,12 +21,14 @@ def handled():
         signal.signal(one, handler)
 
 
-def test_sigquit_is_sigterm_with_threads_whose_pool_may_be_handed_a_message_just_then(handled):
+@pytest.mark.parametrize("sent", [signal.SIGQUIT, signal.SIGINT])
+def test_each_signal_is_sigterm_with_threads_whose_pool_may_be_handed_a_message_just_then(handled, sent):
     celery_signals.end_dispatchers_before_force(SimpleNamespace(pool=Threads(1)))
 
-    signal.raise_signal(signal.SIGQUIT)
+    signal.raise_signal(sent)
+    signal.raise_signal(sent)
 
-    assert handled == ["SIGTERM"]
+    assert handled == ["SIGTERM", "SIGTERM"]
 
 
 def test_sigquit_ends_the_dispatchers_before_celery_waits_for_the_processes(handled, monkeypatch):

@@ -83,6 +83,7 @@ def test_a_worker_waits_for_its_broker_and_its_schema_and_stops_at_a_newer_one(
     [
         ("threads", signal.SIGQUIT),
         ("prefork", signal.SIGTERM),
+        pytest.param("threads", signal.SIGINT, marks=pytest.mark.long),
         pytest.param("threads", signal.SIGTERM, marks=pytest.mark.long),
     ],
 )

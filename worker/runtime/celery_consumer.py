@@ -1,4 +1,4 @@
-"""Celery's consumer, changed so that it survives the loss of its broker and any message, and ends in order on SIGQUIT.
+"""Celery's consumer, changed so that it survives the loss of its broker and any message.
 
 Celery 5.7 ends the worker at a message that it does not expect, and the message goes back to the queue for the next
 worker; it logs the whole body of a message that it cannot use. Here a message is read before Celery sees it
@@ -12,10 +12,6 @@ ways; both are an AttributeError of kombu's `Channel._connparams`, which reads t
 
 Neither is needed: the broker redelivers the wake-up, and the sweep sends wake-ups for what is due.
 
-On SIGQUIT, and at Ctrl-C twice, Celery ends the tasks by force. Its threads pool cannot: the worker would die of
-NotImplementedError with calls in flight and leases not released. Here the dispatchers end as on SIGTERM, and the worker
-waits for them (`celery_signals` for SIGQUIT).
-
 If RabbitMQ refuses the login, Celery's worker ends; if the virtual host is missing, it tries five times a second. If
 the broker closes the channel (a queue differs, or a message was held for longer than RabbitMQ's `consumer_timeout`), it
 ends too, unless the setting `broker_channel_error_retry` makes that an outage: then it tries five times a second.
@@ -28,7 +24,6 @@ from collections.abc import Callable
 from typing import Any
 
 from amqp.exceptions import AMQPError, RecoverableConnectionError
-from celery.concurrency.thread import TaskPool as Threads
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
@@ -51,7 +46,7 @@ warnings.filterwarnings("ignore", message="\nIn Celery 5.1 we introduced", categ
 
 
 class Consumer(CelerysConsumer):  # type: ignore[misc]
-    """Does not answer over a connection that is closed, and ends dispatchers instead of threads."""
+    """Does not answer over a connection that is closed, and ends dispatchers when it ends."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         remote_control.restrict()
@@ -116,10 +111,6 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
     def stop(self) -> None:
         process.end_dispatchers()  # also when it is ended by remote control
         super().stop()
-
-    def cancel_active_requests(self) -> None:
-        if not isinstance(self.pool, Threads):
-            super().cancel_active_requests()
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return super().call_soon_ack(_over_its_own_connection, p, *args, **kwargs)

@@ -54,13 +54,15 @@ def _log_queues_left_to_others(**_signal: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def end_dispatchers_before_force(sender: Any, **_signal: Any) -> None:
-    """Let SIGQUIT end the dispatchers first; with threads it does the same as SIGTERM.
+    """Let SIGQUIT end the dispatchers first. With threads, SIGQUIT and each Ctrl-C do the same as SIGTERM.
 
-    On SIGQUIT Celery stops its pool at once, in the handler. If a message is on its way to the threads then, the pool
-    refuses it, and the worker ends with the exit code of a failure.
+    On SIGQUIT and at the second Ctrl-C, Celery ends the tasks by force, and stops its pool at once, in the handler. It
+    cannot end threads: the worker would die of NotImplementedError with calls in flight and leases not released. And if
+    a message is on its way to the threads then, the pool refuses it, and the worker ends as after a failure.
     """
     if isinstance(sender.pool, Threads):
-        signal.signal(signal.SIGQUIT, signal.getsignal(signal.SIGTERM))
+        for number in (signal.SIGQUIT, signal.SIGINT):
+            signal.signal(number, signal.getsignal(signal.SIGTERM))
         return
     # Celery waits for `worker_soft_shutdown_timeout` before it sends `worker_shutting_down`.
     celerys_handler = signal.getsignal(signal.SIGQUIT)

@@ -44,7 +44,8 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     events), `sweep` (finds work that is due and returns leases). Other settings of Celery are in celeryconfig.py.
 
     SIGTERM ends a worker after its calls in flight are finished; its other rows are released. With --pool threads
-    SIGQUIT does the same. With --pool prefork SIGQUIT waits for the longest time-out, and then kills the processes.
+    SIGQUIT and Ctrl-C do the same. With --pool prefork SIGQUIT waits for the longest time-out, and then kills the
+    processes.
 
     \b
     onboard worker                       consumes all queues
