@@ -15,19 +15,13 @@ ZIPPED = gzip.compress(b"{}")
 
 
 async def test_half_a_body_was_sent(http):
-    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"authToken":')
-        await writer.drain()
+    half = says(b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"authToken":')
 
     assert await call(http, half) == Broken(sent=True, detail="answer cut off")
 
 
 async def test_a_request_with_an_answer_that_is_not_http_was_sent(http):
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
-        await writer.drain()
+    babble = says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
 
     assert await call(http, babble) == Broken(sent=True, detail="answer is not HTTP")
 
