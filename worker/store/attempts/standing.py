@@ -1,7 +1,11 @@
-"""How the rows of results stand when the results are written: read in one statement, which locks them."""
+"""How the rows of results stand when the results are written: read in one statement, which locks them.
+
+A row that is still under the lease of its call has this call's attempt open: whatever closes the attempt writes the row
+in the same transaction. So only the attempts of the other rows are read (`outcomes_of`).
+"""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,33 +15,42 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job
 
-# Of an attempt: `id` and `outcome`; of its job or message: `state`, `fence` and the columns that the query names.
+# Of a job or a message: `id`, `state`, `fence` and the columns that the query names.
 Standing = sa.Row[Any]
 
 
-def standing(model: type[Job] | type[InvitationRow], of: sa.ColumnElement[bool], *columns: Any) -> sa.Select[Any]:
-    """The query for `standing_of`. `of` joins the attempt to its job or message.
+def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> sa.Select[Any]:
+    """The query for `standing_of`.
 
-    The rows are locked in the order of their ids, as everywhere, and each attempt after its row. `key_share`: see
-    `onboarding.job_from_messages`.
+    The rows are locked in the order of their ids, as everywhere. `key_share`: see `onboarding.job_from_messages`.
     """
     return (
-        sa.select(Attempt.id, Attempt.outcome, model.state, model.fence, *columns)
-        .join(model, of)
-        .where(bulk.among(Attempt.id, "ids"))
-        .order_by(model.id, Attempt.id)
+        sa.select(model.id, model.state, model.fence, *columns)
+        .where(bulk.among(model.id, "ids"))
+        .order_by(model.id)
         .with_for_update(key_share=True)
     )
 
 
-def standing_of(
-    connection: sa.Connection, query: sa.Select[Any], attempt_ids: Sequence[uuid.UUID]
-) -> dict[int, Standing]:
-    """The rows by the attempt's id, locked until the transaction ends.
+def standing_of(connection: sa.Connection, query: sa.Select[Any], ids: Iterable[Any]) -> list[Standing]:
+    """The jobs or messages with these ids, locked until the transaction ends."""
+    return fetch(connection, query, {"ids": bulk.keys(ids)})
 
-    The id as a number: Python compares UUIDs slowly.
+
+_OUTCOMES = (
+    sa.select(Attempt.id, Attempt.outcome)
+    .where(bulk.among(Attempt.id, "ids"))
+    .order_by(Attempt.id)
+    .with_for_update(key_share=True)
+)
+
+
+def outcomes_of(connection: sa.Connection, attempt_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str | None]:
+    """The outcomes of these attempts, locked until the transaction ends; None: the attempt is open.
+
+    Their rows must be locked before.
     """
-    return {row.id.int: row for row in fetch(connection, query, {"ids": bulk.keys(attempt_ids)})}
+    return {row.id: row.outcome for row in fetch(connection, _OUTCOMES, {"ids": bulk.keys(attempt_ids)})}
 
 
 def is_leased(row: Standing, fence: int) -> bool:

@@ -11,7 +11,6 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Kind
 from worker.domain.model.reconciliation import Nothing
 from worker.store.attempts.attempt_log import DONE, lesson_of
-from worker.store.attempts.standing import Standing
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.limits import budgets
 from worker.store.tables import Attempt
@@ -49,16 +48,19 @@ def teach(
 
 
 def count_again(
-    connection: sa.Connection, rule: BudgetRule, results: Sequence[IssueResult], rows: Mapping[int, Standing]
+    connection: sa.Connection,
+    rule: BudgetRule,
+    results: Sequence[IssueResult],
+    outcomes: Mapping[uuid.UUID, str | None],
 ) -> None:
     """Count the credits of sessions that were opened after a look-up had found nothing, and given the credit back.
 
-    `results`: special ones; `rows`: by attempt, as they were before.
+    `results`: special ones; `outcomes`: by attempt, as they were before.
     """
     late = [
         item.opened.attempt_id
         for item in results
-        if item.session is not None and rows[item.opened.attempt_id.int].outcome == Kind.UNKNOWN
+        if item.session is not None and outcomes[item.opened.attempt_id] == Kind.UNKNOWN
     ]
     if late:
         found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(

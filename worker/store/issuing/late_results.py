@@ -27,14 +27,22 @@ class Sorted:
 
 
 def sort_out(
-    connection: sa.Connection, results: Sequence[IssueResult], rows: Mapping[int, Standing], *, now: datetime
+    connection: sa.Connection,
+    results: Sequence[IssueResult],
+    rows: Mapping[int, Standing],
+    outcomes: Mapping[uuid.UUID, str | None],
+    *,
+    now: datetime,
 ) -> Sorted:
-    """Sort these results by what they may change. `rows`: by attempt, locked. The jobs of late answers are locked."""
-    new, late = new_and_late(results, {row.id: row.outcome for row in rows.values()}, _is_conclusive)
+    """Sort these results by what they may change.
+
+    `rows`: by job; `outcomes`: of the attempts; all of them are locked. The jobs of late answers are locked here.
+    """
+    new, late = new_and_late(results, outcomes, _is_conclusive)
     priorities = {
-        item.opened.attempt_id: rows[item.opened.attempt_id.int].priority
+        item.opened.attempt_id: rows[item.opened.job.id].priority
         for item in new
-        if is_leased(rows[item.opened.attempt_id.int], item.opened.job.fence)
+        if is_leased(rows[item.opened.job.id], item.opened.job.fence)
     }
     if late:
         answered = jobs_answered(connection, [_late_answer(item) for item in late], now=now)

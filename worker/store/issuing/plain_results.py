@@ -49,7 +49,6 @@ def is_plain(result: IssueResult, row: Standing) -> bool:
     return (
         isinstance(result.ending, Done)
         and session is not None
-        and row.outcome is None
         and is_leased(row, job.fence)
         and row.live_session is None
         and row.cancelled_at is None
@@ -69,8 +68,8 @@ def write_plain(
     *,
     now: datetime,
 ) -> set[str]:
-    """Write the results of `is_plain`. Returns the channels that have invitations due now."""
-    new = [new_session(policy, item, rows[item.opened.attempt_id.int]) for item in results]
+    """Write the results of `is_plain`. `rows`: by job, locked. Returns the channels that have invitations due now."""
+    new = [new_session(policy, item, rows[item.opened.job.id]) for item in results]
     added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
     moves = [
         {
@@ -83,7 +82,7 @@ def write_plain(
     ]
     counts = tally.pays(len(results))
     if counts:
-        _count(connection, [rows[item.opened.attempt_id.int] for item in results])
+        _count(connection, [rows[item.opened.job.id] for item in results])
     _ISSUED.run(connection, moves, at=now, counts=counts)
     CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in results], at=now, counts=counts)
     return added.channels

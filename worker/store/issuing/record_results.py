@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.keyring import Keyring
-from worker.store.attempts.standing import standing, standing_of
+from worker.store.attempts.standing import outcomes_of, standing, standing_of
 from worker.store.issuing import ended_jobs
 from worker.store.issuing.account_lessons import count_again, teach
 from worker.store.issuing.issue_results import IssueResult
@@ -16,11 +16,10 @@ from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.plain_results import is_plain, write_plain
 from worker.store.issuing.special_results import write_special
 from worker.store.onboarding import sessions
-from worker.store.tables import Attempt, Job
+from worker.store.tables import Job
 
 _STANDING = standing(
     Job,
-    Job.id == Attempt.job_id,
     Job.priority,  # the batch may have been paused since the claim
     Job.row,
     Job.batch_id,
@@ -48,18 +47,20 @@ def record_results(
     For each result the attempt is closed, the session and its invitations are added, and the job's state changes.
     A result whose lease was lost changes only its attempt: another dispatcher owns the job.
     """
-    rows = standing_of(connection, _STANDING, [item.opened.attempt_id for item in results])
+    found = standing_of(connection, _STANDING, {item.opened.job.id for item in results})
+    rows = {row.id: row for row in found}
     plain: list[IssueResult] = []
     others: list[IssueResult] = []
     for item in results:
-        (plain if is_plain(item, rows[item.opened.attempt_id.int]) else others).append(item)
+        (plain if is_plain(item, rows[item.opened.job.id]) else others).append(item)
     channels = write_plain(connection, keyring, policy, plain, rows, now=now) if plain else set()
     special: Sequence[IssueResult] = ()
     overtaken: set[uuid.UUID] = set()
     if others:
-        special, more = write_special(connection, keyring, policy, others, rows, now=now)
+        outcomes = outcomes_of(connection, [item.opened.attempt_id for item in others])
+        special, more = write_special(connection, keyring, policy, others, rows, outcomes, now=now)
         channels |= more
         overtaken = ended_jobs.settle(connection, special, now=now)
-        count_again(connection, policy.rule, others, rows)
+        count_again(connection, policy.rule, others, outcomes)
     teach(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)
     return channels

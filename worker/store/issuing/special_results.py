@@ -1,5 +1,6 @@
 """Special results of calls for sessions: all but the plain ones (`store.issuing.plain_results`)."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -56,18 +57,19 @@ def write_special(
     policy: JobPolicy,
     results: Sequence[IssueResult],
     rows: Mapping[int, Standing],
+    outcomes: Mapping[uuid.UUID, str | None],
     *,
     now: datetime,
 ) -> tuple[Sequence[IssueResult], set[str]]:
-    """Write results that are not plain.
+    """Write results that are not plain. `rows`: by job; `outcomes`: of the attempts; all of them are locked.
 
     Returns those that were not written before, without the late ones, and the channels that have invitations due now.
     """
-    found = sort_out(connection, results, rows, now=now)
+    found = sort_out(connection, results, rows, outcomes, now=now)
     ours = found.priorities
     kept = [item for item in found.results if item.opened.attempt_id in ours]
     new = [
-        new_session(policy, item, rows[item.opened.attempt_id.int], priority=ours[item.opened.attempt_id])
+        new_session(policy, item, rows[item.opened.job.id], priority=ours[item.opened.attempt_id])
         for item in kept
         if item.session is not None
     ]
@@ -84,7 +86,7 @@ def write_special(
             second = f"the provider opened {result.session.reference} next to a session that is still live"
             ending = Hold(Reason.SECOND_SESSION, second)
         if is_ours:
-            counted = rows[result.opened.attempt_id.int].outcome is not None
+            counted = outcomes[result.opened.attempt_id] is not None
             moves.append(_move(result, ending, added, counted=counted))
         closings.append(_closing(keyring, result, late=not is_ours))
     _MOVE.run(connection, moves, at=now)

@@ -24,7 +24,7 @@ from worker.store.attempts.attempt_log import (
     new_and_late,
 )
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
-from worker.store.attempts.standing import Standing, is_leased, standing, standing_of
+from worker.store.attempts.standing import Standing, is_leased, outcomes_of, standing, standing_of
 from worker.store.base import bulk, tally
 from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
@@ -35,7 +35,7 @@ from worker.store.onboarding.erased_jobs import erase_again
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
-from worker.store.tables import Attempt, InvitationRow, Job
+from worker.store.tables import InvitationRow, Job
 
 
 def record_results(
@@ -48,11 +48,12 @@ def record_results(
     stretch: Stretch | None = None,
 ) -> None:
     """Write results: the attempts, the invitations and their jobs' states."""
-    rows = standing_of(connection, _STANDING, [item.opened.attempt_id for item in results])
+    found = standing_of(connection, _STANDING, {item.opened.invitation.id for item in results})
+    rows = {row.id: row for row in found}
     plain: list[InviteResult] = []
     special: list[InviteResult] = []
     for item in results:
-        (plain if _is_plain(item, rows[item.opened.attempt_id.int]) else special).append(item)
+        (plain if _is_plain(item, rows[item.opened.invitation.id]) else special).append(item)
     if plain:
         counts = tally.pays(len(plain))
         if counts:
@@ -60,7 +61,7 @@ def record_results(
         _SENT.run(connection, [_sent(item) for item in plain], at=now, counts=counts)
         # Calls to senders are not counted (`tally.call`).
         CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now, counts=0)
-    ours = {item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id for item in plain}
+    ours = {item.opened.invitation.id: rows[item.opened.invitation.id].job_id for item in plain}
     settled: list[InviteResult] = []
     if special:
         special, answered, settled = _write_special(connection, keyring, policy, special, rows, now=now)
@@ -98,20 +99,21 @@ def _write_special(
     keyring: Keyring,
     policy: InvitationPolicy,
     results: Sequence[InviteResult],
-    rows: Mapping[int, Standing],
+    rows: Mapping[uuid.UUID, Standing],
     *,
     now: datetime,
 ) -> tuple[list[InviteResult], dict[uuid.UUID, int], list[InviteResult]]:
-    """Write all results but those of `_is_plain`.
+    """Write all results but those of `_is_plain`. `rows`: by message, locked.
 
     Returns those that were not written before; the jobs of the messages that are still ours; and the results that
     settled an unknown outcome.
     """
-    results, late = new_and_late(results, {row.id: row.outcome for row in rows.values()}, _says_more)
+    outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+    results, late = new_and_late(results, outcomes, _says_more)
     ours = {
-        item.opened.invitation.id: rows[item.opened.attempt_id.int].job_id
+        item.opened.invitation.id: rows[item.opened.invitation.id].job_id
         for item in results
-        if is_leased(rows[item.opened.attempt_id.int], item.opened.invitation.fence)
+        if is_leased(rows[item.opened.invitation.id], item.opened.invitation.fence)
     }
     if late:
         answered = invitations_answered(connection, [_late_answer(item) for item in late], now=now)
@@ -120,7 +122,7 @@ def _write_special(
         results += [item for item in late if item.opened.invitation.id in answered]
         late = [item for item in late if item.opened.invitation.id not in answered]
     kept = [item for item in results if item.opened.invitation.id in ours]
-    counted = {item.opened.attempt_id: rows[item.opened.attempt_id.int].outcome is not None for item in kept}
+    counted = {item.opened.attempt_id: outcomes[item.opened.attempt_id] is not None for item in kept}
     moves = [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept]
     _MOVE.run(connection, moves)
     repeats = {
@@ -133,7 +135,7 @@ def _write_special(
     keyring = writable(connection, keyring, spoken, now=now)
     closings = [_closing(keyring, item, late=False) for item in results]
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
-    erase_again(connection, {rows[item.opened.attempt_id.int].job_id for item in (*results, *late)})
+    erase_again(connection, {rows[item.opened.invitation.id].job_id for item in (*results, *late)})
     return results, ours, [item for item in kept if _settles_outcome(item, counted)]
 
 
@@ -143,12 +145,7 @@ def _is_plain(result: InviteResult, row: Standing) -> bool:
     All other results are special: a problem, a look-up, a late receipt.
     """
     invitation = result.opened.invitation
-    return (
-        isinstance(result.ending, Done)
-        and row.outcome is None
-        and invitation.unknown_call is None
-        and is_leased(row, invitation.fence)
-    )
+    return isinstance(result.ending, Done) and invitation.unknown_call is None and is_leased(row, invitation.fence)
 
 
 def _first_messages(
@@ -208,7 +205,7 @@ def _customer_of(result: InviteResult) -> str:
     return result.opened.invitation.customer.customer_id
 
 
-_STANDING = standing(InvitationRow, InvitationRow.id == Attempt.invitation_id, InvitationRow.job_id)
+_STANDING = standing(InvitationRow, InvitationRow.job_id)
 _SENT = bulk.Change(
     InvitationRow.id,
     {
