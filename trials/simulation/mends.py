@@ -65,6 +65,10 @@ def _believes(state: Any, *_rest: Any, **_how: Any) -> Any:
     return state
 
 
+def _never_stopped(*given: Any, asks: Callable[..., budgets.Asked] = budgets.ask_first, **how: Any) -> budgets.Asked:
+    return asks(*given, **how)._replace(stopped=False)
+
+
 def _buys_at_each_press(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) -> Decision:
     decision = at_the_door(rules, facts, asks=asks, now=now)
     return Buy(replaces=False) if asks and isinstance(decision, Lead | Wait) else decision
@@ -89,11 +93,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # A stop of everything keeps sweeps from waking, and no dispatcher that runs from going on.
     "standstill": (
         (standstill, "there_is", lambda _connection: False),
-        (
-            budgets,
-            "read_with_stop",
-            lambda connection, name, *, lock: (budgets.read(connection, name, lock=lock), False),
-        ),
+        (budgets, "ask_first", _never_stopped),
     ),
     # Each press buys a session, also one that finds that another has asked for it.
     "one-session-for-two-presses": ((doors, "at_the_door", _buys_at_each_press),),

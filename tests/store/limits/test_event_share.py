@@ -3,13 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import sqlalchemy as sa
+import pytest
 
 from tests.store.shelf import customer
+from tests.store.statements import statements
 from tests.store.steps import InvitationSteps, JobSteps
 from worker.domain.limits.rate_limits import Limit
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.tables import Budget, InvitationRow
+from worker.store.tables import Budget, InvitationRow, Job
 
 TEN = (Limit.parse("10/second"),)
 
@@ -56,12 +57,21 @@ def test_invitations_share_as_jobs_do(shelf):
     assert {row.state for row in shelf.rows(InvitationRow)} == {"waiting", "working"}
 
 
-def test_with_only_batches_due_a_claim_runs_one_statement_for_each_priority(shelf):
-    crowd(shelf, events=0)
-    seen = []
-    sa.event.listen(shelf.database.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
-    shelf.claim(most=10)
-    assert sum("UPDATE job" in text for text in seen) == 2
+@pytest.mark.parametrize(("events", "leases"), [(0, 1), (1, 2)])
+def test_a_claim_leases_once_for_each_priority_that_is_due(shelf, events, leases):
+    crowd(shelf, events=events)
+    with statements(shelf.database) as made:
+        shelf.claim(most=10)
+    assert sum("UPDATE job" in text for text in made) == leases
+
+
+def test_an_event_that_is_not_due_yet_and_one_of_another_account_cost_no_statement(shelf):
+    crowd(shelf, events=2)
+    shelf.set(Job, Job.customer_id == "E0", due_at=shelf.clock() + timedelta(hours=1))
+    shelf.set(Job, Job.customer_id == "E1", account="other")
+    with statements(shelf.database) as made:
+        shelf.claim(most=10)
+    assert sum("UPDATE job" in text for text in made) == 1
 
 
 def give_back(shelf, store, policy, items, slots):

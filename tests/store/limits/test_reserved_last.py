@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
+from tests.store.statements import statements
 from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind
@@ -61,6 +62,15 @@ def test_no_slot_is_reserved_twice_and_rows_without_one_are_due_as_before(shelf,
     waiting = shelf.rows(Job, state=JobState.WAITING)
     assert len(waiting) == 19
     assert {(row.lease_until, row.due_at) for row in waiting} == {(None, *due)}
+
+
+def test_rows_without_a_slot_cost_one_statement_while_others_wait_for_the_budget(shelf, policy, overtaken):
+    shelf.add(*(customer(f"C{number}") for number in range(30)))
+    overtaken(lambda: shelf.jobs.claim(policy, most=6, now=shelf.clock()))
+    with statements(shelf.database) as made:
+        shelf.jobs.claim(policy, most=20, now=shelf.clock())
+    locked = max(place for place, text in enumerate(made) if "FROM budget" in text and text.endswith("FOR UPDATE"))
+    assert [" ".join(text.split()[:2]) for text in made[locked + 1 :]] == ["UPDATE budget", "UPDATE job"]
 
 
 def test_events_get_later_slots_where_batch_rows_get_none_beyond_the_horizon(shelf, policy, overtaken):

@@ -58,7 +58,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         opened = open_attempts(connection, policy, jobs, now=now)
         if len(opened) < len(jobs):  # the credit cap is reached
             may_be_made = {item.job.id for item in opened}
-            self.release(policy.rule, [job for job in jobs if job.id not in may_be_made], now=now, within=connection)
+            self.put_back(connection, policy.rule, [job for job in jobs if job.id not in may_be_made], now=now)
         return opened
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[int, str], *, now: datetime) -> None:
@@ -78,18 +78,17 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         with self._database.write() as connection:
             deferral.make_snoozed_due(connection, names, now=now)
 
-    def release(
-        self,
-        rule: BudgetRule,
-        items: Collection[ClaimedJob],
-        *,
-        now: datetime,
-        within: sa.Connection | None = None,
+    def put_back(
+        self, connection: sa.Connection, rule: BudgetRule, jobs: Sequence[ClaimedJob], *, now: datetime
     ) -> None:
-        with self._database.write(within) as connection:
+        if any(job.probe for job in jobs):
+            budgets.end_probe(connection, rule)
+        LEASES.put_back(connection, [job.id for job in jobs if not job.ended], now=now)
+        ended_calls.put_back(connection, [(job.id, job.fence) for job in jobs if job.ended], now=now)
+
+    def release(self, rule: BudgetRule, items: Collection[ClaimedJob], *, now: datetime) -> None:
+        with self._database.write() as connection:
             if any(job.probe for job in items):
                 budgets.end_probe(connection, rule)
             unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
             budgets.refund_credits(connection, rule, unmade)
-            if within is not None:  # no attempt is written yet
-                ended_calls.put_back(connection, [(job.id, job.fence) for job in items if job.ended], now=now)

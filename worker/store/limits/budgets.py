@@ -7,9 +7,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -61,8 +61,6 @@ _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
-_READ_WITH_STOP = _READ.add_columns(IS_THERE.label("stopped"))
-_READ_WITH_STOP_LOCKED = _READ_WITH_STOP.with_for_update(of=Budget)
 _TROUBLES = sa.select(
     Budget.failures,
     Budget.pauses,
@@ -147,11 +145,27 @@ def _recovers(state: BudgetState) -> bool:
     return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
 
 
-def read_with_stop(connection: sa.Connection, name: str, *, lock: bool) -> tuple[BudgetState, bool]:
-    """The budget's state, and whether a person has stopped everything: one statement for a claim's first questions."""
-    found: Any = connection.execute(_READ_WITH_STOP_LOCKED if lock else _READ_WITH_STOP, {"budget": name}).first()
+class Asked(NamedTuple):
+    """The answers to a claim's first questions. `stopped`: a person has stopped everything."""
+
+    state: BudgetState
+    stopped: bool
+    event_is_due: bool
+
+
+def ask_first(
+    connection: sa.Connection, name: str, event_is_due: sa.Exists, given: Mapping[str, Any], *, lock: bool
+) -> Asked:
+    """What a claim must know first, by one statement. `given`: the parameters of `event_is_due`."""
+    found: Any = connection.execute(_first_questions(event_is_due, lock=lock), {"budget": name, **given}).first()
     row = _of(name, found)
-    return _state(row[:-1]), row.stopped
+    return Asked(_state(row[:-2]), row.stopped, row.event_is_due)
+
+
+@cache
+def _first_questions(event_is_due: sa.Exists, *, lock: bool) -> sa.Select[Any]:
+    asked = _READ.add_columns(IS_THERE.label("stopped"), event_is_due.label("event_is_due"))
+    return asked.with_for_update(of=Budget) if lock else asked
 
 
 def to_claim(

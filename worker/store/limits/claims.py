@@ -134,6 +134,13 @@ def grant_of(
     return grant(state, policy.rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, now=now)
 
 
+Due = Callable[[int], Sequence[sa.Row[Any]]]  # at most so many rows, under a lease
+
+
+def _none_due(_: int) -> Sequence[sa.Row[Any]]:
+    return ()
+
+
 class Claims:
     """The claims of one kind of row, by one process."""
 
@@ -150,8 +157,10 @@ class Claims:
         """
         rule, horizon, busy, lead = policy.rule, policy.horizon, asked.busy, asked.lead
         lock = self._permits.is_new(rule, policy.permit_owner)  # its permits are written under the lock
-        state, stopped = budgets.read_with_stop(connection, rule.name, lock=lock)
-        if stopped:
+        given = {"of_": policy.claims_for, "now": now}
+        first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, lock=lock)
+        state = first.state
+        if first.stopped:
             none = Grant(Slots(now, timedelta(0), 0), again_at=None)
             return Leased(policy, state, lock, none, horizon, lead)
         permits, locked = self._permits.hold(
@@ -175,7 +184,7 @@ class Claims:
         if not granted.slots.count:
             return leased
 
-        def due(priority: int) -> Callable[[int], list[sa.Row[Any]]]:
+        def due(priority: int) -> Due:
             return lambda most: self._leases.claim(
                 connection,
                 policy.claims_for,
@@ -189,7 +198,8 @@ class Claims:
             )
 
         soon = min(leased.soon(granted.slots, now=now), most)
-        shared = share_out(granted.slots.count, self._jitter(), soon=soon, events=due(EVENT), batches=due(BATCH))
+        events_due: Due = due(EVENT) if first.event_is_due else _none_due
+        shared = share_out(granted.slots.count, self._jitter(), soon=soon, events=events_due, batches=due(BATCH))
         return replace(leased, rows=shared.rows, more=shared.more, share=shared.share)
 
     def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:

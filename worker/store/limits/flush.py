@@ -106,14 +106,11 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
     @abstractmethod
-    def release(
-        self,
-        rule: BudgetRule,
-        items: Collection[ItemT],
-        *,
-        now: datetime,
-        within: sa.Connection | None = None,
-    ) -> None:
+    def put_back(self, connection: sa.Connection, rule: BudgetRule, items: Sequence[ItemT], *, now: datetime) -> None:
+        """Release rows that this transaction has leased: no attempt of theirs is written. They are due as before."""
+
+    @abstractmethod
+    def release(self, rule: BudgetRule, items: Collection[ItemT], *, now: datetime) -> None:
         """Release rows for which no call was made. They are due as before; nothing is counted."""
 
     @property
@@ -153,7 +150,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             if leased.granted.probe:
                 items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
             if reserved.count < len(items):  # other workers' calls got the slots
-                self.release(policy.rule, items[reserved.count :], now=now, within=connection)
+                self.put_back(connection, policy.rule, items[reserved.count :], now=now)
                 items = items[: reserved.count]
             if items:
                 opened.extend(self.open(connection, policy, items, now=now))

@@ -73,15 +73,15 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def release(
-        self,
-        rule: BudgetRule,
-        items: Collection[ClaimedInvitation],
-        *,
-        now: datetime,
-        within: sa.Connection | None = None,
+    def put_back(
+        self, connection: sa.Connection, rule: BudgetRule, items: Sequence[ClaimedInvitation], *, now: datetime
     ) -> None:
-        with self._database.write(within) as connection:
+        if any(item.probe for item in items):
+            budgets.end_probe(connection, rule)
+        LEASES.put_back(connection, [item.id for item in items], now=now)
+
+    def release(self, rule: BudgetRule, items: Collection[ClaimedInvitation], *, now: datetime) -> None:
+        with self._database.write() as connection:
             if any(item.probe for item in items):
                 budgets.end_probe(connection, rule)
             leases = [(item.id, item.fence, item.lease_until) for item in items]
