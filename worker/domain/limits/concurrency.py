@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 # The most rows claimed at once: more would wait in the worker until their leases end, if the calls become slow.
-MOST_PER_PERMIT = 20
+MOST_PER_PERMIT = 60
 ASK_AGAIN = timedelta(milliseconds=200)  # how soon a dispatcher reads the permits of the other dispatchers again
 # How old a dispatcher's permits may become before it renews them. A call for a row claimed then ends this long before
 # that row's lease ends (`FLUSH_MARGIN`), so no other dispatcher gets its permit while the call is in flight.

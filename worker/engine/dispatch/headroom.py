@@ -21,7 +21,7 @@ FLUSH_LEAST = 50
 # The most rows beyond the permits whose results are not written. A row is among them from the begin of its claim until
 # its result is written, some 0.5 s at full pace: with a quarter of this number a worker waits a third of its time for
 # rows, and with half of it still for some (docs/inside/performance.md, "Rows for the calls").
-OPEN_MOST = 6000
+OPEN_MOST = 9000
 # Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
 # one, and the rows that are called meanwhile.
 LONG_FLUSH = FLUSH_EVERY / 2
