@@ -167,3 +167,23 @@ def test_a_message_that_failed_is_sent_again_with_its_attempts_at_zero(shelf, se
     (message,) = shelf.send()
     assert message.attempts == 0
     assert shelf.job("Jonas", batch_id=batch).state is JobState.INVITED
+
+
+def test_a_message_in_flight_stays_in_doubt_when_its_worker_dies_after_the_adoption(shelf):
+    """Its hand-over may have arrived: it is never repeated unseen."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.open_messages(shelf.claim_messages(), repeatable=False)
+    shelf.set(Job, state=JobState.CANCELLED)
+    batch = shelf.add(customer("Ona"))
+    claimed(shelf)
+    assert shelf.row(InvitationRow).batch_id == batch
+
+    shelf.clock.advance(minutes=2)
+    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
+
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.reason) == (InvitationState.HELD, "unknown")
+    hand_over = shelf.row(Attempt, invitation_id=message.id)
+    assert (hand_over.job_id, hand_over.outcome) == (message.job_id, "unknown")
+    assert message.unknown_attempt == hand_over.id

@@ -289,6 +289,22 @@ def test_only_batches_that_are_old_enough_and_not_purged_are_candidates(shelf, p
     assert purging.candidate(after=0, since=now) == later
 
 
+def test_a_session_that_another_list_uses_stays_with_its_message_and_the_messages_attempts(shelf, purge):
+    first = listed(shelf, customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    shelf.set(Job, state=JobState.CANCELLED, due_at=None)
+    second = listed(shelf, customer("Ona"))
+    assert shelf.claim() == []  # it adopts the session
+    end(shelf, first, state=JobState.CANCELLED)
+    purge(first)
+    heir = shelf.job("Ona", batch_id=second)
+    assert shelf.row(SessionRow).job_id == heir.id
+    message = shelf.row(InvitationRow)
+    hand_over = shelf.row(Attempt)
+    assert (message.job_id, hand_over.job_id, hand_over.invitation_id) == (heir.id, heir.id, message.id)
+
+
 def test_the_customers_of_a_purged_batch_stay_until_their_own_time(shelf, purge, done):
     purge(done)
     assert {row.customer_id for row in shelf.rows(CustomerRow)} == {"Ona", "Jonas"}

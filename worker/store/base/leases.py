@@ -101,7 +101,7 @@ class Leases(Generic[Id]):
         leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
         self._leased = leased.order_by(model.id).with_for_update(key_share=True)
         free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
-        self._frees = sa.update(model).where(chosen).values(free | changed)
+        self._frees = sa.update(model).where(chosen, model.state == states.WORKING).values(free | changed)
         # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.
         self._unmade = (
             sa.update(Attempt)

@@ -14,6 +14,7 @@ from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import InvitationState, JobState, job_state_from_invitations
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import ERASED
+from worker.store.onboarding.message_rows import move_messages
 from worker.store.onboarding.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow
@@ -105,8 +106,7 @@ def _take_over(
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
             # It waits to be reconciled and keeps its due time. The result belongs to this job.
-            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            _pass_on(connection, row.id, job, priority=job.priority)
             states.append(InvitationState.WAITING)
         elif (
             row.state is InvitationState.HELD
@@ -114,25 +114,15 @@ def _take_over(
             or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
         ):
             # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
-            owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
-            held = owner | {"state": InvitationState.HELD}
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(held))
+            _pass_on(connection, row.id, job, priority=job.priority, state=InvitationState.HELD)
             states.append(InvitationState.HELD)
         elif row.state in UNSENT or row.state is InvitationState.WAITING:
-            again = {
-                "job_id": job.id,
-                "batch_id": job.batch_id,
-                "priority": job.priority,
-                "state": InvitationState.WAITING,
-                "due_at": invited_from(job.invite_at, now=now),
-                "attempts": 0,
-            }
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(again))
+            again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
+            _pass_on(connection, row.id, job, priority=job.priority, **again)
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WORKING:
             # It is being sent for a job that has ended meanwhile. The result belongs to this job.
-            owner = {"job_id": job.id, "batch_id": job.batch_id}
-            connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(owner))
+            _pass_on(connection, row.id, job)
             states.append(InvitationState.WAITING)
         else:
             states.append(row.state)
@@ -140,9 +130,14 @@ def _take_over(
     return states
 
 
+def _pass_on(connection: sa.Connection, message_id: uuid.UUID, job: sa.Row[Any], **values: Any) -> None:
+    """Let this job own a message, with these values."""
+    move_messages(connection, InvitationRow.id == message_id, job.id, batch_id=job.batch_id, **values)
+
+
 def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
     """Continue the reminders of a sent message for this job, if they ended with the previous job."""
-    ended = sa.update(InvitationRow).where(
+    ended = sa.and_(
         InvitationRow.session_id == session_id,
         InvitationRow.channel == channel,
         InvitationRow.kind != FIRST,
@@ -151,8 +146,8 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
         InvitationRow.reason == Reason.CANCELLED,
         InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
     )
-    owner = {"job_id": job.id, "batch_id": job.batch_id, "priority": job.priority}
-    connection.execute(ended.values(**owner, state=InvitationState.WAITING, reason=""))
+    again = {"priority": job.priority, "state": InvitationState.WAITING, "reason": ""}
+    move_messages(connection, ended, job.id, batch_id=job.batch_id, **again)
 
 
 def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:

@@ -1,11 +1,15 @@
-"""The row of a new message: waiting, without a lease."""
+"""The rows of messages: a new one waits, without a lease; one that another job gets takes its attempts along."""
 
 import uuid
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from worker.domain.model.states import InvitationState
 from worker.foundation.ids import new_id
+from worker.store.base.database import fetch
+from worker.store.tables import Attempt, InvitationRow
 
 
 def waiting_message(
@@ -42,3 +46,22 @@ def waiting_message(
         "created_at": now,
         "sent_at": None,
     }
+
+
+def move_messages(
+    connection: sa.Connection, which: sa.ColumnElement[bool], job_id: int, *, batch_id: int, **values: Any
+) -> None:
+    """Let another job own these messages, with `values` for their other columns.
+
+    Their attempts go with them. All that asks for the attempts of a message asks by its job: an attempt that stayed
+    behind would not be found when its worker dies, and the message would be handed over again.
+    """
+    locked = sa.select(InvitationRow.id, InvitationRow.job_id).where(which).order_by(InvitationRow.id).with_for_update()
+    rows = fetch(connection, locked)
+    if not rows:
+        return
+    ids = [row.id for row in rows]
+    owner = {"job_id": job_id, "batch_id": batch_id}
+    connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ids)).values(owner | values))
+    theirs = (Attempt.job_id.in_({row.job_id for row in rows}), Attempt.invitation_id.in_(ids))
+    connection.execute(sa.update(Attempt).where(*theirs).values(owner))

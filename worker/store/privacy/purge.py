@@ -20,6 +20,7 @@ from worker.store.attempts.attempt_log import LATE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.onboarding.admission import UNKNOWN_FOR
+from worker.store.onboarding.message_rows import move_messages
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
 from worker.store.tables import (
@@ -198,8 +199,8 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
     )
     for row in fetch(connection, query):
         connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))
-        theirs = sa.update(InvitationRow).where(InvitationRow.session_id == row.id, InvitationRow.job_id == row.job_id)
-        connection.execute(theirs.values(job_id=row.heir, batch_id=row.batch_id))
+        theirs = sa.and_(InvitationRow.session_id == row.id, InvitationRow.job_id == row.job_id)
+        move_messages(connection, theirs, row.heir, batch_id=row.batch_id)
 
 
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
