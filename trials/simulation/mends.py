@@ -65,7 +65,9 @@ def _believes(state: Any, *_rest: Any, **_how: Any) -> Any:
     return state
 
 
-def _never_stopped(*given: Any, asks: Callable[..., budgets.Asked] = budgets.ask_first, **how: Any) -> budgets.Asked:
+def _never_stopped(
+    *given: Any, asks: Callable[..., budgets.FirstAnswers] = budgets.ask_first, **how: Any
+) -> budgets.FirstAnswers:
     return asks(*given, **how)._replace(stopped=False)
 
 

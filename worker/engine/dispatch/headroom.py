@@ -19,8 +19,8 @@ FLUSH_EVERY = timedelta(milliseconds=100)
 # At least so many rows may be events: a stream of events has its own pace.
 FLUSH_LEAST = 50
 # The most rows beyond the permits whose results are not written. A row is among them from the begin of its claim until
-# its result is written, some 0.5 s at full pace: with a quarter of this number a worker waits a third of its time for
-# rows, and with half of it still for some (docs/inside/performance.md, "Rows for the calls").
+# its result is written, some 0.5 s at full pace: with a sixth of this number a worker waits a third of its time for
+# rows, and with two thirds still for some (docs/inside/performance.md, "More rows in a claim").
 OPEN_MOST = 9000
 # Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
 # one, and the rows that are called meanwhile.

@@ -145,7 +145,7 @@ def _recovers(state: BudgetState) -> bool:
     return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
 
 
-class Asked(NamedTuple):
+class FirstAnswers(NamedTuple):
     """The answers to a claim's first questions. `stopped`: a person has stopped everything."""
 
     state: BudgetState
@@ -155,11 +155,11 @@ class Asked(NamedTuple):
 
 def ask_first(
     connection: sa.Connection, name: str, event_is_due: sa.Exists, given: Mapping[str, Any], *, lock: bool
-) -> Asked:
+) -> FirstAnswers:
     """What a claim must know first, by one statement. `given`: the parameters of `event_is_due`."""
     found: Any = connection.execute(_first_questions(event_is_due, lock=lock), {"budget": name, **given}).first()
     row = _of(name, found)
-    return Asked(_state(row[:-2]), row.stopped, row.event_is_due)
+    return FirstAnswers(_state(row[:-2]), row.stopped, row.event_is_due)
 
 
 @cache
