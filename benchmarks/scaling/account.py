@@ -14,7 +14,7 @@ from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, g
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Held, Share, share
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import claim_again_at
-from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
+from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON
 from worker.store.limits.claims import Room
 
 LEASE = timedelta(seconds=60)
@@ -74,8 +74,7 @@ class Account:
         """Lease due rows and reserve their slots. `now`: when the transaction began, as in the store."""
         if permits.use < max(asked.busy, 1):
             return Granted(again_at=now + ASK_AGAIN)
-        own = HORIZON_ALONE if permits.alone else HORIZON
-        horizon = max(self.horizon or own, 2 * asked.lead)
+        horizon = max(self.horizon or HORIZON, 2 * asked.lead)
         room = MOST_PER_PERMIT * permits.use
         most, events = min(asked.rows, room), min(asked.events, room)
         granted = grant(
@@ -86,6 +85,7 @@ class Account:
             horizon=horizon + EVENTS_AHEAD,
             probe_for=LEASE,
             lead=asked.lead,
+            shared=not permits.alone,
         )
         slots = granted.slots
         if not slots.count:
@@ -102,7 +102,8 @@ class Account:
         self.state = after_claim(self.state, self.rule, granted, rows, now=now, probe_for=LEASE)
         again_at = None
         if shared.more:
-            again_at = claim_again_at(slots.at(rows) - asked.lead, horizon=horizon, now=now) if slots.interval else now
+            next_at = slots.free_after(rows) - asked.lead
+            again_at = claim_again_at(next_at, horizon=horizon, now=now) if slots.interval else now
         reserved = tuple(slots.at(index) for index in range(rows)) if slots.interval else ()
         return Granted(rows, reserved, again_at)
 

@@ -474,6 +474,7 @@ def _create_accounts() -> None:
         "budget",
         _key("name", _text(64)),
         _optional("next_at", TIME),
+        _optional("left_at", TIME),
         _optional("blocked_until", TIME),
         _column("pause_reason", _text(400)),
         _optional("paused_at", TIME),

@@ -108,12 +108,13 @@ class Rows:
         soon = min(slots.until(begin + horizon), room.rows)
         numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
         slots = replace(slots, count=len(numbers))
-        if self.limit:
-            self.next_at = slots.end
+        if self.limit and numbers:
+            self.next_at, _ = slots.reserved(len(numbers))
         self.claims.append(len(numbers))
         reserved = [slots.at(index) for index in range(len(numbers))] if self.limit else []
         self.slots += reserved
-        again_at = claim_again_at(slots.end - room.lead, horizon=horizon, now=now) if self.waiting else None
+        next_at = slots.free_after(slots.count) - room.lead
+        again_at = claim_again_at(next_at, horizon=horizon, now=now) if self.waiting else None
         opened = [Opened(Row(number, now + self.lease, number >= EVENTS)) for number in numbers]
         self.log += [("open", number) for number in numbers]
         self.chunks += [len(opened)] if opened else []
@@ -191,7 +192,7 @@ class Rows:
     def give_back(self, slots):
         assert set(slots) <= set(self.slots), "only reserved slots are given back"
         self.unused += slots
-        self.next_at = unused(self.next_at, slots, interval=self.spacing)
+        self.next_at, _ = unused(self.next_at, None, slots, interval=self.spacing)
 
     def release(self, opened):
         self.log += [("release", each.row.number) for each in opened]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, grant
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, given_back, grant
 from worker.domain.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -19,23 +19,34 @@ limits = st.builds(
     st.one_of(st.integers(1, 50), st.integers(1, 10**9)),
     st.sampled_from(list(UNITS.values())),
 )
-# (how long after the last reservation, how many are wanted, how many of those granted find a row)
+# (how long after the last reservation, how many are wanted, how many of those granted find a row, whether other workers
+# make calls too, how many of the last slots are given back unused)
 reservations = st.lists(
-    st.tuples(st.timedeltas(timedelta(0), timedelta(seconds=5)), st.integers(0, 300), st.integers(0, 300)),
+    st.tuples(
+        st.timedeltas(timedelta(0), timedelta(seconds=5)) | st.timedeltas(timedelta(0), timedelta(milliseconds=200)),
+        st.integers(0, 300),
+        st.integers(0, 300),
+        st.booleans(),
+        st.integers(0, 3),
+    ),
     min_size=1,
     max_size=30,
 )
+LEASE = timedelta(seconds=60)
 
 
 def reserved(rule, sequence, horizon=HORIZON):
     """All slots that workers sharing the row come to hold, with the time at which each was reserved."""
     state, now, slots = BudgetState(), NOW, []
-    for step, most, found in sequence:
+    for step, most, found, shared, unused in sequence:
         now += step
-        granted = grant(state, rule, most=most, now=now, horizon=horizon, probe_for=timedelta(seconds=60))
+        granted = grant(state, rule, most=most, now=now, horizon=horizon, probe_for=LEASE, shared=shared)
         claimed = min(found, granted.slots.count)
-        slots += [(granted.slots.at(index), now) for index in range(claimed)]
-        state = after_claim(state, rule, granted, claimed, now=now, probe_for=timedelta(seconds=60))
+        new = [granted.slots.at(index) for index in range(claimed)]
+        state = after_claim(state, rule, granted, claimed, now=now, probe_for=LEASE)
+        kept = max(claimed - unused, 0)
+        state = given_back(state, rule, new[kept:])
+        slots += [(slot, now) for slot in new[:kept]]
     return slots
 
 
@@ -50,9 +61,10 @@ def test_no_window_of_any_limit_holds_more_slots_than_it_allows(chosen, sequence
             assert in_window <= limit.count
 
 
+@settings(max_examples=300)
 @given(st.lists(limits, min_size=1, max_size=4), reservations)
 def test_slots_are_never_nearer_to_each_other_than_the_even_spacing(chosen, sequence):
-    slots = [slot for slot, _ in reserved(BudgetRule("kyc", tuple(chosen)), sequence)]
+    slots = sorted(slot for slot, _ in reserved(BudgetRule("kyc", tuple(chosen)), sequence))
     spacing = max(limit.interval for limit in chosen)
     assert all(later - earlier >= spacing for earlier, later in pairwise(slots))
 
@@ -67,7 +79,79 @@ def test_no_slot_lies_before_its_reservation_or_beyond_the_horizon(chosen, seque
 def test_an_unhurried_worker_gets_every_slot_that_the_limit_has(limit, wanted):
     slots = offer([limit], next_at=None, most=wanted, now=NOW, horizon=limit.interval * (wanted - 1))
     assert slots.count == wanted
-    assert slots.end == NOW + limit.interval * wanted
+    assert slots.free_after(wanted) == NOW + limit.interval * wanted
+
+
+QUICK = BudgetRule("kyc", (Limit.parse("200/second"),))
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def claimed(state, number, *, after=0, rule=QUICK, shared=True, found=None):
+    """The slots of a claim of so many, in milliseconds after NOW, and the state then."""
+    now = NOW + after * MILLISECOND
+    granted = grant(state, rule, most=number, now=now, horizon=HORIZON, probe_for=LEASE, shared=shared)
+    count = granted.slots.count if found is None else found
+    slots = [granted.slots.at(index) for index in range(count)]
+    state = after_claim(state, rule, granted, count, now=now, probe_for=LEASE)
+    return [(slot - NOW) // MILLISECOND for slot in slots], state
+
+
+def test_workers_that_share_an_account_leave_every_other_slot_to_each_other():
+    first, state = claimed(BudgetState(), 5)
+    second, state = claimed(state, 8)
+    third, _ = claimed(state, 4)
+    assert first == [0, 10, 20, 30, 40]
+    assert second == [5, 15, 25, 35, 45, 50, 60, 70]
+    assert third == [55, 65, 75, 80]
+
+
+def test_a_worker_whose_companion_is_gone_uses_the_slots_that_it_left_out():
+    _, state = claimed(BudgetState(), 100)
+    again, _ = claimed(state, 100, after=50)
+    assert again == [55, 65, 75, 85, 95, 105, *range(110, 151, 10)]
+
+
+def test_a_worker_alone_leaves_out_no_slot_and_takes_those_that_are_left():
+    _, state = claimed(BudgetState(), 3)
+    alone, state = claimed(state, 6, shared=False)
+    assert (alone, state.left_at) == ([5, 15, 25, 30, 35, 40], None)
+
+
+def test_left_out_slots_that_are_over_are_lost():
+    _, state = claimed(BudgetState(), 5)
+    assert claimed(state, 3, after=23)[0] == [25, 35, 45]
+    assert claimed(state, 2, after=123)[0] == [123, 133]
+
+
+def test_left_out_slots_beyond_the_horizon_wait_for_a_later_claim():
+    state = BudgetState(next_at=NOW + 150 * MILLISECOND, left_at=NOW + 95 * MILLISECOND)
+    granted = grant(state, QUICK, most=9, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    assert granted.slots.count == 1
+    later = after_claim(state, QUICK, granted, 1, now=NOW, probe_for=LEASE)
+    assert (later.next_at, later.left_at) == (state.next_at, NOW + 105 * MILLISECOND)
+    none = grant(later, QUICK, most=9, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    assert (none.slots.count, none.again_at) == (0, NOW + 55 * MILLISECOND)
+
+
+def test_with_few_slots_in_a_second_none_is_left_out():
+    rule = BudgetRule("kyc", (Limit.parse("20/second"),))
+    slots, state = claimed(BudgetState(), 5, rule=rule)
+    assert (slots, state.left_at) == ([0, 50, 100], None)
+
+
+def test_slots_that_were_left_out_under_another_limit_are_not_used():
+    _, state = claimed(BudgetState(), 5)
+    slower = BudgetRule("kyc", (Limit.parse("90/second"),))
+    slots, _ = claimed(state, 2, rule=slower)
+    assert slots == [50, 72]
+
+
+def test_slots_that_were_given_back_are_free_with_those_left_out_between_them():
+    slots, state = claimed(BudgetState(), 5)
+    state = given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots[2:]])
+    assert (state.next_at, state.left_at) == (NOW + 20 * MILLISECOND, NOW + 5 * MILLISECOND)
+    state = given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots[:2]])
+    assert (state.next_at, state.left_at) == (NOW, None)
 
 
 def test_slots_that_were_not_claimed_are_there_for_the_next_worker():

@@ -10,7 +10,6 @@ import pytest
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.headroom import FLUSH_EVERY, FLUSH_LEAST, OPEN_MOST
-from worker.engine.dispatch.horizons import HORIZON_ALONE
 from worker.engine.dispatch.slot_gate import CATCH_UP
 
 
@@ -165,7 +164,7 @@ async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flu
     """Each transaction writes the results of the last 100 ms, and opens rows for as long."""
     bench.database_seconds = seconds
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(600), 0.01)
-    rows = bench.rows(600, limit=limit, horizon=HORIZON_ALONE, permits=50, latency=latency)
+    rows = bench.rows(600, limit=limit, permits=50, latency=latency)
     await bench.run(rows)
     assert bench.clock.elapsed < 3.5  # no slot was lost
     assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # and no call was late
@@ -184,7 +183,7 @@ async def test_waiting_for_permits_uses_no_processor_time(bench):
 async def test_on_a_slow_database_the_slots_begin_as_late_as_its_transactions_need(bench, seconds):
     """Until the dispatcher knows how long a flush takes, slots lapse."""
     bench.database_seconds = seconds
-    rows = bench.rows(200, limit=Limit.parse("20/second"), horizon=HORIZON_ALONE)
+    rows = bench.rows(200, limit=Limit.parse("20/second"))
     await bench.run(rows)
     assert sorted(rows.numbers("done")) == list(range(200))
     assert max(rows.numbers("not made"), default=0) < 40

@@ -164,12 +164,20 @@ def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
     assert (full.jobs, full.again_at) == ([], first.again_at)
 
 
-def test_a_single_dispatcher_reserves_further_ahead_than_one_of_several(shelf):
-    policy = replace(shelf.policy, rule=replace(shelf.policy.rule, limits=TEN), alone=timedelta(seconds=1))
+def test_two_workers_leave_every_other_slot_to_each_other(shelf):
+    hundred = (Limit.parse("100/second"),)
+    policy = replace(shelf.policy, rule=replace(shelf.policy.rule, limits=hundred), horizon=timedelta(seconds=1))
     mine, other = (JobSteps(shelf.database, shelf.keyring, jitter=lambda: 0.0) for _ in range(2))
     shelf.add(*(customer(f"B{number}") for number in range(40)), priority=BATCH)
-    assert len(mine.claim(policy, most=20, now=shelf.clock()).jobs) == 11  # ten for the next second, and one for now
-    shelf.clock.advance(seconds=1.1)
-    other.claim(replace(policy, owner="there:1"), most=1, now=shelf.clock())
-    shelf.clock.advance(seconds=1)
-    assert len(mine.claim(policy, most=20, now=shelf.clock()).jobs) == 2
+    start = shelf.clock()
+    assert places(mine.claim(policy, most=5, now=start).slots, start) == [0, 1, 2, 3, 4]  # it is alone
+    elsewhere = replace(policy, owner="there:1")
+    assert places(other.claim(elsewhere, most=5, now=start).slots, start) == [5, 7, 9, 11, 13]
+    shelf.clock.advance(seconds=0.01)
+    assert places(other.claim(elsewhere, most=6, now=shelf.clock()).slots, start) == [6, 8, 10, 12, 14, 15]
+    [budget] = [row for row in shelf.rows(Budget) if row.name == policy.rule.name]
+    assert [budget.left_at, budget.next_at] == [start + place * timedelta(milliseconds=10) for place in (16, 17)]
+
+
+def places(slots, start):
+    return [(slot - start) // timedelta(milliseconds=10) for slot in slots]

@@ -81,6 +81,7 @@ class BudgetState:
     """What is known of the account; the columns of the budget's row."""
 
     next_at: datetime | None = None
+    left_at: datetime | None = None  # before `next_at`: see `rate_limits.offer`
     blocked_until: datetime | None = None
     pause_reason: str = ""
     paused_at: datetime | None = None
@@ -131,8 +132,9 @@ def grant(
     horizon: timedelta,
     probe_for: timedelta,
     lead: timedelta = timedelta(0),
+    shared: bool = False,
 ) -> Grant:
-    """The calls that may be made within `horizon` from `lead` on, at most `most`.
+    """The calls that may be made within `horizon` from `lead` on, at most `most`. `shared`: see `rate_limits.offer`.
 
     After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`. A stop
     for refused credentials has a probe at intervals.
@@ -148,8 +150,17 @@ def grant(
     left = credits_left(state, rule)
     most = min(most, 1 if probing else most, most if left is None else left)
     found = state.pace.interval
-    slots = offer(rule.limits, next_at=state.next_at, most=most, now=now + lead, horizon=horizon, found=found)
-    again_at = None if slots.count else claim_again_at(slots.first - lead, horizon=horizon, now=now)
+    slots = offer(
+        rule.limits,
+        next_at=state.next_at,
+        left_at=state.left_at,
+        most=most,
+        now=now + lead,
+        horizon=horizon,
+        found=found,
+        shared=shared,
+    )
+    again_at = None if slots.count else claim_again_at(slots.free_after(0) - lead, horizon=horizon, now=now)
     return Grant(slots, probe=probing, again_at=again_at)
 
 
@@ -170,7 +181,7 @@ def believable(
     # The last call of a ramp's day was spaced by the limit of that day.
     rule = rule.at(state.ramp_from, now - DAY)
     if state.next_at is not None and state.next_at > latest + reach + interval(state, rule):
-        state = replace(state, next_at=now)
+        state = replace(state, next_at=now, left_at=None)
     if state.probe_until is not None and state.probe_until > latest + probe_for:
         state = replace(state, probe_until=None)
     return state
@@ -219,18 +230,19 @@ def after_claim(
     """The state when `claimed` of the granted calls have rows; the other calls were never reserved."""
     if claimed == 0:
         return state
-    next_at, pace = state.next_at, state.pace
+    next_at, left_at, pace = state.next_at, state.left_at, state.pace
     ramp_from = now if rule.ramp is not None and state.ramp_from is None else state.ramp_from
     rule = rule.at(ramp_from, now)
     if granted.slots.interval:
-        next_at, pace = granted.slots.at(claimed), counted(pace, rule.rate, granted=claimed, now=now)
+        next_at, left_at = granted.slots.reserved(claimed)
+        pace = counted(pace, rule.rate, granted=claimed, now=now)
     if granted.slots.interval or granted.probe:
         pace = adapted(pace, rule.rate, now=now)
     probe_until = now + probe_for if granted.probe else state.probe_until
     # Moved on at once: whatever becomes of this probe, there is one at a time, and the next one comes later.
     asks_again_at = now + ASK_AGAIN_AFTER if state.asks_again_at is not None else None
-    state = replace(state, next_at=next_at, pace=pace, probe_until=probe_until, ramp_from=ramp_from)
-    return replace(state, asks_again_at=asks_again_at)
+    state = replace(state, next_at=next_at, left_at=left_at, pace=pace, probe_until=probe_until)
+    return replace(state, ramp_from=ramp_from, asks_again_at=asks_again_at)
 
 
 def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
@@ -238,7 +250,8 @@ def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) 
     slots = list(slots)
     if slots and rule.ramp is not None:
         rule = rule.at(state.ramp_from, min(slots))
-    return replace(state, next_at=unused(state.next_at, slots, interval=interval(state, rule)))
+    next_at, left_at = unused(state.next_at, state.left_at, slots, interval=interval(state, rule))
+    return replace(state, next_at=next_at, left_at=left_at)
 
 
 def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
@@ -400,5 +413,5 @@ def resumed(state: BudgetState, *, pauses_too: bool = False) -> BudgetState:
         pauses = max(state.pauses, 1)
         state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None, pauses=pauses, probe_until=None)
     if pauses_too:
-        state = replace(state, blocked_until=None, next_at=None, probe_until=None)
+        state = replace(state, blocked_until=None, next_at=None, left_at=None, probe_until=None)
     return state

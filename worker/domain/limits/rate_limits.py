@@ -21,6 +21,8 @@ UNITS = {
 # slots: a process spaces its own calls like the slots, so that late calls are no faster than the limit.
 LAPSE = timedelta(milliseconds=500)
 MICROSECOND = timedelta(microseconds=1)
+# Slots that are further apart are not left out for other workers: each claim reserves only a few of them.
+LEFT_OUT_MOST = timedelta(milliseconds=25)
 
 
 @dataclass(frozen=True)
@@ -59,50 +61,93 @@ def tightest(limits: Iterable[Limit]) -> Limit | None:
 
 @dataclass(frozen=True)
 class Slots:
-    """The right to make `count` calls: call number i (from 0) not before `at(i)`, nor after that slot lapsed."""
+    """The right to make `count` calls: call number i (from 0) not before `at(i)`, nor after that slot lapsed.
+
+    The first `left` calls get slots that other claims have left out: `left_at`, and every other one after it. The
+    further calls get slots from `first` on: each one or, where this claim leaves out every other one, each second one.
+    """
 
     first: datetime
     interval: timedelta
     count: int
+    left_at: datetime | None = None  # the first slot that is left out, whether or not it may be reserved now
+    left: int = 0
+    leaves_out: bool = False
 
     def at(self, index: int) -> datetime:
-        return self.first + self.interval * index
+        if self.left_at is not None and index < self.left:
+            return self.left_at + 2 * self.interval * index
+        return self.first + self._apart * (index - self.left)
 
     @property
-    def end(self) -> datetime:
-        """The time of the first slot after these."""
-        return self.at(self.count)
+    def _apart(self) -> timedelta:
+        return 2 * self.interval if self.leaves_out else self.interval
+
+    def reserved(self, number: int) -> tuple[datetime, datetime | None]:
+        """`next_at` and `left_at` of the account after the first `number` of these slots were reserved."""
+        if number > self.left:
+            return self.at(number), self.first + self.interval if self.leaves_out else None
+        left_at = None if self.left_at is None else self.left_at + 2 * self.interval * number
+        return self.first, left_at if left_at is not None and left_at < self.first else None
+
+    def free_after(self, number: int) -> datetime:
+        """The next free slot after the first `number` of these; none of those that this claim leaves out."""
+        next_at, left_at = self.reserved(number)
+        return next_at if left_at is None or number > self.left else left_at
 
     def until(self, when: datetime) -> int:
         """How many of the slots are not later than `when`."""
         if not self.interval:
             return self.count
-        return max(min((when - self.first) // self.interval + 1, self.count), 0)
+        left = 0 if self.left_at is None else min((when - self.left_at) // (2 * self.interval) + 1, self.left)
+        return max(min(max(left, 0) + max((when - self.first) // self._apart + 1, 0), self.count), 0)
 
 
 def offer(
     limits: Sequence[Limit],
     *,
     next_at: datetime | None,
+    left_at: datetime | None = None,
     most: int,
     now: datetime,
     horizon: timedelta,
     found: timedelta = timedelta(0),
+    shared: bool = False,
 ) -> Slots:
     """The slots that may be reserved now: at most `most`, none later than `horizon` from now.
 
-    `next_at` is the account's next free slot, None when none was ever reserved. A caller that uses n slots stores
-    `Slots.at(n)` as the new `next_at`, under the lock on the account's row. `found` is the spacing of the rate that
-    was found for the provider; zero where none was found.
+    From `next_at` on all slots are free; None: none was ever reserved. `left_at` is the first free slot before it,
+    which a claim has left out: from there every other slot is free. None: there is none. A caller that uses n slots
+    stores `Slots.reserved(n)` as the new values, under the lock on the account's row. `found` is the spacing of the
+    rate that was found for the provider; zero where none was found.
+
+    `shared`: other workers make calls too. Then every other slot is left out for them, so that each worker has one
+    soon: an event waits for the next slot of its worker.
     """
     interval = max(spacing(limits), found)
     if not interval:
         return Slots(now, interval, max(most, 0))
-    first = max(now, next_at or now)
-    if first > now + horizon:
-        return Slots(first, interval, 0)
-    within = (now + horizon - first) // interval + 1
-    return Slots(first, interval, max(min(most, within), 0))
+    first, until = max(now, next_at or now), now + horizon
+    left_at = _first_left(left_at, next_at, interval=interval, now=now)
+    left = 0
+    if left_at is not None:
+        left = max(min(-(-(first - left_at) // (2 * interval)), (until - left_at) // (2 * interval) + 1, most), 0)
+    leaves_out = shared and interval <= LEFT_OUT_MOST
+    further = max((until - first) // (2 * interval if leaves_out else interval) + 1, 0)
+    return Slots(first, interval, max(min(most, left + further), 0), left_at, left, leaves_out)
+
+
+def _first_left(
+    left_at: datetime | None, next_at: datetime | None, *, interval: timedelta, now: datetime
+) -> datetime | None:
+    """The first slot that was left out and is not over; None: there is none."""
+    if left_at is None or next_at is None:
+        return None
+    number, rest = divmod(next_at - left_at, interval)
+    if rest or number % 2 == 0:
+        return None  # the interval has changed since: the slots around are not where they would be now
+    left_at += 2 * interval * max(-(-(now - left_at) // (2 * interval)), 0)
+    return left_at if left_at < next_at else None
 
 
 def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
@@ -114,12 +159,19 @@ def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> d
     return max(next_at - horizon / 2, now)
 
 
-def unused(next_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta) -> datetime | None:
-    """The next free slot after these reserved slots were not used: back to the last slot that stays reserved."""
+def unused(
+    next_at: datetime | None, left_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta
+) -> tuple[datetime | None, datetime | None]:
+    """`next_at` and `left_at` after these reserved slots were not used: back to the last slot that stays reserved."""
     returned = set(slots)
-    while next_at is not None and interval and next_at - interval in returned:
-        next_at -= interval
-    return next_at
+    while next_at is not None and interval:
+        if left_at is not None and left_at >= next_at:
+            left_at = None
+        before = next_at - (interval if left_at is None else 2 * interval)
+        if before not in returned:
+            break
+        next_at = before
+    return next_at, left_at
 
 
 def spacing(limits: Iterable[Limit]) -> timedelta:

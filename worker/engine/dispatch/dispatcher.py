@@ -196,8 +196,6 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             most = self._headroom.for_events
             if most <= 0:
                 self._decisions.not_done("claim", "as many events as it may hold are opened")
-            elif len(self._lanes.free_for_batches) == len(self._lanes.batches) and self._claim_due(self._time()):
-                pass  # the flush of batches claims events too
             else:
                 self._decisions.done("claim")
                 room = self._headroom.room(0, min(most, EVENTS_AT_ONCE), busy=len(self._calls))

@@ -20,7 +20,7 @@ from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.model.reconciliation import MARGIN, OrphanRule
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
-from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON, HORIZON_ALONE
+from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
@@ -129,7 +129,6 @@ def job_policy(
         owner=owner,
         horizon=HORIZON,
         ahead=EVENTS_AHEAD,
-        alone=HORIZON_ALONE,
         reissue_at=provider.reissue_at,
         hours=hours_of(settings),
         lifetime=provider.lifetime,

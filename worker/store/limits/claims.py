@@ -37,7 +37,6 @@ class ClaimPolicy:
     owner: str
     horizon: timedelta  # how far ahead calls are reserved
     ahead: timedelta = timedelta(0)  # added to the horizon for events, which then take the slots of batches' rows
-    alone: timedelta | None = None  # the horizon while no other dispatcher has permits of the account; None: the same
     # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
     hours: Hours = field(default_factory=Hours)
@@ -91,6 +90,7 @@ class Leased:
     granted: Grant
     horizon: timedelta
     lead: timedelta
+    shared: bool = False  # other workers make calls of the account too
     rows: Sequence[sa.Row[Any]] = ()
     more: bool = False
     share: int = 0  # how many batch rows may get later slots, as events do
@@ -106,7 +106,7 @@ class Leased:
             return Reserved(0, granted.again_at)
         if rule.paces and kept and not self.is_locked:
             state = budgets.read(connection, rule.name, lock=True)
-            granted = grant_of(self.policy, state, kept, self.horizon, self.lead, now=now)
+            granted = grant_of(self.policy, state, kept, self.horizon, self.lead, shared=self.shared, now=now)
             if granted.probe:  # paused meanwhile: the next claim sees it
                 granted = replace(granted, slots=replace(granted.slots, count=0), again_at=now)
             kept = min(kept, events + max(self.soon(granted.slots, now=now) - events, self.share))
@@ -117,7 +117,7 @@ class Leased:
             return Reserved(0, granted.again_at)
         again_at = None
         if self.more or count < asked:
-            next_at = slots.at(count) - self.lead
+            next_at = slots.free_after(count) - self.lead
             again_at = claim_again_at(next_at, horizon=self.horizon, now=now) if slots.interval else now
         return Reserved(count, again_at, tuple(map(slots.at, range(count))) if slots.interval else ())
 
@@ -127,11 +127,20 @@ class Leased:
 
 
 def grant_of(
-    policy: ClaimPolicy, state: BudgetState, most: int, horizon: timedelta, lead: timedelta, *, now: datetime
+    policy: ClaimPolicy,
+    state: BudgetState,
+    most: int,
+    horizon: timedelta,
+    lead: timedelta,
+    *,
+    shared: bool,
+    now: datetime,
 ) -> Grant:
     """What the budget allows in this state."""
     reach = horizon + policy.ahead
-    return grant(state, policy.rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, now=now)
+    return grant(
+        state, policy.rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, shared=shared, now=now
+    )
 
 
 Due = Callable[[int], Sequence[sa.Row[Any]]]  # at most so many rows, under a lease
@@ -169,8 +178,7 @@ class Claims:
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
             return Leased(policy, state, lock, none, horizon, lead, permits=permits)
-        if policy.alone is not None and self._permits.alone(rule, policy.permit_owner):
-            horizon = policy.alone
+        shared = not self._permits.alone(rule, policy.permit_owner)
         horizon = max(horizon, 2 * lead)
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
@@ -179,8 +187,10 @@ class Claims:
         state, is_locked = budgets.to_claim(
             connection, rule, locked or state, is_locked=is_locked, now=now, reach=reach, lease=policy.lease
         )
-        granted, free_only = self._granted(connection, policy, state, max(most, events), horizon, lead, now=now)
-        leased = Leased(policy, state, is_locked, granted, horizon, lead, permits=permits)
+        granted, free_only = self._granted(
+            connection, policy, state, max(most, events), horizon, lead, shared=shared, now=now
+        )
+        leased = Leased(policy, state, is_locked, granted, horizon, lead, shared, permits=permits)
         if not granted.slots.count:
             return leased
 
@@ -199,8 +209,8 @@ class Claims:
 
         soon = min(leased.soon(granted.slots, now=now), most)
         events_due: Due = due(EVENT) if first.event_is_due else _none_due
-        shared = share_out(granted.slots.count, self._jitter(), soon=soon, events=events_due, batches=due(BATCH))
-        return replace(leased, rows=shared.rows, more=shared.more, share=shared.share)
+        found = share_out(granted.slots.count, self._jitter(), soon=soon, events=events_due, batches=due(BATCH))
+        return replace(leased, rows=found.rows, more=found.more, share=found.share)
 
     def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:
         """Release the dispatcher's permits: it makes no further call."""
@@ -214,6 +224,8 @@ class Claims:
         most: int,
         horizon: timedelta,
         lead: timedelta,
+        *,
+        shared: bool,
         **at: Any,
     ) -> tuple[Grant, bool]:
         """The calls that the budget allows, and whether they are for rows alone whose calls cost no credit.
@@ -221,7 +233,7 @@ class Claims:
         At its credit cap an account still looks up calls with an unknown outcome: that may find that a credit was not
         spent. It stops when a row is due that costs a credit.
         """
-        found = grant_of(policy, state, most, horizon, lead, **at)
+        found = grant_of(policy, state, most, horizon, lead, shared=shared, **at)
         if found.slots.count or credits_left(state, policy.rule) != 0:
             return found, False
 
@@ -230,7 +242,8 @@ class Claims:
             return self._leases.is_due(connection, of, unknown=unknown, only_batch=batch, **at)
 
         if is_due(unknown=True):
-            found = grant_of(replace(policy, rule=replace(policy.rule, credits=None)), state, most, horizon, lead, **at)
+            without_cap = replace(policy, rule=replace(policy.rule, credits=None))
+            found = grant_of(without_cap, state, most, horizon, lead, shared=shared, **at)
         if not found.slots.count and is_due(unknown=False):
             budgets.stop_at_cap(connection, policy.rule, **at)
         return found, True

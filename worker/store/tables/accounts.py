@@ -15,6 +15,9 @@ class Budget(Base):
 
     name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     next_at: Mapped[datetime | None] = mapped_column(doc="The next free slot; NULL: no slot was reserved yet.")
+    left_at: Mapped[datetime | None] = mapped_column(
+        doc="From here to the next free slot every other one is free too: it was left to another worker. NULL: none is."
+    )
     blocked_until: Mapped[datetime | None] = mapped_column(doc="End of the pause: the budget was rate-limited.")
     pause_reason: Mapped[str] = mapped_column(sa.String(400))
     paused_at: Mapped[datetime | None] = mapped_column(doc="When the last pause began; older calls change nothing.")
