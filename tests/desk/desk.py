@@ -76,8 +76,9 @@ class Played:
         of whatever test runs when it is collected.
         """
         runner: Any = self.sandbox._runner
-        for site in runner.sites if runner else ():
-            for listening in site._server.sockets:
+        servers = [site._server for site in runner.sites] if runner else []
+        for server in filter(None, [*servers, self.sandbox.mailbox._server]):
+            for listening in server.sockets:
                 self._loop.remove_reader(listening)
         for _ in range(3):
             await asyncio.sleep(0)
