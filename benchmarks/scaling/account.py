@@ -13,7 +13,6 @@ from benchmarks.scaling.machines import LockedRow
 from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, given_back, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Held, Share, share
 from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import claim_again_at
 from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON
 from worker.store.limits.claims import Room
 
@@ -102,8 +101,8 @@ class Account:
         self.state = after_claim(self.state, self.rule, granted, rows, now=now, probe_for=LEASE)
         again_at = None
         if shared.more:
-            next_at = slots.free_after(rows) - asked.lead
-            again_at = claim_again_at(next_at, horizon=horizon, now=now) if slots.interval else now
+            again_at = slots.again_at(rows, horizon=horizon, now=now + asked.lead) - asked.lead
+            again_at = again_at if slots.interval else now
         reserved = tuple(slots.at(index) for index in range(rows)) if slots.interval else ()
         return Granted(rows, reserved, again_at)
 

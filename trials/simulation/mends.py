@@ -115,7 +115,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "leases-by-database-time": (200,),
     "pilot": (301,),
     "standstill": (35,),
-    "one-session-for-two-presses": (21,),
+    "one-session-for-two-presses": (70,),
     "not-me": (21,),
     "time-before-a-press": (3,),
 }

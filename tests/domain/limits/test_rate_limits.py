@@ -1,6 +1,7 @@
 """Rate limits as arithmetic: however slots are reserved, no window of any limit holds more than it allows."""
 
 from bisect import bisect_left
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -20,14 +21,14 @@ limits = st.builds(
     st.sampled_from(list(UNITS.values())),
 )
 # (how long after the last reservation, how many are wanted, how many of those granted find a row, whether other workers
-# make calls too, how many of the last slots are given back unused)
+# make calls too, and which of all slots that are reserved by then are given back unused: so many, from such a place on)
 reservations = st.lists(
     st.tuples(
         st.timedeltas(timedelta(0), timedelta(seconds=5)) | st.timedeltas(timedelta(0), timedelta(milliseconds=200)),
         st.integers(0, 300),
         st.integers(0, 300),
         st.booleans(),
-        st.integers(0, 3),
+        st.tuples(st.integers(0, 4), st.integers(1, 40)),
     ),
     min_size=1,
     max_size=30,
@@ -38,15 +39,16 @@ LEASE = timedelta(seconds=60)
 def reserved(rule, sequence, horizon=HORIZON):
     """All slots that workers sharing the row come to hold, with the time at which each was reserved."""
     state, now, slots = BudgetState(), NOW, []
-    for step, most, found, shared, unused in sequence:
+    for step, most, found, shared, (number, place) in sequence:
         now += step
         granted = grant(state, rule, most=most, now=now, horizon=horizon, probe_for=LEASE, shared=shared)
         claimed = min(found, granted.slots.count)
         new = [granted.slots.at(index) for index in range(claimed)]
         state = after_claim(state, rule, granted, claimed, now=now, probe_for=LEASE)
-        kept = max(claimed - unused, 0)
-        state = given_back(state, rule, new[kept:])
-        slots += [(slot, now) for slot in new[:kept]]
+        slots += [(slot, now) for slot in new]
+        unused = slots[-place : number - place or None] if number else []
+        state = given_back(state, rule, [slot for slot, _ in unused])
+        slots = [each for each in slots if each not in unused]
     return slots
 
 
@@ -111,6 +113,16 @@ def test_a_worker_whose_companion_is_gone_uses_the_slots_that_it_left_out():
     assert again == [55, 65, 75, 85, 95, 105, *range(110, 151, 10)]
 
 
+def test_a_worker_that_leaves_out_slots_claims_again_before_they_are_over():
+    granted = grant(BudgetState(), QUICK, most=100, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    assert granted.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW
+    later = NOW + 50 * MILLISECOND
+    granted = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    assert granted.slots.again_at(6, horizon=HORIZON, now=NOW) == NOW + 15 * MILLISECOND
+    alone = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON, probe_for=LEASE)
+    assert alone.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW + 55 * MILLISECOND
+
+
 def test_a_worker_alone_leaves_out_no_slot_and_takes_those_that_are_left():
     _, state = claimed(BudgetState(), 3)
     alone, state = claimed(state, 6, shared=False)
@@ -152,6 +164,20 @@ def test_slots_that_were_given_back_are_free_with_those_left_out_between_them():
     assert (state.next_at, state.left_at) == (NOW + 20 * MILLISECOND, NOW + 5 * MILLISECOND)
     state = given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots[:2]])
     assert (state.next_at, state.left_at) == (NOW, None)
+
+
+def test_left_out_slots_that_were_taken_and_given_back_are_free_again():
+    _, before = claimed(BudgetState(), 8)
+    slots, state = claimed(before, 5)
+    assert state.left_at == NOW + 55 * MILLISECOND
+    assert given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots]) == replace(state, left_at=before.left_at)
+
+
+def test_after_a_change_of_the_limit_a_slot_that_was_not_used_frees_no_reserved_one():
+    slots, state = claimed(BudgetState(), 4)
+    assert slots == [0, 10, 20, 30]
+    slower = BudgetRule("kyc", (Limit.parse("100/second"),))
+    assert given_back(state, slower, [NOW + 20 * MILLISECOND, NOW + 30 * MILLISECOND]) == state
 
 
 def test_slots_that_were_not_claimed_are_there_for_the_next_worker():

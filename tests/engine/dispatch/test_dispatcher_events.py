@@ -58,6 +58,21 @@ async def test_while_events_keep_coming_the_batch_keeps_its_share_of_the_calls(b
     assert of_batch == sorted(of_batch)
 
 
+async def test_with_few_permits_batch_rows_are_called_while_events_keep_coming(bench):
+    bench.database_seconds = 0.03
+    rows = bench.rows(900, permits=10, limit=Limit.parse("100/second"))
+    going, dispatcher = begun(bench, rows)
+    for number in range(EVENTS, EVENTS + 300):
+        rows.waiting.append(number)
+        dispatcher.wake()
+        await asyncio.sleep(0.02)
+    called = rows.numbers("call")
+    assert sum(number < EVENTS for number in called) > 250  # half of the calls in these six seconds
+    assert sum(number >= EVENTS for number in called) > 280
+    bench.stopping.set()
+    await going
+
+
 async def test_with_few_permits_an_event_gets_the_next_free_one(bench):
     rows = bench.rows(400, permits=4, latency=dict.fromkeys(range(400), 0.02))
     going, dispatcher = begun(bench, rows)

@@ -23,6 +23,8 @@ LAPSE = timedelta(milliseconds=500)
 MICROSECOND = timedelta(microseconds=1)
 # Slots that are further apart are not left out for other workers: each claim reserves only a few of them.
 LEFT_OUT_MOST = timedelta(milliseconds=25)
+# How long before the first slot that it has left out a worker claims again: a timer or a connection may be late.
+BACK_BEFORE = timedelta(milliseconds=40)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,14 @@ class Slots:
         next_at, left_at = self.reserved(number)
         return next_at if left_at is None or number > self.left else left_at
 
+    def again_at(self, number: int, *, horizon: timedelta, now: datetime) -> datetime:
+        """When to claim again after the first `number`: see `claim_again_at`. Before the slots that this claim leaves
+        out are over: where no other worker has taken them, this one does."""
+        again_at = claim_again_at(self.free_after(number), horizon=horizon, now=now)
+        if self.leaves_out and number > self.left:
+            again_at = min(again_at, self.first + self.interval - BACK_BEFORE)
+        return max(again_at, now)
+
     def until(self, when: datetime) -> int:
         """How many of the slots are not later than `when`."""
         if not self.interval:
@@ -143,11 +153,18 @@ def _first_left(
     """The first slot that was left out and is not over; None: there is none."""
     if left_at is None or next_at is None:
         return None
-    number, rest = divmod(next_at - left_at, interval)
-    if rest or number % 2 == 0:
-        return None  # the interval has changed since: the slots around are not where they would be now
+    if not _is_every_other(left_at, next_at, interval):
+        return None
     left_at += 2 * interval * max(-(-(now - left_at) // (2 * interval)), 0)
     return left_at if left_at < next_at else None
+
+
+def _is_every_other(left_at: datetime | None, next_at: datetime, interval: timedelta) -> bool:
+    """False if the interval has changed since slots were left out: the others are not where they would be now."""
+    if left_at is None:
+        return True
+    number, rest = divmod(next_at - left_at, interval)
+    return not rest and number % 2 == 1
 
 
 def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> datetime:
@@ -164,13 +181,14 @@ def unused(
 ) -> tuple[datetime | None, datetime | None]:
     """`next_at` and `left_at` after these reserved slots were not used: back to the last slot that stays reserved."""
     returned = set(slots)
-    while next_at is not None and interval:
+    if next_at is None or not interval or not _is_every_other(left_at, next_at, interval):
+        return next_at, left_at
+    while left_at is not None and left_at - 2 * interval in returned:
+        left_at -= 2 * interval
+    while (before := next_at - (interval if left_at is None else 2 * interval)) in returned:
+        next_at = before
         if left_at is not None and left_at >= next_at:
             left_at = None
-        before = next_at - (interval if left_at is None else 2 * interval)
-        if before not in returned:
-            break
-        next_at = before
     return next_at, left_at
 
 

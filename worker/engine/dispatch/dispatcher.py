@@ -196,12 +196,22 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             most = self._headroom.for_events
             if most <= 0:
                 self._decisions.not_done("claim", "as many events as it may hold are opened")
+            elif self._batches_need_all_permits(min(most, EVENTS_AT_ONCE)):
+                pass  # the flush of batches claims events too
             else:
                 self._decisions.done("claim")
                 room = self._headroom.room(0, min(most, EVENTS_AT_ONCE), busy=len(self._calls))
                 self._plan.begins_for_events()
         if room is not None or self._results.of_events:
             self._flushes.begin(self._lanes.events, self._results.take(of_events=True, others=False), room)
+
+    def _batches_need_all_permits(self, events: int) -> bool:
+        """Whether a claim of batch rows is due that would find no permit next to a flush with room for so many events.
+
+        Such a claim takes events too. Else a stream of events would keep batch rows from being claimed for ever.
+        """
+        all_free = len(self._lanes.free_for_batches) == len(self._lanes.batches)
+        return all_free and self._headroom.for_batches <= events and self._claim_due(self._time())
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
@@ -279,9 +289,9 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """End the calls, write the results, release the rows, the slots and the permits."""
         self._halts.by_result()
         flushes = self._lanes.under_way
-        while self._calls or not all(flush.done() for flush in flushes):
+        while waited_for := [*self._calls.tasks, *(flush for flush in flushes if not flush.done())]:
             # A flush may open more rows, whose calls end at once: the count of halts has changed.
-            await asyncio.wait([*self._calls.tasks, *flushes], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
         for flush in flushes:
             flush.exception()  # read, so that asyncio does not log it: `run` is raising one already
         self._calls.give_up()  # they had no permit

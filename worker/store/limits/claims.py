@@ -21,7 +21,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant, credits_left, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT
 from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import Slots, claim_again_at
+from worker.domain.limits.rate_limits import Slots
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits import budgets
@@ -117,8 +117,9 @@ class Leased:
             return Reserved(0, granted.again_at)
         again_at = None
         if self.more or count < asked:
-            next_at = slots.free_after(count) - self.lead
-            again_at = claim_again_at(next_at, horizon=self.horizon, now=now) if slots.interval else now
+            # In the time of the slots, which begin `lead` from now.
+            again_at = slots.again_at(count, horizon=self.horizon, now=now + self.lead) - self.lead
+            again_at = again_at if slots.interval else now
         return Reserved(count, again_at, tuple(map(slots.at, range(count))) if slots.interval else ())
 
     def soon(self, slots: Slots, *, now: datetime) -> int:
@@ -178,7 +179,7 @@ class Claims:
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
             return Leased(policy, state, lock, none, horizon, lead, permits=permits)
-        shared = not self._permits.alone(rule, policy.permit_owner)
+        shared = self._permits.shared(rule, policy.permit_owner)
         horizon = max(horizon, 2 * lead)
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)

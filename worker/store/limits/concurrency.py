@@ -71,10 +71,10 @@ class Permits:
         self._known[rule.name, owner] = (granted, now)
         return granted.use, state
 
-    def alone(self, rule: BudgetRule, owner: str) -> bool:
-        """True if no other dispatcher had permits when `owner` last read its own. False if that is not known."""
+    def shared(self, rule: BudgetRule, owner: str) -> bool:
+        """True if other dispatchers had permits when `owner` last read its own. False if that is not known."""
         known = self._known.get((rule.name, owner))
-        return known is not None and known[0].alone
+        return known is not None and not known[0].alone
 
     def give_back(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
         """Release all permits of a dispatcher that has ended."""

@@ -14,9 +14,9 @@ class Budget(Base):
     __tablename__ = "budget"
 
     name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    next_at: Mapped[datetime | None] = mapped_column(doc="The next free slot; NULL: no slot was reserved yet.")
+    next_at: Mapped[datetime | None] = mapped_column(doc="From here on all slots are free; NULL: none was reserved.")
     left_at: Mapped[datetime | None] = mapped_column(
-        doc="From here to the next free slot every other one is free too: it was left to another worker. NULL: none is."
+        doc="From here to `next_at` every other slot is free: it was left out for other workers. NULL: none is."
     )
     blocked_until: Mapped[datetime | None] = mapped_column(doc="End of the pause: the budget was rate-limited.")
     pause_reason: Mapped[str] = mapped_column(sa.String(400))
