@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.simulated.statements import STATEMENTS
 from tests.store.recount import expect_true_counts
+from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases
 from tests.suite.order import Portions, long_first
 from worker.engine.runner import tune_gc
@@ -45,6 +46,7 @@ AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
 # A file with a secret that other users can read refuses the start, and tests write such files.
 os.umask(0o077)
+close_what_is_not_attached()
 
 
 @sa.event.listens_for(sa.Engine, "engine_connect")

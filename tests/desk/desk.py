@@ -72,8 +72,8 @@ class Played:
     async def _stop(self) -> None:
         """Stop, but accept nothing any more before the server closes.
 
-        asyncio leaves a socket open that it accepted just before (3.11: `Server._attach` raises). It would be an error
-        of whatever test runs when it is collected.
+        A connection that is being accepted when the loop ends stays open. It would be an error of whatever test runs
+        when it is collected.
         """
         runner: Any = self.sandbox._runner
         servers = [site._server for site in runner.sites] if runner else []
