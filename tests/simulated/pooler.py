@@ -69,14 +69,17 @@ class _Pooler:
                         self._lock.wait()
                     server = self._free.pop(0)  # the connection that was idle longest
                 try:
-                    self._transaction(client, server, first)
+                    last = self._transaction(client, server, first)
                 finally:
                     with self._lock:
                         self._free.append(server)
                         self._lock.notify()
+                # Not before the session is free: the client's next transaction may begin on another connection.
+                client.sendall(last)
 
     @staticmethod
-    def _transaction(client: socket.socket, server: socket.socket, message: bytes) -> None:
+    def _transaction(client: socket.socket, server: socket.socket, message: bytes) -> bytes:
+        """Pass on the messages of a transaction. Returns its last answers, which the client does not have yet."""
         copies_in = b""  # the kind of message that began the COPY
         while True:
             if message[:1] == b"X":
@@ -85,10 +88,10 @@ class _Pooler:
             # The server answers these with "ready", and the end of a COPY that a simple query began.
             if message[:1] in (b"Q", b"S") or (message[:1] in (b"c", b"f") and copies_in == b"Q"):
                 answers = list(_until_ready(server))
+                if answers[-1][:1] == b"Z" and answers[-1][5:6] == b"I":  # no transaction is open
+                    return b"".join(answers)
                 client.sendall(b"".join(answers))
                 copies_in = message[:1] if answers[-1][:1] == b"G" else b""
-                if answers[-1][:1] == b"Z" and answers[-1][5:6] == b"I":  # no transaction is open
-                    return
             message = _message(client)
 
 
