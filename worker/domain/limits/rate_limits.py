@@ -179,7 +179,10 @@ def claim_again_at(next_at: datetime, *, horizon: timedelta, now: datetime) -> d
 def unused(
     next_at: datetime | None, left_at: datetime | None, slots: Iterable[datetime], *, interval: timedelta
 ) -> tuple[datetime | None, datetime | None]:
-    """`next_at` and `left_at` after these reserved slots were not used: back to the last slot that stays reserved."""
+    """`next_at` and `left_at` after these reserved slots were not used: back to the last slot that stays reserved.
+
+    After a change of the spacing no slot is freed: it is not known which slots stay reserved.
+    """
     returned = set(slots)
     if next_at is None or not interval or not _is_every_other(left_at, next_at, interval):
         return next_at, left_at

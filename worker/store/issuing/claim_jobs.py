@@ -78,17 +78,12 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         with self._database.write() as connection:
             deferral.make_snoozed_due(connection, names, now=now)
 
-    def put_back(
-        self, connection: sa.Connection, rule: BudgetRule, jobs: Sequence[ClaimedJob], *, now: datetime
-    ) -> None:
-        if any(job.probe for job in jobs):
-            budgets.end_probe(connection, rule)
-        LEASES.put_back(connection, [job.id for job in jobs if not job.ended], now=now)
-        ended_calls.put_back(connection, [(job.id, job.fence) for job in jobs if job.ended], now=now)
+    def free_leased(self, connection: sa.Connection, items: Sequence[ClaimedJob], *, now: datetime) -> None:
+        LEASES.put_back(connection, [job.id for job in items if not job.ended], now=now)
+        ended_calls.put_back(connection, [(job.id, job.fence) for job in items if job.ended], now=now)
 
-    def release(self, rule: BudgetRule, items: Collection[ClaimedJob], *, now: datetime) -> None:
-        with self._database.write() as connection:
-            if any(job.probe for job in items):
-                budgets.end_probe(connection, rule)
-            unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
-            budgets.refund_credits(connection, rule, unmade)
+    def free_opened(
+        self, connection: sa.Connection, rule: BudgetRule, items: Collection[ClaimedJob], *, now: datetime
+    ) -> None:
+        unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
+        budgets.refund_credits(connection, rule, unmade)

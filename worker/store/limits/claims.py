@@ -81,6 +81,28 @@ class Reserved:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """Which slots a claim may reserve: of batch rows those in the `horizon` that begins `lead` from now."""
+
+    horizon: timedelta
+    lead: timedelta
+    shared: bool = False  # other workers make calls of the account too, and get slots of their own
+
+    def grant(self, policy: ClaimPolicy, state: BudgetState, most: int, *, now: datetime) -> Grant:
+        """What the budget allows in this state."""
+        return grant(
+            state,
+            policy.rule,
+            most=most,
+            horizon=self.horizon + policy.ahead,
+            probe_for=policy.lease,
+            lead=self.lead,
+            shared=self.shared,
+            now=now,
+        )
+
+
+@dataclass(frozen=True)
 class Leased:
     """Rows under new leases, and what the budget allows for them. `more`: more rows may be due."""
 
@@ -88,9 +110,7 @@ class Leased:
     state: BudgetState
     is_locked: bool  # the budget's row
     granted: Grant
-    horizon: timedelta
-    lead: timedelta
-    shared: bool = False  # other workers make calls of the account too
+    reach: Reach
     rows: Sequence[sa.Row[Any]] = ()
     more: bool = False
     share: int = 0  # how many batch rows may get later slots, as events do
@@ -106,7 +126,7 @@ class Leased:
             return Reserved(0, granted.again_at)
         if rule.paces and kept and not self.is_locked:
             state = budgets.read(connection, rule.name, lock=True)
-            granted = grant_of(self.policy, state, kept, self.horizon, self.lead, shared=self.shared, now=now)
+            granted = self.reach.grant(self.policy, state, kept, now=now)
             if granted.probe:  # paused meanwhile: the next claim sees it
                 granted = replace(granted, slots=replace(granted.slots, count=0), again_at=now)
             kept = min(kept, events + max(self.soon(granted.slots, now=now) - events, self.share))
@@ -118,30 +138,14 @@ class Leased:
         again_at = None
         if self.more or count < asked:
             # In the time of the slots, which begin `lead` from now.
-            again_at = slots.again_at(count, horizon=self.horizon, now=now + self.lead) - self.lead
+            lead = self.reach.lead
+            again_at = slots.again_at(count, horizon=self.reach.horizon, now=now + lead) - lead
             again_at = again_at if slots.interval else now
         return Reserved(count, again_at, tuple(map(slots.at, range(count))) if slots.interval else ())
 
     def soon(self, slots: Slots, *, now: datetime) -> int:
         """How many of the slots are within the horizon of batch rows."""
-        return slots.until(now + self.lead + self.horizon)
-
-
-def grant_of(
-    policy: ClaimPolicy,
-    state: BudgetState,
-    most: int,
-    horizon: timedelta,
-    lead: timedelta,
-    *,
-    shared: bool,
-    now: datetime,
-) -> Grant:
-    """What the budget allows in this state."""
-    reach = horizon + policy.ahead
-    return grant(
-        state, policy.rule, most=most, horizon=reach, probe_for=policy.lease, lead=lead, shared=shared, now=now
-    )
+        return slots.until(now + self.reach.lead + self.reach.horizon)
 
 
 Due = Callable[[int], Sequence[sa.Row[Any]]]  # at most so many rows, under a lease
@@ -165,33 +169,30 @@ class Claims:
         Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least
         twice as long: the next claim may take as long, and begins when half of the horizon is free.
         """
-        rule, horizon, busy, lead = policy.rule, policy.horizon, asked.busy, asked.lead
+        rule, busy, lead = policy.rule, asked.busy, asked.lead
         lock = self._permits.is_new(rule, policy.permit_owner)  # its permits are written under the lock
         given = {"of_": policy.claims_for, "now": now}
         first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, lock=lock)
         state = first.state
         if first.stopped:
             none = Grant(Slots(now, timedelta(0), 0), again_at=None)
-            return Leased(policy, state, lock, none, horizon, lead)
+            return Leased(policy, state, lock, none, Reach(policy.horizon, lead))
         permits, locked = self._permits.hold(
             connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
         )
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
-            return Leased(policy, state, lock, none, horizon, lead, permits=permits)
-        shared = self._permits.shared(rule, policy.permit_owner)
-        horizon = max(horizon, 2 * lead)
+            return Leased(policy, state, lock, none, Reach(policy.horizon, lead), permits=permits)
+        reach = Reach(max(policy.horizon, 2 * lead), lead, self._permits.shared(rule, policy.permit_owner))
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
-        reach = lead + horizon + policy.ahead
+        furthest = lead + reach.horizon + policy.ahead
         is_locked = lock or locked is not None
         state, is_locked = budgets.to_claim(
-            connection, rule, locked or state, is_locked=is_locked, now=now, reach=reach, lease=policy.lease
+            connection, rule, locked or state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
         )
-        granted, free_only = self._granted(
-            connection, policy, state, max(most, events), horizon, lead, shared=shared, now=now
-        )
-        leased = Leased(policy, state, is_locked, granted, horizon, lead, shared, permits=permits)
+        granted, free_only = self._granted(connection, policy, state, reach, max(most, events), now=now)
+        leased = Leased(policy, state, is_locked, granted, reach, permits=permits)
         if not granted.slots.count:
             return leased
 
@@ -222,11 +223,8 @@ class Claims:
         connection: sa.Connection,
         policy: ClaimPolicy,
         state: BudgetState,
+        reach: Reach,
         most: int,
-        horizon: timedelta,
-        lead: timedelta,
-        *,
-        shared: bool,
         **at: Any,
     ) -> tuple[Grant, bool]:
         """The calls that the budget allows, and whether they are for rows alone whose calls cost no credit.
@@ -234,7 +232,7 @@ class Claims:
         At its credit cap an account still looks up calls with an unknown outcome: that may find that a credit was not
         spent. It stops when a row is due that costs a credit.
         """
-        found = grant_of(policy, state, most, horizon, lead, shared=shared, **at)
+        found = reach.grant(policy, state, most, **at)
         if found.slots.count or credits_left(state, policy.rule) != 0:
             return found, False
 
@@ -244,7 +242,7 @@ class Claims:
 
         if is_due(unknown=True):
             without_cap = replace(policy, rule=replace(policy.rule, credits=None))
-            found = grant_of(without_cap, state, most, horizon, lead, shared=shared, **at)
+            found = reach.grant(without_cap, state, most, **at)
         if not found.slots.count and is_due(unknown=False):
             budgets.stop_at_cap(connection, policy.rule, **at)
         return found, True

@@ -34,6 +34,8 @@ class Claimed(Protocol):
 
     @property
     def is_event(self) -> bool: ...
+    @property
+    def probe(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,25 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
     @abstractmethod
-    def put_back(self, connection: sa.Connection, rule: BudgetRule, items: Sequence[ItemT], *, now: datetime) -> None:
-        """Release rows that this transaction has leased: no attempt of theirs is written. They are due as before."""
+    def free_leased(self, connection: sa.Connection, items: Sequence[ItemT], *, now: datetime) -> None:
+        """End the leases that this transaction has given: no attempt of theirs is written."""
 
     @abstractmethod
+    def free_opened(
+        self, connection: sa.Connection, rule: BudgetRule, items: Collection[ItemT], *, now: datetime
+    ) -> None:
+        """End the leases of rows for which no call was made, as far as they are ours, and close their attempts."""
+
+    def put_back(self, connection: sa.Connection, rule: BudgetRule, items: Sequence[ItemT], *, now: datetime) -> None:
+        """Release rows that this transaction has leased. They are due as before."""
+        _end_probe(connection, rule, items)
+        self.free_leased(connection, items, now=now)
+
     def release(self, rule: BudgetRule, items: Collection[ItemT], *, now: datetime) -> None:
         """Release rows for which no call was made. They are due as before; nothing is counted."""
+        with self._database.write() as connection:
+            _end_probe(connection, rule, items)
+            self.free_opened(connection, rule, items, now=now)
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:
@@ -173,3 +188,9 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Release the permits of this account or sender: no further call is made."""
         with self._database.write() as connection:
             self._claims.release_permits(connection, policy)
+
+
+def _end_probe(connection: sa.Connection, rule: BudgetRule, items: Collection[Claimed]) -> None:
+    """Allow another call that goes first, if it was one of these rows'."""
+    if any(item.probe for item in items):
+        budgets.end_probe(connection, rule)

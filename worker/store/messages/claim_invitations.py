@@ -12,7 +12,6 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
-from worker.store.limits import budgets
 from worker.store.limits.flush import Rows
 from worker.store.messages import gates
 from worker.store.messages.handovers import InviteResult, OpenedInvitation, open_handovers
@@ -73,16 +72,10 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def put_back(
-        self, connection: sa.Connection, rule: BudgetRule, items: Sequence[ClaimedInvitation], *, now: datetime
-    ) -> None:
-        if any(item.probe for item in items):
-            budgets.end_probe(connection, rule)
+    def free_leased(self, connection: sa.Connection, items: Sequence[ClaimedInvitation], *, now: datetime) -> None:
         LEASES.put_back(connection, [item.id for item in items], now=now)
 
-    def release(self, rule: BudgetRule, items: Collection[ClaimedInvitation], *, now: datetime) -> None:
-        with self._database.write() as connection:
-            if any(item.probe for item in items):
-                budgets.end_probe(connection, rule)
-            leases = [(item.id, item.fence, item.lease_until) for item in items]
-            LEASES.give_back(connection, leases, now=now)
+    def free_opened(
+        self, connection: sa.Connection, _rule: BudgetRule, items: Collection[ClaimedInvitation], *, now: datetime
+    ) -> None:
+        LEASES.give_back(connection, [(item.id, item.fence, item.lease_until) for item in items], now=now)
