@@ -56,9 +56,12 @@ class Rows:
     limit: Limit | None = None
     horizon: timedelta = HORIZON
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
-    answers: dict[int, str] = field(default_factory=dict)  # "halt", "break"; "done" for all other rows
+    answers: dict[int, str] = field(
+        default_factory=dict
+    )  # "halt", "blip" (a halt that is over at once), "break"; else "done"
     finish_errors: list[Exception] = field(default_factory=list)
     lost_answers: int = 0  # of the next flushes that open rows
+    lost_returns: int = 0  # the next flushes that give slots back, and whose answers are lost
     bad_rows: set[int] = field(default_factory=set)  # whose results cannot be written
     bad_row: Exception = BAD_ROW  # what writing such a result raises
     log: list[tuple[str, int]] = field(default_factory=list)
@@ -85,6 +88,9 @@ class Rows:
     def flush(self, results, room, stretch=None, slots=()):
         now, before = self.clock(), len(self.log)
         self.give_back(slots)
+        if slots and self.lost_returns:
+            self.lost_returns -= 1
+            raise UNREACHABLE
         if results:
             self.finish(results, now)
         self.flushes.append((len(results), room))
@@ -163,7 +169,7 @@ class Rows:
         return Result(result.number, "kept nothing")
 
     def halts(self, result):
-        return result.what == "halt"
+        return result.what in ("halt", "blip")
 
     def release_permits(self):
         self.permits_released += 1

@@ -64,11 +64,21 @@ def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_t
 
 @pytest.mark.parametrize("field", ["next_at", "probe_until"])
 @pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(hours=1), timedelta(days=8)])
-def test_a_time_that_only_a_wrong_clock_can_have_written_makes_nobody_wait(field, ahead):
+def test_a_time_that_only_a_wrong_clock_can_have_written_keeps_calls_waiting_for_a_moment_at_most(field, ahead):
     poisoned = replace(WELL, pauses=1, **{field: NOW + ahead})
     state = believable(poisoned, LIMITED, now=NOW, reach=SECOND, probe_for=MINUTE)
-    assert granted(poisoned, rule=LIMITED).slots.count == 0
-    assert granted(state, rule=LIMITED).slots.count == 1
+    assert granted(poisoned, rule=LIMITED, now=NOW + SECOND).slots.count == 0
+    assert granted(state, rule=LIMITED, now=NOW + SECOND).slots.count == 1
+
+
+@pytest.mark.parametrize("before", [Limit(25, timedelta(days=1)), Limit(1, timedelta(minutes=5))])
+def test_after_a_limit_was_raised_the_next_call_keeps_to_the_new_one(before):
+    """Calls of the old limit may be reserved until the end of the reach."""
+    after = replace(RULE, limits=(Limit(1, MINUTE),))
+    reserved = granted(WELL, rule=replace(RULE, limits=(before,)), most=1)
+    state = after_claim(WELL, replace(RULE, limits=(before,)), reserved, 1, now=NOW, probe_for=MINUTE)
+    state = believable(state, after, now=NOW, reach=SECOND, probe_for=MINUTE)
+    assert MINUTE <= state.next_at - reserved.slots.at(0) <= MINUTE + SECOND
 
 
 def test_a_429_with_a_time_pauses_until_then():
@@ -273,10 +283,16 @@ def test_a_starting_worker_that_resumes_a_paused_account_changes_nothing():
 
 
 def test_an_operator_ends_a_pause_too_and_one_call_goes_first():
-    state = replace(learn(WELL, rate_limited(MINUTE)), next_at=NOW + MINUTE)
-    state = resumed(state, pauses_too=True)
-    assert (state.blocked_until, state.next_at) == (None, None)
+    state = resumed(learn(WELL, rate_limited(MINUTE)), pauses_too=True)
+    assert state.blocked_until is None
     assert granted(state, rule=LIMITED).slots.count == 1
+
+
+def test_no_resumption_brings_a_call_nearer_to_the_last_one_than_the_limit_allows():
+    slow = replace(RULE, limits=(Limit(6, timedelta(hours=1)),))
+    state = after_claim(WELL, slow, granted(WELL, rule=slow, most=1), 1, now=NOW, probe_for=MINUTE)
+    for paused in (learn(state, rate_limited(MINUTE)), learn(state, Lesson(NOW, Kind.AUTH, "HTTP 401"))):
+        assert resumed(paused, pauses_too=True).next_at == NOW + timedelta(minutes=10)
 
 
 def test_no_more_is_granted_than_the_credits_allow():

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.simulated.bench import BAD_ROW, MINUTE, UNREACHABLE
+from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.dispatcher import FLUSH_EVERY, LINGER
 from worker.engine.dispatch.horizons import HORIZON
@@ -34,8 +34,17 @@ async def test_the_lease_is_checked_again_immediately_before_the_call(bench):
     rows.next_at = bench.clock() + HORIZON
     bench.database_seconds = 0.02
     await bench.run(rows)
-    assert rows.numbers("call") == []
-    assert set(rows.numbers("not made")) == {0}
+    assert [what for what, _ in rows.log][:2] == ["open", "not made"]
+    assert rows.log.index(("call", 0)) > rows.log.index(("open", 0), 1)  # under the next lease, in the same slot
+
+
+@pytest.mark.parametrize("seconds", [19.91, 19.95, 19.99])
+async def test_a_call_that_is_not_made_keeps_no_other_call_from_its_slot(bench, seconds):
+    """An answer halts the account while the next call waits for its slot, and what it was about is over at once."""
+    rows = bench.rows(2, limit=Limit.parse("3/minute"), latency={0: seconds}, answers={0: "blip"})
+    await bench.run(rows)
+    assert timedelta(seconds=20) <= rows.begun[1] - rows.begun[0] < timedelta(seconds=21)
+    assert len(rows.numbers("open")) <= 4
 
 
 @pytest.mark.parametrize("seconds", [1, 60])  # past the slots alone, and past the leases too
@@ -229,6 +238,27 @@ async def test_no_call_begins_while_results_cannot_be_written(bench):
     assert {what for what, _ in rows.log[failed:back]} <= {"unreachable", "answer", "not made"}
     assert sorted(rows.numbers("done")) == list(range(300))
     assert sorted(rows.numbers("call")) == list(range(300))
+
+
+async def test_no_processor_time_is_used_while_an_events_result_cannot_be_written(bench):
+    """Its permit is the only one, and the call of another event has it meanwhile."""
+    rows = bench.rows(0, permits=1, latency={EVENTS: 1, EVENTS + 1: 20})
+    rows.waiting = [EVENTS, EVENTS + 1]
+    running = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.5)
+    rows.finish_errors = [UNREACHABLE] * 5
+    await running
+    assert sorted(rows.numbers("done")) == [EVENTS, EVENTS + 1]
+
+
+async def test_slots_whose_return_was_not_acknowledged_are_not_given_back_again(bench):
+    """They may be another worker's by now."""
+    rows = bench.rows(20, limit=Limit.parse("50/second"), latency={0: 0.05}, answers={0: "halt"})
+    rows.lost_returns = 1
+    await bench.run(rows)
+    assert not rows.lost_returns
+    assert rows.unused
+    assert len(set(rows.unused)) == len(rows.unused)
 
 
 async def test_nothing_is_claimed_while_results_cannot_be_written(bench):

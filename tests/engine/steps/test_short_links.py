@@ -1,9 +1,16 @@
 """A link that is born too old to be sent stops its account after one call; only a link that aged is replaced."""
 
+import threading
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
 
 from tests.simulated.world import customer
 from worker.domain.model.states import JobState
+from worker.store.limits.claims import Room
+from worker.store.limits.flush import Flushed
 from worker.store.tables import InvitationRow, Job, SessionRow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -44,6 +51,48 @@ async def test_until_a_link_has_lived_long_enough_calls_go_one_by_one_and_then_s
     await world.issue()
     assert world.states() == {"issued": 20}
     assert (in_flight[0], max(in_flight)) == (1, 5)
+
+
+def flushes_at_once(work, flush):
+    """The rooms with which two flushes of the dispatcher reach the store, both before one of them ends."""
+    rooms, both = [], threading.Barrier(2)
+
+    def meets(_policy, _results, room, **_how):
+        rooms.append(room)
+        both.wait(timeout=10)
+        return flush()
+
+    work = replace(work, jobs=SimpleNamespace(flush=meets))
+    lanes = [threading.Thread(target=work.flush, args=([], room)) for room in (Room(0, 20), Room(50, 50))]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    return rooms
+
+
+async def test_two_flushes_at_once_try_one_link(make):
+    world = make(first_links=True)
+    work = world.parts.issue_work("kyc", None, wake_invite=lambda *_: None)
+    for _ in range(2):  # the first two found nothing
+        one, other = flushes_at_once(work, Flushed)
+        assert (one is None) != (other is None)
+        assert (one or other).events == 1
+
+
+async def test_a_claim_that_failed_leaves_the_try_to_the_next_one(make):
+    rooms = []
+
+    def fails(_policy, _results, room, **_how):
+        rooms.append(room)
+        raise ArithmeticError
+
+    work = make(first_links=True).parts.issue_work("kyc", None, wake_invite=lambda *_: None)
+    work = replace(work, jobs=SimpleNamespace(flush=fails))
+    for _ in range(2):
+        with pytest.raises(ArithmeticError):
+            work.flush([], Room(50, 50))
+    assert None not in rooms
 
 
 async def test_a_token_that_may_be_an_earlier_one_is_waited_for_and_shows_nothing_of_the_account(make_on_both):

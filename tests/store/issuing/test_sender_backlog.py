@@ -47,6 +47,11 @@ def test_a_sender_without_a_limit_costs_one_statement_and_no_count(four_rows):
     assert (len(made), counts(made)) == (len(without) + 1, 0)  # whether the sender is stopped or paused
 
 
+def test_a_limit_that_no_queue_will_ever_fill_lets_all_jobs_go(four_rows):
+    jobs, made = claimed(four_rows, policy(four_rows, "999999999/second", max_age=timedelta(days=7)))
+    assert (len(jobs), counts(made)) == (4, 1)
+
+
 def test_a_queue_is_counted_once_for_many_claims_and_again_when_there_seems_to_be_no_room(four_rows):
     four = policy(four_rows, "8/hour")  # room for four in half an hour
     first, made = claimed(four_rows, four, most=1)

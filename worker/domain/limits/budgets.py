@@ -172,17 +172,19 @@ def is_stopped(state: BudgetState, *, now: datetime) -> bool:
 def believable(
     state: BudgetState, rule: BudgetRule, *, now: datetime, reach: timedelta, probe_for: timedelta
 ) -> BudgetState:
-    """The state without times that cannot be true: a process with a wrong clock wrote them, and all workers would wait.
+    """The state without times that are too late: a process with a wrong clock wrote them, or the limit is higher now,
+    and all workers would wait.
 
     `reach` is how far ahead calls are reserved; no reserved call is later, so the next free one follows within one
     interval. A claim that waited for the row's lock has a `now` of a moment ago: `LATE_NOW` allows for that.
     """
-    latest = now + LATE_NOW
     # The last call of a ramp's day was spaced by the limit of that day.
     rule = rule.at(state.ramp_from, now - DAY)
-    if state.next_at is not None and state.next_at > latest + reach + interval(state, rule):
-        state = replace(state, next_at=now, left_at=None)
-    if state.probe_until is not None and state.probe_until > latest + probe_for:
+    last_free = now + reach + interval(state, rule)
+    if state.next_at is not None and state.next_at > last_free + LATE_NOW:
+        # Not at once: calls up to `reach` from now may be reserved.
+        state = replace(state, next_at=last_free, left_at=None)
+    if state.probe_until is not None and state.probe_until > now + LATE_NOW + probe_for:
         state = replace(state, probe_until=None)
     return state
 
@@ -407,11 +409,11 @@ def tries_again_by_itself(state: BudgetState) -> bool:
 def resumed(state: BudgetState, *, pauses_too: bool = False) -> BudgetState:
     """The state after a stopped account was resumed: one call goes first.
 
-    A starting worker ends stops. `pauses_too`: an operator ends pauses as well, and reservations of calls.
+    A starting worker ends stops. `pauses_too`: an operator ends pauses as well. The limit goes on as it was.
     """
     if state.stopped_at is not None:
         pauses = max(state.pauses, 1)
         state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None, pauses=pauses, probe_until=None)
     if pauses_too:
-        state = replace(state, blocked_until=None, next_at=None, left_at=None, probe_until=None)
+        state = replace(state, blocked_until=None, probe_until=None)
     return state

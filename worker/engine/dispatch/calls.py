@@ -131,6 +131,8 @@ class Calls(Generic[OpenedT, ResultT]):
             self._plan.claim_by(self._time())  # the row is due again
             return self._work.not_made(opened)
         self._decisions.done("call")
+        if slot is not None:
+            self._slot_gate.used()
         began = monotonic()
         try:
             result = await self._work.call(opened, now)

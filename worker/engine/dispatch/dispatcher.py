@@ -275,11 +275,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if len(self._lanes.free_for_batches) == len(self._lanes.batches):
             if self._results.others:
                 times.append(self._last_flush_at + FLUSH_EVERY)
-            # A claim whose time has come waits for free permits: a call that ends wakes the loop.
-            if self._plan.at is not None and self._plan.at > now and not finishing:
-                times.append(self._plan.at)
-            elif self._plan.at is not None and self._calls.use_all_permits and not finishing:
-                times.append(self._flushes.check_permits_at)
+            # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
+            # wakes the loop.
+            at = None if finishing or self._flushes.unreachable else self._plan.at
+            if at is not None and (at > now or self._calls.use_all_permits):
+                times.append(at if at > now else self._flushes.check_permits_at)
         with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):
                 await self._look_again.wait()
@@ -297,9 +297,9 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._calls.give_up()  # they had no permit
         await self._flushes.writer.write(self._results.take(of_events=True, others=True))
         unused = self._rows.unused()
-        if unused:
-            await self._in_turn(self._work.flush, [], None, None, unused)
         try:
+            if unused:
+                await self._in_turn(self._work.flush, [], None, None, unused)
             await self._in_turn(self._work.release_permits)
         except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
             what = "the permits could not be released, they lapse by themselves"

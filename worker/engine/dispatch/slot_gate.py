@@ -28,11 +28,15 @@ class SlotGate:
         self._furthest = furthest
         self._one_by_one = asyncio.Lock()  # held by the one call that waits for the next slot
         self._next_at = time()
+        self._begins_at = self._next_at  # the call that has waited last
         self._untrue: datetime | None = None  # a slot that a wrong clock reserved
         self.waiting = 0
 
     async def wait(self, next_slot: Callable[[], datetime | None]) -> None:
-        """Wait for the next slot. Then the caller picks the row: an event that came meanwhile goes first."""
+        """Wait for the next slot. Then the caller picks the row: an event that came meanwhile goes first.
+
+        If it makes the call, it says so at once (`used`). A call that is not made delays no other one.
+        """
         if next_slot() is None:
             return
         self.waiting += 1
@@ -47,15 +51,16 @@ class SlotGate:
                         slot_at = least if slot == self._untrue else furthest
                         self._untrue = slot
                     begins_at = max(slot_at, self._next_at, least)
-                    if begins_at < slot_at + LAPSE - CATCH_UP or slot == self._untrue:
-                        self._next_at = begins_at + self._spacing
-                    else:
-                        # A call whose slot lapses is not made. If it delayed the calls behind it, their slots would
-                        # lapse too, and so on for ever.
-                        begins_at = slot_at + LAPSE + CATCH_UP
+                    if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
+                        begins_at = slot_at + LAPSE + CATCH_UP  # it lapses, and its call is not made
+                    self._begins_at = begins_at
                     await self._until(begins_at)
         finally:
             self.waiting -= 1
+
+    def used(self) -> None:
+        """The call that has just waited is made."""
+        self._next_at = self._begins_at + self._spacing
 
     async def _until(self, when: datetime) -> None:
         wait = (when - self._time()).total_seconds()

@@ -18,6 +18,7 @@ class FirstLinks:
     _seen: bool = False
     _short: int = 0
     _trying: set[int] = field(default_factory=set)  # the jobs whose calls are to show it
+    _reserved: bool = False  # a claim looks for such a job
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -29,6 +30,14 @@ class FirstLinks:
     def trying(self) -> bool:
         return bool(self._trying)
 
+    def reserve(self) -> bool:
+        """Whether the caller may claim a job whose call is to show it. It calls `begin` then, whatever it has found."""
+        with self._lock:
+            if self._trying or self._reserved:
+                return False
+            self._reserved = True
+            return True
+
     def lived(self) -> None:
         self._seen = True
 
@@ -39,6 +48,7 @@ class FirstLinks:
 
     def begin(self, job_ids: set[int]) -> None:
         with self._lock:
+            self._reserved = False
             self._trying |= job_ids
 
     def end(self, job_ids: set[int]) -> None:

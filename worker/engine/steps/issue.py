@@ -104,12 +104,16 @@ class IssueWork:
         self._keep_news(results)
         self._tried([result.opened.job for result in results])
         waits = room is not None and not self.first_links.seen
+        tries = waits and self.first_links.reserve()  # two flushes may be under way
         if room is not None and waits:
-            one = replace(room, rows=min(room.rows, 1), events=min(room.events, 1))
-            room = None if self.first_links.trying else one
-        flushed = self.jobs.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
-        if waits:
-            self.first_links.begin({item.job.id for item in flushed.opened if not item.job.looks_up})
+            room = replace(room, rows=min(room.rows, 1), events=min(room.events, 1)) if tries else None
+        tried: set[int] = set()
+        try:
+            flushed = self.jobs.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+            tried = {item.job.id for item in flushed.opened if not item.job.looks_up}
+        finally:
+            if tries:
+                self.first_links.begin(tried)
         now = self.clock()
         if results:
             count(self.meters, CALLS, self.policy.account, results)

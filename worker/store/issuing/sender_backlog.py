@@ -21,6 +21,7 @@ from worker.store.tables import InvitationRow
 # messages, and the sender sends some. A count that leaves no room is refreshed at once if it is older than TRUSTED.
 HOLDS = timedelta(seconds=10)
 TRUSTED = timedelta(seconds=1)
+MOST_COUNTED = 2**31 - 1  # what the database takes as a number of rows
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Rooms:
     def _queue(self, channel: str) -> _Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
-            most = int(self.max_age * QUEUE_SHARE / self._lanes[channel].interval) + 1
+            most = min(int(self.max_age * QUEUE_SHARE / self._lanes[channel].interval) + 1, MOST_COUNTED)
             known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
         return known
 

@@ -17,7 +17,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.domain.limits.backpressure import Lane
 from worker.domain.limits.budgets import (
     FREE,
-    LATE_NOW,
     BudgetRule,
     BudgetState,
     Grant,
@@ -207,7 +206,8 @@ def _believed(
         return state
     times = [time for time in (state.next_at, state.probe_until) if time is not None]
     log.warning(
-        "%s: calls were reserved up to %s, which cannot be true (a process had a wrong clock): they go on now",
+        "%s: the next call was planned for %s, later than its limit makes it wait (a process had a wrong clock, or the"
+        " limit was raised): it is planned anew",
         rule.name,
         written(max(times)),
     )
@@ -405,8 +405,8 @@ class Budgets:
 
 
 def _in_the_way(state: BudgetState, by_person_at: datetime | None) -> list[str]:
-    """What a resumption ends: a stop; by a person a pause too, or calls reserved further ahead than can be true."""
+    """What a resumption ends: a stop; by a person a pause too."""
     now = by_person_at
     stopped = state.stopped_at is not None and (now is not None or tries_again_by_itself(state))
-    paused = now and ((state.blocked_until or now) > now or (state.next_at or now) > now + LATE_NOW)
+    paused = now is not None and state.blocked_until is not None and state.blocked_until > now
     return ["stop"] * stopped + ["pause"] * bool(paused)
