@@ -113,12 +113,12 @@ def nothing_is_sent_twice(history: History) -> Iterator[str]:
 
 def caps_are_kept(history: History) -> Iterator[str]:
     for customer, calls in _opened(history).items():
-        lost = sum(may_be_unknown(history, call) for call in calls)
+        lost = sum(may_be_unknown(history, call) or left_late(history, call) for call in calls)
         sessions = len({call.token for call in calls})
         # The session after a move does not count when it is asked for.
         moves = min(len(_times(history, "moves links")), 1)
         if sessions > 1 + REISSUES + lost + moves:
-            yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers"
+            yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers, or too late"
     for customer, sent in _by_customer(history, Kind.MAIL, Kind.TEXT).items():
         messages = {(call.kind, call.link or call.token) for call in sent if call.processed}
         if len(messages) > MESSAGES:
