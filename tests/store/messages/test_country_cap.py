@@ -7,9 +7,12 @@ import pytest
 
 from tests.store.shelf import customer
 from worker.domain.contact.country_cap import country_of
+from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState
+from worker.store.limits.claims import Leased, Room
 from worker.store.messages.country_cap_check import at_their_cap, texts_by_country
+from worker.store.messages.handovers import InviteResult
 from worker.store.tables import InvitationRow, TextCount
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
@@ -47,6 +50,35 @@ def test_texts_beyond_the_cap_wait_for_the_next_hour_and_other_countries_go_on(s
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 5, "LV": 2}, {"LT": 2})
     shelf.clock.advance(hours=1)
     assert at_their_cap(shelf.database, now=shelf.clock()) == {}
+
+
+def test_a_text_that_was_claimed_and_did_not_leave_is_not_counted(shelf):
+    """The sender's pause came between, or the hour has turned meanwhile."""
+    shelf.add(*texted(LITHUANIA, range(5)))
+    shelf.issue()
+    for _ in range(2):
+        flushed = shelf.invitations.flush(shelf.on("sms"), [], Room(3, 0), clock=shelf.clock)
+        assert len(flushed.opened) == 3
+        shelf.clock.advance(hours=1)
+        not_made = [InviteResult(opened, shelf.clock(), None) for opened in flushed.opened]
+        shelf.invitations.flush(shelf.on("sms"), not_made, None, clock=shelf.clock)
+    assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
+    assert send(shelf) == 3
+
+
+def test_a_text_that_another_workers_calls_left_no_slot_for_is_not_counted(shelf, monkeypatch):
+    shelf.add(*texted(LITHUANIA, range(5)))
+    shelf.issue()
+    policy = shelf.on("sms")
+    policy = replace(policy, rule=replace(policy.rule, limits=(Limit.parse("1/minute"),)), horizon=timedelta(minutes=5))
+    taken = Leased.reserve
+
+    def one_left(leased, *given, **how):
+        return replace(found := taken(leased, *given, **how), count=1, slots=found.slots[:1])
+
+    monkeypatch.setattr(Leased, "reserve", one_left)
+    assert len(shelf.invitations.flush(policy, [], Room(3, 0), clock=shelf.clock).opened) == 1
+    assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 1}, {"LT": 1})
 
 
 def test_mails_are_not_counted_and_old_counts_go(shelf):

@@ -58,7 +58,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         opened = open_attempts(connection, policy, jobs, now=now)
         if len(opened) < len(jobs):  # the credit cap is reached
             may_be_made = {item.job.id for item in opened}
-            self.put_back(connection, policy.rule, [job for job in jobs if job.id not in may_be_made], now=now)
+            self.put_back(connection, policy, [job for job in jobs if job.id not in may_be_made], now=now)
         return opened
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[int, str], *, now: datetime) -> None:
@@ -78,7 +78,9 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         with self._database.write() as connection:
             deferral.make_snoozed_due(connection, names, now=now)
 
-    def free_leased(self, connection: sa.Connection, items: Sequence[ClaimedJob], *, now: datetime) -> None:
+    def free_leased(
+        self, connection: sa.Connection, _policy: JobPolicy, items: Sequence[ClaimedJob], *, now: datetime
+    ) -> None:
         LEASES.put_back(connection, [job.id for job in items if not job.ended], now=now)
         ended_calls.put_back(connection, [(job.id, job.fence) for job in items if job.ended], now=now)
 

@@ -108,7 +108,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
     @abstractmethod
-    def free_leased(self, connection: sa.Connection, items: Sequence[ItemT], *, now: datetime) -> None:
+    def free_leased(self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime) -> None:
         """End the leases that this transaction has given: no attempt of theirs is written."""
 
     @abstractmethod
@@ -117,10 +117,10 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     ) -> None:
         """End the leases of rows for which no call was made, as far as they are ours, and close their attempts."""
 
-    def put_back(self, connection: sa.Connection, rule: BudgetRule, items: Sequence[ItemT], *, now: datetime) -> None:
+    def put_back(self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime) -> None:
         """Release rows that this transaction has leased. They are due as before."""
-        _end_probe(connection, rule, items)
-        self.free_leased(connection, items, now=now)
+        _end_probe(connection, policy.rule, items)
+        self.free_leased(connection, policy, items, now=now)
 
     def release(self, rule: BudgetRule, items: Collection[ItemT], *, now: datetime) -> None:
         """Release rows for which no call was made. They are due as before; nothing is counted."""
@@ -165,7 +165,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             if leased.granted.probe:
                 items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
             if reserved.count < len(items):  # other workers' calls got the slots
-                self.put_back(connection, policy.rule, items[reserved.count :], now=now)
+                self.put_back(connection, policy, items[reserved.count :], now=now)
                 items = items[: reserved.count]
             if items:
                 opened.extend(self.open(connection, policy, items, now=now))

@@ -13,7 +13,7 @@ from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
 from worker.store.limits.flush import Rows
-from worker.store.messages import gates
+from worker.store.messages import country_cap_check, gates
 from worker.store.messages.handovers import InviteResult, OpenedInvitation, open_handovers
 from worker.store.messages.message_context import LEASES, ClaimedInvitation, InvitationPolicy
 from worker.store.messages.record_results import record_results
@@ -72,8 +72,16 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def free_leased(self, connection: sa.Connection, items: Sequence[ClaimedInvitation], *, now: datetime) -> None:
+    def free_leased(
+        self,
+        connection: sa.Connection,
+        policy: InvitationPolicy,
+        items: Sequence[ClaimedInvitation],
+        *,
+        now: datetime,
+    ) -> None:
         LEASES.put_back(connection, [item.id for item in items], now=now)
+        country_cap_check.take_back(connection, policy, items)
 
     def free_opened(
         self, connection: sa.Connection, _rule: BudgetRule, items: Collection[ClaimedInvitation], *, now: datetime

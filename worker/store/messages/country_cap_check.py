@@ -1,11 +1,12 @@
 """Checks whether a country has had its texts of this hour, and counts those that leave (`contact.country_cap`).
 
-The last of the gates: only a text that leaves is counted. A text that is handed over again counts again.
+The last of the gates: only a text that leaves is counted. A text that is handed over again counts again. One that is
+not handed over after all is not counted any more.
 """
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
-from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppression_check import About
 from worker.store.tables import TextCount
 
@@ -70,6 +71,23 @@ def spent(
     if 0 in had.values():  # now and then: an hour's first text to a country
         connection.execute(sa.delete(TextCount).where(TextCount.hour < hour - KEPT))
     return found
+
+
+def take_back(connection: sa.Connection, policy: InvitationPolicy, items: Iterable[ClaimedInvitation]) -> None:
+    """Count no more the texts that were claimed to leave, and did not: they are due as before."""
+    if policy.channel != Channel.SMS or policy.delivery.texts_per_country is None:
+        return
+    stay = Counter(
+        (country_of(item.customer.person.phone), hour_of(item.lease_until - policy.lease))  # when they were claimed
+        for item in items
+        if item.unknown_call is None
+    )
+    counts = [
+        {"of_country": country, "of_hour": hour, "more": -number, "more_refused": 0}
+        for (country, hour), number in sorted(stay.items())
+    ]
+    if counts:
+        connection.execute(_COUNT, counts)
 
 
 def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:

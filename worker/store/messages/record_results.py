@@ -28,7 +28,7 @@ from worker.store.attempts.standing import Standing, is_leased, outcomes_of, sta
 from worker.store.base import bulk, tally
 from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
-from worker.store.messages import bounce_counts, message_cap_check, refusals, reminders
+from worker.store.messages import bounce_counts, country_cap_check, message_cap_check, refusals, reminders
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.onboarding.erased_jobs import erase_again
@@ -82,6 +82,7 @@ def record_results(
     not_made = [item.opened.invitation for item in results if item.ending is None]
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
+    country_cap_check.take_back(connection, policy, not_made)
     bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
 
 
