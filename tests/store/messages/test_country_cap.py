@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
+from tests.store.statements import statements
 from worker.domain.contact.country_cap import country_of
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel, Person
@@ -79,6 +81,31 @@ def test_a_text_that_another_workers_calls_left_no_slot_for_is_not_counted(shelf
     monkeypatch.setattr(Leased, "reserve", one_left)
     assert len(shelf.invitations.flush(policy, [], Room(3, 0), clock=shelf.clock).opened) == 1
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 1}, {"LT": 1})
+
+
+def locked(made):
+    """The tables whose rows were locked first and then, in order."""
+    tables = [statement.split(" FROM ")[1].split()[0] for statement in made if "FOR UPDATE" in statement]
+    return [table for table in tables if table in ("budget", "text_count")]
+
+
+@on_postgresql
+def test_the_senders_budget_is_locked_before_the_count_so_that_no_two_workers_wait_for_each_other(shelf):
+    """The first claim locks the budget for its permits, and a later one for its slots."""
+    shelf.add(*texted(LITHUANIA, range(5)))
+    shelf.issue()
+    policy = shelf.on("sms")
+    policy = replace(policy, rule=replace(policy.rule, limits=(Limit.parse("100/second"),)))
+    for _ in range(2):
+        with statements(shelf.database) as made:
+            flushed = shelf.invitations.flush(policy, [], Room(1, 0), clock=shelf.clock)
+        assert locked(made)[0] == "budget"
+        assert "text_count" in locked(made)
+        shelf.clock.advance(seconds=1)
+    with statements(shelf.database) as made:
+        not_made = [InviteResult(opened, shelf.clock(), None) for opened in flushed.opened]
+        shelf.invitations.flush(policy, not_made, Room(1, 0), clock=shelf.clock)
+    assert locked(made)[0] == "budget"
 
 
 def test_mails_are_not_counted_and_old_counts_go(shelf):

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer, line
+from tests.store.statements import statements
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.plans import Plan, PlanRefused
@@ -235,6 +237,26 @@ def test_the_pace_holds_after_a_pause_when_all_rows_are_due_at_once(shelf, liste
         hour += len(shelf.flush().opened)
         clock.advance(minutes=1)
     assert 28 <= hour <= 30
+
+
+def locks_the_budget_first(shelf, flush) -> list:
+    """What a claim of one row of a planned batch opens."""
+    with statements(shelf.database) as made:
+        flushed = flush(most=1)
+    locks = [statement for statement in made if "FOR UPDATE" in statement and "SKIP LOCKED" not in statement]
+    assert "FROM budget" in locks[0]
+    assert any("FROM batch_plan" in statement for statement in locks[1:])
+    return list(flushed.opened)
+
+
+@on_postgresql
+def test_the_budget_is_locked_before_the_plan_so_that_no_two_workers_wait_for_each_other(shelf, listed, clock):
+    """The first claim locks the budget for its permits, and a later one for its slots."""
+    listed(3, first="", condition="", per_hour=3000)
+    clock.advance(hours=1)
+    opened = [*locks_the_budget_first(shelf, shelf.flush), *locks_the_budget_first(shelf, shelf.flush)]
+    shelf.finish(*map(shelf.got, opened))
+    assert len(locks_the_budget_first(shelf, shelf.flush_messages)) == 1
 
 
 def test_messages_keep_the_pace_too_when_their_sessions_are_all_there(shelf, listed, clock):

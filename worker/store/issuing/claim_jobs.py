@@ -43,6 +43,9 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     ) -> set[str]:
         return record_results(connection, self._keyring, policy, results, now=now, stretch=stretch)
 
+    def takes_places(self, _policy: JobPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
+        return any(row.planned for row in rows)
+
     def passed(
         self, connection: sa.Connection, policy: JobPolicy, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
     ) -> tuple[list[ClaimedJob], frozenset[str]]:

@@ -60,6 +60,7 @@ _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
+_LOCK = sa.select(Budget.name).where(Budget.name == sa.bindparam("budget")).with_for_update()
 _TROUBLES = sa.select(
     Budget.failures,
     Budget.pauses,
@@ -110,6 +111,11 @@ def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
         # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
         raise LookupError(f"there is no budget {name!r}")
     return row
+
+
+def lock(connection: sa.Connection, rule: BudgetRule) -> None:
+    """Lock the row until the transaction ends."""
+    connection.execute(_LOCK, {"budget": rule.name}).first()
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:

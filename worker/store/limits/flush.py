@@ -89,6 +89,14 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Write results. Returns the channels on which messages are due now."""
 
     @abstractmethod
+    def takes_places(self, policy: PolicyT, rows: Sequence[sa.Row[Any]]) -> bool:
+        """Whether a gate of these leased rows locks a row that all workers share: a batch's plan, a country's count.
+
+        Then the budget's row is locked before it, as in a claim that has locked it already: else two workers could
+        wait for each other.
+        """
+
+    @abstractmethod
     def passed(
         self, connection: sa.Connection, policy: PolicyT, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
     ) -> tuple[list[ItemT], frozenset[str]]:
@@ -159,6 +167,8 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             if room is None:
                 return Flushed(channels=frozenset(channels))
             leased = self._claims.lease(connection, policy, room, now=now)
+            if not leased.is_locked and self.takes_places(policy, leased.rows):
+                budgets.lock(connection, policy.rule)
             items, due = self.passed(connection, policy, chunk.of(leased.rows), more=leased.more, now=now)
             events = sum(item.is_event for item in items)
             reserved = leased.reserve(connection, len(items), events, now=now)

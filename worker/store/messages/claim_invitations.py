@@ -42,6 +42,9 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         record_results(connection, self._keyring, policy, results, now=now, stretch=stretch)
         return set()
 
+    def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
+        return bool(rows) and (country_cap_check.counts(policy) or any(row.planned for row in rows))
+
     def passed(
         self,
         connection: sa.Connection,

@@ -19,6 +19,7 @@ from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
+from worker.store.limits import budgets
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppression_check import About
 from worker.store.tables import TextCount
@@ -40,12 +41,17 @@ _COUNT = (
 )
 
 
+def counts(policy: InvitationPolicy) -> bool:
+    """Whether the policy's messages are texts, and bounded."""
+    return policy.channel == Channel.SMS and policy.delivery.texts_per_country is not None
+
+
 def spent(
     connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
     cap = policy.delivery.texts_per_country
-    if policy.channel != Channel.SMS or cap is None:
+    if cap is None or not counts(policy):
         return {}
     hour = hour_of(now)
     by_country: dict[str, list[uuid.UUID]] = {}
@@ -60,14 +66,14 @@ def spent(
         for row in fetch(connection, _LOCKED, {"countries": bulk.keys(sorted(by_country)), "hour": hour})
     }
     found: dict[uuid.UUID, Later] = {}
-    counts = []
+    numbers = []
     for country, ids in sorted(by_country.items()):
         going = may_go(cap, had[country], len(ids))
         found |= {id_: Later(hour + HOUR, Reason.COUNTRY_SPENT) for id_ in ids[going:]}
-        counts.append(
+        numbers.append(
             {"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going},
         )
-    connection.execute(_COUNT, counts)
+    connection.execute(_COUNT, numbers)
     if 0 in had.values():  # now and then: an hour's first text to a country
         connection.execute(sa.delete(TextCount).where(TextCount.hour < hour - KEPT))
     return found
@@ -75,19 +81,20 @@ def spent(
 
 def take_back(connection: sa.Connection, policy: InvitationPolicy, items: Iterable[ClaimedInvitation]) -> None:
     """Count no more the texts that were claimed to leave, and did not: they are due as before."""
-    if policy.channel != Channel.SMS or policy.delivery.texts_per_country is None:
+    if not counts(policy):
         return
     stay = Counter(
         (country_of(item.customer.person.phone), hour_of(item.lease_until - policy.lease))  # when they were claimed
         for item in items
         if item.unknown_call is None
     )
-    counts = [
+    numbers = [
         {"of_country": country, "of_hour": hour, "more": -number, "more_refused": 0}
         for (country, hour), number in sorted(stay.items())
     ]
-    if counts:
-        connection.execute(_COUNT, counts)
+    if numbers:
+        budgets.lock(connection, policy.rule)  # before the counts, as in a claim
+        connection.execute(_COUNT, numbers)
 
 
 def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
