@@ -261,6 +261,17 @@ async def test_slots_whose_return_was_not_acknowledged_are_not_given_back_again(
     assert len(set(rows.unused)) == len(rows.unused)
 
 
+async def test_a_dispatcher_whose_slots_cannot_be_given_back_at_its_end_has_done_its_work_all_the_same(bench, caplog):
+    rows = bench.rows(5, limit=Limit.parse("10/second"), lost_returns=1)
+    running = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.15)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not rows.lost_returns
+    assert "its permits or slots could not be released" in caplog.text
+
+
 async def test_nothing_is_claimed_while_results_cannot_be_written(bench):
     rows = bench.rows(4, permits=10, finish_errors=[UNREACHABLE] * 5)
     dispatcher = bench.dispatcher(rows)

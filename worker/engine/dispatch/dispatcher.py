@@ -302,5 +302,5 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 await self._in_turn(self._work.flush, [], None, None, unused)
             await self._in_turn(self._work.release_permits)
         except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
-            what = "the permits could not be released, they lapse by themselves"
+            what = "its permits or slots could not be released, they lapse by themselves"
             log.warning("%s: %s: %s", self._work.name, what, type(error).__name__)
