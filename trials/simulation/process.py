@@ -72,6 +72,9 @@ class WorkerProcess:
     def __init__(self, simulation: "Simulation", host: Host, number: int) -> None:
         self.simulation, self.host, self.number = simulation, host, number
         self.dead = False
+        self._unanswered: list[
+            Callable[[], None]
+        ] = []  # what to call if the process dies before it has stored a webhook
         self.breaks = False  # the connection breaks at this commit
         self._still_until: float | None = None
         self._clocks_behind = 0.0  # how long this machine was paused with its clocks, so far
@@ -164,6 +167,8 @@ class WorkerProcess:
         if not self.dead:
             self.dead = True
             self.simulation.died(self)
+            for again in self._unanswered:
+                again()
             self.simulation.world.later(0.0, self.clear_up)  # not now: its loop may be running
 
     def break_connection(self) -> None:
@@ -200,6 +205,8 @@ class WorkerProcess:
         self._post(lambda: self._receive(event, done))
 
     def webhook(self, account: str, delivery: Any, again: Callable[[], None]) -> None:
+        """`again` is called if it could not be stored, or if the process died before it was."""
+        self._unanswered.append(again)
         self._post(lambda: self._take(account, delivery, again))
 
     def visit(self, method: str, path: str, cookie: str, body: bytes, done: Callable[[Answered], None]) -> None:
@@ -308,6 +315,7 @@ class WorkerProcess:
             await self._in_thread(lambda: self.parts.webhooks.keep([arrived], now=self.database_clock()))
         except sa.exc.OperationalError:
             again()
+        self._unanswered.remove(again)
 
     async def _visit(self, method: str, path: str, cookie: str, body: bytes, done: Callable[[Answered], None]) -> None:
         if self._web is None or self.runner is None:

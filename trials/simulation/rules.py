@@ -299,7 +299,7 @@ def a_pilot_goes_first(history: History) -> Iterator[str]:
 
 def nothing_leaves_while_stopped(history: History) -> Iterator[str]:
     """From a second after a stop of everything until it goes on, no call and no message leaves."""
-    stopped, went_on = (history.record.first(word, "") for word in ("stopped", "went on"))
+    stopped, went_on = (history.record.first(word, "") for word in ("stopped", "goes on"))
     if stopped is None:
         return
     for call in history.record.calls:
@@ -356,11 +356,10 @@ def may_be_unknown(history: History, call: Call) -> bool:
     if call.answered_at is None or call.spoilt or call.status >= 500:
         return call.status < 400 or call.answered_at is None
     life = history.record.lives[call.process]
-    away = [
-        until
-        for begin, until in history.record.outages
-        if begin <= call.answered_at + WRITTEN and until >= call.sent_at
-    ]
+    away: list[float] = []
+    for begin, end in sorted(history.record.outages):  # one may begin before the other is over
+        if begin <= max([call.answered_at, *away]) + WRITTEN and end >= call.sent_at:
+            away.append(end)
     # A commit that was not acknowledged is made again, a second later.
     away += [at for at in life.broken if call.sent_at <= at <= call.answered_at + WRITTEN]
     until = max([call.answered_at, *away]) + WRITTEN
