@@ -228,6 +228,16 @@ def test_what_waits_longer_than_the_patience_is_named_with_when_and_ends_with_3(
     assert "4 rows wait until 20" in ended.err
 
 
+def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk: Desk):
+    desk.change("[email]\n", '[email]\nlimits = ["7/day"]\n')
+    ended = desk.onboard("run", desk.list_of(customers(3)), "--patience", "1 s", "--json")
+    assert ended.code == 3
+    holds_together(ended.facts)
+    assert ended.facts["invitations"]["sent"] == 1
+    assert "2 rows wait until 20" in ended.err
+    assert any("a limit allows no more before then" in line for line in ended.lines)
+
+
 def test_being_rate_limited_costs_no_attempt_and_loses_no_customer(desk_at, play):
     played = play(faults=(Fault.parse("429:0.2"), Fault.parse("400-too-many:0.1,endpoint=idenfy-kyc")), seed=3)
     desk = desk_at(played)

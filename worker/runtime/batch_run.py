@@ -129,7 +129,7 @@ class OneBatch:
         waits_for = ""
         if stand is Stand.DONE:
             stand, waits_for = await runner.in_thread(self._looked_up, began, runner.busy)
-        elif not runner.busy:
+        elif not runner.busy or self._resting(began):  # due rows that wait for a limit keep it busy too
             stand, waits_for = await runner.in_thread(self._stand, began)
             if stand is not None:  # another worker may have done the rest since it was counted
                 counts = await runner.in_thread(self._facts.counts, batch_id)
@@ -183,9 +183,11 @@ class OneBatch:
         return (Stand.LATER if too_long else None), waits_for
 
     def _why(self, state: BudgetState, soonest: datetime) -> str:
-        """Why the batch waits until then, for people: a pause, or calls to be reconciled."""
+        """Why the batch waits until then, for people: a pause, a limit, or calls to be reconciled."""
         if state.blocked_until is not None and state.blocked_until >= soonest:
             return state.pause_reason
+        if state.next_at is not None and state.next_at >= soonest:
+            return "a limit allows no more before then"
         not_due = state.pause_reason or "the rest is not due before then"
         outcomes = self._facts.unknown_outcomes(self._batch_id)
         if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
@@ -196,7 +198,8 @@ class OneBatch:
 def next_move(
     rules: BudgetRules, takeovers: Takeovers, outlook: Outlook, batch_id: int, *, now: datetime
 ) -> tuple[datetime, BudgetState] | None:
-    """When the first remaining row may be worked (its own time, or the end of its account's pause), and that account.
+    """When the first remaining row may be worked (its own time, the end of its account's or sender's pause, or the next
+    call that the limit allows), and the state of that account or sender.
 
     A row that another account may take over counts for that account too. None if all rows belong to accounts that are
     stopped or no longer configured, or no row is left.
@@ -216,7 +219,7 @@ def next_move(
         if what.source in outlook.accounts:
             due_at = takeovers.failover.first_due(what, batch_id, now=now)
             going += [(due_at, states[what.rule.name])] if due_at is not None else []
-    moves = [(max(at, state.blocked_until or at), state) for at, state in going]
+    moves = [(max(at, state.blocked_until or at, state.next_at or at), state) for at, state in going]
     return min(moves, key=lambda move: move[0], default=None)
 
 
