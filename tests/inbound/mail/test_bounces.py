@@ -1,5 +1,7 @@
 """Reports are taken from a mailbox exactly once, whatever dies; other mails stay."""
 
+import errno
+import os
 import ssl
 import uuid
 from collections.abc import Callable, Iterator
@@ -77,6 +79,24 @@ def test_a_maildir_gives_its_reports_and_keeps_the_mails_of_people(reads: Reads,
     assert [path.name for path in (maildir / "cur").iterdir()] == ["2.b:2,S"]
     assert sorted(reads.stored) == [("sender/email", "bounced"), ("sender/email", "delayed")]
     assert reads.reader(lambda: Maildir(maildir)).read().reports == {}
+
+
+def test_what_is_no_mail_keeps_no_mail_behind_it_from_being_read(reads: Reads, maildir: Path):
+    for number in range(3):
+        (maildir / "new" / f"1.{number}").symlink_to("/etc/passwd")
+    (maildir / "new" / "2.mail").write_bytes(reads.report())
+    assert [mail.id for mail in Maildir(maildir).unread(most=1)] == ["2.mail"]
+
+
+def test_a_mail_that_this_user_may_not_read_is_said(maildir: Path, monkeypatch):
+    (maildir / "new" / "1").write_bytes(b"")
+
+    def refuses(*_given):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuses)
+    with pytest.raises(CannotRead, match="a mail of the Maildir cannot be read: Permission denied"):
+        list(Maildir(maildir).unread(most=1))
 
 
 def test_a_process_that_dies_after_the_commit_takes_the_report_once(reads: Reads, maildir: Path):

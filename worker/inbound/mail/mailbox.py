@@ -1,5 +1,6 @@
 """The mailboxes that bounces are read from: IMAP, or a Maildir on this machine. Blocking."""
 
+import errno
 import imaplib
 import os
 import re
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from worker.senders.bounce_mails import LARGEST
 from worker.settings.addresses import ImapServer
 
 SECONDS = 30.0  # for each answer of the server
+_NO_MAIL = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})  # gone, a link, a folder, a socket
 
 
 class CannotRead(Exception):
@@ -53,21 +56,23 @@ class Maildir:
     def unread(self, *, most: int) -> Iterator[Mail]:
         try:
             with os.scandir(self._new) as entries:
-                names = sorted(entry.name for entry in entries)[:most]
+                names = sorted(entry.name for entry in entries)
         except OSError as error:
             raise CannotRead(f"the Maildir cannot be read: {error.strerror}") from None
-        for name in names:
-            content = self._read(name)
-            if content is not None:
-                yield Mail(name, content)
+        # What is no mail stays there, and does not count: it must not keep the mails behind it from being read.
+        yield from islice((mail for mail in map(self._read, names) if mail is not None), most)
 
-    def _read(self, name: str) -> bytes | None:
+    def _read(self, name: str) -> Mail | None:
+        """None: it is no file, or another process has taken it meanwhile."""
         # No link is followed, and no pipe waited for: another program puts files here.
-        with suppress(OSError):
+        try:
             descriptor = os.open(self._new / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                return file.read(LARGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-        return None
+            with os.fdopen(descriptor, "rb", closefd=True) as file:
+                return Mail(name, file.read(LARGEST)) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        except OSError as error:
+            if error.errno in _NO_MAIL:
+                return None
+            raise CannotRead(f"a mail of the Maildir cannot be read: {error.strerror}") from None
 
     def remove(self, ids: Iterable[str]) -> None:
         for name in ids:

@@ -94,6 +94,7 @@ class Batcher(Generic[One, Receipt]):
         except Exception as error:
             if len(chunk) > 1 and not isinstance(error, sa.exc.OperationalError):
                 # A bug that one item triggers must not refuse the rest of the chunk.
+                log.warning("a chunk of requests failed with %s; they are taken one by one", type(error).__name__)
                 for each in chunk:
                     await self._settle([each])
                 return

@@ -211,7 +211,8 @@ class Webhooks:
             return outlive_deadlocks(partial(self._chunk, kind, None, now=now))
         except sa.exc.OperationalError:
             raise
-        except Exception:
+        except Exception as error:
+            log.warning("a chunk of webhooks failed with %s; they are processed one by one", type(error).__name__)
             with self._database.read() as connection:
                 ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": CHUNK, "kind": kind})]
         processed = Processed()
