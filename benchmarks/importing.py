@@ -53,7 +53,6 @@ COUNTRIES = (("LT", "lt", "+3706", 7), ("DE", "de", "+49151", 8), ("GB", "en", "
 FIRST_NAMES = ("Ona", "Jürgen", "Zoë", "Łukasz", "Maria", "Siobhán", "Peter", "Anna")
 LAST_NAMES = ("Kazlauskienė", "Müller", "O'Brien", "Nguyễn", "Smith", "de la Cruz", "Żak", "Dubois")
 REFUSED_EVERY, TWICE_EVERY, NATIONAL_EVERY = 200, 500, 10  # rows
-STUCK_SECONDS = 600
 
 
 def write_list(path: Path, rows: int, *, contacts: bool = True) -> tuple[int, int]:

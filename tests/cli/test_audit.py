@@ -136,6 +136,13 @@ def test_syslog_lines_have_the_same_entries(busy: Desk):
     assert re.fullmatch(r"<109>1 \S+Z - onboarding-worker - audit - ", heads[0])
 
 
+def test_an_export_after_an_entry_that_is_not_there_is_refused(busy: Desk):
+    ended = busy.onboard("audit", "export", "--after", "99999", "--out", "audit.jsonl")
+    assert ended.code == 1
+    assert "another database, or an older state of it" in ended.err
+    assert not (busy.path / "audit.jsonl").exists()
+
+
 def test_a_changed_log_is_not_exported(busy: Desk):
     tamper(busy, "UPDATE audit_head SET hash = 'x'")
 

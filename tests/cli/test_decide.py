@@ -75,6 +75,12 @@ def test_a_cancelled_batch_is_not_run_and_again_makes_a_new_one(desk: Desk, play
     assert (again.code, again.facts["rows"]["invited"]) == (0, 3)
 
 
+def test_held_rows_are_made_again_or_given_up_and_not_both(desk: Desk):
+    for options in ((), ("--repeat", "--abandon")):
+        ended = desk.onboard("resolve", "latest", *options)
+        assert (ended.code, "give --repeat or --abandon, and not both" in ended.err) == (2, True)
+
+
 @pytest.mark.parametrize("command", [("retry",), ("resolve", "--repeat", "--yes"), ("pause",), ("resume",)])
 def test_a_cancelled_batch_does_not_come_back(desk: Desk, listed: str, command: tuple[str, ...]):
     desk.onboard("cancel", "latest", "--yes")

@@ -359,6 +359,20 @@ def test_a_reminder_sooner_than_a_minute_is_refused_with_the_files_own_units(tmp
     assert problems(tmp_path, configuration) == ['invitations.reminders[1]: expected at least "1 minute"']
 
 
+@pytest.mark.parametrize(
+    ("section", "value", "least"),
+    [
+        ("retention", {"audit": "3 days"}, 'retention.audit: expected at least "90 days"'),
+        ("worker", {"lease": "0 s"}, 'worker.lease: expected at least "0.5 s"'),
+        ("worker", {"lease": "2 hours"}, 'worker.lease: expected at most "1 hour"'),
+    ],
+)
+def test_the_bound_of_a_duration_is_said_as_the_file_would_have_it(
+    tmp_path: Path, section: str, value: dict[str, str], least: str
+) -> None:
+    assert problems(tmp_path, tree(**{section: value})) == [least]
+
+
 def test_two_folders_have_two_names_and_a_folder_names_what_is_there(tmp_path):
     twice = [{"folder": "a/in"}, {"folder": "b/in", "account": "kyk"}, {"folder": "ftp://host/in"}]
     assert [line.partition(": ")[0] for line in problems(tmp_path, tree(intake=twice))] == [

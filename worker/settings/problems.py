@@ -132,4 +132,14 @@ def explain(error: ErrorDetails, shown: str) -> str:
 
 
 def _bound(value: Any) -> str:
-    return f'"{show_duration(value)}"' if isinstance(value, timedelta) else str(value)
+    """A bound as the file would have it. Pydantic gives that of a duration as such, or in one of two forms of text."""
+    if isinstance(value, timedelta):
+        return f'"{show_duration(value)}"'
+    parts = {found["unit"] or found["units"]: found for found in _DURATION.finditer(str(value))}
+    span = timedelta(**{f"{unit}s": int(one["number"] or one["count"]) for unit, one in parts.items()})
+    return f'"{show_duration(span)}"' if span else str(value)
+
+
+_UNIT = "day|hour|minute|second|millisecond|microsecond"
+# "datetime.timedelta(days=90)", or "500000 microseconds"
+_DURATION = re.compile(rf"(?P<units>{_UNIT})s=(?P<count>\d+)|(?P<number>\d+) (?P<unit>{_UNIT})s?")

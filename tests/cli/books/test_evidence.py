@@ -55,6 +55,8 @@ def test_evidence_holds_no_address_name_text_token_or_link(signing: Desk, played
 
 def test_the_same_state_gives_the_same_file_and_each_making_has_an_entry(signing: Desk):
     first = signing.onboard("evidence", "1", "--out", "batch.zip", "--json").facts
+    over = signing.onboard("evidence", "1", "--out", "batch.zip")
+    assert (over.code, "batch.zip exists; name another file" in over.err) == (2, True)
     second = signing.onboard("evidence", "1", "--out", "again.zip", "--json").facts
 
     assert first == second

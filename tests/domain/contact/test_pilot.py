@@ -28,12 +28,9 @@ def pilot(size: int = 100, *, unsent: int = 0, open_: int = 100, **numbers: int)
     return PilotNumbers(size, unsent, open_, numbers)
 
 
-BOUNDS = st.builds(
-    Bound,
-    st.sampled_from(sorted(NAMES)),
-    st.sampled_from([">=", ">", "<=", "<"]),
-    st.decimals(0, 999, places=1),
-    st.booleans(),
+NAMED = (st.sampled_from(sorted(NAMES)), st.sampled_from([">=", ">", "<=", "<"]))
+BOUNDS = st.builds(Bound, *NAMED, st.decimals(0, 999, places=1), st.just(value=False)) | st.builds(
+    Bound, *NAMED, st.decimals(0, 100, places=1), st.just(value=True)
 )
 CONDITIONS = st.builds(
     Condition,
@@ -75,6 +72,7 @@ def _place(text: str) -> int:
         ("sent 5 within 1 h", 5, ">=, >, <= or <"),
         ("sent >= 5", 9, "within"),
         ("sent >= 5 or held < 3 within 1 h", 10, "within"),
+        ("sent >= 200% within 1 h", 11, "100% or less"),
         ("sent >= 5 within soon", 16, "a duration"),
         ("sent >= 5 within 4 hours and held < 2", 16, "to the end"),
         ("sent >= 5 within 0 s", 16, "above zero"),

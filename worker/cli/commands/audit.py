@@ -156,6 +156,11 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
             end = parts.audit_log.end()
         except NotSigned as error:
             raise Stopped(f"{error}: `onboard audit verify` says what is wrong; nothing was written") from None
+        if after > end.number:
+            raise Stopped(
+                f"--after {after}: the log ends with entry {end.number}. This is another database, or an older state of"
+                " it that was restored; nothing was written"
+            )
         wanted = _wanted(parts, after=after, **filters)
         written = 0
         with whole_file(out) as stream:

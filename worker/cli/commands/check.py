@@ -22,7 +22,7 @@ from worker.cli.lists.cost import ListCost, in_json
 from worker.cli.lists.deadline import InTime
 from worker.cli.lists.found_rows import SHOWN, FoundRows, Streamed
 from worker.cli.lists.import_block import block_for
-from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists, returns_of
+from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists, returns_of
 from worker.cli.online import NOT_ASKED, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
@@ -68,6 +68,7 @@ SHOWN_KINDS = 10
     "onboard check customers.csv --map Mail=email --ignore-column Notes --dates DD.MM.YYYY\n"
 )
 @list_options
+@known_options
 @click.option(
     "--errors",
     type=click.Path(dir_okay=False, path_type=Path),

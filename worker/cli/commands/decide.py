@@ -83,10 +83,8 @@ def retry(
 
 @click.command()
 @click.argument("batch", type=Batch())
-@click.option("--repeat", "verdict", flag_value=Verdict.REPEAT.value, help="Make the calls of the held rows again.")
-@click.option(
-    "--abandon", "verdict", flag_value=Verdict.ABANDON.value, help="Give the held rows up: they are cancelled."
-)
+@click.option("--repeat", is_flag=True, help="Make the calls of the held rows again.")
+@click.option("--abandon", is_flag=True, help="Give the held rows up: they are cancelled.")
 @click.option("--account", type=AccountName(), help="Only the rows of this account.")
 @ROWS
 @YES
@@ -96,7 +94,8 @@ def retry(
 def resolve(
     invocation: Invocation,
     batch: str,
-    verdict: str | None,
+    repeat: bool,
+    abandon: bool,
     account: str | None,
     rows: Rows | None,
     yes: bool,
@@ -115,8 +114,9 @@ def resolve(
     onboard resolve 3 --abandon --row 3,7-9  give some rows up
     onboard resolve 3 --abandon              give all held rows up
     """
-    if verdict is None:
-        raise click.UsageError("give --repeat or --abandon")
+    if repeat == abandon:
+        raise click.UsageError("give --repeat or --abandon, and not both")
+    verdict = Verdict.REPEAT if repeat else Verdict.ABANDON
     with invocation.parts(WAKING) as parts:
         # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)

@@ -11,7 +11,7 @@ from worker.cli.commands.status import show_status
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.lists.importing import changes_of, import_listed, refuse_what_cannot_work
-from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
+from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists
 from worker.cli.opening import with_hint
 from worker.cli.other_batches import (
     as_facts,
@@ -74,6 +74,7 @@ class Duration(click.ParamType[timedelta]):
     " 3 rows wait until later; 130 interrupted."
 )
 @list_options
+@known_options
 @click.option(
     "--until",
     type=click.Choice(["sent", "finished"]),
@@ -209,6 +210,7 @@ def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> 
     "Exit codes: 0 all rows were accepted; 1 rows were rejected, the others are imported; 2 could not start.",
 )
 @list_options
+@known_options
 @AGAIN
 @plan_options
 @JSON

@@ -66,8 +66,7 @@ class Listed:
 
 
 def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for reading a list; the command gets `listed`, `options(parts)`, and `rule(parts)` for known
-    customers."""
+    """Adds the options for reading a list; the command gets `listed` and `options(parts)`."""
 
     @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
     @click.option("--format", "form", type=click.Choice(FORMS), help="LIST's format.  [default: by its content]")
@@ -94,18 +93,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--encoding", help="LIST's encoding, if it is not UTF-8, such as cp1252.")
     @click.option("--delimiter", help="The character between cells, such as ; or tab.  [default: detected]")
-    @click.option(
-        "--known",
-        type=click.Choice([rule.value for rule in Known if rule is not Known.RETURNED]),
-        help="Customers who are known already: skip leaves them as they are, refresh takes their details from LIST,"
-        " invite also invites those again who have finished.  [default: of the configuration, else refresh]",
-    )
     @click.option("--strict", is_flag=True, help="Refuse the whole list if one of its rows is rejected.")
-    @click.option(
-        "--allow-erased",
-        is_flag=True,
-        help="Bring back customers who were erased on request. Without it their rows are rejected.",
-    )
     @wraps(command)
     def wrapped(
         path: str,
@@ -117,7 +105,6 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         dates: DateForm | None,
         encoding: str | None,
         delimiter: str | None,
-        known: str | None,
         **more: Any,
     ) -> Any:
         def options(parts: Parts) -> ListOptions:
@@ -134,11 +121,32 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
             )
 
+        with ExitStack() as until_the_end:
+            return command(listed=Listed(path, until_the_end), options=options, **more)
+
+    return wrapped
+
+
+def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options for customers who are there already; the command gets `rule(parts)` and `allow_erased`."""
+
+    @click.option(
+        "--known",
+        type=click.Choice([rule.value for rule in Known if rule is not Known.RETURNED]),
+        help="Customers who are known already: skip leaves them as they are, refresh takes their details from LIST,"
+        " invite also invites those again who have finished.  [default: of the configuration, else refresh]",
+    )
+    @click.option(
+        "--allow-erased",
+        is_flag=True,
+        help="Bring back customers who were erased on request. Without it their rows are rejected.",
+    )
+    @wraps(command)
+    def wrapped(known: str | None, **more: Any) -> Any:
         def rule(parts: Parts) -> Known:
             return Known(known or parts.settings.import_.known)
 
-        with ExitStack() as until_the_end:
-            return command(listed=Listed(path, until_the_end), options=options, rule=rule, **more)
+        return command(rule=rule, **more)
 
     return wrapped
 

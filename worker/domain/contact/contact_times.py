@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
-from worker.domain.contact.time_zones import candidate_zones, is_known, shared_clock
+from worker.domain.contact.time_zones import candidate_zones, shared_clock
 
 # Each round moves at most one day ahead; two channels that do not meet within these rounds never meet.
 _ROUNDS = 4
@@ -24,10 +24,6 @@ class Hours:
     def concern(self, channels: Sequence[str]) -> bool:
         """True if any of the channels has quiet hours; otherwise the customer's zone does not matter."""
         return bool(self.quiet) and any(channel in self.quiet for channel in channels)
-
-    def needs_phone(self, timezone: str) -> bool:
-        """True if the zones depend on the customer's phone: a known time zone decides alone."""
-        return not is_known(timezone)
 
     def zones_of(self, *, timezone: str, phone: str, country: str) -> tuple[str, ...]:
         """The zones that a customer may be in."""

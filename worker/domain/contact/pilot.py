@@ -207,6 +207,8 @@ def _bound(reader: _Reader) -> Bound:
     operator = reader.get("op", ">=, >, <= or <")
     number = Decimal(reader.get("number", "a number, or a percentage"))
     percent = reader.has("percent")
+    if percent and number > 100:
+        reader.fail("100% or less")
     if percent:
         reader.get("percent", "%")
     return Bound(name, operator, number, percent)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import IO, BinaryIO
 
+from worker.foundation.signing import SIGNATURE_BYTES
+
 HEADER, DIRECTORY, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _HEADER = struct.Struct("<4s5H3I2H")
 _DIRECTORY = struct.Struct("<4s6H3I5H2I")
@@ -33,7 +35,7 @@ MANIFEST, SIGNATURE, KEY = "manifest.json", "manifest.sig", "public-key.pem"
 _PART = re.compile(r"evidence-([0-9]{4})\.jsonl")
 # What the manifest and its signature hold is short, and is not compressed.
 _LAST = (MANIFEST, SIGNATURE, KEY)
-_LIMITS = {README: 1 << 16, SCHEMA: 1 << 18, HTML: 1 << 20, MANIFEST: 1 << 23, SIGNATURE: 64, KEY: 4096}
+_LIMITS = {README: 1 << 16, SCHEMA: 1 << 18, HTML: 1 << 20, MANIFEST: 1 << 23, SIGNATURE: SIGNATURE_BYTES, KEY: 4096}
 
 
 def part_name(number: int) -> str:

@@ -25,7 +25,7 @@ NEEDED_BLOCKS = frozenset({"ask_heading", "request", "button", "not_me_link", "n
 # Of Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#name-accept-language
 _LANGUAGE = re.compile(r"([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4})[ \t]*(?:;[ \t]*q=([01](?:\.\d{0,3})?))?")
 MOST_LANGUAGES, LONGEST_HEADER = 20, 500
-SAMPLE_CODE, SAMPLE_SITE = "K7F-3XR", "https://www.example.com/verify"
+SAMPLE_CODE = "K7F-3XR"
 
 
 class Pages:

@@ -151,10 +151,6 @@ def info_requested(opened: Opened, status: str, *, at: datetime) -> dict[str, An
     }
 
 
-def company_deleted(opened: Opened, *, at: datetime) -> dict[str, Any]:
-    return {"companyId": _company(opened), "date": _iso(at), "manager": None}
-
-
 def _company(opened: Opened) -> str:
     if not opened.company_id:
         opened.company_id = secrets.token_hex(12)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch
+from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import CUSTOMER
 from worker.store.tables import Tombstone
 
@@ -61,13 +61,3 @@ def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collec
     digests = [digest for one in customer_ids for digest in keyring.digests(CUSTOMER, one)]
     gone = sa.delete(Tombstone).where(bulk.among(Tombstone.digest, "digests"))
     connection.execute(gone, {"digests": bulk.keys(digests)})
-
-
-class Tombstones:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
-
-    def erased(self, customer_ids: Collection[str]) -> set[str]:
-        """Those of these customers who were erased on request."""
-        with self._database.read() as connection:
-            return set(erased_among(connection, self._keyring, customer_ids))

@@ -62,6 +62,8 @@ def evidence(context: click.Context) -> None:
 @click.pass_obj
 def _make(invocation: Invocation, batch: str, out: Path, as_json: bool) -> None:
     """Write the evidence of BATCH. The same records give the same file; the audit log has who made it."""
+    if out.exists():
+        raise CannotStart(f"--out: {out.name} exists; name another file")
     with invocation.parts(PROVING, migrate=True) as parts:
         found = find_kept(parts, batch)
         key = _key_of(parts.settings)

@@ -19,7 +19,6 @@ from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_l
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.domain.intake import ListOptions
-from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import NOTHING
 from worker.engine.container import Parts
 from worker.foundation.clock import ProcessClock
@@ -93,9 +92,7 @@ def rehearse(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], Known],
     strict: bool,
-    allow_erased: bool,
     days: int,
     most: int,
     start_at: datetime | None,
