@@ -113,10 +113,10 @@ def test_a_broken_upper_bound_stops_the_pilot_itself_at_once(shelf, pilots, list
 
 def test_a_pause_and_a_resume_by_a_person_release_nothing_before_the_verdict(shelf, pilots, listed, clock, decide):
     batch = listed(10, first="2")
-    decide.pause(batch, by="ada", now=clock())
+    assert decide.pause(batch, by="ada", now=clock()).rows == 10
     pilots.step(now=clock())
     assert called(shelf) == []
-    decide.resume(batch, now=clock())
+    assert decide.resume(batch, now=clock()).rows == 10
     assert called(shelf) == ["C02", "C03"]
     shelf.send()
     decide.pause(batch, by="ada", now=clock())

@@ -173,7 +173,7 @@ class Reporting:
         begins_at = max(plan.start_at or now, now)
         if plan.per_hour is not None:
             rows = sum(counts.waiting.values()) + sum(counts.unsent.values())
-            paced = ends_at(plan.per_hour, begins_at, rows)
+            paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)
             if paced > ends.finishes_at:
                 return Forecast(paced, f"its pace of {plan.per_hour:,} first invitations an hour")
         elif begins_at > now:

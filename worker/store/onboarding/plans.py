@@ -54,6 +54,7 @@ class Planned:
     verdict: str
     verdict_at: datetime | None
     numbers: str
+    next_at: datetime | None  # when the pace lets another row go; None: it has let none go yet
 
     @property
     def holds_back(self) -> bool:
@@ -95,6 +96,7 @@ def planned(row: Any) -> Planned:
         row.verdict,
         row.verdict_at,
         row.numbers,
+        max(filter(None, (row.issue_next_at, row.send_next_at)), default=None),
     )
 
 

@@ -76,7 +76,8 @@ class Decisions:
 
         `by` is the person who pauses it, `why` that person's reason, which all viewers see.
         """
-        return self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
+        paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
+        return paused + Decided(Pilots(self._database).held_back(batch_id))
 
     def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
         """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
@@ -102,7 +103,7 @@ class Decisions:
         """
         self._mark(batch_id, Batch.id == batch_id, noted=(now, "resumed"), **_NOT_PAUSED, resumed_at=now)
         rest = Pilots(self._database).go_on(batch_id, now=now)
-        return self._go_on(batch_id, now=now) + Decided(rest)
+        return self._go_on(batch_id, now=now) + Decided(rest + Pilots(self._database).held_back(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.

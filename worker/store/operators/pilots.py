@@ -164,6 +164,15 @@ class Pilots:
             connection.execute(_of(batch_id).values(changed))
         return verdict
 
+    def held_back(self, batch_id: int) -> int:
+        """How many rows behind the pilot wait for its verdict, or for a person after it."""
+        waits = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.priority.in_(_HELD_BACK))
+        with self._database.read() as connection:
+            plan = plans.find(connection, batch_id)
+            if plan is None or not plan.holds_back:
+                return 0
+            return connection.execute(sa.select(sa.func.count()).where(*waits)).scalar_one()
+
     def _release_rest(self, batch_id: int) -> int:
         rows = self._release(batch_id)
         self._set(batch_id, check_at=None)
