@@ -56,9 +56,8 @@ class Rows:
     limit: Limit | None = None
     horizon: timedelta = HORIZON
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
-    answers: dict[int, str] = field(
-        default_factory=dict
-    )  # "halt", "blip" (a halt that is over at once), "break"; else "done"
+    # "halt", "blip" (a halt that is over at once), "break"; "done" for all other rows
+    answers: dict[int, str] = field(default_factory=dict)
     finish_errors: list[Exception] = field(default_factory=list)
     lost_answers: int = 0  # of the next flushes that open rows
     lost_returns: int = 0  # the next flushes that give slots back, and whose answers are lost

@@ -72,9 +72,8 @@ class WorkerProcess:
     def __init__(self, simulation: "Simulation", host: Host, number: int) -> None:
         self.simulation, self.host, self.number = simulation, host, number
         self.dead = False
-        self._unanswered: list[
-            Callable[[], None]
-        ] = []  # what to call if the process dies before it has stored a webhook
+        # What to call if the process dies before it has stored a webhook.
+        self._unanswered: list[Callable[[], None]] = []
         self.breaks = False  # the connection breaks at this commit
         self._still_until: float | None = None
         self._clocks_behind = 0.0  # how long this machine was paused with its clocks, so far

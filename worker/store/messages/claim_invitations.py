@@ -43,7 +43,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         return set()
 
     def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
-        return bool(rows) and (country_cap_check.counts(policy) or any(row.planned for row in rows))
+        return bool(rows) and (country_cap_check.is_capped(policy) or any(row.planned for row in rows))
 
     def passed(
         self,

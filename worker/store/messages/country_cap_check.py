@@ -41,8 +41,8 @@ _COUNT = (
 )
 
 
-def counts(policy: InvitationPolicy) -> bool:
-    """Whether the policy's messages are texts, and bounded."""
+def is_capped(policy: InvitationPolicy) -> bool:
+    """Whether the policy's messages are texts, of which a country gets so many an hour."""
     return policy.channel == Channel.SMS and policy.delivery.texts_per_country is not None
 
 
@@ -51,7 +51,7 @@ def spent(
 ) -> Mapping[uuid.UUID, Later]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
     cap = policy.delivery.texts_per_country
-    if cap is None or not counts(policy):
+    if cap is None or not is_capped(policy):
         return {}
     hour = hour_of(now)
     by_country: dict[str, list[uuid.UUID]] = {}
@@ -66,14 +66,14 @@ def spent(
         for row in fetch(connection, _LOCKED, {"countries": bulk.keys(sorted(by_country)), "hour": hour})
     }
     found: dict[uuid.UUID, Later] = {}
-    numbers = []
+    counts = []
     for country, ids in sorted(by_country.items()):
         going = may_go(cap, had[country], len(ids))
         found |= {id_: Later(hour + HOUR, Reason.COUNTRY_SPENT) for id_ in ids[going:]}
-        numbers.append(
+        counts.append(
             {"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going},
         )
-    connection.execute(_COUNT, numbers)
+    connection.execute(_COUNT, counts)
     if 0 in had.values():  # now and then: an hour's first text to a country
         connection.execute(sa.delete(TextCount).where(TextCount.hour < hour - KEPT))
     return found
@@ -81,20 +81,20 @@ def spent(
 
 def take_back(connection: sa.Connection, policy: InvitationPolicy, items: Iterable[ClaimedInvitation]) -> None:
     """Count no more the texts that were claimed to leave, and did not: they are due as before."""
-    if not counts(policy):
+    if not is_capped(policy):
         return
     stay = Counter(
         (country_of(item.customer.person.phone), hour_of(item.lease_until - policy.lease))  # when they were claimed
         for item in items
         if item.unknown_call is None
     )
-    numbers = [
+    counts = [
         {"of_country": country, "of_hour": hour, "more": -number, "more_refused": 0}
         for (country, hour), number in sorted(stay.items())
     ]
-    if numbers:
+    if counts:
         budgets.lock(connection, policy.rule)  # before the counts, as in a claim
-        connection.execute(_COUNT, numbers)
+        connection.execute(_COUNT, counts)
 
 
 def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:

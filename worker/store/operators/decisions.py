@@ -102,8 +102,9 @@ class Decisions:
         After the verdict on a list's pilot, the rest of the list goes out too.
         """
         self._mark(batch_id, Batch.id == batch_id, noted=(now, "resumed"), **_NOT_PAUSED, resumed_at=now)
-        rest = Pilots(self._database).go_on(batch_id, now=now)
-        return self._go_on(batch_id, now=now) + Decided(rest + Pilots(self._database).held_back(batch_id))
+        pilots = Pilots(self._database)
+        rest = pilots.go_on(batch_id, now=now)
+        return self._go_on(batch_id, now=now) + Decided(rest + pilots.held_back(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.
