@@ -17,7 +17,7 @@ from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_updates import Key
 from worker.engine.reporting.batch_report import Columns, line_values, state_of
 from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.messages.delivery_reports import DeliveryPolicy, deliver
+from worker.store.messages.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.operators.counts import totals_of
 from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
@@ -128,16 +128,9 @@ def test_a_delivery_report_for_an_unknown_state_raises_for_itself(shelf, served,
     row = shelf.row(InvitationRow, job_id=shelf.job("Rasa").id)
     write(shelf, "invitation", "state", f"job_id = {row.job_id}")
     report = DeliveryUpdate("delivered", row.id.hex, status=DeliveryStatus.DELIVERED)
+    reported = [Reported("sender/email", report, shelf.clock())]
     with pytest.raises(NotKnown), shelf.database.write() as connection:
-        deliver(
-            connection,
-            keyring,
-            DeliveryPolicy(),
-            "sender/email",
-            report,
-            received_at=shelf.clock(),
-            now=shelf.clock(),
-        )
+        deliver_all(connection, keyring, DeliveryPolicy(), reported, now=shelf.clock())
 
 
 def test_a_job_stays_undecided_while_a_message_has_an_unknown_state(shelf):

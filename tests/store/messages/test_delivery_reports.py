@@ -5,6 +5,8 @@ from datetime import timedelta
 from threading import Lock
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
@@ -21,13 +23,23 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.foundation.ids import new_id
 from worker.store.base.database import outlive_deadlocks
-from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, count, deliver
+from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, Reported, deliver_all
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed
-from worker.store.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow, Suppression
+from worker.store.tables import (
+    Audit,
+    Batch,
+    BounceCount,
+    CustomerRow,
+    InvitationRow,
+    Job,
+    SessionRow,
+    Suppression,
+    Webhook,
+)
 from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.store.webhooks.webhooks import SENDER, Arrived, Webhooks, WebhookState
 from worker.store.webhooks.webhooks import KeptWebhook as Kept
-from worker.store.webhooks.webhooks import WebhookState
 
 BOTH_WAYS = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS))
 EMAIL, TEXT = "ona@example.org", "+37060000001"
@@ -54,9 +66,8 @@ class Post:
         update = DeliveryUpdate("reported", reference, status=status, **values)
         now = self.shelf.clock()
         with self.shelf.database.write() as connection:
-            what = deliver(connection, self.keyring, self.policy, f"sender/{channel}", update, received_at=now, now=now)
-            count(connection, [what], self.policy, now=now)
-            return what
+            reported = [Reported(f"sender/{channel}", update, now)]
+            return deliver_all(connection, self.keyring, self.policy, reported, now=now)[0]
 
     def suppressed(self, *addresses):
         with self.shelf.database.write() as connection:
@@ -344,6 +355,91 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
     assert sum(row.bounced for row in shelf.rows(BounceCount)) == 3
 
 
+def test_deliveries_of_a_chunk_are_written_by_one_statement_and_touch_no_job(post):
+    post.send(*(customer(f"C{number}") for number in range(12)))
+    before, mails = post.shelf.rows(Job), post.shelf.rows(InvitationRow)
+    now = post.shelf.clock.advance(minutes=1)
+    reported = [
+        Reported("sender/email", DeliveryUpdate("delivered", row.id.hex, status=DeliveryStatus.DELIVERED), now)
+        for row in mails
+    ]
+    with statements(post.shelf.database) as made, post.shelf.database.write() as connection:
+        delivered = deliver_all(connection, post.keyring, post.policy, reported, now=now)
+    assert [(one.applied, one.invitation_id) for one in delivered] == [(Applied.APPLIED, row.id) for row in mails]
+    assert len([one for one in made if one.startswith("UPDATE invitation")]) == 1
+    assert {(row.state, row.delivery_at) for row in post.shelf.rows(InvitationRow)} == {("delivered", now)}
+    assert post.shelf.rows(Job) == before
+
+
+def put(shelf, id_, state):
+    """Put a message that was sent into this state, and its job with it."""
+    row, state = shelf.row(InvitationRow, id=id_), InvitationState(state)
+    out = state in (InvitationState.SENT, InvitationState.DELIVERED)
+    why = {} if out else {"reason": "unknown"}
+    at = {"sent_at": row.sent_at if out else None, "delivery_at": None}
+    shelf.set(InvitationRow, InvitationRow.id == id_, state=state, **why, **at)
+    if not out:
+        shelf.set(Job, Job.id == row.job_id, state=JobState(state.value), **why)
+
+
+ARRIVED = (0, DeliveryStatus.DELIVERED, None, False)
+
+
+@example(given_updates=[ARRIVED, ARRIVED], states=["sent"] * 4)
+@example(given_updates=[ARRIVED], states=["held"] * 4)
+@example(given_updates=[ARRIVED], states=["failed"] * 4)
+@example(given_updates=[ARRIVED], states=["delivered"] * 4)
+@example(given_updates=[(0, DeliveryStatus.DELIVERED, Stop.COMPLAINED, False)], states=["sent"] * 4)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    given_updates=st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from([None, *DeliveryStatus]),
+            st.sampled_from([None, None, None, *Stop]),
+            st.booleans(),
+        ),
+        max_size=12,
+    ),
+    states=st.lists(st.sampled_from(["sent", "sent", "delivered", "held", "failed"]), min_size=4, max_size=4),
+)
+def test_a_chunk_of_updates_has_the_same_results_as_one_update_at_a_time(post, given_updates, states):
+    post.policy = BOTH_WAYS
+    found = []
+    for together in (True, False):
+        names = [f"{new_id(post.shelf.clock()).hex}-{number}" for number in range(4)]
+        people = [Person(email=f"{name}@example.org", phone=TEXT) for name in names]
+        batch = post.shelf.add(*(customer(name, person=one) for name, one in zip(names, people, strict=True)))
+        post.shelf.issue()
+        post.shelf.send()
+        ids = [post.shelf.row(InvitationRow, job_id=post.shelf.job(name).id, channel="email").id for name in names]
+        for id_, state in zip(ids, states, strict=True):
+            put(post.shelf, id_, state)
+        reported = [
+            Reported(
+                "sender/email",
+                DeliveryUpdate("reported", ids[whose].hex, status=status, stop=stop, resume=resume and stop is None),
+                post.shelf.clock(),
+            )
+            for whose, status, stop, resume in given_updates
+        ]
+        delivered = []
+        for chunk in [reported] if together else [[one] for one in reported]:
+            with post.shelf.database.write() as connection:
+                delivered += deliver_all(connection, post.keyring, post.policy, chunk, now=post.shelf.clock())
+        messages = [post.shelf.rows(InvitationRow, job_id=post.shelf.job(name).id) for name in names]
+        found.append(
+            (
+                [(one.applied, one.channel, one.bounced is not None) for one in delivered],
+                [{row.channel: (row.state, row.reason, row.delivery_at) for row in rows} for rows in messages],
+                [(row.state, row.reason) for row in (post.shelf.job(name) for name in names)],
+                sorted(reason for _, reason in post.suppressed(*(("email", one.email) for one in people)).items()),
+                sum(row.bounced for row in post.shelf.rows(BounceCount, batch_id=batch)),
+            )
+        )
+    assert found[0] == found[1]
+
+
 WHATSAPP = DeliveryPolicy(fallbacks=fallbacks(None, CHANNELS), pause=PauseRule(10, 1))
 
 
@@ -370,7 +466,7 @@ def test_a_process_that_dies_before_its_commit_leaves_one_text_after_the_report_
 
     def dies():
         with post.shelf.database.write() as connection:
-            deliver(connection, post.keyring, post.policy, "sender/whatsapp", update, received_at=now, now=now)
+            deliver_all(connection, post.keyring, post.policy, [Reported("sender/whatsapp", update, now)], now=now)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -400,3 +496,24 @@ def test_a_text_waits_for_the_quiet_hours_of_texts(post):
     reference = post.send(channel="whatsapp")
     assert post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp").channel is None
     assert post.message("sms").due_at > post.shelf.clock()
+
+
+def test_a_start_is_not_undone_when_an_older_report_of_an_unknown_text_is_tried_again(post):
+    hooks = Webhooks(post.shelf.database, post.keyring, {SENDER: DeliveryUpdates(post.keyring, DeliveryPolicy)})
+
+    def arrives(number, update):
+        digests = post.keyring.digests("webhook", str(number))
+        hooks.keep([Arrived("sender/sms", digests, update.event, delivery_as_json(update))], now=post.shelf.clock())
+        hooks.process(now=post.shelf.clock())
+
+    refused = {"status": DeliveryStatus.BOUNCED, "stop": Stop.STOPPED, "address": TEXT}
+    arrives(1, DeliveryUpdate("undelivered", "SM of another program", **refused))
+    assert post.suppressed(("sms", TEXT))
+    post.shelf.clock.advance(seconds=2)
+    arrives(2, DeliveryUpdate("received", resume=True, address=TEXT))
+    for wait in (2, 20, 70, 310, 1300):
+        hooks.process(now=post.shelf.clock.advance(seconds=wait))
+    assert post.suppressed(("sms", TEXT)) == {}
+    assert {row.state for row in post.shelf.rows(Webhook)} == {"ignored", "applied"}
+    noted = [row.reason for row in post.shelf.rows(Audit, action="webhook")]
+    assert noted == ["stopped", "may get messages again"]

@@ -1,14 +1,14 @@
 """Apply delivery updates: what senders report about messages after the hand-over.
 
-references      --lock-->     the messages' and their jobs' rows, in the order in which a dispatcher locks them
-DeliveryUpdate  --deliver-->  the message delivered or bounced; its address suppressed or released; another channel
-Delivered       --count-->    its batch's bounce counts
+Reported  --deliver_all-->  the messages and their jobs locked, in the order in which a dispatcher locks them; plain
+                            deliveries written together, all other updates one by one; bounces counted
+Reported  --deliver-->      the message delivered or bounced; its address suppressed or released; another channel
 """
 
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -33,7 +33,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
-from worker.store.messages import bounce_counts
+from worker.store.messages import bounce_counts, plain_deliveries
 from worker.store.messages.fallback import DeliveryPolicy, fall_back
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -58,71 +58,118 @@ class Applied(StrEnum):
 @dataclass(frozen=True)
 class Delivered:
     """`invitation_id`: the message, where the update names one of ours. `channel`: a channel on which a message is due
-    now. `bounced`: the batch whose message bounced."""
+    now. `bounced`: the batch whose message bounced. `address`: whether an address was suppressed or released."""
 
     applied: Applied
     invitation_id: uuid.UUID | None = None
     channel: str | None = None
     bounced: int | None = None
+    address: bool = False
 
 
-def lock(connection: sa.Connection, references: Iterable[tuple[str, str]]) -> None:
-    """Lock the messages that senders report on, by (source, reference), and their jobs, before any of them changes.
+@dataclass(frozen=True, repr=False)
+class Reported:
+    """An update that a sender has sent us. `source` is `sender/` and the channel. `again`: it was applied before, and
+    named no message of ours then."""
 
-    Locks messages by id and then jobs by id, as `record_results` does: processing some hundred updates one by one
-    would otherwise deadlock with it again and again.
+    source: str
+    update: DeliveryUpdate
+    received_at: datetime
+    again: bool = False
+
+    @property
+    def channel(self) -> str:
+        return self.source.removeprefix(SENDER)
+
+    @property
+    def happened_at(self) -> datetime:
+        return min(self.update.happened_at or self.received_at, self.received_at)
+
+
+def deliver_all(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: DeliveryPolicy,
+    reported: Sequence[Reported],
+    *,
+    now: datetime,
+) -> list[Delivered]:
+    """Apply updates in this order; the same update again changes nothing. Returns what became of each.
+
+    A message to a phone is found by the sender's reference, stored a moment after the hand-over or, where the receipt
+    was lost, after reconciliation. So the caller tries an UNKNOWN update again for some minutes, and a LATER one after
+    some seconds. The caller repeats a transaction that deadlocks (`outlive_deadlocks`).
     """
-    texts, keys = set(), set()
-    for source, reference in references:
-        if not is_mail(source.removeprefix(SENDER)):
-            texts.add(reference)
-        elif (key := _key(reference)) is not None:
-            keys.add(key)
-    ids: dict[uuid.UUID, int] = {}
-    if texts:
-        ids |= {row.id: row.job_id for row in fetch(connection, _TEXTS, {"references": bulk.keys(texts)})}
-    if keys:
-        ids |= {row.id: row.job_id for row in fetch(connection, _MAILS, {"ids": bulk.keys(keys)})}
-    if ids:
-        fetch(connection, _LOCK_MESSAGES, {"ids": bulk.keys(ids)})
-        fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(set(ids.values()))})
-
-
-def count(connection: sa.Connection, delivered: Iterable[Delivered], policy: DeliveryPolicy, *, now: datetime) -> None:
-    """Add the bounced messages to their batches' counts."""
+    messages = _lock_messages(connection, reported)
+    named = Counter(map(_named, reported))
+    plain = {
+        place: message
+        for place, one in enumerate(reported)
+        if named[_named(one)] == 1
+        and (message := messages.get(_named(one))) is not None
+        and plain_deliveries.is_plain(message, one.update)
+    }
+    alone = {message.id for message in plain.values()}
+    _lock_jobs(connection, [message.job_id for message in messages.values() if message.id not in alone])
+    plain_deliveries.write(connection, [(message, reported[place].happened_at) for place, message in plain.items()])
+    delivered = [
+        Delivered(Applied.APPLIED, plain[place].id)
+        if place in plain
+        else deliver(connection, keyring, policy, one, now=now)
+        for place, one in enumerate(reported)
+    ]
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
         bounce_counts.count(
             connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
         )
+    return delivered
+
+
+def _named(one: Reported) -> tuple[bool, str]:
+    """What an update names its message by: its id, of a mail; else the sender's reference."""
+    if not is_mail(one.channel):
+        return False, one.update.reference
+    key = _key(one.update.reference)
+    return True, key.hex if key is not None else ""
+
+
+def _lock_messages(connection: sa.Connection, reported: Sequence[Reported]) -> dict[tuple[bool, str], sa.Row[Any]]:
+    """Lock the messages of the updates by id, before any of them changes, and return them as `_named` names them.
+
+    A dispatcher that writes results locks messages by id, and then jobs by id. Processing some hundred updates one by
+    one would deadlock with it again and again.
+    """
+    names = {name for name in map(_named, reported) if name[1]}
+    ids: set[uuid.UUID] = {uuid.UUID(key) for is_key, key in names if is_key}
+    if texts := [reference for is_key, reference in names if not is_key]:
+        ids |= {row.id for row in fetch(connection, _TEXTS, {"references": bulk.keys(texts)})}
+    if not ids:
+        return {}
+    rows = fetch(connection, _LOCK_MESSAGES, {"ids": bulk.keys(ids)})
+    return {(True, row.id.hex) if is_mail(row.channel) else (False, row.reference): row for row in rows}
+
+
+def _lock_jobs(connection: sa.Connection, ids: Iterable[int]) -> None:
+    if ids := set(ids):
+        fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(ids)})
 
 
 def deliver(
-    connection: sa.Connection,
-    keyring: Keyring,
-    policy: DeliveryPolicy,
-    source: str,
-    update: DeliveryUpdate,
-    *,
-    received_at: datetime,
-    now: datetime,
+    connection: sa.Connection, keyring: Keyring, policy: DeliveryPolicy, one: Reported, *, now: datetime
 ) -> Delivered:
-    """Apply a sender's update; the same update again changes nothing.
-
-    `source` is `sender/` and the channel. A message to a phone is found by the sender's reference, stored a moment
-    after the hand-over or, where the receipt was lost, after reconciliation. So the caller tries an UNKNOWN update
-    again for some minutes, and a LATER one after some seconds. The caller repeats a transaction that deadlocks
-    (`outlive_deadlocks`), and gives the returned values to `count` at the end of the transaction.
-    """
-    channel = source.removeprefix(SENDER)
-    row = _message(connection, channel, update.reference)
+    """Apply an update, alone. Its bounce is not counted."""
+    update = one.update
+    row = _message(connection, one.channel, update.reference)
     if row is not None and row.state is InvitationState.WORKING:
         return Delivered(Applied.LATER, row.id)
     state = invitation_state_after(row.state, update) if row is not None else None
     falls_to: set[str] = set()
     if row is not None and state is not None:
-        _write_state(connection, row, state, update, at=min(update.happened_at or received_at, received_at), now=now)
-    changed = _address(connection, keyring, channel, row, update, source, now=now)
+        _write_state(connection, row, state, update, at=one.happened_at, now=now)
+    # Once: meanwhile the customer may have asked for messages again.
+    again = one.again and bool(update.address)
+    changed = not again and _address(connection, keyring, one, row, now=now)
     if row is not None and state is not None:
         if state is InvitationState.BOUNCED:
             falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
@@ -130,11 +177,11 @@ def deliver(
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
     if row is None and update.reference:
-        return Delivered(Applied.UNKNOWN)
+        return Delivered(Applied.UNKNOWN, address=changed)
     applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
     is_bounce = state is InvitationState.BOUNCED and update.status is not DeliveryStatus.ELSEWHERE
     bounced = row.batch_id if row is not None and is_bounce else None
-    return Delivered(applied, row.id if row is not None else None, next(iter(falls_to), None), bounced)
+    return Delivered(applied, row.id if row is not None else None, next(iter(falls_to), None), bounced, changed)
 
 
 _COLUMNS = (
@@ -164,13 +211,14 @@ _BY_REFERENCE = _ANY.where(
     InvitationRow.reference == sa.bindparam("reference"),
 )
 _BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
-_WHICH = sa.select(InvitationRow.id, InvitationRow.job_id)
-_TEXTS = _WHICH.where(
+_TEXTS = sa.select(InvitationRow.id).where(
     _TO_A_PHONE, InvitationRow.reference != sa.literal_column("''"), bulk.among(InvitationRow.reference, "references")
 )
-_MAILS = _WHICH.where(bulk.among(InvitationRow.id, "ids"))
 _LOCK_MESSAGES = (
-    sa.select(InvitationRow.id)
+    sa.select(
+        *(InvitationRow.id, InvitationRow.job_id, InvitationRow.batch_id, InvitationRow.channel, InvitationRow.kind),
+        *(InvitationRow.state, InvitationRow.reference),
+    )
     .where(bulk.among(InvitationRow.id, "ids"))
     .order_by(InvitationRow.id)
     .with_for_update(key_share=True)
@@ -223,14 +271,13 @@ def _write_state(
 def _address(
     connection: sa.Connection,
     keyring: Keyring,
-    channel: str,
+    one: Reported,
     row: sa.Row[Any] | None,
-    update: DeliveryUpdate,
-    source: str,
     *,
     now: datetime,
 ) -> bool:
     """Suppress or release the address that the update is about; True if this changed anything."""
+    update, channel = one.update, one.channel
     reason = reason_to_suppress(update.stop)
     if reason is None and not update.resume:
         return False
@@ -239,7 +286,7 @@ def _address(
     address = _address_meant(keyring, channel, row, update)
     try:
         if reason is not None:
-            suppress(connection, keyring, channel, address, reason, source, now=now)
+            suppress(connection, keyring, channel, address, reason, one.source, now=now)
             return True
         return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Processes stored webhooks of senders: reads their delivery updates and applies them one by one."""
+"""Processes stored webhooks of senders: reads their delivery updates and applies them."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,7 @@ from worker.domain.model.backoff import Backoff
 from worker.domain.model.channels import is_mail
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
-from worker.store.messages import delivery_reports
-from worker.store.messages.delivery_reports import deliver
+from worker.store.messages.delivery_reports import Applied, Delivered, Reported, deliver_all
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.webhooks.webhooks import SENDER, KeptWebhook, WebhookResult, WebhookState
 
@@ -34,37 +33,38 @@ class DeliveryUpdates:
     def __call__(
         self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], due: set[WakeUp], now: datetime
     ) -> dict[uuid.UUID, WebhookResult]:
-        policy = self._policy()
         updates = [
             (one, delivery_update(one.update)) for one in sorted(webhooks, key=lambda one: (one.received_at, one.id))
         ]
-        delivery_reports.lock(connection, [(one.source, update.reference) for one, update in updates])
-        results, delivered = {}, []
-        for one, update in updates:
-            done = deliver(connection, self._keyring, policy, one.source, update, received_at=one.received_at, now=now)
-            if done.channel is not None:
-                due.add(WakeUp.invite(done.channel))
-            results[one.id] = _result(one, update, done)
-            delivered.append(done)
-        delivery_reports.count(connection, delivered, policy, now=now)
-        return results
+        reported = [Reported(one.source, update, one.received_at, one.attempts > 0) for one, update in updates]
+        delivered = deliver_all(connection, self._keyring, self._policy(), reported, now=now)
+        due.update(WakeUp.invite(one.channel) for one in delivered if one.channel is not None)
+        return {one.id: _result(one, update, done) for (one, update), done in zip(updates, delivered, strict=True)}
 
 
-def _result(one: KeptWebhook, update: DeliveryUpdate, delivered: delivery_reports.Delivered) -> WebhookResult:
+def _result(one: KeptWebhook, update: DeliveryUpdate, delivered: Delivered) -> WebhookResult:
     match delivered.applied:
-        case delivery_reports.Applied.LATER:
+        case Applied.LATER:
             wait = HAND_OVER_BACKOFF.after(one.attempts + 1)
             return WebhookResult(WebhookState.WAITING, "the message is being sent", again_after=wait)
-        case delivery_reports.Applied.UNKNOWN:
+        case Applied.UNKNOWN:
             wait = UNMATCHED_BACKOFF.after(one.attempts + 1) if not is_mail(one.source.removeprefix(SENDER)) else None
             state = WebhookState.IGNORED if wait is None else WebhookState.WAITING
-            return WebhookResult(state, "no message here matches it", again_after=wait)
-        case delivery_reports.Applied.APPLIED:
-            said = [word.value for word in (update.status, update.stop) if word is not None]
-            changed = ", ".join([*said, *(["may get messages again"] if update.resume else [])])
+            return WebhookResult(
+                state, "no message here matches it", again_after=wait, changed=_said(update, delivered)
+            )
+        case Applied.APPLIED:
+            changed = ", ".join(filter(None, [update.status and update.status.value, _said(update, delivered)]))
             return WebhookResult(WebhookState.APPLIED, invitation_id=delivered.invitation_id, changed=changed)
-        case delivery_reports.Applied.NOTHING_NEW:
+        case Applied.NOTHING_NEW:
             return WebhookResult(WebhookState.IGNORED, invitation_id=delivered.invitation_id)
+
+
+def _said(update: DeliveryUpdate, delivered: Delivered) -> str:
+    """What an update changed of an address, for the audit log; empty: nothing."""
+    if not delivered.address:
+        return ""
+    return update.stop.value if update.stop is not None else "may get messages again"
 
 
 def delivery_as_json(update: DeliveryUpdate) -> dict[str, Any]:
