@@ -22,6 +22,7 @@ class Flaw(Enum):
     KEY_TWICE = auto()
     TOO_DEEP = auto()
     NO_OBJECT = auto()
+    NUMBER_TOO_LARGE = auto()
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,27 @@ class NoObject:
     flaw: Flaw
     at: int | None = None
     key: str = field(default="", repr=False)
+
+    @property
+    def words(self) -> str:
+        """What is wrong with bytes that should be an object, after their name: "the body is not JSON". No value."""
+        match self.flaw:
+            case Flaw.NOT_UTF8:
+                return "is not UTF-8"
+            case Flaw.NOT_JSON:
+                return "is not JSON" + (f" at character {self.at:,}" if self.at is not None else "")
+            case Flaw.KEY_TWICE:
+                return "has the same key twice in one object"
+            case Flaw.TOO_DEEP:
+                return f"has objects or lists nested more than {MOST_LEVELS} levels deep"
+            case Flaw.NO_OBJECT:
+                return "is not a JSON object"
+            case Flaw.NUMBER_TOO_LARGE:
+                return "has a number that is too large"
+
+
+class _NoNumber(ValueError):
+    """NaN or Infinity, which are not JSON."""
 
 
 class _Twice(ValueError):
@@ -60,9 +82,13 @@ def _read(raw: bytes, kind: type[T]) -> T | NoObject:
         return NoObject(Flaw.NOT_UTF8)
     except _Twice as error:
         return NoObject(Flaw.KEY_TWICE, key=error.key)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         # The decoder's own text is left out: it may contain parts of the input.
-        return NoObject(Flaw.NOT_JSON, at=error.pos + 1 if isinstance(error, json.JSONDecodeError) else None)
+        return NoObject(Flaw.NOT_JSON, at=error.pos + 1)
+    except _NoNumber:
+        return NoObject(Flaw.NOT_JSON)
+    except ValueError:  # of `_finite`, and of Python for a whole number of more than 4,300 digits
+        return NoObject(Flaw.NUMBER_TOO_LARGE)
     except RecursionError:
         return NoObject(Flaw.TOO_DEEP)
     if type(value) is not kind:
@@ -119,7 +145,7 @@ def _finite(text: str) -> float:
 
 
 def _no_constant(_name: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")
+    raise _NoNumber("NaN and Infinity are not JSON")
 
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

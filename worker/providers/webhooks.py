@@ -99,7 +99,7 @@ def json_content(body: bytes) -> Mapping[str, Any]:
         raise BadAnswer("the body is too large")
     content = read_object(body)
     if isinstance(content, NoObject):
-        raise BadAnswer(f"the body is not a readable JSON object: {content.flaw.name}")
+        raise BadAnswer(f"the body {content.words}")
     return content
 
 

@@ -36,16 +36,24 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     """The update in the callback. Never raises on the bytes that were sent."""
     fields = read_object(body)
     if isinstance(fields, NoObject):
-        return NotUnderstood(f"it is not a readable JSON object: {fields.flaw.name}")
+        return NotUnderstood(f"the body {fields.words}", malformed=True)
     kind = fields.get("type")
+    if not isinstance(kind, str):
+        return NotUnderstood("type is not a text" if "type" in fields else "type is missing", malformed=True)
     if kind not in TYPES:
         return NotUnderstood(f"its type is not one of {', '.join(TYPES)}")
     permanent = fields.get("permanent", True)
     if not isinstance(permanent, bool):
-        return NotUnderstood("permanent is neither true nor false")
+        return NotUnderstood("permanent is neither true nor false", malformed=True)
+    if fields.get("message_id") is None and fields.get("email") is None:
+        return NotUnderstood("it names neither message_id nor email", malformed=True)
+    for name in ("message_id", "email"):
+        if not isinstance(fields.get(name), str | None):
+            return NotUnderstood(f"{name} is not a text", malformed=True)
     reference, address = _reference(fields), usable_address(fields.get("email"))
     if not reference and not address:
-        return NotUnderstood("it names neither message_id nor email")
+        # It may be about a mail of another program: the mail system must not repeat it for ever.
+        return NotUnderstood("neither its message_id nor its email can be one of ours")
     status, stop = _meaning(kind, permanent)
     return DeliveryUpdate(kind, reference, address, status, stop, happened_at=iso_time(fields.get("at")))
 

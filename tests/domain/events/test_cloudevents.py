@@ -130,6 +130,7 @@ def test_a_binary_event_without_specversion_is_not_read_as_plain_json():
         ({"data": ..., "data_base64": "e30"}, "data_base64 is not base64"),
         ({"data": ..., "data_base64": "W10="}, "data_base64 is not a JSON object"),
         ({"data": ..., "data_base64": "ew=="}, "data_base64 is not JSON at character 2"),
+        ({"data": ..., "data_base64": "eyJhIjoxZTQwMH0="}, "data_base64 has a number that is too large"),
         ({"data": {"customer_id": "a\x00"}}, "the body has a NUL character or half of a surrogate pair"),
         ({"data": {"deep": [{"\ud800": 1}]}}, "the body has a NUL character or half of a surrogate pair"),
     ],

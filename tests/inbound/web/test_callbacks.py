@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import uuid
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from worker.store.tables import Audit, Suppression, Webhook
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
 STOPPED = {"From": "+37060000001", "Body": "STOP", "MessageSid": "SM1", "SmsStatus": "received"}
 BOUNCED = {"type": "bounced", "email": "ona@example.com"}
+OPENED = {"type": "opened", "email": "ona@example.com"}
 
 
 def form(fields, *, key=HOOKS["HOOK"], url=ADDRESS):
@@ -116,8 +118,38 @@ async def test_callbacks_of_strangers_are_refused_and_not_stored(site, sender, m
 async def test_what_says_nothing_of_use_is_kept_as_that(site):
     sent = {"MessageSid": "SM1", "MessageStatus": "sent"}
     assert (await send(site, "sms", *form(sent))).status == 204
-    assert (await send(site, "email", *mail(site, b"{}", key=FIRST.encode()))).status == 200
+    assert (await send(site, "email", *mail(site, json.dumps(OPENED).encode(), key=FIRST.encode()))).status == 200
     assert [(row.state, row.encrypted) for row in rows(site, Webhook)] == [("ignored", None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[1]", "the body is not a JSON object"),
+        (b"xx", "the body is not JSON at character 1"),
+        (b"", "the body is not JSON at character 1"),
+        (b"{}", "type is missing"),
+        (json.dumps(BOUNCED | {"type": ["ona"]}).encode(), "type is not a text"),
+        (json.dumps(BOUNCED | {"permanent": "yes"}).encode(), "permanent is neither true nor false"),
+        (json.dumps(BOUNCED | {"message_id": 7}).encode(), "message_id is not a text"),
+        (json.dumps({"type": "bounced"}).encode(), "it names neither message_id nor email"),
+    ],
+    ids=lambda value: value[:20],
+)
+async def test_a_mail_system_learns_what_is_wrong_with_its_report(site, body, why):
+    assert (await send(site, "email", *mail(site, body))).problem(400) == why
+    assert rows(site, Webhook) == []
+
+
+async def test_a_report_of_another_type_is_accepted_and_logged_once(site, caplog):
+    caplog.set_level(logging.INFO, "worker.inbound.web.mail_sources")
+    body = json.dumps(OPENED).encode()
+    for number in (1, 2):
+        assert (await send(site, "email", *mail(site, body, webhook_id=f"msg_{number}"))).body["state"] == "taken"
+    said = [line for name, _, line in caplog.record_tuples if name == "worker.inbound.web.mail_sources"]
+    why = "its type is not one of delivered, bounced, complained"
+    assert said == [f"sender/email: a callback is stored as ignored, as are all like it: {why}"]
+    assert [row.state for row in rows(site, Webhook)] == ["ignored"] * 2
 
 
 TOPIC_OF_SES = f'callbacks = "ses"\ncallback_topics = ["{TOPIC}"]'

@@ -121,31 +121,40 @@ def test_an_address_alone_will_do():
     assert "vita" not in repr(update)
 
 
+MALFORMED = [
+    b"",
+    b"[]",
+    b"\xff",
+    b"NaN",
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"type": "bounced", "type": "delivered", "email": "a@b"}',
+    {},
+    {"type": "bounced"},
+    {"type": ["bounced"], "email": "vita@example.com"},
+    {"type": "bounced", "email": "vita@example.com", "permanent": "no"},
+    {"type": "bounced", "email": 7, "message_id": []},
+    {"type": "bounced", "email": "vita@example.com", "message_id": 7},
+    {"type": "bounced", "email": ["vita@example.com"], "message_id": "4f0e9a55-1c1b"},
+    {"type": "bounced", "email": None},
+]
+OF_OTHERS = [
+    {"type": "opened", "email": "vita@example.com"},
+    {"type": "opened", "email": ["vita@example.com"]},
+    {"type": "bounced", "email": "no address", "message_id": "<@>"},
+    {"type": "bounced", "email": "a@b\n", "message_id": "../../x"},
+    {"type": "bounced", "email": "a@" + "b" * 300, "message_id": "x" * 600},
+    {"type": "bounced", "message_id": "\ud800"},
+]
+
+
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"[]",
-        b"\xff",
-        b"NaN",
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"type": "bounced", "type": "delivered", "email": "a@b"}',
-        {},
-        {"type": "bounced"},
-        {"type": "opened", "email": "vita@example.com"},
-        {"type": ["bounced"], "email": "vita@example.com"},
-        {"type": "bounced", "email": "vita@example.com", "permanent": "no"},
-        {"type": "bounced", "email": 7, "message_id": []},
-        {"type": "bounced", "email": "no address", "message_id": "<@>"},
-        {"type": "bounced", "email": "a@b\n", "message_id": "../../x"},
-        {"type": "bounced", "email": "a@" + "b" * 300, "message_id": "x" * 600},
-        {"type": "bounced", "message_id": "\ud800"},
-    ],
+    ("content", "malformed"), [(one, True) for one in MALFORMED] + [(one, False) for one in OF_OTHERS]
 )
-def test_a_callback_that_cannot_be_read_has_a_reason_without_a_value(content):
+def test_a_callback_that_cannot_be_read_has_a_reason_without_a_value(content, malformed):
     update = read(content)
     assert isinstance(update, NotUnderstood)
+    assert update.malformed is malformed
     assert "vita" not in update.reason
 
 

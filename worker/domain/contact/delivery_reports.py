@@ -51,9 +51,13 @@ class DeliveryUpdate:
 
 @dataclass(frozen=True)
 class NotUnderstood:
-    """A genuine callback of the sender that cannot be read. `reason` names no value."""
+    """A genuine callback of the sender that cannot be read. `reason` names no value.
+
+    `malformed`: it is not in the form that our page describes, and its sender should learn so.
+    """
 
     reason: str
+    malformed: bool = False
 
 
 # The states of messages that have left, or may have: a sender may report on these messages.

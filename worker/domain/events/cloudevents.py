@@ -15,7 +15,7 @@ from typing import Any
 
 from worker.domain.events.incoming import Event, EventKind
 from worker.domain.events.traces import TRACEPARENT
-from worker.foundation.strict_json import MOST_LEVELS, Flaw, has_unstorable_text, read_object
+from worker.foundation.strict_json import has_unstorable_text, read_object
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
 LONGEST = 200  # characters of a source and an id, as wide as the inbox's columns
@@ -139,18 +139,7 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
         if has_unstorable_text(found):
             raise _Refusal(f"{what} has a NUL character or half of a surrogate pair in a text")
         return found
-    match found.flaw:
-        case Flaw.NOT_UTF8:
-            raise _Refusal(f"{what} is not UTF-8")
-        case Flaw.NOT_JSON:
-            at = f" at character {found.at:,}" if found.at is not None else ""
-            raise _Refusal(f"{what} is not JSON{at}")
-        case Flaw.KEY_TWICE:
-            raise _Refusal(f"{what} has the same key twice in one object")
-        case Flaw.TOO_DEEP:
-            raise _Refusal(f"{what} has objects or lists nested more than {MOST_LEVELS} levels deep")
-        case Flaw.NO_OBJECT:
-            raise _Refusal(f"{what} is not a JSON object")
+    raise _Refusal(f"{what} {found.words}")
 
 
 def _decoded(encoded: Any) -> bytes:

@@ -1,5 +1,6 @@
 """The sources of callbacks about mails: a mail system of your own, or the webhooks of a mail service as they are."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from worker.domain.contact.delivery_reports import NotUnderstood
@@ -20,6 +21,7 @@ from worker.senders import (
 from worker.settings import Email
 from worker.store.webhooks.webhooks import SENDER, Arrived
 
+log = logging.getLogger(__name__)
 EMAIL = f"{SENDER}email"
 
 
@@ -30,6 +32,7 @@ class MailSource:
 
     def __init__(self, keys: Sequence[str], keyring: Keyring, clock: Clock) -> None:
         self._keys, self._keyring, self._clock = keys, keyring, clock
+        self._logged: set[str] = set()
 
     def refuses_unread(self, delivery: Delivery) -> str:
         return "" if delivery.headers.get(ID) else "it is not signed"
@@ -39,9 +42,16 @@ class MailSource:
         return email_callbacks.refusal(delivery.headers, delivery.body, keys=self._keys, now=now)
 
     def read(self, delivery: Delivery) -> Arrived | Unreadable:
+        update = email_callbacks.read(delivery.body)
+        if isinstance(update, NotUnderstood):
+            if update.malformed:
+                return Unreadable(update.reason, status=400)
+            if update.reason not in self._logged:
+                self._logged.add(update.reason)
+                log.info("%s: a callback is stored as ignored, as are all like it: %s", self.name, update.reason)
         # The digest includes the id, which a repetition keeps: two bounces may have the same text.
         named = delivery.headers[ID].encode("utf-8", "surrogatepass") + b"." + delivery.body
-        return of_sender(self.name, digests_of(self._keyring, named), email_callbacks.read(delivery.body))
+        return of_sender(self.name, digests_of(self._keyring, named), update)
 
 
 class MailgunSource:

@@ -38,13 +38,12 @@ def object_of(text: bytes, what: str, hint: str) -> dict[str, Any] | FieldProble
         return found
     match found.flaw:
         case Flaw.NOT_UTF8:
-            return FieldProblem("", f"the {what} is not UTF-8", "write the file as UTF-8")
+            return FieldProblem("", f"the {what} {found.words}", "write the file as UTF-8")
         case Flaw.KEY_TWICE:
             return FieldProblem(shown(found.key), "the key appears twice in one object", "keep one of the two")
         case Flaw.TOO_DEEP:
             return _TOO_DEEP
-        case Flaw.NO_OBJECT:
-            return FieldProblem("", f"the {what} is not a JSON object", hint)
-        case Flaw.NOT_JSON:
-            at = f" at character {found.at:,}" if found.at is not None else ""
-            return FieldProblem("", f"the {what} is not JSON{at}", hint)
+        case Flaw.NUMBER_TOO_LARGE:
+            return FieldProblem("", f"the {what} {found.words}", "write a shorter number, or a text in quotes")
+        case Flaw.NO_OBJECT | Flaw.NOT_JSON:
+            return FieldProblem("", f"the {what} {found.words}", hint)
