@@ -10,12 +10,15 @@ from contextlib import contextmanager
 
 
 class Mailbox:
-    """The mails by number, and their flags. `faults`: commands that end the connection, once each."""
+    """The mails by number, and their flags. `faults`: commands that end the connection, once each.
+
+    `refused` and `empty`: numbers of mails that FETCH gets a NO for, or nothing of."""
 
     def __init__(self, *mails: bytes) -> None:
         self.mails = dict(enumerate(mails, start=1))
         self.flags: dict[int, set[str]] = {number: set() for number in self.mails}
         self.password, self.faults, self.commands = "pä ss", set[str](), list[str]()
+        self.refused, self.empty = set[int](), set[int]()
 
     @property
     def unread(self) -> list[int]:
@@ -57,8 +60,13 @@ class _Talk(socketserver.StreamRequestHandler):
             self.say(" ".join(["* SEARCH", *map(str, box.unread)]).encode())
         elif words[:2] == ["UID", "FETCH"]:
             number, most = int(words[2]), int(re.findall(r"<0\.(\d+)>", command)[0])
+            if number in box.refused:
+                self.say(tag + b" NO [SERVERBUG] the mail of ona@example.com is damaged")
+                return True
             content = box.mails[number][:most]
-            self.wfile.write(f"* 1 FETCH (UID {number} BODY[]<0> {{{len(content)}}}\r\n".encode() + content + b")\r\n")
+            if number not in box.empty:
+                head = f"* 1 FETCH (UID {number} BODY[]<0> {{{len(content)}}}\r\n".encode()
+                self.wfile.write(head + content + b")\r\n")
         elif words[:2] == ["UID", "STORE"]:
             for number in map(int, words[2].split(",")):
                 box.flags[number] |= set(re.findall(r"\\\w+", command))

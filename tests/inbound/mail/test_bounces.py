@@ -5,6 +5,7 @@ import os
 import ssl
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,15 +89,67 @@ def test_what_is_no_mail_keeps_no_mail_behind_it_from_being_read(reads: Reads, m
     assert [mail.id for mail in Maildir(maildir).unread(most=1)] == ["2.mail"]
 
 
-def test_a_mail_that_this_user_may_not_read_is_said(maildir: Path, monkeypatch):
-    (maildir / "new" / "1").write_bytes(b"")
+def refuse(monkeypatch, names: set[str], error: int = errno.EACCES) -> None:
+    """Let the files of these names not be opened."""
+    opens = os.open
 
-    def refuses(*_given):
-        raise PermissionError(errno.EACCES, "Permission denied")
+    def refuses(path, *given, **options):
+        if Path(path).name in names:
+            raise OSError(error, os.strerror(error))
+        return opens(path, *given, **options)
 
     monkeypatch.setattr(os, "open", refuses)
-    with pytest.raises(CannotRead, match="a mail of the Maildir cannot be read: Permission denied"):
-        list(Maildir(maildir).unread(most=1))
+
+
+def test_a_mail_that_this_user_may_not_read_stops_no_other(reads: Reads, maildir: Path, monkeypatch, caplog):
+    for number in (1, 2, 3):
+        (maildir / "new" / f"{number}").write_bytes(reads.report(number))
+    refuse(monkeypatch, {"2"})
+    reader = reads.reader(lambda: Maildir(maildir))
+
+    first, again = reader.read(), reader.read()
+
+    assert first.reports == {"bounced": 2}
+    assert first.left == again.left == {"it cannot be read: Permission denied": 1}
+    assert [path.name for path in (maildir / "new").iterdir()] == ["2"]
+    assert caplog.messages == ["1 mail left unread in the mailbox for bounces: it cannot be read: Permission denied"]
+    assert [mail.id for mail in Maildir(maildir).unread(most=1)] == ["2"]
+    monkeypatch.undo()
+    assert reader.read().reports == {"bounced": 1}
+
+
+def test_mails_that_cannot_be_read_hide_none_behind_them(reads: Reads, maildir: Path, monkeypatch):
+    for number in range(4):
+        (maildir / "new" / f"{number}").write_bytes(reads.report())
+    refuse(monkeypatch, {"0", "1"})
+    assert [mail.id for mail in Maildir(maildir).unread(most=1)] == ["0", "1", "2"]
+
+
+def test_what_was_read_before_an_error_is_stored(reads: Reads, maildir: Path, monkeypatch):
+    for number in (1, 2):
+        (maildir / "new" / f"{number}").write_bytes(reads.report(number))
+    refuse(monkeypatch, {"2"}, errno.EMFILE)
+    with pytest.raises(CannotRead, match="the Maildir cannot be read: Too many open files"):
+        reads.reader(lambda: Maildir(maildir)).read()
+    assert len(reads.stored) == 1
+    assert [path.name for path in (maildir / "new").iterdir()] == ["2"]
+
+
+def test_a_mail_that_cannot_be_removed_keeps_no_other_in_the_maildir(reads: Reads, maildir: Path, monkeypatch):
+    for number in (1, 2):
+        (maildir / "new" / f"{number}").write_bytes(reads.report(number))
+    unlink = Path.unlink
+
+    def refuses(path, *given):
+        if path.name == "1":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(path, *given)
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    with pytest.raises(CannotRead, match="the Maildir cannot be changed: Operation not permitted"):
+        reads.reader(lambda: Maildir(maildir)).read()
+    assert len(reads.stored) == 2
+    assert [path.name for path in (maildir / "new").iterdir()] == ["1"]
 
 
 def test_a_process_that_dies_after_the_commit_takes_the_report_once(reads: Reads, maildir: Path):
@@ -149,6 +202,26 @@ def test_an_imap_mailbox_gives_its_reports_and_marks_other_mails_as_read(reads: 
     assert box.flags[2] == {"\\Seen"}
     assert again.reports == {}
     assert 'SELECT "Returned mail"' in box.commands
+
+
+def test_a_mail_that_the_server_does_not_give_stops_no_other(reads: Reads, caplog):
+    box = Mailbox(*(reads.report(number) for number in (1, 2, 3, 4)))
+    box.refused, box.empty = {1}, {2}
+    with serving(box) as port:
+        reader = reads.reader(imap(port))
+        first, again = reader.read(), reader.read()
+    assert first.reports == {"bounced": 2}
+    left = {"the server refuses to give it": 1, "the server gives no content of it": 1}
+    assert first.left == again.left == left
+    assert box.unread == [1, 2]
+    assert sorted(caplog.messages) == [f"1 mail left unread in the mailbox for bounces: {why}" for why in sorted(left)]
+
+
+def test_mails_without_content_hide_none_behind_them(reads: Reads):
+    box = Mailbox(*(reads.report(number) for number in (1, 2, 3, 4)))
+    box.refused, box.empty = {1}, {2}
+    with serving(box) as port, closing(imap(port)()) as mailbox:
+        assert [mail.id for mail in mailbox.unread(most=1)] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("step", ["FETCH 2", "STORE", "EXPUNGE", "SEARCH", "SELECT"])

@@ -5,7 +5,9 @@ the same digest: nothing is stored twice. Several processes may read one mailbox
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -13,7 +15,8 @@ from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.engine.adapters import returns
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
-from worker.inbound.mail.mailbox import Imap, Mail, Mailbox, Maildir
+from worker.foundation.plural import counted
+from worker.inbound.mail.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
 from worker.senders import bounce_mails
 from worker.senders.return_path import ReturnPath
 from worker.settings import Settings
@@ -29,7 +32,8 @@ MOST = 2_000  # mails in one look: the next look reads the others
 @dataclass
 class BouncesRead:
     """What one look found. `reports`: by event (bounced, delayed, delivered, complained), those that were new.
-    `again`: reports that were stored before. `left`: mails that are no report, by reason; they stay, marked as read."""
+    `again`: reports that were stored before. `left`: mails that are no report, by reason; they stay, marked as read.
+    A mail that cannot be read stays as it is: it may be readable later."""
 
     reports: dict[str, int] = field(default_factory=dict)
     again: int = 0
@@ -49,6 +53,7 @@ class BounceReader:
     ) -> None:
         self._open, self._return_path = open_mailbox, return_path
         self._webhooks, self._keyring, self._clock = webhooks, keyring, clock
+        self._unreadable: set[str] = set()  # the ids that were logged
 
     @classmethod
     def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceReader | None":
@@ -68,19 +73,34 @@ class BounceReader:
         """Take in what is there. Raises CannotRead: what was read before is stored."""
         result = BouncesRead()
         mailbox = self._open()
+        chunk: list[Mail] = []
+        unreadable: list[Mail] = []
         try:
-            chunk: list[Mail] = []
             for mail in mailbox.unread(most=MOST):
-                chunk.append(mail)
+                (unreadable if mail.unreadable else chunk).append(mail)
                 if len(chunk) == CHUNK:
-                    self._take(mailbox, chunk, result)
-                    chunk = []
+                    full, chunk = chunk, []
+                    self._take(mailbox, full, result)
                 if stopping():
                     break
-            self._take(mailbox, chunk, result)
+            full, chunk = chunk, []
+            self._take(mailbox, full, result)
+        except CannotRead:
+            with suppress(CannotRead):  # it is stored, and removed if the mailbox still answers
+                self._take(mailbox, chunk, result)
+            raise
         finally:
             mailbox.close()
+            self._leave(unreadable, result)
         return result
+
+    def _leave(self, mails: list[Mail], result: BouncesRead) -> None:
+        new = Counter(mail.unreadable for mail in mails if mail.id not in self._unreadable)
+        for why, number in sorted(new.items()):
+            log.warning("%s left unread in the mailbox for bounces: %s", counted(number, "mail"), why)
+        self._unreadable = {mail.id for mail in mails}
+        for mail in mails:
+            result.left[mail.unreadable] = result.left.get(mail.unreadable, 0) + 1
 
     def _take(self, mailbox: Mailbox, mails: list[Mail], result: BouncesRead) -> None:
         if not mails:

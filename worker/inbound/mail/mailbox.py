@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,24 +19,34 @@ from worker.settings.addresses import ImapServer
 
 SECONDS = 30.0  # for each answer of the server
 _NO_MAIL = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})  # gone, a link, a folder, a socket
+_OF_THE_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # no other mail could be read either
 
 
 class CannotRead(Exception):
     """The mailbox cannot be read. The text names no value."""
 
 
+class _Refused(CannotRead):
+    """The server answered NO."""
+
+
 @dataclass(frozen=True, repr=False)
 class Mail:
-    """A mail that was not read before. `content` is its beginning: at most LARGEST bytes."""
+    """A mail that was not read before. `content` is its beginning: at most LARGEST bytes.
+
+    `unreadable`: why this mail alone cannot be read, without a value; its content is empty then."""
 
     id: str
     content: bytes
+    unreadable: str = ""
 
 
 class Mailbox(Protocol):
     """An open mailbox. All raise CannotRead."""
 
-    def unread(self, *, most: int) -> Iterator[Mail]: ...
+    def unread(self, *, most: int) -> Iterator[Mail]:
+        """At most `most` mails that can be read, and those between them that cannot: these hide no mail behind them."""
+
     def remove(self, ids: Iterable[str]) -> None: ...
     def keep(self, ids: Iterable[str]) -> None:
         """Mark these mails as read: a person may want to see them."""
@@ -60,7 +69,7 @@ class Maildir:
         except OSError as error:
             raise CannotRead(f"the Maildir cannot be read: {error.strerror}") from None
         # What is no mail stays there, and does not count: it must not keep the mails behind it from being read.
-        yield from islice((mail for mail in map(self._read, names) if mail is not None), most)
+        yield from _most((mail for mail in map(self._read, names) if mail is not None), most)
 
     def _read(self, name: str) -> Mail | None:
         """None: it is no file, or another process has taken it meanwhile."""
@@ -72,26 +81,29 @@ class Maildir:
         except OSError as error:
             if error.errno in _NO_MAIL:
                 return None
-            raise CannotRead(f"a mail of the Maildir cannot be read: {error.strerror}") from None
+            if error.errno in _OF_THE_PROCESS:
+                raise CannotRead(f"the Maildir cannot be read: {error.strerror}") from None
+            return Mail(name, b"", f"it cannot be read: {error.strerror}")
 
     def remove(self, ids: Iterable[str]) -> None:
-        for name in ids:
-            with suppress(FileNotFoundError):  # another process has read it too
-                self._change((self._new / name).unlink)
+        self._change((self._new / name).unlink for name in ids)
 
     def keep(self, ids: Iterable[str]) -> None:
-        for name in ids:
-            with suppress(FileNotFoundError):
-                read = self._cur / f"{name.partition(':')[0]}:2,S"
-                self._change(partial((self._new / name).rename, read))
+        read = ((self._new / name, self._cur / f"{name.partition(':')[0]}:2,S") for name in ids)
+        self._change(partial(new.rename, cur) for new, cur in read)
 
-    def _change(self, change: Callable[[], object]) -> None:
-        try:
-            change()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise CannotRead(f"the Maildir cannot be changed: {error.strerror}") from None
+    def _change(self, changes: Iterable[Callable[[], object]]) -> None:
+        """Make all changes that can be made, then raise the first error: one mail must not stop the others."""
+        failed = ""
+        for change in changes:
+            try:
+                change()
+            except FileNotFoundError:
+                continue  # another process has read it too
+            except OSError as error:
+                failed = failed or error.strerror or "it failed"
+        if failed:
+            raise CannotRead(f"the Maildir cannot be changed: {failed}")
 
     def close(self) -> None:
         """Nothing is open."""
@@ -130,14 +142,15 @@ class Imap:
     def unread(self, *, most: int) -> Iterator[Mail]:
         found = self._ask("uid", "SEARCH", "UNSEEN", "UNDELETED")
         numbers = (found[0] or b"").split() if found else []
-        for number in numbers[:most]:
-            if not number.isdigit():
-                continue
-            id_ = number.decode("ascii")
+        yield from _most((self._read(number.decode("ascii")) for number in numbers if number.isdigit()), most)
+
+    def _read(self, id_: str) -> Mail:
+        try:
             parts = self._ask("uid", "FETCH", id_, f"(BODY.PEEK[]<0.{LARGEST}>)")
-            content = next((part[1] for part in parts if isinstance(part, tuple) and len(part) > 1), None)
-            if content is not None:
-                yield Mail(id_, content[:LARGEST])
+        except _Refused:
+            return Mail(id_, b"", "the server refuses to give it")
+        content = next((part[1] for part in parts if isinstance(part, tuple) and len(part) > 1), None)
+        return Mail(id_, b"", "the server gives no content of it") if content is None else Mail(id_, content[:LARGEST])
 
     def remove(self, ids: Iterable[str]) -> None:
         ids = list(ids)
@@ -160,7 +173,7 @@ class Imap:
         except (OSError, imaplib.IMAP4.error) as error:
             raise CannotRead(_failure(error, f"at {command.upper()}")) from None
         if state != "OK":
-            raise CannotRead(f"the server refused {command.upper()} {arguments[0] if command == 'uid' else ''}".strip())
+            raise _Refused(f"the server refused {command.upper()} {arguments[0] if command == 'uid' else ''}".strip())
         return list(answer)
 
     def close(self) -> None:
@@ -169,6 +182,15 @@ class Imap:
                 self._connection.logout()
             with suppress(OSError):
                 self._connection.shutdown()
+
+
+def _most(mails: Iterable[Mail], most: int) -> Iterator[Mail]:
+    read = 0
+    for mail in mails:
+        yield mail
+        read += not mail.unreadable
+        if read == most:
+            return
 
 
 def _failure(error: Exception, where: str) -> str:
