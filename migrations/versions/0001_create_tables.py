@@ -134,6 +134,7 @@ def _create_lists() -> None:
         _optional("imported_at", TIME),
         _optional("paused_at", TIME),
         _optional("cancelled_at", TIME),
+        _optional("changing_since", TIME),
         _optional("purged_at", TIME),
         _optional("totals", sa.JSON()),
         _column("pause_cause", _text(16), default=""),
@@ -324,13 +325,14 @@ def _create_jobs() -> None:
     open_states = "state IN ('waiting', 'working', 'issued', 'invited', 'held')"
     _one_where("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}")
     _index("ix_job_joins", "job", "joins", where="joins IS NOT NULL")
-    _index("ix_job_joined", "job", "batch_id", where="joins IS NOT NULL")
+    _index("ix_job_joined", "job", "batch_id", "row", where="joins IS NOT NULL")
     _index("ix_job_waits", "job", "batch_id", "reason", "due_at", where=WAITS)
     _index("ix_job_waits_for_end", "job", "batch_id", "due_at", where=WAITS_FOR_END)
     invited_later = "invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')"
     _index("ix_job_invite_at", "job", "batch_id", "invite_at", where=invited_later)
     _index("ix_job_unknown", "job", "batch_id", where="unknown_attempt IS NOT NULL")
-    _index("ix_job_unwritten", "job", "batch_id", "state", where="state IN ('lapsed', 'failed')")
+    rare_states = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
+    _index("ix_job_rare", "job", "batch_id", "state", "row", where=rare_states)
 
 
 def _keep_what_jobs_name() -> None:
@@ -543,6 +545,7 @@ def _create_events() -> None:
         _column("purpose", _text(64)),
         _column("occurred_at", TIME),
         _column("received_at", TIME),
+        _optional("signed_at", TIME),
         _column("outcome", _text(16)),
         _column("detail", _text(400)),
         _optional("job_id", BigId),
@@ -559,7 +562,7 @@ def _create_events() -> None:
         _column("queue", _text(255)),
         _column("reason", _text(400)),
         _column("kind", _text(32)),
-        _column("event", _text(36)),
+        _column("event", _text(64)),
         _column("size", sa.Integer()),
         _optional("customer_digest", _text(64)),
         _column("refusals", sa.Integer()),

@@ -94,6 +94,8 @@ def test_failed_rows_are_retried(desk: Desk, played: Played, listed: str):
     put(desk, "failed", "attempts_spent")
     decided(desk.onboard("retry", "latest", "--dry-run", "--json"), "retry", 3)
     assert rows(desk) == {"failed": 3}
+    none = "batch 1: 0 rows went back to waiting\nno row of this choice is failed: `onboard report 1` shows"
+    assert desk.onboard("retry", "latest", "--row", "999").out.startswith(none)
     decided(desk.onboard("retry", "latest", "--row", "3,7-9", "--json"), "retry", 1)
     decided(desk.onboard("retry", "latest", "--account", "au", "--json"), "retry", 1)
     assert rows(desk) == {"failed": 1, "waiting": 2}
@@ -106,7 +108,10 @@ def test_failed_rows_are_retried(desk: Desk, played: Played, listed: str):
 
 def test_held_rows_are_called_for_again(desk: Desk, played: Played, listed: str):
     put(desk, "held")
-    decided(desk.onboard("resolve", "latest", "--repeat", "--dry-run", "--json"), "repeat", 3)
+    dry = desk.onboard("resolve", "latest", "--repeat", "--dry-run", "--json").facts
+    assert (dry["rows"], dry["at_worst"]) == (3, {"second_sessions": {"au": 1, "kyc": 2}, "second_messages": {}})
+    shown = desk.onboard("resolve", "latest", "--repeat", "--dry-run").out
+    assert "At worst that pays for 3 second sessions (au 1, kyc 2)" in shown
     assert rows(desk) == {"held": 3}
     decided(desk.onboard("resolve", "latest", "--repeat", "--row", "2", "--yes", "--json"), "repeat", 1)
     assert rows(desk) == {"held": 2, "waiting": 1}
@@ -131,7 +136,8 @@ def test_rows_that_another_batch_holds_are_printed_with_that_batch(desk: Desk, l
     assert desk.onboard("status", "2", "--json").facts["rows"]["held"] == 3
     for dry in ((), ("--dry-run",)):
         ended = desk.onboard("resolve", "2", "--repeat", "--json", *dry)
-        assert ended.facts == {"batch": 2, "action": "repeat", "rows": 0, "joined": {"1": 3}}
+        nothing = {"at_worst": {"second_sessions": {}, "second_messages": {}}} if dry else {}
+        assert ended.facts == {"batch": 2, "action": "repeat", "rows": 0, "joined": {"1": 3}} | nothing
     told = desk.onboard("resolve", "2", "--abandon").out
     assert "batch 2: 0 rows given up" in told
     assert "3 rows are held by batch 1: `onboard resolve 1 --abandon`" in told

@@ -31,7 +31,8 @@ def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Pl
     assert "`onboard resume 1`" in ended.err
     shown = desk.onboard("status", "1").out
     assert "the first 20%, the rest when a person resumes" in shown
-    assert "of 2: 2 sent; did not pass" in shown
+    assert "of 2: 2 sent; no condition was given: it waits for `onboard resume 1`" in shown
+    assert ended.facts["plan"]["verdict"] == "asked"
     (need,) = desk.onboard("status", "--json").facts["needs_a_person"]
     assert need["command"] == "onboard resume 1"
 

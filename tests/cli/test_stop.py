@@ -1,6 +1,9 @@
 """`onboard stop` and `onboard resume --all`: everything at once, and exactly that again."""
 
-from tests.desk.desk import Desk, Played, customers
+import sqlite3
+from contextlib import closing
+
+from tests.desk.desk import DATABASE, Desk, Played, customers
 from tests.suite.waiting import wait_until
 
 
@@ -37,6 +40,26 @@ def test_everything_stops_and_goes_on_and_a_paused_batch_stays_paused(desk: Desk
     assert desk.onboard("run", going).code == 0
     assert len(played.sandbox.mailbox) == 3
     assert desk.onboard("status", "1", "--json").facts["state"] == "paused"
+
+
+def test_what_is_resumed_during_a_stop_does_not_go_on_before_it_ends(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(2)))
+    desk.onboard("pause", "1")
+    stop_the_account(desk)
+    desk.onboard("stop", "--reason", "the wrong template")
+    for typed in (["account", "resume", "kyc"], ["resume", "1"]):
+        said = desk.onboard(*typed).out
+        assert "the wrong template; " in said
+        assert "`onboard resume --all`" in said
+        assert "running workers go on" not in said
+    desk.onboard("resume", "--all")
+    stop_the_account(desk)
+    assert "running workers go on" in desk.onboard("account", "resume", "kyc").out
+
+
+def stop_the_account(desk: Desk) -> None:
+    with closing(sqlite3.connect(desk.path / DATABASE)) as connection, connection:
+        connection.execute("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '401' WHERE name = 'kyc'")
 
 
 def test_resume_takes_a_batch_or_all(desk: Desk):

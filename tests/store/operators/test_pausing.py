@@ -14,7 +14,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.operators import decisions as module
 from worker.store.operators.decisions import Decided, Verdict
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
 
@@ -64,9 +64,12 @@ def test_pausing_twice_is_pausing_once(shelf, decide):
 
 def test_resuming_a_batch_that_is_not_paused_changes_nothing(shelf, decide):
     batch = shelf.add(customer("Ona"))
-    before = shelf.rows(Job)
+    pause(shelf, decide, batch)
+    decide.resume(batch, now=shelf.clock())
+    before = shelf.rows(Job), shelf.rows(Batch), shelf.rows(Audit)
+    shelf.clock.advance(minutes=1)
     assert decide.resume(batch, now=shelf.clock()).rows == 0
-    assert shelf.rows(Job) == before
+    assert (shelf.rows(Job), shelf.rows(Batch), shelf.rows(Audit)) == before
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,9 +14,10 @@ from tests.store.statements import statements
 from worker.cli.progress import line_of
 from worker.domain.model.customers import Channel, FieldProblem
 from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.onboarding.batches import RefusedLine
+from worker.store.operators.batch_rows import BatchRows
 from worker.store.operators.counts import AccountFacts
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.outlook import Outlook
@@ -66,6 +68,13 @@ def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
     issued_only = [what for what in given_lines if what[0] is JobState.ISSUED and what[1] is Channel.NONE]
     assert counts.issued_only == len(issued_only)
     assert sum(counts.waiting.values()) == sum(one.state in ("waiting", "working") for one in lines)
+    shown = BatchRows(shelf.database)
+    for state in (*JobState, *LineState):
+        page = shown.some(batch, after=2, most=25, state=state)
+        assert [one.row for one in page] == [one.row for one in lines if one.state == state and one.row > 2]
+    needing = [one.row for one in lines if one.state in ("held", "failed", "rejected")]
+    assert [one.row for one in shown.needing(batch)] == needing
+    assert [one.row for one in shown.needing(batch, most=2)] == needing[:2]
 
 
 def test_an_empty_batch_counts_nothing(shelf):
@@ -259,3 +268,22 @@ def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shel
     first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     Decisions(shelf.database).pause(first, by="ann", now=shelf.clock())
     assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
+
+
+def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, database):
+    batch = shelf.add(*(customer(next(names)) for _ in range(500)))
+    shelf.set(Job, Job.row.in_([7, 99]), state=JobState.HELD)
+    if not database.is_sqlite:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            # The rows that earlier tests deleted still count as pages until they are vacuumed, and change the plan.
+            connection.exec_driver_sql("VACUUM ANALYZE job")
+    plans: list[str] = []
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def keep(_connection, cursor, text, parameters, *_):
+        if text.startswith("SELECT job."):
+            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    assert [one.row for one in BatchRows(database).some(batch, after=0, most=50, state="held")] == [7, 99]
+    assert ["ix_job_rare" in plans[0], "ix_job_joined" in plans[1]] == [True, True], plans

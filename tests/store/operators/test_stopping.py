@@ -173,3 +173,64 @@ def test_a_run_alone_takes_the_lead_from_a_list_that_nobody_works_and_keeps_its_
     assert (leads.joins, leads.due_at, leads.attempts, leads.reason) == (None, later, 1, "transient")
     assert {shelf.job("Ona", batch_id=batch).joins for batch in (killed, third)} == {leads.id}
     assert len([row for row in shelf.rows(Job) if row.joins is None]) == 1
+
+
+class Killed(BaseException):
+    """The process is killed."""
+
+
+def cut_off(monkeypatch, decide, what):
+    """Kill the decision before it changes the first row."""
+
+    def dies(*_given, **_named):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decide, "_change_chunk", dies)
+        patched.setattr(decide, "_cancel_chunk", dies)
+        with pytest.raises(Killed):
+            what()
+
+
+@pytest.mark.parametrize("how", ["resume", "lift"])
+def test_a_resume_that_was_cut_off_is_finished_by_the_sweep(shelf, decide, stop, monkeypatch, how):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    stop(batch)
+    cut_off(monkeypatch, decide, lambda: getattr(decide, how)(batch, now=shelf.clock()))
+    assert decide.finish_changes(now=shelf.clock.advance(minutes=4)) == []  # it may still be at work
+    assert shelf.claim() == []
+    now = shelf.clock.advance(minutes=1)
+    assert "pauses" in shelf.looks.look(accounts=[], channels=[], now=now).steps
+    assert decide.finish_changes(now=now) == [batch]
+    assert names(shelf.claim()) == ["Jonas", "Ona"]
+    assert (decide.finish_changes(now=now), shelf.row(Batch).changing_since) == ([], None)
+    assert "pauses" not in shelf.looks.look(accounts=[], channels=[], now=now).steps
+
+
+def test_the_next_run_of_a_list_finishes_a_resume_that_was_cut_off(shelf, decide, stop, monkeypatch):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    stop(batch)
+    cut_off(monkeypatch, decide, lambda: decide.lift(batch, now=shelf.clock()))
+    assert decide.lift(batch, now=shelf.clock()).rows == 2
+    assert decide.lift(batch, now=shelf.clock()) == Decided(0)
+    assert names(shelf.claim()) == ["Jonas", "Ona"]
+
+
+def test_a_cancel_that_was_cut_off_is_finished_by_the_sweep(shelf, decide, stop, monkeypatch):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    cut_off(monkeypatch, decide, lambda: decide.cancel(batch, now=shelf.clock()))
+    assert {row.state for row in shelf.rows(Job)} == {JobState.WAITING}
+    assert decide.finish_changes(now=shelf.clock.advance(minutes=5)) == [batch]
+    assert {row.state for row in shelf.rows(Job)} == {JobState.CANCELLED}
+    assert decide.finish_changes(now=shelf.clock.advance(minutes=5)) == []
+
+
+def test_a_pause_during_a_resume_keeps_its_rows(shelf, decide, stop, monkeypatch):
+    batch = shelf.add(customer("Ona"))
+    stop(batch)
+    cut_off(monkeypatch, decide, lambda: decide.resume(batch, now=shelf.clock()))
+    pause(shelf, decide, batch)
+    assert decide.finish_changes(now=shelf.clock.advance(minutes=5)) == []
+    assert shelf.claim() == []
+    decide.resume(batch, now=shelf.clock())
+    assert names(shelf.claim()) == ["Ona"]

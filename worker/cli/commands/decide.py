@@ -14,19 +14,23 @@ from worker.cli.option_types import Read
 from worker.cli.other_batches import run_list
 from worker.domain.model.needs import STORED, WAKING
 from worker.domain.model.rows import Rows, read_rows
+from worker.domain.model.states import JobState
 from worker.engine.container import Parts
 from worker.engine.reporting.repeat_cost import worst_cost
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
+from worker.store.limits.standstill import Stopped
 from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.daily_batch import DAILY
-from worker.store.operators.decisions import Verdict, Which
+from worker.store.operators.decisions import RepeatCost, Verdict, Which
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 NOTHING_CHANGED = "nothing was changed"
 SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat", "resume")  # decisions after which there is work to do
+# The state of the rows that a decision is about.
+_OF_STATE = {"retry": JobState.FAILED, Verdict.REPEAT: JobState.HELD, Verdict.ABANDON: JobState.HELD}
 
 
 def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -78,7 +82,8 @@ def retry(
             return
         decided = parts.decisions.retry(which, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
-    _print(found, "retry", decided.rows, "went back to waiting", as_json)
+        stopped = parts.standstills.find()
+    _print(found, "retry", decided.rows, "went back to waiting", as_json, stopped=stopped)
 
 
 @click.command()
@@ -124,7 +129,9 @@ def resolve(
         held = parts.decisions.count_held(which)
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
-            _print(found, verdict, held, f"would be settled with --{verdict}", as_json, elsewhere, dry_run=True)
+            cost = parts.decisions.repeat_cost(which) if verdict is Verdict.REPEAT else None
+            would = f"would be settled with --{verdict}"
+            _print(found, verdict, held, would, as_json, elsewhere, dry_run=True, cost=cost)
             return
         if held and not yes:
             costs = {
@@ -137,8 +144,9 @@ def resolve(
         decided = parts.decisions.resolve(which, Verdict(verdict), now=parts.clock())
         elsewhere = parts.decisions.held_elsewhere(which)
         wake_ups_of(parts.settings).send(decided.due)
+        stopped = parts.standstills.find()
     words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "given up"}
-    _print(found, verdict, decided.rows, words[verdict], as_json, elsewhere)
+    _print(found, verdict, decided.rows, words[verdict], as_json, elsewhere, stopped=stopped)
 
 
 @click.command()
@@ -181,7 +189,8 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
         found = _find_going(parts, batch)
         decided = parts.decisions.resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
-    _print(found, "resume", decided.rows, "resumed", as_json)
+        stopped = parts.standstills.find()
+    _print(found, "resume", decided.rows, "resumed", as_json, stopped=stopped)
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
@@ -268,17 +277,28 @@ def _print(
     elsewhere: dict[int, int] | None = None,
     *,
     dry_run: bool = False,
+    cost: RepeatCost | None = None,
+    stopped: Stopped | None = None,
 ) -> None:
-    """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch."""
+    """Print a decision. `elsewhere`: how many rows wait for a held row of another batch, by that batch. `cost`: what it
+    costs at worst. `stopped`: a person has stopped everything."""
     if as_json:
         facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
         if elsewhere is not None:
             facts["joined"] = {str(leads): number for leads, number in elsewhere.items()}
+        if cost is not None:
+            facts["at_worst"] = {"second_sessions": dict(cost.sessions), "second_messages": dict(cost.messages)}
         click.echo(json.dumps(facts))
         return
     click.echo(f"batch {batch.id}: {counted(rows, 'row')} {words}")
+    if cost is not None and (at_worst := worst_cost(cost)):
+        click.echo(at_worst)
+    if not rows and not elsewhere and action in _OF_STATE:
+        click.echo(f"no row of this choice is {_OF_STATE[action]}: `onboard report {batch.id}` shows the state of each")
     for leads, number in (elsewhere or {}).items():
         held = f"{counted(number, 'row')} {'is' if number == 1 else 'are'} held by batch {leads}"
         click.echo(f"{held}: `onboard resolve {leads} --{action}`")
-    if rows and action in GOES_ON and dry_run is False:
+    if rows and action in GOES_ON and stopped is not None:
+        click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
+    elif rows and action in GOES_ON and dry_run is False:
         click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {_goes_on(batch)}")

@@ -143,7 +143,10 @@ class Sweep:
         return moved
 
     def pause_batches(self) -> int:
-        """Pause the rows of batches of which too many messages came back. Returns how many batches."""
+        """Pause the rows of batches of which too many messages came back; returns how many batches. Finish resumes and
+        cancels that were cut off."""
+        for batch_id in self.decisions.finish_changes(now=self.clock()):
+            log.warning("batch %d: a resume or a cancel was cut off, it is finished now", batch_id)
         paused = self.decisions.finish_pauses(now=self.clock())
         for batch_id, reason in paused.items():
             log.warning("batch %d is paused: %s", batch_id, reason, extra={"batch": batch_id})

@@ -114,6 +114,16 @@ class EventStatuses:
             job=None if row.kept_job_id is None else _job_status(row),
         )
 
+    def is_newest(self, event_id: uuid.UUID, signed_at: datetime) -> bool:
+        """Whether no other message with this event was signed at this time or later; it is the newest then.
+
+        Both times are of the sender's clock, to the second. A copy of a message is never the newest.
+        """
+        older = sa.or_(Inbox.signed_at.is_(None), Inbox.signed_at < signed_at)
+        newer = sa.update(Inbox).where(Inbox.id == event_id, older).values(signed_at=signed_at)
+        with self._database.write() as connection:
+            return connection.execute(newer).rowcount == 1
+
     def hand_out(self, wanted: Sequence[tuple[int, str]], *, now: datetime) -> dict[int, LinkStatus]:
         """Status of these jobs, with the links that are still fresh. `wanted`: for each caller, the job and the caller.
 

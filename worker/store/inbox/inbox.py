@@ -229,6 +229,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
             "purpose": arrival.purpose,
             "occurred_at": arrival.occurred_at,
             "received_at": now,
+            "signed_at": arrival.signed_at,
             "outcome": Outcome.TAKEN,
             "detail": "",
             "job_id": None,

@@ -34,6 +34,7 @@ class Arrival:
     columns: Columns = field(default_factory=dict)
     actor: str = "unknown"
     traceparent: str | None = None  # of the span that took it in; None: it is not traced
+    signed_at: datetime | None = None  # by its sender's clock; None: it was not signed
 
     @property
     def key(self) -> Key:

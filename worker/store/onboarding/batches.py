@@ -44,6 +44,7 @@ class BatchFacts:
     pause_cause: str = ""  # a PauseCause, also while its rows are still being paused; empty: not paused
     pause_reason: str = ""  # who paused it and when, or why it paused itself
     planned: bool = False  # it has a plan (`store.onboarding.plans`)
+    changing_since: datetime | None = None  # when a resume or a cancel began that is not through
 
     @property
     def is_paused(self) -> bool:
@@ -243,4 +244,5 @@ BATCH_FACTS = (
     Batch.pause_cause,
     Batch.pause_reason,
     Batch.planned,
+    Batch.changing_since,
 )

@@ -1,5 +1,7 @@
 """Cancellation of jobs. A job that no dispatcher works ends at once; any other job ends at its next claim."""
 
+import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -7,11 +9,12 @@ import sqlalchemy as sa
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.domain.verification.session_updates import Result
 from worker.store.attempts import ended_calls
 from worker.store.base.database import fetch
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events
-from worker.store.tables import InvitationRow, Job
+from worker.store.tables import InvitationRow, Job, SessionRow
 
 
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
@@ -23,7 +26,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     ids = [row.id for row in fetch(connection, query.with_for_update(key_share=True))] if ids else []
     if not ids:
         return
-    unknown = with_unknown_calls(connection, ids)
+    unknown, not_theirs = with_unknown_calls(connection, ids), with_wrong_address(connection, ids)
     end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
     change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now})
     unsent = sa.update(InvitationRow).where(
@@ -34,7 +37,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
     connection.execute(unsent.values(ended))
     ended_calls.hand_over(connection, sorted(unknown), now=now)
-    promote(connection, ids, unknown, now=now)
+    promote(connection, ids, unknown, not_theirs, now=now)
 
 
 def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
@@ -46,11 +49,20 @@ def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
     return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), unknown)).scalars())
 
 
-def promote(connection: sa.Connection, ended: list[int], unknown: set[int], *, now: datetime) -> None:
+def with_wrong_address(connection: sa.Connection, ids: Collection[int]) -> set[int]:
+    """The jobs that are held because a visitor said that the link is for another person."""
+    held = sa.and_(Job.state == JobState.HELD, Job.reason == Reason.NOT_ME)
+    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), held)).scalars()) if ids else set()
+
+
+def promote(
+    connection: sa.Connection, ended: list[int], unknown: set[int], not_theirs: set[int], *, now: datetime
+) -> None:
     """For each ended job: its first joined job becomes the heir and leads, and its other joined jobs join the heir.
 
     The heir of a job in `unknown` is held: the ended job's call may have been carried out, and a new call for another
-    list could repeat it.
+    list could repeat it. So is the heir of a job in `not_theirs`: nothing is sent to that address until a person has
+    decided. The heir of a job whose session is in review has that session: its review decides.
     """
     query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
     heirs: dict[int, int] = {}
@@ -59,15 +71,31 @@ def promote(connection: sa.Connection, ended: list[int], unknown: set[int], *, n
         if heirs.setdefault(row.joins, row.id) != row.id:
             rejoined.append({"job_id": row.id, "heir": heirs[row.joins]})
     leads = waiting_again(now) | {"joins": None}
-    change_jobs(connection, [heir for before, heir in heirs.items() if before not in unknown], leads)
+    not_theirs = {before for before in not_theirs - unknown if before in heirs}
+    free = {before: heir for before, heir in heirs.items() if before not in unknown | not_theirs}
+    change_jobs(connection, list(free.values()), leads)
+    for before, session_id in _in_review(connection, free).items():
+        change_jobs(connection, [free[before]], {"session_id": session_id})
     held = [heir for before, heir in heirs.items() if before in unknown]
     change_jobs(connection, held, leads | _HELD)
-    add_job_events(connection, held, now=now)
+    not_me = [heirs[before] for before in sorted(not_theirs)]
+    change_jobs(connection, not_me, leads | _HELD | _NOT_ME)
+    add_job_events(connection, [*held, *not_me], now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(joins=sa.bindparam("heir")), rejoined)
 
 
+def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:
+    """The sessions of these jobs that are in review."""
+    if not ended:
+        return {}
+    reviewed = SessionRow.result == Result.REVIEW.value
+    query = sa.select(Job.id, Job.session_id).join(SessionRow, SessionRow.id == Job.session_id)
+    return {row.id: row.session_id for row in fetch(connection, query.where(Job.id.in_(ended), reviewed))}
+
+
+_NOT_ME = {"reason": Reason.NOT_ME, "detail": ""}
 _HELD: dict[str, Any] = {
     "state": JobState.HELD,
     "due_at": None,

@@ -5,6 +5,7 @@ A row of a batch joins the leading row of another batch with the same customer. 
 is opened or sent twice: a customer's live session, with its messages, is adopted when the new leader is claimed.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,12 @@ _BUSY = sa.exists().where(
         InvitationRow.unknown_attempt.is_not(None),
     ),
 )
+# What a row has from the leader whose place it takes; of its account, see `_place`.
+_KEPT = (
+    *("state", "due_at", "attempts", "reason", "detail", "account"),
+    *("session_id", "asks", "reissues", "pressed_at"),
+)
+_PLACE = tuple(getattr(Job, name) for name in _KEPT)
 
 
 def take_leads(
@@ -50,7 +57,6 @@ def take_leads(
             Job.row,
             Job.batch_id,
             _Leader.id.label("leader"),
-            *(_Leader.state, _Leader.due_at, _Leader.attempts, _Leader.reason, _Leader.detail),
         )
         .join(_Leader, _Leader.id == Job.joins)
         .join(Batch, Batch.id == _Leader.batch_id)
@@ -70,9 +76,9 @@ def take_leads(
     rows = fetch(connection, query)
     if not rows:
         return None
-    # Locked in the order of ids, as everywhere. Read again: a worker may have claimed a leader in the meantime.
+    # Locked in the order of ids, as everywhere. Read under the lock: a worker may have claimed a leader by then.
     both = sorted({row.id for row in rows} | {row.leader for row in rows})
-    locked = sa.select(Job.id, Job.state, Job.joins).where(Job.id.in_(both)).order_by(Job.id)
+    locked = sa.select(Job.id, Job.joins, Job.unknown_attempt, *_PLACE).where(Job.id.in_(both)).order_by(Job.id)
     now_are = {row.id: row for row in fetch(connection, locked.with_for_update(key_share=True, skip_locked=True))}
     unknown = with_unknown_calls(connection, [row.leader for row in rows])
     taken = [
@@ -83,10 +89,11 @@ def take_leads(
         and now_are[row.id].joins == row.leader
         and now_are[row.leader].joins is None
         and now_are[row.leader].state in _FREE
+        and now_are[row.leader].unknown_attempt is None
         and row.leader not in unknown
     ]
     if taken:
-        _change(connection, taken, now=now)
+        _change(connection, taken, now_are, now=now)
     return rows[-1].row, len(taken)
 
 
@@ -96,7 +103,9 @@ def take_all(connection: sa.Connection, batch_id: int, *, after: int, now: datet
         after = found[0]
 
 
-def _change(connection: sa.Connection, taken: list[sa.Row[Any]], *, now: datetime) -> None:
+def _change(
+    connection: sa.Connection, taken: list[sa.Row[Any]], now_are: Mapping[int, sa.Row[Any]], *, now: datetime
+) -> None:
     followers = [
         {
             "job_id": row.leader,
@@ -119,24 +128,19 @@ def _change(connection: sa.Connection, taken: list[sa.Row[Any]], *, now: datetim
     connection.execute(follows.values(joined), followers)
     others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("heir"))
     connection.execute(others.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), followers)
-    # The row goes on where the former leader was: a failed call stays counted, and nothing happens earlier.
-    leads: dict[str, Any] = {
-        "joins": None,
-        "state": JobState.WAITING,
-        "due_at": sa.bindparam("at"),
-        "attempts": sa.bindparam("so_far"),
-        "reason": sa.bindparam("because"),
-        "detail": sa.bindparam("in_words"),
-        "changed_at": now,
-    }
-    heirs = [
-        {
-            "job_id": row.id,
-            "at": row.due_at if row.due_at is not None and row.due_at > now else now,
-            "so_far": row.attempts if row.state is JobState.WAITING else 0,
-            "because": row.reason if row.state is JobState.WAITING else "",
-            "in_words": row.detail if row.state is JobState.WAITING else "",
-        }
-        for row in taken
-    ]
+    # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
+    # that it waits for or asks about stays the one that decides. Of an issued leader the live session is adopted.
+    leads: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _KEPT} | {"joins": None, "changed_at": now}
+    heirs = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
     connection.execute(follows.values(leads), heirs)
+
+
+def _place(leader: sa.Row[Any], heir: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
+    """The values of the heir, as parameters."""
+    values = {name: getattr(leader if leader.state is JobState.WAITING else heir, name) for name in _KEPT}
+    values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, now)}
+    if leader.state is not JobState.WAITING:
+        values |= {"attempts": 0, "reason": "", "detail": ""}
+    # Only the account that opened a session can be asked about it.
+    values["account"] = leader.account if values["asks"] else heir.account
+    return {f"new_{name}": value for name, value in values.items()}

@@ -56,6 +56,11 @@ def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Coll
     return {by_digest[row.digest]: Erased(row.erased_at, row.final) for row in rows}
 
 
+def buried_among(connection: sa.Connection, digests: Collection[str]) -> set[str]:
+    """Those of these hashes that are a customer's who was erased on request."""
+    return {row.digest for row in fetch(connection, _FOUND, {"digests": bulk.keys(digests)})} if digests else set()
+
+
 def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> None:
     """Forget that these customers were erased."""
     digests = [digest for one in customer_ids for digest in keyring.digests(CUSTOMER, one)]

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.states import JobState, LineState
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.operators.report_rows import why_skipped
@@ -19,6 +20,8 @@ from worker.store.operators.series import WORK, Points, points_of
 from worker.store.tables import Job, SkippedLine
 
 MOST_GROUPED = 20_000  # rows whose reasons are grouped
+# Few rows of a batch are in these states, and an index has them (`ix_job_rare`): a page of them reads no other rows.
+_RARE = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,19 @@ class BatchRows:
     def some(self, batch_id: int, *, after: int, most: int, state: str = "", text: str = "") -> list[RowShown]:
         """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
         with self._database.read() as connection:
-            rows = [_of_job(row) for row in fetch(connection, _jobs(batch_id, after, most, state, text))]
+            queries = [] if state in [*LineState] else _jobs(batch_id, after, most, state)
+            rows = [_of_job(row) for query in queries for row in fetch(connection, _named(query, Job, text))]
             if state in ("", *LineState):
-                rows += [_of_line(row) for row in fetch(connection, _lines(batch_id, after, most, state, text))]
+                lines = _named(_lines(batch_id, after, most, state), SkippedLine, text)
+                rows += [_of_line(row) for row in fetch(connection, lines)]
         return sorted(rows, key=lambda one: one.row)[:most]
 
     def needing(self, batch_id: int, *, most: int = MOST_GROUPED) -> Iterator[RowShown]:
         """The first rows that need a person, in their order: held, failed, rejected."""
         with self._database.read() as connection:
-            states = [JobState.HELD, JobState.FAILED]
-            query = _select().where(Job.batch_id == batch_id, STATE.in_(states)).order_by(Job.row).limit(most)
-            rows = [_of_job(row) for row in fetch(connection, query)]
-            rows += [_of_line(row) for row in fetch(connection, _lines(batch_id, 0, most, LineState.REJECTED, ""))]
+            queries = [query for state in (JobState.HELD, JobState.FAILED) for query in _jobs(batch_id, 0, most, state)]
+            rows = [_of_job(row) for query in queries for row in fetch(connection, query)]
+            rows += [_of_line(row) for row in fetch(connection, _lines(batch_id, 0, most, LineState.REJECTED))]
         yield from sorted(rows, key=lambda one: one.row)[:most]
 
     def hours(self, batch_id: int) -> dict[str, Points]:
@@ -76,14 +80,19 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(*columns).join(LEAD, LEAD.id == Job.joins, isouter=True)
 
 
-def _jobs(batch_id: int, after: int, most: int, state: str, text: str) -> sa.Select[*tuple[Any, ...]]:
+def _jobs(batch_id: int, after: int, most: int, state: str) -> list[sa.Select[*tuple[Any, ...]]]:
+    """Of a rare state, two queries: rows of their own, by the index, and rows that joined another list's."""
     query = _select().where(Job.batch_id == batch_id, Job.row > after).order_by(Job.row).limit(most)
-    if state:
-        query = query.where(sa.cast(STATE, sa.String) == state)
-    return query.where(_named(Job, text)) if text else query
+    if state not in _RARE:
+        return [query.where(sa.cast(STATE, sa.String) == state) if state else query]
+    fixed, rare = bulk.fixed(JobState(state)), [bulk.fixed(one) for one in _RARE]
+    return [
+        query.where(Job.joins.is_(None), Job.state == fixed, Job.state.in_(rare)),  # in the words of its index
+        query.where(Job.joins.is_not(None), LEAD.state == fixed),
+    ]
 
 
-def _lines(batch_id: int, after: int, most: int, state: str, text: str) -> sa.Select[*tuple[Any, ...]]:
+def _lines(batch_id: int, after: int, most: int, state: str) -> sa.Select[*tuple[Any, ...]]:
     columns = (SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known)
     query = sa.select(*columns, SkippedLine.problems).where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
     if state == LineState.REJECTED:
@@ -92,13 +101,18 @@ def _lines(batch_id: int, after: int, most: int, state: str, text: str) -> sa.Se
         query = query.where(SkippedLine.duplicate_of.is_not(None))
     elif state == LineState.KNOWN:
         query = query.where(SkippedLine.known.is_not(None))
-    return (query.where(_named(SkippedLine, text)) if text else query).order_by(SkippedLine.row).limit(most)
+    return query.order_by(SkippedLine.row).limit(most)
 
 
-def _named(table: type[Job] | type[SkippedLine], text: str) -> sa.ColumnElement[bool]:
+def _named(
+    query: sa.Select[*tuple[Any, ...]], table: type[Job] | type[SkippedLine], text: str
+) -> sa.Select[*tuple[Any, ...]]:
+    """Only rows with `text` as their number or customer's id; empty: all."""
+    if not text:
+        return query
     by_id = table.customer_id == text
     is_row = text.isascii() and text.isdecimal() and len(text) <= 9
-    return sa.or_(table.row == int(text), by_id) if is_row else by_id
+    return query.where(sa.or_(table.row == int(text), by_id) if is_row else by_id)
 
 
 def _of_job(row: Any) -> RowShown:

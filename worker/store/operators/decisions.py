@@ -8,7 +8,7 @@ finishes the rest.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -38,9 +38,12 @@ FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
 
 
+# A resume or a cancel that is not through after this time was cut off. It may change a million rows.
+CUT_OFF_AFTER = timedelta(minutes=5)
 _NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reason": ""}
 # Marked as paused, and not all rows are paused yet.
 IS_MARKED = sa.and_(Batch.pause_cause != "", Batch.paused_at.is_(None))
+IS_CHANGING = sa.and_(Batch.changing_since.is_not(None), Batch.pause_cause == "")
 
 
 class Verdict(StrEnum):
@@ -90,18 +93,23 @@ class Decisions:
         return decided
 
     def lift(self, batch_id: int, *, now: datetime) -> Decided:
-        """Continue a batch that a person ended with Ctrl-C. Any other pause stays."""
-        stopped = Batch.pause_cause == PauseCause.INTERRUPT.value
-        if not self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED):
+        """Continue a batch that a person ended with Ctrl-C, or whose resume was cut off. Any other pause stays."""
+        stopped = sa.or_(
+            Batch.pause_cause == PauseCause.INTERRUPT.value, sa.and_(IS_CHANGING, Batch.cancelled_at.is_(None))
+        )
+        if not self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED, changing_since=now):
             return Decided(0)
         return self._go_on(batch_id, now=now)
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
         """Continue a paused batch. Messages that come back are counted from zero again.
 
-        After the verdict on a list's pilot, the rest of the list goes out too.
+        After the verdict on a list's pilot, the rest of the list goes out too. Of a batch that is not paused, only what
+        an interrupted resume left is done.
         """
-        self._mark(batch_id, Batch.id == batch_id, noted=(now, "resumed"), **_NOT_PAUSED, resumed_at=now)
+        is_due = sa.or_(Batch.pause_cause != "", IS_CHANGING)
+        values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
+        self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
         pilots = Pilots(self._database)
         rest = pilots.go_on(batch_id, now=now)
         return self._go_on(batch_id, now=now) + Decided(rest + pilots.held_back(batch_id))
@@ -118,6 +126,20 @@ class Decisions:
         for batch in batches:
             self._finish_pause(batch.id, now=now)
         return {batch.id: batch.pause_reason for batch in batches}
+
+    def finish_changes(self, *, now: datetime) -> list[int]:
+        """Finish resumes and cancels whose command died between two of its transactions; returns their batches."""
+        cut_off = sa.select(Batch.id, Batch.cancelled_at).where(
+            IS_CHANGING, Batch.changing_since <= now - CUT_OFF_AFTER
+        )
+        with self._database.read() as connection:
+            batches = fetch(connection, cut_off.order_by(Batch.id))
+        for batch in batches:
+            if batch.cancelled_at is not None:
+                self._cancel_rows(batch.id, now=now)
+            else:
+                self._go_on(batch.id, now=now)
+        return [batch.id for batch in batches]
 
     def take_leads(self, batch_id: int, *, stopped_only: bool, now: datetime) -> int:
         """Let rows of this batch lead in place of rows that no worker works; returns how many."""
@@ -138,13 +160,18 @@ class Decisions:
         Open sessions stay open at their providers until they expire. If another list waits for a customer of this
         batch, the customer is served for that list from now on.
         """
-        self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), cancelled_at=now, **_NOT_PAUSED)
+        values = _NOT_PAUSED | {"cancelled_at": now, "changing_since": now}
+        self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), **values)
+        return self._cancel_rows(batch_id, now=now)
+
+    def _cancel_rows(self, batch_id: int, *, now: datetime) -> Decided:
         rows, after = 0, 0
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
             rows += chunk[1]
         # Jobs and messages in flight are ended at their next claim, and rows of a paused batch are never claimed.
         self._shift_priority(batch_id, _PAUSED, -PAUSED)
+        self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows)
 
     def count_failed(self, which: Which) -> int:
@@ -251,6 +278,7 @@ class Decisions:
     def _go_on(self, batch_id: int, *, now: datetime) -> Decided:
         rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
         self.take_leads(batch_id, stopped_only=True, now=now)
+        self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows, *self._due_names(batch_id))
 
     def _followers(self, batch_id: int) -> list[int]:
@@ -284,9 +312,9 @@ class Decisions:
             return held
 
     def _shift_priority(self, batch_id: int, of: Iterable[int], by: int) -> int:
-        of = list(of)
-        rows = self._move(_JOBS, batch_id, of, by)
-        self._move(_MESSAGES, batch_id, of, by)
+        of, going = list(of), Batch.pause_cause == ""  # a pause meanwhile has its own move, which takes no row back
+        rows = self._move(_JOBS, batch_id, of, by, only_while=going)
+        self._move(_MESSAGES, batch_id, of, by, only_while=going)
         return rows
 
     def _move(

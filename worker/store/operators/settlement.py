@@ -13,7 +13,13 @@ from worker.domain.model.wakeups import WakeUp
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.onboarding.admission import following, lock_customers
-from worker.store.onboarding.cancellation import change_jobs, promote, waiting_again, with_unknown_calls
+from worker.store.onboarding.cancellation import (
+    change_jobs,
+    promote,
+    waiting_again,
+    with_unknown_calls,
+    with_wrong_address,
+)
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
@@ -143,6 +149,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     unknown = {message.job_id for message in messages_held}
     messages = [row.id for row in rows if row.id in unknown]
     unknown_calls = with_unknown_calls(connection, [row.id for row in rows if row.id not in unknown])
+    not_theirs = with_wrong_address(connection, [row.id for row in rows])
     given_up = {"state": InvitationState.FAILED, "due_at": None, "reason": Reason.ABANDONED, "detail": ""}
     _change_invitations(connection, messages_held, given_up)
     # A job whose other message is out is invited.
@@ -153,7 +160,7 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
     done = {"state": JobState.INVITED, "reason": "", "detail": "", "changed_at": now}
     change_jobs(connection, list(invited), done)
     schedule_checks(connection, invited, now=now)
-    promote(connection, ended, unknown_calls, now=now)
+    promote(connection, ended, unknown_calls, not_theirs, now=now)
     return Decided(len(rows))
 
 

@@ -1,15 +1,17 @@
-"""Batches with rows that were not sent, which `run` names and leaves alone; batches with held rows."""
+"""Batches with rows that were not sent, which `run` names and leaves alone; batches that wait for a person."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from worker.domain.model.channels import CHANNELS
+from worker.domain.model.pauses import PauseCause
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
-from worker.store.base.database import Database
+from worker.store.base.database import Database, fetch
 from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.base.tally import Kind
 from worker.store.onboarding.batches import BATCH_FACTS, BatchFacts
@@ -72,6 +74,29 @@ def cut_off(database: Database) -> list[BatchFacts]:
     )
     with database.read() as connection:
         return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+
+
+def paused_themselves(database: Database) -> list[BatchFacts]:
+    """The batches that paused themselves and were not resumed, the oldest first: also those with nothing left to send,
+    whose failed rows would wait for the resume."""
+    query = sa.select(*BATCH_FACTS).where(
+        Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None)
+    )
+    with database.read() as connection:
+        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+
+
+def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
+    waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
+    query = sa.select(COUNTED.account, COUNTED.batch_id, ROWS.label("rows")).where(*waits)
+    found: dict[str, tuple[int, int]] = {}
+    with database.read() as connection:
+        by_batch = query.group_by(COUNTED.account, COUNTED.batch_id).having(ROWS > 0).order_by(COUNTED.batch_id)
+        for row in fetch(connection, by_batch):
+            rows, first = found.get(row.account, (0, row.batch_id))
+            found[row.account] = (rows + row.rows, first)
+    return found
 
 
 def held(database: Database) -> list[tuple[BatchFacts, int]]:

@@ -31,6 +31,10 @@ class Inbox(Base):
     purpose: Mapped[str] = mapped_column(sa.String(64))
     occurred_at: Mapped[datetime] = mapped_column(doc="By the producer's clock, but never later than received_at.")
     received_at: Mapped[datetime]
+    signed_at: Mapped[datetime | None] = mapped_column(
+        doc="When the newest signed message with this event was signed, by its sender's clock: a copy of that, or of an"
+        " older one, gets no link. NULL: none was signed."
+    )
     outcome: Mapped[Outcome] = mapped_column(doc="taken or ignored.")
     detail: Mapped[str] = mapped_column(sa.String(400))
     # No foreign key: the event outlives its job when the batch is purged.
@@ -61,7 +65,9 @@ class RefusedEvent(Base):
     queue: Mapped[str] = mapped_column(sa.String(255), doc="The queue that it came from, and is put back into.")
     reason: Mapped[str] = mapped_column(sa.String(400), doc="In our own words; names no value of the message.")
     kind: Mapped[str] = mapped_column(sa.String(32), doc="The type of the event; empty: none that we know.")
-    event: Mapped[str] = mapped_column(sa.String(36), doc="The event's own id if that is a UUID; else empty.")
+    event: Mapped[str] = mapped_column(
+        sa.String(64), doc="The event's own id, if it is plain and could be no address and no number; else empty."
+    )
     size: Mapped[int] = mapped_column(doc="Bytes of its body.")
     customer_digest: Mapped[str | None] = mapped_column(
         sa.String(64), doc="A keyed hash of the customer_id that it names, to erase it; NULL: it names none."

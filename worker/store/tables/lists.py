@@ -29,6 +29,10 @@ class Batch(Base):
         doc="When the last row was paused. NULL while `pause_cause` is set: the sweep pauses the rest of the rows."
     )
     cancelled_at: Mapped[datetime | None]
+    changing_since: Mapped[datetime | None] = mapped_column(
+        doc="When a resume or a cancel began to change the rows, in transactions of their own. The sweep finishes it if"
+        " its command died. NULL: all rows follow the batch."
+    )
     purged_at: Mapped[datetime | None] = mapped_column(doc="When the purge of its rows began; the totals stay.")
     totals: Mapped[dict[str, Any] | None] = mapped_column(
         sa.JSON(none_as_null=True), doc="The counts of its rows from before the purge."

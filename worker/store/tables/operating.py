@@ -145,7 +145,9 @@ class AlertRow(Base):
 
     key: Mapped[str] = mapped_column(sa.String(120), primary_key=True, doc="Its kind and its name.")
     kind: Mapped[str] = mapped_column(sa.String(32))
-    name: Mapped[str] = mapped_column(sa.String(80), doc="An account, a channel or a batch's number; or empty.")
+    name: Mapped[str] = mapped_column(
+        sa.String(80), doc="An account, a channel, a batch's number or a target; or empty."
+    )
     seen_at: Mapped[datetime] = mapped_column(doc="Since when it was seen at every look.")
     fired_at: Mapped[datetime | None] = mapped_column(doc="When people were alerted; NULL: it has not lasted so long.")
     ended_at: Mapped[datetime | None] = mapped_column(

@@ -28,6 +28,8 @@ _WAITS_FOR_END = (
     "state = 'waiting' AND reason IN"
     " ('conflict', 'orphan', 'session_ends_first', 'session_expired', 'stale_link', 'unknown')"
 )
+# The states that a row seldom ends in, or stands in.
+_RARE = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
 
 
 class Job(Base):
@@ -140,7 +142,7 @@ class Job(Base):
         ),
         partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
         # The few rows of a batch that a status looks at one by one; all others are counted (`BatchCount`).
-        partial("ix_job_joined", "batch_id", where="joins IS NOT NULL"),
+        partial("ix_job_joined", "batch_id", "row", where="joins IS NOT NULL"),
         partial("ix_job_waits", "batch_id", "reason", "due_at", where=_WAITS),
         partial("ix_job_waits_for_end", "batch_id", "due_at", where=_WAITS_FOR_END),
         partial(
@@ -150,7 +152,8 @@ class Job(Base):
             where="invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')",
         ),
         partial("ix_job_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
-        partial("ix_job_unwritten", "batch_id", "state", where="state IN ('lapsed', 'failed')"),
+        # The rows of a batch in a state that few of its rows have: for a page of them, and for a status.
+        partial("ix_job_rare", "batch_id", "state", "row", where=_RARE),
     )
 
 
