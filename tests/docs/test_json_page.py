@@ -2,13 +2,16 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import click
 import pytest
 
 from tests.desk.desk import Desk, Played
 from tests.docs.shown import text_of
 from tests.docs.test_shown_commands import PAGES
+from worker.cli.registry import main_group
 
 PAGE = text_of("reference/json.md")
 SHOWN = {
@@ -49,3 +52,23 @@ def test_the_documents_have_the_keys_that_the_commands_print(ran: Desk):
     assert form(status) == form(SHOWN["status latest --json"])
     assert form(checked) == form(SHOWN["check customers.csv --json"])
     assert checked["rows"] == SHOWN["check customers.csv --json"]["rows"]
+
+
+def without_json(command: click.Command, context: click.Context) -> Iterator[str]:
+    """The commands below this one that have no --json."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from without_json(below, click.Context(below, parent=context, info_name=name))
+    if isinstance(command, click.Group) and not command.invoke_without_command:
+        return
+    if context.parent is not None and not any("--json" in one.opts for one in command.params):
+        yield context.command_path.removeprefix("onboard ")
+
+
+def test_the_page_names_each_command_that_has_no_json():
+    table = PAGE.partition("These commands have no `--json`:")[2].partition("\n## ")[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = {name for cell in first for name in re.findall(r"`([a-z -]+)`", cell)}
+    assert named == set(without_json(main_group, click.Context(main_group, info_name="onboard")))

@@ -7,6 +7,8 @@ import hmac
 import json
 import threading
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -18,6 +20,8 @@ from worker.domain.model.endings import Kind
 from worker.publishers.contract import Reply
 from worker.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
 from worker.settings import Secret
+
+PAGE = Path(__file__).parents[2] / "docs/reference/outgoing.md"
 
 
 def publish(listener: Listener, published=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
@@ -46,6 +50,41 @@ def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
         for key in (b"old-key", b"r" * 24)
     ]
     assert headers["webhook-signature"] == " ".join(expected)
+
+
+def receiver() -> Any:
+    """The receiver that docs/reference/outgoing.md shows."""
+    names: dict[str, Any] = {}
+    source = PAGE.read_text("utf-8").split("```python\n")[1].partition("```")[0]
+    exec(compile(source, str(PAGE), "exec"), names)  # noqa: S102 -- our own page
+    return names["is_genuine"]
+
+
+def test_the_receiver_of_the_page_accepts_what_is_published_and_nothing_else(listen):
+    listener = listen(answers(200))
+    new, now = f"whsec_{base64.b64encode(b'r' * 24).decode()}", NOON.timestamp()
+    publish(listener, keys=("old-key", new))
+    ((sent, body),) = listener.got
+    headers = {name.lower(): value for name, value in sent.items()}
+    is_genuine = receiver()
+
+    assert headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+    assert [is_genuine(headers, body, key, now) for key in ("old-key", new, "another", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [is_genuine(headers, body, new, now + late) for late in (300, -300, 301, -301)] == [True, True, False, False]
+    assert not is_genuine(headers, body + b" ", new, now)
+    assert not is_genuine(headers, body, new)  # by the clock of today
+    for name, values in {
+        "webhook-id": ["", "another", "é"],
+        "webhook-timestamp": ["", "soon", "-1", "١", str(int(now) + 1)],
+        "webhook-signature": ["", "v1,", "v1", "é", "\udcff", headers["webhook-signature"].replace("v1,", "v2,")],
+    }.items():
+        assert not any(is_genuine(headers | {name: value}, body, new, now) for value in values), name
+        assert not is_genuine({one: value for one, value in headers.items() if one != name}, body, new, now)
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 502])

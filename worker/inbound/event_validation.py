@@ -16,7 +16,7 @@ from worker.engine.intake import Intake
 from worker.foundation.durations import parse_duration, show_duration
 from worker.foundation.keyring import Keyring
 from worker.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
-from worker.inbound.judging import judge, options_of
+from worker.inbound.judging import PREFILLED, judge, options_of
 from worker.store.inbox.incoming_events import Arrival
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 
@@ -45,9 +45,14 @@ _NO_JSON = (
 
 @dataclass(frozen=True)
 class _Reading:
-    """How data is read on one day: dates of birth after that day are refused."""
+    """How data is read on one day: dates of birth after that day are refused.
+
+    `of_requests`: as rows of a list, of which a value that nothing here uses refuses nothing. An update keeps each
+    value for accounts that may use it later.
+    """
 
     options: ListOptions
+    of_requests: ListOptions
     objects: Objects
 
 
@@ -76,7 +81,7 @@ class Judging:
         occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
         found = self._arrival(event, data, occurred_at, self._keyring.digests("event", _identity(event, plain)))
         if isinstance(found, Arrival):
-            return replace(found, actor=event.actor)
+            return replace(found, actor=event.actor, signed_at=event.signed_at)
         return _refused(_BAD_DATA, *map(_without_flags, found))
 
     def _arrival(
@@ -125,7 +130,7 @@ class Judging:
         self, event: Event, data: dict[str, Any], occurred_at: datetime, digests: tuple[str, ...]
     ) -> Arrival | list[FieldProblem]:
         asked = data.pop(INVITE_AFTER, None)
-        judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().options))
+        judged = judge(self._intake, check_line(self._read().objects.cells(0, data), self._read().of_requests))
         wait = self._wait(asked, judged if isinstance(judged, AcceptedLine) else None)
         problems = [wait] if isinstance(wait, FieldProblem) else []
         if isinstance(judged, RefusedLine):
@@ -170,7 +175,7 @@ class Judging:
         today = self._intake.clock().date()
         if self._reading is None or self._reading.options.today != today:
             options = options_of(self._intake)
-            self._reading = _Reading(options, Objects(options))
+            self._reading = _Reading(options, replace(options, if_used=PREFILLED), Objects(options))
         return self._reading
 
 

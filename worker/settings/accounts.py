@@ -108,8 +108,8 @@ class Account(Client):
     credits: Whole | None = Field(
         None,
         ge=0,
-        description="The most calls that cost a credit. Calls are counted without a cap too: a cap that you set later"
-        " covers them.",
+        description="The most calls that cost a credit, or may have: a call that is answered 500 or 503 counts."
+        " Calls are counted without a cap too: a cap that you set later covers them.",
         json_schema_extra={"default": "no cap"},
     )
     price: Cost | None = Field(

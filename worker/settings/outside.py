@@ -46,6 +46,7 @@ Alerted = Literal[
     "sender_stopped",
     "batch_paused",
     "rows_held",
+    "events_not_accepted",
     "beat_missing",
     "batch_done",
 ]

@@ -1,14 +1,17 @@
 """The queues of a configuration are consumed together: where one cannot be, the command ends and says why."""
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.suite.waiting import ENDS_WITHIN
+from worker.foundation.keyring import new_key
 from worker.inbound.bus import consumers
 from worker.inbound.bus.topology import Unfit
+from worker.settings import load
 
 
 class Inbox:
@@ -39,6 +42,21 @@ class Consumer:
         self.stopped.set()
 
 
+class Ready(Consumer):
+    """Opens the database, and runs until it is stopped."""
+
+    all_ready = threading.Barrier(1)
+
+    def __init__(self, source: Any, inbox: Any, **options: Any) -> None:
+        super().__init__(source, inbox, **options)
+        self.inbox = inbox
+
+    def run(self) -> None:
+        self.inbox.check_ready()
+        self.all_ready.wait(ENDS_WITHIN)
+        super().run()
+
+
 def test_a_consumer_that_cannot_start_ends_the_others_and_its_reason_is_raised(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(consumers, "BusConsumer", Consumer)
     monkeypatch.setattr(consumers, "DatabaseInbox", Inbox)
@@ -49,5 +67,45 @@ def test_a_consumer_that_cannot_start_ends_the_others_and_its_reason_is_raised(m
     both = consumers.Consumers(SimpleNamespace(), sources, lambda _wake_up: None)  # type: ignore[arg-type]
     with pytest.raises(Unfit, match="lacks the queue"):
         both.run()
-    assert Inbox.closed == 3
+    assert Inbox.closed == 1
     assert len(both._failed) == 1  # none had to wait until it gave up
+
+
+SETTINGS = """
+[database]
+url = "{url}"
+[encryption]
+keys = [{{ env = "KEY" }}]
+[accounts.kyc]
+provider = "idenfy-kyc"
+api_key = {{ env = "KEY" }}
+api_secret = {{ env = "KEY" }}
+[[routes]]
+accounts = ["kyc"]
+[email]
+url = "smtp://127.0.0.1:1"
+from = "Example Bank <verify@example.com>"
+"""
+
+
+def heartbeats() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "heartbeat"}
+
+
+def test_a_process_with_several_queues_says_once_that_it_runs(
+    empty_postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(consumers, "BusConsumer", Ready)
+    monkeypatch.setattr(Ready, "all_ready", threading.Barrier(4))
+    (tmp_path / "onboarding.toml").write_text(SETTINGS.format(url=empty_postgresql_url))
+    monkeypatch.setenv("KEY", new_key())
+    before = heartbeats()
+    sources: Any = [SimpleNamespace(url=url, tls=None, topology=SimpleNamespace(queue=url)) for url in "abc"]
+    several = consumers.Consumers(load(tmp_path / "onboarding.toml"), sources, lambda _wake_up: None)
+    running = threading.Thread(target=several.run)
+    running.start()
+    Ready.all_ready.wait(ENDS_WITHIN)
+    assert len(heartbeats() - before) == 1
+    several.stop()
+    running.join(ENDS_WITHIN)
+    assert not heartbeats() - before

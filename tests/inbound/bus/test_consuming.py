@@ -1,6 +1,10 @@
 """Events from the bus are taken in, in chunks, and acknowledged after the commit. On real brokers."""
 
+import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,10 @@ from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
 from worker.inbound.bus.redis_channel import TAKEN_SECONDS
+from worker.inbound.bus.topology import prepare, topology_of
 from worker.store.base.database import CONNECT_SECONDS, LOCK_SECONDS
+
+PAGE = Path(__file__).parents[3] / "docs/reference/bus.md"
 
 
 def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeInbox):
@@ -24,6 +31,64 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
         assert len(inbox.chunks) < 25
     assert running.woken == [WakeUp.issue("kyc")] * len(inbox.chunks)
     assert (broker.waiting(), broker.held(), inbox.seen) == (0, 0, 50)
+
+
+@pytest.fixture
+def kombu_publishes() -> Any:
+    """What docs/reference/bus.md shows for kombu, for a test's own bus."""
+    source = PAGE.read_text("utf-8").split("```python\n")[3].partition("```")[0]
+
+    def publish(bus: Any, event: Any) -> None:
+        names: dict[str, Any] = {}
+        exec(compile(source.replace("onboarding.requests", bus.queue), str(PAGE), "exec"), names)  # noqa: S102
+        names["publish"](bus.url, event)
+
+    return publish
+
+
+def test_what_the_page_publishes_with_kombu_is_taken(broker: Any, inbox: FakeInbox, kombu_publishes: Any):
+    kombu_publishes(broker.bus, json.loads(requested()))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1, "it is taken")
+    assert [event.data["customer_id"] for event in inbox.taken.values()] == ["C-1"]
+
+
+@pytest.mark.parametrize("kind", ["redis"], indirect=True)
+def test_what_kombu_publishes_on_redis_waits_for_the_first_start(
+    make_broker: Any, bus_url: str, inbox: FakeInbox, kombu_publishes: Any
+):
+    broker = make_broker(bus_url, declared=False)
+    kombu_publishes(broker.bus, json.loads(requested()))
+    assert broker.waiting() == 1
+    with connection_to(broker.bus.url, broker.bus.queue) as connection:
+        connection.connect()
+        prepare(connection, topology_of(broker.bus), declare=True, warn=pytest.fail)
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1, "it is taken")
+
+
+@pytest.mark.parametrize(
+    ("producer", "published"),
+    [
+        ("", 'exchange="NAME"'),
+        ("", 'exchange=Exchange("NAME", type="topic")'),
+        ('Exchange("NAME")', ""),
+    ],
+    ids=["a bare name", "an exchange in publish alone", "an exchange without its type"],
+)
+@pytest.mark.parametrize("kind", ["redis"], indirect=True)
+def test_what_the_page_warns_of_is_lost_on_redis(broker: Any, producer: str, published: str):
+    """In a process of its own: in this one, kombu knows the exchange."""
+    call = f"Producer(exchange={producer}).publish" if producer else "Producer().publish"
+    more = f", {published}" if published else ""
+    program = (
+        "from kombu import Connection, Exchange\n"
+        f"with Connection({broker.bus.url!r}) as connection:\n"
+        f'    connection.{call}("{{}}", routing_key="signup"{more})\n'
+    ).replace("NAME", broker.bus.source_exchange)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert broker.waiting() == 0
 
 
 def test_one_event_alone_is_taken_at_once(broker: Any, inbox: FakeInbox):

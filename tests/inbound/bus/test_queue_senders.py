@@ -187,10 +187,10 @@ def test_rabbitmq_vouches_for_the_user_and_a_refused_message_keeps_it(broker: An
     assert broker.dead()[0].headers[REASON] == NO_PROOF
 
 
-def settings(directory: Any, senders: str) -> Any:
+def settings(directory: Any, senders: str, bus: str = '[bus]\nurl = "redis://127.0.0.1:1"\n') -> Any:
     file = directory / "onboarding.toml"
     file.write_text(
-        '[broker]\nurl = "redis://127.0.0.1:1"\n[bus]\nurl = "redis://127.0.0.1:1"\n'
+        f'[broker]\nurl = "redis://127.0.0.1:1"\n{bus}'
         + '[accounts.kyc]\nprovider = "idenfy-kyc"\napi_key = { env = "A" }\napi_secret = { env = "A" }\n'
         + '[[routes]]\naccounts = ["kyc"]\n'
         + senders
@@ -208,3 +208,18 @@ def test_queues_are_open_as_long_as_there_is_no_sender_and_each_start_says_so(tm
     found = sources_with_senders(settings(tmp_path, ""))
     assert [source.senders.is_open for source in found] == [True, True]
     assert [line.partition(":")[0] for line in caplog.messages] == ["[web.senders] names no sender"] * 2
+
+
+@pytest.mark.parametrize(
+    ("bus", "declared"),
+    [
+        ('[bus]\nurl = "redis://127.0.0.1:1"\ndeclare = false\n', {"onboarding.requests": False, "requests": False}),
+        ('[bus]\nurl = "redis://127.0.0.1:1"\n', {"onboarding.requests": True, "requests": True}),
+        ("", {"requests": True}),
+    ],
+)
+def test_who_declares_nothing_declares_the_queue_of_requests_neither(
+    tmp_path: Any, bus: str, declared: dict[str, bool]
+):
+    found = sources_with_senders(settings(tmp_path, "", bus))
+    assert {source.topology.queue: source.declare for source in found} == declared

@@ -100,6 +100,26 @@ NAMED = {
 }
 
 
+@pytest.mark.parametrize(
+    ("id_", "shown"),
+    [
+        ("order-2026-00017", True),
+        ("7c9e", True),
+        ("12345678-1234-1234-1234-123456789012", True),
+        ("37060000001", False),
+        ("2026-11-24", False),
+        ("+37060000001", False),
+        ("ona@example.org", False),
+        ("Ona Petraitė", False),
+        ("x" * 65, False),
+        (17, False),
+    ],
+)
+def test_a_refused_event_is_named_by_its_own_id_unless_that_could_be_an_address_or_a_number(id_, shown):
+    message = replace(MESSAGE, body=json.dumps(EVENT | {"id": id_}).encode())
+    assert refused_message(message, WHY, "q").event == (id_ if shown else "")
+
+
 @pytest.mark.parametrize("what", NAMED)
 def test_the_customer_of_a_refused_message_is_known_for_erasure(what: str):
     body, customer_id = NAMED[what]

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from amqp.exceptions import NotFound
 from celery import Celery
-from kombu import Exchange, Queue
 
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
@@ -20,6 +21,7 @@ from worker.inbound.bus.sources import Source, requests_at
 from worker.inbound.bus.task_messages import TASK, event_in_task
 from worker.inbound.bus.topology import prepare, topology_of
 
+PAGE = Path(__file__).parents[3] / "docs/reference/library.md"
 DATA = {"customer_id": "C-1", "email": "quirin@example.com", "first_name": "Zoë"}
 EVENT = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "1", "data": DATA}
 
@@ -86,8 +88,8 @@ def test_what_is_no_request_is_refused_and_the_reason_repeats_nothing_of_it(what
     assert "quirin" not in repr(refused_message(message, Refusal(found.reason), "q")) + json.dumps(shown(message))
 
 
-@pytest.fixture
-def source(broker: Any) -> Source:
+def prepared(broker: Any) -> Source:
+    """The queue of tasks, as `onboard bus` makes it when it starts."""
     topology = replace(topology_of(broker.bus), key=broker.bus.queue)
     with connection_to(broker.bus.url, broker.bus.queue) as connection:
         connection.connect()
@@ -95,14 +97,26 @@ def source(broker: Any) -> Source:
     return Source(topology, broker.bus.url, "broker.url", event_in_task)
 
 
+@pytest.fixture
+def source(broker: Any) -> Source:
+    return prepared(broker)
+
+
+def page_sends(broker: Any, *events: Any, task_name: str = TASK) -> None:
+    """Run what docs/reference/library.md shows for this broker, with the test's own queue."""
+    blocks = PAGE.read_text("utf-8").partition("## A Celery task, by name")[2].split("```python\n")[1:3]
+    source = blocks[0 if broker.bus.url.startswith("amqp") else 1].partition("```")[0]
+    source = source.replace('"requests"', repr(broker.bus.queue)).replace(TASK, task_name)
+    with Celery("theirs", broker=broker.bus.url, set_as_current=False) as theirs:
+        for event in events:
+            exec(compile(source, str(PAGE), "exec"), {"app": theirs, "event": event})  # noqa: S102 -- our own page
+
+
 def test_send_task_of_another_project_is_taken_and_a_misspelt_name_is_kept_with_the_reason(
     broker: Any, source: Source, inbox: FakeInbox, caplog: Any
 ):
-    name = broker.bus.queue
-    queue = Queue(name, Exchange(name, type="topic"), routing_key=name, no_declare=True)
-    with Celery("theirs", broker=broker.bus.url, set_as_current=False) as theirs:
-        for task_name in (TASK, "onboarding.requested"):
-            theirs.send_task(task_name, args=[EVENT], queue=queue, argsrepr="(…)")
+    for task_name in (TASK, "onboarding.requested"):
+        page_sends(broker, EVENT, task_name=task_name)
 
     with consuming(source, inbox):
         wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
@@ -116,6 +130,34 @@ def test_send_task_of_another_project_is_taken_and_a_misspelt_name_is_kept_with_
     assert broker.put_back(inbox, id_) == 1  # as it came: a task that is refused again
     with consuming(source, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused again")
+
+
+@pytest.fixture
+def no_queue(make_broker: Any, bus_url: str) -> Any:
+    """The broker before `onboard bus` was ever started on it."""
+    return make_broker(bus_url, declared=False)
+
+
+@pytest.mark.parametrize("kind", ["redis"], indirect=True)
+def test_a_task_for_redis_waits_for_the_first_start_of_the_bus(no_queue: Any, inbox: FakeInbox):
+    page_sends(no_queue, EVENT)
+
+    assert no_queue.waiting() == 1
+    with consuming(prepared(no_queue), inbox):
+        wait_until(lambda: inbox.seen == 1, "it is read")
+    assert inbox.customers == ["C-1"]
+
+
+@pytest.mark.parametrize("kind", ["amqp"], indirect=True)
+def test_a_task_for_rabbitmq_fails_while_there_is_no_queue_and_then_goes(no_queue: Any, inbox: FakeInbox):
+    with pytest.raises(NotFound):
+        page_sends(no_queue, EVENT)
+
+    made = prepared(no_queue)
+    page_sends(no_queue, EVENT)
+    with consuming(made, inbox):
+        wait_until(lambda: inbox.seen == 1, "it is read")
+    assert inbox.customers == ["C-1"]
 
 
 def test_requests_have_an_exchange_of_their_own_so_that_sending_fails_while_there_is_no_queue():

@@ -44,6 +44,16 @@ async def test_a_request_becomes_a_job_of_the_days_batch_that_goes_first(inlet):
     assert world.states() == {"invited": 2}
 
 
+async def test_a_value_that_nothing_here_uses_refuses_a_request_no_more_than_a_row_and_refuses_an_update(inlet):
+    world, receiver = inlet()
+    wrong = {"date_of_birth": "1980-02-30", "nationality": "QQ", "sex": "x" * 27}
+    receipt, other = receiver.receive([requested("C-1", **wrong), updated("C-2", 1, **wrong)]).receipts
+    assert receipt.outcome is Outcome.TAKEN
+    assert {one.column for one in other.problems} == set(wrong)
+    await world.work()
+    assert world.states() == {"invited": 1}
+
+
 async def test_an_event_that_comes_again_is_a_duplicate_with_the_same_address(inlet):
     world, receiver = inlet()
     one = requested("C-1")

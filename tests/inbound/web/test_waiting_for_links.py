@@ -97,6 +97,30 @@ async def test_a_copy_of_a_signed_message_gets_no_link_and_who_signs_it_anew_doe
     assert (anew.status, anew.body["link"]) == (200, "https://verify.test/token-0001")
 
 
+@pytest.mark.parametrize("late", [-120.0, 120.0], ids=["a clock that is ahead", "a clock that is behind"])
+async def test_a_copy_is_known_as_a_copy_by_its_senders_own_clock(site, shelf, late):
+    body = bytes_of(EVENT)
+    first = site.signed(body, late=late)
+    assert (await site.post(body, key=None, **first)).status == 202
+    shelf.issue()
+    site.clock.advance(seconds=1)
+    again = site.signed(body, late=late)
+    assert "link" not in (await site.post(body, key=None, Prefer="wait=1", **first)).body
+    assert "link" in (await site.post(body, key=None, Prefer="wait=1", **again)).body
+    for copied in (first, again):
+        assert "link" not in (await site.post(body, key=None, Prefer="wait=1", **copied)).body
+
+
+async def test_a_copy_of_a_newer_message_without_a_wish_to_wait_gets_no_link_either(site, shelf):
+    body = bytes_of(EVENT)
+    await site.post(body, key=None, **site.signed(body))
+    shelf.issue()
+    site.clock.advance(seconds=1)
+    newer = site.signed(body)
+    assert (await site.post(body, key=None, **newer)).status == 202
+    assert "link" not in (await site.post(body, key=None, Prefer="wait=1", **newer)).body
+
+
 async def test_one_who_joins_a_customer_whose_session_is_being_opened_waits_for_it(site, shelf):
     first, joined = await asking(site), await asking(site, EVENT | {"id": "8"})
     shelf.issue()

@@ -228,9 +228,9 @@ def dropdead_queue_of(invocation: Invocation, id_: UUID | None, everything: bool
         if there and not yes:
             confirm(f"remove {counted(there, 'event')} for good?")
         dropped = refused.drop(one, now=parts.database_clock())
-    click.echo(
-        json.dumps({"dropped": dropped}) if as_json else f"{counted(dropped, 'event was', 'events were')} removed"
-    )
+    stay = "; the notices stay in the dead queue (docs/reference/bus.md)" if dropped else ""
+    words = f"{counted(dropped, 'event was', 'events were')} removed{stay}"
+    click.echo(json.dumps({"dropped": dropped}) if as_json else words)
 
 
 def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool) -> "KeptMessage | None":
@@ -268,7 +268,7 @@ def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
     click.echo(f"{name}: {number:,}{rest}")
     # Two lines each, never wrapped: operators copy the id, and a column of a narrow table would break every word.
     for one in map(_facts, found):
-        click.echo(f"{one['id']}  {one['refused_at']}  {one['type']}".rstrip())
+        click.echo("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
         not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
         click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
 

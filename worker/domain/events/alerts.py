@@ -22,6 +22,7 @@ class AlertKind(StrEnum):
     SENDER = "sender_stopped"
     PAUSED = "batch_paused"
     HELD = "rows_held"
+    TARGET = "events_not_accepted"
     BEAT = "beat_missing"
     DONE = "batch_done"
 
@@ -34,11 +35,13 @@ LASTS: Mapping[AlertKind, timedelta] = {
     AlertKind.NOBODY: timedelta(minutes=1),
     AlertKind.BEAT: timedelta(minutes=1),
     AlertKind.HELD: timedelta(minutes=1),
+    AlertKind.TARGET: timedelta(minutes=1),
 }
 
 
 class Condition(NamedTuple):
-    """Something that is so now. `name`: an account, a channel or a batch's number; or empty. `rows`: how many."""
+    """Something that is so now. `name`: an account, a channel, a batch's number or a target; or empty. `rows`:
+    how many."""
 
     kind: AlertKind
     name: str = ""
@@ -116,6 +119,7 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "Batch {name}: no row is held any more.",
         "onboard report {name}",
     ),
+    AlertKind.TARGET: ("{name} accepts no events.", "{name} answers again.", "onboard outbox list"),
     AlertKind.BEAT: ("No scheduler wakes the workers.", "The scheduler wakes the workers again.", "onboard beat"),
     AlertKind.DONE: ("Batch {name} is done: nothing of it is left to send.", "", "onboard report {name}"),
 }

@@ -49,7 +49,8 @@ class Event:
     `sender`, `source` and `id` identify it. `occurred_at` is the producer's time; None: the time of the receipt counts.
     The door that receives the event sets its `sender`: without one it has no rights, and is refused. `actor`: who sent
     it, for the audit log, as the door knows them. Neither is ever the event's own word. `traceparent`: where its trace
-    was when it came (`traces`), unchecked.
+    was when it came (`traces`), unchecked. `signed_at`: when its message was signed, by its sender's clock; None: it
+    was not signed.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Event:
     sender: EventSender = NOBODY
     actor: str = "unknown"
     traceparent: Any = None
+    signed_at: datetime | None = None
 
 
 class Outcome(StrEnum):

@@ -38,7 +38,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             if problem:
                 problems.append(problem)
             continue
-        text = cell.strip() if type(cell) is str else _as_text(cell)
+        text = cell.strip() if type(cell) is str else _as_text(cell, column)
         if not text:
             continue
         if isinstance(text, Refusal):
@@ -93,15 +93,18 @@ def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, val
         values[column] = value
 
 
-def _as_text(cell: Any) -> str | Refusal:
-    """The cell as text, as a CSV file would hold it."""
+def _as_text(cell: Any, column: str) -> str | Refusal:
+    """The cell as text, as a CSV file would hold it. Only the consent is a truth value, and only tags are a list: all
+    customers would else be one, `true`, after a fault of the program that writes the list."""
     match cell:
         case str():
             return cell.strip()
         case Refusal():  # the reader's, for a cell whose value is lost
             return cell
-        case bool():
+        case bool() if column == "consent":
             return "true" if cell else "false"
+        case bool():
+            return Refusal("true or false", "give text")
         case int():
             return str(cell)
         case float() if cell.is_integer():
@@ -110,6 +113,8 @@ def _as_text(cell: Any) -> str | Refusal:
             return cell.date().isoformat()
         case date():
             return cell.isoformat()
+        case list() | tuple() if column != "tags":
+            return Refusal("a list", "give text")
         case list() | tuple() if all(isinstance(part, str) for part in cell):
             return ";".join(cell)
         case float():

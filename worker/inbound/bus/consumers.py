@@ -1,4 +1,4 @@
-"""Consumes all queues of events of a configuration: one consumer, thread and connection for each."""
+"""Consumes all queues of events of a configuration: one consumer, thread and connection for each, and one inbox."""
 
 import threading
 from collections.abc import Sequence
@@ -18,16 +18,17 @@ class Consumers:
 
     def __init__(self, settings: Settings, sources: Sequence[Source], wake: Wake) -> None:
         """`wake` is called after a commit, from any of the threads, and must not wait."""
-        self._inboxes = [DatabaseInbox(settings) for _ in sources]
+        # One for all of them: it says that this process runs, which is then one process in `onboard status`.
+        self._inbox = DatabaseInbox(settings)
         self._consumers = [
             BusConsumer(
                 source,
-                inbox,
+                self._inbox,
                 connect=partial(connection_to, source.url, source.topology.queue, tls=source.tls),
                 wake=wake,
                 clock=ProcessClock(),
             )
-            for source, inbox in zip(sources, self._inboxes, strict=True)
+            for source in sources
         ]
         self._failed: list[Exception] = []
 
@@ -48,8 +49,7 @@ class Consumers:
             for thread in threads:
                 thread.join()
         finally:
-            for inbox in self._inboxes:
-                inbox.close()
+            self._inbox.close()
         if self._failed:
             raise self._failed[0]
 

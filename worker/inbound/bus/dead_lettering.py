@@ -43,7 +43,11 @@ BROKERS = frozenset({"x-death", "x-first-death-exchange", "x-first-death-queue",
 }
 # The properties that stay. Not `user_id`, which RabbitMQ compares with our login (see SENDER), nor `expiration`.
 KEPT = ("message_id", "correlation_id", "type", "app_id", "timestamp", "reply_to")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# An event's id that names no person: short and of plain characters, so no email address, and with a letter, so no phone
+# number; or a UUID. It is how the sender finds the event.
+_PLAIN_ID = re.compile(
+    r"(?=[0-9._:/-]{0,63}[A-Za-z])[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
 _KINDS = frozenset(kind.value for kind in EventKind)
 
 
@@ -67,7 +71,7 @@ def refused_message(
         identity=message_id(message),
         reason=refusal.reason,
         kind=kind if kind in _KINDS else "",
-        event=name if isinstance(name, str) and _UUID.fullmatch(name) else "",
+        event=name if isinstance(name, str) and _PLAIN_ID.fullmatch(name) else "",
         size=len(message.body),
         customer_id=_customer_in(event),
         content=_content_of(message, refusal, vouched or {}),

@@ -1,5 +1,6 @@
 """The database that stores the bus's events; opened once it can be reached and is at this release's schema."""
 
+import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,22 +21,27 @@ from worker.store.inbox.refused_events import RefusedEvents
 
 
 class DatabaseInbox:
-    """The `batch_processing.Inbox` over the database. Close it at the end."""
+    """The `batch_processing.Inbox` over the database. Safe for threads. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._exits = ExitStack()
+        self._opening = threading.Lock()
         self._opened: _Opened | None = None
 
     def check_ready(self) -> None:
         """Raises NotReady; SettingsError where the configured keys do not decrypt what the database holds."""
-        if self._opened is not None:
-            check_ready(self._opened.database)
-            return
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open()
+                return
+        check_ready(self._opened.database)
+
+    def _open(self) -> "_Opened":
         parts = self._exits.enter_context(opened(self._settings))
         self._exits.enter_context(parts.heartbeat("bus"))
         receiver = Receiver(parts.intake, parts.inboxes, parts.keyring)
-        self._opened = _Opened(
+        return _Opened(
             parts.database, parts.keyring, receiver, parts.refused_events, parts.database_clock, parts.meters
         )
 

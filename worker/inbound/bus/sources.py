@@ -66,18 +66,19 @@ def events_of(bus: Bus) -> Source:
     return Source(topology_of(bus), bus.url, "bus.url", read, bus.declare, bus.prefetch, bus.protection)
 
 
-def requests_at(broker_url: str, tls: Tls | None = None) -> Source:
+def requests_at(broker_url: str, tls: Tls | None = None, *, declare: bool = True) -> Source:
     """The queue of requests that are sent as Celery tasks, on the workers' broker, without senders."""
     # Not "#": a producer on Redis that declares nothing takes the exchange for a direct one.
     topology = Topology(REQUESTS, REQUESTS, broker_url.startswith("amqp"), key=REQUESTS)
-    return Source(topology, broker_url, "broker.url", event_in_task, tls=tls)
+    return Source(topology, broker_url, "broker.url", event_in_task, declare, tls=tls)
 
 
 def sources_of(settings: Settings) -> list[Source]:
     """The queues of this configuration. Without a broker there are no requests: no other process reaches memory://."""
     found = [events_of(settings.bus)] if settings.bus is not None else []
     if settings.broker.wakes_workers:
-        found.append(requests_at(settings.broker.url, settings.broker.protection))
+        declare = settings.bus is None or settings.bus.declare
+        found.append(requests_at(settings.broker.url, settings.broker.protection, declare=declare))
     return [_with_senders(source, settings) for source in found]
 
 

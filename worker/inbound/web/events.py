@@ -112,14 +112,16 @@ class Events:
             return problem(400, event.reason, hint="docs/reference/http.md shows how an event is posted")
         try:
             trace = event.traceparent or traceparent(request)
-            receipt = await self._chunks.take_in(replace(event, sender=sender, actor=sender.name, traceparent=trace))
+            signed_at = credentials.signed_at(request.headers) if is_signed else None
+            event = replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
+            receipt = await self._chunks.take_in(event)
             self._outage.over("the database is back: taking events")
             self._count(receipt.outcome)
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:
                 return problem(REFUSALS.get(receipt.reason, 422), receipt.reason, problems=receipt.problems)
             waits = sender.links and event.kind is EventKind.REQUESTED
             wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
-            return await self._answered(request, sender, receipt, wait, signed=is_signed)
+            return await self._answered(request, sender, receipt, wait, signed_at=signed_at)
         except TooMany:
             return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
@@ -170,7 +172,7 @@ class Events:
         return problem(429, "more events than event_limit allows this sender", retry_after=seconds) if seconds else None
 
     async def _answered(
-        self, request: web.Request, sender: EventSender, receipt: Receipt, wait: int, *, signed: bool
+        self, request: web.Request, sender: EventSender, receipt: Receipt, wait: int, *, signed_at: datetime | None
     ) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
         address = _address(request, receipt.id)
@@ -181,7 +183,7 @@ class Events:
         if receipt.outcome is Outcome.DUPLICATE:
             status = await self._in_thread(self._statuses.of, receipt.id, sender.name)
             answer |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
-            if signed and (status is None or credentials.signed_at(request.headers) <= status.received_at):
+            if signed_at and not await self._in_thread(self._statuses.is_newest, receipt.id, signed_at):
                 # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
                 # link.
                 wait = 0

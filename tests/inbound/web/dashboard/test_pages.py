@@ -169,6 +169,7 @@ async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
         ("onboard resume --all", "/dashboard/do/go-on", ""),
         ("onboard report 7", "", "/dashboard/batches/7"),
         ("onboard account list", "", "/dashboard/accounts"),
+        ("onboard outbox list", "", "/dashboard/outgoing"),
         ("onboard import 'my list.csv'", "", ""),
     ],
 )
@@ -176,6 +177,12 @@ def test_what_needs_a_person_has_the_button_of_its_command(command, action, page
     need = need_of(Attention("batch", "7", "why", command))
 
     assert (need["action"], need["page"], need["command"]) == (action, page, command)
+
+
+def test_two_targets_with_the_same_command_have_an_id_each():
+    crm, bus = (need_of(Attention("target", name, "why", "onboard outbox list")) for name in ("subscriber/crm", "bus"))
+
+    assert (crm["id"], bus["id"]) == ("need-outbox-list-subscriber/crm", "need-outbox-list-bus")
 
 
 def test_the_pace_is_the_growth_of_the_last_seconds():
