@@ -64,6 +64,39 @@ def test_a_lost_database_comes_back_without_who_was_erased_and_sends_nothing_bef
     assert invited.onboard("audit", "verify").code == 0
 
 
+@pytest.mark.parametrize("left", ["-wal", "-shm", "-journal"])
+def test_what_a_killed_process_left_of_a_database_is_not_read_into_the_restored_one(invited: Desk, left):
+    assert invited.onboard("backup", "--out", "monday", "--keys", "keys.jsonl").code == 0
+    (invited.path / f"{DATABASE}{left}").write_bytes(b"of the database that is there no more")
+    both = invited.onboard("backup", "restore", "monday", "--keys", "keys.jsonl")
+    assert (both.code, f"{DATABASE}, " in both.err, f"{DATABASE}{left} exist: move them" in both.err) == (2, True, True)
+    (invited.path / DATABASE).unlink()
+
+    refused = invited.onboard("backup", "restore", "monday", "--keys", "keys.jsonl")
+
+    assert (refused.code, f"{DATABASE}{left} exists: move it away first" in refused.err) == (2, True)
+    assert not (invited.path / DATABASE).exists()
+    lose_database(invited)
+    assert invited.onboard("backup", "restore", "monday", "--keys", "keys.jsonl").code == 0
+    assert len(links(invited)) == 2
+
+
+def test_a_database_that_a_process_opens_during_a_restore_keeps_its_place(invited: Desk, monkeypatch):
+    assert invited.onboard("backup", "--out", "monday", "--keys", "keys.jsonl").code == 0
+    lose_database(invited)
+    erase_again = command.restoring.erase_again
+
+    def meanwhile(*given, **options):
+        (invited.path / f"{DATABASE}-wal").write_bytes(b"of another process")
+        return erase_again(*given, **options)
+
+    monkeypatch.setattr(command.restoring, "erase_again", meanwhile)
+    refused = invited.onboard("backup", "restore", "monday", "--keys", "keys.jsonl")
+    assert (refused.code, "away first, nothing was restored" in refused.err) == (2, True)
+    assert not (invited.path / DATABASE).exists()
+    assert not list(invited.path.glob(".onboard-*"))
+
+
 def test_a_database_is_restored_where_the_file_system_has_no_hard_links(invited: Desk, monkeypatch):
     def refused(*_paths, **_options):
         raise OSError(errno.EPERM, "Operation not permitted")

@@ -1,5 +1,6 @@
 """The files of `onboard backup`: made as a whole or not at all, and checked before they are restored."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from worker.store.backup import restoring
 from worker.store.backup.customer_key_file import DamagedKeys, read_header
 from worker.store.backup.data_copy import CannotCopy
 from worker.store.backup.manifest import Manifest
-from worker.store.base.database import Database, is_there
+from worker.store.base.database import Database
 
 
 @contextmanager
@@ -86,9 +87,8 @@ def target(settings: Settings, folder: Path) -> Iterator[Database]:
     """The database to restore into. A SQLite file takes its place at the end, so that there is never half of one."""
     url, part, file = settings.database.url, None, None
     if url.startswith("sqlite"):
-        if is_there(url):
-            raise CannotStart(f"database.url: {sa.make_url(url).database} exists: move it away first")
         file = Path(sa.make_url(url).database or "")
+        _must_be_free(file)
         part = file.with_name(f".onboard-{token_hex(16)}.db")
         url = sa.make_url(url).set(database=str(part)).render_as_string(hide_password=False)
     try:
@@ -103,6 +103,7 @@ def target(settings: Settings, folder: Path) -> Iterator[Database]:
         finally:
             database.close()
         if part is not None and file is not None:
+            _must_be_free(file)  # a process may have been started meanwhile
             take_free_place(part, file)
     except sa.exc.OperationalError as error:
         raise Stopped(does_not_answer(error)) from None
@@ -110,6 +111,18 @@ def target(settings: Settings, folder: Path) -> Iterator[Database]:
         raise Stopped(f"{error.strerror or error}; nothing was restored") from None
     finally:
         if part is not None:
-            for one in (part, *(part.with_name(part.name + end) for end in ("-wal", "-shm"))):
+            for one in _files_of(part):
                 with suppress(FileNotFoundError):
                     one.unlink()
+
+
+def _files_of(database: Path) -> list[Path]:
+    """A SQLite database, and what a process that ended in the middle of its work leaves next to it."""
+    return [database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")]
+
+
+def _must_be_free(file: Path) -> None:
+    # SQLite would write what an old log holds into the restored database.
+    if found := [str(one) for one in _files_of(file) if os.path.lexists(one)]:
+        what = f"{found[0]} exists: move it" if len(found) == 1 else f"{', '.join(found)} exist: move them"
+        raise CannotStart(f"database.url: {what} away first, nothing was restored")

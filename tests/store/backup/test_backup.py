@@ -2,12 +2,15 @@
 
 import json
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from tests.conftest import database as database  # without a witness, whose triggers would be in the copy
 from tests.store.shelf import Shelf, customer
+from worker.domain.events.incoming import OPERATOR, EventKind
+from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.audit import Act
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.backup import manifest as manifests
@@ -16,6 +19,9 @@ from worker.store.backup.data_copy import KEYS, LIVING, SQLITE_FILE, copy_data
 from worker.store.backup.manifest import NoBackup
 from worker.store.backup.restoring import erase_again, has_rows, load, put_sqlite_in_place
 from worker.store.base.database import ACT, Database
+from worker.store.inbox.inbox import Inboxes
+from worker.store.inbox.incoming_events import Arrival
+from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.tables import Base, CustomerKey, CustomerRow, Job, Standstill, Tombstone
 
@@ -47,7 +53,7 @@ def back_up(shelf, folder):
 
 
 @contextmanager
-def restored(shelf, request, folder, keys_of, tmp_path):
+def restored(shelf, request, folder, keys_of, tmp_path, ring=RING):
     """The database made of the backup in `folder` and the keys of another one."""
     if shelf.database.is_sqlite:
         put_sqlite_in_place(folder, tmp_path / "again.db")
@@ -60,8 +66,8 @@ def restored(shelf, request, folder, keys_of, tmp_path):
         with keys_of.with_suffix(".keys").open(encoding="utf-8") as keys:
             read_header(keys)
             load(database, folder, manifests.read(folder), keys, now=shelf.clock())
-        erase_again(database, RING, now=shelf.clock())
-        yield Shelf(database, RING, shelf.clock)
+        erase_again(database, ring, now=shelf.clock())
+        yield Shelf(database, ring, shelf.clock)
     finally:
         database.close()
 
@@ -110,6 +116,49 @@ def test_who_was_erased_since_stays_erased_and_opens_with_no_key_that_is_left(fu
         assert [row.customer_id for row in again.rows(CustomerKey)] == ["Jonas"]
         assert len(again.rows(Tombstone)) == 1
         assert again.row(CustomerRow, customer_id="Jonas").encrypted is not None
+
+
+@pytest.mark.parametrize("customer_keys", [False, True])
+def test_who_was_known_only_from_events_and_erased_since_stays_erased(acting, request, tmp_path, customer_keys):
+    key, older, newer_key = new_key(), new_key(), new_key()
+    ring = Keyring([key], [older], customer_keys=customer_keys)
+    clock, database = acting.clock, acting.database
+    for customer_id in ("Ona", "Jonas"):
+        known_by_events(database, ring, clock, customer_id)
+    back_up(acting, tmp_path / "monday")
+    # The tombstone is made by a newer key.
+    newer = Keyring([key], [newer_key, older], customer_keys=customer_keys)
+    SubjectRequests(database, newer).erase("Ona", reason="", forget_suppressed=False, now=clock())
+    back_up(acting, tmp_path / "tuesday")
+    with restored(acting, request, tmp_path / "monday", tmp_path / "tuesday", tmp_path, ring=newer) as again:
+        requests = SubjectRequests(again.database, newer)
+        shown = {name: requests.export(name, now=clock()) for name in ("Ona", "Jonas")}
+        assert "ona@example.org" not in str(shown["Ona"])
+        assert shown["Ona"]["erased"]
+        assert shown["Ona"]["refused_events"] == []
+        assert str(shown["Jonas"]).count("jonas@example.org") == 2  # the update, and the refused event
+
+
+def known_by_events(database, ring, clock, customer_id):
+    """An update of a customer who is not known yet is stored, and a message about the same customer was refused."""
+    columns = {"email": f"{customer_id.lower()}@example.org"}
+    before = clock() - timedelta(hours=1)
+    digests = ring.digests("event", customer_id)
+    event = (OPERATOR, "crm", customer_id, EventKind.UPDATED, customer_id, "", before, digests)
+    Inboxes(database, ring).take([Arrival(*event, columns=columns)], now=clock())
+    message = RefusedMessage("requests", customer_id, "no purpose", "", "", 1, customer_id, {"body": columns["email"]})
+    RefusedEvents(database, ring, kept=timedelta(days=14)).keep([message], now=clock())
+
+
+def test_an_update_from_after_an_erasure_by_an_event_is_restored(acting, request, tmp_path):
+    clock, database = acting.clock, acting.database
+    erased = Arrival(OPERATOR, "crm", "0", EventKind.ERASED, "Ona", "", clock() - timedelta(hours=2), ("0",))
+    Inboxes(database, RING).take([erased], now=clock())
+    known_by_events(database, RING, clock, "Ona")
+    back_up(acting, tmp_path / "monday")
+    with restored(acting, request, tmp_path / "monday", tmp_path / "monday", tmp_path) as again:
+        events = SubjectRequests(again.database, RING).export("Ona", now=clock())["events"]
+        assert [event["columns"] for event in events if "columns" in event] == [{"email": "ona@example.org"}]
 
 
 def test_the_data_has_no_key_of_a_customer(full, tmp_path):

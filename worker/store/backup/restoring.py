@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -20,11 +21,13 @@ from worker.store.backup.manifest import Manifest
 from worker.store.base import schema
 from worker.store.base.database import Database, fetch
 from worker.store.base.keys_of_customers import readable
+from worker.store.inbox.refused_events import remove_of_erased
 from worker.store.inbox.withdrawal import erase_customer
-from worker.store.onboarding.tombstones import erased_among
-from worker.store.tables import Base, CustomerRow, Standstill
+from worker.store.onboarding.tombstones import Erased, erased_among
+from worker.store.tables import Base, CustomerRow, Inbox, Standstill
 
 CHUNK = 500
+SINCE = "erased since the backup"
 # A database that was only made and migrated has rows in these.
 _NOTHING_YET = frozenset({"audit", "audit_head", "budget", "timer", *LIVING})
 
@@ -98,8 +101,14 @@ def _load_postgresql(connection: sa.Connection, folder: Path, manifest: Manifest
 def erase_again(database: Database, keyring: Keyring, *, now: datetime) -> int:
     """Erase the customers who were erased since the backup: a key is gone, or the file of keys remembers them.
 
-    Returns how many.
+    Returns how many. Refused events about them are removed too.
     """
+    number = _erase_known(database, keyring, now=now) + _erase_of_events(database, keyring, now=now)
+    _remove_refused(database, keyring, now=now)
+    return number
+
+
+def _erase_known(database: Database, keyring: Keyring, *, now: datetime) -> int:
     number, after = 0, ""
     while True:
         with database.write() as connection:
@@ -115,10 +124,55 @@ def erase_again(database: Database, keyring: Keyring, *, now: datetime) -> int:
                 key_id, tombstone = customer_key_of(row.encrypted), buried.get(row.customer_id)
                 if tombstone is None and (key_id is None or key_id in there):
                     continue
-                final, remembered = tombstone is not None and tombstone.final, tombstone is not None
-                erase_customer(
-                    connection, keyring, row.customer_id, now, Known(), final=final, remembered=remembered, now=now
-                )
-                note(connection, f"customer {row.customer_id}", now=now, reason="erased since the backup")
+                _erase(connection, keyring, row.customer_id, tombstone, now, now=now)
                 number += 1
             after = rows[-1].customer_id
+
+
+def _erase_of_events(database: Database, keyring: Keyring, *, now: datetime) -> int:
+    """Erase who is known only from updates: the inbox keeps them until the customer is requested."""
+    number, after = 0, ""
+    first = sa.func.min(Inbox.occurred_at, type_=Inbox.occurred_at.type).label("first")
+    stored = sa.select(Inbox.customer_id, first).where(sa.func.length(Inbox.encrypted) > 0).group_by(Inbox.customer_id)
+    while True:
+        with database.write() as connection:
+            some = stored.where(Inbox.customer_id > after).order_by(Inbox.customer_id).limit(CHUNK)
+            rows = fetch(connection, some)
+            if not rows:
+                return number
+            buried = erased_among(connection, keyring, [row.customer_id for row in rows])
+            for row in rows:
+                tombstone = buried.get(row.customer_id)
+                if tombstone is None:
+                    continue
+                # An update from after an erasure by an event was stored rightly.
+                until = now if tombstone.final else tombstone.at
+                if row.first <= until:
+                    _erase(connection, keyring, row.customer_id, tombstone, until, now=now)
+                    number += 1
+            after = rows[-1].customer_id
+
+
+def _remove_refused(database: Database, keyring: Keyring, *, now: datetime) -> None:
+    after: uuid.UUID | None = None
+    while True:
+        with database.write() as connection:
+            after, removed = remove_of_erased(connection, keyring, after=after)
+            if removed:
+                note(connection, "dead events", now=now, count=removed, reason=SINCE)
+        if after is None:
+            return
+
+
+def _erase(
+    connection: sa.Connection,
+    keyring: Keyring,
+    customer_id: str,
+    tombstone: Erased | None,
+    at: datetime,
+    *,
+    now: datetime,
+) -> None:
+    final, remembered = tombstone is not None and tombstone.final, tombstone is not None
+    erase_customer(connection, keyring, customer_id, at, Known(), final=final, remembered=remembered, now=now)
+    note(connection, f"customer {customer_id}", now=now, reason=SINCE)
