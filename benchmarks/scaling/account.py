@@ -82,7 +82,6 @@ class Account:
             most=max(most, events),
             now=now,
             horizon=horizon + EVENTS_AHEAD,
-            probe_for=LEASE,
             lead=asked.lead,
             shared=not permits.alone,
         )

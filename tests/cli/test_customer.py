@@ -135,3 +135,44 @@ def test_a_reason_with_an_address_is_refused_before_anything_is_erased(desk: Des
     assert (ended.code, ended.out) == (2, "")
     assert "the audit log keeps it" in ended.err
     assert '"kind": "individual"' in desk.onboard("customer", "export", who, "--json").out
+
+
+def next_of(desk: Desk, who: str) -> dict[str, str]:
+    moments = desk.onboard("customer", "show", who, "--json").facts["timeline"]
+    (found,) = (one for one in moments if one["about"] == "next")
+    return found
+
+
+def test_what_comes_next_is_true_while_the_batch_is_paused_or_everything_is_stopped(desk: Desk):
+    listed = customers(1)
+    desk.onboard("import", desk.list_of(listed))
+    (who,) = (row["customer_id"] for row in listed)
+    assert next_of(desk, who)["text"].endswith(" is asked for a session.")
+    desk.onboard("pause", "1", "--reason", "wrong list")
+    paused = next_of(desk, who)
+    assert paused["text"].startswith("Next: nothing before batch 1 goes on, which is paused: paused by ")
+    assert paused["then"] == "`onboard resume 1`"
+    desk.onboard("stop")
+    stopped = next_of(desk, who)
+    assert stopped["text"].startswith("Next: nothing before everything goes on: everything was stopped by ")
+    assert stopped["then"] == "`onboard resume --all`"
+
+
+def test_what_comes_next_is_true_for_a_row_behind_the_pilot(desk: Desk, played: Played):
+    name = desk.list_of(customers(10))
+    condition = "finished >= 50% and bounced <= 3% within 4 hours"
+    assert desk.onboard("run", name, "--first", "2", "--go-on-if", condition).code == 3
+    behind = customers(10)[-1]["customer_id"]
+    assert next_of(desk, behind)["text"].startswith("Next: nothing before the verdict on the pilot of batch 1")
+
+
+def test_what_comes_next_is_true_while_the_account_has_used_up_its_credits(desk: Desk, played: Played):
+    desk.change("[accounts.kyc]\n", "[accounts.kyc]\ncredits = 1\n")
+    listed = customers(2)
+    desk.onboard("run", desk.list_of(listed), "--patience", "1 s")
+    report = desk.onboard("report", "latest", "--format", "csv").table
+    (waits,) = (row for row in report if row["state"] == "waiting")
+    assert waits["error"].startswith("account_stopped: kyc: its cap of 1 credit")
+    found = next_of(desk, waits["customer_id"])
+    assert found["text"].startswith("Next: nothing before kyc goes on: kyc is stopped: its cap of 1 credit is used up")
+    assert "raise `credits`" in found["then"]

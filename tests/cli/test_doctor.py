@@ -4,8 +4,10 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Mapping
+from uuid import uuid4
 
 import pytest
+import redis
 from aiohttp import web
 from kombu import Connection, Producer, Queue
 
@@ -104,6 +106,20 @@ def test_the_identity_provider_of_the_dashboard_is_asked_for_its_discovery_docum
     assert found[0] == ("ok" if says.startswith("answers") else "failure")
     assert says in found[1]
     assert issuer.removeprefix("http://") in found[1]
+
+
+def test_of_a_dead_queue_it_is_said_that_it_holds_notices_and_how_they_are_removed(desk: Desk, redis_url: str):
+    queue = f"doctor-{uuid4().hex}"
+    dead = f"{queue}.dead"
+    desk.secret("bus", redis_url)
+    desk.add(f'[bus]\nurl = {{ file = "secrets/bus" }}\nqueue = "{queue}"\n')
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush(dead, "a notice")
+        found = findings(desk.onboard("doctor", "--json"))
+        client.delete(dead)
+    ((grade, words, action),) = found[f"queue {dead}"]
+    assert (grade, words) == ("warning", "1 notice of refused events")
+    assert action.endswith("docs/reference/bus.md says how to remove the notices")
 
 
 def test_each_queue_has_a_line_with_its_depth_and_its_consumers(desk: Desk, amqp_url: str):

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from kombu import Connection
 
+from tests.cli.test_status import change
 from tests.desk.desk import Desk, customers
 from tests.desk.own_redis import OwnRedis
 from tests.publishers.listener import Handler, Listener
@@ -84,6 +85,25 @@ def test_run_ends_though_no_target_accepts_its_events_and_the_next_run_publishes
 
     wait_until(told, "the next run tells it")
     assert kinds(crm) == {"session.issued": 2, "invitation.sent": 2}
+
+
+def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publishing_desk: Desk, answers: Answers):
+    answers.status = 500
+    publishing_desk.onboard("run", publishing_desk.list_of(customers(2)))
+    change(publishing_desk, "UPDATE budget SET opened_at = '2026-01-01 00:00:00' WHERE name = 'subscriber/crm'")
+    change(publishing_desk, "UPDATE outbox SET due_at = NULL WHERE id = (SELECT max(id) FROM outbox)")
+    shown, facts = publishing_desk.onboard("status").out, publishing_desk.onboard("status", "--json").facts
+    (need,) = facts["needs_a_person"]
+    assert (need["what"], need["name"], need["command"]) == ("target", "subscriber/crm", "onboard outbox list")
+    assert need["reason"].startswith("has accepted no event since 2026-01-01T00:00:00Z (")
+    assert need["reason"].endswith("the last with HTTP 500); events that wait: 3; given up: 1")
+    assert f"needs a person: subscriber/crm: {need['reason']}; `onboard outbox list`\n" in shown
+    assert "subscriber/crm: outgoing events given up: 1; `onboard outbox list`\n" in shown
+    assert facts["given_up"] == {"subscriber/crm": 1}
+    assert publishing_desk.onboard("status", "--check").out.startswith("WARNING: subscriber/crm: has accepted no event")
+    found = [one for one in publishing_desk.onboard("doctor", "--json").facts["findings"] if one["what"] == "attention"]
+    assert [(one["grade"], one["action"]) for one in found] == [("warning", "`onboard outbox list`")]
+    assert found[0]["found"] == f"subscriber/crm: {need['reason']}"
 
 
 def test_given_up_events_are_listed_and_published_again_by_hand(publishing_desk: Desk, crm: Listener, answers: Answers):

@@ -71,9 +71,9 @@ def test_a_killed_process_no_longer_counts(desk: Desk):
 def test_workers_without_a_scheduler_are_told(desk: Desk):
     desk.onboard("status")
     running(desk, "worker")
-    assert "no scheduler wakes the workers" in desk.onboard("status").out
+    assert "has come yet: `onboard beat` does not run, or the broker cannot be reached" in desk.onboard("status").out
     assert checked(desk)[0] == 1
-    assert needs(desk) == [("beat", "onboard beat")]
+    assert needs(desk) == [("beat", "onboard doctor")]
 
 
 @pytest.mark.parametrize("why", ["credentials", "credits", "sender", "held"])
@@ -116,6 +116,51 @@ def test_a_status_that_cannot_be_read_is_one_line_too(desk: Desk):
     assert (facts["level"], facts["problem"][:12], facts["needs_a_person"]) == ("CRITICAL", "the database", [])
 
 
+def test_a_batch_that_paused_itself_needs_a_person_also_with_nothing_left_to_send(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(3)))
+    change(desk, "UPDATE job SET state = 'failed', reason = 'bad_input'")
+    paused = "UPDATE batch SET pause_cause = 'itself', pause_reason = '3 of 3 messages were refused', paused_at = ?"
+    change(desk, paused, "2026-01-01 00:00:00.000000")
+    assert needs(desk) == [("batch", "onboard resume 1")]
+    why = "batch 1 (customers.csv): 3 of 3 messages were refused; `onboard resume 1`"
+    assert checked(desk) == (1, f"WARNING: {why}\n")
+    desk.onboard("resume", "1")
+    assert checked(desk) == (0, "OK: 0 processes at work, nothing needs a person\n")
+
+
+def test_a_batch_that_paused_itself_and_has_rows_to_send_is_named_once(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    desk.onboard("pause", "1")
+    change(desk, "UPDATE batch SET pause_cause = 'itself', pause_reason = 'too many were refused'")
+    assert needs(desk) == [("batch", "onboard resume 1")]
+    assert checked(desk)[1] == (
+        "WARNING: batch 1 (customers.csv): 3 rows wait: too many were refused; `onboard resume 1`\n"
+    )
+
+
+def test_rows_of_an_account_that_the_configuration_does_not_have_need_a_person(desk: Desk, played: Played):
+    listed = desk.list_of(customers(3))
+    desk.onboard("import", listed)
+    running(desk, "up")
+    change(desk, "UPDATE job SET account = 'old' WHERE row < 4")
+    why = "2 rows wait for the account old, which this configuration does not have"
+    assert needs(desk) == [("account", "onboard report 1")]
+    assert checked(desk) == (1, f"WARNING: old: {why}: put it back; `onboard report 1`\n")
+    assert f"needs a person: old: {why}" in desk.onboard("status").out
+    assert desk.onboard("status", "1", "--json").facts["forecast"] == {
+        "finishes_at": None,
+        "limited_by": why,
+        "assumed": False,
+    }
+    assert f"old: {why}" in desk.onboard("doctor").out
+    lines = {line["row"]: line for line in desk.onboard("report", "1").table}
+    assert lines["2"]["error"] == "account_missing: this configuration does not have the account old"
+    assert lines["2"]["action"] == "put the account back into the configuration"
+    assert lines["4"]["error"] == ""
+    ended = desk.onboard("run", listed)
+    assert (ended.code, f"waits for    {why}" in ended.out) == (1, True)
+
+
 def test_an_import_that_was_cut_off_needs_a_person_while_no_process_imports(desk: Desk, monkeypatch):
     listed = desk.list_of(customers(3), "a list.csv")
     with monkeypatch.context() as full:
@@ -143,6 +188,30 @@ def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
         "WHERE name = 'kyc'",
     )
     assert "kyc is paused until 2999-01-01T00:00:00Z: 5 calls failed" in desk.onboard("status").out
+
+
+def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, "up")
+    down = "UPDATE budget SET blocked_until = ?, opened_at = ?, pause_reason = 'HTTP 503' WHERE name = 'kyc'"
+    now = datetime.now(UTC)  # noqa: TID251 -- the command goes by the machine's clock
+    change(desk, down, "2999-01-01 00:00:00.000000", f"{now - timedelta(minutes=4):%Y-%m-%d %H:%M:%S.%f}")
+    assert checked(desk)[0] == 0
+    facts = desk.onboard("status", "1", "--json").facts["forecast"]
+    assert facts["finishes_at"] is None
+    assert facts["limited_by"].startswith("kyc is paused: no call has succeeded since 20")
+
+    since = now - timedelta(minutes=6)
+    change(desk, down, "2999-01-01 00:00:00.000000", f"{since:%Y-%m-%d %H:%M:%S.%f}")
+    why = f"no call has succeeded since {since:%Y-%m-%d %H:%M:%S} UTC: HTTP 503"
+    # The three accounts share a key.
+    assert checked(desk) == (1, f"WARNING: kyc, kyc-lt, kyb: {why}; `onboard account list`\n")
+    assert needs(desk) == [("account", "onboard account list")]
+    # The pause is over, and rows wait: the next call finds out.
+    change(desk, down, None, f"{since:%Y-%m-%d %H:%M:%S.%f}")
+    assert checked(desk)[0] == 1
+    change(desk, "DELETE FROM job")
+    assert checked(desk)[0] == 0
 
 
 def test_check_is_about_everything(desk: Desk):

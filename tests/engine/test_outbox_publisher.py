@@ -18,6 +18,8 @@ from worker.domain.model.endings import Kind, Problem
 from worker.engine.maintenance.retention import UNPUBLISHED_FOR
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.outbox_targets import PAUSES_AFTER
+from worker.engine.reporting import outbox_report
+from worker.foundation.timestamps import written
 from worker.publishers.contract import Reply
 from worker.store.base.database import Database
 from worker.store.outbox import relay
@@ -251,7 +253,7 @@ async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_nex
         clock.advance(minutes=10)
     row = world.row(Outbox, target=CRM)
     assert row.due_at is None
-    assert "HTTP 500" in row.detail
+    assert row.detail == "not accepted for 1 hour: HTTP 500"
     assert "1 events are given up" in caplog.text
     crm.problems.clear()
     happen(world, Happened.JOB_HELD, "A")
@@ -521,3 +523,55 @@ async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(w
     ):
         publishing.settle(rule, accepted=accepted, later=[], lessons=[], most=1, due_at=now, now=now)
     assert len(left(world)) == 1
+
+
+def needs(world) -> list[tuple[str, str]]:
+    return [(one.name, one.reason) for one in world.parts.operation.report().attention if one.what == "target"]
+
+
+async def test_a_target_that_accepts_nothing_needs_a_person_after_a_minute_until_it_accepts(world, clock):
+    happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
+    crm = FakeTarget()
+    crm.down = DOWN
+    events_out = publisher(world, **{CRM: crm})
+    since = written(clock())
+    events_out.publish(CRM, longest=LONGEST)
+    clock.advance(seconds=30)
+    assert needs(world) == []
+    clock.advance(seconds=30)
+    reason = "3 calls in a row failed, the last with HTTP 500"
+    said = f"has accepted no event since {since} ({reason}); events that wait: 4; given up: 0"
+    assert needs(world) == [(CRM, said)]
+    crm.down = None
+    events_out.publish(CRM, longest=LONGEST)
+    assert needs(world) == []
+
+
+async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_is_said(world, clock):
+    happen(world, Happened.JOB_HELD, "A", "B", "C")
+    crm = FakeTarget()
+    crm.down = DOWN
+    publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
+    clock.advance(minutes=2)
+    world.set(Outbox, Outbox.target == CRM, due_at=None)
+    assert world.parts.operation.report().given_up == {CRM: 3}
+    assert needs(world)[0][1].endswith("events that wait: 0; given up: 3")
+    clock.advance(days=31)
+    world.parts.outbox_targets.forget_unpublished(before=clock() - timedelta(days=30))
+    assert world.parts.operation.report().given_up == {}
+    assert needs(world) == []
+
+
+async def test_the_status_counts_no_event_of_a_target_that_accepts_and_few_of_one_that_does_not(
+    world, clock, monkeypatch
+):
+    monkeypatch.setattr(outbox_report, "MOST_COUNTED", 2)
+    happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
+    with statements(world.parts.database) as sent:
+        assert needs(world) == []
+    assert not [one for one in sent if "outbox" in one and "due_at IS NOT NULL" in one]
+    crm = FakeTarget()
+    crm.down = DOWN
+    publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
+    clock.advance(minutes=2)
+    assert "events that wait: more than 2; given up: 0" in needs(world)[0][1]

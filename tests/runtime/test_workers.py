@@ -62,8 +62,10 @@ def purge(url: str) -> None:
 
 def request(broker: str, *events: Any) -> None:
     """As docs/reference/library.md has it, without any code of ours."""
-    queue = Queue("requests", Exchange("requests", type="topic"), routing_key="requests", no_declare=True)
+    amqp = broker.startswith("amqp")
+    queue = Queue("requests", Exchange("requests", type="topic"), routing_key="requests", no_declare=amqp)
     with Celery("theirs", broker=broker, set_as_current=False) as theirs:
+        theirs.conf.broker_transport_options = {"confirm_publish": True} if amqp else {}
         for event in events:
             theirs.send_task("onboarding.request", args=[event], queue=queue, argsrepr="(…)")
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from worker.brokers.queue_depths import QueueState
 
 CONNECT_SECONDS = 5
+# The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
+NOTICES = "`onboard bus dead list` shows the events that are kept; docs/reference/bus.md says how to remove the notices"
 Where = Callable[[str], str]
 
 
@@ -94,8 +96,8 @@ def _queue(needed: Needed, state: "QueueState") -> Finding:
         return warning(what, "it is not there yet", f"start `{needed.makes}`, which makes it")
     waiting = counted(state.waiting, "message")
     if not needed.consumes:
-        words = f"{waiting} about refused events"
-        return warning(what, words, "`onboard bus dead list`") if state.waiting else ok(what, words)
+        words = f"{counted(state.waiting, 'notice')} of refused events"
+        return warning(what, words, NOTICES) if state.waiting else ok(what, words)
     if state.consumers is None:
         return ok(what, f"{waiting}; Redis does not say which processes consume it")
     words = f"{waiting}, {counted(state.consumers, 'consumer')}"

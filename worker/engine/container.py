@@ -7,24 +7,22 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.deadlines import Paces
 from worker.domain.events.alerts import TARGET
 from worker.domain.events.traces import Traces
 from worker.domain.invitations import Templates
 from worker.domain.invitations.pages import Pages
-from worker.domain.limits.budgets import BudgetRule, BudgetState
-from worker.domain.limits.forecast import Load, pace_of
 from worker.domain.model.audit import Act
 from worker.domain.model.meters import Meters
 from worker.domain.model.sessions import SessionRequest, floor_of
 from worker.domain.routing import Rule, freshness_of
+from worker.engine.account_budgets import AccountBudgets
 from worker.engine.adapters import (
     build_providers,
     build_senders,
@@ -62,6 +60,7 @@ from worker.engine.steps.policies import (
     invitation_policy,
     job_policy,
     listing_accounts,
+    orphan_rules,
     sender_timeout,
     stable_links,
 )
@@ -75,8 +74,6 @@ from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.store.base.database import Database
 from worker.store.links.doors import Doors
-from worker.store.links.moves import Moves
-from worker.store.links.not_me import NotMe
 from worker.store.links.report_links import ReportLinks
 from worker.store.maintenance.alerts import Alerts
 from worker.store.messages.country_cap_check import texts_by_country
@@ -189,6 +186,10 @@ class Parts(Stores):
         return budget_rules(self.settings, self.channels)
 
     @cached_property
+    def account_budgets(self) -> AccountBudgets:
+        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
+
+    @cached_property
     def hours(self) -> Hours:
         """When customers may be written to."""
         return hours_of(self.settings)
@@ -212,20 +213,10 @@ class Parts(Stores):
             templates=lambda: self.templates.names,
             hours=self.hours,
             texted=self.delivery_policy.countries,
-            paces=self._paces,
+            paces=lambda: self.account_budgets.paces(self.clock()),
             prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
             traces=lambda: self.traces,
         )
-
-    def _paces(self) -> Paces:
-        """How fast each account and channel is now, by its limits."""
-        states, now = self.budgets.all(), self.clock()
-
-        def paces(rules: Mapping[str, BudgetRule]) -> dict[str, float | None]:
-            loads = {name: Load(name, 1, rule, states.get(rule.name, BudgetState())) for name, rule in rules.items()}
-            return {name: pace_of(load, now=now) for name, load in loads.items()}
-
-        return Paces(paces(self.budget_rules.accounts), paces(self.budget_rules.channels))
 
     @property
     def takeovers(self) -> Takeovers:
@@ -260,7 +251,9 @@ class Parts(Stores):
             sessions=self.expiring,
             sealing=self._sealing,
             alerts=self.alerts,
-            expiry=expiry_policy(self.settings, self.providers, channels=self.channels, can_ask=self._can_call),
+            expiry=expiry_policy(
+                self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
+            ),
             listing=listing_accounts(self.settings, self.providers),
         )
 
@@ -276,6 +269,7 @@ class Parts(Stores):
             self.keyring,
             accounts={name: rule.name for name, rule in rules.accounts.items()},
             channels={name: rule.name for name, rule in rules.channels.items()},
+            targets=list(self.subscriptions.targets),
             wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
             every=max(alert.every for alert in configured.values()),
         )
@@ -283,11 +277,6 @@ class Parts(Stores):
     @cached_property
     def _sealing(self) -> Sealing:
         return Sealing(self.seals)
-
-    def _can_call(self, accounts: Iterable[str]) -> list[str]:
-        """Those of these accounts that are not stopped."""
-        states = self.budgets.all()
-        return [name for name in accounts if states[self.budget_rules.accounts[name].name].stopped_at is None]
 
     def retention(self) -> Retention:
         """Make the process's retention, which remembers how far it has looked."""
@@ -327,6 +316,8 @@ class Parts(Stores):
             takeovers=self.takeovers,
             plan=self.batches.plan,
             pilots=self.pilots,
+            standstills=self.standstills,
+            orphans=orphan_rules(self.providers),
             on_click=buys_on_click(self.settings),
             texts_per_country=self.delivery_policy.texts_per_country,
             texts=lambda now: texts_by_country(self.database, now=now),
@@ -343,11 +334,6 @@ class Parts(Stores):
         return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
 
     @property
-    def not_me(self) -> NotMe:
-        """What follows when a link is for another person."""
-        return NotMe(self.database, self.keyring)
-
-    @property
     def report_links(self) -> ReportLinks | None:
         """Our own links, for reports; None: reports have the providers' links."""
         links = stable_links(self.settings)
@@ -357,11 +343,6 @@ class Parts(Stores):
     def link_pages(self) -> Pages:
         """The page of stable links. Reads the templates."""
         return pages_of(self.settings)
-
-    @property
-    def moves(self) -> Moves:
-        """What moves stable links to another account."""
-        return Moves(self.database, self.keyring)
 
     def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
         """The words of messages that have left, made again. The templates are read anew: they may have changed."""
@@ -401,6 +382,7 @@ class Parts(Stores):
             key_ids=self.keyring.ids if self.knows_keys else None,
             folders=self.settings.intake,
             dropped_files=self.dropped_files,
+            outbox=self.outbox_report,
             by_workers=self.settings.broker.wakes_workers,
         )
 
@@ -424,30 +406,14 @@ class Parts(Stores):
             self.meters.stored(news)
 
     def ready(self) -> None:
-        """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date.
-
-        Ends the stop of an account whose cap on credits was raised or taken out.
-        """
-        if self.budgets.may_write():
-            rules = self.budget_rules.all().values()
-            # A target's row keeps how publishing to it goes: see `outbox_publisher`.
-            self.budgets.ensure([rule.name for rule in rules] + list(self.outbox_targets.policies))
-            self.budgets.lift_stops_at_caps(rules)
+        """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date."""
+        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
+        self.account_budgets.ensure(self.outbox_targets.policies)
         self.keep_time()
 
     def resume(self, channels: Collection[str] | None = None) -> None:
-        """Let stopped accounts and senders be tried again, each with a single call first.
-
-        Not where a try would be paid for in vain: `onboard account resume` does that. The senders of these channels
-        (None: of all) must answer once before sessions are opened for their messages.
-        """
-        for rule in self.budget_rules.accounts.values():
-            self.budgets.resume(rule.name)
-        senders = [self.budgets.resume(rule.name) for rule in self.budget_rules.channels.values()]
-        used = self.budget_rules.channels if channels is None else channels
-        self.budgets.doubt(rule.name for name, rule in self.budget_rules.channels.items() if name in used)
-        if any(senders):
-            self.jobs.make_waiting_jobs_due(now=self.clock())
+        """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""
+        self.account_budgets.resume(channels, now=self.clock())
 
     def keep_time(self) -> None:
         """Set the clock by the database's, now and from now on, where there may be several machines."""

@@ -17,6 +17,7 @@ from worker.domain.model.metrics import PUBLISHED
 from worker.domain.model.wakeups import NAME_UNKNOWN
 from worker.engine.outbox_targets import OutboxTargets, TargetPolicy
 from worker.foundation.clock import monotonic
+from worker.foundation.durations import show_duration
 from worker.foundation.log_ids import about
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import GoesOn, Reply, Target
@@ -179,7 +180,7 @@ class OutboxPublisher:
         if problem.kind is Kind.BAD_INPUT:
             return Later(event.number, None, now, problem.detail)
         if policy.give_up is not None and tried_for >= policy.give_up:
-            return Later(event.number, None, now, f"not accepted for {tried_for.days} days: {problem.detail}")
+            return Later(event.number, None, now, f"not accepted for {show_duration(policy.give_up)}: {problem.detail}")
         # If the target as a whole is to be left alone, its pause decides when the next event goes.
         waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
         wait = timedelta(0) if waits else policy.rule.retry.ceiling(event.attempts + 1) * self._jitter()

@@ -16,6 +16,8 @@ from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills
+from worker.store.links.moves import Moves
+from worker.store.links.not_me import NotMe
 from worker.store.maintenance.due_work import Sweeps
 from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.maintenance.look import Looks
@@ -95,6 +97,7 @@ class Stores:
         self.do_not_contact = DoNotContact(database, keyring)
         self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
+        self.not_me, self.moves = NotMe(database, keyring), Moves(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._again = Again(settings.reissue.most, settings.reissue.spacing)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.customers import invitation_channels
-from worker.domain.model.reconciliation import lost_answers
+from worker.domain.model.reconciliation import lost_answers, lost_sessions
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
@@ -192,7 +192,9 @@ class OneBatch:
         outcomes = self._facts.unknown_outcomes(self._batch_id)
         if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
             return not_due
-        return f"{lost_answers(sum(outcomes.calls.values()), outcomes.messages)}, to be reconciled then"
+        lost = lost_answers(sum(outcomes.calls.values()), outcomes.messages)
+        orphans = lost_sessions(sum(one.number for one in outcomes.orphans.values()))
+        return f"{lost}, to be reconciled then" if lost else f"{orphans}, to be looked at then"
 
 
 def next_move(

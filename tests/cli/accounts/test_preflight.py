@@ -97,3 +97,20 @@ def test_online_asks_nothing_that_opens_a_session(desk: Desk, played: Played):
     desk.secret("idenfy_secret", "wrong")
     refused = desk.onboard("check", listed, "--online", "--json")
     assert (refused.code, "401" in refused.facts["online"]["kyc"]) == (1, True)
+
+
+def test_a_sender_whose_ramp_is_used_up_is_named_with_it_wherever_its_rows_wait(desk: Desk, played: Played):
+    desk.change("[email]", '[email]\nramp = "1/day x2"')
+    assert desk.onboard("run", desk.list_of(customers(1))).code == 0
+    ended = desk.onboard("run", desk.list_of(customers(9)[1:], "second.csv"), "--patience", "1 s")
+    assert ended.code == 3
+    used = "its ramp of 1/day x2, today 1/day"
+    listed = desk.onboard("account", "list").out
+    assert "\nemail is waiting until 20" in listed
+    assert f": it has used up {used}\n" in listed
+    assert f"the sender email has used up {used}, until 20" in desk.onboard("status", "latest").out
+    waits = [row for row in desk.onboard("report", "latest").table if row["error"].startswith("waits_for_sender")]
+    assert waits
+    for row in waits:
+        assert f"; the sender email has used up {used}, until 20" in row["error"]
+        assert f"the sender email has used up {used}" in desk.onboard("customer", "show", row["customer_id"]).out

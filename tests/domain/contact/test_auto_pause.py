@@ -22,19 +22,19 @@ RULE = PauseRule(percent=10, least=50)
     ],
 )
 def test_it_takes_more_than_a_tenth_of_at_least_fifty(counts, pauses):
-    assert (pause_reason([counts], RULE) is not None) is pauses
+    assert (pause_reason([counts], RULE, batch_id=8) is not None) is pauses
 
 
 def test_the_last_hour_shows_what_many_that_arrived_would_hide():
     since_resumed, last_hour = BounceCounts(40_000, 100, 900), BounceCounts(1_000, 0, 800)
-    assert pause_reason([since_resumed], RULE) is None
-    assert pause_reason([since_resumed, last_hour], RULE)
+    assert pause_reason([since_resumed], RULE, batch_id=8) is None
+    assert pause_reason([since_resumed, last_hour], RULE, batch_id=8)
 
 
 def test_the_reason_says_what_happened_and_what_to_do():
-    assert pause_reason([BounceCounts(60, 2, 5)], RULE) == (
+    assert pause_reason([BounceCounts(60, 2, 5)], RULE, batch_id=8) == (
         "7 of 60 messages were refused (2) or bounced (5), more than 10 %:"
-        " check the addresses, then run `onboard resume`"
+        " check the addresses, then run `onboard resume 8`"
     )
 
 
@@ -47,11 +47,11 @@ any_counts = st.tuples(st.integers(0, 2000), st.floats(0, 1), st.floats(0, 1)).m
 def test_one_more_that_comes_back_never_lets_a_paused_batch_go_on(counts, least, percent):
     rule = PauseRule(percent, least)
     worse = BounceCounts(counts.tried + 1, counts.refused + 1, counts.bounced)
-    assert pause_reason([counts], rule) is None or pause_reason([worse], rule) is not None
+    assert pause_reason([counts], rule, batch_id=8) is None or pause_reason([worse], rule, batch_id=8) is not None
 
 
 @given(any_counts, st.integers(1, 99))
 def test_it_pauses_exactly_where_the_share_is_greater(counts, percent):
     failed = counts.refused + counts.bounced
     expected = counts.tried >= 1 and failed / counts.tried > percent / 100 + 1e-9
-    assert (pause_reason([counts], PauseRule(percent, least=1)) is not None) is expected
+    assert (pause_reason([counts], PauseRule(percent, least=1), batch_id=8) is not None) is expected

@@ -99,7 +99,7 @@ class World:
         if free <= 0:
             worker.wants = True
             return
-        granted = grant(self.state, self.rule, most=free, now=self.now, horizon=HORIZON, probe_for=LEASE)
+        granted = grant(self.state, self.rule, most=free, now=self.now, horizon=HORIZON)
         slots = granted.slots
         before = self.state.pace.rate
         self.state = after_claim(self.state, self.rule, granted, slots.count, now=self.now, probe_for=LEASE)

@@ -22,6 +22,7 @@ from worker.domain.limits.budgets import (
     grant,
     is_stopped,
     learned,
+    outage_of,
     proved,
     refunded,
     resumed,
@@ -46,7 +47,7 @@ def learn(state, *lessons, now=NOW):
 
 
 def granted(state, *, most=10, now=NOW, rule=RULE):
-    return grant(state, rule, most=most, now=now, horizon=SECOND, probe_for=MINUTE)
+    return grant(state, rule, most=most, now=now, horizon=SECOND)
 
 
 LIMITED = replace(RULE, limits=(Limit(20, SECOND),))
@@ -372,10 +373,24 @@ def test_an_unreachable_account_is_paused_at_once_and_its_breaker_opens_after_fi
     assert state.pause_reason == "5 calls in a row failed, the last with connection refused"
 
 
-def test_the_breaker_of_a_sender_never_opens():
+def test_the_breaker_of_a_sender_never_opens_because_of_messages_that_fail():
     rule = replace(RULE, opens_after=None)
     state = learned(WELL, rule, failing(*[Kind.TRANSIENT] * 50), now=NOW + SECOND)
     assert (state.opened_at, state.blocked_until) == (None, None)
+
+
+@pytest.mark.parametrize("kind", [None, Kind.TRANSIENT, Kind.BAD_INPUT, Kind.RATE_LIMITED])
+def test_the_breaker_of_a_sender_is_open_from_its_first_silence_to_its_next_answer(kind):
+    rule, now = replace(RULE, opens_after=None), NOW
+    state = WELL
+    for _ in range(3):
+        state = learned(state, rule, [UNREACHABLE._replace(began_at=now)], now=now)
+        assert outage_of(state, now=now) == "no call has succeeded since 2026-11-20 12:00:00 UTC: connection refused"
+        assert outage_of(state, now=state.blocked_until) == ""
+        now = state.blocked_until
+    assert state.opened_at == NOW
+    answered = learned(state, rule, [Lesson(now, kind, "an answer")], now=now)
+    assert (answered.opened_at, outage_of(answered, now=now, due=True)) == (None, "")
 
 
 PACED = BudgetRule("kyc", (Limit.parse("10/second"),))
@@ -425,7 +440,7 @@ class Account(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 20), found=st.integers(0, 20))
     def claim(self, most, found):
-        given = grant(self.state, self.rule, most=most, now=self.now, horizon=SECOND, probe_for=MINUTE)
+        given = grant(self.state, self.rule, most=most, now=self.now, horizon=SECOND)
         if given.slots.count:
             assert not is_stopped(self.state, now=self.now)
             assert self.state.stopped_at is None or given.slots.count == 1
@@ -460,7 +475,7 @@ class Account(RuleBasedStateMachine):
         if not hasattr(self, "state") or self.state.stopped_at is not None:
             return
         patient = self.now + timedelta(hours=1)
-        given = grant(self.state, self.rule, most=1, now=patient, horizon=SECOND, probe_for=MINUTE)
+        given = grant(self.state, self.rule, most=1, now=patient, horizon=SECOND)
         assert given.slots.count == 1
 
 

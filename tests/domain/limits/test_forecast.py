@@ -89,6 +89,16 @@ def test_a_pause_counts_where_the_pace_is_only_assumed():
     assert (found.finishes_at >= NOW + 300 * SECOND, found.limited_by) == (True, "email is paused: refused")
 
 
+def test_an_outage_has_no_end_and_is_named():
+    open_ = {"opened_at": NOW - 600 * SECOND, "pause_reason": "7 calls in a row failed"}
+    why = "kyc is paused: no call has succeeded since 2026-11-20 11:50:00 UTC: 7 calls in a row failed"
+    for waits in ({"blocked_until": NOW + SECOND}, {"probe_until": NOW + SECOND}):
+        found = forecast([load("email", 9, limit=1), load(limit=20, **open_, **waits)], now=NOW)
+        assert (found.finishes_at, found.limited_by, found.stuck) == (None, why, False)
+    # No call has been tried since the pause: it may be over.
+    assert forecast([load(limit=20, **open_)], now=NOW).finishes_at is not None
+
+
 def test_a_pause_and_reserved_slots_come_first():
     assert takes(load(limit=20, blocked_until=NOW + 9 * SECOND)) == pytest.approx(39)
     assert takes(load(limit=20, next_at=NOW + 2 * SECOND)) == pytest.approx(32)

@@ -48,7 +48,7 @@ def test_no_day_has_more_messages_than_its_number_whatever_the_workers_ask_for(f
     for pause in [*pauses, *[0] * 100]:
         now += timedelta(seconds=pause)
         state = believable(state, rule, now=now, reach=REACH, probe_for=LEASE)
-        granted = grant(state, rule, most=most, now=now, horizon=REACH, probe_for=LEASE)
+        granted = grant(state, rule, most=most, now=now, horizon=REACH)
         count = granted.slots.count
         state = after_claim(state, rule, granted, count, now=now, probe_for=LEASE)
         sent += [granted.slots.at(index) for index in range(count)]
@@ -68,7 +68,7 @@ def test_no_day_has_more_messages_than_its_number_whatever_the_workers_ask_for(f
 
 def test_a_worker_that_gives_a_call_back_does_not_begin_the_ramp_again():
     rule = BudgetRule("sender/email", ramp=Ramp.parse("24/day x2"))
-    granted = grant(BudgetState(), rule, most=1, now=NOON, horizon=REACH, probe_for=LEASE)
+    granted = grant(BudgetState(), rule, most=1, now=NOON, horizon=REACH)
     state = after_claim(BudgetState(), rule, granted, 1, now=NOON, probe_for=LEASE)
     assert (state.ramp_from, state.next_at) == (NOON, NOON + timedelta(hours=1))
     assert given_back(state, rule, [NOON]).next_at == NOON
@@ -89,7 +89,7 @@ def test_without_a_ramp_a_rule_is_the_same_object():
 
 def test_the_tighter_of_the_ramp_and_the_limits_holds():
     rule = BudgetRule("sender/email", (Limit.parse("10/day"),), ramp=Ramp.parse("500/day x2"))
-    granted = grant(BudgetState(), rule, most=5, now=NOON, horizon=timedelta(days=1), probe_for=LEASE)
+    granted = grant(BudgetState(), rule, most=5, now=NOON, horizon=timedelta(days=1))
     assert granted.slots.interval == DAY / 10
 
 

@@ -41,7 +41,7 @@ def reserved(rule, sequence, horizon=HORIZON):
     state, now, slots = BudgetState(), NOW, []
     for step, most, found, shared, (number, place) in sequence:
         now += step
-        granted = grant(state, rule, most=most, now=now, horizon=horizon, probe_for=LEASE, shared=shared)
+        granted = grant(state, rule, most=most, now=now, horizon=horizon, shared=shared)
         claimed = min(found, granted.slots.count)
         new = [granted.slots.at(index) for index in range(claimed)]
         state = after_claim(state, rule, granted, claimed, now=now, probe_for=LEASE)
@@ -91,7 +91,7 @@ MILLISECOND = timedelta(milliseconds=1)
 def claimed(state, number, *, after=0, rule=QUICK, shared=True, found=None):
     """The slots of a claim of so many, in milliseconds after NOW, and the state then."""
     now = NOW + after * MILLISECOND
-    granted = grant(state, rule, most=number, now=now, horizon=HORIZON, probe_for=LEASE, shared=shared)
+    granted = grant(state, rule, most=number, now=now, horizon=HORIZON, shared=shared)
     count = granted.slots.count if found is None else found
     slots = [granted.slots.at(index) for index in range(count)]
     state = after_claim(state, rule, granted, count, now=now, probe_for=LEASE)
@@ -114,12 +114,12 @@ def test_a_worker_whose_companion_is_gone_uses_the_slots_that_it_left_out():
 
 
 def test_a_worker_that_leaves_out_slots_claims_again_before_they_are_over():
-    granted = grant(BudgetState(), QUICK, most=100, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    granted = grant(BudgetState(), QUICK, most=100, now=NOW, horizon=HORIZON, shared=True)
     assert granted.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW
     later = NOW + 50 * MILLISECOND
-    granted = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    granted = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON, shared=True)
     assert granted.slots.again_at(6, horizon=HORIZON, now=NOW) == NOW + 15 * MILLISECOND
-    alone = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON, probe_for=LEASE)
+    alone = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON)
     assert alone.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW + 55 * MILLISECOND
 
 
@@ -137,11 +137,11 @@ def test_left_out_slots_that_are_over_are_lost():
 
 def test_left_out_slots_beyond_the_horizon_wait_for_a_later_claim():
     state = BudgetState(next_at=NOW + 150 * MILLISECOND, left_at=NOW + 95 * MILLISECOND)
-    granted = grant(state, QUICK, most=9, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    granted = grant(state, QUICK, most=9, now=NOW, horizon=HORIZON, shared=True)
     assert granted.slots.count == 1
     later = after_claim(state, QUICK, granted, 1, now=NOW, probe_for=LEASE)
     assert (later.next_at, later.left_at) == (state.next_at, NOW + 105 * MILLISECOND)
-    none = grant(later, QUICK, most=9, now=NOW, horizon=HORIZON, probe_for=LEASE, shared=True)
+    none = grant(later, QUICK, most=9, now=NOW, horizon=HORIZON, shared=True)
     assert (none.slots.count, none.again_at) == (0, NOW + 55 * MILLISECOND)
 
 
@@ -182,25 +182,25 @@ def test_after_a_change_of_the_limit_a_slot_that_was_not_used_frees_no_reserved_
 
 def test_slots_that_were_not_claimed_are_there_for_the_next_worker():
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
-    first = grant(BudgetState(), rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
+    first = grant(BudgetState(), rule, most=10, now=NOW, horizon=timedelta(seconds=1))
     state = after_claim(BudgetState(), rule, first, 3, now=NOW, probe_for=HORIZON)
-    second = grant(state, rule, most=10, now=NOW, horizon=timedelta(seconds=1), probe_for=HORIZON)
+    second = grant(state, rule, most=10, now=NOW, horizon=timedelta(seconds=1))
     assert (first.slots.count, second.slots.first) == (10, NOW + timedelta(milliseconds=300))
 
 
 def test_slots_that_were_not_used_are_not_made_up_for():
     state = BudgetState(next_at=NOW - timedelta(hours=1))
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
-    granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON, probe_for=HORIZON)
+    granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON)
     assert [granted.slots.at(index) for index in range(granted.slots.count)] == [NOW, NOW + HORIZON]
 
 
 def test_with_nothing_free_within_the_horizon_it_says_when_to_ask_again():
     state = BudgetState(next_at=NOW + timedelta(seconds=3))
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
-    granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON, probe_for=HORIZON)
+    granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON)
     assert (granted.slots.count, granted.again_at) == (0, NOW + timedelta(seconds=3) - HORIZON / 2)
-    later = grant(state, rule, most=100, now=granted.again_at, horizon=HORIZON, probe_for=HORIZON)
+    later = grant(state, rule, most=100, now=granted.again_at, horizon=HORIZON)
     assert later.slots.count > 0
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from worker.domain.model.operation import (
     BEAT_IS_MISSING_AFTER,
+    FailingTarget,
     Level,
     Running,
     WaitingBatch,
@@ -29,6 +30,7 @@ QUIET = {
     "missing_keys": {},
     "now": NOW,
 }
+DEAD = FailingTarget("subscriber/crm", NOW, "HTTP 500", "63", "1")
 PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard resume 1")
 
 
@@ -42,12 +44,13 @@ PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard re
         ([], {"due": ["kyc"], "starts": starts_work(by_workers=True)}, Level.CRITICAL, "onboard worker"),
         ([ALONE], {"due": ["kyc"]}, Level.WELL, None),
         ([WORKER], {}, Level.WELL, None),
-        ([WORKER], {"beat_at": NOW - 2 * BEAT_IS_MISSING_AFTER}, Level.NEEDS_A_PERSON, "onboard beat"),
-        ([WORKER], {"beat_at": None}, Level.NEEDS_A_PERSON, "onboard beat"),
+        ([WORKER], {"beat_at": NOW - 2 * BEAT_IS_MISSING_AFTER}, Level.NEEDS_A_PERSON, "onboard doctor"),
+        ([WORKER], {"beat_at": None}, Level.NEEDS_A_PERSON, "onboard doctor"),
         ([UP], {"beat_at": None}, Level.WELL, None),  # it needs no scheduler
         ([UP], {"stopped": {"kyc, kyc-lt": "HTTP 401"}}, Level.NEEDS_A_PERSON, "onboard account resume kyc"),
         ([UP], {"stopped": {"email": "535"}}, Level.NEEDS_A_PERSON, "onboard account resume email"),
         ([UP], {"missing_keys": {"1a2b3c4d": 3}}, Level.NEEDS_A_PERSON, "onboard keys status"),
+        ([UP], {"targets": [DEAD]}, Level.NEEDS_A_PERSON, "onboard outbox list"),
         ([UP], {"batches": [PAUSED]}, Level.NEEDS_A_PERSON, "onboard resume 1"),
     ],
 )

@@ -44,6 +44,18 @@ def test_a_row_that_needs_a_person_has_a_step(reason, state):
         assert step_for(state.value, reason.value)
 
 
+@pytest.mark.parametrize("reason", Reason)
+def test_a_command_about_a_batch_has_its_place_for_the_number(reason):
+    for step in (*reason.jobs.values(), *STEPS.values()):
+        for command in ("onboard retry", "onboard resolve", "onboard resume"):
+            assert step.count(f"`{command}") == step.count(f"`{command} BATCH")
+
+
+def test_a_refused_message_is_retried_and_refused_data_is_not():
+    assert "`onboard retry BATCH` sends the same link" in step_for("failed", "message_refused")
+    assert "retry" not in step_for("failed", "bad_input")
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_of_problem_is_a_reason(kind):
     assert Problem(kind, "").reason == kind.value

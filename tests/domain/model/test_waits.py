@@ -12,6 +12,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
 STOPPED = Blocked("kyc", stopped="HTTP 401")
 PAUSED = Blocked("email", paused_until=LATER, paused_for="421 later")
+FULL = Blocked("email", full_until=SOON, full_for="its limit of 2/hour")
 RESUME = "`onboard resume 7`"
 
 
@@ -22,6 +23,15 @@ RESUME = "`onboard resume 7`"
         ({"due_at": NOW - timedelta(days=1)}, Wait("", None)),
         ({"due_at": SOON, "reason": "transient", "detail": "HTTP 500"}, Wait("transient: HTTP 500", SOON)),
         ({"due_at": SOON, "reason": "quiet_hours"}, Wait("quiet_hours: not before 2026-11-21T12:01:00Z", SOON)),
+        (
+            {"due_at": LATER, "reason": "waits_for_sender", "blocked": [FULL, Blocked("kyc", silent="refused")]},
+            Wait(
+                "waits_for_sender: not before 2026-11-21T13:00:00Z; the sender email has used up its limit of 2/hour,"
+                " until 2026-11-21T12:01:00Z",
+                LATER,
+            ),
+        ),
+        ({"due_at": LATER, "blocked": [FULL], "reason": "quiet_hours"}, "quiet_hours: not before 2026-11-21T13:00:00Z"),
         ({"blocked": [PAUSED]}, Wait("account_paused: email: 421 later", LATER)),
         ({"blocked": [PAUSED], "due_at": LATER + (LATER - NOW), "reason": "quiet_hours"}, "quiet_hours"),
         ({"blocked": [PAUSED, STOPPED], "due_at": SOON}, "account_stopped: kyc: HTTP 401"),

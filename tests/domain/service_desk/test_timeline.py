@@ -7,14 +7,16 @@ import pytest
 from tests.conftest import NOON
 from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.service_desk.lookup import wanted
+from worker.domain.service_desk.next_steps import Circumstances
 from worker.domain.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
 
 ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)
 SOON = NOON + timedelta(hours=1)
+CALM = Circumstances()
 
 
 def texts(**facts) -> list[str]:
-    return [one.text for one in timeline(History(**facts), now=NOON)]
+    return [one.text for one in timeline(History(**facts), CALM, now=NOON)]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def test_each_end_of_a_row_is_a_sentence(state, reason, said):
 
 def test_what_a_person_does_stands_with_the_row_and_names_its_batch():
     row = RowFact(7, "list.csv", 2, "onboarding", "email", "kyc", "held", "unknown", "", "", NOON, NOON)
-    (then,) = (one.then for one in timeline(History(rows=[row]), now=NOON) if one.then)
+    (then,) = (one.then for one in timeline(History(rows=[row]), CALM, now=NOON) if one.then)
     assert "`onboard resolve 7`" in then
 
 
@@ -59,7 +61,7 @@ def test_a_lost_answer_and_a_refusal_are_told_as_trouble_and_a_look_up_is_not():
         CallFact(NOON, "kyc", "", "transient", 503, ""),
         CallFact(NOON, "kyc", "", "done", 200, "", looks_up=True),
     ]
-    moments = timeline(History(calls=calls), now=NOON)
+    moments = timeline(History(calls=calls), CALM, now=NOON)
     assert [one.about for one in moments] == [About.TROUBLE, About.TROUBLE, About.CALL]
     assert moments[0].text == "kyc was called, and the answer was lost: it is not known what it did."
     assert moments[2].text == "kyc was asked what became of a call: 200, done."
@@ -75,6 +77,14 @@ def test_of_a_superseded_session_it_is_not_said_that_another_follows():
     assert "The session is superseded: no link leads to it any more." in texts(links=[link])
 
 
+@pytest.mark.parametrize(
+    ("may_follow", "then"), [(True, " The worker then decides whether another follows."), (False, "")]
+)
+def test_another_link_is_spoken_of_only_where_one_may_follow(may_follow, then):
+    link = LinkFact("kyc", "scan-1", "waiting", "", "first_session", NOON, SOON, may_follow=may_follow)
+    assert texts(links=[link])[-1] == f"Next: the link ends, if the customer does not finish.{then}"
+
+
 def test_a_session_that_is_not_bought_yet_was_not_opened():
     link = LinkFact("kyc", "", "unbought", "", "first", NOON, SOON)
     assert texts(links=[link]) == [
@@ -85,7 +95,7 @@ def test_a_session_that_is_not_bought_yet_was_not_opened():
 def test_sentences_stand_in_the_order_of_their_times_and_what_comes_next_stands_last():
     link = LinkFact("kyc", "scan-1", "waiting", "", "first", NOON, SOON)
     message = MessageFact("email", "invitation", "sent", "", NOON, sent_at=NOON + timedelta(minutes=1))
-    times = [one.at for one in timeline(History(rows=[ROW], links=[link], messages=[message]), now=NOON)]
+    times = [one.at for one in timeline(History(rows=[ROW], links=[link], messages=[message]), CALM, now=NOON)]
     assert times == sorted(times)
     assert times[-1] == SOON
 

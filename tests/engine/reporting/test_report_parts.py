@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.engine.reporting.account_report import state_in_words
 from worker.engine.reporting.headline import headline
 from worker.engine.reporting.row_groups import RowNumbers, without_ids
 from worker.engine.reporting.timeline import HEIGHT, MOST, timeline
@@ -89,3 +90,19 @@ def test_every_row_is_in_the_chart_once_and_the_lines_only_rise(points):
         assert line.path.startswith(f"M0 {HEIGHT}L")
     assert len(chart.steps) <= MOST
     assert chart.steps[-1] > series[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, "working"),
+        (
+            {"next_call_at": "T", "used_up": "its limit of 2/hour"},
+            "waiting until T: it has used up its limit of 2/hour",
+        ),
+        ({"next_call_at": "T", "used_up": "its limit of 2/hour", "no_answer": "refused"}, "silent: no answer at the l"),
+    ],
+)
+def test_an_account_whose_limit_is_used_up_is_not_said_to_work(found, said):
+    plain = {"stopped_at": None, "paused_until": None, "no_answer": None}
+    assert state_in_words(plain | found).startswith(said)

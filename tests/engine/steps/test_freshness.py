@@ -66,7 +66,9 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
     assert (
         next_move(world.parts.budget_rules, world.parts.takeovers, outlook, batch, now=world.clock()) is None
     )  # a person's turn
-    assert world.parts.reporting.status(world.parts.batches.find(str(batch)))["waits"]["waits_for_sender"]["rows"] == 4
+    waits = world.parts.reporting.status(world.parts.batches.find(str(batch)))["waits"]["waits_for_sender"]
+    assert waits["rows"] == 4
+    assert waits["because"].startswith("the sender sms is stopped: ")
     world.senders["sms"].broken = False
     world.parts.resume()  # what waits is looked at again at once, and a second later when a text was still in the queue
     assert await world.live(lambda: world.states() == {"issued": 1, "invited": 5}) < MINUTE

@@ -94,7 +94,7 @@ async def test_a_refused_address_fails_its_job_with_the_reason(make):
     await world.work()
     assert world.states() == {"failed": 1, "invited": 1}
     (failed,) = [row for row in map(world.job, ("Ona", "Jonas")) if row.state is JobState.FAILED]
-    assert (failed.reason, failed.detail) == ("bad_input", "550 no such user")
+    assert (failed.reason, failed.detail) == ("message_refused", "550 no such user")
 
 
 async def test_a_rate_limit_of_the_relay_pauses_the_channel_and_counts_no_attempt(make):

@@ -10,6 +10,7 @@ from tests.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from worker.domain.links.door import Wait
 from worker.domain.model.states import JobState
+from worker.engine.reporting.batch_report import line_values
 from worker.providers.fake import FakeHttp
 from worker.store.tables import SessionRow
 
@@ -57,13 +58,43 @@ async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(pl
         return decision.until, world.parts.service_desk().resend("Ona", now=world.clock()).then
 
     words = "wait: the worker finds it out by itself, by {:%Y-%m-%d %H:%M} UTC at the latest, and then goes on"
+    after = (
+        "wait: the worker looks at that session again at {:%Y-%m-%d %H:%M} UTC, and asks for a new one after its end,"
+        " by {:%Y-%m-%d %H:%M} UTC at the latest"
+    )
     look_up = world.job("Ona").due_at
     assert seen() == (look_up, words.format(look_up))
     await wait_and_work(world)
     until, then = seen()
     end = pressed_at + timedelta(days=7)
     assert end <= until <= end + timedelta(minutes=1)
-    assert then == words.format(until)
+    assert then == after.format(world.job("Ona").due_at, until)
+
+
+async def test_a_status_and_a_report_name_the_next_look_up_of_orphans_and_their_end_at_the_latest(played):
+    """Before the look-up the rows wait for it, and not for a session's end."""
+    world = played([DROPPED, DROPPED], [listed("ACTIVE"), listed("ACTIVE")])
+    batch = world.parts.batches.find(str(world.add(customer("Ona"), customer("Jonas"))))
+    called_at = world.clock()
+    await world.work()
+    status = world.parts.reporting.status(batch)
+    assert status["accounts"]["kyc"]["in_doubt"] == 2
+    assert "orphans" not in status["accounts"]["kyc"]
+    assert status["forecast"]["limited_by"].startswith("rows whose call's answer was lost, which wait for the look-up")
+
+    await wait_and_work(world)
+    status = world.parts.reporting.status(batch)
+    orphans = status["accounts"]["kyc"]["orphans"]
+    end = datetime.fromisoformat(status["forecast"]["finishes_at"])
+    assert (status["accounts"]["kyc"]["in_doubt"], orphans["rows"]) == (0, 2)
+    assert timedelta(days=7) <= end - called_at <= timedelta(days=7, minutes=1)
+    assert status["forecast"]["limited_by"] == (
+        "2 sessions whose token was lost: the last has ended by then at the latest"
+    )
+    assert orphans["ends_by"] == status["forecast"]["finishes_at"]
+    assert datetime.fromisoformat(orphans["look_at"]) - world.clock() <= HOURS
+    lines = [line_values(line, world.parts.reporting.columns(batch)) for line in world.parts.facts.lines(batch.id)]
+    assert all(line["action"].startswith("nothing: the worker looks at the session now and then") for line in lines)
 
 
 async def test_an_orphan_that_its_list_never_calls_over_is_over_after_the_longest_life(played):

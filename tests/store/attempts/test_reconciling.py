@@ -8,7 +8,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Reconcile
 from worker.domain.model.reconciliation import Unmatched
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.attempts.unknown_outcomes import UnknownOutcomes
+from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.maintenance.due_work import Returned
 from worker.store.messages.handovers import InviteResult
@@ -209,3 +209,11 @@ def test_rows_that_wait_to_be_looked_up_are_counted_with_their_earliest_time(she
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
     assert shelf.facts.unknown_outcomes(batch) == UnknownOutcomes({"kyc": 2}, 0, shelf.job("Ona").due_at)
     assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()
+
+
+def test_the_sessions_whose_tokens_are_lost_are_counted_apart_with_the_time_of_the_last_call(shelf, policy):
+    batch = drop(shelf, policy, customer("Ona"), customer("Jonas"), customer("Petras"))
+    shelf.set(Job, Job.customer_id != "Petras", reason="orphan")
+    found = shelf.facts.unknown_outcomes(batch)
+    due, opened = shelf.job("Ona").due_at, max(row.opened_at for row in shelf.rows(Attempt))
+    assert (found.calls, found.orphans) == ({"kyc": 1}, {"kyc": Orphans(2, opened, due, due)})

@@ -105,6 +105,24 @@ def test_a_head_of_the_audit_log_that_no_key_has_signed_is_told(shelf, watch):
     assert ("raised", "audit_broken", "") in watch()
 
 
+def test_a_target_that_accepts_no_event_for_a_minute_is_told_and_its_answer_too(shelf, keyring):
+    kinds = frozenset({"events_not_accepted"})
+    looks = alerts(shelf, keyring, targets=["subscriber/crm"], wanted={"alert/ops": kinds})
+
+    def look(after: timedelta, *, fails: bool) -> list[tuple[str, str]]:
+        shelf.clock.now += after
+        shelf.set(Budget, Budget.name.in_(["subscriber/crm", "kyc"]), opened_at=shelf.clock() if fails else None)
+        if not looks.look(now=shelf.clock()):
+            return []
+        data = shelf.rows(Outbox)[-1].data
+        return [(part, one["text"]) for part in ("raised", "over") for one in data[part]]
+
+    shelf.budgets.ensure(["subscriber/crm"])
+    assert look(MINUTE, fails=True) == look(MINUTE / 2, fails=True) == []
+    assert look(MINUTE / 2, fails=True) == [("raised", "subscriber/crm accepts no events.")]
+    assert look(MINUTE, fails=False) == [("over", "subscriber/crm answers again.")]
+
+
 def test_a_storm_is_one_message_in_a_minute(shelf, watch):
     stop(shelf)
     assert watch() == [("raised", "account_stopped", "kyc")]

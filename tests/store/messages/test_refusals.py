@@ -139,7 +139,7 @@ def test_a_refusal_says_what_is_known_of_the_address(desk, shelf, address, state
     assert ("sms" in desk.messages()) is falls_back
     job = shelf.job("Ona")
     assert job.state is (JobState.ISSUED if falls_back else JobState.FAILED)
-    reasons = {InvitationState.SUPPRESSED: "suppressed", InvitationState.FAILED: "bad_input"}
+    reasons = {InvitationState.SUPPRESSED: "suppressed", InvitationState.FAILED: "message_refused"}
     assert job.reason == reasons.get(state, "")
 
 

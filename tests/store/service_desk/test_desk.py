@@ -21,6 +21,7 @@ from worker.domain.service_desk.case import DeskRules, Refused
 from worker.domain.service_desk.corrections import Correction
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.new_link import Before, NewLink
+from worker.domain.service_desk.next_steps import Circumstances
 from worker.domain.service_desk.timeline import timeline
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.inbox.subject_requests import SubjectRequests
@@ -54,7 +55,7 @@ def told(shelf: Shelf) -> list[str]:
 
 def sentences(shelf: Shelf, who: str = "Ona") -> list[str]:
     history = Finder(shelf.database, shelf.keyring).history(who)
-    return [one.text for one in timeline(history, now=shelf.clock())]
+    return [one.text for one in timeline(history, Circumstances(), now=shelf.clock())]
 
 
 # The same link again.
@@ -411,6 +412,28 @@ def test_a_history_tells_of_a_joined_row_and_of_what_comes_next(ona):
     assert any(f"row 2 of batch {batch} serves the customer already" in text for text in told_of_her)
     assert told_of_her[-1].startswith("Next: the link ends")
     assert ona.row(SessionRow).expires_at == ona.clock() + WEEK - timedelta(minutes=1)
+
+
+ANOTHER = "The worker then decides whether another follows."
+
+
+def test_of_an_open_row_another_link_may_follow_and_of_a_cancelled_row_none(ona, decide: Decisions):
+    assert sentences(ona)[-1] == f"Next: the link ends, if the customer does not finish. {ANOTHER}"
+    decide.cancel(ona.row(Job).batch_id, now=ona.clock())
+    assert sentences(ona)[-1] == "Next: the link ends, if the customer does not finish."
+
+
+def test_of_an_erased_customer_no_other_link_follows(ona):
+    SubjectRequests(ona.database, ona.keyring).erase("Ona", reason="asked", forget_suppressed=False, now=ona.clock())
+    assert ANOTHER not in " ".join(sentences(ona))
+
+
+def test_the_row_that_takes_over_the_link_of_a_cancelled_list_may_get_another(ona, decide: Decisions):
+    batch = ona.row(Job).batch_id
+    ona.add(customer("Ona"), batch=None)
+    decide.cancel(batch, now=ona.clock())
+    ona.issue()
+    assert ANOTHER in " ".join(sentences(ona))
 
 
 def test_contact_details_are_shown_with_an_entry_in_the_audit_log(ona):

@@ -72,13 +72,17 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
             resumed = try_again(name, parts.budget_rules, parts.channels, parts, now=parts.clock())
         except NotTried as error:
             raise CannotStart(str(error)) from None
+        stopped = parts.standstills.find()
     ended, shared = resumed.ended, resumed.shared
     if as_json:
         facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}
         click.echo(json.dumps(facts))
         return
     also = f" (and {', '.join(shared)}, which share its budget)" if shared else ""
-    if ended:
+    if ended and stopped is not None:
+        click.echo(f"{name}{also}: its {' and its '.join(ended)} ended")
+        click.echo(f"{stopped.in_words}; after `onboard resume --all` a single call goes first")
+    elif ended:
         click.echo(f"{name}{also} is tried again with a single call: its {' and its '.join(ended)} ended")
         click.echo("running workers go on; without workers: `onboard run LIST`, or `onboard up`")
     else:

@@ -50,7 +50,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
         if found is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
         now = parts.clock()
-        moments = timeline(parts.finder.history(customer_id), now=now)
+        moments = timeline(parts.finder.history(customer_id), parts.reporting.circumstances(), now=now)
         facts = _facts(caps_of(parts.settings), found)
         facts["timeline"] = [
             {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments

@@ -17,11 +17,12 @@ from worker.domain.model.needs import COUNTED
 from worker.domain.model.operation import WORK, Attention, Level, level_of, no_process
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
-from worker.domain.model.reconciliation import lost_answers
+from worker.domain.model.reconciliation import lost_answers, lost_sessions
 from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.reporting.operation_report import OperationReport
+from worker.engine.reporting.outbox_report import up_to
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
 from worker.store.onboarding.batches import BatchFacts
@@ -134,6 +135,8 @@ def _show_needs(whole: OperationReport) -> None:
             click.echo(f"{name} did not answer the last call: {account['no_answer']}")
     for folder in whole.folders:
         click.echo(f"folder {folder.name}: {folder.in_words}")
+    for name, number in whole.given_up.items():
+        click.echo(f"{name}: outgoing events given up: {up_to(number)}; `onboard outbox list`")
     for one in whole.attention:
         click.echo(f"needs a person: {_in_words(one)}")
 
@@ -177,6 +180,7 @@ def _lines(facts: dict[str, Any]) -> Text:
                 "": "no verdict yet",
                 "met": "passed",
                 "not_met": "did not pass",
+                "asked": f"no condition was given: it waits for `onboard resume {facts['batch']}`",
                 "person": "resumed by a person",
             }
             by = f", by {plan['verdict_by']}" if plan["verdict_by"] else ""
@@ -187,6 +191,10 @@ def _lines(facts: dict[str, Any]) -> Text:
         line(name, _calls(account))
         if account["in_doubt"]:
             line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
+        if orphans := account.get("orphans"):
+            by = f", by {orphans['ends_by']} at the latest" if orphans["ends_by"] else ""
+            line("", f"{lost_sessions(orphans['rows'])}: the next is looked at {orphans['look_at']}")
+            line("", f"  a new one is asked for after the end of each{by}")
         if account["late"]:
             late = counted(account["late"], "session")
             line("", f"{late} in answers that were lost or too late; the report names them", "red")
@@ -222,7 +230,7 @@ def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:
     span = f"{until} {waits['from']}"
     if waits["until"] != waits["from"]:
         span = f"the first {until} {waits['from']}, the last {until} {waits['until']}"
-    return f"{waits['rows']:,} {span}: {meaning_of(reason)}"
+    return f"{waits['rows']:,} {span}: {waits.get('because') or meaning_of(reason)}"
 
 
 def _show_all(every: list[dict[str, Any]], outs: list[int]) -> None:

@@ -107,6 +107,8 @@ def import_listed(
     if lift and batch.is_stopped:
         parts.decisions.lift(batch.id, now=parts.clock())
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
+    elif lift and batch.changing_since is not None and parts.decisions.lift(batch.id, now=parts.clock()).rows:
+        click.echo(f"batch {batch.id}: a resume that was cut off is finished", err=True)
     elif batch.is_paused:
         why = "has paused itself: " if batch.paused_itself else "is "
         raise CannotStart(

@@ -29,7 +29,7 @@ class PauseRule:
     least: int = 50
 
 
-def pause_reason(spans: Iterable[BounceCounts], rule: PauseRule) -> str | None:
+def pause_reason(spans: Iterable[BounceCounts], rule: PauseRule, *, batch_id: int) -> str | None:
     """Why the batch must pause, as a text for the operator; None: it continues.
 
     One span above the limit is enough. The last hour shows a new problem behind many delivered messages; the whole
@@ -40,6 +40,6 @@ def pause_reason(spans: Iterable[BounceCounts], rule: PauseRule) -> str | None:
         if counts.tried >= rule.least and failed * 100 > counts.tried * rule.percent:
             return (
                 f"{failed} of {counts.tried} messages were refused ({counts.refused}) or bounced ({counts.bounced}),"
-                f" more than {rule.percent} %: check the addresses, then run `onboard resume`"
+                f" more than {rule.percent} %: check the addresses, then run `onboard resume {batch_id}`"
             )
     return None

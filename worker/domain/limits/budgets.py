@@ -52,7 +52,8 @@ class BudgetRule:
     concurrency: int = 50  # calls in flight, of all workers together
     credits: int | None = None  # the most calls that cost a credit; None: no cap. Credits are counted either way.
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    # Failed calls in a row that open the breaker. None: never, for senders: most failures are the recipient's.
+    # Failed calls in a row that open the breaker. None, for senders: most failures are the recipient's, so only a
+    # sender that cannot be reached opens it.
     opens_after: int | None = OPENS_AFTER
     each_process: bool = False  # the concurrency is for each worker process, not for all together
     ramp: Ramp | None = None  # of a new sender: one more limit, which grows from day to day
@@ -130,14 +131,13 @@ def grant(
     most: int,
     now: datetime,
     horizon: timedelta,
-    probe_for: timedelta,
     lead: timedelta = timedelta(0),
     shared: bool = False,
 ) -> Grant:
     """The calls that may be made within `horizon` from `lead` on, at most `most`. `shared`: see `rate_limits.offer`.
 
-    After a pause a single call goes first, the probe. The other calls wait for its result, at most `probe_for`. A stop
-    for refused credentials has a probe at intervals.
+    After a pause a single call goes first, the probe. The other calls wait for its result, or until
+    `probe_until` (`after_claim`). A stop for refused credentials has a probe at intervals.
     """
     none, rule = Slots(now, timedelta(0), 0), rule.at(state.ramp_from, now)
     if is_stopped(state, now=now) or credits_left(state, rule) == 0:
@@ -287,6 +287,9 @@ def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, 
             state = replace(state, probe_until=None)
         if failed and fresh and _opens(state, rule):
             state = replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, lesson))
+        elif fresh and rule.opens_after is None:
+            # Of a sender only this is its own failure; any answer ends it.
+            state = replace(state, opened_at=(state.opened_at or now) if lesson.unreachable else None)
     return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
 
 
@@ -373,6 +376,17 @@ def silence_of(state: BudgetState, *, now: datetime) -> str:
     """Why the last call had no answer, if its pause is over and no call was made since; else ""."""
     paused = state.blocked_until is not None and state.blocked_until > now
     return state.pause_reason if state.unproven and state.stopped_at is None and not paused else ""
+
+
+def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
+    """Since when no call has succeeded, and why, while the breaker is open; else "".
+
+    Without a pause and without work that is `due`, no call finds out whether it is over: then it says nothing.
+    """
+    is_tried = due or any(at is not None and at > now for at in (state.blocked_until, state.probe_until))
+    if state.opened_at is None or state.stopped_at is not None or not is_tried:
+        return ""
+    return f"no call has succeeded since {state.opened_at:%Y-%m-%d %H:%M:%S} UTC: {state.pause_reason}"
 
 
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:

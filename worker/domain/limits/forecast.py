@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, stop_in_words
+from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, outage_of, stop_in_words
 from worker.domain.limits.ramp import DAY
 from worker.domain.limits.rate_limits import tightest
 from worker.foundation.plural import counted
@@ -34,9 +34,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Forecast:
-    """`finishes_at` None: nothing is left, or a person must act. `limited_by` is the limiting account, in words.
+    """`finishes_at` None: nothing is left, a person must act, or an outage lasts.
 
-    `assumed`: the pace is neither configured nor measured, so the time is rough. `stuck`: a person must act.
+    `limited_by` is the limiting account, in words. `assumed`: the pace is neither configured nor measured, so the time
+    is rough. `stuck`: a person must act.
     """
 
     finishes_at: datetime | None
@@ -55,6 +56,10 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
     for load in loads:
         if why := _cannot_finish(load):
             return Forecast(None, why, stuck=True)
+    for load in loads:
+        # The end of such a pause is not the end of the outage.
+        if why := outage_of(load.state, now=now):
+            return Forecast(None, f"{load.name} {load.is_or_are} paused: {why}")
     known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
     ends = [_end(load, now=now) for load in loads]
     counted = [

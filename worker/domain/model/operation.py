@@ -7,12 +7,15 @@ from enum import IntEnum
 
 from worker.domain.model.stops import is_at_cap, way_out
 from worker.foundation.plural import counted
+from worker.foundation.timestamps import written
 
 # These kinds of processes claim rows; the others only receive.
 WORK = frozenset({"run", "up", "worker"})
 IMPORT = "import"
 # Beat sends a wake-up each second. Workers look for due work by themselves once none has come for so long.
 BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
+# A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
+FAILING_AFTER = timedelta(minutes=5)
 
 
 def starts_work(*, by_workers: bool) -> str:
@@ -52,7 +55,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # stop, process, beat, key, account, sender or batch
+    what: str  # stop, process, beat, key, account, sender, texts, target or batch
     name: str
     reason: str
     command: str
@@ -71,6 +74,23 @@ class WaitingBatch:
     command: str
 
 
+@dataclass(frozen=True)
+class FailingTarget:
+    """A target of outgoing events that has accepted none since a while, and how many wait and were given up: numbers,
+    or "more than 10,000"."""
+
+    name: str
+    since: datetime
+    reason: str
+    waiting: str
+    given_up: str
+
+
+def no_account(name: str, rows: int) -> str:
+    """That rows wait for an account that the configuration does not have: it was renamed, or taken out."""
+    return f"{counted(rows, 'row waits', 'rows wait')} for the account {name}, which this configuration does not have"
+
+
 def is_worked(processes: Iterable[Running], batch_id: int) -> bool:
     """Whether a process works this batch."""
     return any(one.kind in WORK and one.batch_id in (None, batch_id) for one in processes)
@@ -87,7 +107,10 @@ def attention(
     missing_keys: Mapping[str, int],
     starts: str = "onboard up",
     everything: str = "",
+    missing_accounts: Mapping[str, tuple[int, int]] | None = None,
+    failing: Mapping[str, str] | None = None,
     countries: Mapping[str, tuple[int, int]] | None = None,
+    targets: Sequence[FailingTarget] = (),
     now: datetime,
 ) -> list[Attention]:
     """What needs a person, the most urgent first.
@@ -95,7 +118,9 @@ def attention(
     `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender, and
     `missing_keys` the number of held rows by the key that they need. `everything`: who stopped everything, and why;
     empty: it is not stopped. `starts`: the command that starts work. `countries`: those whose texts wait, with the
-    texts of the hour, and how often one waited.
+    texts of the hour, and how often one waited. `missing_accounts`: those that rows wait for and the configuration does
+    not have, with the rows, and the first of their batches. `failing`: by account or sender, since
+    when its calls fail, and why.
     """
     found: list[Attention] = []
     if everything:
@@ -105,11 +130,18 @@ def attention(
         found.append(Attention("process", "", why, starts, Level.CRITICAL))
     workers = any(one.kind == "worker" for one in processes)
     if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
-        why = "no scheduler wakes the workers; they look for due work by themselves, only every few seconds"
-        found.append(Attention("beat", "", why, "onboard beat"))
+        since = f"since {written(beat_at)}" if beat_at is not None else "yet"
+        why = (
+            f"no wake-up of the scheduler has come {since}: `onboard beat` does not run, or the broker cannot be"
+            " reached; workers look for due work by themselves, only every few seconds"
+        )
+        found.append(Attention("beat", "", why, "onboard doctor"))
     for key_id, held in missing_keys.items():
         why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
         found.append(Attention("key", key_id, why, "onboard keys status"))
+    for name, (rows_left, batch_id) in sorted((missing_accounts or {}).items()):
+        why = f"{no_account(name, rows_left)}: put it back"
+        found.append(Attention("account", name, why, f"onboard report {batch_id}"))
     for name, reason in sorted(stopped.items()):
         what = "sender" if name in senders else "account"
         first = name.partition(",")[0]
@@ -118,11 +150,17 @@ def attention(
             found.append(Attention(what, name, why, "onboard account list"))
         else:
             found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
+    for name, why in sorted((failing or {}).items()):
+        found.append(Attention("sender" if name in senders else "account", name, why, "onboard account list"))
     for country, (sent, refused) in sorted((countries or {}).items()):
         why = (
             f"{counted(sent, 'text')} in an hour, the most that [sms] per_country allows, and {refused} wait: who asks?"
         )
         found.append(Attention("texts", country, why, "onboard report latest"))
+    for target in targets:
+        events = f"events that wait: {target.waiting}; given up: {target.given_up}"
+        why = f"has accepted no event since {written(target.since)} ({target.reason}); {events}"
+        found.append(Attention("target", target.name, why, "onboard outbox list"))
     for batch in batches:
         rows = f"{counted(batch.rows, 'row waits', 'rows wait')}: " if batch.rows else ""
         why = f"{rows}{batch.reason}"

@@ -49,7 +49,8 @@ class Reason(StrEnum):
     )
     WAITS_FOR_SENDER = (
         "waits_for_sender",
-        "the sender is paused or stopped, or its queue is so long that the link would be too old at its turn",
+        "the sender is paused, stopped or does not answer, or its limit or its queue would make the link too old at its"
+        " turn",
         {JobState.WAITING: ""},
     )
     ADDRESS_SPENT = (
@@ -150,6 +151,11 @@ class Reason(StrEnum):
             JobState.ISSUED: "correct its cause, then `onboard account resume`",
         },
     )
+    ACCOUNT_MISSING = (
+        "account_missing",
+        "the configuration does not have the account: it was renamed or taken out",
+        {JobState.WAITING: "put the account back into the configuration"},
+    )
     ACCOUNT_PAUSED = (
         "account_paused",
         "the account or the sender is paused; the pause ends by itself",
@@ -209,7 +215,10 @@ class Reason(StrEnum):
     ORPHAN = (
         "orphan",
         "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
-        {JobState.WAITING: ""},
+        {
+            JobState.WAITING: "nothing: the worker looks at the session now and then until its end, which may be days"
+            " away, and then asks for a new one"
+        },
     )
     CONFLICT = (
         "conflict",
@@ -229,12 +238,20 @@ class Reason(StrEnum):
         "bad_input",
         "the data was refused",
         {JobState.FAILED: "correct the data and import the customer in a new list"},
+    )
+    MESSAGE_REFUSED = (
+        "message_refused",
+        "the sender refused the message, and did not say that the address is wrong",
+        {
+            JobState.FAILED: "see the error; once its cause is gone, `onboard retry BATCH` sends the same link while it"
+            " lives, which costs no session"
+        },
         (InvitationState.FAILED,),
     )
     ATTEMPTS_SPENT = (
         "attempts_spent",
         "every attempt failed",
-        {JobState.FAILED: "`onboard retry` once the other side works again"},
+        {JobState.FAILED: "`onboard retry BATCH` once the other side works again"},
         (InvitationState.FAILED,),
     )
 
@@ -254,8 +271,8 @@ class Reason(StrEnum):
         "cannot_keep",
         "the call was answered, and nothing of the answer could be stored",
         {
-            JobState.HELD: "report the error; end what the error names at the provider, then `onboard resolve` with"
-            " --repeat or --abandon",
+            JobState.HELD: "report the error; end what the error names at the provider, then `onboard resolve BATCH`"
+            " with --repeat or --abandon",
         },
         (InvitationState.HELD,),
     )
@@ -297,7 +314,7 @@ class Reason(StrEnum):
         "none of the customer's addresses may be written to",
         {
             JobState.FAILED: f"{_OTHER_WAY}; `onboard suppress --check` shows the source of the entry, and once the"
-            " address may be written to again, `onboard retry`",
+            " address may be written to again, `onboard retry BATCH`",
             JobState.LAPSED: f"{_OTHER_WAY}, or import it with another address",
         },
         (InvitationState.SUPPRESSED,),
@@ -305,7 +322,7 @@ class Reason(StrEnum):
     SESSION_FAILED = (
         "session_failed",
         "the session was cancelled or deleted at the provider, without a decision",
-        {JobState.FAILED: "see why the provider ended the session; `onboard retry` asks for another one"},
+        {JobState.FAILED: "see why the provider ended the session; `onboard retry BATCH` asks for another one"},
     )
     ERASED = (
         "erased",
@@ -406,7 +423,7 @@ class Reason(StrEnum):
 # What a person does about a row in this state whose reason has no step of its own.
 STEPS: Mapping[JobState | LineState, str] = {
     JobState.HELD: "find out what happened, then `onboard resolve BATCH` with --repeat or --abandon",
-    JobState.FAILED: "see the error; `onboard retry` once its cause is gone",
+    JobState.FAILED: "see the error; `onboard retry BATCH` once its cause is gone",
 }
 
 

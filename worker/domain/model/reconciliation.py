@@ -28,6 +28,7 @@ from worker.domain.model.endings import (
 )
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import SessionState
+from worker.foundation.plural import counted
 
 # A call may be reconciled this long after its lease and its time-out are over. A worker that was stopped needs some of
 # that time to see that its lease is over; the rest is for clocks that differ.
@@ -56,6 +57,12 @@ class OrphanRule:
     def ends_at(self, opened_at: datetime) -> datetime:
         """When the orphan has ended at the latest."""
         return opened_at + (self.life or LONGEST_LIFE) + MARGIN
+
+    def known_by(self, opened_at: datetime, now: datetime) -> datetime | None:
+        """When the orphan's end is known at the latest; None: that time has passed, and the next look-up says it."""
+        # A list may call a session open for longer than it was to live.
+        ends = (self.ends_at(opened_at), OrphanRule().ends_at(opened_at))
+        return next((end for end in ends if end > now), None)
 
     def look_again_at(self, opened_at: datetime, now: datetime) -> datetime:
         """When to look at the orphan again: now and then, and at its end."""
@@ -221,6 +228,11 @@ def asked_anew(attempts: int, policy: RetryPolicy, now: datetime) -> Ending:
     if policy.given_up(attempts):
         return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer")
     return Retry(now, Reason.ORPHAN, "the session whose token was lost has ended; another is asked for")
+
+
+def lost_sessions(orphans: int) -> str:
+    """This number of orphans, in words; "" for none."""
+    return f"{counted(orphans, 'session')} whose token was lost" if orphans else ""
 
 
 def lost_answers(calls: int, messages: int) -> str:

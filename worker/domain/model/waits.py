@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.domain.model.channels import CHANNELS
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.domain.model.stops import way_out
@@ -28,12 +29,40 @@ _UNTIL_A_TIME = frozenset(
 
 @dataclass(frozen=True)
 class Blocked:
-    """An account or sender that makes no calls now: `stopped` says why, or it is paused until a time."""
+    """An account or sender that makes no calls now: `stopped` says why, it is paused until a time, or the configuration
+    does not have it (`is_missing`).
+
+    `asks_again`: the stop in words, where a worker asks again by itself. `full_until`: the next call that its limit
+    allows. `silent`: why it is not known to work.
+    """
 
     name: str
     stopped: str = ""
     paused_until: datetime | None = None
     paused_for: str = ""
+    is_missing: bool = False
+    asks_again: str = ""
+    full_until: datetime | None = None
+    full_for: str = ""
+    silent: str = ""
+
+    @property
+    def called(self) -> str:
+        """What it is called in a sentence."""
+        return f"the sender {self.name}" if self.name in CHANNELS else self.name
+
+    @property
+    def in_words(self) -> str:
+        """The strongest reason, as a sentence without its stop."""
+        if self.is_missing:
+            return f"this configuration does not have the account {self.name}"
+        if self.stopped:
+            return f"{self.called} is stopped: {self.asks_again or self.stopped}"
+        if self.paused_until is not None:
+            return f"{self.called} is paused until {written(self.paused_until)}: {self.paused_for}"
+        if self.full_until is not None:
+            return f"{self.called} has used up {self.full_for}, until {written(self.full_until)}"
+        return f"{self.called} did not answer: {self.silent}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,10 @@ def wait_of(
         return Wait(explained(Reason.BATCH_PAUSED, f"batch {batch_id}: {paused}"), None, f"`onboard resume {batch_id}`")
     blocked = list(blocked)
     for one in blocked:
+        if one.is_missing:
+            return Wait(
+                explained(Reason.ACCOUNT_MISSING, one.in_words), None, "put the account back into the configuration"
+            )
         if one.stopped:
             why = explained(Reason.ACCOUNT_STOPPED, f"{one.name}: {one.stopped}")
             return Wait(why, None, way_out(one.name, one.stopped))
@@ -79,5 +112,6 @@ def wait_of(
         last = max(pauses, key=lambda one: one.paused_until or now)
         return Wait(explained(Reason.ACCOUNT_PAUSED, f"{last.name}: {last.paused_for}"), last.paused_until)
     if until is not None and reason in _UNTIL_A_TIME:
-        return Wait(f"{reason}: not before {written(until)}", until)
+        causes = [one.in_words for one in blocked if one.name in CHANNELS] if reason == Reason.WAITS_FOR_SENDER else []
+        return Wait("; ".join([f"{reason}: not before {written(until)}", *causes]), until)
     return Wait(explained(reason, detail), until)

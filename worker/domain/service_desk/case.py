@@ -155,6 +155,12 @@ def not_serviceable(case: Case) -> Refused | None:
         return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
     if row.outcome_unknown:
         by = f", by {at(row.settled_by)} at the latest" if row.settled_by is not None else ""
+        if row.reason == Reason.ORPHAN:
+            when = f"at {at(row.due_at)}" if row.due_at is not None else "now and then"
+            return Refused(
+                "the provider has opened a session for the customer whose token was lost",
+                f"wait: the worker looks at that session again {when}, and asks for a new one after its end{by}",
+            )
         return Refused(
             "it is not known yet whether a call for a session was carried out",
             f"wait: the worker finds it out by itself{by}, and then goes on",

@@ -13,8 +13,10 @@ from worker.domain.contact.repeats import unknown_in_words
 from worker.domain.contact.resends import is_resend
 from worker.domain.model.channels import CALLED
 from worker.domain.model.reasons import Reason, meaning_of, step_for
+from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import SessionState
 from worker.domain.service_desk.case import at as in_words
+from worker.domain.service_desk.next_steps import AT_ITS_BATCH, Circumstances, Place, next_step
 
 
 class About(StrEnum):
@@ -42,7 +44,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class RowFact:
-    """A row of a list, or an event. `joined`: the place of the row that serves the customer; "" for that row itself."""
+    """A row of a list, or an event. `joined`: the place of the row that serves the customer; "" for that row itself.
+
+    `senders`: those that it waits for. `in_doubt`: it is not known what its call did, which was made at `called_at`.
+    """
 
     batch_id: int
     batch: str
@@ -59,6 +64,10 @@ class RowFact:
     due_at: datetime | None = None
     joined: str = ""
     is_event: bool = False
+    waits_in: Place = AT_ITS_BATCH
+    senders: tuple[str, ...] = ()
+    in_doubt: bool = False
+    called_at: datetime | None = None
 
     @property
     def place(self) -> str:
@@ -80,7 +89,8 @@ class CallFact:
 
 @dataclass(frozen=True)
 class LinkFact:
-    """A session. `because`: why it was opened. `told_at`: when the provider's last update was made."""
+    """A session. `because`: why it was opened. `told_at`: when the provider's last update was made. `may_follow`:
+    whether the worker decides at its end about another, because a row that has not ended has it."""
 
     account: str
     reference: str
@@ -90,7 +100,7 @@ class LinkFact:
     issued_at: datetime
     expires_at: datetime
     told_at: datetime | None = None
-    check_at: datetime | None = None
+    may_follow: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,7 @@ class MessageFact:
     sent_at: datetime | None = None
     delivery_at: datetime | None = None
     unknown_handovers: int = 0
+    waits_in: Place = AT_ITS_BATCH
 
 
 @dataclass(frozen=True)
@@ -137,20 +148,20 @@ class History:
     acts: Sequence[ActFact] = ()
 
 
-def timeline(history: History, *, now: datetime) -> list[Moment]:
+def timeline(history: History, around: Circumstances, *, now: datetime) -> list[Moment]:
     """The sentences; those about what comes next have times after `now`, or stand at the end."""
     moments = [
-        *(one for row in history.rows for one in _row(row, now)),
+        *(one for row in history.rows for one in _row(row, around, now)),
         *map(_call, history.calls),
         *(one for link in history.links for one in _link(link, now)),
-        *(one for message in history.messages for one in _message(message, now)),
+        *(one for message in history.messages for one in _message(message, around, now)),
         *map(_news, history.news),
         *map(_act, history.acts),
     ]
     return sorted(moments, key=lambda one: one.at)
 
 
-def _row(row: RowFact, now: datetime) -> Iterable[Moment]:
+def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
     whence = "An event" if row.is_event else f"The list {row.batch}"
     how = {"both": "by email and text message", "none": "without a message"}.get(row.channel, f"by {row.channel}")
     purpose = "" if row.purpose == "onboarding" else f" for {row.purpose}"
@@ -173,10 +184,30 @@ def _row(row: RowFact, now: datetime) -> Iterable[Moment]:
             yield Moment(row.changed_at, About.TROUBLE, text, then)
         case "cancelled":
             yield Moment(row.changed_at, About.RESULT, f"Cancelled{f': {why}' if why else ''}.")
-        case "waiting" | "working":
-            due = max(row.due_at or now, now)
-            again = f" ({why})" if why else ""
-            yield Moment(due, About.NEXT, f"Next: {row.account} is asked for a session{again}.", then)
+        case "waiting":
+            needed = (row.account, *row.senders)
+            what, here = _asked(row, around, now), around.of_account(row.account)
+            step = next_step(what, row.due_at, row.waits_in, needed, here, now=now)
+            yield Moment(step.at, About.NEXT, step.text, step.then or then)
+        case "working":
+            yield Moment(now, About.NEXT, f"Next: {row.account} is asked for a session{f' ({why})' if why else ''}.")
+
+
+def _asked(row: RowFact, around: Circumstances, now: datetime) -> str:
+    """What the account of a waiting row is asked."""
+    if row.in_doubt and row.reason == Reason.ORPHAN:
+        rule = (around.orphans or {}).get(row.account, OrphanRule())
+        ends = rule.known_by(row.called_at, now) if row.called_at is not None else None
+        by = f", by {in_words(ends)} at the latest" if ends is not None else ""
+        return (
+            f"{row.account} is asked whether the session whose token was lost has ended; a new session is asked for"
+            f" after its end{by}"
+        )
+    if row.in_doubt and row.reason == Reason.UNKNOWN:  # a conflict was answered
+        return f"the worker goes on with a call to {row.account} whose answer was lost"
+    causes = [around.blocked[name].in_words for name in row.senders if name in around.blocked]
+    why = " and ".join(causes) or (meaning_of(row.reason) if row.reason else "")
+    return f"{row.account} is asked for a session{f' ({why})' if why else ''}"
 
 
 def _call(call: CallFact) -> Moment:
@@ -215,11 +246,11 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         yield Moment(min(link.expires_at, now), About.LINK, "The session is superseded: no link leads to it any more.")
     if link.state in ("waiting", "started") and link.expires_at > now:
-        then = " The worker then decides whether another follows." if link.check_at is not None else ""
+        then = " The worker then decides whether another follows." if link.may_follow else ""
         yield Moment(link.expires_at, About.NEXT, f"Next: the link ends, if the customer does not finish.{then}")
 
 
-def _message(message: MessageFact, now: datetime) -> Iterable[Moment]:
+def _message(message: MessageFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
     name = CALLED.get(message.channel, message.channel)
     if message.kind.startswith("reminder"):
         what = f"A reminder by {name}"
@@ -246,7 +277,9 @@ def _message(message: MessageFact, now: datetime) -> Iterable[Moment]:
             yield Moment(moment, About.MESSAGE, f"{what} was dropped{f': {why}' if why else ''}.")
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
-            yield Moment(max(message.due_at or now, now), About.NEXT, f"Next: {_lower(what)} leaves{because}.")
+            leaves, needed = f"{_lower(what)} leaves{because}", (message.channel,)
+            step = next_step(leaves, message.due_at, message.waits_in, needed, around, now=now)
+            yield Moment(step.at, About.NEXT, step.text, step.then)
         case "working":
             yield Moment(now, About.MESSAGE, f"{what} is being sent at this moment.")
 

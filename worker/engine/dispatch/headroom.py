@@ -1,7 +1,7 @@
 """How many rows a dispatcher may open: for its free permits, and for the calls until the flush after the next one.
 
-The opened rows without a permit are those that will be called while flushes are written. So a killed worker leaves at
-most its permits and the calls of one flush with an unknown outcome.
+The opened rows without a permit are those that will be called while flushes are written. A killed worker leaves all
+its opened rows with an unknown outcome, also those that it has not called: its permits, and at most OPEN_MOST more.
 """
 
 from collections.abc import Callable

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, silence_of
+from worker.domain.limits.obstacles import obstacle_of
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
-from worker.foundation.timestamps import written_if_any
+from worker.foundation.timestamps import written, written_if_any
 from worker.settings import Account
 from worker.store.base.database import Database
 from worker.store.limits import concurrency
@@ -45,6 +46,7 @@ class AccountReport:
                 # Unknown for a sender whose connections are counted in each process.
                 "places_in_use": None if rule.each_process else in_use.get(rule.name, 0),
                 **_state(states.get(rule.name, BudgetState()), rule, now=now),
+                **_used_up(name, rule, states.get(rule.name, BudgetState()), now=now),
                 **({} if name in self.accounts else {"credits_used": None}),  # a sender's messages are not counted
                 "taken_over_by": takers.get(name, []),
             }
@@ -57,7 +59,7 @@ def _ramp_from(states: Mapping[str, BudgetState], rule: BudgetRule) -> datetime 
 
 
 def state_in_words(item: Mapping[str, Any]) -> str:
-    """What an account does now, and why; the first word is stopped, paused, silent or working."""
+    """What an account does now, and why; the first word is stopped, paused, silent, waiting or working."""
     if item["stopped_at"]:
         again = f"; a worker asks again at {item['asks_again_at']}" if item["asks_again_at"] else ""
         return f"stopped: {item['stop_reason']}{again}"
@@ -65,7 +67,17 @@ def state_in_words(item: Mapping[str, Any]) -> str:
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
     if item["no_answer"]:
         return f"silent: no answer at the last call: {item['no_answer']}"
+    if item.get("next_call_at"):
+        return f"waiting until {item['next_call_at']}: it has used up {item['used_up']}"
     return WORKING
+
+
+def _used_up(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> dict[str, Any]:
+    """The next call that the limits allow, if that is not soon, and which limit it is."""
+    obstacle = obstacle_of(name, rule, state, now=now)
+    if obstacle is None or obstacle.full_until is None:
+        return {}
+    return {"next_call_at": written(obstacle.full_until), "used_up": obstacle.full_for}
 
 
 def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:

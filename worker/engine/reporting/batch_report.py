@@ -12,12 +12,16 @@ from worker.domain.contact.pilot import PilotNumbers, in_words
 from worker.domain.limits.batch_pace import ends_at
 from worker.domain.limits.budgets import BudgetRule, BudgetState, resumed, stop_in_words
 from worker.domain.limits.forecast import Forecast, Load, forecast
+from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.customers import Channel
+from worker.domain.model.operation import no_account
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, step_for
+from worker.domain.model.reconciliation import OrphanRule, lost_sessions
 from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
 from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
 from worker.domain.service_desk.corrections import CORRECTABLE
+from worker.domain.service_desk.next_steps import Circumstances
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.text_hours import by_country, with_country_cap
 from worker.engine.steps.policies import BudgetRules
@@ -25,15 +29,22 @@ from worker.foundation.clock import Clock
 from worker.foundation.plural import listed_in_words
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
+from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.store.limits.budgets import Budgets
+from worker.store.limits.standstill import Standstills
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.onboarding.plans import Planned
 from worker.store.operators.counts import BatchCounts
-from worker.store.operators.pilots import Pilots, latest_verdict
+from worker.store.operators.pilots import NOT_MET, Pilots, latest_verdict
 from worker.store.operators.report_rows import Facts, LineFacts
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours", Reason.ADDRESS_SPENT: "messages_per_address"}
+# And why they wait for a look-up, or for what other lists wait for, where that is not a session's end.
+_UNTIL_AN_END: Mapping[str, str] = {
+    Reason.UNKNOWN: "rows whose call's answer was lost, which wait for the look-up or the end of what it opened",
+    Reason.JOINED_JOB: "rows that other lists serve",
+}
 COLUMNS = (
     "row",
     "customer_id",
@@ -73,6 +84,8 @@ class Reporting:
     takeovers: Takeovers
     plan: Callable[[BatchFacts], Planned | None]
     pilots: Pilots
+    standstills: Standstills
+    orphans: Mapping[str, OrphanRule]  # by account
     on_click: bool = False  # a session is bought when its customer comes
     texts_per_country: int | None = None
     texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]] = lambda _now: ({}, {})  # `texts_by_country`
@@ -81,19 +94,26 @@ class Reporting:
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: bool = False
     ) -> "Columns":
         """What the lines of a report of this batch are made with."""
-        states, now = self.budgets.all(), self.clock()
-        blocked = {
-            name: Blocked(
-                name,
-                (state.stop_reason or "stopped") if state.stopped_at is not None else "",
-                state.blocked_until,
-                state.pause_reason,
-            )
-            for name, rule in self.rules.all().items()
-            if (state := states.get(rule.name)) is not None
-            and (state.stopped_at is not None or (state.blocked_until is not None and state.blocked_until > now))
-        }
+        now = self.clock()
+        missing = self.facts.counts(batch.id).waiting.keys() - self.rules.accounts.keys()
+        blocked = self.blocked(now=now) | {name: Blocked(name, is_missing=True) for name in missing}
         return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked, details=details)
+
+    def blocked(self, *, now: datetime) -> dict[str, Blocked]:
+        """The accounts and senders that make no calls now, by name."""
+        states = self.budgets.all()
+        found = (
+            obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
+            for name, rule in self.rules.all().items()
+        )
+        return {one.name: one for one in found if one is not None}
+
+    def circumstances(self) -> Circumstances:
+        """What keeps rows and messages waiting now, for the history of a customer."""
+        stopped = self.standstills.find()
+        return Circumstances(
+            stopped.in_words if stopped is not None else "", self.blocked(now=self.clock()), self.orphans
+        )
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: if just counted."""
@@ -120,10 +140,11 @@ class Reporting:
                 "errors": facts.errors,
                 "late": facts.late,
                 "in_doubt": outcomes.calls.get(name, 0),
+                **({"orphans": self._orphans(name, orphans)} if (orphans := outcomes.orphans.get(name)) else {}),
                 "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,
             }
         planned = self.plan(batch)
-        ends = self._forecast(batch, counts, planned)
+        ends = self._forecast(batch, counts, planned, outcomes)
         return {
             "batch": batch.id,
             "name": batch.name,
@@ -138,11 +159,32 @@ class Reporting:
                 "assumed": ends.assumed,
             },
             **({"plan": self._plan(planned)} if planned is not None else {}),
-            **({"waits": _waits(counts)} if counts.waits else {}),
+            **({"waits": self._waits(counts)} if counts.waits else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
             **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
         }
+
+    def _orphans(self, account: str, orphans: Orphans) -> dict[str, Any]:
+        """The sessions that are waited for: how many, when the next is looked at, and when the last has ended."""
+        return {
+            "rows": orphans.number,
+            "look_at": written(orphans.first),
+            "ends_by": written_if_any(self._ends_by(account, orphans)),
+        }
+
+    def _ends_by(self, account: str, orphans: Orphans) -> datetime | None:
+        rule = self.orphans.get(account, OrphanRule())
+        return rule.known_by(orphans.last_opened, self.clock()) if orphans.last_opened is not None else None
+
+    def _waits(self, counts: BatchCounts) -> dict[str, Any]:
+        """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known."""
+        waits = _waits(counts)
+        if Reason.WAITS_FOR_SENDER in waits:
+            blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
+            if causes := [blocked[name].in_words for name in sorted(senders) if name in blocked]:
+                waits[Reason.WAITS_FOR_SENDER]["because"] = "; ".join(causes)
+        return waits
 
     def _plan(self, planned: Planned) -> dict[str, Any]:
         now, plan = self.clock(), planned.plan
@@ -150,7 +192,8 @@ class Reporting:
         pilot = {
             "first": plan.first,
             "go_on_if": plan.condition,
-            "verdict": planned.verdict,
+            # Without a condition there is nothing that the pilot did not meet: a person is asked.
+            "verdict": planned.verdict if plan.condition or planned.verdict != NOT_MET else "asked",
             "verdict_at": written_if_any(planned.verdict_at),
             "verdict_by": written_if_any(verdict_by),
             "numbers": planned.numbers or _pilot_in_words(self.pilots.numbers(planned)),
@@ -162,8 +205,10 @@ class Reporting:
             **(pilot if plan.first else {}),
         }
 
-    def _forecast(self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None) -> Forecast:
-        ends = self._forecast_of_rows(batch, counts)
+    def _forecast(
+        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
+    ) -> Forecast:
+        ends = self._forecast_of_rows(batch, counts, outcomes)
         if planned is None or ends.finishes_at is None:
             return ends
         now, plan = self.clock(), planned.plan
@@ -182,21 +227,37 @@ class Reporting:
             )
         return ends
 
-    def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts) -> Forecast:
+    def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
         if batch.is_paused:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
+        for name, rows in sorted(counts.waiting.items()):
+            if name not in self.rules.accounts:
+                return Forecast(None, no_account(name, rows), stuck=True)
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
         if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
-            ends = Forecast(
-                counts.last_end, f"rows that wait for a session's end, the last until {_iso(counts.last_end)}"
-            )
+            what = _UNTIL_AN_END.get(counts.last_end_for, "rows that wait for a session's end")
+            ends = Forecast(counts.last_end, f"{what}, the last until {_iso(counts.last_end)}")
+        ends = self._with_orphans(outcomes, ends)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             return Forecast(counts.last_due, "messages that are not due before then")
+        return ends
+
+    def _with_orphans(self, outcomes: UnknownOutcomes, ends: Forecast) -> Forecast:
+        """The forecast with the rows that wait for the end of a session whose token was lost. They are due at its next
+        look-up, which may find that it goes on."""
+        for account, orphans in outcomes.orphans.items():
+            ends_by, lost = self._ends_by(account, orphans), lost_sessions(orphans.number)
+            if ends.finishes_at is None:
+                return ends
+            if ends_by is None:
+                return Forecast(None, f"{lost}: the next is looked at {written(orphans.first)}")
+            if ends_by > ends.finishes_at:
+                ends = Forecast(ends_by, f"{lost}: the last has ended by then at the latest")
         return ends
 
     def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
@@ -303,7 +364,8 @@ class Columns:
     the folder with the QR pictures of the links, by row; "": there are none.
 
     `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
-    are the accounts and senders, by name, that are stopped or paused at the time `now`.
+    are the accounts and senders, by name, that are stopped or paused at the time `now`,
+    or that the configuration does not have.
     """
 
     now: datetime

@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.domain.limits.budgets import BudgetState, silence_of
+from worker.domain.limits.budgets import BudgetState, outage_of, silence_of
 from worker.domain.model.operation import (
+    FAILING_AFTER,
     IMPORT,
     Attention,
     Running,
@@ -19,6 +20,7 @@ from worker.domain.model.operation import (
 )
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.folder_report import FolderReport, folder_reports
+from worker.engine.reporting.outbox_report import OutboxReport
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.timestamps import written, written_if_any
@@ -32,7 +34,7 @@ from worker.store.onboarding.batches import STDIN
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, Processes
-from worker.store.operators.unsent import cut_off, held, unsent
+from worker.store.operators.unsent import cut_off, held, of_other_accounts, paused_themselves, unsent
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class OperationReport:
     stopped: Stopped | None = None  # a person has stopped everything
     folders: Sequence[FolderReport] = ()
     starts: str = "onboard up"  # the command that starts work
+    given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
 
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints them."""
@@ -68,6 +71,7 @@ class OperationReport:
             ],
             **({"intake": [one.facts() for one in self.folders]} if self.folders else {}),
             **({"stopped": self.stopped.as_facts()} if self.stopped is not None else {}),
+            **({"given_up": dict(self.given_up)} if self.given_up else {}),
         }
 
     def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +83,8 @@ class OperationReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Reads the report. Nothing in it is counted row by row but held rows, and rows that wait."""
+    """Reads the report. Nothing in it is counted row by row but held rows, rows that wait, and the events of a target
+    that accepts none."""
 
     clock: Clock
     database: Database
@@ -92,6 +97,7 @@ class Operation:
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
     folders: Sequence[Intake]
     dropped_files: DroppedFiles
+    outbox: OutboxReport
     by_workers: bool  # a broker is configured
 
     def report(self) -> OperationReport:
@@ -105,6 +111,7 @@ class Operation:
             if states.get(rule.name, BudgetState()).stopped_at is not None:
                 sharing.setdefault(rule.name, []).append(name)
         folders = folder_reports(self.folders, self.dropped_files)
+        starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         needs = attention(
@@ -114,8 +121,11 @@ class Operation:
             stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
             senders=self.rules.channels,
             missing_keys=missing_keys(self.database, self.key_ids) if self.key_ids is not None else {},
+            missing_accounts=of_other_accounts(self.database, self.rules.accounts),
+            failing=self._failing(states, found.accounts | found.channels, now),
             countries=at_their_cap(self.database, now=now),
-            starts=starts_work(by_workers=self.by_workers),
+            targets=self.outbox.failing(states, given_up, now=now),
+            starts=starts,
             everything=stopped.in_words if stopped is not None else "",
             batches=self._batches(now, importing=importing),
             now=now,
@@ -124,7 +134,20 @@ class Operation:
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
-        return OperationReport(running, due, needs, accounts, stopped, folders, starts_work(by_workers=self.by_workers))
+        return OperationReport(running, due, needs, accounts, stopped, folders, starts, given_up)
+
+    def _failing(self, states: Mapping[str, BudgetState], due: Collection[str], now: datetime) -> dict[str, str]:
+        """By the accounts or the sender of a budget whose calls have failed for minutes: since when, and why."""
+        sharing: dict[str, list[str]] = {}
+        for name, rule in self.rules.all().items():
+            opened_at = states.get(rule.name, BudgetState()).opened_at
+            if opened_at is not None and now - opened_at >= FAILING_AFTER:
+                sharing.setdefault(rule.name, []).append(name)
+        found = {
+            ", ".join(names): outage_of(states[budget], now=now, due=any(name in due for name in names))
+            for budget, names in sharing.items()
+        }
+        return {names: why for names, why in found.items() if why}
 
     def _stuck(self, states: Mapping[str, BudgetState]) -> set[str]:
         """The stopped accounts and senders whose work no process can do, since no account takes it over."""
@@ -132,12 +155,11 @@ class Operation:
         return stopped - {takeover.source for takeover in self.takeovers.possible(states)}
 
     def _batches(self, now: datetime, *, importing: bool) -> list[WaitingBatch]:
+        waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
+        by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
         paused = [
-            WaitingBatch(
-                one.batch.id, one.batch.name, one.rows, one.batch.pause_reason, f"onboard resume {one.batch.id}"
-            )
-            for one in unsent(self.database, now=now)
-            if one.batch.is_paused
+            WaitingBatch(batch.id, batch.name, rows, batch.pause_reason, f"onboard resume {batch.id}")
+            for _, (batch, rows) in sorted((by_themselves | waiting).items())
         ]
         decide, unfinished = "held until a person decides", [] if importing else cut_off(self.database)
         imports = [

@@ -2,15 +2,20 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.operation import FailingTarget
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
 from worker.store.outbox import relay
 
 SHOWN = 100  # events that were given up
+# A target that is started again needs no person.
+FAILS_FOR = timedelta(minutes=1)
+MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a month's events wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,33 @@ class OutboxReport:
             )
         return facts
 
+    def failing(
+        self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime
+    ) -> list[FailingTarget]:
+        """The configured targets that have accepted no event for a while.
+
+        `states`: the budgets, which keep how publishing goes: events are counted of these targets only. `given_up`: as
+        `given_up_by_target`.
+        """
+        found = []
+        for name in sorted(self.configured):
+            state = states.get(name, BudgetState())
+            if state.opened_at is None or state.opened_at > now - FAILS_FOR:
+                continue
+            waiting = relay.count_up_to(self.database, name, given_up=False, most=MOST_COUNTED + 1)
+            if waiting or name in given_up:
+                numbers = up_to(waiting), up_to(given_up.get(name, 0))
+                found.append(FailingTarget(name, state.opened_at, state.pause_reason, *numbers))
+        return found
+
+    def given_up_by_target(self) -> dict[str, int]:
+        """How many events of each configured target were given up, where some were; at most one over `MOST_COUNTED`."""
+        numbers = {
+            name: relay.count_up_to(self.database, name, given_up=True, most=MOST_COUNTED + 1)
+            for name in sorted(self.configured)
+        }
+        return {name: number for name, number in numbers.items() if number}
+
     def given_up(self) -> list[dict[str, Any]]:
         """The newest events that were given up."""
         return [
@@ -58,6 +90,11 @@ class OutboxReport:
             }
             for row in relay.given_up(self.database, most=SHOWN)
         ]
+
+
+def up_to(number: int) -> str:
+    """The number of events, where at most one over `MOST_COUNTED` was counted."""
+    return f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
 
 
 def target_in_words(item: Mapping[str, Any]) -> str:

@@ -250,7 +250,7 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
         ),
         hours_of(settings),
         texted_countries(settings),
-        _orphans(providers),
+        orphan_rules(providers),
     )
 
 
@@ -272,11 +272,12 @@ def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPo
     return DoorPolicy(
         DoorRules(settings.reissue.most, settings.reissue.per_day, buys_on_click(settings)),
         {name: provider.reissue_at for name, provider in providers.items()},
-        _orphans(providers),
+        orphan_rules(providers),
     )
 
 
-def _orphans(providers: Mapping[str, Provider]) -> dict[str, OrphanRule]:
+def orphan_rules(providers: Mapping[str, Provider]) -> dict[str, OrphanRule]:
+    """How long the accounts' orphans are waited for, by account."""
     return {name: OrphanRule(provider.lifetime) for name, provider in providers.items()}
 
 

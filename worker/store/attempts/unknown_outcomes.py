@@ -16,6 +16,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import OrphanRule, UnknownCall
 from worker.domain.model.states import InvitationState, JobState
+from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
@@ -36,11 +37,27 @@ _CustomersJob = aliased(Job)
 
 @dataclass(frozen=True)
 class UnknownOutcomes:
-    """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time."""
+    """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time.
+
+    `orphans` are the calls that were looked up and have opened a session that nothing can use: they are not among
+    `calls`. `reconcile_at` counts their look-ups too.
+    """
 
     calls: dict[str, int] = field(default_factory=dict)
     messages: int = 0
     reconcile_at: datetime | None = None
+    orphans: dict[str, "Orphans"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """The sessions of an account that are waited for. `last_opened`: when the call of the last one was made, None: that
+    is not stored any more. The look-ups are due from `first` until `last`."""
+
+    number: int
+    last_opened: datetime | None
+    first: datetime
+    last: datetime
 
 
 def calls_to_reconcile(
@@ -167,10 +184,18 @@ def _unknown_calls(
 
 def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:
     """The calls and messages of a batch that wait to be reconciled."""
+    unknown = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
+    is_orphan = Job.reason == bulk.fixed(Reason.ORPHAN)
     jobs = (
-        sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.due_at).label("first"))
-        .where(Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.unknown_attempt.is_not(None))
-        .group_by(Job.account)
+        sa.select(
+            Job.account,
+            is_orphan.label("is_orphan"),
+            sa.func.count().label("calls"),
+            sa.func.min(Job.due_at).label("first"),
+            sa.func.max(Job.due_at).label("last"),
+        )
+        .where(*unknown)
+        .group_by(Job.account, is_orphan)
     )
     messages = sa.select(sa.func.count().label("number"), sa.func.min(InvitationRow.due_at).label("first")).where(
         InvitationRow.batch_id == batch_id,
@@ -180,7 +205,15 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
     calls = fetch(connection, jobs)
     texts = connection.execute(messages).one()
     first = min(filter(None, [*(row.first for row in calls), texts.first]), default=None)
-    return UnknownOutcomes({row.account: row.calls for row in calls}, texts.number, first)
+    orphans = {}
+    for row in calls:
+        if row.is_orphan:
+            # The ids of attempts are ordered by time: none but the last one's attempt is read.
+            last = sa.select(Job.unknown_attempt).where(*unknown, is_orphan, Job.account == row.account)
+            newest = last.order_by(Job.unknown_attempt.desc()).limit(1).scalar_subquery()
+            opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == newest)).scalar()
+            orphans[row.account] = Orphans(row.calls, opened_at, row.first, row.last)
+    return UnknownOutcomes({row.account: row.calls for row in calls if not row.is_orphan}, texts.number, first, orphans)
 
 
 def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
@@ -188,7 +221,7 @@ def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now:
     end settles it. None: no such time is stored."""
     if job.unknown_attempt is not None and job.reason == Reason.ORPHAN:
         opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == job.unknown_attempt)).scalar()
-        if opened_at is not None and (end := orphans.ends_at(opened_at)) > now:
+        if opened_at is not None and (end := orphans.known_by(opened_at, now)) is not None:
             return end
     return job.due_at if job.due_at is not None and job.due_at > now else None
 

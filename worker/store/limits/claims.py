@@ -95,7 +95,6 @@ class Reach:
             policy.rule,
             most=most,
             horizon=self.horizon + policy.ahead,
-            probe_for=policy.lease,
             lead=self.lead,
             shared=self.shared,
             now=now,

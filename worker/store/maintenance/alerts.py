@@ -43,14 +43,15 @@ class Alerts:
         *,
         accounts: Mapping[str, str],
         channels: Mapping[str, str],
+        targets: Collection[str] = (),
         wanted: Mapping[str, Collection[str]],
         every: timedelta,
     ) -> None:
-        """`accounts` and `channels`: the budget by name. `wanted`: the kinds by target. `every`: the shortest time
-        between two messages."""
+        """`accounts` and `channels`: the budget by name. `targets`: those of outgoing events. `wanted`: the kinds
+        by target of alerts. `every`: the shortest time between two messages."""
         self._database, self._keyring = database, keyring
         self._accounts, self._channels = accounts, channels
-        self._wanted, self._every = wanted, every
+        self._targets, self._wanted, self._every = targets, wanted, every
 
     def look(self, *, now: datetime) -> bool:
         """Look what is so, and write a message for people if something has begun or is over. Whether one was written.
@@ -124,6 +125,9 @@ class Alerts:
         paused = sa.select(Batch.id).where(Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None))
         found += [Condition(AlertKind.PAUSED, str(id_)) for id_ in connection.execute(paused).scalars()]
         found += [Condition(AlertKind.HELD, str(row.batch_id), row.rows) for row in fetch(connection, _HELD)]
+        # A target's budget keeps how publishing to it goes: the breaker opens where several events failed in a row.
+        opened = sa.select(Budget.name).where(Budget.name.in_(list(self._targets)), Budget.opened_at.is_not(None))
+        found += [Condition(AlertKind.TARGET, name) for name in connection.execute(opened).scalars()]
         found += self._done(connection, told, since=since)
         running = sa.select(ProcessRow.kind).where(ProcessRow.seen_at > now - GONE_AFTER)
         kinds = set(connection.execute(running).scalars())

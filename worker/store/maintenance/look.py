@@ -16,7 +16,7 @@ from worker.store.base.database import THERE_IS, Database
 from worker.store.base.priorities import PRIORITIES
 from worker.store.limits import standstill
 from worker.store.maintenance.batch_counts import MANY_CHANGES
-from worker.store.operators.decisions import IS_MARKED
+from worker.store.operators.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.store.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
 
 
@@ -54,7 +54,8 @@ class Looks:
     ) -> Looked:
         """`only_batch`: only rows of this batch are due. The steps are for all."""
         query = _query(tuple(accounts), tuple(channels), one_batch=only_batch is not None)
-        given = {"now": now} if only_batch is None else {"now": now, "batch": only_batch}
+        given: dict[str, Any] = {"now": now, "cut_off": now - CUT_OFF_AFTER}
+        given |= {} if only_batch is None else {"batch": only_batch}
         with self._database.read() as connection:
             found = [tuple(row) for row in connection.execute(query, given)]
         names = {what: frozenset(name for its, name in found if its == what) for what in (_ACCOUNT, _CHANNEL, _STEP)}
@@ -71,7 +72,10 @@ _STEPS = {
         THERE_IS.where(Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != ended_calls.NO_OWNER),
         THERE_IS.where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
     ),
-    Step.PAUSES: THERE_IS.where(IS_MARKED, Batch.cancelled_at.is_(None)),
+    Step.PAUSES: sa.or_(
+        THERE_IS.where(IS_MARKED, Batch.cancelled_at.is_(None)),
+        THERE_IS.where(IS_CHANGING, Batch.changing_since <= sa.bindparam("cut_off", type_=Batch.changing_since.type)),
+    ),
     Step.PILOTS: THERE_IS.where(BatchPlan.check_at <= _NOW),
     Step.WEBHOOKS: THERE_IS.where(Webhook.due_at <= _NOW),
     Step.SESSIONS: THERE_IS.where(SessionRow.check_at <= _NOW),

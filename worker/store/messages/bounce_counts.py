@@ -58,7 +58,7 @@ def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRul
         # The whole minute of the resume counts as before it: the operator has seen what was counted in that minute.
         since = [BounceCount.minute > batch.resumed_at] if batch.resumed_at else []
         spans = ([*since, BounceCount.minute > now - HOUR], since)
-        reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule)
+        reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule, batch_id=batch_id)
         if reason is not None:
             connection.execute(_MARK, {"batch_id": batch_id, "reason": reason[:400]})
 

@@ -272,4 +272,4 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_template": result.template,
         "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.invitation.unknown_call is None),
     }
-    return move | refusals.address_refused(result)
+    return move | refusals.refused(result)

@@ -1,4 +1,4 @@
-"""Messages that a sender refused because of their address: handled like bounces, but at once."""
+"""Messages that a sender refused; those refused because of their address are handled like bounces, but at once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +27,14 @@ def address_refused(result: InviteResult) -> dict[str, Any]:
         return {}
     state = state_refused(address)
     return {"new_state": state, "new_reason": Reason(state)}
+
+
+def refused(result: InviteResult) -> dict[str, Any]:
+    """What is to be stored of the message where the sender refused it for good; empty otherwise."""
+    if isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT:
+        # Of a message it says nothing about the customer's data: a retry sends the same link.
+        return {"new_reason": Reason.MESSAGE_REFUSED} | address_refused(result)
+    return address_refused(result)
 
 
 def follow_up(

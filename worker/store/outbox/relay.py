@@ -113,7 +113,7 @@ class Publishing:
         self, connection: sa.Connection, rule: BudgetRule, *, most: int, due_at: datetime, now: datetime
     ) -> list[OutgoingEvent]:
         state = budgets.read(connection, self._target)
-        granted = grant(state, rule, most=most, now=now, horizon=timedelta(0), probe_for=timedelta(0))
+        granted = grant(state, rule, most=most, now=now, horizon=timedelta(0))
         if not granted.slots.count:
             return []
         query = sa.select(*_EVENT).where(*_next(self._target, due_at)).order_by(Outbox.id)
@@ -284,6 +284,14 @@ def waiting(database: Database, targets: Iterable[str]) -> int:
     query = sa.select(sa.func.count()).where(Outbox.target.in_(list(targets)), Outbox.due_at.is_not(None))
     with database.read() as connection:
         return connection.execute(query).scalar_one()
+
+
+def count_up_to(database: Database, target: str, *, given_up: bool, most: int) -> int:
+    """How many events of this target wait, or were given up. No more than `most` are counted: they may be a month's."""
+    state = Outbox.due_at.is_(None) if given_up else Outbox.due_at.is_not(None)
+    some = sa.select(sa.literal(1)).where(Outbox.target == target, state).limit(most).subquery()
+    with database.read() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
 
 
 def given_up(database: Database, *, most: int) -> list[sa.Row[tuple[object, ...]]]:

@@ -9,9 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.contact.masked import masked_email, masked_phone
-from worker.domain.model.customers import Person
+from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.reasons import Reason
 from worker.domain.model.rows import is_among
+from worker.domain.model.states import OPEN_JOBS
 from worker.domain.service_desk.lookup import Wanted
+from worker.domain.service_desk.next_steps import Place
 from worker.domain.service_desk.timeline import (
     ActFact,
     CallFact,
@@ -27,6 +30,7 @@ from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.operators.ledger import sessions_of
 from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
@@ -171,11 +175,17 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
             Job.created_at,
             Job.changed_at,
             Job.due_at,
+            Job.priority,
+            Job.unknown_attempt,
+            Job.fallback_accounts,
+            Batch.pause_reason,
+            Attempt.opened_at.label("called_at"),
             _LEAD.batch_id.label("lead_batch"),
             _LEAD.row.label("lead_row"),
         )
         .join(Batch, Batch.id == Job.batch_id)
         .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
         .where(Job.customer_id == customer_id)
         .order_by(Job.id.desc())
         .limit(MOST_FACTS)
@@ -200,7 +210,16 @@ def _row(row: Any) -> RowFact:
         due_at=row.due_at,
         joined=f"row {row.lead_row} of batch {row.lead_batch}" if row.lead_batch is not None else "",
         is_event=row.name.startswith(DAILY),
+        waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
+        senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
+        in_doubt=row.unknown_attempt is not None,
+        called_at=row.called_at,
     )
+
+
+def _place(row: Any, *, others: bool = False) -> Place:
+    behind_pilot = row.priority >= HELD_BACK
+    return Place(row.batch_id, row.pause_reason, behind_pilot=behind_pilot, others=others)
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
@@ -235,8 +254,19 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
 
 
 def _links(connection: sa.Connection, customer_id: str, sessions: Sequence[Any]) -> list[LinkFact]:
-    query = sa.select(SessionRow.id, SessionRow.update_at).where(SessionRow.customer_id == customer_id)
-    told = {row.id: row.update_at for row in fetch(connection, query)}
+    # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
+    leads = sa.exists().where(
+        Job.customer_id == SessionRow.customer_id,
+        Job.session_id == SessionRow.id,
+        Job.joins.is_(None),
+        Job.state.in_(OPEN_JOBS),
+    )
+    query = sa.select(
+        SessionRow.id,
+        SessionRow.update_at,
+        sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
+    ).where(SessionRow.customer_id == customer_id)
+    told = {row.id: row for row in fetch(connection, query)}
     return [
         LinkFact(
             one.account,
@@ -246,16 +276,18 @@ def _links(connection: sa.Connection, customer_id: str, sessions: Sequence[Any])
             one.because,
             one.issued_at,
             one.expires_at,
-            told_at=told.get(one.id),
-            check_at=one.check_at,
+            told_at=told[one.id].update_at,
+            may_follow=told[one.id].may_follow,
         )
         for one in sessions[-MOST_FACTS:]
+        if one.id in told
     ]
 
 
 def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
     sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
-    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id.in_(sessions))
+    query = sa.select(InvitationRow.__table__, Batch.pause_reason).join(Batch, Batch.id == InvitationRow.batch_id)
+    query = query.where(InvitationRow.session_id.in_(sessions))
     rows = fetch(connection, query.order_by(InvitationRow.created_at.desc(), InvitationRow.id.desc()).limit(MOST_FACTS))
     return [
         MessageFact(
@@ -268,6 +300,7 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
             row.sent_at,
             row.delivery_at,
             row.unknown_handovers,
+            _place(row),
         )
         for row in rows
     ]

@@ -39,7 +39,8 @@ def customer_of(sources: Sources, asked: Asked) -> Found:
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     found = customer_of(sources, asked)
-    moments = timeline(sources.stores.finder.history(found.customer_id), now=asked.now)
+    history = sources.stores.finder.history(found.customer_id)
+    moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
     return {
         "read_at": asked.now,
         "customer": found,

@@ -89,12 +89,16 @@ def need_of(one: Attention) -> dict[str, Any]:
             action, button = do("account-resume", name=name), "Try again"
         case ["account", "list"]:
             page = "/dashboard/accounts"
+        case ["outbox", "list"]:
+            page = "/dashboard/outgoing"
         case ["resume", "--all"]:
             action, button = do("go-on"), "Go on"
         case ["resume", batch]:
             action, button = do("resume", batch=batch, **{"from": FROM_NOW}), "Resume"
         case ["report", batch]:
             page = page_of(batch)
+    # `account list` and `outbox list` help with several, and an id has no space.
+    whose = [one.name.replace(" ", "")] if words[-1] == "list" else []
     about = " ".join(filter(None, (one.what if one.name else "", one.name)))
     return {
         "about": about or {"stop": "Stopped", "process": "No worker", "beat": "No scheduler"}.get(one.what, one.what),
@@ -104,7 +108,7 @@ def need_of(one: Attention) -> dict[str, Any]:
         "page": page,
         "action": action,
         "button": button,
-        "id": f"need-{'-'.join(words)}",
+        "id": "-".join(("need", *words, *whose)),
     }
 
 

@@ -1,0 +1,112 @@
+"""What comes next for a customer, as a clerk reads it out: never a time before which nothing can happen."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.conftest import NOON
+from worker.domain.model.reconciliation import OrphanRule
+from worker.domain.model.waits import Blocked
+from worker.domain.service_desk.next_steps import Circumstances, Place
+from worker.domain.service_desk.timeline import History, MessageFact, RowFact, timeline
+
+SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
+ROW = RowFact(
+    3, "list.csv", 2, "onboarding", "email", "kyc", "waiting", "", "", "", NOON, NOON, SOON, waits_in=Place(3)
+)
+MESSAGE = MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON, waits_in=Place(3))
+RESUME = "`onboard resume 3`"
+ALL = "`onboard resume --all`"
+
+
+def around(*blocked: Blocked, **circumstances) -> Circumstances:
+    return Circumstances(blocked={one.name: one for one in blocked}, **circumstances)
+
+
+def next_of(circumstances: Circumstances, row: RowFact = ROW):
+    (moment,) = (one for one in timeline(History(rows=[row]), circumstances, now=NOON) if one.text.startswith("Next"))
+    return moment
+
+
+@pytest.mark.parametrize(
+    ("where", "circumstances", "said", "then"),
+    [
+        (Place(3, "paused by ann"), around(), "batch 3 goes on, which is paused: paused by ann.", RESUME),
+        (Place(3, behind_pilot=True), around(), "the verdict on the pilot of batch 3", "`onboard status 3`"),
+        (Place(3, "by ann"), around(stopped="everything was stopped by bo"), "everything goes on: everything was", ALL),
+        (Place(3), around(Blocked("kyc", "HTTP 401")), "kyc goes on: kyc is stopped: HTTP 401.", "account resume kyc"),
+        (Place(3), around(Blocked("kyc", "its cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),
+        (Place(3, others=True), around(Blocked("kyc", "HTTP 401")), "kyc goes on, or another account takes", "kyc"),
+        (Place(3), around(orphans={"au": OrphanRule()}), "the account is there again: this configuration", "put the"),
+    ],
+)
+def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_named(where, circumstances, said, then):
+    moment = next_of(circumstances, replace(ROW, waits_in=where))
+    assert moment.at == NOON
+    assert moment.text.startswith(f"Next: nothing before {said}")
+    assert then in moment.then
+
+
+def test_a_stop_that_a_worker_tests_by_itself_says_when():
+    moment = next_of(around(Blocked("kyc", "HTTP 401", asks_again="HTTP 401; a worker asks again at 12:05")))
+    assert moment.text == "Next: nothing before kyc goes on: kyc is stopped: HTTP 401; a worker asks again at 12:05."
+
+
+@pytest.mark.parametrize(
+    ("blocked", "why"),
+    [
+        (
+            Blocked("kyc", paused_until=LATER, paused_for="HTTP 429"),
+            "kyc is paused until 2026-11-21T13:00:00Z: HTTP 429",
+        ),
+        (
+            Blocked("kyc", full_until=LATER, full_for="its limit of 2/hour"),
+            "kyc has used up its limit of 2/hour, until 2026-11-21T13:00:00Z",
+        ),
+    ],
+)
+def test_a_pause_and_a_used_up_limit_have_a_time(blocked, why):
+    moment = next_of(around(blocked))
+    why = why.replace("2026-11-21", f"{LATER:%Y-%m-%d}").replace("13:00", f"{LATER:%H:%M}")
+    assert moment.at == LATER
+    assert moment.text == f"Next: nothing before {LATER:%Y-%m-%d %H:%M} UTC: {why}. Then kyc is asked for a session."
+
+
+def test_what_ends_before_the_row_is_due_is_not_named():
+    moment = next_of(around(Blocked("kyc", paused_until=NOON + timedelta(minutes=1), paused_for="HTTP 429")))
+    assert (moment.at, moment.text) == (SOON, "Next: kyc is asked for a session.")
+
+
+def test_a_row_that_waits_for_its_sender_says_what_the_sender_waits_for():
+    row = replace(ROW, reason="waits_for_sender", senders=("email",))
+    full = Blocked("email", full_until=LATER, full_for="its ramp of 1/day x2, today 1/day")
+    assert "the sender email has used up its ramp of 1/day x2, today 1/day" in next_of(around(full), row).text
+    silent = Blocked("email", silent="connection refused")
+    assert next_of(around(silent), row).text == (
+        "Next: kyc is asked for a session (the sender email did not answer: connection refused)."
+    )
+
+
+def test_a_message_of_a_paused_batch_does_not_leave_either():
+    message = replace(MESSAGE, waits_in=Place(3, "paused by ann"))
+    (moment,) = timeline(History(messages=[message]), around(), now=NOON)
+    assert moment.text == "Next: nothing before batch 3 goes on, which is paused: paused by ann."
+
+
+def test_an_orphan_is_looked_at_next_and_a_new_session_comes_at_its_end_at_the_latest():
+    week = timedelta(days=7)
+    row = replace(ROW, reason="orphan", in_doubt=True, called_at=NOON - timedelta(hours=6))
+    moment = next_of(around(orphans={"kyc": OrphanRule(week)}), row)
+    end = OrphanRule(week).ends_at(row.called_at)
+    assert moment.at == SOON
+    assert moment.text == (
+        "Next: kyc is asked whether the session whose token was lost has ended; a new session is asked for after its"
+        f" end, by {end:%Y-%m-%d %H:%M} UTC at the latest."
+    )
+
+
+def test_before_its_look_up_a_row_whose_answer_was_lost_is_not_said_to_ask_for_a_session():
+    moment = next_of(around(), replace(ROW, reason="unknown", in_doubt=True, called_at=NOON))
+    assert moment.text == "Next: the worker goes on with a call to kyc whose answer was lost."
+    assert "finds out what became of the call" in moment.then
