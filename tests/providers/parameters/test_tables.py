@@ -81,7 +81,7 @@ BAD = {
     "tokenType": ["identification", "OTHER"],
     "showInstructions": ["yes", "1", "null", "Truee"],
     "ageLimit": ["0", "-18"],
-    "additionalSteps": ["[1]", "{", "true", "{'a': 1}", '{"a": NaN}'],
+    "additionalSteps": ["[1]", "{", "true", "{'a': 1}", '{"a": NaN}', '{"a": 1e400}', '{"a": 1, "a": 2}'],
     "additionalData": ['{"a": "b"}', '{"a": {"b": 5}}'],
 }
 

@@ -14,7 +14,6 @@ from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, O
 from worker.domain.intake.listing import CustomerList, check_line, open_list, open_table
 from worker.domain.intake.objects import Objects
 from worker.domain.intake.options import FORMS, Form, ListOptions
-from worker.domain.intake.parameters import parse_cell
 from worker.domain.intake.problems import problems_csv
 
 __all__ = [
@@ -37,6 +36,5 @@ __all__ = [
     "content_digest",
     "open_list",
     "open_table",
-    "parse_cell",
     "problems_csv",
 ]

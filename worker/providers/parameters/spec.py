@@ -3,7 +3,6 @@
 Problems name the bound and never the value: values may be personal.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
+
+from worker.foundation.strict_json import NoObject, read_list, read_object
 
 # Zero-width characters that some names need.
 JOINERS = {0x200C: None, 0x200D: None}
@@ -202,11 +203,11 @@ def _read(kind: Type, text: str, *, alone: bool) -> Any:
                 else _read(Type.INTEGER, text, alone=True)
             )
         case Type.OBJECT:
-            return _json(text) if text.startswith("{") else _UNREAD
+            return _strict(read_object(_raw(text))) if text.startswith("{") else _UNREAD
         case Type.RECORDS:
-            return _json(text) if text.startswith("[") else _UNREAD
+            return _strict(read_list(_raw(text))) if text.startswith("[") else _UNREAD
         case Type.LIST if text.startswith("["):
-            return _json(text)
+            return _strict(read_list(_raw(text)))
         case Type.LIST:
             items = [item for item in (part.strip() for part in text.split(";")) if item]
             return items if alone or ";" in text else _UNREAD
@@ -214,15 +215,13 @@ def _read(kind: Type, text: str, *, alone: bool) -> Any:
             return text
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return _UNREAD
+def _raw(text: str) -> bytes:
+    # Half of a surrogate pair becomes bytes that are no UTF-8, and is refused as such.
+    return text.encode("utf-8", "surrogatepass")
 
 
-def _no_constant(_: str) -> None:
-    raise ValueError("NaN and Infinity are not JSON")
+def _strict(found: Any) -> Any:
+    return _UNREAD if isinstance(found, NoObject) else found
 
 
 def _is_date(value: str) -> bool:
