@@ -3,9 +3,7 @@
 import base64
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from worker.domain.links.page_code import LETTERS, PURPOSE, WINDOW, changes_at, code_of, read_code, texts
+from worker.domain.links.page_code import LETTERS, PURPOSE, WINDOW, changes_at, code_of, texts
 from worker.foundation.keyring import Keyring, new_key
 
 NOW = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
@@ -40,13 +38,3 @@ def test_a_code_has_no_letter_that_looks_like_another_and_makes_no_word():
     assert {len(one) for one in found} == {7}
     assert set("".join(found)) - {"-"} == set(LETTERS)
     assert not set(LETTERS) & set("01AEIOULBSZ")
-
-
-@pytest.mark.parametrize("typed", ["K7F-3XR", "k7f3xr", " k7f 3xr ", "K7F–3XR"])
-def test_a_code_is_read_as_people_type_it(typed: str):
-    assert read_code(typed) == "K7F-3XR"
-
-
-@pytest.mark.parametrize("typed", ["", "K7F", "K7F-3XRR", "💥"])
-def test_what_is_no_code_matches_none(typed: str):
-    assert read_code(typed) == ""

@@ -1,12 +1,12 @@
 """The caps on one customer's sessions and messages, and the reasons when a cap is used up. Pure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 
 # A message in one of these states has been handed over, or may have been: the outcome of a held message is unknown.
+# Of all sessions and channels of the customer, with reminders and the texts that a provider sends.
 COUNTED = frozenset(
     {
         InvitationState.WORKING,
@@ -24,12 +24,6 @@ class Caps:
 
     reissues: int
     messages: int
-
-
-def messages_counted(states: Iterable[InvitationState]) -> int:
-    """How many of a customer's messages count: of all its sessions and channels, including reminders and texts that
-    the provider sends."""
-    return sum(state in COUNTED for state in states)
 
 
 def may_send(caps: Caps, messages: int) -> bool:

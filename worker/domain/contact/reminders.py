@@ -21,7 +21,7 @@ class Invited:
 
     `invitation` is the state of the first message, `invited_at` the time of its hand-over. `made` are the kinds of the
     reminders that exist on this channel, in any state. `messages` is the number of the customer's messages that count
-    (`caps.messages_counted`). `in_review`: the customer has submitted. `suppressed`: the address is suppressed. `floor`
+    (`caps.COUNTED`). `in_review`: the customer has submitted. `suppressed`: the address is suppressed. `floor`
     is the least life that a link may leave with.
     """
 

@@ -36,10 +36,3 @@ def code_of(digest: str) -> str:
         found.append(LETTERS[place])
     half = LENGTH // 2
     return f"{''.join(found[:half])}-{''.join(found[half:])}"
-
-
-def read_code(text: str) -> str:
-    """A code as a person types it: small letters, without its stroke, with blanks."""
-    letters = "".join(one for one in text.upper() if one.isalnum())
-    half = LENGTH // 2
-    return f"{letters[:half]}-{letters[half:]}" if len(letters) == LENGTH else ""

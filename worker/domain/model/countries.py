@@ -28,7 +28,7 @@ VN:VNM VU:VUT WF:WLF WS:WSM YE:YEM YT:MYT ZA:ZAF ZM:ZMB ZW:ZWE
 _ALSO = {"XK": "XKX"}
 ALPHA3_OF: dict[str, str] = dict(pair.split(":") for pair in _PAIRS.split())
 ALPHA2_OF: dict[str, str] = {three: two for two, three in ALPHA3_OF.items()}
-_ALPHA3_OF = ALPHA3_OF | _ALSO
+_ALPHA2 = ALPHA3_OF.keys() | _ALSO.keys()
 _ALPHA2_OF = ALPHA2_OF | {three: two for two, three in _ALSO.items()}
 _MISTAKES = {"UK": "GB", "EL": "GR", "ROM": "ROU", "GER": "DEU"}
 
@@ -36,13 +36,7 @@ _MISTAKES = {"UK": "GB", "EL": "GR", "ROM": "ROU", "GER": "DEU"}
 def alpha2(code: str) -> str | None:
     """The alpha-2 code for an alpha-2 or alpha-3 code in any case; None when there is no such country."""
     code = code.strip().upper()
-    return code if code in _ALPHA3_OF else _ALPHA2_OF.get(code)
-
-
-def alpha3(code: str) -> str | None:
-    """The alpha-3 code for an alpha-2 or alpha-3 code in any case; None when there is no such country."""
-    code = code.strip().upper()
-    return code if code in _ALPHA2_OF else _ALPHA3_OF.get(code)
+    return code if code in _ALPHA2 else _ALPHA2_OF.get(code)
 
 
 def usual_mistake(code: str) -> str | None:
