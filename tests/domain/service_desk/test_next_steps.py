@@ -110,3 +110,11 @@ def test_before_its_look_up_a_row_whose_answer_was_lost_is_not_said_to_ask_for_a
     moment = next_of(around(), replace(ROW, reason="unknown", in_doubt=True, called_at=NOON))
     assert moment.text == "Next: the worker goes on with a call to kyc whose answer was lost."
     assert "finds out what became of the call" in moment.then
+
+
+@pytest.mark.parametrize("state", ["waiting", "working"])
+def test_a_row_that_is_due_for_a_look_up_of_its_session_is_not_said_to_buy_one(state):
+    row = replace(ROW, state=state, asks=True)
+    assert next_of(around(), row).text == (
+        "Next: kyc is asked what became of the session; a new one follows only if the customer has not finished it."
+    )

@@ -120,7 +120,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "onboard report {name}",
     ),
     AlertKind.TARGET: ("{name} accepts no events.", "{name} answers again.", "onboard outbox list"),
-    AlertKind.BEAT: ("No scheduler wakes the workers.", "The scheduler wakes the workers again.", "onboard beat"),
+    AlertKind.BEAT: (
+        "No scheduler has woken the workers for a minute: due rows, expired links and reminders may wait for it.",
+        "The scheduler wakes the workers again.",
+        "onboard beat",
+    ),
     AlertKind.DONE: ("Batch {name} is done: nothing of it is left to send.", "", "onboard report {name}"),
 }
 

@@ -178,6 +178,7 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
             Job.priority,
             Job.unknown_attempt,
             Job.fallback_accounts,
+            Job.asks,
             Batch.pause_reason,
             Attempt.opened_at.label("called_at"),
             _LEAD.batch_id.label("lead_batch"),
@@ -214,6 +215,7 @@ def _row(row: Any) -> RowFact:
         senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
         in_doubt=row.unknown_attempt is not None,
         called_at=row.called_at,
+        asks=row.asks,
     )
 
 
