@@ -14,7 +14,7 @@ from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.messages import bounce_counts as tallies
 from worker.store.operators import decisions
 from worker.store.operators.decisions import Decisions
-from worker.store.tables import Batch, BounceCount, InvitationRow, Job
+from worker.store.tables import Audit, Batch, BounceCount, InvitationRow, Job
 
 RULE = PauseRule(percent=10, least=50)
 
@@ -70,6 +70,16 @@ def test_a_batch_too_slow_for_the_hour_is_paused_by_all_of_its_time(shelf, count
         count(batch, tried=5, bounced=1)
         shelf.clock.advance(hours=2)
     assert reason(shelf, batch).startswith("10 of 50 messages")
+
+
+def test_a_pause_of_its_own_is_in_the_audit_log_once_and_stays_there_after_the_resume(shelf, decide, count):
+    batch = shelf.batch()
+    for _ in range(3):
+        count(batch, tried=50, refused=40)
+    decide.resume(batch, now=shelf.clock())
+    (entry,) = (one for one in shelf.rows(Audit) if one.action == "batch.paused")
+    assert (entry.actor, entry.subject) == ("schedule", f"batch {batch}")
+    assert entry.reason.startswith("40 of 50 messages were refused")
 
 
 @pytest.mark.parametrize("kept", [{"cancelled_at": True}, {"pause_cause": "person"}, {"last_row": 9}])

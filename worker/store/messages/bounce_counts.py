@@ -13,13 +13,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
+from worker.domain.model.audit import Act
 from worker.domain.model.pauses import PauseCause
+from worker.store.audit.entries import note
 from worker.store.base import tally
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Batch, BounceCount
 
 HOUR = timedelta(hours=1)
 NOTHING = BounceCounts(0, 0, 0)
+ACT = Act("schedule", "batch.paused")
 
 
 def count(
@@ -60,7 +63,9 @@ def _pause(connection: sa.Connection, batch_ids: Collection[int], rule: PauseRul
         spans = ([*since, BounceCount.minute > now - HOUR], since)
         reason = pause_reason((_sum(connection, batch_id, span) for span in spans), rule, batch_id=batch_id)
         if reason is not None:
-            connection.execute(_MARK, {"batch_id": batch_id, "reason": reason[:400]})
+            marked = connection.execute(_MARK, {"batch_id": batch_id, "reason": reason[:400]})
+            if marked.rowcount:  # a resume clears the reason from the batch: the entry keeps it
+                note(connection, f"batch {batch_id}", now=now, reason=reason, act=ACT)
 
 
 def _sum(connection: sa.Connection, batch_id: int, span: Iterable[sa.ColumnElement[bool]]) -> BounceCounts:
