@@ -96,8 +96,8 @@ class Database:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
         `tls`: PostgreSQL's certificate is verified; None: as the URL says. `subscriptions`, a
-        `store.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is. `act`
-        is what the audit log says of changes; None: the person who runs this process, without a command.
+        `store.outbox.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
+        `act` is what the audit log says of changes; None: the person who runs this process, without a command.
         """
         self.is_sqlite = url.startswith("sqlite")
         self.has_own_time = False  # whether leases are checked by the database's own time
