@@ -161,6 +161,14 @@ def test_rows_of_an_account_that_the_configuration_does_not_have_need_a_person(d
     assert (ended.code, f"waits for    {why}" in ended.out) == (1, True)
 
 
+def test_messages_of_a_channel_that_the_configuration_does_not_have_need_a_person(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(3)))
+    change(desk, "UPDATE invitation SET channel = 'whatsapp', state = 'waiting' WHERE kind = 'invitation'")
+    why = "3 messages wait for this channel, which this configuration does not have"
+    assert checked(desk) == (1, f"WARNING: whatsapp: {why}: put it back; `onboard report 1`\n")
+    assert f"needs a person: whatsapp: {why}" in desk.onboard("status").out
+
+
 def test_an_import_that_was_cut_off_needs_a_person_while_no_process_imports(desk: Desk, monkeypatch):
     listed = desk.list_of(customers(3), "a list.csv")
     with monkeypatch.context() as full:

@@ -108,6 +108,7 @@ def attention(
     starts: str = "onboard up",
     everything: str = "",
     missing_accounts: Mapping[str, tuple[int, int]] | None = None,
+    missing_channels: Mapping[str, tuple[int, int]] | None = None,
     failing: Mapping[str, str] | None = None,
     countries: Mapping[str, tuple[int, int]] | None = None,
     targets: Sequence[FailingTarget] = (),
@@ -119,8 +120,8 @@ def attention(
     `missing_keys` the number of held rows by the key that they need. `everything`: who stopped everything, and why;
     empty: it is not stopped. `starts`: the command that starts work. `countries`: those whose texts wait, with the
     texts of the hour, and how often one waited. `missing_accounts`: those that rows wait for and the configuration does
-    not have, with the rows, and the first of their batches. `failing`: by account or sender, since
-    when its calls fail, and why.
+    not have, with the rows, and the first of their batches; `missing_channels`: the same of messages. `failing`: by
+    account or sender, since when its calls fail, and why.
     """
     found: list[Attention] = []
     if everything:
@@ -142,6 +143,10 @@ def attention(
     for name, (rows_left, batch_id) in sorted((missing_accounts or {}).items()):
         why = f"{no_account(name, rows_left)}: put it back"
         found.append(Attention("account", name, why, f"onboard report {batch_id}"))
+    for name, (messages, batch_id) in sorted((missing_channels or {}).items()):
+        waiting = counted(messages, "message waits", "messages wait")
+        why = f"{waiting} for this channel, which this configuration does not have: put it back"
+        found.append(Attention("sender", name, why, f"onboard report {batch_id}"))
     for name, reason in sorted(stopped.items()):
         what = "sender" if name in senders else "account"
         first = name.partition(",")[0]

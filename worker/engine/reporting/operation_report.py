@@ -34,7 +34,7 @@ from worker.store.onboarding.batches import STDIN
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, Processes
-from worker.store.operators.unsent import cut_off, held, of_other_accounts, paused_themselves, unsent
+from worker.store.operators.unsent import cut_off, held, of_other_accounts, of_other_channels, paused_themselves, unsent
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class Operation:
             senders=self.rules.channels,
             missing_keys=missing_keys(self.database, self.key_ids) if self.key_ids is not None else {},
             missing_accounts=of_other_accounts(self.database, self.rules.accounts),
+            missing_channels=of_other_channels(self.database, self.rules.channels),
             failing=self._failing(states, found.accounts | found.channels, now),
             countries=at_their_cap(self.database, now=now),
             targets=self.outbox.failing(states, given_up, now=now),

@@ -88,14 +88,25 @@ def paused_themselves(database: Database) -> list[BatchFacts]:
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
     """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
-    waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
-    query = sa.select(COUNTED.account, COUNTED.batch_id, ROWS.label("rows")).where(*waits)
+    return _waiting(database, COUNTED.account, COUNTED.kind == Kind.JOB, COUNTED.account.not_in(accounts))
+
+
+def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The channels of waiting first messages that are not among these, as `of_other_accounts`."""
+    return _waiting(database, COUNTED.channel, COUNTED.kind == Kind.MESSAGE, COUNTED.channel.not_in(channels))
+
+
+def _waiting(
+    database: Database, name: sa.ColumnElement[str], *conditions: sa.ColumnElement[bool]
+) -> dict[str, tuple[int, int]]:
+    waits = (COUNTED.state == JobState.WAITING.value, *conditions)  # a waiting message's state has the same word
+    query = sa.select(name.label("name"), COUNTED.batch_id, ROWS.label("rows")).where(*waits)
     found: dict[str, tuple[int, int]] = {}
     with database.read() as connection:
-        by_batch = query.group_by(COUNTED.account, COUNTED.batch_id).having(ROWS > 0).order_by(COUNTED.batch_id)
+        by_batch = query.group_by(name, COUNTED.batch_id).having(ROWS > 0).order_by(COUNTED.batch_id)
         for row in fetch(connection, by_batch):
-            rows, first = found.get(row.account, (0, row.batch_id))
-            found[row.account] = (rows + row.rows, first)
+            rows, first = found.get(row.name, (0, row.batch_id))
+            found[row.name] = (rows + row.rows, first)
     return found
 
 
