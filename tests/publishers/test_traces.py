@@ -1,6 +1,7 @@
 """Spans on their way to a collector, and what the configuration says of it."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -89,6 +90,9 @@ def test_a_redirect_is_not_followed_and_a_collector_that_is_gone_keeps_no_proces
     listener.close()
     monkeypatch.setattr(module, "CLOSE_SECONDS", 0.05)
     record(settings)  # returns
+    for thread in threading.enumerate():
+        if thread.name == "traces":
+            thread.join()  # it draws random numbers, which would disturb the property tests after this one
 
 
 def test_without_the_section_nothing_is_traced_and_without_the_extra_it_says_how_to_install_it(configured, monkeypatch):
