@@ -256,7 +256,8 @@ def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: 
     assert office.onboard("import", office.list_of(customers(1))).code == 0
     wait_until(lambda: worker.poll() is not None or len(played.sandbox.mailbox) == 1, "the worker works on")
     wait_until(
-        lambda: bus.poll() is not None or refusals(office) == refused,
+        # More where the broker lost the connection to a machine that stood still, and delivered some once more.
+        lambda: bus.poll() is not None or refusals(office) >= refused,
         "every request is refused with its reason",
     )
     assert (worker.poll(), bus.poll()) == (None, None)
