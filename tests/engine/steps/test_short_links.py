@@ -144,3 +144,4 @@ async def test_a_row_that_lapsed_without_a_message_needs_a_person(make_on_both):
     world.set(InvitationRow, InvitationRow.job_id == world.job("Ona").id, sent_at=world.clock())
     facts = world.parts.reporting.status(world.parts.batches.find(str(batch)))
     assert facts["lapsed_unsent"] == 1
+    assert world.parts.reporting.facts.counts(batch).out == 1

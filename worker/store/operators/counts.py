@@ -77,8 +77,8 @@ class BatchCounts:
 
     @property
     def out(self) -> int:
-        """The rows whose first invitation is out, or that need no message and have their session."""
-        return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) + self.issued_only
+        """The rows whose first invitation left, or that need no message and have their session."""
+        return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) - self.lapsed_unsent + self.issued_only
 
     @property
     def left(self) -> int:
