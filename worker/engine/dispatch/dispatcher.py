@@ -45,9 +45,6 @@ from worker.foundation.outage_log import Outage
 
 log = logging.getLogger(__name__)
 
-# Batch rows are claimed only when one permit in this many is free: a transaction for a call or two would cost more than
-# the calls.
-EMPTY_PERMITS_FRACTION = 4
 # How many events a flush of theirs claims at most: as many permits are kept free for them until it ends.
 EVENTS_AT_ONCE = 20
 # A dispatcher ends when nothing is due for longer than this.
@@ -177,13 +174,10 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 at = self._plan.at
                 if finishing:
                     return not self._stopping.is_set() and at is not None
-                if not self._plan.woken and (at is None or at - self._time() > LINGER) and not self._stays():
+                stays = self._plan.woken or self._flushes.opened_event_since(self._time() - self._stay)
+                if not stays and (at is None or at - self._time() > LINGER):
                     return False
             await self._sleep(finishing=finishing)
-
-    def _stays(self) -> bool:
-        event_at = self._flushes.opened_event_at
-        return event_at is not None and self._time() < event_at + self._stay
 
     # Flushes.
 
@@ -193,14 +187,12 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             return
         room = None
         if self._plan.woken_for_events and not finishing:
-            most = self._headroom.for_events
+            most = min(self._headroom.for_events, EVENTS_AT_ONCE)
             if most <= 0:
                 self._decisions.not_done("claim", "as many events as it may hold are opened")
-            elif self._batches_need_all_permits(min(most, EVENTS_AT_ONCE)):
-                pass  # the flush of batches claims events too
-            else:
+            elif not self._batches_need_all_permits(most):  # else the flush of batches claims events too
                 self._decisions.done("claim")
-                room = self._headroom.room(0, min(most, EVENTS_AT_ONCE), busy=len(self._calls))
+                room = self._headroom.room(0, most, busy=len(self._calls))
                 self._plan.begins_for_events()
         if room is not None or self._results.of_events:
             self._flushes.begin(self._lanes.events, self._results.take(of_events=True, others=False), room)
@@ -210,17 +202,16 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
         Such a claim takes events too. Else a stream of events would keep batch rows from being claimed for ever.
         """
-        all_free = len(self._lanes.free_for_batches) == len(self._lanes.batches)
-        return all_free and self._headroom.for_batches <= events and self._claim_due(self._time())
+        return self._lanes.batches_idle and self._headroom.for_batches <= events and self._claim_due(self._time())
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
         free, headroom = self._lanes.free_for_batches, self._headroom
         if self._flushes.unreachable:
             self._decisions.not_done("claim", "the database cannot be reached")
-        if not free or (self._flushes.unreachable and len(free) < len(self._lanes.batches)):
+        if not free or (self._flushes.unreachable and not self._lanes.batches_idle):
             return
-        if len(free) < len(self._lanes.batches) and (finishing or not headroom.for_another_flush):
+        if not self._lanes.batches_idle and (finishing or not headroom.for_another_flush):
             return  # a second flush next to the first one is worth it only for many rows
         now, halted = self._time(), self._halts.unwritten.is_set()
         waited = now - self._last_flush_at >= FLUSH_EVERY or len(self._results.others) >= OPEN_MOST
@@ -260,7 +251,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             return True  # only a claim tells how many permits there are now, where workers share them
         elif rows <= 0:
             reason = "enough rows are opened"
-        elif rows < self._headroom.permits // EMPTY_PERMITS_FRACTION and self._calls and not results_due:
+        elif rows < self._headroom.least_for_batches and self._calls and not results_due:
             reason = "too few permits are free for a transaction of their own"
         if reason:
             self._decisions.not_done("claim", reason)
@@ -272,7 +263,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Wait for a result, a wake-up, or the next planned time."""
         now = self._time()
         times = [now + LINGER]
-        if len(self._lanes.free_for_batches) == len(self._lanes.batches):
+        if self._lanes.batches_idle:
             if self._results.others:
                 times.append(self._last_flush_at + FLUSH_EVERY)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush

@@ -54,7 +54,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         self._meter = meter
         self.writer = ResultWriter(work, in_turn=in_turn, stopping=stopping)
         self.check_permits_at = time()  # when to ask again how many there are, where all are in use
-        self.opened_event_at: datetime | None = None  # the last one
+        self._opened_event_at: datetime | None = None  # the last one
         self.claim_alone = False  # a flush failed, and not for its results: the next claim shows why
         self._lost = 0  # flushes whose results wait for the database
 
@@ -62,6 +62,9 @@ class Flushes(Generic[OpenedT, ResultT]):
     def unreachable(self) -> bool:
         """The database could not be reached, until the results of the flushes that failed are written."""
         return self._lost > 0
+
+    def opened_event_since(self, since: datetime) -> bool:
+        return self._opened_event_at is not None and self._opened_event_at > since
 
     def begin(self, lane: Lane, results: list[ResultT], room: Room | None) -> None:
         """Begin a flush in a free lane; `room` None: it claims nothing."""
@@ -99,7 +102,7 @@ class Flushes(Generic[OpenedT, ResultT]):
 
     def _claimed(self, lane: Lane, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
         if self._rows.add(flushed.opened, flushed.slots, halts):
-            self.opened_event_at = self._time()
+            self._opened_event_at = self._time()
         if flushed.permits is not None:
             self._headroom.permits = flushed.permits
         self.check_permits_at = self._time() + ASK_AGAIN

@@ -22,6 +22,9 @@ FLUSH_LEAST = 50
 # its result is written, some 0.5 s at full pace: with a sixth of this number a worker waits a third of its time for
 # rows, and with two thirds still for some (docs/inside/performance.md, "More rows in a claim").
 OPEN_MOST = 9000
+# Batch rows are claimed only when one permit in this many is free: a transaction for a call or two would cost more than
+# the calls.
+EMPTY_PERMITS_FRACTION = 4
 # Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
 # one, and the rows that are called meanwhile.
 LONG_FLUSH = FLUSH_EVERY / 2
@@ -71,6 +74,11 @@ class Headroom:
     @property
     def for_batches(self) -> int:
         return min(self._free + self._calls_in_a_flush, self._most_in_a_flush)
+
+    @property
+    def least_for_batches(self) -> int:
+        """A claim for batch rows alone waits until so many may be opened."""
+        return self.permits // EMPTY_PERMITS_FRACTION
 
     @property
     def for_another_flush(self) -> bool:

@@ -34,6 +34,11 @@ class Lanes:
         return [lane for lane in self.batches if lane.flush is None]
 
     @property
+    def batches_idle(self) -> bool:
+        """Whether no flush of batches is under way."""
+        return all(lane.flush is None for lane in self.batches)
+
+    @property
     def rows(self) -> int:
         """How many rows are in the flushes under way."""
         return sum(lane.rows for lane in self)
