@@ -120,7 +120,7 @@ class Finder:
             return History(
                 rows=[_row(row) for row in rows],
                 calls=_calls(connection, job_ids),
-                links=_links(connection, customer_id, sessions),
+                links=_links(connection, sessions[-MOST_FACTS:]),
                 messages=_messages(connection, customer_id),
                 news=_news(connection, customer_id),
                 acts=_acts(connection, customer_id, rows),
@@ -255,7 +255,7 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
     ]
 
 
-def _links(connection: sa.Connection, customer_id: str, sessions: Sequence[Any]) -> list[LinkFact]:
+def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]:
     # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
     leads = sa.exists().where(
         Job.customer_id == SessionRow.customer_id,
@@ -267,7 +267,7 @@ def _links(connection: sa.Connection, customer_id: str, sessions: Sequence[Any])
         SessionRow.id,
         SessionRow.update_at,
         sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
-    ).where(SessionRow.customer_id == customer_id)
+    ).where(SessionRow.id.in_([one.id for one in sessions]))
     told = {row.id: row for row in fetch(connection, query)}
     return [
         LinkFact(
@@ -281,8 +281,8 @@ def _links(connection: sa.Connection, customer_id: str, sessions: Sequence[Any])
             told_at=told[one.id].update_at,
             may_follow=told[one.id].may_follow,
         )
-        for one in sessions[-MOST_FACTS:]
-        if one.id in told
+        for one in sessions
+        if one.id in told  # it may have been purged meanwhile
     ]
 
 
