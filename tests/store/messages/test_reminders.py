@@ -18,6 +18,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.onboarding import admission as leading
 from worker.store.operators.decisions import Decisions, Verdict, Which
+from worker.store.operators.unsent import of_other_channels
 from worker.store.tables import Batch, InvitationRow, Job, SessionRow
 
 DAY = timedelta(days=1)
@@ -179,6 +180,13 @@ def test_a_paused_batch_sends_no_reminder_and_an_events_reminder_does_not_overta
     Decisions(shelf.database).resume(batch, now=shelf.clock())
     assert shelf.row(InvitationRow, kind="reminder-1").priority == BATCH
     assert [message.kind for message in shelf.send()] == ["reminder-1"]
+
+
+def test_a_reminder_whose_channel_was_taken_out_is_named_as_waiting(shelf, reminding):
+    reminding()
+    batch = invited(shelf)
+    assert of_other_channels(shelf.database, ["sms"]) == {"email": (2, batch)}
+    assert of_other_channels(shelf.database, ["email"]) == {}
 
 
 def test_a_reminder_with_an_unknown_outcome_holds_no_job_and_needs_no_decision(shelf, reminding):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.pauses import PauseCause
@@ -88,23 +89,30 @@ def paused_themselves(database: Database) -> list[BatchFacts]:
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
     """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
-    return _waiting(database, COUNTED.account, COUNTED.kind == Kind.JOB, COUNTED.account.not_in(accounts))
+    waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
+    return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
 
 
 def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
-    """The channels of waiting first messages that are not among these, as `of_other_accounts`."""
-    return _waiting(database, COUNTED.channel, COUNTED.kind == Kind.MESSAGE, COUNTED.channel.not_in(channels))
+    """The channels of waiting messages, reminders among them, that are not among these, as `of_other_accounts`."""
+    others = [channel for channel in CHANNELS if channel not in channels]
+    if not others:
+        return {}
+    waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
+    return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
 
 
-def _waiting(
-    database: Database, name: sa.ColumnElement[str], *conditions: sa.ColumnElement[bool]
+def _by_name(
+    database: Database,
+    name: sa.ColumnElement[str] | InstrumentedAttribute[str],
+    batch_id: sa.ColumnElement[int] | InstrumentedAttribute[int],
+    number: sa.ColumnElement[int],
+    *conditions: sa.ColumnElement[bool],
 ) -> dict[str, tuple[int, int]]:
-    waits = (COUNTED.state == JobState.WAITING.value, *conditions)  # a waiting message's state has the same word
-    query = sa.select(name.label("name"), COUNTED.batch_id, ROWS.label("rows")).where(*waits)
+    query = sa.select(name.label("name"), batch_id.label("batch_id"), number.label("rows")).where(*conditions)
     found: dict[str, tuple[int, int]] = {}
     with database.read() as connection:
-        by_batch = query.group_by(name, COUNTED.batch_id).having(ROWS > 0).order_by(COUNTED.batch_id)
-        for row in fetch(connection, by_batch):
+        for row in fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id)):
             rows, first = found.get(row.name, (0, row.batch_id))
             found[row.name] = (rows + row.rows, first)
     return found
