@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy.compose_file import ROOT
+from worker.cli.commands.workers import NODE
 from worker.cli.registry import main_group
 from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, Needs
 from worker.foundation.keyring import new_key
@@ -132,6 +133,22 @@ def test_the_policy_lets_through_the_ports_of_the_configuration_and_no_others(tm
 
     assert allowed == asked
     assert set(of_kind("NetworkPolicy")["all"]["policyTypes"]) == {"Ingress", "Egress"}
+
+
+def test_a_worker_is_asked_by_the_name_that_it_gives_itself_as_the_first_process_of_its_container():
+    (worker,) = pods()["worker"]["containers"]
+
+    assert worker["command"][:2] == ["onboard", "worker"]
+    assert f'"{NODE.format(pid=1).replace("%h", "$(hostname)")}"' in worker["startupProbe"]["exec"]["command"][-1]
+
+
+def test_web_answers_requests_while_its_address_is_still_known_and_only_to_the_ingress_and_prometheus():
+    (web,) = pods()["web"]["containers"]
+    ((rule,),) = (one["ingress"] for one in of_kind("NetworkPolicy").values() if "ingress" in one)
+    namespaces = {one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for one in rule["from"]}
+
+    assert web["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
+    assert namespaces == {"ingress-nginx", "monitoring"}
 
 
 def test_web_is_asked_for_its_life_and_its_readiness_apart_and_beat_is_one():

@@ -12,6 +12,10 @@ from worker.domain.model.needs import BEATING, EVERYTHING, Needs
 from worker.runtime.celery_settings import QUEUES, why_not_with_workers
 from worker.settings import Settings
 
+# By default Celery gives all workers of a machine one name, and RabbitMQ refuses the second worker of a name.
+# `deploy/kubernetes/worker.yaml` asks for process 1 by this name.
+NODE = "onboarding-{pid}@%h"
+
 
 @click.command()
 @click.option(
@@ -56,9 +60,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     if unknown:
         known = ", ".join(QUEUES)
         raise click.UsageError(f"--queues: there is no queue {', '.join(sorted(unknown))}; the queues are {known}")
-    # By default Celery gives all workers of a machine one name, and RabbitMQ refuses the second worker of a name.
-    node = f"onboarding-{os.getpid()}@%h"
-    arguments = ["worker", "--hostname", node, "--pool", pool, "--loglevel", _level(invocation)]
+    arguments = ["worker", "--hostname", NODE.format(pid=os.getpid()), "--pool", pool, "--loglevel", _level(invocation)]
     if queues:
         arguments += ["--queues", queues]
     if concurrency or pool == "prefork":
