@@ -133,8 +133,8 @@ def attention(
     if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
         since = f"since {written(beat_at)}" if beat_at is not None else "yet"
         why = (
-            f"no wake-up of the scheduler has come {since}: `onboard beat` does not run, or the broker cannot be"
-            " reached; workers look for due work by themselves, only every few seconds"
+            f"no wake-up of the scheduler has come {since}: the broker cannot be reached, and due work waits until it"
+            " is back, or `onboard beat` does not run, and workers look for due work only every ten seconds"
         )
         found.append(Attention("beat", "", why, "onboard doctor"))
     for key_id, held in missing_keys.items():
