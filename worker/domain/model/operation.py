@@ -133,7 +133,7 @@ def attention(
     if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
         since = f"since {written(beat_at)}" if beat_at is not None else "yet"
         why = (
-            f"no wake-up of the scheduler has come {since}: the broker cannot be reached, and due work waits until it"
+            f"no wake-up of the scheduler has come {since}: the broker cannot be reached, and new work waits until it"
             " is back, or `onboard beat` does not run, and workers look for due work only every ten seconds"
         )
         found.append(Attention("beat", "", why, "onboard doctor"))
