@@ -68,6 +68,11 @@ def test_an_unknown_outcome_is_reconciled_where_that_is_possible_and_not_before_
     assert not isinstance(ending(Kind.UNKNOWN, repeatable=True, at=LATER), Reconcile)
 
 
+def test_a_time_that_is_not_today_is_named_with_its_day():
+    assert "from 2026-" in ending(Kind.UNKNOWN, at=NOW + timedelta(days=1)).detail
+    assert "from 2026-" not in ending(Kind.UNKNOWN, at=NOW + timedelta(hours=23)).detail
+
+
 def test_a_conflict_is_reconciled_at_once_since_its_call_cannot_be_carried_out_late():
     assert ending(Kind.CONFLICT, at=LATER) == Reconcile(NOW, "conflict", "HTTP 500")
 

@@ -1,23 +1,27 @@
 """What a look-up says about a call whose outcome is unknown, and what becomes of its row."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.domain.model.endings import Cancel, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
+from worker.domain.model.endings import Cancel, Finish, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
 from worker.domain.model.reconciliation import (
+    LONGEST_LIFE,
     MOST_PAGES,
     Listed,
     Listing,
     More,
     Nothing,
+    OrphanRule,
     UnknownCall,
     Unmatched,
     compare,
     ending_of_reconciliation,
     lost_answers,
 )
+from worker.domain.model.states import SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seconds=10))
@@ -73,6 +77,32 @@ def test_calls_without_an_answer_are_not_repeated_for_ever():
 def test_an_unmatched_session_whose_token_is_lost_is_held_for_a_person():
     assert ending(compare(Listing((LOST,)), unknown_call())).reason == "unknown"
     assert isinstance(ending(compare(Listing((LOST,)), unknown_call())), Hold)
+
+
+SEEN = unknown_call(seen=frozenset({LOST.reference}))  # an earlier look-up found it without a verdict
+
+
+def orphan(entry, about=SEEN):
+    found = compare(Listing((entry,)), about)
+    return ending_of_reconciliation(found, about, 1, POLICY, NOW, 0.5, OrphanRule())
+
+
+def test_an_orphan_in_review_is_waited_for_and_only_a_verdict_finishes_its_customer():
+    reviewed = Listed("scan-2", "REVIEWING", SessionState.STARTED, "review")
+    assert isinstance(orphan(reviewed), Reconcile)
+    assert orphan(Listed("scan-2", "APPROVED", SessionState.COMPLETED, "approved")) == Finish("approved")
+
+
+def test_an_orphan_that_ended_while_it_is_reviewed_is_not_replaced():
+    ended = Listed("scan-2", "EXPIRED", SessionState.EXPIRED)
+    assert isinstance(orphan(ended), Retry)
+    assert isinstance(orphan(Listed("scan-2", "EXPIRED", SessionState.EXPIRED, "review")), Reconcile)
+
+
+def test_an_orphan_is_over_after_the_longest_life_whatever_the_list_says():
+    old = replace(SEEN, opened_at=NOW - LONGEST_LIFE)
+    assert isinstance(orphan(LOST, old), Retry)
+    assert isinstance(orphan(LOST, replace(old, opened_at=old.opened_at + timedelta(seconds=1))), Reconcile)
 
 
 def test_the_next_page_is_read_at_once_and_the_outcome_stays_unknown():
