@@ -61,6 +61,11 @@ def test_a_link_that_never_left_is_replaced_when_its_message_is_due(job):
     assert decision(job=job) == Leave(Reason.NOT_INVITED)
 
 
+def test_a_message_with_our_own_link_keeps_its_session_only_while_that_link_leads_on():
+    assert decision(job=JobState.ISSUED, link_until=NOW + HOUR) == Wait(NOW + HOUR, Reason.NOT_INVITED)
+    assert decision(job=JobState.ISSUED, link_until=NOW) == Leave(Reason.NOT_INVITED)
+
+
 @pytest.mark.parametrize("session", sorted(set(SessionState) - LIVE_SESSIONS - {SessionState.EXPIRED}))
 def test_a_final_result_is_no_reason_for_a_new_session(session):
     assert decision(session=session) == Leave(Reason.SESSION_DECIDED)
@@ -95,11 +100,9 @@ def test_after_the_provider_has_reported_the_expiry_no_result_comes():
 
 
 @pytest.mark.parametrize("session", sorted(LIVE_SESSIONS))
-@pytest.mark.parametrize("ahead", [timedelta(0), DAY])
-def test_a_session_is_never_requested_before_the_providers_time(session, ahead):
+def test_a_session_is_never_requested_before_the_providers_time(session):
     later = NOW + 5 * HOUR
-    rule = replace(RULE, ahead=ahead)
-    found = decision(rule=rule, session=session, allowed_from=later, expires_at=later, now=NOW)
+    found = decision(session=session, allowed_from=later, expires_at=later, now=NOW)
     assert isinstance(found, Wait)
     assert found.until is not None
     assert found.until >= later
@@ -111,10 +114,8 @@ def test_the_first_session_that_the_provider_ends_early_is_replaced_at_once_and_
     ended = replace(
         FACTS, session=SessionState.EXPIRED, issued_at=issued_at, expires_at=NOW + 3 * DAY, allowed_from=allowed_from
     )
-    for ahead in (timedelta(0), HOUR):
-        rule = replace(RULE, ahead=ahead)
-        assert decision(ended, rule=rule) == Reissue(NOW)
-        assert decision(ended, rule=rule, reissues=1) == Reissue(issued_at + DAY)
+    assert decision(ended) == Reissue(NOW)
+    assert decision(ended, reissues=1) == Reissue(issued_at + DAY)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +145,6 @@ def test_a_link_that_aged_before_it_was_sent_is_replaced_under_the_spacing(chang
 def test_where_another_one_can_be_had_at_any_time_the_end_is_waited_for_all_the_same():
     alive = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO)
     assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Reason.ALIVE)
-    assert decision(alive, rule=replace(RULE, ahead=2 * HOUR)) == Reissue(NOW)
-    assert decision(alive, rule=replace(RULE, ahead=30 * MINUTE)) == Wait(NOW + 30 * MINUTE, Reason.ALIVE)
 
 
 def test_sessions_of_a_customer_are_spaced():
@@ -174,9 +173,7 @@ def test_used_up_caps_end_the_job_with_their_reason():
 
 def test_used_up_caps_do_not_end_a_job_whose_link_still_opens():
     alive = replace(FACTS, expires_at=NOW + HOUR, allowed_from=LONG_AGO, reissues=3)
-    ends = NOW + HOUR + 15 * MINUTE
-    for ahead in (timedelta(0), 2 * HOUR):
-        assert decision(alive, rule=replace(RULE, ahead=ahead)) == Wait(ends, Reason.ALIVE)
+    assert decision(alive) == Wait(NOW + HOUR + 15 * MINUTE, Reason.ALIVE)
 
 
 def test_an_account_reissues_so_many_a_day_and_the_rest_tomorrow():
@@ -225,7 +222,6 @@ rules = st.builds(
     spacing=lives,
     per_day=st.none() | st.integers(1, 200),
     max_age=lives,
-    ahead=st.sampled_from([timedelta(0), HOUR, DAY]),
 )
 quiets = st.dictionaries(
     st.sampled_from(["email", "sms"]), st.sampled_from([QuietHours.parse(t) for t in ("21:00-08:00", "10:00-11:00")])
@@ -246,8 +242,7 @@ def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
     assert rule.per_day is None or facts.reissued_today < rule.per_day
     assert found.due_at >= max(now, facts.allowed_from, facts.issued_at + rule.spacing)
     if facts.session is not SessionState.EXPIRED:
-        assert now >= facts.expires_at - rule.ahead
-        assert rule.ahead or now >= facts.expires_at + rule.settles
+        assert now >= facts.expires_at + rule.settles
     assert any(allowed_at(RIGA, quiet.get(channel), found.due_at) == found.due_at for channel in facts.channels)
 
 

@@ -26,16 +26,13 @@ class ReissueRule:
     """The rules of the configuration and the account's adapter.
 
     `spacing` is the least time between two sessions of one customer. `per_day` is the most reissues of an account in a
-    UTC day; None: no limit. `ahead` is how long before its end a link may be replaced, if the provider opens another
-    session at any time; zero, because a customer who finishes on the last day then costs no second session. `max_age`
-    is how old a link may be when it leaves: its lifetime less its freshness floor.
+    UTC day; None: no limit. `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor.
     """
 
     caps: Caps
     spacing: timedelta
     per_day: int | None
     max_age: timedelta
-    ahead: timedelta = timedelta(0)
     settles: timedelta = SETTLES
 
 
@@ -174,10 +171,6 @@ def decide(
         return Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
-        # Not before the link's end, even if another session could be opened: the customer may still use this link.
-        end = _end(rule, facts)
-        if end > now:
-            return Wait(end, Reason.ALIVE)
         return Ask() if asks else Lapsed(lapse, lapse.meaning)
     if rule.per_day is not None and facts.reissued_today >= rule.per_day:
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
@@ -196,19 +189,14 @@ def decide(
     return Reissue(issue_at(facts.channels, zones, quiet, invite_at=None, max_age=rule.max_age, now=earliest))
 
 
-def _end(rule: ReissueRule, facts: SessionFacts) -> datetime:
-    """When the session can no longer get a result; at once if the provider has reported its end."""
-    return facts.issued_at if facts.session is SessionState.EXPIRED else facts.expires_at + rule.settles
-
-
 def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
-    """When the session may be replaced: at its end; earlier only if `ahead` is set and the provider allows it."""
-    end = _end(rule, facts)
+    """When the session can get no result any more and the provider opens another; at once if it has reported the end.
+
+    Never earlier: a customer who finishes on the last day then costs no second session.
+    """
     if facts.session is SessionState.EXPIRED:
-        return end
-    if rule.ahead:
-        end = min(end, facts.expires_at - rule.ahead)
-    return max(end, facts.allowed_from)
+        return facts.issued_at
+    return max(facts.expires_at + rule.settles, facts.allowed_from)
 
 
 def _lapse(caps: Caps, facts: SessionFacts) -> Reason | None:
