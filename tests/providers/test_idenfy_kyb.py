@@ -94,7 +94,7 @@ def test_the_accounts_own_link_wins():
     ("answered", "reference", "references"),
     [
         ({}, "8f1d0b7c2e5a4c0f9a", {"externalRef": "8f1d0b7c2e5a4c0f9a", "clientId": "ORG-7710"}),
-        ({"externalRef": None}, "c0ffee00aa11", {"clientId": "ORG-7710"}),
+        ({"externalRef": None}, "c0ffee00aa11", {"externalRef": "c0ffee00aa11", "clientId": "ORG-7710"}),
         (
             {"companyId": "cmp-5"},
             "8f1d0b7c2e5a4c0f9a",

@@ -144,8 +144,9 @@ class IdenfyKyb(NoLookUp):
             raise BadAnswer("the session in the answer has already expired")
         references = {name: optional_text(found, name) for name in ("externalRef", "companyId", "clientId")}
         customer_id = request.customer.customer_id
-        # The answer has no id of the form. Webhooks return our own reference.
-        reference = references["externalRef"] or _own_reference(request) or references["companyId"] or customer_id
+        # The answer has no id of the form. Webhooks return our own reference. An erasure finds it by its name.
+        references["externalRef"] = references["externalRef"] or _own_reference(request)
+        reference = references["externalRef"] or references["companyId"] or customer_id
         values = {"token": token, "customer_id": customer_id, "reference": reference}
         link = self._links.made(values)
         if link is None:  # the token is too long for a link

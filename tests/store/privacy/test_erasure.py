@@ -72,6 +72,17 @@ def test_data_that_identifies_no_person_stays(shelf, erase):
     assert line.link == ""
 
 
+def test_an_external_ref_that_names_a_session_is_erased(shelf, erase):
+    shelf.add(customer("Ona", external_ref="Ona-Ltd"))
+    shelf.issue(reference="Ona-Ltd")
+    shelf.set(SessionRow, SessionRow.reference == "Ona-Ltd", references={"externalRef": "Ona-Ltd", "clientId": "Ona"})
+    end(shelf, "Ona")
+    shelf.clock.advance(days=91)
+    assert erase() == 1
+    (session,) = shelf.rows(SessionRow)
+    assert (session.reference, session.references) == (str(session.job_id), {"clientId": "Ona"})
+
+
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.WORKING, JobState.HELD, JobState.ISSUED])
 def test_a_customer_whose_job_is_not_over_keeps_everything(shelf, erase, state):
     shelf.add(customer("Ona"))

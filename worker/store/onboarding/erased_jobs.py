@@ -9,6 +9,8 @@ from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
+EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, among a session's references
+
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     """Erase the personal data of these jobs' lines, their sessions' links, what was said about their calls, and the
@@ -25,6 +27,7 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     )
     # Only jobs that hold data: each updated job row costs writes to six indexes.
     lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
+    _forget_external_refs(connection, ids)
     return Counter(
         {
             "links and tokens": connection.execute(links.values(encrypted=ERASED)).rowcount,
@@ -33,6 +36,19 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
             "values of lists": connection.execute(lines.values(encrypted=ERASED)).rowcount,
         }
     )
+
+
+def _forget_external_refs(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Where a provider names a session by the list's external_ref, put the number of the job in its place, by which
+    webhooks find the session too."""
+    columns = (SessionRow.id, SessionRow.job_id, SessionRow.reference, SessionRow.references)
+    for row in connection.execute(sa.select(*columns).where(SessionRow.job_id.in_(ids))).all():
+        if EXTERNAL_REF not in row.references:
+            continue
+        kept = {name: value for name, value in row.references.items() if name != EXTERNAL_REF}
+        named = row.reference == row.references[EXTERNAL_REF]
+        values = {"references": kept, "reference": str(row.job_id) if named else row.reference}
+        connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(values))
 
 
 def erase_again(connection: sa.Connection, job_ids: Collection[int]) -> None:
