@@ -89,7 +89,14 @@ def test_run_ends_though_no_target_accepts_its_events_and_the_next_run_publishes
 
 def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publishing_desk: Desk, answers: Answers):
     answers.status = 500
-    publishing_desk.onboard("run", publishing_desk.list_of(customers(2)))
+    listed = publishing_desk.list_of(customers(2))
+
+    def has_failed_often() -> bool:  # a run ends with its rows, after as many failures as there was time for
+        publishing_desk.onboard("run", listed)
+        (target,) = publishing_desk.onboard("outbox", "list", "--json").facts["targets"]
+        return target["pause_reason"] is not None
+
+    wait_until(has_failed_often, "the target is paused")
     change(publishing_desk, "UPDATE budget SET opened_at = '2026-01-01 00:00:00' WHERE name = 'subscriber/crm'")
     change(publishing_desk, "UPDATE outbox SET due_at = NULL WHERE id = (SELECT max(id) FROM outbox)")
     shown, facts = publishing_desk.onboard("status").out, publishing_desk.onboard("status", "--json").facts

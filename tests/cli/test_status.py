@@ -71,7 +71,8 @@ def test_a_killed_process_no_longer_counts(desk: Desk):
 def test_workers_without_a_scheduler_are_told(desk: Desk):
     desk.onboard("status")
     running(desk, "worker")
-    assert "has come yet: `onboard beat` does not run, or the broker cannot be reached" in desk.onboard("status").out
+    shown = desk.onboard("status").out
+    assert "has come yet: the broker cannot be reached, and new work waits until it is back, or `onboard beat`" in shown
     assert checked(desk)[0] == 1
     assert needs(desk) == [("beat", "onboard doctor")]
 
