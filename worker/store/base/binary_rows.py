@@ -47,11 +47,15 @@ def copy(connection: sa.Connection, table: sa.Table, columns: Columns) -> None:
     """INSERT rows; the database fills in the other columns."""
     # Each value costs both sides. Of a new job a third of the columns holds what the database fills in by itself.
     usual = _defaults(table)
-    written = {name: values for name, values in columns.items() if values.count(usual[name]) < len(values)}
+    written = {name: values for name, values in columns.items() if not _all_are(usual[name], values)}
     statement, types, forms = _copied(table, tuple(written))
     values = [form(given) if form else given for form, given in zip(forms, written.values(), strict=True)]
     rows = zip(*values, strict=True)
     connection.exec_driver_sql(statement, execution_options={_ROWS: rows, _TYPES: types})
+
+
+def _all_are(usual: Any, values: Sequence[Any]) -> bool:
+    return values[0] == usual and values.count(usual) == len(values)  # mostly the first value tells
 
 
 def arrays(types: Types, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
@@ -147,7 +151,7 @@ def _form(type_: sa.types.TypeEngine[Any], *, copied: bool = False) -> Form | No
 
 
 def _aware(values: Sequence[Any]) -> Sequence[Any]:
-    if any(type(value) is datetime and value.tzinfo is None for value in set(values)):  # mostly one time for all
+    if [value for value in values if type(value) is datetime and value.tzinfo is None]:
         raise ValueError("a naive datetime cannot be stored: times are aware UTC")
     return values
 

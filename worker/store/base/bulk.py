@@ -49,8 +49,15 @@ class Change:
         if rows and connection.dialect.name == "sqlite":
             one_by_one.run(connection, self._each, rows, **shared)
         elif rows:
+            self.run_columns(connection, columns_of(rows), **shared)
+
+    def run_columns(self, connection: sa.Connection, columns: Columns, **shared: Any) -> None:
+        """Change rows that are columns, one or more, as `run` does."""
+        if connection.dialect.name == "sqlite":
+            one_by_one.run(connection, self._each, rows_of(columns), **shared)
+        else:
             statement, of_rows, of_all = self._all(frozenset(shared))
-            given = {**binary_rows.arrays(of_rows, rows), **binary_rows.scalars(of_all, shared)}
+            given = {**binary_rows.sent(of_rows, columns), **binary_rows.scalars(of_all, shared)}
             connection.exec_driver_sql(statement, given, execution_options=UNANSWERED)
 
     def _all(self, shared: frozenset[str]) -> tuple[str, binary_rows.Types, binary_rows.Types]:

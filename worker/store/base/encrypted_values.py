@@ -132,10 +132,10 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
 
 def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session, *, of: str) -> bytes:
     """What opens a session, encrypted. `of`: the customer."""
-    secrets = {"token": session.token, "link": session.link}
+    kept: dict[str, Any] = {"token": session.token, "link": session.link}
     if session.digit_string:
-        secrets["digit_string"] = session.digit_string
-    kept: dict[str, Any] = {**secrets, "vendor_parameters": dict(session.vendor_parameters)}
+        kept["digit_string"] = session.digit_string
+    kept["vendor_parameters"] = dict(session.vendor_parameters)
     return keyring.encrypt(kept, context=context_of_session(session_id), of=of)
 
 

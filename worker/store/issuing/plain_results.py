@@ -13,6 +13,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import CLOSE_DONE, DONE
 from worker.store.attempts.standing import Standing, is_leased
 from worker.store.base import bulk, tally
+from worker.store.base.columns import Columns
 from worker.store.issuing.issue_results import IssueResult, entity_id, floor_seconds, new_session
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.onboarding import sessions
@@ -71,20 +72,20 @@ def write_plain(
     """Write the results of `is_plain`. `rows`: by job, locked. Returns the channels that have invitations due now."""
     new = [new_session(policy, item, rows[item.opened.job.id]) for item in results]
     added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
-    moves = [
-        {
-            "job_id": item.opened.job.id,
-            "new_session_id": added.sessions[item.opened.job.id],
-            "new_floor": floor_seconds(item),
-            "new_entity_id": entity_id(item),
-        }
-        for item in results
-    ]
+    jobs = [item.opened.job.id for item in results]
+    moves: Columns = {
+        "job_id": jobs,
+        "new_session_id": [added.sessions[job_id] for job_id in jobs],
+        "new_floor": [floor_seconds(item) for item in results],
+        "new_entity_id": [entity_id(item) for item in results],
+    }
     counts = tally.pays(len(results))
     if counts:
-        _count(connection, [rows[item.opened.job.id] for item in results])
-    _ISSUED.run(connection, moves, at=now, counts=counts)
-    CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in results], at=now, counts=counts)
+        _count(connection, [rows[job_id] for job_id in jobs])
+    _ISSUED.run_columns(connection, moves, at=now, counts=counts)
+    CLOSE_DONE.run_columns(
+        connection, {"attempt_id": [item.opened.attempt_id for item in results]}, at=now, counts=counts
+    )
     return added.channels
 
 

@@ -14,6 +14,7 @@ from worker.store.tables import Attempt, InvitationRow
 
 def waiting_message(
     *,
+    id_: uuid.UUID | None = None,
     session_id: uuid.UUID,
     job_id: int,
     batch_id: int,
@@ -25,7 +26,7 @@ def waiting_message(
 ) -> dict[str, Any]:
     """The values of a new invitation, due at `due_at` (aware UTC). The id is always the left part of its Message-ID."""
     return {
-        "id": new_id(now),
+        "id": id_ or new_id(now),
         "session_id": session_id,
         "job_id": job_id,
         "batch_id": batch_id,

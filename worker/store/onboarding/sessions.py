@@ -28,6 +28,7 @@ from worker.domain.verification.session_chain import ABOUT_ANOTHER
 from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk, tally
+from worker.store.base.columns import columns_of_tuples
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, TOKEN, encrypt_session
@@ -118,27 +119,28 @@ def add(
     rows, invitations, ended, issued, texted = [], [], [], [], []
     targets = subscriptions(connection)
     publishes = targets.wants(Happened.SESSION_ISSUED)
+    message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
     for item, session_id in zip(new, new_ids(now, len(new)), strict=True):
-        old = before.get((item.customer_id, item.purpose))
+        old = before.get((item.customer_id, item.purpose)) if before else None
+        # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
+        replaces = item.replaces
         if old is not None:
             if old.expires_at > now and old.id != item.replaces:
                 continue
             end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
             ended.append({"session_id": old.id, "end": end})
-        # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
-        row = _session(item, session_id, replaces=old.id if old else item.replaces, keyring=keyring)
+            replaces = old.id
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
-        is_erased = item.customer_id in erased
-        empty = is_erased or item.unbought
+        empty = item.unbought or item.customer_id in erased
         kept = ERASED if empty else encrypt_session(ring, session_id, item.session, of=item.customer_id)
-        rows.append(row | {"encrypted": kept})
+        rows.append(_session(item, session_id, kept, replaces=replaces, keyring=keyring))
         added.sessions[item.job_id] = session_id
         if item.silent:
             added.invited.add(item.job_id)
         if publishes and not item.unbought:
             issued.append(_issued(item))
         for channel in item.channels:
-            invitation = first_invitation(item, session_id, channel, item.invite_at, now=now)
+            invitation = first_invitation(item, session_id, channel, item.invite_at, id_=next(message_ids), now=now)
             due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
             if due_at > invitation["due_at"]:
                 invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
@@ -157,7 +159,7 @@ def add(
         connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
         add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
-    bulk.add(connection, SessionRow, rows)
+    bulk.add_columns(connection, SessionRow, columns_of_tuples(_STORED, rows))
     _add_messages(connection, invitations)
     targets.write(connection, Happened.SESSION_ISSUED, issued, now=now)
     add_invitation_events(connection, texted, now=now)
@@ -264,32 +266,57 @@ def invited_from(invite_at: datetime | None, *, now: datetime) -> datetime:
     return now if invite_at is None else max(now, invite_at)
 
 
+# The columns of a new session; the database fills in the others.
+_STORED = (
+    "id",
+    "customer_id",
+    "purpose",
+    "job_id",
+    "account",
+    "reference",
+    "references",
+    "vendor",
+    "encrypted",
+    "sms_sent",
+    "state",
+    "issued_at",
+    "expires_at",
+    "expiry_source",
+    "replaces",
+    "company_id",
+    "token_digest",
+    "check_at",
+)
+
+
 def _session(
-    item: NewSession, session_id: uuid.UUID, *, replaces: uuid.UUID | None, keyring: Keyring
-) -> dict[str, Any]:
-    """The values of a new session, without the encrypted ones."""
+    item: NewSession, session_id: uuid.UUID, encrypted: bytes, *, replaces: uuid.UUID | None, keyring: Keyring
+) -> tuple[Any, ...]:
+    """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns."""
     session = item.session
+    references = session.references
     named = not item.unbought and _named_by_token(session)
-    return {
-        "id": session_id,
-        "customer_id": item.customer_id,
-        "purpose": item.purpose,
-        "job_id": item.job_id,
-        "account": item.account,
-        "reference": session.reference[:100],
-        "references": dict(session.references),
-        "vendor": session.vendor[:64],
-        "sms_sent": session.sms_sent,
-        "state": SessionState.UNBOUGHT if item.unbought else SessionState.WAITING,
-        "issued_at": item.issued_at,
-        "expires_at": session.expires_at,
-        "expiry_source": session.expiry_source,
-        "replaces": replaces,
+    return (
+        session_id,
+        item.customer_id,
+        item.purpose,
+        item.job_id,
+        item.account,
+        session.reference[:100],
+        dict(references),
+        session.vendor[:64],
+        encrypted,
+        session.sms_sent,
+        SessionState.UNBOUGHT if item.unbought else SessionState.WAITING,
+        item.issued_at,
+        session.expires_at,
+        session.expiry_source,
+        replaces,
         # Later events of a company's session may name it only by one of these values.
-        "company_id": session.references.get("companyId", "")[:100],
-        "token_digest": keyring.digests(TOKEN, session.token)[0] if named else None,
-        "check_at": session.expires_at + SETTLES if item.channels or item.silent else None,
-    }
+        references.get("companyId", "")[:100],
+        keyring.digests(TOKEN, session.token)[0] if named else None,
+        session.expires_at + SETTLES if item.channels or item.silent else None,
+    )
 
 
 _OWN_IDS = frozenset({"scanRef", "entityId", "applicantId"})
@@ -301,10 +328,17 @@ def _named_by_token(session: Session) -> bool:
 
 
 def first_invitation(
-    job: Any, session_id: uuid.UUID, channel: str, invite_at: datetime | None, *, now: datetime
+    job: Any,
+    session_id: uuid.UUID,
+    channel: str,
+    invite_at: datetime | None,
+    *,
+    id_: uuid.UUID | None = None,
+    now: datetime,
 ) -> dict[str, Any]:
-    """A new invitation, for a NewSession or for a job's row."""
+    """A new invitation, for a NewSession or for a job's row. `id_`: one of `new_ids`, where many are made."""
     return waiting_message(
+        id_=id_,
         session_id=session_id,
         job_id=job.job_id if isinstance(job, NewSession) else job.id,
         batch_id=job.batch_id,
