@@ -10,10 +10,11 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import Format
 from sqlalchemy import event
 
 from worker.domain.model.audit import Act
@@ -27,7 +28,7 @@ from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.on_loop import elsewhere
 from worker.store.base.unanswered import let_go_on
-from worker.store.tables.types import UtcDateTime
+from worker.store.tables.types import UtcDateTime, Words, reader
 
 T = TypeVar("T")
 
@@ -126,6 +127,7 @@ class Database:
             self._patience = bound(self.engine)
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
+            event.listen(self.engine, "do_execute", _ask_in_binary)
             let_copy(self.engine)
             let_go_on(self.engine)
         act = act or Act(os_user().full, "python")
@@ -230,6 +232,38 @@ def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, A
 @cache
 def _named(columns: tuple[str, ...]) -> Any:
     return namedtuple("Row", columns)
+
+
+class Query:
+    """A query that returns many rows of many columns, as a claim does: `fetch` at half the cost on PostgreSQL.
+
+    The server sends the values in binary, and SQLAlchemy makes no rows of its own.
+    """
+
+    def __init__(self, statement: sa.Select[Any] | sa.UpdateBase) -> None:
+        self._statement = statement
+        columns = statement.exported_columns
+        self._make = _named(tuple(columns.keys()))._make
+        # The driver reads all other types of ours rightly by itself.
+        self._words = [(place, each.type.kind) for place, each in enumerate(columns) if isinstance(each.type, Words)]
+
+    def fetch(self, connection: sa.Connection, given: Mapping[str, Any]) -> list[Any]:
+        if connection.dialect.name == "sqlite":
+            return fetch(connection, self._statement, given)
+        result = connection.execute(self._statement, given, execution_options=_BINARY)
+        columns = list(zip(*cast(Any, result.cursor).fetchall(), strict=True))
+        result.close()
+        for place, kind in self._words if columns else ():
+            columns[place] = tuple(map(reader(kind), columns[place]))
+        return list(map(self._make, zip(*columns, strict=True)))
+
+
+_BINARY = {"onboarding_binary": True}
+
+
+def _ask_in_binary(cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
+    if "onboarding_binary" in context.execution_options:
+        cursor.format = Format.BINARY
 
 
 def outlive_deadlocks(

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
-from worker.store.base.database import THERE_IS, fetch
+from worker.store.base.database import THERE_IS, Query, fetch
 from worker.store.base.priorities import EVENT, PRIORITIES
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Attempt, Batch, InvitationRow, Job
@@ -79,10 +79,10 @@ class Leases(Generic[Id]):
             for unknown_only in (False, True)
             for one_batch in (False, True)
         }
-        self._claims = {which: lease.where(*joined).returning(*worked_from) for which, lease in leases.items()}
+        self._claims = {which: Query(lease.where(*joined).returning(*worked_from)) for which, lease in leases.items()}
         # SQLite returns no column of another table.
         self._leases = {which: lease.returning(model.id) for which, lease in leases.items()}
-        self._worked_from = sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined)
+        self._worked_from = Query(sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined))
         # A part of another query: batches have no events for hours, and a claim that finds none costs a round trip.
         self.event_is_due = THERE_IS.where(*self._due, model.priority == EVENT)
         self._is_due = {
@@ -152,12 +152,12 @@ class Leases(Generic[Id]):
         if connection.dialect.name == "sqlite":
             rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], given)])
         else:
-            rows = fetch(connection, self._claims[which], given)
+            rows = self._claims[which].fetch(connection, given)
         return sorted(rows, key=_IN_ORDER)
 
     def read(self, connection: sa.Connection, ids: Sequence[Id]) -> list[Any]:
         """The claimed rows with these ids, as `claim` returns them, in any order."""
-        return fetch(connection, self._worked_from, {"ids": bulk.keys(ids)}) if ids else []
+        return self._worked_from.fetch(connection, {"ids": bulk.keys(ids)}) if ids else []
 
     def put_back(self, connection: sa.Connection, ids: Sequence[Id], *, now: datetime) -> None:
         """Release rows that this transaction has leased, and for which nothing else is written."""

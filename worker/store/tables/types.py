@@ -1,7 +1,9 @@
 """Column types, constraint names and partial indexes that work on both databases."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -88,6 +90,12 @@ class _Read(dict[str | None, StrEnum | None]):
         return word_of(self._kind, text)
 
 
+@cache
+def reader(kind: type[StrEnum]) -> Callable[[str | None], StrEnum | None]:
+    """What reads a stored word of this enumeration, or NULL. No Python code runs for a known word."""
+    return _Read(kind).__getitem__
+
+
 class Words(sa.TypeDecorator[Any]):
     """An enumeration, stored as its words. It has no CHECK: a new word must not rewrite the table.
 
@@ -108,7 +116,7 @@ class Words(sa.TypeDecorator[Any]):
         return self.kind(value).value
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
-        return _Read(self.kind).__getitem__  # no Python code runs for a known word
+        return reader(self.kind)
 
 
 def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
