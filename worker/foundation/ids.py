@@ -1,6 +1,7 @@
 """Ids that are made before the row is written, so that related rows are written in one transaction."""
 
 import os
+import struct
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 # Whole numbers: a float of seconds is sometimes wrong by a millisecond.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+_RANDOM = struct.Struct(">HQ")  # of one id: 16 bits, of which 12 are used, and 64, of which 62 are
 _guessable: Callable[[int], bytes] | None = None
 
 
@@ -37,9 +39,12 @@ def new_id(now: datetime) -> uuid.UUID:
 def new_ids(now: datetime, count: int) -> list[uuid.UUID]:
     """As many different ids of one moment, as `new_id` makes them."""
     fixed = ((now - EPOCH) // MILLISECOND & (2**48 - 1)) << 80 | 0x7 << 76 | 0b10 << 62
-    source = (_guessable or os.urandom)(10 * count)  # one call for all: it is half the cost of an id
+    source = (_guessable or os.urandom)(_RANDOM.size * count)  # one call for all: it is half the cost of an id
     ids = []
-    for start in range(0, 10 * count, 10):
-        random = int.from_bytes(source[start : start + 10])
-        ids.append(uuid.UUID(int=fixed | (random >> 62 & 0xFFF) << 64 | random & (2**62 - 1)))
+    for high, low in _RANDOM.iter_unpack(source):
+        # As uuid.UUID(int=…) does, without its questions: they are two thirds of the cost.
+        made = object.__new__(uuid.UUID)
+        object.__setattr__(made, "int", fixed | (high & 0xFFF) << 64 | low & 0x3FFF_FFFF_FFFF_FFFF)
+        object.__setattr__(made, "is_safe", uuid.SafeUUID.unknown)
+        ids.append(made)
     return ids
