@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+import sqlalchemy as sa
 
 from tests.store.shelf import customer, line
 from tests.store.statements import statements
@@ -15,6 +16,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.limits.budgets import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.channels import CHANNELS
+from worker.domain.model.customers import CustomerKind
 from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import BATCH, EVENT
@@ -53,6 +55,36 @@ def test_a_claimed_job_holds_all_values_for_its_call(shelf):
     assert (second.request.external_ref, second.request.parameters) == (str(second.id), {})
     assert second.request.entity_id == "e-1"
     assert "Ona" not in repr(first)
+
+
+def test_a_claimed_job_has_the_values_of_its_row(shelf):
+    moment = shelf.clock()
+    values = {
+        "row": 70,
+        "priority": 0,
+        "attempts": 3,
+        "reissues": 4,
+        "floor_seconds": 5,
+        "purpose": "age",
+        "entity_id": "e-6",
+        "pressed_at": moment - timedelta(seconds=7),
+        "invite_at": moment + timedelta(seconds=8),
+        "traceparent": "t-9",
+    }
+    shelf.add(replace(customer("Ona"), timezone="Europe/Vilnius", kind=CustomerKind.COMPANY, template="gold"))
+    with shelf.database.write() as connection:
+        connection.execute(sa.update(Job).values(values))
+    (job,) = shelf.claim()
+    row, known = shelf.job("Ona"), job.request.customer
+    same = ("id", "batch_id", "fence", "attempts", "priority", "purpose", "channel", "due_at", "lease_until")
+    for name in (*same, "pressed_at", "invite_at", "traceparent", "session_id"):
+        assert getattr(job, name) == getattr(row, name), name
+    for name in ("customer_id", "purpose", "channel", "entity_id", "template", "consent"):
+        assert getattr(known, name) == getattr(row, name), name
+    assert (known.kind, known.country, known.locale) == (CustomerKind.COMPANY, "LT", "lt")
+    assert (known.timezone, known.person.first_name, known.account) == ("Europe/Vilnius", "Ona", "")
+    assert (job.floor, job.request.serial, job.request.entity_id) == (timedelta(seconds=5), "-5.4", "e-6")
+    assert (job.probe, job.ended, job.asks, job.unknown_call) == (False, False, None, None)
 
 
 def test_a_claimed_row_is_read_once(shelf, database):

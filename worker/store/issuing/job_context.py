@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -183,49 +184,52 @@ def decrypted(
     Raises keyring.CannotDecrypt, encrypted_values.Erased.
     """
     line = decrypt_line(keyring, row.batch_id, row.row, row.line)
+    # By position, in the order of their fields: by name the three objects cost twice as much.
     customer = Customer(
-        customer_id=row.customer_id,
-        kind=row.kind,
-        purpose=row.purpose,
-        person=decrypt_person(keyring, row.customer_id, row.person),
-        country=row.country,
-        locale=row.locale,
-        timezone=row.timezone,
-        channel=row.channel,
-        entity_id=row.entity_id,
-        external_ref=line.external_ref,
-        tags=line.tags,
-        template=row.template,
-        consent=row.consent,
-        parameters=line.parameters,
+        row.customer_id,
+        row.kind,
+        row.purpose,
+        decrypt_person(keyring, row.customer_id, row.person),
+        row.country,
+        row.locale,
+        row.timezone,
+        row.channel,
+        "",  # the account is chosen already
+        row.entity_id,
+        line.external_ref,
+        line.tags,
+        row.template,
+        row.consent,
+        line.parameters,
     )
     request = SessionRequest(
-        customer=customer,
-        external_ref=line.external_ref or str(row.id),
-        serial=_serial(row),
-        entity_id=row.entity_id,
-        parameters=line.parameters.get(provider, {}),
+        customer, line.external_ref or str(row.id), row.entity_id, _serial(row), line.parameters.get(provider, {})
     )
     return ClaimedJob(
-        id=row.id,
-        batch_id=row.batch_id,
-        fence=row.fence,
-        attempts=row.attempts,
-        priority=row.priority,
-        purpose=row.purpose,
-        channel=row.channel,
-        due_at=row.due_at,
-        lease_until=row.lease_until,
-        probe=False,
-        session_id=session_id,
-        floor=timedelta(seconds=row.floor_seconds),
-        request=request,
-        unknown_call=unknown_call,
-        asks=(row.asks_about or "") if row.asks and unknown_call is None else None,
-        invite_at=row.invite_at,
-        pressed_at=row.pressed_at,
-        traceparent=row.traceparent,
+        row.id,
+        row.batch_id,
+        row.fence,
+        row.attempts,
+        row.priority,
+        row.purpose,
+        row.channel,
+        row.due_at,
+        row.lease_until,
+        False,  # it is no probe
+        session_id,
+        _seconds(row.floor_seconds),
+        request,
+        unknown_call,
+        (row.asks_about or "") if row.asks and unknown_call is None else None,
+        row.pressed_at,
+        row.invite_at,
+        row.traceparent,
     )
+
+
+@lru_cache(maxsize=64)
+def _seconds(number: int) -> timedelta:
+    return timedelta(seconds=number)
 
 
 def _serial(row: Any) -> str:
