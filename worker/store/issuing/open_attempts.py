@@ -69,8 +69,8 @@ def _opened(policy: JobPolicy, job: ClaimedJob, attempt_id: uuid.UUID) -> Opened
     if job.asks is not None:
         return OpenedJob(job, attempt_id, repeatable=True)
     reconcile_after = policy.reconcile_after if policy.reconcile_after is not None else policy.orphan_life(job.request)
-    repeatable = policy.repeatable(job.request)
-    return OpenedJob(job, attempt_id, *if_unknown(job, reconcile_after, repeatable=repeatable))
+    repeatable, reconcile_at = if_unknown(job, reconcile_after, repeatable=policy.repeatable(job.request))
+    return OpenedJob(job, attempt_id, repeatable, reconcile_at)
 
 
 def _columns(policy: JobPolicy, opened: Sequence[OpenedJob], counted: int, *, now: datetime) -> Columns:
