@@ -235,7 +235,7 @@ def _named(columns: tuple[str, ...]) -> Any:
 
 
 class Query:
-    """A query that returns many rows of many columns, as a claim does: `fetch` at half the cost on PostgreSQL.
+    """A query that returns many rows of many columns, as a claim does: `fetch` at two thirds of the cost on PostgreSQL.
 
     The server sends the values in binary, and SQLAlchemy makes no rows of its own.
     """
@@ -245,17 +245,20 @@ class Query:
         columns = statement.exported_columns
         self._make = _named(tuple(columns.keys()))._make
         # The driver reads all other types of ours rightly by itself.
-        self._words = [(place, each.type.kind) for place, each in enumerate(columns) if isinstance(each.type, Words)]
+        self._words = [
+            (place, reader(each.type.kind)) for place, each in enumerate(columns) if isinstance(each.type, Words)
+        ]
 
     def fetch(self, connection: sa.Connection, given: Mapping[str, Any]) -> list[Any]:
         if connection.dialect.name == "sqlite":
             return fetch(connection, self._statement, given)
         result = connection.execute(self._statement, given, execution_options=_BINARY)
-        columns = list(zip(*cast(Any, result.cursor).fetchall(), strict=True))
+        rows = list(map(list, cast(Any, result.cursor).fetchall()))
         result.close()
-        for place, kind in self._words if columns else ():
-            columns[place] = tuple(map(reader(kind), columns[place]))
-        return list(map(self._make, zip(*columns, strict=True)))
+        for place, read in self._words:
+            for row in rows:
+                row[place] = read(row[place])
+        return list(map(self._make, rows))
 
 
 _BINARY = {"onboarding_binary": True}
