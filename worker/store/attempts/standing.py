@@ -12,19 +12,19 @@ import sqlalchemy as sa
 
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
-from worker.store.base.database import fetch
+from worker.store.base.database import Query, fetch
 from worker.store.tables import Attempt, InvitationRow, Job
 
 # Of a job or a message: `id`, `state`, `fence` and the columns that the query names.
 Standing = sa.Row[Any]
 
 
-def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> sa.Select[Any]:
+def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> Query:
     """The query for `standing_of`.
 
     The rows are locked in the order of their ids, as everywhere. `key_share`: see `onboarding.job_from_messages`.
     """
-    return (
+    return Query(
         sa.select(model.id, model.state, model.fence, *columns)
         .where(bulk.among(model.id, "ids"))
         .order_by(model.id)
@@ -32,9 +32,9 @@ def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> sa.Select
     )
 
 
-def standing_of(connection: sa.Connection, query: sa.Select[Any], ids: Iterable[Any]) -> list[Standing]:
+def standing_of(connection: sa.Connection, query: Query, ids: Iterable[Any]) -> list[Standing]:
     """The jobs or messages with these ids, locked until the transaction ends."""
-    return fetch(connection, query, {"ids": bulk.keys(ids)})
+    return query.fetch(connection, {"ids": bulk.keys(ids)})
 
 
 _OUTCOMES = (
