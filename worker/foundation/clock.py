@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 Clock = Callable[[], datetime]
 
@@ -24,14 +25,10 @@ def system_clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 -- the only place
 
 
-def elapsed() -> float:
-    """Seconds that only grow, also while the machine sleeps, whatever its clock is set to. Since when is not said."""
-    return time.monotonic() if _GROWS is None else time.clock_gettime(_GROWS)
-
-
-def monotonic() -> float:
-    """Seconds that only ever grow, for measuring how long something took."""
-    return time.monotonic()
+# Seconds that only grow, also while the machine sleeps, whatever its clock is set to. Since when is not said.
+elapsed: Callable[[], float] = time.monotonic if _GROWS is None else partial(time.clock_gettime, _GROWS)
+# Seconds that only ever grow, for measuring how long something took.
+monotonic: Callable[[], float] = time.monotonic
 
 
 class ProcessClock:

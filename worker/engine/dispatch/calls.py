@@ -66,7 +66,7 @@ class Calls(Generic[OpenedT, ResultT]):
         self._work, self._rows, self._results, self._plan, self._halts = work, rows, results, plan, halts
         self._headroom, self._busy_stretch, self._decisions = headroom, busy_stretch, decisions
         self._clock, self._time, self._stopping, self._look_again = clock, time, stopping, look_again
-        self._meter, self._longest_call = meter, work.longest_call
+        self._meter, self._longest_call, self._has_next_step = meter, work.longest_call, work.has_next_step
         self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
         self._slot_gate = SlotGate(work.spacing, time=time, halt=halts.unwritten, furthest=furthest)
@@ -101,35 +101,46 @@ class Calls(Generic[OpenedT, ResultT]):
         """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
         rows, gate, headroom, results = self._rows, self._slot_gate, self._headroom, self._results
         while len(rows) > gate.waiting and len(self.tasks) <= headroom.permits:
-            await gate.wait(rows.next_slot)
-            if not rows or len(self.tasks) > headroom.permits:
-                return
-            opened, slot, halts = rows.take()
-            result = await self._call(opened, slot, halts)
+            if rows.next_slot() is not None:
+                await gate.wait(rows.next_slot)
+                if not rows or len(self.tasks) > headroom.permits:
+                    return
+            opened, is_event, slot, halts = rows.take()
+            now = self._clock()
+            if reason := self._why_not(opened, slot, halts, now):
+                result = self._not_made(opened, slot, reason)
+            else:
+                result = await self._call(opened, slot, now)
             if self._work.halts(result):
                 self._halts.by_result()
-            follows = self._work.has_next_step and self._work.item(opened).is_event
+            follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
             headroom.throughput.add(self._time.seconds())
             if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
                 self._look_again()
 
-    async def _call(self, opened: OpenedT, slot: datetime | None, halts: int) -> ResultT:
-        # The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
-        reason, now = "", self._clock()
+    def _why_not(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> str:
+        """The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
+
+        Why the call may not be made; "" if it may.
+        """
         if self._halts.count != halts:
-            reason = "opened before the account was halted, the database was lost or the dispatcher ended"
-        elif self._stopping.is_set():
-            reason = "the worker is stopping"
-        elif now + self._longest_call > self._work.item(opened).lease_until:
-            reason = "the lease has passed"
-        elif slot is not None and lapsed(slot, now=now):
-            reason = "the slot has passed"
-        if reason:
-            self._decisions.not_done("call", reason)
-            self._rows.not_used(slot)
-            self._plan.claim_by(self._time())  # the row is due again
-            return self._work.not_made(opened)
+            return "opened before the account was halted, the database was lost or the dispatcher ended"
+        if self._stopping.is_set():
+            return "the worker is stopping"
+        if now + self._longest_call > self._work.item(opened).lease_until:
+            return "the lease has passed"
+        if slot is not None and lapsed(slot, now=now):
+            return "the slot has passed"
+        return ""
+
+    def _not_made(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:
+        self._decisions.not_done("call", reason)
+        self._rows.not_used(slot)
+        self._plan.claim_by(self._time())  # the row is due again
+        return self._work.not_made(opened)
+
+    async def _call(self, opened: OpenedT, slot: datetime | None, now: datetime) -> ResultT:
         self._decisions.done("call")
         if slot is not None:
             self._slot_gate.used()

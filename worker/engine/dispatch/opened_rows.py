@@ -45,10 +45,11 @@ class OpenedRows(Generic[OpenedT]):
         """The slot of the next call; None: at once, or there is no row."""
         return self._slots[0] if self._slots else None
 
-    def take(self) -> tuple[OpenedT, datetime | None, int]:
-        """The row to call now, its slot, and the count of halts when it was opened."""
-        opened, halts = (self._events or self._others).popleft()
-        return opened, self._slots.popleft(), halts
+    def take(self) -> tuple[OpenedT, bool, datetime | None, int]:
+        """The row to call now, whether it is an event's, its slot, and the count of halts when it was opened."""
+        is_event = bool(self._events)
+        opened, halts = (self._events if is_event else self._others).popleft()
+        return opened, is_event, self._slots.popleft(), halts
 
     def take_all(self) -> list[OpenedT]:
         """All rows. None of them is called, so their slots are unused."""

@@ -33,12 +33,12 @@ class SlotGate:
         self.waiting = 0
 
     async def wait(self, next_slot: Callable[[], datetime | None]) -> None:
-        """Wait for the next slot. Then the caller picks the row: an event that came meanwhile goes first.
+        """Wait for the next slot, where there is one: a call without a slot does not wait here.
+
+        Then the caller picks the row: an event that came meanwhile goes first.
 
         If it makes the call, it says so at once (`used`). A call that is not made delays no other one.
         """
-        if next_slot() is None:
-            return
         self.waiting += 1
         try:
             async with self._one_by_one:

@@ -4,10 +4,9 @@ A kind of work for a dispatcher. `endings` decides how a step ends, `states` whi
 which rows change.
 """
 
-import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -32,7 +31,7 @@ from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.step_endings import FLUSH_MARGIN, WakeInvite, count, ending_of, log_chunk, nothing_kept
-from worker.foundation.clock import Clock
+from worker.foundation.clock import Clock, monotonic
 from worker.foundation.durations import show_duration
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.store.issuing.claim_jobs import Jobs
@@ -102,7 +101,7 @@ class IssueWork:
     ) -> Flushed[OpenedJob]:
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
         self._keep_news(results)
-        self._tried([result.opened.job for result in results])
+        self._tried(result.opened.job for result in results)
         waits = room is not None and not self.first_links.seen
         tries = waits and self.first_links.reserve()  # two flushes may be under way
         if room is not None and waits:
@@ -110,7 +109,8 @@ class IssueWork:
         tried: set[int] = set()
         try:
             flushed = self.jobs.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
-            tried = {item.job.id for item in flushed.opened if not item.job.looks_up}
+            if tries:
+                tried = {item.job.id for item in flushed.opened if not item.job.looks_up}
         finally:
             if tries:
                 self.first_links.begin(tried)
@@ -118,9 +118,10 @@ class IssueWork:
         if results:
             count(self.meters, CALLS, self.policy.account, results)
             log_chunk(self.name, results, lambda result: (result.opened.job.id, result.opened.job.batch_id), now=now)
-        of_events = any(result.opened.job.is_event for result in results)
-        for channel in sorted(flushed.channels):  # after the commit; the sweep sends another for a wake-up lost here
-            self.wake_invite(channel, of_events or not results)
+        if flushed.channels:
+            at_once = not results or any(result.opened.job.is_event for result in results)
+            for channel in sorted(flushed.channels):  # after the commit; the sweep sends another if one is lost here
+                self.wake_invite(channel, at_once)
         return replace(flushed, again_at=now + PROBE_PATIENCE) if waits and room is None else flushed
 
     def _keep_news(self, results: Sequence[IssueResult]) -> None:
@@ -128,7 +129,7 @@ class IssueWork:
         if updates:
             self.keep_news(self.policy.account, updates, self.clock())
 
-    def _tried(self, jobs: Sequence[ClaimedJob]) -> None:
+    def _tried(self, jobs: Iterable[ClaimedJob]) -> None:
         """These jobs' calls are made, or are not made now."""
         if self.first_links.trying:
             self.first_links.end({job.id for job in jobs})
@@ -146,7 +147,8 @@ class IssueWork:
             return await self._reconcile(opened, job.unknown_call)
         if job.asks is not None:
             return await self._ask_about(opened, job.asks)
-        request, began_at, began = job.request, now, self._seconds()
+        # Measured by `monotonic`: the clock may be set meanwhile.
+        request, began_at, began = job.request, now, monotonic()
         built = self.provider.build(request)
         found = self._read(request, began_at, await self.http.call(built, timeout=self.timeout))
         if isinstance(found, Session):
@@ -229,7 +231,7 @@ class IssueWork:
                 return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        began = self._seconds()
+        began = monotonic()
         found = read(await self.http.call(built, timeout=self.timeout))
         if isinstance(found, Problem) and found.kind is Kind.AUTH:
             build = partial(self.provider.look_up, request, page=page)
@@ -250,13 +252,10 @@ class IssueWork:
         rebuilt = build()
         if rebuilt.headers == built.headers:
             return refused
-        left = self.timeout - timedelta(seconds=self._seconds() - began)
+        left = self.timeout - timedelta(seconds=monotonic() - began)
         if left < self.timeout / 2:  # cut off early, a second call would have an unknown outcome
             return replace(refused, kind=Kind.TRANSIENT, detail=f"{refused.detail}; its secret was replaced")
         return read(await self.http.call(rebuilt, timeout=left))
-
-    def _seconds(self) -> float:
-        return asyncio.get_running_loop().time()  # whatever the clock is set to meanwhile
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
