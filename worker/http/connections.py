@@ -22,8 +22,11 @@ MOST_DROPPED = 20
 class Phase:
     """How far one request has come."""
 
-    traced = False  # whether the connector reports anything
-    connected = False  # from here on bytes may have left
+    __slots__ = ("connected", "traced")
+
+    def __init__(self) -> None:
+        self.traced = False  # whether the connector reports anything
+        self.connected = False  # from here on bytes may have left
 
 
 # The request of a call through ClientSession, which calls the connector itself.
