@@ -3,17 +3,9 @@
 import asyncio
 from datetime import timedelta
 
-import pytest
-
 from tests.simulated.world import REFUSED
-from worker.engine.steps import issue
 from worker.providers.contract import HttpAnswer
 from worker.store.tables import Job
-
-
-@pytest.fixture(autouse=True)
-def simulated_seconds(monkeypatch):
-    monkeypatch.setattr(issue, "monotonic", lambda: asyncio.get_running_loop().time())
 
 
 class Rotated:

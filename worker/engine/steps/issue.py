@@ -4,6 +4,7 @@ A kind of work for a dispatcher. `endings` decides how a step ends, `states` whi
 which rows change.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +32,7 @@ from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.step_endings import FLUSH_MARGIN, WakeInvite, count, ending_of, log_chunk, nothing_kept
-from worker.foundation.clock import Clock, monotonic
+from worker.foundation.clock import Clock
 from worker.foundation.durations import show_duration
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.store.issuing.claim_jobs import Jobs
@@ -147,8 +148,7 @@ class IssueWork:
             return await self._reconcile(opened, job.unknown_call)
         if job.asks is not None:
             return await self._ask_about(opened, job.asks)
-        # Measured by `monotonic`: the clock may be set meanwhile.
-        request, began_at, began = job.request, now, monotonic()
+        request, began_at, began = job.request, now, self._seconds()
         built = self.provider.build(request)
         found = self._read(request, began_at, await self.http.call(built, timeout=self.timeout))
         if isinstance(found, Session):
@@ -231,7 +231,7 @@ class IssueWork:
                 return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        began = monotonic()
+        began = self._seconds()
         found = read(await self.http.call(built, timeout=self.timeout))
         if isinstance(found, Problem) and found.kind is Kind.AUTH:
             build = partial(self.provider.look_up, request, page=page)
@@ -252,10 +252,13 @@ class IssueWork:
         rebuilt = build()
         if rebuilt.headers == built.headers:
             return refused
-        left = self.timeout - timedelta(seconds=monotonic() - began)
+        left = self.timeout - timedelta(seconds=self._seconds() - began)
         if left < self.timeout / 2:  # cut off early, a second call would have an unknown outcome
             return replace(refused, kind=Kind.TRANSIENT, detail=f"{refused.detail}; its secret was replaced")
         return read(await self.http.call(rebuilt, timeout=left))
+
+    def _seconds(self) -> float:
+        return asyncio.get_running_loop().time()  # whatever the clock is set to meanwhile
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
