@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.foundation.ids import new_ids
-from worker.store.attempts.attempt_log import if_unknown
+from worker.store.attempts.attempt_log import if_unknown, opening
 from worker.store.base import bulk, tally
 from worker.store.base.columns import Columns
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
@@ -74,25 +74,9 @@ def _opened(policy: JobPolicy, job: ClaimedJob, attempt_id: uuid.UUID) -> Opened
 
 
 def _columns(policy: JobPolicy, opened: Sequence[OpenedJob], counted: int, *, now: datetime) -> Columns:
-    """The new attempts, as `attempt_log.opening` has one. Columns cost half of a dictionary for each."""
-    jobs, many = [item.job for item in opened], len(opened)
-    return {
-        "id": [item.attempt_id for item in opened],
-        "batch_id": [job.batch_id for job in jobs],
-        "job_id": [job.id for job in jobs],
-        "account": [policy.account] * many,
-        "fence": [job.fence for job in jobs],
-        "repeatable": [item.repeatable for item in opened],
-        "reconcile_at": [item.reconcile_at for item in opened],
-        "reconciles": [_looked_up(item) for item in opened],
-        "opened_at": [now] * many,
-        "detail": [""] * many,
-        "counted": [counted] * many,
-    }
-
-
-def _looked_up(item: OpenedJob) -> uuid.UUID | None:
-    """The attempt that is looked up; its own id where a session is looked up."""
-    if item.job.asks is not None:
-        return item.attempt_id
-    return item.job.unknown_call.attempt_id if item.job.unknown_call else None
+    jobs = [item.job for item in opened]
+    columns = opening(opened, jobs, [job.id for job in jobs], policy.account, counted=counted, now=now)
+    for place, item in enumerate(opened):
+        if item.job.asks is not None:  # its own id: it looks up a session
+            columns["reconciles"][place] = item.attempt_id
+    return columns

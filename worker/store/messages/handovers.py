@@ -57,12 +57,9 @@ def open_handovers(
         )
         for item, attempt_id in zip(items, new_ids(now, len(items)), strict=True)
     ]
-    rows = [
-        opening(item, item.invitation, item.invitation.job_id, policy.channel, now=now)
-        | {"invitation_id": item.invitation.id}
-        for item in opened
-    ]
-    bulk.add(connection, Attempt, rows)
+    jobs = [item.job_id for item in items]
+    columns = opening(opened, items, jobs, policy.channel, counted=0, now=now)
+    bulk.add_columns(connection, Attempt, columns | {"invitation_id": [item.id for item in items]})
     return opened
 
 
