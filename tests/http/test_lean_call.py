@@ -2,7 +2,9 @@
 
 import asyncio
 import gzip
+import math
 import re
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http.talks import LONG, listening, post, read_request, says
+from worker.foundation.clock import monotonic
 from worker.http import lean_call
 from worker.http.client import Http, open_http_session
 from worker.http.connections import LARGEST_ANSWER
@@ -76,6 +79,29 @@ async def test_each_call_sends_the_headers_that_it_was_given():
 
     assert got[:2] == [b"old", b"new"]
     assert got[-1] == b"old"
+
+
+async def test_calls_in_flight_together_end_each_at_its_own_deadline():
+    async def answers_the_last(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"last" in await read_request(reader):
+            await asyncio.sleep(0.4)
+            writer.write(ANSWER)
+        await reader.read()
+
+    async def took(seconds: float, path: str = "/") -> tuple[object, float]:
+        began = monotonic()
+        got = await http.call(post(url + path), timeout=timedelta(seconds=seconds))
+        return got, monotonic() - began
+
+    async with listening(answers_the_last) as url, open_http_session() as session:
+        http = Http(session)
+        *late, (last, _) = await asyncio.gather(took(0.2), took(0.05), took(0.3), took(10, "/last"))
+        again, _ = await took(0.05)  # after a time without calls
+
+    for (got, seconds), timeout in zip(late, (0.2, 0.05, 0.3), strict=True):
+        assert got == again == Broken(sent=True, detail="time-out before the answer was complete")
+        assert timeout <= seconds < timeout + lean_call.LOOK_SECONDS + 1
+    assert isinstance(last, HttpAnswer)
 
 
 async def test_a_look_up_is_not_repeated_either():
@@ -222,13 +248,10 @@ async def test_an_answer_is_the_same_however_its_bytes_arrive(body, chunked, ear
     opened = Opened()
     connection = KeptConnection(opened)
     for _ in range(2):
-        exchange = asyncio.ensure_future(
-            connection.exchange(b"", asyncio.get_running_loop(), LONG.total_seconds(), reads_body=True)
-        )
-        await asyncio.sleep(0)
+        asked = connection.ask(b"", deadline=math.inf, reads_body=True)
         for begin, end in pairwise(places):
             connection.data_received(answer[begin:end])
-        got = await exchange
+        got = await asked
 
         assert isinstance(got, HttpAnswer)
         assert (got.status, got.body, got.headers["retry-after"]) == (201, body, "3")

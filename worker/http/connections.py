@@ -22,11 +22,8 @@ MOST_DROPPED = 20
 class Phase:
     """How far one request has come."""
 
-    __slots__ = ("connected", "traced")
-
-    def __init__(self) -> None:
-        self.traced = False  # whether the connector reports anything
-        self.connected = False  # from here on bytes may have left
+    traced = False  # whether the connector reports anything
+    connected = False  # from here on bytes may have left
 
 
 # The request of a call through ClientSession, which calls the connector itself.

@@ -6,7 +6,9 @@ here. What goes wrong raises what ClientSession would raise.
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -25,7 +27,7 @@ GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 class KeptConnection(asyncio.Protocol):
     """`is_usable`: it is open, the last answer has been read to its end, and nothing else has come.
 
-    `idle_since`: for its keeper, the loop's time in seconds.
+    `idle_since`: for its keeper, in seconds of `monotonic`.
     """
 
     def __init__(self, opened: Connection) -> None:
@@ -34,6 +36,11 @@ class KeptConnection(asyncio.Protocol):
             opened.close()
             raise aiohttp.ClientConnectionResetError("the connection was lost before anything was written")
         self._opened, self._transport, self._before = opened, opened.transport, opened.protocol
+        self.loop = asyncio.get_running_loop()
+        # Header lines as they came; of a name that comes more than once, the first. A dict's own method takes them from
+        # the parser: a method of this class would cost a call in Python for each line.
+        self._lines: dict[bytes, bytes] = {}
+        self.on_header: Callable[[bytes, bytes], object] = self._lines.setdefault
         self._parser = HttpResponseParser(self)
         # As aiohttp does: lines that end without CR. (It allows folded header lines too, but must then look for NULs.)
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
@@ -42,6 +49,7 @@ class KeptConnection(asyncio.Protocol):
         self._whole = True  # no answer has begun, or the last one has been read to its end
         self._spoiled = False
         self._bytes = 0  # of the answer so far
+        self._deadline = 0.0
         self._clear()
         self.idle_since = 0.0
         self._transport.set_protocol(self)
@@ -54,24 +62,22 @@ class KeptConnection(asyncio.Protocol):
         self._spoiled = True
         self._opened.close()
 
-    async def exchange(
-        self, written: bytes, loop: asyncio.AbstractEventLoop, seconds: float, *, reads_body: bool
-    ) -> HttpAnswer | Broken:
-        """Write a request and return its answer: whole, or after its head if not `reads_body`.
+    def ask(self, written: bytes, *, deadline: float, reads_body: bool) -> "asyncio.Future[HttpAnswer | Broken]":
+        """Write a request. The future gets its answer: whole, or after its head if not `reads_body`.
 
-        Raises TimeoutError after `seconds`, aiohttp.ClientError. Close the connection if it is not usable afterwards.
+        It may get an aiohttp.ClientError instead, and from `end_if_late` a TimeoutError. Close the connection if it is
+        not usable afterwards.
         """
-        answered: asyncio.Future[HttpAnswer | Broken] = loop.create_future()
-        self._answered = answered
-        self._reads_body, self._whole, self._bytes = reads_body, False, 0
+        self._answered = answered = self.loop.create_future()
+        self._deadline, self._reads_body, self._whole, self._bytes = deadline, reads_body, False, 0
         self._clear()
         self._transport.write(written)
-        deadline = loop.call_later(seconds, self._fail, TimeoutError())
-        try:
-            return await answered
-        finally:
-            deadline.cancel()
-            self._answered = None
+        return answered
+
+    def end_if_late(self, now: float) -> None:
+        """Fail the call if its deadline has passed."""
+        if now >= self._deadline:
+            self._fail(TimeoutError())
 
     # Called by the transport.
 
@@ -79,18 +85,21 @@ class KeptConnection(asyncio.Protocol):
         if self._answered is None or self._answered.done():
             self.close()  # it was not asked for, or is not read
             return
+        self._bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._spoiled = True
             self._fail(NotHttp())
         else:
-            self._bytes += len(data)
-            self._head_bytes += len(data)
-            if not self._status and self._head_bytes > LARGEST_HEAD:
-                self._fail(NotHttp())
-            elif self._bytes > MOST_BYTES:
-                self._answer(TOO_LARGE)
+            if self._bytes > LARGEST_HEAD:
+                self._check_size()
+
+    def _check_size(self) -> None:
+        if not self._status and self._bytes - self._head_begins_at > LARGEST_HEAD:
+            self._fail(NotHttp())
+        elif self._bytes > MOST_BYTES:
+            self._answer(TOO_LARGE)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._spoiled = True
@@ -109,20 +118,19 @@ class KeptConnection(asyncio.Protocol):
     # Called by the parser.
 
     def on_message_begin(self) -> None:
-        self._spoiled = self._spoiled or self._whole  # a second answer in the same bytes
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._status:  # behind the body
-            return
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > LARGEST_HEAD:
-            raise NotHttp
-        self._headers.setdefault(_lower(name), value.decode("utf-8", "surrogateescape"))
+        if self._whole:
+            self._spoiled = True  # a second answer in the same bytes
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200 or status == 101:  # others announce an answer: early hints, "continue"
             self._status = status
+            lines = self._lines
+            if self._bytes > LARGEST_HEAD and sum(map(len, chain(lines, lines.values()))) > LARGEST_HEAD:
+                raise NotHttp
+            # Now, so that lines behind the body are not among them.
+            for name, value in lines.items():
+                self._headers.setdefault(_lower(name), value.decode("utf-8", "surrogateescape"))
             if not self._reads_body:
                 self._answer(HttpAnswer(status, self._headers))
 
@@ -143,7 +151,9 @@ class KeptConnection(asyncio.Protocol):
     # The end of an answer.
 
     def _clear(self) -> None:
-        self._status = self._head_bytes = self._header_bytes = self._body_bytes = 0
+        self._status = self._body_bytes = 0
+        self._head_begins_at = self._bytes
+        self._lines.clear()
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
 

@@ -20,6 +20,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
+from worker.foundation.clock import monotonic
 from worker.http.connections import KEEP_IDLE, Connector, Phase
 from worker.http.kept_connection import KeptConnection
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
@@ -40,8 +41,11 @@ USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,5})?)((?:/[!\"$-~]*)?)")  # n
 OUR_HEADERS = frozenset({"connection", "content-length", "cookie", "expect", "host", "transfer-encoding", "upgrade"})
 NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f]")
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the deadline is the call's
-MOST_HEADS = 100
+MOST_HEADS = 100  # and as many beginnings
 IDLE_SECONDS = KEEP_IDLE.total_seconds()
+# How often the calls in flight are looked at: a call ends so much after its deadline at most. One timer for all calls
+# costs less than a timer for each.
+LOOK_SECONDS = 0.05
 
 
 class Unusual(Exception):
@@ -82,6 +86,24 @@ class _Head:
         self.lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
 
+class _Beginning:
+    """What requests with the same method, URL and headers begin with: all but the length of the body, and the body.
+
+    `kept`: the connections to their origin that no call uses, the last used last.
+    """
+
+    def __init__(self, request: HttpRequest, path: str, head: _Head, kept: list[KeptConnection]) -> None:
+        self.headers = dict(request.headers)  # a copy: the caller may change its own
+        self.asks_for = head.request
+        self.has_body = request.method == "POST"
+        self.kept = kept
+        length = "Content-Length: " if self.has_body else "\r\n"
+        self._text = f"{request.method} {path or '/'} HTTP/1.1\r\n{head.lines}{length}".encode()
+
+    def with_body(self, body: bytes) -> bytes:
+        return b"%b%d\r\n\r\n%b" % (self._text, len(body), body) if self.has_body else self._text
+
+
 class LeanCalls:
     def __init__(self, headers: Mapping[str, str], connector: Connector, trust: Trust) -> None:
         """`headers` go with each request, as the session's."""
@@ -89,38 +111,46 @@ class LeanCalls:
         self._connector = connector
         self._trust = trust
         self._heads: dict[object, _Head] = {}
+        self._beginnings: dict[tuple[str, str], _Beginning] = {}  # the last one for each method and URL
         self._kept: dict[ConnectionKey, list[KeptConnection]] = {}
         self._check: asyncio.TimerHandle | None = None  # of the kept connections
+        self._in_flight: set[KeptConnection] = set()
+        self._look: asyncio.TimerHandle | None = None  # at the calls in flight
 
     async def exchange(
         self, request: HttpRequest, phase: Phase, seconds: float, *, reads_body: bool
     ) -> HttpAnswer | Broken:
         """Raises Unusual, and what ClientSession raises: aiohttp.ClientError, OSError. TimeoutError after `seconds`."""
         phase.traced = True
-        usual = USUAL.fullmatch(request.url)
-        if usual is None or (request.body and request.method != "POST"):
+        beginning = self._beginnings.get((request.method, request.url))
+        if beginning is None or beginning.headers != request.headers:  # by their values: a credential may be new
+            beginning = self._beginning(request)
+        if request.body and not beginning.has_body:
             raise Unusual
-        origin, path = usual.groups()
-        path = path or "/"
-        head = self._head(request.method, origin, request.headers)
-        length = f"Content-Length: {len(request.body)}\r\n" if request.method == "POST" else ""
-        written = f"{request.method} {path} HTTP/1.1\r\n{head.lines}{length}\r\n".encode() + request.body
-        loop = asyncio.get_running_loop()
-        connection = self._take(head.key, loop.time())
+        now = monotonic()
+        connection = self._take(beginning.kept, now)
         if connection is None:
-            until = loop.time() + seconds
-            async with asyncio.timeout_at(until):
-                connection = KeptConnection(await self._connector.clean(head.request, [], NO_TIMEOUT))
-            seconds = until - loop.time()
+            async with asyncio.timeout(seconds):
+                connection = KeptConnection(await self._connector.clean(beginning.asks_for, [], NO_TIMEOUT))
         phase.connected = True
+        self._in_flight.add(connection)
+        if self._look is None:
+            self._look = connection.loop.call_later(LOOK_SECONDS, self._end_late_calls, connection.loop)
         try:
-            return await connection.exchange(written, loop, seconds, reads_body=reads_body)
+            written = beginning.with_body(request.body)
+            return await connection.ask(written, deadline=now + seconds, reads_body=reads_body)
         finally:
-            self._keep(head.key, connection, loop)
+            self._in_flight.discard(connection)
+            self._keep(beginning.kept, connection)
 
-    def _take(self, key: ConnectionKey, now: float) -> KeptConnection | None:
+    def _end_late_calls(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = monotonic()
+        for connection in self._in_flight:
+            connection.end_if_late(now)
+        self._look = loop.call_later(LOOK_SECONDS, self._end_late_calls, loop) if self._in_flight else None
+
+    def _take(self, kept: list[KeptConnection], now: float) -> KeptConnection | None:
         """A kept connection, the last one that was used; None: there is none."""
-        kept = self._kept.get(key)
         while kept:
             connection = kept.pop()
             if connection.is_usable and now < connection.idle_since + IDLE_SECONDS:
@@ -128,27 +158,37 @@ class LeanCalls:
             connection.close()
         return None
 
-    def _keep(self, key: ConnectionKey, connection: KeptConnection, loop: asyncio.AbstractEventLoop) -> None:
+    def _keep(self, kept: list[KeptConnection], connection: KeptConnection) -> None:
         if not connection.is_usable:
             connection.close()
             return
-        connection.idle_since = loop.time()
-        self._kept.setdefault(key, []).append(connection)
+        connection.idle_since = monotonic()
+        kept.append(connection)
         if self._check is None:
-            self._check = loop.call_later(IDLE_SECONDS, self._close_idle, loop)
+            self._check = connection.loop.call_later(IDLE_SECONDS, self._close_idle, connection.loop)
 
     def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close the connections that no call has used for KEEP_IDLE, and those that the server has closed."""
-        since, self._check = loop.time() - IDLE_SECONDS, None
-        for key, kept in list(self._kept.items()):
+        since, self._check = monotonic() - IDLE_SECONDS, None
+        for kept in self._kept.values():
             for connection in kept:
                 if connection.idle_since <= since or not connection.is_usable:
                     connection.close()
-            self._kept[key] = [connection for connection in kept if connection.is_usable]
-            if not self._kept[key]:
-                del self._kept[key]
-        if self._kept:
+            kept[:] = [connection for connection in kept if connection.is_usable]
+        if any(self._kept.values()):
             self._check = loop.call_later(IDLE_SECONDS, self._close_idle, loop)
+
+    def _beginning(self, request: HttpRequest) -> _Beginning:
+        usual = USUAL.fullmatch(request.url)
+        if usual is None:
+            raise Unusual
+        origin, path = usual.groups()
+        head = self._head(request.method, origin, request.headers)
+        if len(self._beginnings) >= MOST_HEADS:
+            self._beginnings.clear()
+        beginning = _Beginning(request, path, head, self._kept.setdefault(head.key, []))
+        self._beginnings[request.method, request.url] = beginning
+        return beginning
 
     def _head(self, method: str, origin: str, headers: Mapping[str, str]) -> _Head:
         key = (method, origin, *headers.items())  # by their values: a new credential makes another head
