@@ -276,7 +276,7 @@ def _create_customers() -> None:
 def _create_jobs() -> None:
     op.create_table(
         "job",
-        _key("id", BigId),
+        sa.Column("id", BigId, primary_key=True, autoincrement=False),
         _column("batch_id", BigId),
         _column("row", sa.Integer()),
         _column("customer_id", _text(100)),
@@ -313,7 +313,6 @@ def _create_jobs() -> None:
         _optional("traceparent", _text(55)),
         _column("created_at", TIME),
         _column("changed_at", TIME),
-        sa.UniqueConstraint("batch_id", "row"),
         postgresql_with=VACUUMED | ANALYZED,
     )
     waiting = "state = 'waiting' AND joins IS NULL"
@@ -325,14 +324,14 @@ def _create_jobs() -> None:
     open_states = "state IN ('waiting', 'working', 'issued', 'invited', 'held')"
     _one_where("uq_job_leads", "job", "customer_id", "purpose", where=f"joins IS NULL AND {open_states}")
     _index("ix_job_joins", "job", "joins", where="joins IS NOT NULL")
-    _index("ix_job_joined", "job", "batch_id", "row", where="joins IS NOT NULL")
+    _index("ix_job_joined", "job", "id", where="joins IS NOT NULL")
     _index("ix_job_waits", "job", "batch_id", "reason", "due_at", where=WAITS)
     _index("ix_job_waits_for_end", "job", "batch_id", "due_at", where=WAITS_FOR_END)
     invited_later = "invite_at IS NOT NULL AND state IN ('waiting', 'working', 'issued')"
     _index("ix_job_invite_at", "job", "batch_id", "invite_at", where=invited_later)
     _index("ix_job_unknown", "job", "batch_id", where="unknown_attempt IS NOT NULL")
     rare_states = "state IN ('held', 'lapsed', 'failed', 'cancelled')"
-    _index("ix_job_rare", "job", "batch_id", "state", "row", where=rare_states)
+    _index("ix_job_rare", "job", "state", "id", where=rare_states)
 
 
 def _keep_what_jobs_name() -> None:

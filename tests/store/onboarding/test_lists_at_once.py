@@ -11,6 +11,7 @@ from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold
 from worker.domain.model.states import InvitationState, JobState
+from worker.store.base.job_ids import job_id
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -171,7 +172,7 @@ def test_a_row_that_joined_before_the_cancel_reached_the_job_is_promoted_by_the_
             cancel_jobs(connection, [leader], now=shelf.clock())
 
     with waiting(database, cancel) as importer:
-        row = dict(shelf.row(Job)._mapping) | {"id": 9_999, "batch_id": second, "joins": leader}
+        row = dict(shelf.row(Job)._mapping) | {"id": job_id(second, 1), "batch_id": second, "joins": leader}
         importer.execute(sa.select(Job.id).with_for_update(read=True))
         importer.execute(sa.insert(Job), [row])
     assert joined(shelf, second) == (False, JobState.WAITING)

@@ -34,7 +34,9 @@ def test_a_customer_whom_a_job_names_cannot_be_deleted(shelf, database):
 def test_a_deletion_waits_for_a_list_that_names_the_customer(shelf, database):
     shelf.add(customer("Ona"))
     without_job(shelf, database, "Rita")
-    job = dict(shelf.row(Job)._mapping) | {"id": 9_999, "row": 9_999, "customer_id": "Rita", "counted": 0}
+    first = shelf.row(Job)
+    new = {"id": first.id + 1, "row": first.row + 1, "customer_id": "Rita", "counted": 0}
+    job = dict(first._mapping) | new
 
     def refused():
         with pytest.raises(sa.exc.IntegrityError, match=REFUSED):

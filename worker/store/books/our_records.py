@@ -13,6 +13,7 @@ from worker.domain.model.states import InvitationState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
+from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -77,7 +78,7 @@ class OurBooks:
         query = (
             sa.select(*columns)
             .join(Job, Job.id == SessionRow.job_id)
-            .where(Job.batch_id == batch_id, SessionRow.state != SessionState.UNBOUGHT)
+            .where(of_batch(batch_id), SessionRow.state != SessionState.UNBOUGHT)
         )
         for rows, connection in self._chunks(query, SessionRow.id):
             keyring = readable(connection, self._keyring, [row.line for row in rows])
@@ -110,7 +111,7 @@ class OurBooks:
         has_session = sa.exists().where(SessionRow.customer_id == Job.customer_id)
         columns = (Job.id, Job.row, Job.customer_id, CustomerRow.email_digest, CustomerRow.phone_digest)
         query = sa.select(*columns, has_session.label("has_session"))
-        query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(Job.batch_id == batch_id)
+        query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(of_batch(batch_id))
         for rows, _ in self._chunks(query, Job.id):
             for row in rows:
                 digests = tuple(filter(None, (row.email_digest, row.phone_digest)))
@@ -119,7 +120,7 @@ class OurBooks:
     def orphans(self, batch_id: int) -> Iterator[str]:
         """The references of sessions that exist only at the provider, as far as we know of them."""
         query = sa.select(Attempt.id, Attempt.found).join(Job, Job.id == Attempt.job_id)
-        query = query.where(Job.batch_id == batch_id, Attempt.found != "", Attempt.invitation_id.is_(None))
+        query = query.where(of_batch(batch_id), Attempt.found != "", Attempt.invitation_id.is_(None))
         for rows, _ in self._chunks(query, Attempt.id):
             for row in rows:
                 yield from row.found.split()

@@ -173,8 +173,9 @@ class Inboxes:
         if any(event.arrival.traceparent is not None for event in requests):
             for job, event in zip(rows, requests, strict=True):
                 job["traceparent"] = event.arrival.traceparent
-        for row in connection.execute(sa.insert(Job).returning(Job.id, Job.row), rows):
-            by_row[row.row].job_id = row.id
+        bulk.add(connection, Job, rows)
+        for job in rows:
+            by_row[job["row"]].job_id = job["id"]
         if not numbers.paused and any(row["joins"] is not None for row in rows):
             take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
         stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]

@@ -23,6 +23,7 @@ from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import ERASED, Erased
+from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
 from worker.store.issuing.job_context import LEASES, decrypted, values_of
 from worker.store.onboarding.admission import lock_customers
@@ -165,7 +166,7 @@ def _unopened(
         )
     )
     if move.batch_id is not None:
-        query = query.where(Job.batch_id == move.batch_id)
+        query = query.where(of_batch(move.batch_id))
     if only is not None:
         query = query.where(Job.id.in_(only))
     return fetch(connection, query.order_by(Job.id).limit(CHUNK))

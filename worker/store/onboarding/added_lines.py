@@ -12,6 +12,7 @@ from worker.store.audit.entries import note
 from worker.store.base import bulk, tally
 from worker.store.base.columns import Columns, picked, rows_of
 from worker.store.base.customer_keys import Key
+from worker.store.base.job_ids import job_id
 from worker.store.base.keys_of_customers import kept, writable
 from worker.store.base.loading import load_missing
 from worker.store.base.priorities import HELD_BACK, PAUSED
@@ -166,10 +167,8 @@ def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]
     """Those of these rows of the list that are imported already."""
     if not rows:
         return set()
-    return {
-        row
-        for table in (Job, SkippedLine)
-        for row in connection.execute(
-            sa.select(table.row).where(table.batch_id == batch_id, table.row.between(min(rows), max(rows)))
-        ).scalars()
-    }
+    first, last = min(rows), max(rows)
+    of_jobs = Job.id.between(job_id(batch_id, first), job_id(batch_id, last))
+    skipped = sa.and_(SkippedLine.batch_id == batch_id, SkippedLine.row.between(first, last))
+    added = connection.execute(sa.select(Job.row).where(of_jobs)).scalars()
+    return {*added, *connection.execute(sa.select(SkippedLine.row).where(skipped)).scalars()}

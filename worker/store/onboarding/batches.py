@@ -12,6 +12,7 @@ from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.job_ids import of_batch
 from worker.store.onboarding import plans
 from worker.store.onboarding.added_lines import ErasedMeanwhile, add_lines
 from worker.store.onboarding.new_rows import (
@@ -161,10 +162,9 @@ class Batches:
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""
         with self._database.read() as connection:
-            last = [
-                connection.execute(sa.select(sa.func.max(table.row)).where(table.batch_id == batch_id)).scalar()
-                for table in (Job, SkippedLine)
-            ]
+            added = sa.select(Job.row).where(of_batch(batch_id)).order_by(Job.id.desc()).limit(1)
+            skipped = sa.select(sa.func.max(SkippedLine.row)).where(SkippedLine.batch_id == batch_id)
+            last = [connection.execute(query).scalar() for query in (added, skipped)]
         return max(last[0] or 0, last[1] or 0)
 
     def imported(self, batch_id: int, *, now: datetime) -> None:
@@ -172,7 +172,7 @@ class Batches:
         with self._database.write() as connection:
             connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
             plans.begin(connection, batch_id, now=now)
-            rows = sa.select(sa.func.count()).select_from(Job).where(Job.batch_id == batch_id)
+            rows = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id))
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 

@@ -16,6 +16,7 @@ from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.cancellation import with_unknown_calls
 from worker.store.tables import Batch, InvitationRow, Job
@@ -61,8 +62,7 @@ def take_leads(
         .join(_Leader, _Leader.id == Job.joins)
         .join(Batch, Batch.id == _Leader.batch_id)
         .where(
-            Job.batch_id == batch_id,
-            Job.row > after,
+            of_batch(batch_id, after=after),
             Job.state == JobState.WAITING,
             _Leader.batch_id != batch_id,
             _Leader.state.in_(_FREE),
@@ -70,7 +70,7 @@ def take_leads(
             sa.or_(Batch.pause_cause.in_(causes), sa.and_(waits_for_verdict, Batch.pause_cause == "")),
             ~_BUSY,
         )
-        .order_by(Job.row)
+        .order_by(Job.id)
         .limit(CHUNK)
     )
     rows = fetch(connection, query)

@@ -13,6 +13,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base.columns import Columns, rows_of
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import contact_digests, encrypt_line, encrypt_person
+from worker.store.base.job_ids import job_id
 
 
 @dataclass  # not frozen: see `domain.model.customers`
@@ -103,6 +104,7 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
     """What the lines say of their jobs."""
     customers = [line.customer for line in lines]
     return {
+        "id": [job_id(batch_id, line.row) for line in lines],
         "batch_id": [batch_id] * len(lines),
         "row": [line.row for line in lines],
         "customer_id": [customer.customer_id for customer in customers],

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from worker.domain.model.states import JobState, LineState
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.operators.report_rows import why_skipped
 from worker.store.operators.series import WORK, Points, points_of
@@ -82,7 +83,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
 
 def _jobs(batch_id: int, after: int, most: int, state: str) -> list[sa.Select[*tuple[Any, ...]]]:
     """Of a rare state, two queries: rows of their own, by the index, and rows that joined another list's."""
-    query = _select().where(Job.batch_id == batch_id, Job.row > after).order_by(Job.row).limit(most)
+    query = _select().where(of_batch(batch_id, after=after)).order_by(Job.id).limit(most)
     if state not in _RARE:
         return [query.where(sa.cast(STATE, sa.String) == state) if state else query]
     fixed, rare = bulk.fixed(JobState(state)), [bulk.fixed(one) for one in _RARE]

@@ -15,6 +15,7 @@ from worker.store.attempts.attempt_log import DONE, LATE
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk, tally
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST, OF_ITS_SESSION
@@ -86,7 +87,7 @@ _JOINED = (
     )
     .select_from(Job)
     .join(LEAD, LEAD.id == Job.joins)
-    .where(Job.batch_id == _BATCH, Job.joins.is_not(None))
+    .where(of_batch(_BATCH), Job.joins.is_not(None))
     .group_by(STATE, Job.channel, ACCOUNT, RESULT, WAITS_FOR)
 )
 # The last of the links that are to be used in the app first: their messages are not due before then.
@@ -126,7 +127,7 @@ _LAST_END = (
 _UNWRITTEN = (
     sa.select(Job.channel, sa.func.count().label("jobs"))
     .where(
-        Job.batch_id == _BATCH,
+        of_batch(_BATCH),
         Job.state == bulk.fixed(JobState.FAILED),
         Job.reason == Reason.SUPPRESSED,
         Job.joins.is_(None),
@@ -138,7 +139,7 @@ _UNWRITTEN = (
 _LAPSED_UNSENT = sa.select(
     sa.select(sa.func.count())
     .where(
-        Job.batch_id == _BATCH,
+        of_batch(_BATCH),
         Job.state == bulk.fixed(JobState.LAPSED),
         Job.joins.is_(None),
         ~sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.sent_at.is_not(None)),
@@ -148,7 +149,7 @@ _LAPSED_UNSENT = sa.select(
     .select_from(Job)
     .join(LEAD, LEAD.id == Job.joins)
     .where(
-        Job.batch_id == _BATCH,
+        of_batch(_BATCH),
         Job.joins.is_not(None),
         LEAD.state == JobState.LAPSED,
         ~sa.exists().where(InvitationRow.job_id == Job.joins, InvitationRow.sent_at.is_not(None)),

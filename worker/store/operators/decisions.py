@@ -21,6 +21,7 @@ from worker.domain.model.rows import Rows
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads
@@ -233,7 +234,7 @@ class Decisions:
         self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> tuple[int, Decided] | None:
         """Decide about the next chunk of rows. Returns the last row number and the changes; None: no rows are left."""
-        query = _rows(which, state).where(Job.row > after).order_by(Job.row).limit(CHUNK)
+        query = _rows(which, state).where(of_batch(which.batch_id, after=after)).order_by(Job.id).limit(CHUNK)
         for attempt in range(TRIES):
             try:
                 with self._database.write() as connection:
@@ -330,10 +331,10 @@ class Decisions:
 
         `only_while`: stop when this condition on the batch no longer holds.
         """
-        rows = what.rows.where(what.table.batch_id == batch_id, what.table.priority.in_(list(of)))
+        rows = what.rows.where(what.of_batch(batch_id), what.table.priority.in_(list(of)))
         shift = sa.update(what.table).values(priority=what.table.priority + by)
         still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
-        chunks = self._in_chunks(rows, what.key, lambda ids: shift.where(what.table.id.in_(ids)), still)
+        chunks = self._in_chunks(rows, what.table.id, lambda ids: shift.where(what.table.id.in_(ids)), still)
         return sum(what.is_counted(row) for chunk in chunks for row in chunk)
 
     def _in_chunks(
@@ -372,9 +373,9 @@ class Decisions:
 
     def _cancel_chunk(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
         """Cancel the next chunk. Returns the last row number and how many were cancelled; None: no rows are left."""
-        query = sa.select(Job.id, Job.row).where(Job.batch_id == batch_id, Job.row > after, Job.state.in_(FREE))
+        query = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), Job.state.in_(FREE))
         with self._database.write() as connection:
-            chunk = fetch(connection, query.order_by(Job.row).limit(CHUNK))
+            chunk = fetch(connection, query.order_by(Job.id).limit(CHUNK))
             if not chunk:
                 return None
             ids = [row.id for row in chunk]
@@ -389,7 +390,7 @@ class Decisions:
         return chunk[-1].row, len(ids)
 
     def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
-        jobs = sa.select(Job.account).where(Job.batch_id == batch_id, Job.state == JobState.WAITING).distinct()
+        jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()
         messages = sa.select(InvitationRow.channel).where(
             InvitationRow.batch_id == batch_id, InvitationRow.state == InvitationState.WAITING
         )
@@ -405,7 +406,7 @@ class _PriorityRows:
 
     table: type[Job] | type[InvitationRow]
     rows: sa.Select[*tuple[Any, ...]]
-    key: sa.orm.InstrumentedAttribute[Any]
+    of_batch: Callable[[int], sa.ColumnElement[bool]]
     is_counted: Callable[[sa.Row[Any]], bool] = lambda _row: True
 
 
@@ -419,15 +420,15 @@ def _is_held_back(job: sa.Row[Any]) -> bool:
 # the resume.
 _JOBS = _PriorityRows(
     Job,
-    sa.select(Job.id, Job.row, Job.state, Job.channel).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])),
-    Job.row,
+    sa.select(Job.id, Job.state, Job.channel).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])),
+    of_batch,
     _is_held_back,
 )
 _UNSENT = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
 _MESSAGES = _PriorityRows(
     InvitationRow,
     sa.select(InvitationRow.id, InvitationRow.state).where(InvitationRow.state.in_(_UNSENT)),
-    InvitationRow.id,
+    lambda batch_id: InvitationRow.batch_id == batch_id,
 )
 
 
@@ -450,13 +451,15 @@ def _rows(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    query = query.where(Job.batch_id == which.batch_id)
+    query = query.where(of_batch(which.batch_id))
     if which.account is not None:
         query = query.where(Job.account == which.account)
-    return query if which.rows is None else query.where(_among(which.rows))
+    return query if which.rows is None else query.where(_among(which.batch_id, which.rows))
 
 
-def _among(rows: Rows) -> sa.ColumnElement[bool]:
-    single = [first for first, last in rows.ranges if first == last]
-    ranges = [Job.row.between(first, last) for first, last in rows.ranges if first != last]
-    return sa.or_(Job.row.in_(single), *ranges) if single else sa.or_(*ranges)
+def _among(batch_id: int, rows: Rows) -> sa.ColumnElement[bool]:
+    single = [job_id(batch_id, first) for first, last in rows.ranges if first == last]
+    ranges = [
+        Job.id.between(job_id(batch_id, first), job_id(batch_id, last)) for first, last in rows.ranges if first != last
+    ]
+    return sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges)

@@ -11,6 +11,7 @@ from worker.domain.evidence.records import record
 from worker.domain.model.audit import precisely
 from worker.domain.model.states import SessionState
 from worker.store.base.database import Database, fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.onboarding.joined import ACCOUNT, LEAD, REASON, RESULT, STATE
 from worker.store.operators.report_rows import why_skipped
 from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
@@ -79,8 +80,8 @@ _JOBS = (
     )
     .join(LEAD, LEAD.id == Job.joins, isouter=True)
     .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
-    .where(Job.batch_id == sa.bindparam("batch"), Job.row > sa.bindparam("after"))
-    .order_by(Job.row)
+    .where(of_batch(sa.bindparam("batch", type_=Job.id.type), after=sa.bindparam("after")))
+    .order_by(Job.id)
     .limit(CHUNK)
 )
 _SKIPPED = (

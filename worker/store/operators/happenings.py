@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from worker.domain.contact.caps import COUNTED
 from worker.domain.model.states import ENDED_JOBS, JobState, SessionState
 from worker.store.base.database import Database
+from worker.store.base.job_ids import of_batch
 from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.tables.types import UtcDateTime
 
@@ -68,7 +69,7 @@ def happenings(database: Database, batch_id: int) -> Happenings:
         )
 
 
-_OF_BATCH = Job.batch_id == sa.bindparam("batch")
+_OF_BATCH = of_batch(sa.bindparam("batch", type_=Job.id.type))
 _OPENED = (
     sa.select(SessionRow.issued_at, SessionRow.customer_id, SessionRow.account, SessionRow.replaces.is_not(None))
     .join(Job, Job.id == SessionRow.job_id)

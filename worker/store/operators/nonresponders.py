@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.session_updates import Result
 from worker.store.base.database import Database, fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job, SessionRow
 
@@ -74,7 +75,7 @@ def _jobs(by: datetime, batch_id: int | None, after: int) -> sa.Select[*tuple[An
         .order_by(Job.id)
         .limit(CHUNK)
     )
-    return query if batch_id is None else query.where(Job.batch_id == batch_id)
+    return query if batch_id is None else query.where(of_batch(batch_id))
 
 
 def _messages(connection: sa.Connection, jobs: Sequence[int]) -> dict[int, list[Message]]:

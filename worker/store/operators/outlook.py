@@ -12,6 +12,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk, tally
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import PRIORITIES
 from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from worker.store.onboarding.sessions import FIRST
@@ -154,7 +155,7 @@ _JOINED_JOBS = (
     )
     .select_from(Job)
     .join(LEAD, LEAD.id == Job.joins)
-    .where(Job.batch_id == _BATCH, Job.joins.is_not(None), STATE == JobState.WAITING, LEAD.priority.in_(PRIORITIES))
+    .where(of_batch(_BATCH), Job.joins.is_not(None), STATE == JobState.WAITING, LEAD.priority.in_(PRIORITIES))
     .group_by(ACCOUNT, WAITS_FOR, LEAD_CHANNEL)
 )
 _JOINED_MESSAGES = (
@@ -165,7 +166,7 @@ _JOINED_MESSAGES = (
     )
     .join(Job, Job.joins == InvitationRow.job_id)
     .where(
-        Job.batch_id == _BATCH,
+        of_batch(_BATCH),
         Job.joins.is_not(None),
         InvitationRow.state == bulk.fixed(InvitationState.WAITING),
         InvitationRow.priority.in_(PRIORITIES),
@@ -183,7 +184,7 @@ _JOINED_WORKED = (
         isouter=True,
     )
     .where(
-        Job.batch_id == _BATCH,
+        of_batch(_BATCH),
         Job.joins.is_not(None),
         sa.or_(LEAD.state == JobState.WORKING, InvitationRow.state == InvitationState.WORKING),
     )

@@ -23,6 +23,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, REACHED_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, is_outage, outlive_deadlocks
+from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import HELD_BACK, PAUSED, PRIORITIES
 from worker.store.onboarding import plans
 from worker.store.onboarding.plans import Planned
@@ -122,14 +123,14 @@ class Pilots:
             if planned is None or planned.last_row is not None:
                 return planned
             waiting = (
-                Job.batch_id == batch_id,
+                of_batch(batch_id),
                 Job.joins.is_(None),
                 Job.state == JobState.WAITING,
                 Job.priority.in_(_HELD_BACK),
             )
             rows = connection.execute(sa.select(sa.func.count()).select_from(Job).where(*waiting)).scalar_one()
             size = pilot_size(planned.plan.first, rows) if rows else 0
-            nth = sa.select(Job.row).where(*waiting).order_by(Job.row).offset(max(size - 1, 0)).limit(1)
+            nth = sa.select(Job.row).where(*waiting).order_by(Job.id).offset(max(size - 1, 0)).limit(1)
             last_row = connection.execute(nth).scalar() or 0
             connection.execute(_of(batch_id).values(last_row=last_row))
             reason = f"the pilot has {size:,} of {rows:,} rows, up to row {last_row}"
@@ -166,7 +167,7 @@ class Pilots:
 
     def held_back(self, batch_id: int) -> int:
         """How many rows behind the pilot wait for its verdict, or for a person after it."""
-        waits = (Job.batch_id == batch_id, Job.state == JobState.WAITING, Job.priority.in_(_HELD_BACK))
+        waits = (of_batch(batch_id), Job.state == JobState.WAITING, Job.priority.in_(_HELD_BACK))
         with self._database.read() as connection:
             plan = plans.find(connection, batch_id)
             if plan is None or not plan.holds_back:
@@ -189,8 +190,8 @@ class Pilots:
     def _release_chunk(
         self, batch_id: int, after: int, which: tuple[sa.ColumnElement[bool], ...]
     ) -> tuple[int, int] | None:
-        held_back = (Job.batch_id == batch_id, Job.row > after, Job.priority.in_(_HELD_BACK), *which)
-        chunk = sa.select(Job.id, Job.row).where(*held_back).order_by(Job.row).limit(CHUNK)
+        held_back = (of_batch(batch_id, after=after), Job.priority.in_(_HELD_BACK), *which)
+        chunk = sa.select(Job.id, Job.row).where(*held_back).order_by(Job.id).limit(CHUNK)
         with self._database.write() as connection:
             rows = fetch(connection, chunk.with_for_update())
             if not rows:
@@ -239,7 +240,7 @@ def _of(batch_id: int) -> sa.Update:
 def _numbers(connection: sa.Connection, planned: Planned) -> PilotNumbers:
     # Customers who had finished before are no customers of the pilot; those of other lists' rows neither.
     pilot = (
-        Job.batch_id == planned.batch_id,
+        of_batch(planned.batch_id),
         Job.row <= (planned.last_row or 0),
         Job.joins.is_(None),
         Job.reason != Reason.ALREADY_FINISHED,

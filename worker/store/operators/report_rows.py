@@ -21,6 +21,7 @@ from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late,
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
+from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.joined import ACCOUNT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
@@ -161,8 +162,8 @@ class Facts:
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
             .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
-            .where(Job.batch_id == batch_id, Job.row > after)
-            .order_by(Job.row)
+            .where(of_batch(batch_id, after=after))
+            .order_by(Job.id)
             .limit(CHUNK)
         )
         rows = fetch(connection, query)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import DONE
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -20,7 +21,7 @@ Series = Mapping[str, tuple[Any, sa.Select[*tuple[Any, ...]]]]
 # The characters of a time in SQLite that say its unit, and what completes them again.
 _WRITTEN = {"hour": (13, ":00"), "minute": (16, "")}
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
-_OURS = Job.batch_id == _BATCH
+_OURS = of_batch(_BATCH)
 _CALL = sa.and_(Attempt.invitation_id.is_(None), Attempt.reconciles.is_(None), Attempt.closed_at.is_not(None))
 
 _EARLIER = aliased(InvitationRow)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.reasons import Reason
 from worker.store.base.database import Database, fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.operators.ledger import COST_NOTHING
 from worker.store.operators.series import PROGRESS, Points, points_of
 from worker.store.tables import Attempt, InvitationRow, Job
@@ -58,7 +59,7 @@ class SpendingFacts:
 
 
 _NUMBER = sa.func.count().label("number")
-_OF_THE_BATCH = Job.batch_id == sa.bindparam("batch", type_=Job.batch_id.type)
+_OF_THE_BATCH = of_batch(sa.bindparam("batch", type_=Job.id.type))
 _CUSTOMERS = (
     sa.select(Job.route, Job.result, _NUMBER)
     .where(_OF_THE_BATCH, Job.joins.is_(None))

@@ -19,6 +19,7 @@ from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
+from worker.store.base.job_ids import of_batch
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.operators.counts import BatchCounts, totals_of
@@ -46,7 +47,7 @@ class Purging:
     def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
         """Why a batch cannot be purged: something happened after `since`, or may still happen; None: it can."""
         batch = sa.select(Batch).where(Batch.id == batch_id)
-        rows = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(Job.batch_id == batch_id)
+        rows = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(of_batch(batch_id))
         with self._database.read() as connection:
             (row,) = fetch(connection, batch)
             ended_at = row.cancelled_at or row.imported_at
@@ -90,7 +91,7 @@ class Purging:
 
     def under_way(self) -> list[int]:
         """The batches whose purge has begun and that still have rows."""
-        left = sa.or_(sa.exists().where(Job.batch_id == Batch.id), sa.exists().where(SkippedLine.batch_id == Batch.id))
+        left = sa.or_(sa.exists().where(of_batch(Batch.id)), sa.exists().where(SkippedLine.batch_id == Batch.id))
         query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
@@ -123,7 +124,7 @@ def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> l
     """
     after = 0
     while True:
-        jobs = sa.select(Job.id, Job.row).where(Job.batch_id == batch_id, Job.row > after).order_by(Job.row)
+        jobs = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after)).order_by(Job.id)
         rows = fetch(connection, jobs.limit(CHUNK).with_for_update(skip_locked=True))
         if not rows:
             return []

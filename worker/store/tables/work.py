@@ -37,7 +37,9 @@ class Job(Base):
 
     __tablename__ = "job"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    id: Mapped[int] = mapped_column(
+        BigId, primary_key=True, autoincrement=False, doc="Says the batch and the row (`store.base.job_ids`)."
+    )
     batch_id: Mapped[int] = mapped_column(BigId)
     row: Mapped[int]
     customer_id: Mapped[str] = mapped_column(sa.String(100))
@@ -123,7 +125,6 @@ class Job(Base):
     )
 
     __table_args__ = (
-        sa.UniqueConstraint("batch_id", "row"),
         # With `batch_id`, `run` skips the due rows of other batches without reading them.
         partial("ix_job_due", "account", "priority", "due_at", "id", "batch_id", where=_CLAIMABLE),
         # While an account cannot work, the sweep repeatedly looks for jobs that a fallback account could serve. With a
@@ -142,7 +143,7 @@ class Job(Base):
         ),
         partial("ix_job_joins", "joins", where="joins IS NOT NULL"),
         # The few rows of a batch that a status looks at one by one; all others are counted (`BatchCount`).
-        partial("ix_job_joined", "batch_id", "row", where="joins IS NOT NULL"),
+        partial("ix_job_joined", "id", where="joins IS NOT NULL"),
         partial("ix_job_waits", "batch_id", "reason", "due_at", where=_WAITS),
         partial("ix_job_waits_for_end", "batch_id", "due_at", where=_WAITS_FOR_END),
         partial(
@@ -153,7 +154,7 @@ class Job(Base):
         ),
         partial("ix_job_unknown", "batch_id", where="unknown_attempt IS NOT NULL"),
         # The rows of a batch in a state that few of its rows have: for a page of them, and for a status.
-        partial("ix_job_rare", "batch_id", "state", "row", where=_RARE),
+        partial("ix_job_rare", "state", "id", where=_RARE),
     )
 
 

@@ -1,0 +1,39 @@
+"""A job's id says its batch and its row: 7000000042 is row 42 of batch 7.
+
+So the primary key also keeps a row from being added twice, and finds the rows of a batch in their order. A second index
+for that would be written by each claim and each result again (docs/decisions/0096-ids-that-say-the-row.md).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.store.tables import Job
+
+ROWS = 1_000_000_000  # a batch has fewer
+
+
+def job_id(batch_id: int, row: int) -> int:
+    """Raises ValueError: the row's number is not within a batch."""
+    if not 0 <= row < ROWS:
+        raise ValueError(f"a batch has rows up to {ROWS - 1:,}")
+    return batch_id * ROWS + row
+
+
+def row_of(id_: int) -> int:
+    """The row of a job's id."""
+    return id_ % ROWS
+
+
+def job_ids(batch_id: int, rows: Sequence[int]) -> list[int]:
+    """Raises ValueError, as `job_id` does."""
+    return [job_id(batch_id, row) for row in rows]
+
+
+def of_batch(
+    batch: int | sa.SQLColumnExpression[int], *, after: int | sa.SQLColumnExpression[int] = 0
+) -> sa.ColumnElement[bool]:
+    """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`."""
+    first: Any = batch * ROWS
+    return sa.and_(Job.id > first + after, Job.id < first + ROWS)
