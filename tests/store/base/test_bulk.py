@@ -138,6 +138,54 @@ def test_rows_are_changed_by_what_they_are_given_and_by_what_they_hold(database)
     assert [row.pause_reason for row in rows] == ["look", "ona", "look", "ona", "look"]
 
 
+IF_ONA = bulk.ChangeIf(
+    Batch.id,
+    {"name": sa.bindparam("to"), "pause_reason": sa.bindparam("why")},
+    Batch.pause_cause == "ona",
+    by="which",
+    equal={"generation": Batch.generation},
+    returning=[Batch.pause_cause, Batch.created_at],
+)
+
+
+@pytest.fixture
+def batches(database):
+    with database.write() as connection:
+        bulk.add(connection, Batch, [row_of(number, "before") for number in range(4)])
+        connection.execute(sa.update(Batch).where(Batch.id == 3).values(pause_cause="rita"))
+
+
+def change_if(database, which, generations):
+    given = {"which": which, "generation": generations, "to": [f"after {number}" for number in which]}
+    with database.write() as connection:
+        changed = IF_ONA.changed(connection, given, why="looked")
+        rows = fetch(connection, sa.select(Batch.__table__).order_by(Batch.id))
+    return sorted(changed), [(row.name, row.pause_reason) for row in rows]
+
+
+@pytest.mark.usefixtures("batches")
+def test_only_rows_that_meet_the_conditions_are_changed_and_said(database):
+    changed, rows = change_if(database, [0, 1, 3, 7], [0, 9, 3, 7])
+    assert [row._asdict() for row in changed] == [
+        {"id": 0, "generation": 0, "pause_cause": "ona", "created_at": NOON},
+    ]
+    assert rows == [("after 0", "looked"), *[("before", "look")] * 3]
+
+
+@pytest.mark.usefixtures("batches")
+def test_of_two_changes_of_a_row_the_one_that_is_equal_is_made(database):
+    changed, rows = change_if(database, [1, 2, 1], [1, 2, 5])
+    assert [row.id for row in changed] == [1, 2]
+    assert rows[1:3] == [("after 1", "looked"), ("after 2", "looked")]
+
+
+@pytest.mark.usefixtures("batches")
+def test_where_no_row_meets_the_conditions_nothing_is_changed(database):
+    changed, rows = change_if(database, [3], [3])
+    assert changed == []
+    assert rows == [("before", "look")] * 4
+
+
 def test_what_is_the_same_for_all_rows_is_given_once(database):
     with database.write() as connection:
         bulk.add(connection, Batch, [row_of(number, "before") for number in range(3)])

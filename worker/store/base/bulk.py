@@ -21,6 +21,7 @@ from sqlalchemy.sql import visitors
 
 from worker.store.base import binary_rows, one_by_one
 from worker.store.base.columns import Columns, columns_of, rows_of
+from worker.store.base.named_rows import BINARY, BinaryRows, named
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Base
 
@@ -36,12 +37,8 @@ class Change:
         """`values` maps columns to new values. `by` is the name of the id in the chunk's rows."""
         self.columns = frozenset(values)
         self._id, self._values, self._conditions, self._by = id_, values, conditions, by
-        table = id_.class_.__table__
-        self._types = {by: id_.type}
-        for name, value in values.items():
-            for parameter, type_ in _named(value).items():
-                self._types[parameter] = table.c[name].type if isinstance(type_, sa.types.NullType) else type_
-        self._each = sa.update(table).where(id_ == sa.bindparam(by), *conditions).values(**values)
+        self._types = {by: id_.type, **_types_of(id_, values)}
+        self._each = sa.update(id_.class_.__table__).where(id_ == sa.bindparam(by), *conditions).values(**values)
         self._written: dict[frozenset[str], tuple[str, binary_rows.Types, binary_rows.Types]] = {}
 
     def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
@@ -70,8 +67,55 @@ class Change:
             read |= {name: binary_rows.parameter(name, type_) for name, type_ in of_all.items()}
             values = {name: _read_from(read, value) for name, value in self._values.items()}
             all_ = sa.update(self._id.class_.__table__).where(self._id == given.c[self._by], *self._conditions)
-            self._written[shared] = binary_rows.text(all_.values(**values)), of_rows, of_all
+            self._written[shared] = binary_rows.text(self._whole(all_.values(**values), given)), of_rows, of_all
         return self._written[shared]
+
+    def _whole(self, statement: sa.Update, _given: sa.TableValuedAlias) -> sa.Update:
+        return statement
+
+
+class ChangeIf(Change):
+    """A Change of the rows that meet its conditions. It says which these were."""
+
+    def __init__(
+        self,
+        id_: InstrumentedAttribute[Any],
+        values: Mapping[str, Any],
+        *conditions: Any,
+        by: str,
+        equal: Mapping[str, InstrumentedAttribute[Any]],
+        returning: Sequence[Any],
+    ) -> None:
+        """`equal`: columns that must be equal to a parameter of the row. `returning`: columns that `values` leaves as
+        they are; those of `equal` are returned too."""
+        super().__init__(id_, values, *conditions, by=by)
+        self._types |= {name: column.type for name, column in equal.items()}
+        self._equal, self._returning = equal, [id_, *equal.values(), *returning]
+        self._meet = sa.select(*self._returning).where(among(id_, "ids"), *conditions)
+        self._rows = BinaryRows(self._meet.exported_columns)
+
+    def changed(self, connection: sa.Connection, columns: Columns, **shared: Any) -> list[Any]:
+        """Change rows, one or more, that are columns. Returns those that were changed, as named tuples."""
+        if connection.dialect.name == "sqlite":
+            return self._one_by_one(connection, columns, **shared)
+        statement, of_rows, of_all = self._all(frozenset(shared))
+        given = {**binary_rows.sent(of_rows, columns), **binary_rows.scalars(of_all, shared)}
+        return self._rows.of(connection.exec_driver_sql(statement, given, execution_options=BINARY))
+
+    def _whole(self, statement: sa.Update, given: sa.TableValuedAlias) -> sa.Update:
+        same = [column == given.c[name] for name, column in self._equal.items()]
+        return statement.where(*same).returning(*self._returning)
+
+    def _one_by_one(self, connection: sa.Connection, columns: Columns, **shared: Any) -> list[Any]:
+        # One transaction writes at a time, so a row that is read here stays as it is until it is changed.
+        row = named(tuple(self._meet.exported_columns.keys()))._make
+        found = list(map(row, connection.execute(self._meet, {"ids": keys(columns[self._by])}).all()))
+        asked = {(given[self._by], *(given[name] for name in self._equal)): given for given in rows_of(columns)}
+        met = [row for row in found if row[: 1 + len(self._equal)] in asked]
+        given = [asked[row[: 1 + len(self._equal)]] for row in met]
+        if given:
+            one_by_one.run(connection, self._each, given, **shared)
+        return met
 
 
 def add(connection: sa.Connection, model: type[Base], rows: Sequence[Row]) -> None:
@@ -234,6 +278,16 @@ def fixed(word: StrEnum) -> sa.ColumnElement[Any]:
 def keys(values: Iterable[Any]) -> str:
     """The value of the parameter of `among`: ids or texts."""
     return orjson.dumps([value.hex if isinstance(value, uuid.UUID) else value for value in values]).decode()
+
+
+def _types_of(id_: InstrumentedAttribute[Any], values: Mapping[str, Any]) -> dict[str, sa.types.TypeEngine[Any]]:
+    """The types of the parameters in the new values of columns."""
+    table = id_.class_.__table__
+    return {
+        parameter: table.c[name].type if isinstance(type_, sa.types.NullType) else type_
+        for name, value in values.items()
+        for parameter, type_ in _named(value).items()
+    }
 
 
 def _named(value: Any) -> dict[str, sa.types.TypeEngine[Any]]:

@@ -1,5 +1,6 @@
 """The result of a call for a session, and what its job and its session get from it."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +10,6 @@ from worker.domain.model.customers import Customer, invitation_channels
 from worker.domain.model.endings import Done, Ending, Problem
 from worker.domain.model.reconciliation import Found, Listed
 from worker.domain.model.sessions import Session
-from worker.store.attempts.standing import Standing
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.open_attempts import OpenedJob
 from worker.store.onboarding import sessions
@@ -46,30 +46,38 @@ def entity_id(result: IssueResult) -> str:
 
 
 def new_session(
-    policy: JobPolicy, result: IssueResult, row: Standing, *, priority: int | None = None
+    policy: JobPolicy,
+    result: IssueResult,
+    id_: uuid.UUID,
+    *,
+    priority: int,
+    invite_at: datetime | None,
+    pressed: bool = False,
+    cancelled: bool = False,
+    live: bool = False,
 ) -> sessions.NewSession:
-    """The session of a result that has one. `priority`: the job's, if its row was read again."""
+    """The session of a result that has one. `pressed`: the customer stands at the stable link."""
     job = result.opened.job
     assert result.session is not None  # noqa: S101 -- for mypy
     channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
-    silent = row.pressed_at is not None and bool(channels)
+    silent = pressed and bool(channels)
     if silent:
         channels = ()
     return sessions.NewSession(
+        id=id_,
         job_id=job.id,
         batch_id=job.batch_id,
         customer_id=job.request.customer.customer_id,
         purpose=job.purpose,
         channels=channels,
-        priority=row.priority if priority is None else priority,
+        priority=priority,
         account=policy.account,
         issued_at=result.began_at,
         replaces=job.session_id,
         session=result.session,
-        row=row.row,
-        invite_at=row.invite_at,
-        cancelled=row.cancelled_at is not None,
-        live=row.live_session is not None,
+        invite_at=invite_at,
+        cancelled=cancelled,
+        live=live,
         silent=silent,
         zones=_zones(policy.hours, channels, job.request.customer),
     )

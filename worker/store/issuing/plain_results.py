@@ -1,17 +1,19 @@
 """Plain results of calls for sessions: most of all results, written in few statements."""
 
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.model.endings import Done
 from worker.domain.model.states import JobState
+from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import CLOSE_DONE, DONE
-from worker.store.attempts.standing import Standing, is_leased
 from worker.store.base import bulk, tally
 from worker.store.base.columns import Columns
 from worker.store.issuing.issue_results import IssueResult, entity_id, floor_seconds, new_session
@@ -19,7 +21,9 @@ from worker.store.issuing.job_context import JobPolicy
 from worker.store.onboarding import sessions
 from worker.store.tables import Job
 
-_ISSUED = bulk.Change(
+# The database checks in the same statement what may have come during the call. A job that does not meet the conditions
+# stays as it is, and its result is special.
+_ISSUED = bulk.ChangeIf(
     Job.id,
     {
         "state": JobState.ISSUED,
@@ -36,24 +40,27 @@ _ISSUED = bulk.Change(
         "changed_at": sa.bindparam("at"),
         "counted": Job.counted + sa.bindparam("counts"),
     },
+    Job.state == bulk.fixed(JobState.WORKING),
+    Job.cancelled_at.is_(None),
+    Job.pressed_at.is_(None),
+    sessions.LIVE_SESSION.is_(None),
     by="job_id",
+    equal={"fence": Job.fence},
+    returning=[Job.priority, Job.batch_id, Job.account, Job.channel, Job.result, Job.invite_at],
 )
 
 
-def is_plain(result: IssueResult, row: Standing) -> bool:
-    """True for the first session of a customer, opened by an ordinary call whose lease is still ours.
+def may_be_plain(result: IssueResult) -> bool:
+    """True for the first session of a customer, opened by an ordinary call.
 
-    All other results are special: a problem, a look-up, a late answer, another session of the customer, a cancelled
-    job, a link that the provider has texted itself, a session for a customer at the stable link.
+    It is plain if the lease is still ours, and nothing has come meanwhile. All other results are special: a problem, a
+    look-up, a late answer, another session of the customer, a cancelled job, a link that the provider has texted
+    itself, a session for a customer at the stable link.
     """
     job, session = result.opened.job, result.session
     return (
         isinstance(result.ending, Done)
         and session is not None
-        and is_leased(row, job.fence)
-        and row.live_session is None
-        and row.cancelled_at is None
-        and row.pressed_at is None
         and job.session_id is None
         and not job.looks_up
         and not session.sms_sent
@@ -61,35 +68,38 @@ def is_plain(result: IssueResult, row: Standing) -> bool:
 
 
 def write_plain(
-    connection: sa.Connection,
-    keyring: Keyring,
-    policy: JobPolicy,
-    results: Sequence[IssueResult],
-    rows: Mapping[int, Standing],
-    *,
-    now: datetime,
-) -> set[str]:
-    """Write the results of `is_plain`. `rows`: by job, locked. Returns the channels that have invitations due now."""
-    new = [new_session(policy, item, rows[item.opened.job.id]) for item in results]
-    added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
-    jobs = [item.opened.job.id for item in results]
+    connection: sa.Connection, keyring: Keyring, policy: JobPolicy, results: Sequence[IssueResult], *, now: datetime
+) -> tuple[set[uuid.UUID], set[str]]:
+    """Write the results that are plain, of one or more that may be.
+
+    Returns their attempts, and the channels that have invitations due now.
+    """
+    counts = tally.pays(len(results))
+    ids = new_ids(now, len(results))
+    jobs = [item.opened.job for item in results]
     moves: Columns = {
-        "job_id": jobs,
-        "new_session_id": [added.sessions[job_id] for job_id in jobs],
+        "job_id": [job.id for job in jobs],
+        "fence": [job.fence for job in jobs],
+        "new_session_id": ids,
         "new_floor": [floor_seconds(item) for item in results],
         "new_entity_id": [entity_id(item) for item in results],
     }
-    counts = tally.pays(len(results))
+    moved = {(row.id, row.fence): row for row in _ISSUED.changed(connection, moves, at=now, counts=counts)}
+    new, attempts = [], []
+    for item, job, id_ in zip(results, jobs, ids, strict=True):
+        if row := moved.get((job.id, job.fence)):
+            new.append(new_session(policy, item, id_, priority=row.priority, invite_at=row.invite_at))
+            attempts.append(item.opened.attempt_id)
+    if not new:
+        return set(), set()
+    added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
     if counts:
-        _count(connection, [rows[job_id] for job_id in jobs])
-    _ISSUED.run_columns(connection, moves, at=now, counts=counts)
-    CLOSE_DONE.run_columns(
-        connection, {"attempt_id": [item.opened.attempt_id for item in results]}, at=now, counts=counts
-    )
-    return added.channels
+        _count(connection, moved.values())
+    CLOSE_DONE.run_columns(connection, {"attempt_id": attempts}, at=now, counts=counts)
+    return set(attempts), added.channels
 
 
-def _count(connection: sa.Connection, rows: Sequence[Standing]) -> None:
+def _count(connection: sa.Connection, rows: Iterable[Any]) -> None:
     """Count jobs that get their first session, and their calls, which are done."""
     counts = tally.of(connection)
     for (batch_id, account, channel, result), number in Counter(map(_COUNTED, rows)).items():

@@ -13,7 +13,7 @@ from worker.store.issuing import ended_jobs
 from worker.store.issuing.account_lessons import count_again, teach
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
-from worker.store.issuing.plain_results import is_plain, write_plain
+from worker.store.issuing.plain_results import may_be_plain, write_plain
 from worker.store.issuing.special_results import write_special
 from worker.store.onboarding import sessions
 from worker.store.tables import Job
@@ -21,11 +21,6 @@ from worker.store.tables import Job
 _STANDING = standing(
     Job,
     Job.priority,  # the batch may have been paused since the claim
-    Job.row,
-    Job.batch_id,
-    Job.account,
-    Job.channel,
-    Job.result,
     Job.invite_at,
     Job.pressed_at,
     Job.cancelled_at,
@@ -47,16 +42,18 @@ def record_results(
     For each result the attempt is closed, the session and its invitations are added, and the job's state changes.
     A result whose lease was lost changes only its attempt: another dispatcher owns the job.
     """
-    found = standing_of(connection, _STANDING, {item.opened.job.id for item in results})
-    rows = {row.id: row for row in found}
-    plain: list[IssueResult] = []
-    others: list[IssueResult] = []
-    for item in results:
-        (plain if is_plain(item, rows[item.opened.job.id]) else others).append(item)
-    channels = write_plain(connection, keyring, policy, plain, rows, now=now) if plain else set()
+    written: set[uuid.UUID] = set()
+    channels: set[str] = set()
+    usual = [item for item in results if may_be_plain(item)]
+    if usual:
+        written, channels = write_plain(connection, keyring, policy, usual, now=now)
+    plain = [item for item in usual if item.opened.attempt_id in written]
+    others = [item for item in results if item.opened.attempt_id not in written]
     special: Sequence[IssueResult] = ()
     overtaken: set[uuid.UUID] = set()
     if others:
+        found = standing_of(connection, _STANDING, {item.opened.job.id for item in others})
+        rows = {row.id: row for row in found}
         outcomes = outcomes_of(connection, [item.opened.attempt_id for item in others])
         special, more = write_special(connection, keyring, policy, others, rows, outcomes, now=now)
         channels |= more

@@ -12,6 +12,7 @@ from worker.domain.model.customers import invitation_channels
 from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
+from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing
 from worker.store.attempts.standing import Standing
@@ -68,10 +69,10 @@ def write_special(
     found = sort_out(connection, results, rows, outcomes, now=now)
     ours = found.priorities
     kept = [item for item in found.results if item.opened.attempt_id in ours]
+    opened = [item for item in kept if item.session is not None]
     new = [
-        new_session(policy, item, rows[item.opened.job.id], priority=ours[item.opened.attempt_id])
-        for item in kept
-        if item.session is not None
+        _new_session(policy, item, session_id, rows[item.opened.job.id], priority=ours[item.opened.attempt_id])
+        for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True)
     ]
     added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
     if policy.reminders:
@@ -101,6 +102,21 @@ def write_special(
     # Erased customers among them had their jobs cancelled while the calls were on their way.
     erase_again(connection, [item.opened.job.id for item in (*found.results, *found.late)])
     return found.results, added.channels
+
+
+def _new_session(
+    policy: JobPolicy, result: IssueResult, session_id: uuid.UUID, row: Standing, *, priority: int
+) -> sessions.NewSession:
+    return new_session(
+        policy,
+        result,
+        session_id,
+        priority=priority,
+        invite_at=row.invite_at,
+        pressed=row.pressed_at is not None,
+        cancelled=row.cancelled_at is not None,
+        live=row.live_session is not None,
+    )
 
 
 def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminders.Sent]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.domain.model.states import JobState
+from worker.foundation.ids import new_ids
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
@@ -44,10 +45,10 @@ def invite(
     now: datetime,
 ) -> set[str]:
     """Add the messages of these leased jobs, and release the jobs. Returns the channels with messages due now."""
-    rows = {row.id: row for row in connection.execute(_ROWS.where(Job.id.in_([job.id for job in jobs])))}
     nothing = Session("", "", "", now + links.valid, ExpirySource.FALLBACK)
     new = [
         sessions.NewSession(
+            id=session_id,
             job_id=job.id,
             batch_id=job.batch_id,
             customer_id=job.request.customer.customer_id,
@@ -58,18 +59,14 @@ def invite(
             issued_at=now,
             replaces=job.session_id,
             session=nothing,
-            row=rows[job.id].row,
             invite_at=job.invite_at,
             cancelled=False,
             live=False,
             unbought=True,
         )
-        for job in jobs
+        for job, session_id in zip(jobs, new_ids(now, len(jobs)), strict=True)
     ]
     added = sessions.add(connection, keyring, new, now=now)
     moves = [{"job_id": job.id, "new_session_id": added.sessions[job.id]} for job in jobs]
     _ISSUED.run(connection, moves, at=now)
     return added.channels
-
-
-_ROWS = sa.select(Job.id, Job.row)

@@ -32,6 +32,7 @@ from worker.store.base.columns import columns_of_tuples
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, TOKEN, encrypt_session
+from worker.store.base.job_ids import row_of
 from worker.store.base.keys_of_customers import writable
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.outbox.outbox import (
@@ -60,10 +61,11 @@ HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD
 class NewSession:
     """A session to store, and the job that it was opened for.
 
-    `row`, `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: an event cancelled the job
-    during its call; `live`: its customer has a live session.
+    `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: an event cancelled the job during its
+    call; `live`: its customer has a live session.
     """
 
+    id: uuid.UUID
     job_id: int
     batch_id: int
     customer_id: str
@@ -74,7 +76,6 @@ class NewSession:
     issued_at: datetime
     replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
     session: Session
-    row: int
     invite_at: datetime | None
     cancelled: bool
     live: bool
@@ -120,7 +121,8 @@ def add(
     targets = subscriptions(connection)
     publishes = targets.wants(Happened.SESSION_ISSUED)
     message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
-    for item, session_id in zip(new, new_ids(now, len(new)), strict=True):
+    for item in new:
+        session_id = item.id
         old = before.get((item.customer_id, item.purpose)) if before else None
         # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
         replaces = item.replaces
@@ -133,7 +135,7 @@ def add(
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         empty = item.unbought or item.customer_id in erased
         kept = ERASED if empty else encrypt_session(ring, session_id, item.session, of=item.customer_id)
-        rows.append(_session(item, session_id, kept, replaces=replaces, keyring=keyring))
+        rows.append(_session(item, kept, replaces=replaces, keyring=keyring))
         added.sessions[item.job_id] = session_id
         if item.silent:
             added.invited.add(item.job_id)
@@ -183,7 +185,7 @@ def _issued(item: NewSession) -> dict[str, Any]:
     return {
         "job_id": item.job_id,
         "batch_id": item.batch_id,
-        "row": item.row,
+        "row": row_of(item.job_id),
         "customer_id": item.customer_id,
         "purpose": item.purpose,
         "account": item.account,
@@ -289,15 +291,13 @@ _STORED = (
 )
 
 
-def _session(
-    item: NewSession, session_id: uuid.UUID, encrypted: bytes, *, replaces: uuid.UUID | None, keyring: Keyring
-) -> tuple[Any, ...]:
+def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None, keyring: Keyring) -> tuple[Any, ...]:
     """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns."""
     session = item.session
     references = session.references
     named = not item.unbought and _named_by_token(session)
     return (
-        session_id,
+        item.id,
         item.customer_id,
         item.purpose,
         item.job_id,
