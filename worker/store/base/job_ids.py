@@ -9,15 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.rows import LARGEST
 from worker.store.tables import Job
 
-ROWS = 1_000_000_000  # a batch has fewer
+ROWS = LARGEST + 1  # of a batch, with its row 0
 
 
 def job_id(batch_id: int, row: int) -> int:
     """Raises ValueError: the row's number is not within a batch."""
     if not 0 <= row < ROWS:
-        raise ValueError(f"a batch has rows up to {ROWS - 1:,}")
+        raise ValueError(f"a batch has rows up to {LARGEST:,}")
     return batch_id * ROWS + row
 
 
