@@ -30,6 +30,7 @@ from worker.foundation.clock import system_clock
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base import schema
 from worker.store.base.database import Database
+from worker.store.base.job_ids import job_id
 from worker.store.base.priorities import BATCH
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.issue_results import IssueResult
@@ -70,8 +71,9 @@ EMAILS = InvitationPolicy(
     most_reissues=3,
 )
 
+FIRST = job_id(1, 0)
 # The rows of a list of :done customers after its messages were sent; half of the customers have finished.
-DONE = """
+DONE = f"""
 CREATE FUNCTION pg_temp.key(kind text, i int) RETURNS uuid LANGUAGE sql IMMUTABLE
 RETURN (lpad(to_hex(i), 12, '0') || substr(md5(kind || i), 13))::uuid;
 INSERT INTO batch (id, name, digest, generation, created_at, imported_at)
@@ -84,26 +86,25 @@ FROM generate_series(1, :done) i;
 INSERT INTO job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route,
                  fallback_accounts, floor_seconds, state, priority, lease_owner, fence, attempts, waits, reissues,
                  reason, detail, result, session_id, created_at, changed_at, counted)
-SELECT i, 1, i + 1, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', '', 43200,
+SELECT {FIRST} + i, 1, i, 'D-' || md5(i::text), 'onboarding', 'email', '', '', 'kyc', 'the last route', '', 43200,
        CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'invited' END, 10, 'bench:1', 1, 1, 0, 0, '', '',
        CASE WHEN mod(i, 2) = 0 THEN 'approved' ELSE '' END, pg_temp.key('s', i),
        now() - interval '9 days', now() - interval '9 days', 1
 FROM generate_series(1, :done) i;
-SELECT setval(pg_get_serial_sequence('job', 'id'), :done);
 INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, encrypted, sms_sent,
                      state, issued_at, expires_at, expiry_source, company_id)
-SELECT pg_temp.key('s', i), 'D-' || md5(i::text), 'onboarding', i, 'kyc', 'scan-' || i, '{}', '',
+SELECT pg_temp.key('s', i), 'D-' || md5(i::text), 'onboarding', {FIRST} + i, 'kyc', 'scan-' || i, '{{}}', '',
        decode(repeat(md5(i::text), 12), 'hex'), false, CASE WHEN mod(i, 2) = 0 THEN 'completed' ELSE 'waiting' END,
        now() - interval '9 days', now() - interval '2 days', 'answer', ''
 FROM generate_series(1, :done) i;
 INSERT INTO invitation (id, session_id, job_id, batch_id, channel, kind, state, priority, lease_owner, fence, attempts,
                         waits, reason, detail, reference, created_at, sent_at, counted)
-SELECT pg_temp.key('i', i), pg_temp.key('s', i), i, 1, 'email', 'invitation', 'sent', 10, 'bench:1', 1, 1, 0, '', '',
-       '', now() - interval '9 days', now() - interval '9 days', 1
+SELECT pg_temp.key('i', i), pg_temp.key('s', i), {FIRST} + i, 1, 'email', 'invitation', 'sent', 10, 'bench:1', 1, 1,
+       0, '', '', '', now() - interval '9 days', now() - interval '9 days', 1
 FROM generate_series(1, :done) i;
 INSERT INTO attempt (id, batch_id, job_id, invitation_id, account, fence, repeatable, opened_at, closed_at, outcome,
                      status, detail, counted)
-SELECT pg_temp.key(kind, i), 1, i, CASE WHEN kind = 'e' THEN pg_temp.key('i', i) END,
+SELECT pg_temp.key(kind, i), 1, {FIRST} + i, CASE WHEN kind = 'e' THEN pg_temp.key('i', i) END,
        CASE WHEN kind = 'e' THEN 'email' ELSE 'kyc' END, 1, kind = 'e', now() - interval '9 days',
        now() - interval '9 days', 'done', 201, '', 1
 FROM generate_series(1, :done) i, (VALUES ('a'), ('e')) AS kinds (kind);

@@ -47,11 +47,11 @@ SEED = """
 insert into batch (name, digest, generation, created_at, imported_at) values ('bench', 'bench', 1, now(), now());
 insert into customer (customer_id, kind, country, locale, timezone, created_at, changed_at)
   select 'c-' || n, 'individual', 'LT', 'lt', '', now(), now() from generate_series(1, {count}) n;
-insert into job (batch_id, row, customer_id, purpose, channel, template, entity_id, account, route,
+insert into job (id, batch_id, row, customer_id, purpose, channel, template, entity_id, account, route,
                  fallback_accounts, floor_seconds, state, priority, lease_owner, fence, attempts, waits, reissues,
                  reason, detail, result, created_at, changed_at)
-  select 1, n, 'c-' || n, 'onboarding', 'email', '', '', 'kyc', '', '', 3600, 'invited', 10, '', 1, 1, 0, 0, '', '', '',
-         now(), now() from generate_series(1, {count}) n;
+  select 1000000000 + n, 1, n, 'c-' || n, 'onboarding', 'email', '', '', 'kyc', '', '', 3600, 'invited', 10, '', 1, 1,
+         0, 0, '', '', '', now(), now() from generate_series(1, {count}) n;
 insert into session (id, customer_id, purpose, job_id, account, reference, "references", vendor, encrypted, sms_sent,
                      state, issued_at, expires_at, expiry_source, company_id)
   select gen_random_uuid(), customer_id, purpose, id, 'kyc', 'scan-' || row, '{{}}', '', '', false, 'waiting', now(),
