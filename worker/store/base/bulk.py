@@ -30,52 +30,73 @@ COPIED = 30
 Row = Mapping[str, Any]
 
 
-class Change:
-    """An UPDATE of rows by their ids. The chunk's rows hold the parameters that the UPDATE binds by name."""
+class _Update:
+    """An UPDATE over a chunk's rows, by their ids. The rows hold the parameters that its values bind by name."""
 
     def __init__(self, id_: InstrumentedAttribute[Any], values: Mapping[str, Any], *conditions: Any, by: str) -> None:
         """`values` maps columns to new values. `by` is the name of the id in the chunk's rows."""
         self.columns = frozenset(values)
         self._id, self._values, self._conditions, self._by = id_, values, conditions, by
-        self._types = {by: id_.type, **_types_of(id_, values)}
-        self._each = sa.update(id_.class_.__table__).where(id_ == sa.bindparam(by), *conditions).values(**values)
+        self._table = id_.class_.__table__
+        self._types = {by: id_.type}
+        for name, value in values.items():
+            for parameter, type_ in _named(value).items():
+                is_columns = isinstance(type_, sa.types.NullType)
+                self._types[parameter] = self._table.c[name].type if is_columns else type_
         self._written: dict[frozenset[str], tuple[str, binary_rows.Types, binary_rows.Types]] = {}
+
+    def _each(self, *conditions: Any) -> sa.Update:
+        """The statement for one row."""
+        return sa.update(self._table).where(self._id == sa.bindparam(self._by), *conditions).values(**self._values)
+
+    def _all(self, columns: Columns, shared: Row) -> tuple[str, dict[str, Any]]:
+        """The statement over all rows, and its parameters. `shared`: those that are the same for all rows."""
+        names = frozenset(shared)
+        if names not in self._written:
+            each = {name: type_ for name, type_ in self._types.items() if name not in names}
+            same = {name: self._types[name] for name in names}
+            self._written[names] = binary_rows.text(self._over_rows(each, same)), each, same
+        statement, of_rows, of_all = self._written[names]
+        return statement, {**binary_rows.sent(of_rows, columns), **binary_rows.scalars(of_all, shared)}
+
+    def _over_rows(self, of_rows: binary_rows.Types, of_all: binary_rows.Types) -> sa.Update:
+        given = binary_rows.given(of_rows)
+        read: dict[str, sa.ColumnElement[Any]] = {name: given.c[name] for name in of_rows}
+        read |= {name: binary_rows.parameter(name, type_) for name, type_ in of_all.items()}
+        values = {name: _read_from(read, value) for name, value in self._values.items()}
+        is_given = self._id == given.c[self._by]
+        return sa.update(self._table).where(is_given, *self._conditions, *self._equal(given)).values(**values)
+
+    def _equal(self, _given: sa.TableValuedAlias) -> list[sa.ColumnElement[bool]]:
+        """Conditions on what the rows hold."""
+        return []
+
+
+class Change(_Update):
+    """An UPDATE of rows by their ids. Rows that do not meet its conditions stay as they are."""
+
+    def __init__(self, id_: InstrumentedAttribute[Any], values: Mapping[str, Any], *conditions: Any, by: str) -> None:
+        super().__init__(id_, values, *conditions, by=by)
+        self._one = self._each(*conditions)
 
     def run(self, connection: sa.Connection, rows: Sequence[Row], **shared: Any) -> None:
         """`shared` are the parameters that are the same for all rows: these do not hold them."""
         if rows and connection.dialect.name == "sqlite":
-            one_by_one.run(connection, self._each, rows, **shared)
+            one_by_one.run(connection, self._one, rows, **shared)
         elif rows:
             self.run_columns(connection, columns_of(rows), **shared)
 
     def run_columns(self, connection: sa.Connection, columns: Columns, **shared: Any) -> None:
         """Change rows that are columns, one or more, as `run` does."""
         if connection.dialect.name == "sqlite":
-            one_by_one.run(connection, self._each, rows_of(columns), **shared)
+            one_by_one.run(connection, self._one, rows_of(columns), **shared)
         else:
-            statement, of_rows, of_all = self._all(frozenset(shared))
-            given = {**binary_rows.sent(of_rows, columns), **binary_rows.scalars(of_all, shared)}
+            statement, given = self._all(columns, shared)
             connection.exec_driver_sql(statement, given, execution_options=UNANSWERED)
 
-    def _all(self, shared: frozenset[str]) -> tuple[str, binary_rows.Types, binary_rows.Types]:
-        """The statement over all rows, and the types of what each row holds and of what is the same for all."""
-        if shared not in self._written:
-            of_rows = {name: type_ for name, type_ in self._types.items() if name not in shared}
-            of_all = {name: self._types[name] for name in shared}
-            given = binary_rows.given(of_rows)
-            read: dict[str, sa.ColumnElement[Any]] = {name: given.c[name] for name in of_rows}
-            read |= {name: binary_rows.parameter(name, type_) for name, type_ in of_all.items()}
-            values = {name: _read_from(read, value) for name, value in self._values.items()}
-            all_ = sa.update(self._id.class_.__table__).where(self._id == given.c[self._by], *self._conditions)
-            self._written[shared] = binary_rows.text(self._whole(all_.values(**values), given)), of_rows, of_all
-        return self._written[shared]
 
-    def _whole(self, statement: sa.Update, _given: sa.TableValuedAlias) -> sa.Update:
-        return statement
-
-
-class ChangeIf(Change):
-    """A Change of the rows that meet its conditions. It says which these were."""
+class ChangeIf(_Update):
+    """An UPDATE of rows by their ids. It says which rows met its conditions, and so were changed."""
 
     def __init__(
         self,
@@ -90,7 +111,8 @@ class ChangeIf(Change):
         they are; those of `equal` are returned too."""
         super().__init__(id_, values, *conditions, by=by)
         self._types |= {name: column.type for name, column in equal.items()}
-        self._equal, self._returning = equal, [id_, *equal.values(), *returning]
+        self._same, self._returning = equal, [id_, *equal.values(), *returning]
+        self._one = self._each()
         self._meet = sa.select(*self._returning).where(among(id_, "ids"), *conditions)
         self._rows = BinaryRows(self._meet.exported_columns)
 
@@ -98,23 +120,24 @@ class ChangeIf(Change):
         """Change rows, one or more, that are columns. Returns those that were changed, as named tuples."""
         if connection.dialect.name == "sqlite":
             return self._one_by_one(connection, columns, **shared)
-        statement, of_rows, of_all = self._all(frozenset(shared))
-        given = {**binary_rows.sent(of_rows, columns), **binary_rows.scalars(of_all, shared)}
+        statement, given = self._all(columns, shared)
         return self._rows.of(connection.exec_driver_sql(statement, given, execution_options=BINARY))
 
-    def _whole(self, statement: sa.Update, given: sa.TableValuedAlias) -> sa.Update:
-        same = [column == given.c[name] for name, column in self._equal.items()]
-        return statement.where(*same).returning(*self._returning)
+    def _over_rows(self, of_rows: binary_rows.Types, of_all: binary_rows.Types) -> sa.Update:
+        return super()._over_rows(of_rows, of_all).returning(*self._returning)
+
+    def _equal(self, given: sa.TableValuedAlias) -> list[sa.ColumnElement[bool]]:
+        return [column == given.c[name] for name, column in self._same.items()]
 
     def _one_by_one(self, connection: sa.Connection, columns: Columns, **shared: Any) -> list[Any]:
-        # One transaction writes at a time, so a row that is read here stays as it is until it is changed.
+        # One transaction writes at a time, so a row that meets the conditions here meets them when it is changed.
         row = named(tuple(self._meet.exported_columns.keys()))._make
         found = list(map(row, connection.execute(self._meet, {"ids": keys(columns[self._by])}).all()))
-        asked = {(given[self._by], *(given[name] for name in self._equal)): given for given in rows_of(columns)}
-        met = [row for row in found if row[: 1 + len(self._equal)] in asked]
-        given = [asked[row[: 1 + len(self._equal)]] for row in met]
-        if given:
-            one_by_one.run(connection, self._each, given, **shared)
+        key = (self._by, *self._same)
+        asked = {tuple(map(given.__getitem__, key)): given for given in rows_of(columns)}
+        met = [row for row in found if row[: len(key)] in asked]
+        if met:
+            one_by_one.run(connection, self._one, [asked[row[: len(key)]] for row in met], **shared)
         return met
 
 
@@ -278,16 +301,6 @@ def fixed(word: StrEnum) -> sa.ColumnElement[Any]:
 def keys(values: Iterable[Any]) -> str:
     """The value of the parameter of `among`: ids or texts."""
     return orjson.dumps([value.hex if isinstance(value, uuid.UUID) else value for value in values]).decode()
-
-
-def _types_of(id_: InstrumentedAttribute[Any], values: Mapping[str, Any]) -> dict[str, sa.types.TypeEngine[Any]]:
-    """The types of the parameters in the new values of columns."""
-    table = id_.class_.__table__
-    return {
-        parameter: table.c[name].type if isinstance(type_, sa.types.NullType) else type_
-        for name, value in values.items()
-        for parameter, type_ in _named(value).items()
-    }
 
 
 def _named(value: Any) -> dict[str, sa.types.TypeEngine[Any]]:

@@ -4,7 +4,6 @@ So the primary key also keeps a row from being added twice, and finds the rows o
 for that would be written by each claim and each result again (docs/decisions/0096-ids-that-say-the-row.md).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,11 +24,6 @@ def job_id(batch_id: int, row: int) -> int:
 def row_of(id_: int) -> int:
     """The row of a job's id."""
     return id_ % ROWS
-
-
-def job_ids(batch_id: int, rows: Sequence[int]) -> list[int]:
-    """Raises ValueError, as `job_id` does."""
-    return [job_id(batch_id, row) for row in rows]
 
 
 def of_batch(

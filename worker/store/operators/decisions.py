@@ -234,7 +234,7 @@ class Decisions:
         self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> tuple[int, Decided] | None:
         """Decide about the next chunk of rows. Returns the last row number and the changes; None: no rows are left."""
-        query = _rows(which, state).where(of_batch(which.batch_id, after=after)).order_by(Job.id).limit(CHUNK)
+        query = _rows(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
         for attempt in range(TRIES):
             try:
                 with self._database.write() as connection:

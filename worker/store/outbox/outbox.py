@@ -18,7 +18,7 @@ from worker.domain.model.states import JobState
 from worker.foundation.ids import new_id
 from worker.store.base import bulk
 from worker.store.base.database import SUBSCRIPTIONS, fetch
-from worker.store.base.job_ids import job_ids
+from worker.store.base.job_ids import job_id
 from worker.store.tables import InvitationRow, Job, Outbox, SessionRow
 
 Given = Mapping[str, Any]
@@ -83,9 +83,7 @@ def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: dateti
 
 def add_row_events(connection: sa.Connection, batch_id: int, rows: Sequence[int], *, now: datetime) -> None:
     """Add events for the failed and held jobs among these new rows of a batch."""
-    if rows and subscriptions(connection).wants(*_OF_JOBS.values()):
-        query = sa.select(Job.id).where(Job.id.in_(job_ids(batch_id, rows)), Job.state.in_(PUBLISHED_STATES))
-        add_job_events(connection, connection.execute(query.order_by(Job.id)).scalars(), now=now)
+    add_job_events(connection, [job_id(batch_id, row) for row in rows], now=now)
 
 
 def add_session_events(
