@@ -48,4 +48,5 @@ def test_a_run_ends_after_its_patience_and_goes_on_when_there_is_room(
     facts = desk.onboard("run", file, "--json").facts
     assert facts["rows"]["invited"] + facts["rows"]["held"] == NUMBER
     assert set(played.opened.values()) == {1}
-    assert all(set(ids.values()) == {1} for ids in played.message_ids.values())
+    # A mail whose hand-over found no room leaves once more, as `[email] on_unknown` says: it is the same mail.
+    assert all(len(ids) == 1 for ids in played.message_ids.values())

@@ -10,8 +10,8 @@ from collections.abc import Callable
 ENDS_WITHIN = 150.0  # seconds
 
 
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = ENDS_WITHIN) -> None:
-    """Look again and again until it holds. Fails after far longer than it can take."""
+def wait_until(holds: Callable[[], bool], what: str | Callable[[], str], seconds: float = ENDS_WITHIN) -> None:
+    """Look again and again until it holds. Fails after far longer than it can take, and says what did not come."""
     pause, waited = threading.Event(), 0.0
     while waited < seconds:  # of our own rests: a machine that stands still for a while costs one of them
         began = time.monotonic()
@@ -21,4 +21,4 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float = ENDS_WITHI
         rest = min(max(0.02, 2 * (time.monotonic() - began)), 5.0)
         pause.wait(rest)
         waited += rest
-    raise AssertionError(f"still not: {what}")
+    raise AssertionError(f"still not: {what if isinstance(what, str) else what()}")
