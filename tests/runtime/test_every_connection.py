@@ -1,10 +1,11 @@
 """Each client of the product, made from a configuration, against a good server and three that it must not talk to."""
 
-import asyncio
+import gc
 import ssl
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,11 +16,23 @@ import trustme
 from kombu.connection import Connection
 
 from tests.conftest import AMQP, NOON, POSTGRESQL, REDIS
-from tests.desk.tls_front import Opening, Speaking, TlsFront, as_postgresql, as_starttls, at_once, http, passed_on, smtp
+from tests.desk.tls_front import (
+    Inside,
+    Opening,
+    Speaking,
+    TlsFront,
+    as_postgresql,
+    as_starttls,
+    at_once,
+    http,
+    passed_on,
+    smtp,
+)
 from tests.publishers.events import event
 from worker.brokers.connection import BrokerConnection
-from worker.cli.online import ask
+from worker.cli.online import WORKS, ask
 from worker.engine.container import Parts
+from worker.foundation import event_loop
 from worker.foundation.keyring import new_key
 from worker.foundation.tls import Tls, in_words
 from worker.inbound.bus.connection import BusConnection, connection_for_looking, connection_to
@@ -86,15 +99,15 @@ def as_publisher(settings: Settings) -> str:
 
 
 def as_account(settings: Settings) -> str:
-    return asyncio.run(_asked(settings, "kyc"))
+    return event_loop.run(_asked(settings, "kyc"))
 
 
 def as_email(settings: Settings) -> str:
-    return asyncio.run(_asked(settings, "email"))
+    return event_loop.run(_asked(settings, "email"))
 
 
 def as_sms(settings: Settings) -> str:
-    return asyncio.run(_asked(settings, "sms"))
+    return event_loop.run(_asked(settings, "sms"))
 
 
 async def _asked(settings: Settings, name: str) -> str:
@@ -168,16 +181,20 @@ def services(amqp_url: str, redis_url: str) -> Iterator[None]:
 
 @pytest.fixture
 def front(client: str, server: str) -> Iterator[TlsFront]:
-    chosen, (authority, name, _) = CLIENTS[client], SERVERS[server]
+    made = front_of(CLIENTS[client], server)
+    yield made
+    made.close()
+
+
+def front_of(chosen: Client, server: str) -> TlsFront:
+    authority, name, _ = SERVERS[server]
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
     if authority and tls:
         authority.issue_cert(name).configure_cert(tls)
     if tls and server == "asks for a certificate":
         tls.verify_mode = ssl.CERT_REQUIRED
         AUTHORITY.configure_trust(tls)
-    made = TlsFront(tls, chosen.opening, at(chosen.speaking) if isinstance(chosen.speaking, str) else chosen.speaking)
-    yield made
-    made.close()
+    return TlsFront(tls, chosen.opening, at(chosen.speaking) if isinstance(chosen.speaking, str) else chosen.speaking)
 
 
 def configured(client: Client, port: int, directory: Path, *, presents: bool) -> Settings:
@@ -204,6 +221,20 @@ def test_a_client_talks_to_the_right_server_only(client: str, server: str, front
     assert (front.heard > 0) == (not refused)
     assert not refused or any(words in problem for words in refused), problem
     assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)
+
+
+def test_a_mail_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(tmp_path: Path) -> None:
+    def slow(inside: Inside) -> None:
+        smtp(greets=True)(inside)
+        time.sleep(0.3)
+
+    client = replace(CLIENTS["mail over TLS"], speaking=slow)
+    front = front_of(client, "good")
+    try:
+        assert client.connect(configured(client, front.port, tmp_path, presents=False)) == WORKS
+    finally:
+        front.close()
+    gc.collect()  # what was left open would fail this test, and no other
 
 
 def test_each_node_of_a_cluster_is_checked_by_its_own_name() -> None:

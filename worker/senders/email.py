@@ -8,7 +8,6 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
@@ -156,7 +155,7 @@ class EmailSender(NoLookUp):
         """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""
         self._closed = True
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(_quit(connection.session) for connection in idle))
+        await asyncio.gather(*(connection.session.quit(QUIT_SECONDS) for connection in idle))
 
     async def _hand_over(self, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt | Problem:
         kept = self._take()
@@ -293,13 +292,6 @@ class EmailSender(NoLookUp):
                 return connection
             connection.session.close()
         return None
-
-
-async def _quit(session: Session) -> None:
-    with suppress(SMTPException, OSError):
-        async with asyncio.timeout(QUIT_SECONDS):  # TimeoutError is an OSError
-            await session.ask(b"QUIT\r\n", 221)
-    session.close()
 
 
 def _failure(error: SMTPException | OSError) -> str:

@@ -6,6 +6,7 @@ reads one reply for each command that it writes and drops what comes together wi
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected
@@ -34,6 +35,7 @@ class Session(asyncio.Protocol):
         self._buffer = b""
         self._failure: SMTPException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._lost = asyncio.Event()
         transport.set_protocol(self)
 
     @property
@@ -90,6 +92,18 @@ class Session(asyncio.Protocol):
     def close(self) -> None:
         self._transport.close()
 
+    async def quit(self, seconds: float) -> None:
+        """Send QUIT, and close. Returns when the connection is closed, which over TLS the server has to answer; after
+        `seconds` it is cut off."""
+        try:
+            with suppress(SMTPException, TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.ask(b"QUIT\r\n", 221)
+                    self._transport.close()
+                    await self._lost.wait()
+        finally:
+            self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while self._owed and self._failure is None and (found := _reply_in(self._buffer)) is not None:
@@ -115,6 +129,7 @@ class Session(asyncio.Protocol):
         lost.__cause__ = exc
         self._fail(lost)
         self._wake()
+        self._lost.set()
 
     def _fail(self, failure: SMTPException) -> None:
         self._failure = self._failure or failure
