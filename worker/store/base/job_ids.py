@@ -4,6 +4,8 @@ So the primary key also keeps a row from being added twice, and finds the rows o
 for that would be written by each claim and each result again (docs/decisions/0096-ids-that-say-the-row.md).
 """
 
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,9 @@ from worker.domain.model.rows import LARGEST
 from worker.store.tables import Job
 
 ROWS = LARGEST + 1  # of a batch, with its row 0
+# The order in which jobs came. Ids do not say it: a day's later events have smaller ones than the lists of that day.
+AS_THEY_CAME = (Job.created_at, Job.id)
+NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
 
 
 def job_id(batch_id: int, row: int) -> int:
@@ -24,6 +29,11 @@ def job_id(batch_id: int, row: int) -> int:
 def row_of(id_: int) -> int:
     """The row of a job's id."""
     return id_ % ROWS
+
+
+def as_they_came(rows: Iterable[Any]) -> list[Any]:
+    """The rows in this order, for those that had to be locked in another one."""
+    return sorted(rows, key=attrgetter("created_at", "id"))
 
 
 def of_batch(

@@ -33,6 +33,7 @@ from worker.store.base.encrypted_values import (
     decrypt_update,
     decrypt_words,
 )
+from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
 from worker.store.inbox.event_customers import EventCustomers, remove_empty
 from worker.store.inbox.incoming_events import Arrival, NewEvent
@@ -130,7 +131,8 @@ class SubjectRequests:
             customer = connection.execute(
                 sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id)
             ).one_or_none()
-            jobs = fetch(connection, sa.select(Job.__table__).where(Job.customer_id == customer_id).order_by(Job.id))
+            own = sa.select(Job.__table__).where(Job.customer_id == customer_id)
+            jobs = fetch(connection, own.order_by(*AS_THEY_CAME))
             job_ids = [job.id for job in jobs]
             encrypted = None if customer is None else customer.encrypted
             keyring = readable(connection, self._keyring, [encrypted, *(job.encrypted for job in jobs)])

@@ -37,6 +37,7 @@ from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import Erased, decrypt_link
+from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import EVENT, PRIORITIES
 from worker.store.inbox.event_status import LinkStatus
@@ -241,7 +242,8 @@ def _link(connection: sa.Connection, digests: tuple[str, ...]) -> Any:
 
 def _job(connection: sa.Connection, customer_id: str, purpose: str) -> Any:
     """The job that serves the customer: the open one, or the last that ended."""
-    rows = fetch(connection, _JOBS.where(Job.customer_id == customer_id, Job.purpose == purpose).order_by(Job.id))
+    own = _JOBS.where(Job.customer_id == customer_id, Job.purpose == purpose)
+    rows = fetch(connection, own.order_by(*AS_THEY_CAME))
     open_ = [row for row in rows if row.state in OPEN_JOBS]
     return (open_ or rows or [None])[-1]
 

@@ -18,6 +18,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.tables import Attempt, CustomerRow, Finished, Job, SessionRow
 
 # A session whose token was lost may stay open for the longest lifetime that a provider offers.
@@ -72,7 +73,7 @@ def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -
     states = [state for state, standing in ended.items() if decide(rule, standing).becomes is Becomes.NOTHING]
     if not states or not keys:
         return {}
-    rows = fetch(connection, _jobs(keys, states).add_columns(Job.state).order_by(Job.id))
+    rows = fetch(connection, _jobs(keys, states).add_columns(Job.state).order_by(*AS_THEY_CAME))
     found = {(row.customer_id, row.purpose): f"{row.state.value} in {_where(row)}; left out" for row in rows}
     return {key: found[key] for key in keys if key in found}
 
@@ -111,7 +112,7 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
     """
     same = (_LaterJob.customer_id == Job.customer_id, _LaterJob.purpose == Job.purpose)
     later = sa.exists().where(
-        *same, _LaterJob.id > Job.id, _LaterJob.created_at >= Attempt.opened_at, _LaterJob.fence > 0
+        *same, _LaterJob.id != Job.id, _LaterJob.created_at >= Attempt.opened_at, _LaterJob.fence > 0
     )
     session = sa.exists().where(SessionRow.job_id == _LaterJob.id, SessionRow.issued_at >= Attempt.opened_at, *same)
     query = (
@@ -129,7 +130,7 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
             ~session,
         )
     )
-    return fetch(connection, query.order_by(Job.id.desc()))
+    return fetch(connection, query.order_by(*NEWEST_FIRST))
 
 
 def _where(row: sa.Row[Any]) -> str:

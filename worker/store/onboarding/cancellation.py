@@ -12,6 +12,7 @@ from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.domain.verification.session_updates import Result
 from worker.store.attempts import ended_calls
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import as_they_came
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow
@@ -64,10 +65,14 @@ def promote(
     list could repeat it. So is the heir of a job in `not_theirs`: nothing is sent to that address until a person has
     decided. The heir of a job whose session is in review has that session: its review decides.
     """
-    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
+    query = (
+        sa.select(Job.id, Job.joins, Job.created_at)
+        .where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS))
+        .order_by(Job.id)
+    )
     heirs: dict[int, int] = {}
     rejoined = []
-    for row in fetch(connection, query.with_for_update(key_share=True)):
+    for row in as_they_came(fetch(connection, query.with_for_update(key_share=True))):
         if heirs.setdefault(row.joins, row.id) != row.id:
             rejoined.append({"job_id": row.id, "heir": heirs[row.joins]})
     leads = waiting_again(now) | {"joins": None}

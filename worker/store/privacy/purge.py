@@ -19,7 +19,7 @@ from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
-from worker.store.base.job_ids import of_batch
+from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.operators.counts import BatchCounts, totals_of
@@ -171,10 +171,10 @@ _INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "a
 
 def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
     """Let the first job that joined one of these jobs replace it, and the rest join that first job."""
-    query = sa.select(Job.id, Job.joins).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
+    query = sa.select(Job.id, Job.joins, Job.created_at).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
     heirs: dict[int, int] = {}
     followers: dict[int, int] = {}
-    for row in fetch(connection, query.with_for_update()):
+    for row in as_they_came(fetch(connection, query.with_for_update())):
         if heirs.setdefault(row.joins, row.id) != row.id:
             followers[row.id] = heirs[row.joins]
     if heirs:
@@ -196,7 +196,7 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
         sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"), Job.batch_id)
         .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
         .where(SessionRow.job_id.in_(ids), Job.id.not_in(ids))
-        .order_by(Job.id.desc())  # the first of several jobs comes last and so gets the session
+        .order_by(*NEWEST_FIRST)  # the first of several jobs comes last and so gets the session
     )
     for row in fetch(connection, query):
         connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))

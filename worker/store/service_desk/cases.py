@@ -21,6 +21,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_person
+from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import PRIORITIES
 from worker.store.maintenance import reissue_counts
@@ -159,7 +160,7 @@ def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         Batch.pause_cause,
     )
     query = sa.select(*columns).join(Batch, Batch.id == Job.batch_id).where(Job.customer_id == customer_id)
-    return fetch(connection, query.order_by(Job.id))
+    return fetch(connection, query.order_by(*AS_THEY_CAME))
 
 
 def _purpose(rows: list[Any], purpose: str | None) -> str | None:

@@ -29,6 +29,7 @@ from worker.store.attempts.attempt_log import DONE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
+from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.daily_batch import DAILY
@@ -149,7 +150,7 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
         )
         .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
         .where(Job.customer_id.in_(customer_ids))
-        .order_by(Job.id)
+        .order_by(*AS_THEY_CAME)
     )
     found: dict[str, list[FoundRow]] = {}
     for row in fetch(connection, query):
@@ -188,7 +189,7 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
         .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
         .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
         .where(Job.customer_id == customer_id)
-        .order_by(Job.id.desc())
+        .order_by(*NEWEST_FIRST)
         .limit(MOST_FACTS)
     )
     return fetch(connection, query)

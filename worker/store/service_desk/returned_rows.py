@@ -12,6 +12,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
 from worker.store.service_desk.cases import Known, details_of
 from worker.store.tables import CustomerRow, Finished, Job
@@ -38,7 +39,7 @@ _CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.custo
 _JOBS = (
     sa.select(Job.customer_id, Job.purpose, Job.state, Job.batch_id, Job.row)
     .where(bulk.among(Job.customer_id, "customers"), Job.joins.is_(None))
-    .order_by(Job.id)
+    .order_by(*AS_THEY_CAME)
 )
 _FINISHED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))
 

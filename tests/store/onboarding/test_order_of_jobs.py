@@ -1,0 +1,96 @@
+"""The newest job of a customer is the one that came last, whatever its batch.
+
+A day's batch of events has its number from the day's first event. An event that comes after a list of that day has a
+smaller id than the rows of the list.
+"""
+
+import pytest
+
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.known_customers import Known, standing_of
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import JobState
+from worker.store.base.job_ids import job_id
+from worker.store.links import doors
+from worker.store.onboarding.admission import following, left_out
+from worker.store.operators.decisions import Verdict, Which
+from worker.store.service_desk import cases
+from worker.store.service_desk.finding import Finder
+from worker.store.service_desk.returned_rows import Place, ReturnedRows
+from worker.store.tables import Job
+
+ONA = ("Ona", "onboarding")
+
+
+@pytest.fixture
+def events(shelf: Shelf) -> int:
+    """The day's batch of events, which is there before the list of `listed`."""
+    return shelf.batch("events")
+
+
+@pytest.fixture
+def listed(shelf: Shelf, events: int) -> int:
+    return shelf.add(customer("Ona"), batch=shelf.batch("list.csv"))
+
+
+@pytest.fixture
+def late(shelf: Shelf, events: int, listed: int) -> int:
+    """The job of an event that came after the list's row had lapsed."""
+    shelf.set(Job, state=JobState.LAPSED, due_at=None)
+    shelf.clock.advance(minutes=1)
+    shelf.add(customer("Ona"), batch=events, first_row=7)
+    return job_id(events, 7)
+
+
+def test_the_page_shows_a_customer_the_newest_job(shelf, late):
+    shelf.set(Job, Job.id == late, state=JobState.COMPLETED, due_at=None, result="approved")
+    with shelf.database.read() as connection:
+        assert doors._job(connection, *ONA).id == late
+
+
+def test_the_desk_acts_on_the_newest_job(shelf, late):
+    shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
+    with shelf.database.read() as connection:
+        assert cases._serving(cases._rows(connection, "Ona")).id == late
+
+
+def test_a_history_begins_with_the_newest_job(shelf, late, events, listed):
+    found = Finder(shelf.database, shelf.keyring).history("Ona")
+    assert [(row.batch_id, row.row) for row in found.rows] == [(events, 7), (listed, 2)]
+
+
+def test_a_returned_line_and_a_line_that_is_left_out_name_the_newest_job(shelf, late, events):
+    shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
+    places = ReturnedRows(shelf.database, shelf.keyring).of(["Ona"])["Ona"].places
+    assert places == {"onboarding": Place(standing_of([JobState.LAPSED]), events, 7)}
+    with shelf.database.read() as connection:
+        assert left_out(connection, [ONA], rule=Known.SKIP) == {ONA: f"lapsed in batch {events}, row 7; left out"}
+
+
+def test_a_decision_about_an_unknown_call_is_seen_in_the_job_that_came_later(shelf, decide, events, listed):
+    (opened,) = shelf.open(shelf.claim())
+    shelf.finish(shelf.failed(opened, Kind.UNKNOWN, Hold(Reason.UNKNOWN, "time-out")))
+    decide.cancel(listed, now=shelf.clock())
+    shelf.clock.advance(minutes=1)
+    shelf.add(customer("Ona"), batch=events, first_row=7)
+    assert shelf.row(Job, batch_id=events).state is JobState.HELD
+    decide.resolve(Which(events), Verdict.REPEAT, now=shelf.clock())
+    (job,) = shelf.claim()
+    assert job.id == job_id(events, 7)
+    shelf.set(Job, Job.id == job.id, state=JobState.CANCELLED, due_at=None)
+    with shelf.database.read() as connection:
+        assert following(connection, [ONA], now=shelf.clock(), lock=False) == {}
+
+
+def test_the_first_job_that_joined_is_the_heir(shelf, decide, events):
+    """Not the one with the smallest id."""
+    leading = shelf.add(customer("Ona"))
+    shelf.clock.advance(minutes=1)
+    first = shelf.add(customer("Ona"), batch=shelf.batch("list.csv"))
+    shelf.clock.advance(minutes=1)
+    shelf.add(customer("Ona"), batch=events, first_row=7)
+    decide.cancel(leading, now=shelf.clock())
+    heir = shelf.row(Job, batch_id=first)
+    assert (heir.state, heir.joins) == (JobState.WAITING, None)
+    assert shelf.row(Job, batch_id=events).joins == heir.id
