@@ -54,6 +54,25 @@ def test_resuming_restores_exactly_what_was_paused(shelf, decide, priority):
     assert second.fence == shelf.job("Jonas").fence  # still its worker's
 
 
+def test_the_rows_that_a_decision_concerns_are_counted_by_an_index(shelf, decide, database):
+    """However many rows other batches have."""
+    shelf.add(*(customer(f"C-{number:03}") for number in range(300)))
+    batch = shelf.add(customer("Ona"))
+    plans: list[str] = []
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def keep(_connection, cursor, text, parameters, *_):
+        if text.startswith("SELECT count(*)"):
+            if not database.is_sqlite:
+                cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small
+            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    assert pause(shelf, decide, batch) == Decided(1)
+    assert plans
+    assert not any("SCAN job" in plan or "Seq Scan" in plan for plan in plans), plans
+
+
 def test_pausing_twice_is_pausing_once(shelf, decide):
     batch = shelf.add(customer("Ona"))
     assert pause(shelf, decide, batch).rows == 1

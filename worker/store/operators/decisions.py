@@ -303,7 +303,7 @@ class Decisions:
         that the rows follow it, in transactions of their own, has no entries.
         """
         mark = sa.update(Batch).where(Batch.id == batch_id, condition).values(**values).returning(Batch.id)
-        left = sa.select(sa.func.count()).select_from(Job).where(Job.batch_id == batch_id, Job.state.in_(OPEN_JOBS))
+        left = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id), Job.state.in_(OPEN_JOBS))
         with self._database.write() as connection:
             # Counted first: the batch must not be locked for the time that this takes.
             rows = connection.execute(left).scalar_one() if noted is not None else 0
