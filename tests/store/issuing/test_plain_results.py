@@ -1,11 +1,13 @@
 """What comes during a call makes its session special: it is not written as the first session of a waiting customer."""
 
+import threading
 import uuid
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
+from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.states import JobState
@@ -75,3 +77,31 @@ def test_a_session_that_a_look_up_found_ends_the_search(shelf):
     shelf.finish(shelf.got(replace(opened, job=replace(opened.job, unknown_call=unknown))))
     job = shelf.job("Ona")
     assert (job.state, job.unknown_attempt, job.attempts) == (JobState.ISSUED, None, 0)
+
+
+@on_postgresql
+def test_jobs_are_locked_in_the_order_of_their_ids_whichever_call_ended_first(shelf, database):
+    shelf.add(*(customer(f"C-{number:04}") for number in range(1000)))
+    opened = sorted(shelf.open(shelf.claim(most=20)), key=lambda item: item.job.id)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE job")  # a small table is joined in an order of its own
+    results = [shelf.got(item) for item in reversed(opened)]
+    first, last = opened[0].job.id, opened[-1].job.id
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            shelf.finish(*results)
+        except sa.exc.DBAPIError as error:
+            failures.append(error)
+
+    writing = threading.Thread(target=write)
+    lock = sa.select(Job.id).with_for_update()
+    with database.write() as connection:  # as an operator's decision goes through a batch
+        connection.execute(lock.where(Job.id == first)).all()
+        writing.start()
+        wait_until_blocked(database, writing)
+        connection.execute(lock.where(Job.id == last)).all()
+    writing.join()
+    assert failures == []
+    assert {row.state for row in shelf.rows(Job) if row.id <= last} == {JobState.ISSUED}
