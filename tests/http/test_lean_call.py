@@ -155,7 +155,10 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used(monkeypatch):
     assert len(accepted) == 2
 
 
-@pytest.mark.parametrize("more", [ANSWER, ANSWER[:10], b"babble"], ids=["an answer", "half of one", "no HTTP"])
+BUSY = b"HTTP/1.1 429 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("more", [BUSY, ANSWER[:10], b"babble"], ids=["an answer", "half of one", "no HTTP"])
 async def test_what_comes_right_behind_an_answer_is_no_calls_answer(more):
     accepted = []
 
@@ -169,7 +172,8 @@ async def test_what_comes_right_behind_an_answer_is_no_calls_answer(more):
         http = Http(session)
         answers = [await http.call(post(url), timeout=LONG) for _ in range(3)]
 
-    assert [answer.body for answer in answers] == [b"own"] * 3
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b"own")] * 3
+    assert [answer.headers for answer in answers] == [{"content-length": "3"}] * 3
     assert len(accepted) == 3
 
 

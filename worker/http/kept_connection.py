@@ -49,6 +49,7 @@ class KeptConnection(asyncio.Protocol):
         self._whole = True  # no answer has begun, or the last one has been read to its end
         self._spoiled = False
         self._bytes = 0  # of the answer so far
+        self._status = 0  # of the answer, once its head has come
         self._deadline = 0.0
         self._clear()
         self.idle_since = 0.0
@@ -122,6 +123,8 @@ class KeptConnection(asyncio.Protocol):
             self._spoiled = True  # a second answer in the same bytes
 
     def on_headers_complete(self) -> None:
+        if self._status:
+            return  # of a second answer: the caller may have the headers of the first one already
         status = self._parser.get_status_code()
         if status >= 200 or status == 101:  # others announce an answer: early hints, "continue"
             self._status = status
