@@ -324,6 +324,19 @@ async def test_closing_says_quit_on_every_kept_connection(relay, email, message)
     assert relay.heard("QUIT") == relay.connections
 
 
+@pytest.mark.parametrize("answer", ["221 2.0.0 bye", "421 4.3.2 going down", "bye", DROP, HANG])
+async def test_a_session_is_closed_when_it_has_quit_whatever_the_server_says(relay, email, message, answer):
+    relay.script["QUIT"].append(answer)
+    sender = email()
+    await sender.send(message())
+    (kept,) = sender._idle
+    connection = kept.session._transport.get_extra_info("socket")
+
+    await kept.session.quit(0.05)
+
+    assert connection.fileno() == -1
+
+
 async def test_closing_does_not_wait_for_a_server_that_does_not_answer_quit(relay, email, message, monkeypatch):
     monkeypatch.setattr("worker.senders.email.QUIT_SECONDS", 0.05)
     relay.script["QUIT"].append(HANG)

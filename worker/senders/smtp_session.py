@@ -103,6 +103,7 @@ class Session(asyncio.Protocol):
                     await self._lost.wait()
         finally:
             self._transport.abort()
+            await asyncio.sleep(0)  # in the loop's next turn it is closed
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
