@@ -79,6 +79,20 @@ def test_a_chunk_is_confirmed_as_a_whole_and_arrives_in_its_order(bus, queue):
     assert [json.loads(message.body)["data"]["job_id"] for message in queue.all()] == list(range(1, 301))
 
 
+def test_an_answer_of_rabbitmq_that_names_all_messages_so_far_concerns_those_that_wait_for_one():
+    """A channel's messages are counted for as long as it lives: a set of all of them would grow for ever."""
+    bus = AmqpBus("amqp://127.0.0.1:9", "x", declare=True)
+    before = 10**12
+    bus._unanswered = {before + number for number in range(1, 7)}
+    bus._on_ack(before + 2, True)
+    bus._on_nack(before + 4, False)
+    bus._on_ack(before + 5, False)
+    assert bus._unanswered == {before + 3, before + 6}
+    bus._on_nack(before + 6, True)
+    assert bus._unanswered == set()
+    assert bus._refused == {before + 4, before + 3, before + 6}
+
+
 def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
     missing = AmqpBus(amqp_url, f"outbox-test-{uuid.uuid4().hex[:12]}", declare=False)
     (reply,) = publish(missing, events(3))

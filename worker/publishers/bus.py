@@ -44,9 +44,10 @@ class AmqpBus:
         self._connection: Any = None
         self._channel: Any = None
         self._used_at = 0.0
-        # The broker's answers to the messages of this channel, which it counts from 1.
+        # The broker counts the messages of a channel from 1, and names this number (the tag) in its answers.
         self._published = 0
-        self._confirmed: set[int] = set()
+        # Of the messages of this chunk: not answered yet, and not accepted.
+        self._unanswered: set[int] = set()
         self._refused: set[int] = set()
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
@@ -59,7 +60,7 @@ class AmqpBus:
                 if not goes_on():
                     break
                 tags[self._publish(event)] = event
-            self._wait_for(tags, goes_on)
+            self._wait_for_answers(goes_on)
         except UNREACHABLE as error:
             # Only the name: texts of these errors contain addresses.
             name = in_words(error)
@@ -74,9 +75,12 @@ class AmqpBus:
         outage: Problem | None,
         began_at: datetime,
     ) -> list[Reply]:
-        replies = [Reply(event.number, began_at) for tag, event in tags.items() if tag in self._confirmed]
         refused = Problem(Kind.TRANSIENT, "the broker did not accept the event")
-        replies += [Reply(event.number, began_at, refused) for tag, event in tags.items() if tag in self._refused]
+        replies = [
+            Reply(event.number, began_at, refused if tag in self._refused else None)
+            for tag, event in tags.items()
+            if tag not in self._unanswered
+        ]
         answered = {reply.number for reply in replies}
         left = [event for event in events if event.number not in answered]
         if outage is not None and left:
@@ -99,7 +103,7 @@ class AmqpBus:
             self._channel.events["basic_nack"].add(self._on_nack)
             self._channel.confirm_select()
             self._published = 0
-        self._confirmed, self._refused = set(), set()
+        self._unanswered, self._refused = set(), set()
         self._used_at = monotonic()
 
     def _publish(self, event: OutgoingEvent) -> int:
@@ -109,14 +113,16 @@ class AmqpBus:
             content_encoding="utf-8",
             properties={"delivery_mode": 2, "message_id": str(event.event_id), "type": event.kind},
         )
+        tag = self._published + 1
+        self._unanswered.add(tag)
         self._channel.basic_publish(message, exchange=self._exchange, routing_key=event.kind)
-        self._published += 1
-        return self._published
+        self._published = tag
+        return tag
 
-    def _wait_for(self, tags: dict[int, OutgoingEvent], goes_on: GoesOn) -> None:
+    def _wait_for_answers(self, goes_on: GoesOn) -> None:
         """Wait until the broker has confirmed or refused each message. Raises TimeoutError."""
         until = monotonic() + CONFIRM_SECONDS
-        while any(tag not in self._confirmed and tag not in self._refused for tag in tags):
+        while self._unanswered:
             try:
                 self._connection.drain_events(timeout=CHECK_SECONDS)
             except TimeoutError:
@@ -125,10 +131,16 @@ class AmqpBus:
         self._used_at = monotonic()
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
-        self._confirmed |= set(range(1, tag + 1)) if multiple else {tag}
+        self._unanswered -= self._named(tag, multiple)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
-        self._refused |= set(range(1, tag + 1)) - self._confirmed if multiple else {tag}
+        refused = self._named(tag, multiple)
+        self._unanswered -= refused
+        self._refused |= refused
+
+    def _named(self, tag: int, multiple: bool) -> set[int]:
+        """The messages of this chunk that an answer names. `multiple`: it names all up to this one."""
+        return {each for each in self._unanswered if each <= tag} if multiple else self._unanswered & {tag}
 
     def close(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
