@@ -5,8 +5,10 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from psycopg.pq import PipelineStatus
 
 from tests.suite.waiting import ENDS_WITHIN
+from worker.store.base.bounded_connection import BoundedConnection
 from worker.store.base.database import Database, outlive_deadlocks
 from worker.store.base.on_loop import is_on_loop, on_loop, pause
 from worker.store.limits.budgets import Budgets
@@ -75,6 +77,38 @@ async def test_an_error_rolls_back_and_reaches_the_caller(database):
     with pytest.raises(LookupError, match="no such row"):
         await on_loop(fails)
     assert names(database) == {"kyc", "au"}
+
+
+async def test_a_transaction_waits_once_for_its_begin_and_its_first_statement(database, monkeypatch):
+    together = []
+    driver = BoundedConnection._wait
+
+    def wait(connection, *waits_for):
+        together.append(connection.pgconn.pipeline_status == PipelineStatus.ON)
+        return driver(connection, *waits_for)
+
+    def work():
+        with database.write() as connection:
+            monkeypatch.setattr(BoundedConnection, "_wait", wait)
+            connection.execute(sa.delete(Budget).where(Budget.name == "au"))
+            assert any(together)
+            together.clear()
+            connection.execute(sa.select(Budget.name)).all()
+            assert not any(together)
+
+    await on_loop(work)
+    assert names(database) == {"kyc"}
+
+
+async def test_an_error_of_the_first_statement_leaves_a_connection_that_works(database):
+    def fails():
+        with database.write() as connection:
+            connection.execute(sa.text("SELECT 1 / (random() * 0)::int"))
+
+    for _ in range(3):  # more than there are connections
+        with pytest.raises(sa.exc.DataError):
+            await on_loop(fails)
+    assert await on_loop(names, database) == {"kyc", "au"}
 
 
 async def test_cancelling_the_caller_does_not_end_a_transaction_that_has_begun(database):

@@ -52,8 +52,16 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         """Wait for no answer until `catch_up`, or until the transaction ends."""
         # The first statement is waited for: it begins the transaction.
         if self._pipeline_mode is None and self.info.transaction_status == TransactionStatus.INTRANS:
-            self._pipeline_mode = self.pipeline()
-            self._pipeline_mode.__enter__()
+            self._collect_answers()
+
+    def begin_with_next(self) -> None:
+        """If the next statement is the first of its transaction: wait for its answer and BEGIN's together."""
+        if not self.autocommit and self.info.transaction_status == TransactionStatus.IDLE:
+            self._collect_answers()
+
+    def _collect_answers(self) -> None:
+        self._pipeline_mode = self.pipeline()
+        self._pipeline_mode.__enter__()
 
     def catch_up(self) -> None:
         """Wait for all answers. Raises the first error."""

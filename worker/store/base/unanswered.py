@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from worker.store.base.bounded_connection import BoundedConnection
+from worker.store.base.on_loop import is_on_loop
 
 _OPTION = "onboarding_unanswered"
 UNANSWERED = {_OPTION: True}
@@ -34,6 +35,8 @@ def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool
     if context.execution_options.get(_OPTION):
         connection.go_on()
         return None
+    if is_on_loop():  # there each wait is a turn of the loop, and others have theirs before it
+        connection.begin_with_next()
     if not connection.goes_on:
         return None
     cursor.execute(statement, parameters)
