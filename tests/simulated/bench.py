@@ -52,7 +52,7 @@ class Rows:
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
     has_next_step: bool = True
-    database_time: Callable[[], datetime] | None = None  # after each commit
+    database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
     horizon: timedelta = HORIZON
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
@@ -94,8 +94,7 @@ class Rows:
             self.finish(results, now)
         self.flushes.append((len(results), room))
         try:
-            flushed = Flushed() if room is None else self.claim(room, now)
-            return replace(flushed, committed_at=self.database_time()) if self.database_time else flushed
+            return Flushed() if room is None else self.claim(room, now)
         except ArithmeticError:  # a bug in the claim: the transaction is rolled back, with the results
             del self.log[before:]
             self.unknown += len(results)

@@ -81,6 +81,21 @@ async def test_rows_that_waited_for_their_slots_while_the_machine_stood_still_ar
     assert sorted(rows.numbers("done")) == [0, 1, 2]
 
 
+async def test_rows_are_released_if_the_database_is_lost_when_it_is_asked_for_its_time(bench):
+    rows = bench.rows(3)
+    away = [True]
+
+    def time():
+        if away and away.pop():
+            raise UNREACHABLE
+        return bench.clock()
+
+    rows.database_time = time
+    await bench.run(rows)
+    assert rows.numbers("release") == [0, 1, 2]
+    assert sorted(rows.numbers("done")) == [0, 1, 2]
+
+
 # Halts: the account is rate-limited or refused.
 
 

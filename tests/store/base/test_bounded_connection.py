@@ -3,8 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.simulated.hanging import HangingServer, hanging
 from tests.suite.waiting import wait_until
 from worker.store.base.database import Database, reason
 from worker.store.base.on_loop import on_loop
-from worker.store.base.unanswered import UNANSWERED
 
 SHORT = timedelta(milliseconds=300)
 
@@ -102,61 +100,3 @@ def test_an_error_that_is_an_outage_to_the_driver_keeps_its_code_and_its_connect
         ask(database, "SELECT pg_cancel_backend(pg_backend_pid())")
     assert caught.value.orig.sqlstate == "57014"
     assert ask(database, "SELECT pg_backend_pid()") == pid
-
-
-def test_a_commit_tells_the_servers_own_time_after_it(behind, runs):
-    """Also the commit of statements whose answers are outstanding. A rollback tells nothing, and what was asked for one
-    transaction is not told of the next one on its connection."""
-    database, server = behind
-    database.trust_its_time()
-    told: list[datetime] = []
-
-    def work() -> datetime:
-        with database.write() as connection:
-            database.tell_commit(connection, told.append)
-            connection.execute(sa.text("SELECT 1"))
-            connection.execute(sa.text("SELECT pg_sleep(0.05)"), execution_options=UNANSWERED)
-            begun: datetime = connection.execute(sa.text("SELECT transaction_timestamp()")).scalar_one()
-        with suppress(ZeroDivisionError), database.write() as connection:
-            database.tell_commit(connection, told.append)
-            connection.execute(sa.text("SELECT 1"))
-            raise ZeroDivisionError
-        ask(database)
-        return begun
-
-    begun = outcome(work, server=server, runs=runs)
-    [at] = told
-    assert timedelta(seconds=0.05) <= at - begun < timedelta(minutes=1)
-    assert at.utcoffset() == timedelta(0)
-
-
-def test_a_commit_that_fails_tells_no_time(behind, runs):
-    database, server = behind
-    database.trust_its_time()
-    told: list[datetime] = []
-
-    def work() -> None:
-        with database.write() as connection:
-            database.tell_commit(connection, told.append)
-            connection.execute(sa.text("SELECT 1"))
-            connection.execute(sa.text("SELECT 1 / (random() * 0)::int"), execution_options=UNANSWERED)
-
-    assert isinstance(outcome(work, server=server, runs=runs), sa.exc.DataError)
-    assert told == []
-    assert ask(database) == 1
-
-
-def test_a_commit_whose_answer_is_lost_tells_no_time(behind, runs):
-    database, server = behind
-    database.trust_its_time()
-    database.give_up_after(SHORT)
-    told: list[datetime] = []
-
-    def work() -> None:
-        with database.write() as connection:
-            database.tell_commit(connection, told.append)
-            connection.execute(sa.text("SELECT 1"))
-            server.hang()
-
-    assert isinstance(outcome(work, server=server, runs=runs), sa.exc.OperationalError)
-    assert told == []

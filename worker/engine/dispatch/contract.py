@@ -1,6 +1,6 @@
 """What a dispatcher works on: the interface that `dispatcher` uses and `engine.steps` implements."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -32,6 +32,7 @@ class Work(Protocol[OpenedT, ResultT]):
     permits: int  # calls in flight, until the first claim says how many
     longest_call: timedelta  # from the last check of the lease until the result is written
     has_next_step: bool  # whether written results make other rows due
+    database_time: Callable[[], datetime] | None  # blocking; None: leases are not checked by the database's time
     spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
     def flush(

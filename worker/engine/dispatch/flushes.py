@@ -6,7 +6,7 @@ could not be written either.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic
 
@@ -90,7 +90,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             await self._write_after(error, results)
             return
         try:
-            self._check_leases(flushed)
+            await self._check_leases(flushed.opened)
         except UnknownFlush as error:
             await self._write_after(error, [])  # the results are written
             return
@@ -114,15 +114,21 @@ class Flushes(Generic[OpenedT, ResultT]):
         else:  # it asked how many permits there are
             self._plan.claim_by(self.check_permits_at)
 
-    def _check_leases(self, flushed: Flushed[OpenedT]) -> None:
-        """Raise UnknownFlush if leases are over, of the opened rows or of those that wait for their calls.
+    async def _check_leases(self, opened: Sequence[OpenedT]) -> None:
+        """Raise UnknownFlush if leases are over, of these rows or of those that wait for their calls.
 
-        The machine may have stood still until the commit, and its clock with it. Only the database can tell.
+        The machine may have stood still since their commit, and its clock with it. Only the database can tell.
         """
-        leased, now = [*flushed.opened, *self._rows.oldest], flushed.committed_at
-        if now is not None and leased and now >= min(self._work.item(each).lease_until for each in leased):
+        leased = [*opened, *self._rows.oldest]
+        if not leased or self._work.database_time is None:
+            return
+        try:
+            now: datetime = await self._in_turn(self._work.database_time)
+        except sa.exc.OperationalError as error:
+            raise UnknownFlush(opened, error) from error
+        if now >= min(self._work.item(each).lease_until for each in leased):
             why = Exception("the leases ended while this process stood still")
-            raise UnknownFlush(flushed.opened, sa.exc.OperationalError(None, None, why))
+            raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 
     async def _write_after(self, error: Exception, results: list[ResultT]) -> None:
         """Write the results of a flush that failed. Raises the error if there is nothing to save: a claim failed."""

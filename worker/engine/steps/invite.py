@@ -63,6 +63,10 @@ class InviteWork:
     def spacing(self) -> timedelta:
         return spacing(self.policy.rule.limits)
 
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        return self.invitations.database_time
+
     def flush(
         self,
         results: Sequence[InviteResult],

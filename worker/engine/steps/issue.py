@@ -89,6 +89,10 @@ class IssueWork:
     def spacing(self) -> timedelta:
         return spacing(self.policy.rule.limits)
 
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        return self.jobs.database_time
+
     def flush(
         self,
         results: Sequence[IssueResult],

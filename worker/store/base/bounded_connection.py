@@ -5,10 +5,8 @@ A server that hangs (a stalled disk, an old primary after a failover) keeps its 
 every byte, so that no setting of the connection ends the wait. Only the client can.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -39,8 +37,6 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     """
 
     patience: Patience
-    # Called once, with the server's own time after the commit of the transaction that has set it.
-    told_commit: Callable[[datetime], object] | None = None
     _pipeline_mode: AbstractContextManager[Any] | None = None  # entered while answers are outstanding
 
     @property
@@ -70,20 +66,13 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             mode.__exit__(None, None, None)
 
     def commit(self) -> None:
-        told, self.told_commit = self.told_commit, None
-        if told is not None:
-            self.go_on()
         if not self.goes_on:
             super().commit()
             return
         self.execute("COMMIT")  # psycopg's own commit would wait twice
-        time = self.execute("SELECT clock_timestamp()") if told is not None else None
         self.catch_up()
-        if told is not None and time is not None and (row := time.fetchone()) is not None:
-            told(row[0])
 
     def rollback(self) -> None:
-        self.told_commit = None
         with suppress(psycopg.Error):  # of a statement that is rolled back
             self.catch_up()
         super().rollback()

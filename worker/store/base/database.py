@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from worker.foundation.private_files import new_file
 from worker.foundation.tls import Tls
 from worker.store.base import tally
 from worker.store.base.binary_rows import let_copy
-from worker.store.base.bounded_connection import BoundedConnection, bound
+from worker.store.base.bounded_connection import bound
 from worker.store.base.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.store.base.on_loop import elsewhere
 from worker.store.base.unanswered import let_go_on
@@ -185,17 +185,9 @@ class Database:
         """From now on, check leases by PostgreSQL's own time. Not where a test sets the time."""
         self.has_own_time = not self.is_sqlite
 
-    def tell_commit(self, connection: sa.Connection, told: Callable[[datetime], object]) -> None:
-        """Call `told` with PostgreSQL's own time after this transaction's commit, if leases are checked by that time.
-
-        It comes with the commit's answer, so nothing more is waited for.
-        """
-        if self.has_own_time:
-            cast(BoundedConnection, connection.connection.dbapi_connection).told_commit = told
-
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
-        # Outside a transaction: one round trip, not three.
+        # Outside a transaction: one round trip, not three. Dispatchers ask after each claim.
         with naming_outages(), self._connect(isolation_level="AUTOCOMMIT") as connection:
             return _time_of(connection)
 

@@ -44,8 +44,7 @@ class Flushed(Generic[OpenedT]):
 
     `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
     `again_at`: when to claim again; None: nothing more is due, or a person must act. `permits`: how many calls may be
-    in flight from now on; None: as many as before. `channels`: those on which messages became due. `committed_at`: the
-    database's own time after the commit; None: leases are not checked by it.
+    in flight from now on; None: as many as before. `channels`: those on which messages became due.
     """
 
     opened: Sequence[OpenedT] = ()
@@ -53,7 +52,6 @@ class Flushed(Generic[OpenedT]):
     permits: int | None = None
     slots: Sequence[datetime] = ()
     channels: frozenset[str] = frozenset()
-    committed_at: datetime | None = None
 
 
 class UnknownFlush(Exception):
@@ -138,6 +136,11 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             _end_probe(connection, rule, items)
             self.free_opened(connection, rule, items, now=now)
 
+    @property
+    def database_time(self) -> Callable[[], datetime] | None:
+        """The database's time, a blocking call; None: leases are not checked by it."""
+        return self._database.now if self._database.has_own_time else None
+
     def flush(
         self,
         policy: PolicyT,
@@ -155,11 +158,9 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         Raises UnknownFlush, or sqlalchemy.exc.OperationalError if it opened no rows.
         """
         opened: list[OpenedT] = []
-        committed_at: list[datetime] = []
 
         def work(connection: sa.Connection, chunk: Chunk) -> Flushed[OpenedT]:
             opened.clear()
-            self._database.tell_commit(connection, committed_at.append)
             now = clock()
             channels = self.record(connection, policy, results, now=now, stretch=stretch) if results else set()
             budgets.give_back(connection, policy.rule, unused)
@@ -186,13 +187,12 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             self.set_aside(connection, kinds, now=clock())
 
         try:
-            flushed = row_by_row(self._database, f"claim for {policy.claims_for}", work, set_aside)
+            return row_by_row(self._database, f"claim for {policy.claims_for}", work, set_aside)
         except sa.exc.OperationalError as error:
             # If PostgreSQL ended the transaction to resolve a deadlock, the rows are not ours.
             if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
                 raise UnknownFlush(opened, error) from error
             raise
-        return replace(flushed, committed_at=committed_at[0]) if committed_at else flushed
 
     def release_permits(self, policy: PolicyT) -> None:
         """Release the permits of this account or sender: no further call is made."""
