@@ -1,6 +1,7 @@
 """A database that hangs with its network alive is given up."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -81,6 +82,16 @@ def test_a_commit_that_is_not_answered_is_an_outage(behind, runs):
             server.hang()
 
     assert isinstance(outcome(work, server=server, runs=runs), sa.exc.OperationalError)
+
+
+def test_a_connection_that_is_given_up_leaves_nothing_to_be_warned_of_later(behind, runs, caplog):
+    database, server = behind
+    database.give_up_after(SHORT)
+    ask(database)
+    server.hang()
+    assert isinstance(outcome(lambda: ask(database), server=server, runs=runs), sa.exc.OperationalError)
+    gc.collect()
+    assert not [record.getMessage() for record in caplog.records if record.name.startswith("psycopg")]
 
 
 def test_an_error_of_the_server_stays_what_it_is(behind, runs):

@@ -77,6 +77,12 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             self.catch_up()
         super().rollback()
 
+    def close(self) -> None:
+        if self.closed:  # the server is gone, and with it the answers
+            with suppress(psycopg.Error):  # else psycopg logs it as a warning whenever it is collected as garbage
+                self.catch_up()
+        super().close()
+
     def wait(self, gen: Any, interval: float = LOOK_SECONDS, timeout: float | None = None) -> Any:
         seconds = self.patience.seconds
         if seconds is None or timeout is not None:
