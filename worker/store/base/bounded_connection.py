@@ -47,7 +47,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     def go_on(self) -> None:
         """Wait for no answer until `catch_up`, or until the transaction ends."""
         # The first statement is waited for: it begins the transaction.
-        if self._pipeline_mode is None and self.info.transaction_status == TransactionStatus.INTRANS:
+        if self.info.transaction_status == TransactionStatus.INTRANS:
             self._collect_answers()
 
     def begin_with_next(self) -> None:
@@ -56,8 +56,9 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             self._collect_answers()
 
     def _collect_answers(self) -> None:
-        self._pipeline_mode = self.pipeline()
-        self._pipeline_mode.__enter__()
+        if self._pipeline_mode is None:  # a statement that raised before it was sent has left it open
+            self._pipeline_mode = self.pipeline()
+            self._pipeline_mode.__enter__()
 
     def catch_up(self) -> None:
         """Wait for all answers. Raises the first error."""
