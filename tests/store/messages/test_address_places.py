@@ -3,19 +3,24 @@
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import WEEK, customer
 from tests.store.steps import JobSteps
 from worker.domain.contact.address_cap import AddressCap, Wish
+from worker.domain.contact.suppression import text_of
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Cancel, Kind
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring, new_key
+from worker.store.base.encrypted_values import ADDRESS
 from worker.store.base.priorities import EVENT
+from worker.store.messages import address_places
 from worker.store.messages.address_places import AddressPlaces, Wanted, take
 from worker.store.tables import AddressPlace, InvitationRow, Job, SessionRow
 
@@ -229,3 +234,51 @@ def test_a_stale_link_s_message_keeps_no_place_from_the_next_one(shelf):
     shelf.set(SessionRow, expires_at=shelf.clock())
     shelf.issue()
     assert len(shelf.send()) == 3
+
+
+BEFORE = (
+    {},
+    {0: ("own job", None)},
+    {0: ("own job", "own message")},
+    {0: ("own job", "another message")},
+    {0: ("another job", None)},
+    {0: ("another job", "another message")},
+    {1: ("another job", None)},
+    {0: ("own job", None), 1: ("another job", None)},
+)
+JOBS = {"own job": 1, "another job": 2}
+MESSAGES = {None: None, "own message": UUID(int=1), "another message": UUID(int=2)}
+
+
+@pytest.mark.parametrize("cap", [CAP, AddressCap(1, WEEK)])
+@pytest.mark.parametrize("message", [None, "own message"])
+@pytest.mark.parametrize("age", [timedelta(hours=1), WEEK])
+def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf, monkeypatch, cap, message, age):
+    at, now = shelf.clock(), shelf.clock() + age
+    wanted = [
+        Wanted("email", f"{case}@example.org", Wish(JOBS["own job"], MESSAGES[message])) for case in range(len(BEFORE))
+    ]
+
+    def taken():
+        with shelf.database.write() as connection:
+            connection.execute(sa.delete(AddressPlace))
+            rows = [
+                {
+                    "digest": shelf.keyring.digests(ADDRESS, text_of("email", one.address))[0],
+                    "number": number,
+                    "job_id": JOBS[job],
+                    "invitation_id": MESSAGES[invitation],
+                    "taken_at": at,
+                    "version": 1,
+                }
+                for one, places in zip(wanted, BEFORE, strict=True)
+                for number, (job, invitation) in places.items()
+            ]
+            connection.execute(sa.insert(AddressPlace), rows)
+            answers = take(connection, shelf.keyring, cap, wanted, now=now)
+        columns = ("digest", "number", "job_id", "invitation_id", "taken_at", "version")
+        return answers, {tuple(getattr(row, name) for name in columns) for row in shelf.rows(AddressPlace)}
+
+    quick = taken()
+    monkeypatch.setattr(address_places, "_only_places", lambda *_, **__: [])
+    assert quick == taken()

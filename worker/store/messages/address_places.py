@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import aliased
 
 from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
 from worker.domain.contact.send_decision import Later, NotNow
@@ -18,7 +20,7 @@ from worker.domain.contact.suppression import text_of
 from worker.domain.model.channels import address_of
 from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk
+from worker.store.base import binary_rows, bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ADDRESS
 from worker.store.messages.message_cap_check import no_more
@@ -56,6 +58,34 @@ _PLACES = (
 )
 
 
+_GIVEN = {name: AddressPlace.__table__.c[name].type for name in ("digest", "job_id", "invitation_id", "taken_at")}
+
+
+def _take_only() -> str:
+    """The statement of `_only_places`, over all rows."""
+    new, other = binary_rows.given(_GIVEN), aliased(AddressPlace)
+    rows = sa.select(new, sa.literal_column("0"), sa.literal_column("1")).where(
+        ~sa.exists().where(other.digest == new.c.digest, other.number != sa.literal_column("0"))
+    )
+    insert = postgresql.insert(AddressPlace).from_select([*_GIVEN, "number", "version"], rows, include_defaults=False)
+    mine = insert.excluded
+    own = (AddressPlace.job_id == mine.job_id) & AddressPlace.invitation_id.is_(None)
+    return binary_rows.text(
+        insert.on_conflict_do_update(
+            index_elements=[AddressPlace.digest, AddressPlace.number],
+            set_={
+                "invitation_id": mine.invitation_id,
+                "taken_at": mine.taken_at,
+                "version": AddressPlace.version + 1,
+            },
+            where=own | (AddressPlace.invitation_id == mine.invitation_id),
+        ).returning(AddressPlace.digest)
+    )
+
+
+_TAKE_ONLY = _take_only()
+
+
 @dataclass(frozen=True, repr=False)
 class Wanted:
     """A place at an address (personal) that a job or one of its messages needs."""
@@ -73,14 +103,18 @@ def take(
         address: keyring.digests(ADDRESS, text_of(*address))
         for address in {(one.channel, one.address) for one in wanted}
     }
-    by_digest: dict[str, list[sa.Row[Any]]] = {}
-    given = {"digests": bulk.keys(sorted({each for of in digests.values() for each in of}))}
-    for row in fetch(connection, _PLACES, given) if wanted else ():
-        by_digest.setdefault(row.digest, []).append(row)
     asked: dict[tuple[str, ...], list[int]] = {}  # the positions in `wanted`, by the address's digests
     for index, one in enumerate(wanted):
         asked.setdefault(digests[one.channel, one.address], []).append(index)
+    for digest in _only_places(connection, wanted, asked, now=now):
+        del asked[(digest,)]
     found: list[datetime | None] = [None] * len(wanted)
+    if not asked:
+        return found
+    by_digest: dict[str, list[sa.Row[Any]]] = {}
+    given = {"digests": bulk.keys(sorted({each for of in asked for each in of}))}
+    for row in fetch(connection, _PLACES, given):
+        by_digest.setdefault(row.digest, []).append(row)
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     places: dict[tuple[str, int], int] = {}
     for of, indexes in asked.items():
@@ -110,6 +144,31 @@ def take(
         if key not in written:
             found[index] = now + ASK_AGAIN
     return found
+
+
+def _only_places(
+    connection: sa.Connection,
+    wanted: Sequence[Wanted],
+    asked: Mapping[tuple[str, ...], Sequence[int]],
+    *,
+    now: datetime,
+) -> list[str]:
+    """Take the first place of each address that has no other. Returns the digests of these addresses.
+
+    Most addresses are one customer's, so that nothing else need be read of them. The answers are those of
+    `give_places`: nobody has had a place of the address, or the one who wants it has its only place.
+    """
+    alone = all(len(of) == len(indexes) == 1 for of, indexes in asked.items())
+    # Only if no address needs more than this: then the places are taken in one order, and two transactions with the
+    # same addresses cannot deadlock.
+    if connection.dialect.name == "sqlite" or not alone or any(one.wish.unknown_handovers for one in wanted):
+        return []
+    rows = [
+        {"digest": digest, "job_id": wish.job_id, "invitation_id": wish.invitation_id, "taken_at": now}
+        for (digest,), (index,) in sorted(asked.items())
+        for wish in [wanted[index].wish]
+    ]
+    return [digest for (digest,) in connection.exec_driver_sql(_TAKE_ONLY, binary_rows.arrays(_GIVEN, rows))]
 
 
 def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
