@@ -20,6 +20,7 @@ from worker.store.issuing.open_attempts import OpenedJob, open_attempts
 from worker.store.issuing.record_results import record_results
 from worker.store.issuing.sender_backlog import Backlogs
 from worker.store.limits import budgets
+from worker.store.limits.claims import Leased
 from worker.store.limits.flush import Rows
 from worker.store.onboarding.held_rows import hold_jobs
 
@@ -47,12 +48,18 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         return any(row.planned for row in rows)
 
     def passed(
-        self, connection: sa.Connection, policy: JobPolicy, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
+        self,
+        connection: sa.Connection,
+        policy: JobPolicy,
+        rows: Sequence[sa.Row[Any]],
+        leased: Leased,
+        *,
+        now: datetime,
     ) -> tuple[list[ClaimedJob], frozenset[str]]:
         ended = [row for row in rows if ended_jobs.is_ended(row)]
         if ended:
             rows = [row for row in rows if not ended_jobs.is_ended(row)]
-        jobs, adopted = gates.passed(connection, self._keyring, policy, self._backlogs, rows, more=more, now=now)
+        jobs, adopted = gates.passed(connection, self._keyring, policy, self._backlogs, rows, leased, now=now)
         return jobs + ended_jobs.decrypted_calls(connection, self._keyring, policy, ended, now=now), adopted
 
     def open(

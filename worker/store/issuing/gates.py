@@ -35,6 +35,8 @@ from worker.store.issuing import deferral, unbought
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
+from worker.store.limits.budgets import lane
+from worker.store.limits.claims import Leased
 from worker.store.messages.address_places import Wanted, take
 from worker.store.onboarding import adoption, batch_pace, in_review
 from worker.store.onboarding.cancellation import cancel_jobs
@@ -46,13 +48,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Claim:
-    """What the gates of one claim share. `more`: more rows of the account may be due than were leased."""
+    """What the gates of one claim share."""
 
     connection: sa.Connection
     keyring: Keyring
     policy: JobPolicy
     backlogs: Backlogs
-    more: bool
+    leased: Leased
     any_suppressed: bool  # if no address is, no question is asked about addresses
     now: datetime
     planned: frozenset[int] = frozenset()  # the batches with a plan
@@ -63,7 +65,11 @@ class Claim:
     def rooms(self) -> Rooms:
         """The room for messages at the senders."""
         policy = self.policy
-        return self.backlogs.rooms(self.connection, policy.senders, max_age=policy.max_age, now=self.now)
+        lanes = {
+            channel: lane(self.leased.beside[sender.name], sender, now=self.now)
+            for channel, sender in policy.senders.items()
+        }
+        return self.backlogs.rooms(self.connection, lanes, max_age=policy.max_age, now=self.now)
 
 
 def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
@@ -155,7 +161,7 @@ def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNo
             found[job.id] = later = Later(at, Reason.WAITS_FOR_SENDER)
             if job.priority == BATCH:
                 full[job.channel] = later
-    if claim.more and full:
+    if claim.leased.more and full:
         deferral.defer_unclaimed(claim.connection, claim.policy.account, full, now=claim.now)
     return found
 
@@ -213,8 +219,8 @@ def passed(
     policy: JobPolicy,
     backlogs: Backlogs,
     rows: Sequence[Any],
+    leased: Leased,
     *,
-    more: bool,
     now: datetime,
 ) -> tuple[list[ClaimedJob], frozenset[str]]:
     """The jobs whose calls may be made now, and the channels on which adopted sessions may have invitations due.
@@ -223,7 +229,7 @@ def passed(
     """
     any_suppressed = any(row.any_suppressed for row in rows)
     planned = frozenset(row.batch_id for row in rows if row.planned)
-    claim = Claim(connection, keyring, policy, backlogs, more, any_suppressed, now, planned)
+    claim = Claim(connection, keyring, policy, backlogs, leased, any_suppressed, now, planned)
     for row_gate in ROW_GATES:
         kept = row_gate(claim, rows) if rows else ()
         _explain(policy, row_gate.__name__, kept, rows)

@@ -1,7 +1,7 @@
 """Job contexts: the customer and the batch that a session is requested from, decrypted for the job's dispatcher."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -53,6 +53,10 @@ class JobPolicy(ClaimPolicy):
     @property
     def claims_for(self) -> str:
         return self.account
+
+    @property
+    def beside(self) -> Collection[str]:
+        return {sender.name for sender in self.senders.values()}
 
 
 @dataclass(repr=False)  # not frozen: see `domain.model.customers`

@@ -8,13 +8,11 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from worker.domain.limits.backpressure import QUEUE_SHARE, Lane, room
-from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.states import InvitationState
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.limits import budgets
 from worker.store.tables import InvitationRow
 
 # A count is used for this long, plus the messages of this process's claims since. Meanwhile other processes add
@@ -109,10 +107,10 @@ class Backlogs:
         self._queues: dict[str, _Queue] = {}
 
     def rooms(
-        self, connection: sa.Connection, senders: Mapping[str, BudgetRule], *, max_age: timedelta, now: datetime
+        self, connection: sa.Connection, lanes: Mapping[str, Lane], *, max_age: timedelta, now: datetime
     ) -> Rooms:
         """The room at these senders, by channel. Messages are counted only for a job whose sender has a limit."""
-        return Rooms(connection, self._queues, budgets.lanes(connection, senders, now=now), max_age, now)
+        return Rooms(connection, self._queues, lanes, max_age, now)
 
 
 def _count(priority: int) -> sa.Select[int, int]:

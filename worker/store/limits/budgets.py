@@ -4,7 +4,7 @@ A transaction locks the row before it reserves calls or applies their lessons, s
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -44,7 +44,7 @@ from worker.domain.limits.rate_limits import spacing
 from worker.foundation.timestamps import written
 from worker.store.audit.entries import note
 from worker.store.base import tally
-from worker.store.base.database import Database, fetch
+from worker.store.base.database import Database
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits.standstill import IS_THERE
 from worker.store.tables import Budget
@@ -108,9 +108,13 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
 
 def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
     if row is None:
-        # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
-        raise LookupError(f"there is no budget {name!r}")
+        raise _missing(name)
     return row
+
+
+def _missing(name: str) -> LookupError:
+    # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
+    return LookupError(f"there is no budget {name!r}")
 
 
 def lock(connection: sa.Connection, rule: BudgetRule) -> None:
@@ -123,26 +127,10 @@ def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
 
 
-_LANES = sa.select(
-    Budget.name,
-    Budget.stopped_at,
-    Budget.blocked_until,
-    Budget.pace_rate.label("rate"),
-    Budget.unproven,
-    Budget.ramp_from,
-).where(Budget.name.in_(sa.bindparam("names", expanding=True)))
-
-
-def lanes(connection: sa.Connection, senders: Mapping[str, BudgetRule], *, now: datetime) -> dict[str, Lane]:
-    """What issuing knows of these senders, by channel. Their budgets are not locked."""
-    names = sorted(sender.name for sender in senders.values())
-    rows = {row.name: row for row in fetch(connection, _LANES, {"names": names})} if names else {}
-    return {channel: _lane(rows[sender.name], sender, now=now) for channel, sender in senders.items()}
-
-
-def _lane(row: sa.Row[Any], sender: BudgetRule, *, now: datetime) -> Lane:
-    interval = max(spacing(sender.at(row.ramp_from, now).limits), Pace(rate=row.rate).interval)
-    return Lane(interval, row.blocked_until, row.stopped_at is not None, bool(row.unproven))
+def lane(state: BudgetState, sender: BudgetRule, *, now: datetime) -> Lane:
+    """What issuing knows of a sender."""
+    interval = max(spacing(sender.at(state.ramp_from, now).limits), state.pace.interval)
+    return Lane(interval, state.blocked_until, state.stopped_at is not None, state.unproven)
 
 
 def _recovers(state: BudgetState) -> bool:
@@ -151,26 +139,32 @@ def _recovers(state: BudgetState) -> bool:
 
 
 class FirstAnswers(NamedTuple):
-    """The answers to a claim's first questions. `stopped`: a person has stopped everything."""
+    """The answers to a claim's first questions. `stopped`: a person has stopped everything. `beside`: the states of the
+    other budgets that were asked for.
+    """
 
     state: BudgetState
     stopped: bool
     event_is_due: bool
+    beside: Mapping[str, BudgetState]
 
 
 def ask_first(
-    connection: sa.Connection, name: str, event_is_due: sa.Exists, given: Mapping[str, Any], *, lock: bool
+    connection: sa.Connection, name: str, event_is_due: sa.Exists, given: Mapping[str, Any], *, beside: Collection[str]
 ) -> FirstAnswers:
     """What a claim must know first, by one statement. `given`: the parameters of `event_is_due`."""
-    found: Any = connection.execute(_first_questions(event_is_due, lock=lock), {"budget": name, **given}).first()
-    row = _of(name, found)
-    return FirstAnswers(_state(row[:-2]), row.stopped, row.event_is_due)
+    asked = {"budgets": [name, *sorted(beside)], **given}
+    rows = connection.execute(_first_questions(event_is_due), asked).all()
+    states = {row.budget: _state(row[:-3]) for row in rows}
+    if name not in states:
+        raise _missing(name)
+    return FirstAnswers(states.pop(name), rows[0].stopped, rows[0].event_is_due, states)
 
 
 @cache
-def _first_questions(event_is_due: sa.Exists, *, lock: bool) -> sa.Select[Any]:
-    asked = _READ.add_columns(IS_THERE.label("stopped"), event_is_due.label("event_is_due"))
-    return asked.with_for_update(of=Budget) if lock else asked
+def _first_questions(event_is_due: sa.Exists) -> sa.Select[Any]:
+    asked = [Budget.name.label("budget"), IS_THERE.label("stopped"), event_is_due.label("event_is_due")]
+    return sa.select(*_COLUMNS, *asked).where(Budget.name.in_(sa.bindparam("budgets", expanding=True)))
 
 
 def to_claim(

@@ -9,7 +9,7 @@ between lease and reserve is decided in `store.issuing.gates` and `store.message
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,6 +47,11 @@ class ClaimPolicy:
     def claims_for(self) -> str:
         """The account or channel."""
         raise NotImplementedError
+
+    @property
+    def beside(self) -> Collection[str]:
+        """The other budgets whose states the gates need."""
+        return ()
 
     @property
     def permit_owner(self) -> str:
@@ -114,6 +119,7 @@ class Leased:
     more: bool = False
     share: int = 0  # how many batch rows may get later slots, as events do
     permits: int | None = None  # calls that may be in flight from now on
+    beside: Mapping[str, BudgetState] = field(default_factory=dict)  # the states of the policy's other budgets
 
     def reserve(self, connection: sa.Connection, kept: int, events: int, *, now: datetime) -> Reserved:
         """Reserve the slots of the `kept` rows whose calls may be made, or of the first ones if there are fewer.
@@ -170,8 +176,10 @@ class Claims:
         """
         rule, busy, lead = policy.rule, asked.busy, asked.lead
         lock = self._permits.is_new(rule, policy.permit_owner)  # its permits are written under the lock
+        if lock:
+            budgets.lock(connection, rule)
         given = {"of_": policy.claims_for, "now": now}
-        first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, lock=lock)
+        first = budgets.ask_first(connection, rule.name, self._leases.event_is_due, given, beside=policy.beside)
         state = first.state
         if first.stopped:
             none = Grant(Slots(now, timedelta(0), 0), again_at=None)
@@ -191,7 +199,7 @@ class Claims:
             connection, rule, locked or state, is_locked=is_locked, now=now, reach=furthest, lease=policy.lease
         )
         granted, free_only = self._granted(connection, policy, state, reach, max(most, events), now=now)
-        leased = Leased(policy, state, is_locked, granted, reach, permits=permits)
+        leased = Leased(policy, state, is_locked, granted, reach, permits=permits, beside=first.beside)
         if not granted.slots.count:
             return leased
 

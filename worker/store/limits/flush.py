@@ -21,7 +21,7 @@ from worker.store.base.database import SACRIFICED, Database
 from worker.store.base.leases import Leases
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
-from worker.store.limits.claims import ClaimPolicy, Claims, Room
+from worker.store.limits.claims import ClaimPolicy, Claims, Leased, Room
 
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 ItemT = TypeVar("ItemT", bound="Claimed")  # a claimed row
@@ -98,11 +98,11 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
 
     @abstractmethod
     def passed(
-        self, connection: sa.Connection, policy: PolicyT, rows: Sequence[sa.Row[Any]], *, more: bool, now: datetime
+        self, connection: sa.Connection, policy: PolicyT, rows: Sequence[sa.Row[Any]], leased: Leased, *, now: datetime
     ) -> tuple[list[ItemT], frozenset[str]]:
-        """The leased rows that pass all gates, and the channels on which messages became due. The others are released.
+        """Which of these leased rows pass all gates, and the channels on which messages became due.
 
-        `more`: more rows may be due.
+        The others are released.
         """
 
     @abstractmethod
@@ -169,7 +169,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             leased = self._claims.lease(connection, policy, room, now=now)
             if not leased.is_locked and self.takes_places(policy, leased.rows):
                 budgets.lock(connection, policy.rule)
-            items, due = self.passed(connection, policy, chunk.of(leased.rows), more=leased.more, now=now)
+            items, due = self.passed(connection, policy, chunk.of(leased.rows), leased, now=now)
             events = sum(item.is_event for item in items)
             reserved = leased.reserve(connection, len(items), events, now=now)
             if leased.granted.probe:

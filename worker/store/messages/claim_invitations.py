@@ -12,6 +12,7 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
+from worker.store.limits.claims import Leased
 from worker.store.limits.flush import Rows
 from worker.store.messages import country_cap_check, gates
 from worker.store.messages.handovers import InviteResult, OpenedInvitation, open_handovers
@@ -50,8 +51,8 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         connection: sa.Connection,
         policy: InvitationPolicy,
         rows: Sequence[sa.Row[Any]],
+        _leased: Leased,
         *,
-        more: bool,
         now: datetime,
     ) -> tuple[list[ClaimedInvitation], frozenset[str]]:
         return gates.passed(connection, self._keyring, policy, rows, now=now), frozenset()
