@@ -53,12 +53,8 @@ class EventCustomers:
         """
         keyring = writable(connection, self._keyring, _with_details(new), now=now)
         rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
-        statement = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(CustomerRow)
-        # Changes nothing, but locks the row; DO NOTHING would leave it unlocked.
-        same = {"changed_at": CustomerRow.changed_at}
         held = connection.execute(
-            statement.on_conflict_do_update(index_elements=["customer_id"], set_=same).returning(*_HELD),
-            [rows[customer_id] for customer_id in sorted(rows)],
+            _HOLD[connection.dialect.name], [rows[customer_id] for customer_id in sorted(rows)]
         ).all()
         if not kept(connection, keyring):  # destroyed meanwhile: a row made by one is written again
             return {customer_id: HeldCustomer(*values) for customer_id, *values in held}
@@ -179,6 +175,13 @@ _HELD = (
     CustomerRow.encrypted,
     CustomerRow.details_at,
 )
+# Built once: events come one by one. The update changes nothing, but locks the row; DO NOTHING would leave it unlocked.
+_HOLD = {
+    dialect: insert(CustomerRow)
+    .on_conflict_do_update(index_elements=["customer_id"], set_={"changed_at": CustomerRow.changed_at})
+    .returning(*_HELD)
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
 
 
 def _held(values: Sequence[Any], encrypted: bytes | None) -> HeldCustomer:

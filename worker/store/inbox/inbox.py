@@ -210,8 +210,11 @@ def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
         left = later
 
 
-def _insert(connection: sa.Connection, model: Any) -> Any:
-    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(model)
+# Events come one by one, and building a statement costs more than running it.
+_ADD_NEW = {
+    dialect: insert(Inbox).on_conflict_do_nothing().returning(Inbox.id)
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
 
 
 def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[Key, NewEvent]:
@@ -240,8 +243,7 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     }
     # Always in the same order, so that two consumers of the same events cannot deadlock.
     ordered = [rows[key] for key in sorted(rows)]
-    statement = _insert(connection, Inbox).on_conflict_do_nothing().returning(Inbox.id)
-    kept = set(connection.execute(statement, ordered).scalars())
+    kept = set(connection.execute(_ADD_NEW[connection.dialect.name], ordered).scalars())
     return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
 
 

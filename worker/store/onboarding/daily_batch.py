@@ -21,6 +21,14 @@ class Rows:
     paused: bool
 
 
+_NUMBER = (
+    sa.update(Batch)
+    .where(Batch.digest == sa.bindparam("of_day"), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
+    .values(last_row=sa.func.coalesce(Batch.last_row, 0) + sa.bindparam("count_", type_=sa.Integer()))
+    .returning(Batch.id, Batch.last_row, Batch.pause_cause)
+)
+
+
 def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
     """Reserve `count` row numbers of today's batch. The first call of a day creates the batch.
 
@@ -29,14 +37,8 @@ def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
     """
     # Cannot equal the digest of a list, which has 64 digits.
     digest = f"{DAILY}{now.astimezone(UTC):%Y-%m-%d}"
-    number = (
-        sa.update(Batch)
-        .where(Batch.digest == digest, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
-        .values(last_row=sa.func.coalesce(Batch.last_row, 0) + count)
-        .returning(Batch.id, Batch.last_row, Batch.pause_cause)
-    )
     for _ in range(TRIES):
-        row = connection.execute(number).first()
+        row = connection.execute(_NUMBER, {"of_day": digest, "count_": count}).first()
         if row is not None and row.last_row is not None:
             return Rows(row.id, row.last_row - count + 1, row.pause_cause != "")
         _make(connection, digest, now=now)
