@@ -60,6 +60,7 @@ _COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
 # Built once: many transactions read a budget, and building a statement costs more than running it.
 _READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
 _READ_LOCKED = _READ.with_for_update()
+_ALL = sa.select(*_COLUMNS, Budget.name.label("budget"))
 _LOCK = sa.select(Budget.name).where(Budget.name == sa.bindparam("budget")).with_for_update()
 _TROUBLES = sa.select(
     Budget.failures,
@@ -362,7 +363,7 @@ class Budgets:
 
     def all(self) -> Mapping[str, BudgetState]:
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(*_COLUMNS, Budget.name.label("budget")))
+            rows = connection.execute(_ALL)
             return {row.budget: _state(row[:-1]) for row in rows}
 
     def doubt(self, names: Iterable[str]) -> None:
