@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 import sqlalchemy as sa
-from psycopg.pq import PipelineStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tests.store.base.test_bulk import row_of
 from worker.store.base import bulk
@@ -101,6 +101,47 @@ def test_a_connection_that_breaks_before_the_answers_come_is_an_outage(database)
     with pytest.raises(sa.exc.OperationalError):
         add_while_it_breaks()
     assert names(database) == []
+
+
+def test_a_transaction_begins_with_its_first_statement_whatever_the_connection_did_before(database):
+    if database.is_sqlite:
+        pytest.skip("SQLite answers at once")
+    with database.read() as connection:
+        driver = connection.connection.driver_connection
+        assert driver.pgconn.pipeline_status == PipelineStatus.ON  # BEGIN is not waited for
+        connection.execute(sa.text("SELECT 1"))
+        assert driver.info.transaction_status == TransactionStatus.INTRANS
+    with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.execute(sa.text("SELECT 1"))
+        assert connection.connection.driver_connection is driver
+        level = connection.execute(sa.text("SHOW transaction_isolation")).scalar_one()
+        assert (driver.info.transaction_status, level) == (TransactionStatus.INTRANS, "repeatable read")
+    database.now()
+    assert driver.info.transaction_status == TransactionStatus.IDLE
+    with database.read() as connection:
+        assert connection.connection.driver_connection is driver
+        assert driver.pgconn.pipeline_status == PipelineStatus.ON
+        connection.execute(sa.text("SELECT 1"))
+        assert connection.execute(sa.text("SHOW transaction_isolation")).scalar_one() == "read committed"
+
+
+def test_an_error_of_many_statements_is_raised_where_they_are_executed(database):
+    rename_all = sa.update(Batch).where(Batch.id == sa.bindparam("which")).values(id=sa.bindparam("to"))
+    with database.write() as connection:
+        add(connection, 1, 2)
+    raised = []
+
+    def clash():
+        with database.write() as connection:
+            try:
+                connection.execute(rename_all, [{"which": 1, "to": 3}, {"which": 2, "to": 3}])
+            except sa.exc.IntegrityError as error:
+                raised.append(error)
+                raise
+
+    with pytest.raises(sa.exc.IntegrityError):
+        clash()
+    assert raised
 
 
 def _address(database):

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from sqlalchemy import event
 
@@ -46,16 +45,6 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
 
     def go_on(self) -> None:
         """Wait for no answer until `catch_up`, or until the transaction ends."""
-        # The first statement is waited for: it begins the transaction.
-        if self.info.transaction_status == TransactionStatus.INTRANS:
-            self._collect_answers()
-
-    def begin_with_next(self) -> None:
-        """If the next statement is the first of its transaction: wait for its answer and BEGIN's together."""
-        if not self.autocommit and self.info.transaction_status == TransactionStatus.IDLE:
-            self._collect_answers()
-
-    def _collect_answers(self) -> None:
         if self._pipeline_mode is None:  # a statement that raised before it was sent has left it open
             self._pipeline_mode = self.pipeline()
             self._pipeline_mode.__enter__()

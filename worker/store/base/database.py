@@ -25,7 +25,7 @@ from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.store.base.on_loop import elsewhere
-from worker.store.base.unanswered import let_go_on
+from worker.store.base.unanswered import ALONE, let_go_on
 from worker.store.tables.types import UtcDateTime
 
 T = TypeVar("T")
@@ -187,8 +187,8 @@ class Database:
 
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
-        # Outside a transaction: one round trip, not three. Dispatchers ask after each claim.
-        with naming_outages(), self._connect(isolation_level="AUTOCOMMIT") as connection:
+        # Outside a transaction: one round trip, not two. Dispatchers ask after each claim.
+        with naming_outages(), self._connect(**{ALONE: True}) as connection:
             return _time_of(connection)
 
     def set_clock(self, clock: ProcessClock) -> None:

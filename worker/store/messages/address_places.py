@@ -99,6 +99,8 @@ def take(
     connection: sa.Connection, keyring: Keyring, cap: AddressCap, wanted: Sequence[Wanted], *, now: datetime
 ) -> list[datetime | None]:
     """Take a place for each; None where it has one now, else the time at which to ask again."""
+    if not wanted:
+        return []
     digests = {
         address: keyring.digests(ADDRESS, text_of(*address))
         for address in {(one.channel, one.address) for one in wanted}
