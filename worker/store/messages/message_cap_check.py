@@ -45,9 +45,16 @@ _LOCKED = (
 def spent(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
-    """The messages that would exceed their customer's cap. The counts include these messages themselves."""
+    """The messages that would exceed their customer's cap. The counts include these messages themselves.
+
+    Most customers have one message: nothing is counted for them, if a cap allows more than one.
+    """
     if policy.caps is None:
         return {}
+    if policy.caps.messages > 1:
+        messages = [one for one in messages if not one.row.alone or one.item.unknown_handovers]
+        if not messages:
+            return {}
     ours = Counter(one.item.customer.customer_id for one in messages)
     had = messages_of(connection, ours)
     last = [customer_id for customer_id in ours if had[customer_id].sent < policy.caps.messages <= had[customer_id].all]

@@ -101,6 +101,12 @@ _REACHED_BEFORE = sa.exists().where(
         _OF_EARLIER.state.in_([bulk.fixed(state) for state in sorted(REACHED)]),
     ),
 )
+_OTHER_SESSION, _OTHER = aliased(SessionRow), aliased(InvitationRow)
+_ALONE = ~sa.exists().where(
+    _OTHER_SESSION.customer_id == SessionRow.customer_id,
+    _OTHER.session_id == _OTHER_SESSION.id,
+    _OTHER.id != InvitationRow.id,
+)
 # What a claim returns.
 WORKED_FROM = (
     InvitationRow.id,
@@ -141,6 +147,7 @@ WORKED_FROM = (
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
     Batch.planned,
     _REACHED_BEFORE.label("reached_before"),
+    _ALONE.label("alone"),  # the only message of its customer
     ANY_SUPPRESSED.label("any_suppressed"),
 )
 JOINED = (

@@ -24,8 +24,9 @@ from worker.store.attempts.attempt_log import (
     new_and_late,
 )
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
-from worker.store.attempts.standing import Standing, is_leased, outcomes_of, standing, standing_of
+from worker.store.attempts.standing import is_leased, outcomes_of, standing, standing_of
 from worker.store.base import bulk, tally
+from worker.store.base.columns import columns_of
 from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, country_cap_check, message_cap_check, refusals, reminders
@@ -48,23 +49,13 @@ def record_results(
     stretch: Stretch | None = None,
 ) -> None:
     """Write results: the attempts, the invitations and their jobs' states."""
-    found = standing_of(connection, _STANDING, {item.opened.invitation.id for item in results})
-    rows = {row.id: row for row in found}
-    plain: list[InviteResult] = []
-    special: list[InviteResult] = []
-    for item in results:
-        (plain if _is_plain(item, rows[item.opened.invitation.id]) else special).append(item)
-    if plain:
-        counts = tally.pays(len(plain))
-        if counts:
-            _count(connection, policy.channel, plain)
-        _SENT.run(connection, [_sent(item) for item in plain], at=now, counts=counts)
-        # Calls to senders are not counted (`tally.call`).
-        CLOSE_DONE.run(connection, [{"attempt_id": item.opened.attempt_id} for item in plain], at=now, counts=0)
-    ours = {item.opened.invitation.id: rows[item.opened.invitation.id].job_id for item in plain}
+    usual = [item for item in results if _may_be_plain(item)]
+    plain, ours = _write_plain(connection, policy, usual, now=now) if usual else ([], {})
+    written = {item.opened.attempt_id for item in plain}
+    special = [item for item in results if item.opened.attempt_id not in written]
     settled: list[InviteResult] = []
     if special:
-        special, answered, settled = _write_special(connection, keyring, policy, special, rows, now=now)
+        special, answered, settled = _write_special(connection, keyring, policy, special, now=now)
         ours |= answered
     results = [*plain, *special]
     kept = [item for item in results if item.opened.invitation.id in ours]
@@ -86,6 +77,33 @@ def record_results(
     bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
 
 
+def _may_be_plain(result: InviteResult) -> bool:
+    """True for a message that left by an ordinary hand-over. It is plain if its lease is still ours.
+
+    All other results are special: a problem, a look-up, a late receipt.
+    """
+    return isinstance(result.ending, Done) and result.opened.invitation.unknown_call is None
+
+
+def _write_plain(
+    connection: sa.Connection, policy: InvitationPolicy, results: Sequence[InviteResult], *, now: datetime
+) -> tuple[list[InviteResult], dict[uuid.UUID, int]]:
+    """Write the results that are plain, of one or more that may be. Returns them, and the jobs of their messages."""
+    counts = tally.pays(len(results))
+    # Rows are locked in the order of their ids, as everywhere.
+    items = sorted(results, key=lambda item: item.opened.invitation.id)
+    moves = columns_of([_sent(item) for item in items])
+    moved = {(row.id, row.fence): row.job_id for row in _SENT.changed(connection, moves, at=now, counts=counts)}
+    plain = [item for item in items if (item.opened.invitation.id, item.opened.invitation.fence) in moved]
+    if plain:
+        if counts:
+            _count(connection, policy.channel, plain)
+        # Calls to senders are not counted (`tally.call`).
+        closed = {"attempt_id": [item.opened.attempt_id for item in plain]}
+        CLOSE_DONE.run_columns(connection, closed, at=now, counts=0)
+    return plain, {id_: job_id for (id_, _), job_id in moved.items()}
+
+
 def _count(connection: sa.Connection, channel: str, results: Sequence[InviteResult]) -> None:
     """Count first messages that have left."""
     counts = tally.of(connection)
@@ -100,15 +118,16 @@ def _write_special(
     keyring: Keyring,
     policy: InvitationPolicy,
     results: Sequence[InviteResult],
-    rows: Mapping[uuid.UUID, Standing],
     *,
     now: datetime,
 ) -> tuple[list[InviteResult], dict[uuid.UUID, int], list[InviteResult]]:
-    """Write all results but those of `_is_plain`. `rows`: by message, locked.
+    """Write all results that are not plain.
 
     Returns those that were not written before; the jobs of the messages that are still ours; and the results that
     settled an unknown outcome.
     """
+    found = standing_of(connection, _STANDING, {item.opened.invitation.id for item in results})
+    rows = {row.id: row for row in found}
     outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
     results, late = new_and_late(results, outcomes, _says_more)
     ours = {
@@ -138,15 +157,6 @@ def _write_special(
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
     erase_again(connection, {rows[item.opened.invitation.id].job_id for item in (*results, *late)})
     return results, ours, [item for item in kept if _settles_outcome(item, counted)]
-
-
-def _is_plain(result: InviteResult, row: Standing) -> bool:
-    """True for a message that left by an ordinary hand-over whose lease is still ours.
-
-    All other results are special: a problem, a look-up, a late receipt.
-    """
-    invitation = result.opened.invitation
-    return isinstance(result.ending, Done) and invitation.unknown_call is None and is_leased(row, invitation.fence)
 
 
 def _first_messages(
@@ -207,7 +217,8 @@ def _customer_of(result: InviteResult) -> str:
 
 
 _STANDING = standing(InvitationRow, InvitationRow.job_id)
-_SENT = bulk.Change(
+# The database checks in the same statement whether the lease is still ours.
+_SENT = bulk.ChangeIf(
     InvitationRow.id,
     {
         "state": InvitationState.SENT,
@@ -224,7 +235,10 @@ _SENT = bulk.Change(
         "unknown_attempt": None,
         "counted": InvitationRow.counted + sa.bindparam("counts"),
     },
+    InvitationRow.state == bulk.fixed(InvitationState.WORKING),
     by="invitation_id",
+    equal={"fence": InvitationRow.fence},
+    returning=[InvitationRow.job_id],
 )
 _MOVE = bulk.Change(
     InvitationRow.id,
@@ -254,6 +268,7 @@ _MOVE = bulk.Change(
 def _sent(result: InviteResult) -> dict[str, Any]:
     return {
         "invitation_id": result.opened.invitation.id,
+        "fence": result.opened.invitation.fence,
         "new_reference": result.reference[:100],
         "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
         "new_template": result.template,
