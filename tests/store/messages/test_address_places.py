@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import WEEK, customer
+from tests.store.statements import statements
 from tests.store.steps import JobSteps
 from worker.domain.contact.address_cap import AddressCap, Wish
 from worker.domain.contact.suppression import text_of
@@ -282,3 +283,16 @@ def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf
     quick = taken()
     monkeypatch.setattr(address_places, "_only_places", lambda *_, **__: [])
     assert quick == taken()
+
+
+@on_postgresql
+def test_addresses_of_one_customer_each_cost_one_statement(shelf):
+    def asked(*emails):
+        with statements(shelf.database) as made, shelf.database.write() as connection:
+            take(connection, shelf.keyring, CAP, [Wanted("email", one, Wish(1)) for one in emails], now=shelf.clock())
+        return [text.split()[0] for text in made if "address_place" in text]
+
+    assert asked("a@example.org", "b@example.org") == ["INSERT"]
+    assert asked("a@example.org", "b@example.org") == ["INSERT"]  # each has its place
+    assert asked(SHARED, SHARED) == ["SELECT", "INSERT"]
+    assert asked() == []

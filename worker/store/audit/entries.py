@@ -47,7 +47,7 @@ def note_all(connection: sa.Connection, entries: Sequence[Entry]) -> None:
         }
         for entry in entries
     ]
-    if len(rows) == 1:
+    if len(rows) == 1:  # as nearly always: its answer is not waited for
         connection.execute(_ADD, rows[0], execution_options=UNANSWERED)
     elif rows:
         connection.execute(_ADD, rows)

@@ -153,7 +153,10 @@ class FirstAnswers(NamedTuple):
 def ask_first(
     connection: sa.Connection, name: str, event_is_due: sa.Exists, given: Mapping[str, Any], *, beside: Collection[str]
 ) -> FirstAnswers:
-    """What a claim must know first, by one statement. `given`: the parameters of `event_is_due`."""
+    """What a claim must know first, by one statement. `given`: the parameters of `event_is_due`.
+
+    Raises LookupError if there is no such budget. None of the rows is locked.
+    """
     asked = {"budgets": [name, *sorted(beside)], **given}
     rows = connection.execute(_first_questions(event_is_due), asked).all()
     states = {row.budget: _state(row[:-3]) for row in rows}
