@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import pytest
 
+from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.headroom import FLUSH_EVERY, FLUSH_LEAST, OPEN_MOST
@@ -169,6 +170,40 @@ async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flu
     assert bench.clock.elapsed < 3.5  # no slot was lost
     assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # and no call was late
     assert len(rows.flushes) <= 40
+
+
+async def test_a_process_that_is_slower_than_the_limit_still_calls_as_often_as_it_can(bench):
+    """Its slots pass while it is busy with other calls. Each slot that has passed must not delay the next one."""
+    rows = bench.rows(600, limit=Limit.parse("200/second"), permits=50, latency=dict.fromkeys(range(600), 0.01))
+    call, seconds = rows.call, 0.02
+
+    async def busy(opened, now):
+        bench.clock.elapsed += seconds  # the whole process
+        return await call(opened, now)
+
+    rows.call = busy
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(600))
+    assert bench.clock.elapsed < 1.1 * 600 * seconds
+    assert len(rows.numbers("not made")) < 600 / 2
+
+
+async def test_a_slot_that_has_passed_takes_no_event_and_no_row_that_waits_longer_than_others(bench):
+    rows = bench.rows(20, limit=Limit.parse("50/second"), latency={0: 0.01})
+    dispatcher = bench.dispatcher(rows)
+    going = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(0.13)
+    rows.waiting.append(EVENTS)
+    dispatcher.wake()
+    await asyncio.sleep(0.015)
+    opened, before = rows.numbers("open"), set(rows.numbers("call"))
+    assert EVENTS in set(opened) - before
+    bench.clock.advance(seconds=LAPSE.total_seconds() + 0.1)  # the machine stood still; the last slots have not passed
+    await going
+    not_made = set(rows.numbers("not made"))
+    batch_rows = [number for number in opened if number != EVENTS and number not in before]
+    assert 0 < len(not_made) < len(batch_rows)
+    assert sorted(not_made) == batch_rows[-len(not_made) :]
 
 
 async def test_waiting_for_permits_uses_no_processor_time(bench):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Generic
 
-from worker.domain.limits.rate_limits import lapsed
 from worker.domain.model.meters import WorkMeter
 from worker.engine.dispatch.claim_plan import ClaimPlan
 from worker.engine.dispatch.contract import OpenedT, ResultT, Work
@@ -101,13 +100,14 @@ class Calls(Generic[OpenedT, ResultT]):
         """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
         rows, gate, headroom, results = self._rows, self._slot_gate, self._headroom, self._results
         while len(rows) > gate.waiting and len(self.tasks) <= headroom.permits:
+            in_time = True
             if rows.next_slot() is not None:
-                await gate.wait(rows.next_slot)
+                in_time = await gate.wait(rows.next_slot)
                 if not rows or len(self.tasks) > headroom.permits:
                     return
-            opened, is_event, slot, halts = rows.take()
+            opened, is_event, slot, halts = rows.take() if in_time else rows.take_last()
             now = self._clock()
-            if reason := self._why_not(opened, slot, halts, now):
+            if reason := self._why_not(opened, halts, now) if in_time else "the slot has passed":
                 result = self._not_made(opened, slot, reason)
             else:
                 result = await self._call(opened, slot, now)
@@ -119,8 +119,8 @@ class Calls(Generic[OpenedT, ResultT]):
             if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
                 self._look_again()
 
-    def _why_not(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> str:
-        """The last check before the call: the account is not halted, the worker not stopping, lease and slot are valid.
+    def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:
+        """The last check before the call: the account is not halted, the worker not stopping, the lease is valid.
 
         Why the call may not be made; "" if it may.
         """
@@ -130,8 +130,6 @@ class Calls(Generic[OpenedT, ResultT]):
             return "the worker is stopping"
         if now + self._longest_call > self._work.item(opened).lease_until:
             return "the lease has passed"
-        if slot is not None and lapsed(slot, now=now):
-            return "the slot has passed"
         return ""
 
     def _not_made(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:

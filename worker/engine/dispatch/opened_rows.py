@@ -51,6 +51,15 @@ class OpenedRows(Generic[OpenedT]):
         opened, halts = (self._events if is_event else self._others).popleft()
         return opened, is_event, self._slots.popleft(), halts
 
+    def take_last(self) -> tuple[OpenedT, bool, datetime | None, int]:
+        """As `take`, for a slot that has passed: the row that has waited least, an event's only if there is no other.
+
+        The rows that have waited longer get the later slots.
+        """
+        is_event = not self._others
+        opened, halts = (self._events if is_event else self._others).pop()
+        return opened, is_event, self._slots.popleft(), halts
+
     def take_all(self) -> list[OpenedT]:
         """All rows. None of them is called, so their slots are unused."""
         rows = [opened for opened, _ in (*self._events, *self._others)]

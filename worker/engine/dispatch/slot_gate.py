@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from worker.domain.limits.rate_limits import LAPSE
+from worker.domain.limits.rate_limits import LAPSE, lapsed
 from worker.engine.dispatch.steady_time import SteadyTime
 
 # How much lateness may be made up for. A timer wakes a few milliseconds late, more on a busy machine: without this the
@@ -32,10 +32,12 @@ class SlotGate:
         self._untrue: datetime | None = None  # a slot that a wrong clock reserved
         self.waiting = 0
 
-    async def wait(self, next_slot: Callable[[], datetime | None]) -> None:
+    async def wait(self, next_slot: Callable[[], datetime | None]) -> bool:
         """Wait for the next slot, where there is one: a call without a slot does not wait here.
 
-        Then the caller picks the row: an event that came meanwhile goes first.
+        Returns whether a call may be made in the slot that is the next one then: the caller picks the row, and an event
+        that came meanwhile goes first. False: the slot has passed, or would before its turn comes. Nothing is waited
+        for then: if it delayed the calls behind it, their slots would pass as well, and so on.
 
         If it makes the call, it says so at once (`used`). A call that is not made delays no other one.
         """
@@ -52,9 +54,11 @@ class SlotGate:
                         self._untrue = slot
                     begins_at = max(slot_at, self._next_at, least)
                     if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
-                        begins_at = slot_at + LAPSE + CATCH_UP  # it lapses, and its call is not made
+                        return False
                     self._begins_at = begins_at
                     await self._until(begins_at)
+                    slot = next_slot()
+                return slot is None or not lapsed(self._time.of(slot), now=self._time())
         finally:
             self.waiting -= 1
 
