@@ -108,7 +108,7 @@ class Rows:
             return Flushed(again_at=now + ASK_AGAIN, permits=permits)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
-        begin, horizon = now + room.lead, max(self.horizon, 2 * room.lead)
+        begin, horizon = now + room.lead, max(self.horizon, room.horizon, 2 * room.lead)
         slots = offer(limits, next_at=self.next_at, most=most, now=begin, horizon=horizon + EVENTS_AHEAD)
         soon = min(slots.until(begin + horizon), room.rows)
         numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows

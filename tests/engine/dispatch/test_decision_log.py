@@ -66,7 +66,7 @@ async def test_a_halt_and_an_unreachable_database_are_reasons_not_to_claim_or_ca
 
 async def test_without_permits_a_dispatcher_logs_that_other_workers_hold_them(caplog, bench):
     caplog.set_level(logging.DEBUG, logger=DISPATCHER)
-    latency = {number: 0.1 + number % 5 / 50 for number in range(300)}
+    latency = {number: 0.1 + number % 7 / 20 for number in range(300)}
     rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (1, 0)])
     bench.database_seconds = 0.05
     going = asyncio.create_task(bench.run(rows, longest=timedelta(seconds=5)))

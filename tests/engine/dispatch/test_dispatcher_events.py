@@ -11,8 +11,7 @@ from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.claim_plan import CLAIM_EVERY
-from worker.engine.dispatch.dispatcher import EVENTS_AT_ONCE, FLUSH_EVERY
-from worker.engine.dispatch.headroom import FLUSH_LEAST
+from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, FLUSH_LEAST
 
 
 async def test_an_event_gets_the_next_slot_though_batch_rows_had_reserved_all_slots(bench):
@@ -111,6 +110,31 @@ async def test_many_events_that_come_among_batch_rows_are_opened_a_few_at_a_time
     assert len([number for number in rows.numbers("open") if number >= EVENTS]) == 30
     await going
     assert len(rows.numbers("done")) == 430
+
+
+@pytest.mark.parametrize("gap", [0.53, 0.61])  # seconds between two events: longer than the way of one
+async def test_an_event_is_opened_at_once_though_many_results_wait_to_be_written(bench, gap):
+    """On a slow database flushes of batches begin twice a second."""
+    bench.database_seconds = 0.3
+    rows = bench.rows(800, permits=50, limit=Limit.parse("200/second"), latency=dict.fromkeys(range(800), 0.01))
+    going, dispatcher = begun(bench, rows)
+    await asyncio.sleep(1.5)
+    waits, claim = {}, rows.claim
+
+    def claim_and_note(room, now):
+        flushed = claim(room, now)
+        waits.update({opened.row.number: now - woken for opened in flushed.opened if opened.row.number >= EVENTS})
+        return flushed
+
+    rows.claim = claim_and_note
+    for number in range(EVENTS, EVENTS + 6):
+        rows.waiting.append(number)
+        woken = bench.clock()
+        dispatcher.wake()
+        await asyncio.sleep(gap)
+    await going
+    assert len(waits) == 6
+    assert max(waits.values()) < 1.2 * timedelta(seconds=0.3)  # its own transaction, and it waits for no other one
 
 
 async def test_events_of_a_claim_with_an_unknown_outcome_are_released_and_not_called(bench):

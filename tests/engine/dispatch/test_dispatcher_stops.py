@@ -7,7 +7,8 @@ import pytest
 
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.dispatcher import FLUSH_EVERY, LINGER
+from worker.engine.dispatch.dispatcher import LINGER
+from worker.engine.dispatch.headroom import FLUSH_EVERY
 from worker.engine.dispatch.horizons import HORIZON
 
 # Leases.
@@ -325,7 +326,7 @@ async def test_a_cancelled_dispatcher_still_writes_the_results_of_its_calls_and_
 
 async def test_a_cancelled_dispatcher_without_permits_leaves_no_unknown_outcome(bench):
     """Other workers got its permits after it had opened rows ahead: the results say that those calls were not made."""
-    latency = {number: 0.1 + number % 5 / 50 for number in range(300)}
+    latency = {number: 0.1 + number % 7 / 20 for number in range(300)}
     rows = bench.rows(300, permits=20, latency=latency, shares=[(0, 20), (1, 0)])
     bench.database_seconds = 0.05
     going = asyncio.create_task(bench.run(rows))

@@ -34,7 +34,7 @@ from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
-from worker.engine.dispatch.headroom import FLUSH_EVERY, OPEN_MOST, Headroom
+from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, OPEN_MOST, Headroom
 from worker.engine.dispatch.horizons import furthest_slot
 from worker.engine.dispatch.lanes import Lanes
 from worker.engine.dispatch.opened_rows import OpenedRows
@@ -45,8 +45,6 @@ from worker.foundation.outage_log import Outage
 
 log = logging.getLogger(__name__)
 
-# How many events a flush of theirs claims at most: as many permits are kept free for them until it ends.
-EVENTS_AT_ONCE = 20
 # A dispatcher ends when nothing is due for longer than this.
 LINGER = timedelta(seconds=1)
 
@@ -85,6 +83,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             time=self._time,
             taken=lambda: self._calls.in_flight + len(self._rows) + self._lanes.rows,
             waiting=lambda: len(self._results),
+            events=lambda: self._rows.events,
         )
         busy_stretch = BusyStretch(self._time())
         self._calls: Calls[OpenedT, ResultT] = Calls(
@@ -214,7 +213,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if not self._lanes.batches_idle and (finishing or not headroom.for_another_flush):
             return  # a second flush next to the first one is worth it only for many rows
         now, halted = self._time(), self._halts.unwritten.is_set()
-        waited = now - self._last_flush_at >= FLUSH_EVERY or len(self._results.others) >= OPEN_MOST
+        waited = now - self._last_flush_at >= headroom.flush_every or len(self._results.others) >= OPEN_MOST
         results_due = bool(self._results.others or (halted and self._results)) and (halted or waited)
         room = None
         if not finishing and self._claim_due(now, results_due=results_due):
@@ -237,7 +236,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
         at, rows = self._plan.at, self._headroom.for_batches
-        soon = now + (FLUSH_EVERY / 2 + self._headroom.lead.longest if results_due else timedelta(0))
+        soon = now + (self._headroom.flush_every / 2 + self._headroom.lead.longest if results_due else timedelta(0))
         reason = ""
         if self._halts.unwritten.is_set():
             reason = "a result that halts the account is not written yet"
@@ -251,7 +250,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             return True  # only a claim tells how many permits there are now, where workers share them
         elif rows <= 0:
             reason = "enough rows are opened"
-        elif rows < self._headroom.least_for_batches and self._calls and not results_due:
+        elif not self._headroom.worth_a_claim and self._calls and not results_due:
             reason = "too few permits are free for a transaction of their own"
         if reason:
             self._decisions.not_done("claim", reason)
@@ -265,7 +264,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         times = [now + LINGER]
         if self._lanes.batches_idle:
             if self._results.others:
-                times.append(self._last_flush_at + FLUSH_EVERY)
+                times.append(self._last_flush_at + self._headroom.flush_every)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
             # wakes the loop.
             at = None if finishing or self._flushes.unreachable else self._plan.at

@@ -95,7 +95,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             await self._write_after(error, [])  # the results are written
             return
         took = self._time() - began_at
-        self._headroom.lead.add(took)
+        self._headroom.flushed(took, for_events=lane.for_events)
         (self._meter.wrote if room is None else self._meter.claimed)(took.total_seconds())
         if room is not None:
             self._claimed(lane, flushed, room, halts)

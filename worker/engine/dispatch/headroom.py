@@ -16,18 +16,24 @@ from worker.store.limits.claims import Room
 # Results are written after this time. A killed worker leaves an unknown outcome for the calls in flight, for the
 # results of this time, and for the rows that are opened for it.
 FLUSH_EVERY = timedelta(milliseconds=100)
+# Where flushes take long, on a busy machine or a slow database, they begin at most this often: this many times as long
+# as one takes. Else they would take most of the loop's time, and each step of an event waits for its turn there.
+FLUSH_APART = 5
+FLUSH_EVERY_MOST = timedelta(milliseconds=500)
 # At least so many rows may be events: a stream of events has its own pace.
 FLUSH_LEAST = 50
 # The most rows beyond the permits whose results are not written. A row is among them from the begin of its claim until
 # its result is written, some 0.5 s at full pace: with a sixth of this number a worker waits a third of its time for
 # rows, and with two thirds still for some (docs/inside/performance.md, "More rows in a claim").
 OPEN_MOST = 9000
-# Batch rows are claimed only when one permit in this many is free: a transaction for a call or two would cost more than
-# the calls.
+# Batch rows are claimed only when one permit in this many is free, or half of the rows that may be opened fit: a
+# transaction for a call or two would cost more than the calls.
 EMPTY_PERMITS_FRACTION = 4
+# How many events a flush of theirs claims at most: as many permits are kept free for them until it ends.
+EVENTS_AT_ONCE = 20
 # Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
 # one, and the rows that are called meanwhile.
-LONG_FLUSH = FLUSH_EVERY / 2
+LONG_FLUSH = 1.5 * FLUSH_EVERY
 PARTS = 3
 
 
@@ -42,14 +48,28 @@ class Headroom:
         time: SteadyTime,
         taken: Callable[[], int],
         waiting: Callable[[], int],
+        events: Callable[[], int],
     ) -> None:
         """`spaced`: the calls have a rate limit. `taken`: calls in flight, opened rows, and the rows of flushes under
-        way. `waiting`: results that are not being written yet.
+        way. `waiting`: results that are not being written yet. `events`: opened events.
         """
         self.permits = permits
         self.lead = DatabaseLead()
+        self._of_batches = DatabaseLead()
         self.throughput = Throughput(FLUSH_EVERY)
         self._spaced, self._time, self._taken, self._waiting = spaced, time, taken, waiting
+        self._events = events
+
+    @property
+    def flush_every(self) -> timedelta:
+        """How long results wait for others, so that they are written together."""
+        return min(max(FLUSH_EVERY, FLUSH_APART * self._of_batches.lead), FLUSH_EVERY_MOST)
+
+    def flushed(self, took: timedelta, *, for_events: bool) -> None:
+        """A flush has ended, and took so long."""
+        self.lead.add(took)
+        if not for_events:
+            self._of_batches.add(took)
 
     @property
     def _free(self) -> int:
@@ -59,7 +79,7 @@ class Headroom:
     @property
     def _calls_in_a_flush(self) -> int:
         """How many calls are expected to end until the end of the flush after this one, as the last calls show."""
-        time = 2 * self.lead.longest + max(FLUSH_EVERY, self.lead.longest)
+        time = 2 * self.lead.longest + max(self.flush_every, self.lead.longest)
         expected = self.throughput.expected(time, self._time.seconds())
         # On a slow database each flush has room for twice the calls of the one before, until the slots bound them.
         return min(2 * expected if self.lead.lead and self._spaced else expected, OPEN_MOST)
@@ -76,9 +96,9 @@ class Headroom:
         return min(self._free + self._calls_in_a_flush, self._most_in_a_flush)
 
     @property
-    def least_for_batches(self) -> int:
-        """A claim for batch rows alone waits until so many may be opened."""
-        return self.permits // EMPTY_PERMITS_FRACTION
+    def worth_a_claim(self) -> bool:
+        """Whether a transaction for batch rows alone is worth its cost: many permits are empty, or many rows fit."""
+        return self._free >= self.permits // EMPTY_PERMITS_FRACTION or 2 * self.for_batches >= self._most_in_a_flush
 
     @property
     def for_another_flush(self) -> bool:
@@ -87,9 +107,9 @@ class Headroom:
 
     @property
     def for_events(self) -> int:
-        """Events may use all of it, whatever batch rows are opened, and take the slots of these."""
+        """Events may use all of it. Whatever batch rows are opened, a few events are, and take the slots of these."""
         most = max(self.permits, FLUSH_LEAST, self._calls_in_a_flush)
-        return min(self._free + most - self._waiting(), OPEN_MOST)
+        return max(min(self._free + most - self._waiting(), OPEN_MOST), EVENTS_AT_ONCE - self._events())
 
     def room(self, rows: int, events: int, *, busy: int) -> Room:
-        return Room(max(rows, 0), max(events, 0), busy, self.lead.lead)
+        return Room(max(rows, 0), max(events, 0), busy, self.lead.lead, 2 * self.flush_every)

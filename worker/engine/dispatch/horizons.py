@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
-# How far ahead slots are reserved, half of it at a time (`rate_limits.claim_again_at`). It is short, so that a killed
-# worker leaves few unknown outcomes, and long enough for the timer and a transaction or two. An event takes the next
-# slot of its worker, however far ahead slots are reserved: workers leave some out for each other (`rate_limits.offer`).
+from worker.engine.dispatch.headroom import FLUSH_EVERY_MOST
+
+# How far ahead slots are reserved, half of it at a time (`rate_limits.claim_again_at`); further where flushes are far
+# apart (`Headroom.flush_every`). It is short, so that a killed worker leaves few unknown outcomes, and long enough for
+# the timer and a transaction or two. An event takes the next slot of its worker, however far ahead slots are reserved:
+# workers leave some out for each other (`rate_limits.offer`).
 HORIZON = timedelta(milliseconds=200)
 # How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
 # reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
@@ -14,4 +17,4 @@ EVENTS_AHEAD = timedelta(milliseconds=400)
 def furthest_slot(lead: timedelta) -> timedelta:
     """How far ahead a slot may be; a longer wait would come from a wrong clock. `lead`: from a claim to its calls."""
     clock_set_meanwhile = timedelta(seconds=1)
-    return HORIZON + EVENTS_AHEAD + 2 * lead + clock_set_meanwhile
+    return 2 * FLUSH_EVERY_MOST + EVENTS_AHEAD + 2 * lead + clock_set_meanwhile

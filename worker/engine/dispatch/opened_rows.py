@@ -26,6 +26,10 @@ class OpenedRows(Generic[OpenedT]):
     def __len__(self) -> int:
         return len(self._events) + len(self._others)
 
+    @property
+    def events(self) -> int:
+        return len(self._events)
+
     def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], halts: int) -> bool:
         """Add opened rows with their slots; no slots: their calls may go at once. Returns whether events are there."""
         for each in opened:

@@ -64,13 +64,14 @@ class Room:
     """How much a claim may bring: so many rows, and up to `events` rows if the rest are events.
 
     `busy` calls are in flight. `lead`: how long a row needs from its claim to its call; no slot is reserved earlier.
-    Zero while the database is quick.
+    Zero while the database is quick. `horizon`: slots are reserved so far ahead, where the policy's own is shorter.
     """
 
     rows: int
     events: int
     busy: int = 0
     lead: timedelta = timedelta(0)
+    horizon: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,9 @@ class Claims:
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
             return Leased(policy, state, lock, none, Reach(policy.horizon, lead), permits=permits)
-        reach = Reach(max(policy.horizon, 2 * lead), lead, self._permits.shared(rule, policy.permit_owner))
+        reach = Reach(
+            max(policy.horizon, asked.horizon, 2 * lead), lead, self._permits.shared(rule, policy.permit_owner)
+        )
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
         furthest = lead + reach.horizon + policy.ahead
