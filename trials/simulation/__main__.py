@@ -70,7 +70,7 @@ def _all(first: int, count: int, mend: str | None, server: str | None, jobs: int
             for number, failing in enumerate(ended, 1):
                 yield from failing
                 if number % REPORT_EVERY == 0:
-                    print(f"{number * CHUNK} of {count} histories are played", file=sys.stderr, flush=True)
+                    print(f"{min(number * CHUNK, count)} of {count} histories are played", file=sys.stderr, flush=True)
         finally:
             pool.shutdown(cancel_futures=True)
 
