@@ -18,8 +18,8 @@ from worker.store.base import schema
 NUMBER = 120
 PLACES = 10  # calls in flight
 # Of calls that are done and not written yet there are those of 100 ms and of a transaction: 8 to 18 in all on an idle
-# machine. On one that is busy with other tests they are those of half a second; test_dispatcher counts exactly.
-OUTCOME_UNKNOWN = 9 * PLACES
+# machine. Three times that is allowed, for one that is busy with other tests; test_dispatcher counts exactly.
+OUTCOME_UNKNOWN = 6 * PLACES
 
 
 @pytest.fixture
