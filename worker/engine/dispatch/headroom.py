@@ -29,7 +29,8 @@ OPEN_MOST = 9000
 # Batch rows are claimed only when one permit in this many is free, or half of the rows that may be opened fit: a
 # transaction for a call or two would cost more than the calls.
 EMPTY_PERMITS_FRACTION = 4
-# How many events a flush of theirs claims at most: as many permits are kept free for them until it ends.
+# How many events a flush of theirs claims at most: as many permits are kept free for them until it ends. So many events
+# may be opened however many batch rows are, and however many results wait.
 EVENTS_AT_ONCE = 20
 # Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
 # one, and the rows that are called meanwhile.
@@ -96,14 +97,19 @@ class Headroom:
         return min(self._free + self._calls_in_a_flush, self._most_in_a_flush)
 
     @property
+    def _has_room_for_many(self) -> bool:
+        """Whether half of the batch rows that one flush opens at most may be opened now."""
+        return 2 * self.for_batches >= self._most_in_a_flush
+
+    @property
     def worth_a_claim(self) -> bool:
         """Whether a transaction for batch rows alone is worth its cost: many permits are empty, or many rows fit."""
-        return self._free >= self.permits // EMPTY_PERMITS_FRACTION or 2 * self.for_batches >= self._most_in_a_flush
+        return self._free >= self.permits // EMPTY_PERMITS_FRACTION or self._has_room_for_many
 
     @property
     def for_another_flush(self) -> bool:
         """Whether so many batch rows may be opened that a second flush next to one under way is worth it."""
-        return self.lead.longest > LONG_FLUSH and 2 * self.for_batches >= self._most_in_a_flush
+        return self.lead.longest > LONG_FLUSH and self._has_room_for_many
 
     @property
     def for_events(self) -> int:
