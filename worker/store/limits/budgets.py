@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.limits.backpressure import Lane
 from worker.domain.limits.budgets import (
@@ -46,6 +45,7 @@ from worker.store.audit.entries import note
 from worker.store.base import tally
 from worker.store.base.database import Database
 from worker.store.base.unanswered import UNANSWERED
+from worker.store.base.upserts import insert
 from worker.store.limits.standstill import IS_THERE
 from worker.store.tables import Budget
 
@@ -353,8 +353,7 @@ class Budgets:
         if missing:
             with self._database.write() as connection:
                 # Two workers may start at the same moment: the second worker keeps the first worker's row.
-                insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-                connection.execute(insert(Budget).on_conflict_do_nothing(), missing)
+                connection.execute(insert(Budget, connection.dialect.name).on_conflict_do_nothing(), missing)
 
     def lift_stops_at_caps(self, rules: Iterable[BudgetRule]) -> None:
         """End the stops at caps that the configuration has raised or taken out since."""

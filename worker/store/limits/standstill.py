@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.audit import ACTOR, REASON, Act, printable
 from worker.domain.model.states import InvitationState, JobState
@@ -17,6 +16,7 @@ from worker.foundation.timestamps import written
 from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import THERE_IS, Database, fetch
+from worker.store.base.upserts import insert
 from worker.store.tables import Attempt, InvitationRow, Job, Standstill
 
 EVERYTHING = "everything"  # the subject of its audit entries
@@ -67,10 +67,14 @@ class Standstills:
         After the commit no transaction claims a row. Processes that are making calls learn of it within a second
         (`engine.runner`). `act` is for the audit log, as for `note`.
         """
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
-        stop = insert(Standstill).values(values).on_conflict_do_nothing().returning(Standstill.id)
         with self._database.write() as connection:
+            stop = (
+                insert(Standstill, connection.dialect.name)
+                .values(values)
+                .on_conflict_do_nothing()
+                .returning(Standstill.id)
+            )
             if connection.execute(stop).first() is not None:
                 note(connection, EVERYTHING, now=now, reason=reason or "stopped", act=act)
             found = _find(connection)

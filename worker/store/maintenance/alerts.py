@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Known, as_data, decide, only
 from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, WORK
@@ -20,6 +19,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.audit.sealing import HEAD, head_of
 from worker.store.base import tally
 from worker.store.base.database import Database, fetch
+from worker.store.base.upserts import insert
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.processes import BEAT, GONE_AFTER
@@ -96,9 +96,10 @@ class Alerts:
             return [_known(row) for row in fetch(connection, query.order_by(AlertRow.seen_at))]
 
     def _claimed(self, connection: sa.Connection, timer: str, *, older_than: timedelta, now: datetime) -> bool:
-        insert = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(Timer)
-        claim = insert.values(name=timer, at=now).on_conflict_do_update(
-            index_elements=["name"], set_={"at": now}, where=Timer.at <= now - older_than
+        claim = (
+            insert(Timer, connection.dialect.name)
+            .values(name=timer, at=now)
+            .on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=Timer.at <= now - older_than)
         )
         return connection.execute(claim.returning(Timer.name)).first() is not None
 

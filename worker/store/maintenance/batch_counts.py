@@ -1,11 +1,12 @@
 """Adds up the changes of the batches' counts, so that few are left for a status to read."""
 
 from collections import defaultdict
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.base.database import Database
+from worker.store.base.upserts import insert
 from worker.store.tables import BatchCount, BatchCountChange
 
 AT_ONCE = 5_000  # changes in a transaction
@@ -31,8 +32,8 @@ def add_up(database: Database) -> int:
             total = sums[tuple(words)]
             total[0] += rows
             total[1] += sessions
-        insert = sqlite.insert if database.is_sqlite else postgresql.insert
-        each = insert(BatchCount).values({name: sa.bindparam(name) for name in (*_WORDS, "rows", "sessions")})
+        given: dict[str, Any] = {name: sa.bindparam(name) for name in (*_WORDS, "rows", "sessions")}
+        each = insert(BatchCount, connection.dialect.name).values(given)
         more = {name: BatchCount.__table__.c[name] + each.excluded[name] for name in ("rows", "sessions")}
         values = [
             {**dict(zip(_WORDS, words, strict=True)), "rows": rows, "sessions": sessions}

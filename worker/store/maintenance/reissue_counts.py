@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.base import bulk
 from worker.store.base.database import fetch
+from worker.store.base.upserts import insert
 from worker.store.tables import ReissueCount
 
 _LOCKED = (
@@ -28,9 +28,8 @@ def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dic
     names = sorted(set(accounts))
     if not names:
         return {}
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [{"account": name, "day": day, "count": 0} for name in names]
-    connection.execute(insert(ReissueCount).on_conflict_do_nothing(), rows)
+    connection.execute(insert(ReissueCount, connection.dialect.name).on_conflict_do_nothing(), rows)
     return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": bulk.keys(names), "day": day})}
 
 

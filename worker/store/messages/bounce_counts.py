@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
 from worker.domain.model.audit import Act
@@ -18,6 +17,7 @@ from worker.domain.model.pauses import PauseCause
 from worker.store.audit.entries import note
 from worker.store.base import tally
 from worker.store.base.unanswered import UNANSWERED
+from worker.store.base.upserts import insert
 from worker.store.tables import Batch, BounceCount
 
 HOUR = timedelta(hours=1)
@@ -48,7 +48,7 @@ def _write(connection: sa.Connection, *, counted: Mapping[int, BounceCounts], ru
 
 @cache
 def _add(dialect: str) -> sa.Insert:
-    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(BounceCount)
+    statement = insert(BounceCount, dialect)
     more = {name: BounceCount.__table__.c[name] + statement.excluded[name] for name in _COUNTS}
     return statement.on_conflict_do_update(index_elements=["batch_id", "minute"], set_=more)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.country_cap import HOUR, country_of, hour_of, may_go
 from worker.domain.contact.send_decision import Later
@@ -19,6 +18,7 @@ from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
+from worker.store.base.upserts import insert
 from worker.store.limits import budgets
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.suppression_check import About
@@ -57,10 +57,9 @@ def spent(
     by_country: dict[str, list[uuid.UUID]] = {}
     for one in messages:
         by_country.setdefault(country_of(one.item.customer.person.phone), []).append(one.item.id)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     # Always in the same order: two transactions must not deadlock.
     rows = [{"country": name, "hour": hour, "count": 0, "refused": 0} for name in sorted(by_country)]
-    connection.execute(insert(TextCount).on_conflict_do_nothing(), rows)
+    connection.execute(insert(TextCount, connection.dialect.name).on_conflict_do_nothing(), rows)
     had = {
         row.country: row.number
         for row in fetch(connection, _LOCKED, {"countries": bulk.keys(sorted(by_country)), "hour": hour})

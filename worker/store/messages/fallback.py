@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.auto_pause import PauseRule
 from worker.domain.contact.contact_times import Hours, message_at
@@ -20,6 +19,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.upserts import insert
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST, IS_LIVE
@@ -81,9 +81,8 @@ def fall_back(
     ]
     if not rows:
         return set()
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     # Another transaction may have added the message already.
-    connection.execute(insert(InvitationRow).on_conflict_do_nothing(), rows)
+    connection.execute(insert(InvitationRow, connection.dialect.name).on_conflict_do_nothing(), rows)
     return {row["channel"] for row in rows if row["due_at"] <= now}
 
 

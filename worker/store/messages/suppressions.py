@@ -12,7 +12,6 @@ from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
 from worker.domain.model.channels import listed_as
@@ -20,6 +19,7 @@ from worker.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ADDRESS, decrypt_address, encrypt_address
+from worker.store.base.upserts import insert
 from worker.store.tables import Suppression
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
@@ -222,8 +222,7 @@ def hash_anew(connection: sa.Connection, keyring: Keyring, digests: Collection[s
 
 def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:
     """Add the row. If the address has a row, the stronger reason stays; a manual entry of either stays beneath it."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(Suppression).values(row)
+    statement = insert(Suppression, connection.dialect.name).values(row)
     new, old = statement.excluded, Suppression.__table__.c
     outranks = _rank(new.reason) > _rank(old.reason)
     changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.meters import Series
 from worker.store.base.database import Database, fetch
+from worker.store.base.upserts import insert
 from worker.store.tables import MetricCount
 
 # No label's value has it: they are names of the configuration and words of ours.
@@ -24,13 +24,10 @@ def add(database: Database, counts: Mapping[Series, float]) -> None:
         {"metric": metric, "labels": BETWEEN.join(labels), "bucket": bucket, "value": value}
         for (metric, labels, bucket), value in sorted(counts.items())
     ]
-    insert = (sqlite.insert if database.is_sqlite else postgresql.insert)(MetricCount)
-    keys = ["metric", "labels", "bucket"]
-    statement = insert.on_conflict_do_update(
-        index_elements=keys, set_={"value": MetricCount.value + insert.excluded.value}
-    )
     with database.write() as connection:
-        connection.execute(statement, rows)
+        new = insert(MetricCount, connection.dialect.name)
+        added = {"value": MetricCount.value + new.excluded.value}
+        connection.execute(new.on_conflict_do_update(index_elements=["metric", "labels", "bucket"], set_=added), rows)
 
 
 def all_counts(connection: sa.Connection) -> dict[Series, float]:

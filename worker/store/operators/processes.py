@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.operation import Running
 from worker.store.base.database import Database, fetch
+from worker.store.base.upserts import insert
 from worker.store.tables import ProcessRow, Timer
 
 SAY_EVERY = timedelta(seconds=5)
@@ -70,9 +70,8 @@ class Processes:
             return connection.execute(claim).first() is not None
 
     def _set(self, *names: str, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        statement = insert(Timer).values([{"name": name, "at": now} for name in names])
-        return statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
+        new = insert(Timer, self._database.engine.dialect.name).values([{"name": name, "at": now} for name in names])
+        return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 
 
 _COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at", "first_keys")

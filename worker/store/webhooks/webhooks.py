@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.audit import Entry
 from worker.domain.model.backoff import Backoff
@@ -27,6 +26,7 @@ from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import context_of_webhook
+from worker.store.base.upserts import insert
 from worker.store.tables import InvitationRow, Job, SessionRow, Webhook
 
 log = logging.getLogger(__name__)
@@ -140,8 +140,7 @@ class Webhooks:
             fresh = [row for one, row in zip(arrived, rows, strict=True) if not _is_known(one, known)]
             kept: set[uuid.UUID] = set()
             if fresh:
-                insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(Webhook)
-                statement = insert.on_conflict_do_nothing().returning(Webhook.id)
+                statement = insert(Webhook, connection.dialect.name).on_conflict_do_nothing().returning(Webhook.id)
                 # Always in the same order, so that two transactions with the same webhooks cannot deadlock.
                 ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
                 kept = set(connection.execute(statement, ordered).scalars())
