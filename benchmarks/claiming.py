@@ -59,7 +59,6 @@ TERMS = JobPolicy(
     rule=BudgetRule("kyc", (), 1000, None, POLICY),
     lease=timedelta(seconds=60),
     owner="bench:1",
-    horizon=timedelta(seconds=1),
     reissue_at=lambda expires_at: expires_at,
 )
 EMAILS = InvitationPolicy(
@@ -67,7 +66,6 @@ EMAILS = InvitationPolicy(
     rule=BudgetRule("sender/email", (), 1000, None, POLICY),
     lease=timedelta(seconds=60),
     owner="bench:1",
-    horizon=timedelta(seconds=1),
     most_reissues=3,
 )
 

@@ -13,7 +13,7 @@ from benchmarks.scaling.machines import LockedRow
 from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, given_back, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Held, Share, share
 from worker.domain.limits.event_share import share_out
-from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON
+from worker.engine.dispatch.horizons import EVENTS_AHEAD
 from worker.store.limits.claims import Room
 
 LEASE = timedelta(seconds=60)
@@ -73,7 +73,7 @@ class Account:
         """Lease due rows and reserve their slots. `now`: when the transaction began, as in the store."""
         if permits.use < max(asked.busy, 1):
             return Granted(again_at=now + ASK_AGAIN)
-        horizon = max(self.horizon or HORIZON, 2 * asked.lead)
+        horizon = max(self.horizon or asked.horizon, 2 * asked.lead)
         room = MOST_PER_PERMIT * permits.use
         most, events = min(asked.rows, room), min(asked.events, room)
         granted = grant(

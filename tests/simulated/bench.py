@@ -13,7 +13,7 @@ from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
 from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON
+from worker.engine.dispatch.horizons import EVENTS_AHEAD
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed, UnknownFlush
 
@@ -54,7 +54,7 @@ class Rows:
     has_next_step: bool = True
     database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
-    horizon: timedelta = HORIZON
+    horizon: timedelta = timedelta(0)  # at least
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
     # "halt", "blip" (a halt that is over at once), "break"; "done" for all other rows
     answers: dict[int, str] = field(default_factory=dict)

@@ -53,7 +53,6 @@ class Shelf:
             rule=BudgetRule("kyc", limits, 400, credits, POLICY),
             lease=timedelta(seconds=60),
             owner="here:1",
-            horizon=timedelta(milliseconds=100),
             reissue_at=lambda expires_at: expires_at,
         )
         self.message_policy = InvitationPolicy(
@@ -61,7 +60,6 @@ class Shelf:
             rule=BudgetRule("sender/email", (), 4, None, POLICY, opens_after=None, each_process=True),
             lease=timedelta(seconds=60),
             owner="here:1",
-            horizon=timedelta(milliseconds=100),
             most_reissues=3,
         )
         self.budgets.ensure(["kyc", "sender/email", "sender/sms", "sender/whatsapp"])

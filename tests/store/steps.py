@@ -46,15 +46,19 @@ def claimed(
 
     store = copy(store)  # several threads claim through it at once
     store.open = unopened
-    found: Flushed[Any] = store.flush(policy, [], Room(most, events, busy, lead), clock=lambda: now)
+    found: Flushed[Any] = store.flush(policy, [], Room(most, events, busy, lead, store.horizon), clock=lambda: now)
     return Claimed(list(found.opened), found.again_at, found.permits, found.channels, tuple(found.slots))
 
 
 class JobSteps(Jobs):
+    horizon = timedelta(milliseconds=100)
+
     def claim(self, policy: Any, **how: Any) -> Claimed:
         return claimed(self, policy, **how)
 
 
 class InvitationSteps(Invitations):
+    horizon = timedelta(milliseconds=100)
+
     def claim(self, policy: Any, **how: Any) -> Claimed:
         return claimed(self, policy, **how)

@@ -9,7 +9,6 @@ from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
 from worker.engine.dispatch.dispatcher import LINGER
 from worker.engine.dispatch.headroom import FLUSH_EVERY
-from worker.engine.dispatch.horizons import HORIZON
 
 # Leases.
 
@@ -32,7 +31,7 @@ async def test_as_many_rows_are_claimed_as_can_be_called_soon(bench):
 
 async def test_the_lease_is_checked_again_immediately_before_the_call(bench):
     rows = bench.rows(1, lease=timedelta(seconds=10.07), limit=Limit.parse("10/second"))
-    rows.next_at = bench.clock() + HORIZON
+    rows.next_at = bench.clock() + 2 * FLUSH_EVERY
     bench.database_seconds = 0.02
     await bench.run(rows)
     assert [what for what, _ in rows.log][:2] == ["open", "not made"]

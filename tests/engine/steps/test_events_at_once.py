@@ -1,6 +1,8 @@
 """A row is claimed and opened in one transaction; a lost answer to it leaves no unknown outcome of a call."""
 
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +13,7 @@ from worker.store.limits.claims import Room
 from worker.store.limits.flush import UnknownFlush
 from worker.store.tables import Attempt, InvitationRow, Job
 
-ROOM = Room(10, 10)
+ROOM = Room(10, 10, horizon=timedelta(milliseconds=200))
 UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection reset"))
 
 
@@ -47,7 +49,7 @@ async def test_rows_are_opened_in_the_flush_that_claims_them_and_events_go_first
 
 async def test_one_flush_writes_results_and_claims_the_next_rows(world):
     """With room for one row at a time."""
-    one = Room(1, 1)
+    one = replace(ROOM, rows=1, events=1)
     for work in works(world):
         (first,) = work.flush([], one).opened
         (second,) = work.flush([await work.call(first, work.clock())], one).opened

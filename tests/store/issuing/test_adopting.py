@@ -146,7 +146,7 @@ def test_a_session_whose_link_has_expired_is_not_adopted(shelf, served):
 def test_a_job_that_needs_no_call_takes_no_slot(shelf, served):
     served()
     shelf.add(customer("Jonas"))
-    policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=5))
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),))
     assert claimed(shelf, policy).slots == (shelf.clock(),)
     assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=100)
 

@@ -142,7 +142,8 @@ def test_a_job_that_joins_another_is_not_claimed(shelf):
 
 
 def test_exactly_the_claimed_calls_are_reserved(shelf):
-    policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=10))
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),))
+    shelf.jobs.horizon = timedelta(seconds=10)
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     shelf.claim(policy=policy)
     assert shelf.slots == [0, 0.1, 0.2]
@@ -156,7 +157,8 @@ def test_without_a_due_job_nothing_is_reserved(shelf):
 
 def test_two_accounts_that_share_a_budget_share_its_slots(shelf):
     limits = (Limit.parse("10/second"),)
-    kyc = replace(shelf.ruled(limits=limits), horizon=timedelta(seconds=10))
+    kyc = shelf.ruled(limits=limits)
+    shelf.jobs.horizon = timedelta(seconds=10)
     kyb = replace(kyc, account="kyb")
     shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Firma"), account="kyb")
@@ -256,9 +258,11 @@ def test_workers_that_claim_at_once_never_lease_the_same_job(shelf):
 
 
 def test_workers_that_reserve_at_once_keep_the_limit_together(shelf):
-    policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(seconds=0.5))
+    policy = shelf.ruled(limits=(Limit.parse("100/second"),))
     shelf.add(*(customer(f"C{number}") for number in range(80)))
     workers = [JobSteps(shelf.database, shelf.keyring) for _ in range(4)]
+    for jobs in workers:
+        jobs.horizon = timedelta(seconds=0.5)
     found = together(*(lambda jobs=jobs: all_claims(jobs, policy, 3, shelf.clock()) for jobs in workers))
     slots = sorted(slot for claims in found for claimed in claims for slot in claimed.slots)
     assert len(slots) == 51  # the slots of half a second, with its first and its last moment

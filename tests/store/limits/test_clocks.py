@@ -26,8 +26,10 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     ahead, behind = machine(shelf, timedelta(minutes=5)), machine(shelf, timedelta(minutes=-7))
     shelf.clock.now = ahead()
     shelf.add(*(customer(f"C{number}") for number in range(6)))
-    policy = replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=timedelta(seconds=20))
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),))
     workers = [(JobSteps(shelf.database, shelf.keyring), clock) for clock in (ahead, behind, ahead)]
+    for jobs, _ in workers:
+        jobs.horizon = timedelta(seconds=20)
     slots = [slot for jobs, clock in workers for slot in jobs.claim(policy, most=2, now=clock()).slots]
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart

@@ -85,7 +85,8 @@ def next_at(shelf):
 
 
 def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
-    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = shelf.ruled(limits=TEN)
+    shelf.jobs.horizon = timedelta(seconds=10)
     crowd(shelf, events=0, batches=5)
     claimed = shelf.jobs.claim(policy, most=10, now=shelf.clock())
     give_back(shelf, shelf.jobs, policy, claimed.jobs[2:], claimed.slots[2:])
@@ -94,7 +95,8 @@ def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
 
 
 def test_an_unused_slot_before_a_reserved_slot_stays_lost(shelf):
-    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = shelf.ruled(limits=TEN)
+    shelf.jobs.horizon = timedelta(seconds=10)
     crowd(shelf, events=0, batches=4)
     first, second = (shelf.jobs.claim(policy, most=2, now=shelf.clock()) for _ in range(2))
     before = next_at(shelf)
@@ -106,7 +108,7 @@ def test_an_unused_slot_before_a_reserved_slot_stays_lost(shelf):
 
 def test_no_slot_is_earlier_than_a_slow_dispatcher_needs_and_the_next_claim_comes_before_the_last_one(shelf):
     lead, hundredth = timedelta(seconds=1.5), timedelta(milliseconds=10)
-    policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
+    policy = shelf.ruled(limits=(Limit.parse("100/second"),))
     crowd(shelf, events=0, batches=400)
     claimed = shelf.jobs.claim(policy, most=400, lead=lead, now=shelf.clock())
     assert claimed.slots[0] == shelf.clock() + lead
@@ -118,14 +120,16 @@ def test_slots_of_invitations_that_are_given_back_are_free_again(shelf):
     crowd(shelf, events=0, batches=3)
     shelf.issue()
     rule = replace(shelf.message_policy.rule, limits=TEN)
-    policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=10))
+    policy = replace(shelf.message_policy, rule=rule)
+    shelf.invitations.horizon = timedelta(seconds=10)
     claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
     give_back(shelf, shelf.invitations, policy, claimed.invitations, claimed.slots)
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock()
 
 
 def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(shelf):
-    policy = replace(shelf.ruled(limits=TEN), horizon=timedelta(seconds=10))
+    policy = shelf.ruled(limits=TEN)
+    shelf.jobs.horizon = timedelta(seconds=10)
     shelf.set(Budget, Budget.name == "kyc", pace_rate=5.0)
     crowd(shelf, events=0, batches=3)
     shelf.claim(policy=policy)
@@ -156,18 +160,19 @@ def test_an_event_is_claimed_when_there_is_no_room_for_batches(shelf):
 
 
 def test_slots_are_reserved_a_fourth_of_the_horizon_at_a_time(shelf):
-    policy = replace(shelf.ruled(limits=(Limit.parse("100/second"),)), horizon=timedelta(milliseconds=100))
+    policy = shelf.ruled(limits=(Limit.parse("100/second"),))
     crowd(shelf, events=0, batches=30)
     first = shelf.jobs.claim(policy, most=100, now=shelf.clock())
-    assert first.again_at == first.slots[-1] + timedelta(milliseconds=10) - policy.horizon / 2
+    assert first.again_at == first.slots[-1] + timedelta(milliseconds=10) - shelf.jobs.horizon / 2
     full = shelf.jobs.claim(policy, most=100, now=shelf.clock())
     assert (full.jobs, full.again_at) == ([], first.again_at)
 
 
 def test_two_workers_leave_every_other_slot_to_each_other(shelf):
     hundred = (Limit.parse("100/second"),)
-    policy = replace(shelf.policy, rule=replace(shelf.policy.rule, limits=hundred), horizon=timedelta(seconds=1))
+    policy = replace(shelf.policy, rule=replace(shelf.policy.rule, limits=hundred))
     mine, other = (JobSteps(shelf.database, shelf.keyring, jitter=lambda: 0.0) for _ in range(2))
+    mine.horizon = other.horizon = timedelta(seconds=1)
     shelf.add(*(customer(f"B{number}") for number in range(40)), priority=BATCH)
     start = shelf.clock()
     assert places(mine.claim(policy, most=5, now=start).slots, start) == [0, 1, 2, 3, 4]  # it is alone

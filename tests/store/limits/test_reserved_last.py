@@ -23,7 +23,8 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def policy(shelf):
     """Ten slots a second, of which a claim sees those of a second."""
-    return replace(shelf.ruled(limits=(Limit.parse("10/second"),)), horizon=SECOND)
+    shelf.jobs.horizon = SECOND
+    return shelf.ruled(limits=(Limit.parse("10/second"),))
 
 
 @pytest.fixture

@@ -72,14 +72,15 @@ def test_a_text_that_another_workers_calls_left_no_slot_for_is_not_counted(shelf
     shelf.add(*texted(LITHUANIA, range(5)))
     shelf.issue()
     policy = shelf.on("sms")
-    policy = replace(policy, rule=replace(policy.rule, limits=(Limit.parse("1/minute"),)), horizon=timedelta(minutes=5))
+    policy = replace(policy, rule=replace(policy.rule, limits=(Limit.parse("1/minute"),)))
     taken = Leased.reserve
 
     def one_left(leased, *given, **how):
         return replace(found := taken(leased, *given, **how), count=1, slots=found.slots[:1])
 
     monkeypatch.setattr(Leased, "reserve", one_left)
-    assert len(shelf.invitations.flush(policy, [], Room(3, 0), clock=shelf.clock).opened) == 1
+    room = Room(3, 0, horizon=timedelta(minutes=5))
+    assert len(shelf.invitations.flush(policy, [], room, clock=shelf.clock).opened) == 1
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 1}, {"LT": 1})
 
 

@@ -119,7 +119,8 @@ def test_an_events_invitation_goes_before_a_batchs(shelf):
 def test_invitations_use_slots_of_their_senders_budget(shelf):
     issued(shelf, customer("Ona"), customer("Jonas"))
     rule = replace(shelf.message_policy.rule, limits=(Limit.parse("1/second"),))
-    policy = replace(shelf.message_policy, rule=rule, horizon=timedelta(seconds=5))
+    policy = replace(shelf.message_policy, rule=rule)
+    shelf.invitations.horizon = timedelta(seconds=5)
     claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
     assert [slot - shelf.clock() for slot in claimed.slots] == [timedelta(0), timedelta(seconds=1)]
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock() + timedelta(seconds=2)

@@ -117,5 +117,15 @@ class Headroom:
         most = max(self.permits, FLUSH_LEAST, self._calls_in_a_flush)
         return max(min(self._free + most - self._waiting(), OPEN_MOST), EVENTS_AT_ONCE - self._events())
 
+    @property
+    def horizon(self) -> timedelta:
+        """How far ahead slots are reserved: for two flushes, because rows are claimed when half of it is free.
+
+        (`rate_limits.claim_again_at`.) It is short, so that a killed worker leaves few unknown outcomes. An event takes
+        the next slot of its worker, however far ahead slots are reserved: workers leave some out for each other
+        (`rate_limits.offer`).
+        """
+        return 2 * self.flush_every
+
     def room(self, rows: int, events: int, *, busy: int) -> Room:
-        return Room(max(rows, 0), max(events, 0), busy, self.lead.lead, 2 * self.flush_every)
+        return Room(max(rows, 0), max(events, 0), busy, self.lead.lead, self.horizon)

@@ -2,13 +2,8 @@
 
 from datetime import timedelta
 
-from worker.engine.dispatch.headroom import FLUSH_EVERY, FLUSH_EVERY_MOST
+from worker.engine.dispatch.headroom import FLUSH_EVERY_MOST
 
-# How far ahead slots are reserved: for two flushes, because rows are claimed when half of it is free
-# (`rate_limits.claim_again_at`). Where flushes are further apart, a claim asks for more (`Headroom.room`). It is short,
-# so that a killed worker leaves few unknown outcomes. An event takes the next slot of its worker, however far ahead
-# slots are reserved: workers leave some out for each other (`rate_limits.offer`).
-HORIZON = 2 * FLUSH_EVERY
 # How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
 # reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
 EVENTS_AHEAD = timedelta(milliseconds=400)

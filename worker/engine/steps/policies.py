@@ -20,7 +20,7 @@ from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.model.reconciliation import MARGIN, OrphanRule
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
-from worker.engine.dispatch.horizons import EVENTS_AHEAD, HORIZON
+from worker.engine.dispatch.horizons import EVENTS_AHEAD
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
@@ -127,7 +127,6 @@ def job_policy(
         rule=account_rule(settings, account),
         lease=settings.worker.lease,
         owner=owner,
-        horizon=HORIZON,
         ahead=EVENTS_AHEAD,
         reissue_at=provider.reissue_at,
         hours=hours_of(settings),
@@ -165,7 +164,6 @@ def invitation_policy(
         rule=sender_rule(settings, channel),
         lease=settings.worker.lease,
         owner=owner,
-        horizon=HORIZON,
         ahead=EVENTS_AHEAD,
         most_reissues=settings.reissue.most,
         spacing=settings.reissue.spacing,

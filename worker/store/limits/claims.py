@@ -35,7 +35,6 @@ class ClaimPolicy:
     rule: BudgetRule
     lease: timedelta
     owner: str
-    horizon: timedelta  # how far ahead calls are reserved
     ahead: timedelta = timedelta(0)  # added to the horizon for events, which then take the slots of batches' rows
     # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
@@ -64,7 +63,7 @@ class Room:
     """How much a claim may bring: so many rows, and up to `events` rows if the rest are events.
 
     `busy` calls are in flight. `lead`: how long a row needs from its claim to its call; no slot is reserved earlier.
-    Zero while the database is quick. `horizon`: slots are reserved so far ahead, where the policy's own is shorter.
+    Zero while the database is quick. `horizon`: how far ahead slots are reserved; without a rate limit it says nothing.
     """
 
     rows: int
@@ -170,7 +169,7 @@ class Claims:
         self._permits = Permits()
 
     def lease(self, connection: sa.Connection, policy: ClaimPolicy, asked: Room, *, now: datetime) -> Leased:
-        """Lease as many due rows as are asked for and whose calls fit into the policy's horizon.
+        """Lease as many due rows as are asked for and whose calls fit into the horizon.
 
         Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least
         twice as long: the next claim may take as long, and begins when half of the horizon is free.
@@ -184,16 +183,14 @@ class Claims:
         state = first.state
         if first.stopped:
             none = Grant(Slots(now, timedelta(0), 0), again_at=None)
-            return Leased(policy, state, lock, none, Reach(policy.horizon, lead))
+            return Leased(policy, state, lock, none, Reach(asked.horizon, lead))
         permits, locked = self._permits.hold(
             connection, rule, policy.permit_owner, lease=policy.lease, busy=busy, is_locked=lock, now=now
         )
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
-            return Leased(policy, state, lock, none, Reach(policy.horizon, lead), permits=permits)
-        reach = Reach(
-            max(policy.horizon, asked.horizon, 2 * lead), lead, self._permits.shared(rule, policy.permit_owner)
-        )
+            return Leased(policy, state, lock, none, Reach(asked.horizon, lead), permits=permits)
+        reach = Reach(max(asked.horizon, 2 * lead), lead, self._permits.shared(rule, policy.permit_owner))
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
         furthest = lead + reach.horizon + policy.ahead
