@@ -45,10 +45,6 @@ def misspelt(key: str) -> list[str]:
     return [word for word in (key[:-1], key[:middle] + key[middle:][:1] + key[middle:], swapped) if word != key]
 
 
-def shown(path: Key) -> str:
-    return show_path(path)
-
-
 KEYS = every_key()
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["amqp://[", "sqlite:///\0", "https://{token}", "7 days", "smtp://a:b@c:d", "1/second", "::", "kyc", "a@b.test"]
@@ -66,47 +62,53 @@ def test_the_sample_loads() -> None:
 
 
 @pytest.mark.parametrize("wrong", [A_DATE, [A_DATE], {"nonsense": A_DATE}, 2.5], ids=["date", "list", "table", "float"])
-@pytest.mark.parametrize("key", KEYS, ids=shown)
-def test_a_value_of_the_wrong_type_is_one_line_that_names_its_key(key: Key, wrong: Any, tmp_path: Path) -> None:
-    lines = problems(tmp_path, with_value(key, wrong))
+def test_a_value_of_the_wrong_type_is_one_line_that_names_its_key(
+    wrong: Any, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    for key in KEYS:
+        with subtests.test(key=show_path(key)):
+            lines = problems(tmp_path, with_value(key, wrong))
 
-    assert len(lines) == 1
-    name, _, message = lines[0].partition(": ")
-    assert name == show_path(key) or name.startswith((f"{show_path(key)}[", f"{show_path(key)}."))
-    assert message
-    assert "not accepted" not in message
-    assert "\n" not in lines[0]
-
-
-@pytest.mark.parametrize("key", KEYS, ids=shown)
-def test_a_misspelt_key_is_one_line_that_names_the_right_one(key: Key, tmp_path: Path) -> None:
-    *before, name = key
-    for word in misspelt(str(name)):
-        configuration = with_value(key, {"env": "IDENFY_KEY"})
-        table: Any = configuration
-        for part in before:
-            table = table[part]
-        table[word] = table.pop(str(name))
-
-        expected = f"{show_path((*before, word))}: unknown key; did you mean `{name}`?"
-        assert problems(tmp_path, configuration) == [expected]
+            assert len(lines) == 1
+            name, _, message = lines[0].partition(": ")
+            assert name == show_path(key) or name.startswith((f"{show_path(key)}[", f"{show_path(key)}."))
+            assert message
+            assert "not accepted" not in message
+            assert "\n" not in lines[0]
 
 
-@pytest.mark.parametrize("section", list(keys_of(Settings)))
-def test_a_misspelt_section_is_one_line_that_names_the_right_one(section: str, tmp_path: Path) -> None:
-    for word in misspelt(section):
-        configuration = tree()
-        configuration[word] = configuration.pop(section, {})
+def test_a_misspelt_key_is_one_line_that_names_the_right_one(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for key in KEYS:
+        with subtests.test(key=show_path(key)):
+            *before, name = key
+            for word in misspelt(str(name)):
+                configuration = with_value(key, {"env": "IDENFY_KEY"})
+                table: Any = configuration
+                for part in before:
+                    table = table[part]
+                table[word] = table.pop(str(name))
 
-        assert problems(tmp_path, configuration) == [f"{word}: unknown key; did you mean `{section}`?"]
+                expected = f"{show_path((*before, word))}: unknown key; did you mean `{name}`?"
+                assert problems(tmp_path, configuration) == [expected]
 
 
-@pytest.mark.parametrize("section", list(keys_of(Settings)))
-def test_a_section_that_is_not_a_table_is_one_line(section: str, tmp_path: Path) -> None:
-    lines = problems(tmp_path, tree(**{section: 5}))
+def test_a_misspelt_section_is_one_line_that_names_the_right_one(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for section in keys_of(Settings):
+        with subtests.test(section=section):
+            for word in misspelt(section):
+                configuration = tree()
+                configuration[word] = configuration.pop(section, {})
 
-    assert [line.partition(":")[0] for line in lines] == [section]
-    assert "table" in lines[0]
+                assert problems(tmp_path, configuration) == [f"{word}: unknown key; did you mean `{section}`?"]
+
+
+def test_a_section_that_is_not_a_table_is_one_line(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for section in keys_of(Settings):
+        with subtests.test(section=section):
+            lines = problems(tmp_path, tree(**{section: 5}))
+
+            assert [line.partition(":")[0] for line in lines] == [section]
+            assert "table" in lines[0]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)

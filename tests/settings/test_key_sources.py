@@ -77,25 +77,24 @@ def test_a_command_prints_the_key(tmp_path: Path) -> None:
     assert settings.encryption.keys[0].reveal() == KEY
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_a_command_that_gives_no_key_is_a_problem_of_its_key_and_shows_nothing(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    cases = [
         ([sys.executable, "-c", "print('s3cret'); raise SystemExit(3)"], "ended with code 3"),
         ([sys.executable, "-c", ""], "printed nothing"),
         (["/no/such/program"], "cannot be run: No such file or directory"),
         ([], "expected a program and its arguments"),
         ("print", "expected a program and its arguments"),
         ([sys.executable, "-c", "print('s3cret')"], "expected 32 bytes in base64"),
-    ],
-)
-def test_a_command_that_gives_no_key_is_a_problem_of_its_key_and_shows_nothing(
-    tmp_path: Path, words: Any, said: str
-) -> None:
-    (line,) = problems(tmp_path, with_key({"command": words}))
+    ]
+    for words, said in cases:
+        with subtests.test(words=words):
+            (line,) = problems(tmp_path, with_key({"command": words}))
 
-    assert line.startswith("encryption.keys[1]: ")
-    assert said in line
-    assert "s3cret" not in line
+            assert line.startswith("encryption.keys[1]: ")
+            assert said in line
+            assert "s3cret" not in line
 
 
 def test_vault_decrypts_the_key(tmp_path: Path, vault: FakeVault) -> None:

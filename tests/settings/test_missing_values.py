@@ -17,9 +17,8 @@ def read(directory: Path, configuration: dict[str, Any], needs: frozenset[Need] 
     return load(write(directory, configuration), environ=ENVIRON, needs=needs)
 
 
-@pytest.mark.parametrize(
-    ("path", "need"),
-    [
+def test_each_value_is_needed_for_one_thing_and_any_other_always(subtests):
+    cases = [
         (("database", "url"), Need.DATABASE),
         (("encryption", "keys"), Need.KEYS),
         (("broker", "url"), Need.BROKER),
@@ -34,12 +33,12 @@ def read(directory: Path, configuration: dict[str, Any], needs: frozenset[Need] 
         (("traces", "key"), Need.CALLS),
         (("traces", "key"), Need.BUS),
         (("invitations", "templates"), None),
-    ],
-)
-def test_each_value_is_needed_for_one_thing_and_any_other_always(path: tuple[str, ...], need: Need | None):
-    assert is_needed(path, EVERYTHING)
-    assert is_needed(path, frozenset() if need is None else frozenset({need}))
-    assert is_needed(path, NOTHING) is (need is None)
+    ]
+    for path, need in cases:
+        with subtests.test(path=path, need=need):
+            assert is_needed(path, EVERYTHING)
+            assert is_needed(path, frozenset() if need is None else frozenset({need}))
+            assert is_needed(path, NOTHING) is (need is None)
 
 
 def test_a_secret_that_is_not_needed_raises_with_its_key_where_it_is_used(tmp_path: Path):

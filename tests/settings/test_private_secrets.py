@@ -19,16 +19,17 @@ def written(path: Path, text: str, mode: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o620, 0o660, 0o666])
-def test_a_secret_in_an_open_file_is_refused_with_the_command_to_run(tmp_path: Path, mode: int):
-    file = written(tmp_path / "the key", "hunter2", mode)
+def test_a_secret_in_an_open_file_is_refused_with_the_command_to_run(tmp_path: Path, subtests):
+    for mode in [0o644, 0o604, 0o602, 0o620, 0o660, 0o666]:
+        with subtests.test(mode=mode):
+            file = written(tmp_path / "the key", "hunter2", mode)
 
-    (line,) = problems(tmp_path, with_value(API_KEY, {"file": "the key"}))
+            (line,) = problems(tmp_path, with_value(API_KEY, {"file": "the key"}))
 
-    assert line == (
-        "accounts.kyc.api_key: the file the key can be read or changed by other users of this machine:"
-        f" `chmod 600 '{file}'`"
-    )
+            assert line == (
+                "accounts.kyc.api_key: the file the key can be read or changed by other users of this machine:"
+                f" `chmod 600 '{file}'`"
+            )
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o440])

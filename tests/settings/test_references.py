@@ -89,9 +89,8 @@ def test_one_line_end_of_a_file_is_dropped_and_nothing_else(tmp_path: Path) -> N
     ].api_key == Secret("a key")
 
 
-@pytest.mark.parametrize(
-    ("reference", "line"),
-    [
+def test_a_secret_that_cannot_be_read_is_reported_with_the_reason(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         ({"env": "NOT_THERE"}, "accounts.kyc.api_key: the environment variable NOT_THERE is not set"),
         ({"env": "EMPTY"}, "accounts.kyc.api_key: the environment variable EMPTY is empty"),
         (
@@ -111,15 +110,15 @@ def test_one_line_end_of_a_file_is_dropped_and_nothing_else(tmp_path: Path) -> N
             {"env": "TWO_LINES"},
             "accounts.kyc.api_key: expected one line of ASCII, not empty and without spaces around it",
         ),
-    ],
-)
-def test_a_secret_that_cannot_be_read_is_reported_with_the_reason(reference: Any, line: str, tmp_path: Path) -> None:
-    (tmp_path / "empty").write_text("\n")
-    (tmp_path / "binary").write_bytes(b"\xff\xff")
+    ]
+    for reference, line in cases:
+        with subtests.test(reference=reference):
+            (tmp_path / "empty").write_text("\n")
+            (tmp_path / "binary").write_bytes(b"\xff\xff")
 
-    configuration = with_value(("accounts", "kyc", "api_key"), reference)
+            configuration = with_value(("accounts", "kyc", "api_key"), reference)
 
-    assert problems(tmp_path, configuration, EMPTY="", TWO_LINES="a\nX-Other: b") == [line]
+            assert problems(tmp_path, configuration, EMPTY="", TWO_LINES="a\nX-Other: b") == [line]
 
 
 @pytest.mark.parametrize(
@@ -132,26 +131,23 @@ def test_no_secret_stands_in_the_configuration_itself(path: tuple[str, ...], tmp
     assert "do not write a secret in the configuration" in line
 
 
-@pytest.mark.parametrize(
-    ("path", "url"),
-    [
+def test_a_url_with_a_password_stands_in_the_environment_or_a_file(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         (("database", "url"), "postgresql+psycopg://user:hunter2@127.0.0.1/db"),
         (("database", "url"), "postgresql+psycopg://127.0.0.1/db?user=u&password=hunter2"),
         (("broker", "url"), "amqp://user:hunter2@127.0.0.1"),
         (("broker", "url"), "redis://:hunter2@127.0.0.1"),
         (("email", "url"), "smtp+starttls://user:hunter2@127.0.0.1"),
         (("bus", "url"), "amqp://user:hun/ter2@127.0.0.1"),
-    ],
-)
-def test_a_url_with_a_password_stands_in_the_environment_or_a_file(
-    path: tuple[str, ...], url: str, tmp_path: Path
-) -> None:
-    (line,) = problems(tmp_path, with_value(path, url))
-    assert line.startswith(f"{'.'.join(path)}: do not write a URL with a password in the configuration")
-    assert "ter2" not in line
+    ]
+    for path, url in cases:
+        with subtests.test(path=path, url=url):
+            (line,) = problems(tmp_path, with_value(path, url))
+            assert line.startswith(f"{'.'.join(path)}: do not write a URL with a password in the configuration")
+            assert "ter2" not in line
 
-    if "/ter2" not in url:
-        assert problems(tmp_path, with_value(path, {"env": "URL"}), URL=url) == []
+            if "/ter2" not in url:
+                assert problems(tmp_path, with_value(path, {"env": "URL"}), URL=url) == []
 
 
 def test_a_url_without_a_password_may_stand_in_the_configuration(tmp_path: Path) -> None:
@@ -309,9 +305,8 @@ def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:
     assert users["bert@example.com"].role is Role.SERVICE_DESK
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_users_file_of_another_form_is_one_line_without_a_password(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         "anna",
         'anna = "one"',
         "[anna]\nname = 1",
@@ -320,16 +315,16 @@ def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:
         ANNA.replace(HASHED, "hunter2-hunter2"),
         ANNA + "more = 1\n",
         ANNA.replace("[anna]", '["anna\\n"]'),
-    ],
-)
-def test_a_users_file_of_another_form_is_one_line_without_a_password(text: str, tmp_path: Path) -> None:
-    (tmp_path / "users.toml").write_text(text)
+    ]
+    for text in cases:
+        with subtests.test(text=text):
+            (tmp_path / "users.toml").write_text(text)
 
-    (line,) = problems(tmp_path, tree(web={"users": {"file": "users.toml"}}))
+            (line,) = problems(tmp_path, tree(web={"users": {"file": "users.toml"}}))
 
-    assert line.startswith("web.users: ")
-    assert HASHED not in line
-    assert "hunter2" not in line
+            assert line.startswith("web.users: ")
+            assert HASHED not in line
+            assert "hunter2" not in line
 
 
 def test_users_do_not_stand_in_the_configuration(tmp_path: Path) -> None:

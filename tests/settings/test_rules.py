@@ -95,22 +95,21 @@ def test_a_route_keeps_its_conditions(tmp_path: Path) -> None:
     assert route.freshness == timedelta(hours=1)
 
 
-@pytest.mark.parametrize(
-    ("when", "part"),
-    [
+def test_a_condition_that_could_never_fit_is_a_problem(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         ({"contry": "AU"}, "`contry`: no column that a route can test; did you mean `country`?"),
         ({"account": "kyc"}, "`account`: no column that a route can test"),
         ({"kind": "person"}, '`kind`: expected "individual" or "company"'),
         ({"country": "Australia"}, "`country`: expected a country's two or three letters"),
         ({"country": []}, "`country`: expected a value, a list of values, or true or false"),
         ({"tags": 5}, "`tags`: expected a value, a list of values, or true or false"),
-    ],
-)
-def test_a_condition_that_could_never_fit_is_a_problem(when: dict[str, Any], part: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, tree(routes=[{"when": when, "accounts": ["kyc"]}]))
+    ]
+    for when, part in cases:
+        with subtests.test(when=when):
+            (line,) = problems(tmp_path, tree(routes=[{"when": when, "accounts": ["kyc"]}]))
 
-    assert line.startswith("routes[1].when: ")
-    assert part in line
+            assert line.startswith("routes[1].when: ")
+            assert part in line
 
 
 def test_a_floor_that_is_not_below_the_lifetime_stops_the_start(tmp_path: Path) -> None:
@@ -146,9 +145,8 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
     assert line == "accounts.kyc.lifetime: expected whole seconds"
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "warning"),
-    [
+def test_what_is_allowed_but_odd_is_a_warning(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         (("accounts", "kyc", "lifetime"), "59 s", "accounts.kyc.lifetime: below"),
         (("accounts", "au", "lifetime"), "7 days", "accounts.au.lifetime: not used"),
         (
@@ -168,31 +166,30 @@ def test_a_lifetime_is_in_whole_seconds(tmp_path: Path) -> None:
         ),
         (("accounts", "kyc", "webhook_keys"), [{"env": "SHORT"}], "accounts.kyc.webhook_keys: a key of less than 16"),
         (("broker",), {"url": "amqp://h", "tls": "off"}, 'TLS is off for broker (tls = "off"): '),
-    ],
-)
-def test_what_is_allowed_but_odd_is_a_warning(path: tuple[str, ...], value: Any, warning: str, tmp_path: Path) -> None:
-    settings = loaded(tmp_path, with_value(path, value), SHORT="fifteen-letters")
+    ]
+    for path, value, warning in cases:
+        with subtests.test(path=path):
+            settings = loaded(tmp_path, with_value(path, value), SHORT="fifteen-letters")
 
-    (line,) = [one for one in settings.warnings if not one.startswith("ladder")]
-    assert line.startswith(warning)
-    assert settings.accounts["au"].lifetime is None
+            (line,) = [one for one in settings.warnings if not one.startswith("ladder")]
+            assert line.startswith(warning)
+            assert settings.accounts["au"].lifetime is None
 
 
-@pytest.mark.parametrize(
-    ("account", "key", "value"),
-    [
+def test_a_key_that_the_provider_has_no_use_for_is_a_mix_up(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         ("au", "api_secret", {"env": "IDENFY_SECRET"}),
         ("au", "webhook_keys", [{"env": "IDENFY_SECRET"}]),
         ("au", "dialect", "openapi"),
         ("kyc", "customer_id", "x"),
         ("kyc", "channel", "api"),
         ("kyc", "jwt_key", {"env": "IDENFY_SECRET"}),
-    ],
-)
-def test_a_key_that_the_provider_has_no_use_for_is_a_mix_up(account: str, key: str, value: Any, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, with_value(("accounts", account, key), value))
+    ]
+    for account, key, value in cases:
+        with subtests.test(account=account, key=key, value=value):
+            (line,) = problems(tmp_path, with_value(("accounts", account, key), value))
 
-    assert line.startswith(f"accounts.{account}.{key}: only for ")
+            assert line.startswith(f"accounts.{account}.{key}: only for ")
 
 
 @pytest.mark.parametrize(
@@ -219,14 +216,15 @@ LET_IN = {
 }
 
 
-@pytest.mark.parametrize("somebody", LET_IN)
-def test_a_web_server_beyond_loopback_needs_credentials(somebody: str, tmp_path: Path) -> None:
-    (tmp_path / "users.toml").write_text("# none yet\n")
-    others = tree(web={"bind": "0.0.0.0:8080"})
-    (line,) = problems(tmp_path, others)
-    assert line.startswith("web.bind: an address other than loopback needs credentials")
-    assert problems(tmp_path, with_value(*LET_IN[somebody], others)) == []
-    assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
+def test_a_web_server_beyond_loopback_needs_credentials(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for somebody in LET_IN:
+        with subtests.test(somebody=somebody):
+            (tmp_path / "users.toml").write_text("# none yet\n")
+            others = tree(web={"bind": "0.0.0.0:8080"})
+            (line,) = problems(tmp_path, others)
+            assert line.startswith("web.bind: an address other than loopback needs credentials")
+            assert problems(tmp_path, with_value(*LET_IN[somebody], others)) == []
+            assert problems(tmp_path, tree(web={"bind": "localhost:8080"})) == []
 
 
 def test_the_same_rule_holds_for_the_option_of_the_command(tmp_path: Path) -> None:
@@ -392,9 +390,8 @@ def test_two_folders_have_two_names_and_a_folder_names_what_is_there(tmp_path):
 KEY = "host ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFy8"
 
 
-@pytest.mark.parametrize(
-    ("folder", "wrong"),
-    [
+def test_a_folder_on_another_machine_has_what_its_kind_needs_and_nothing_else(tmp_path, subtests):
+    cases = [
         ({"folder": "sftp://bank@files.example.com/in", "password": {"env": "P"}}, ""),
         ({"folder": "sftp://bank@files.example.com:2222/in", "key": {"env": "K"}, "known_hosts": KEY}, ""),
         ({"folder": "s3://bucket/in"}, ""),
@@ -414,13 +411,13 @@ KEY = "host ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFy8"
         ({"folder": "s3://bucket/in", "password": {"env": "P"}}, "password: for folders on sftp:// only"),
         ({"folder": "in", "tls": "off"}, "tls: for folders on s3:// only"),
         ({"folder": "in", "key": {"env": "K"}}, "key: for folders on sftp:// only"),
-    ],
-)
-def test_a_folder_on_another_machine_has_what_its_kind_needs_and_nothing_else(tmp_path, folder, wrong):
-    key = "-----BEGIN OPENSSH PRIVATE KEY-----"
-    found = problems(tmp_path, tree(intake=[folder]), P="hemlig-password", K=key)
-    assert [line.startswith(f"intake[1].{wrong}") for line in found] == ([True] if wrong else [])
-    assert "hemlig" not in "".join(found)
+    ]
+    for folder, wrong in cases:
+        with subtests.test(folder=folder):
+            key = "-----BEGIN OPENSSH PRIVATE KEY-----"
+            found = problems(tmp_path, tree(intake=[folder]), P="hemlig-password", K=key)
+            assert [line.startswith(f"intake[1].{wrong}") for line in found] == ([True] if wrong else [])
+            assert "hemlig" not in "".join(found)
 
 
 def test_an_endpoint_without_tls_is_switched_off_by_name(tmp_path):

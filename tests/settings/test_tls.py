@@ -30,28 +30,26 @@ def section(settings: Any, path: tuple[str, ...]) -> Any:
     return getattr(settings, path[0]) if len(path) == 1 else getattr(settings, path[0])[path[1]]
 
 
-@pytest.mark.parametrize(("key", "plain", "encrypted"), CLIENTS.values(), ids=CLIENTS)
-def test_another_machine_is_verified_or_switched_off_by_name(
-    key: tuple[str, ...], plain: str, encrypted: str, tmp_path: Path
-) -> None:
-    *path, _ = key
-    off = (*path, "tls")
+def test_another_machine_is_verified_or_switched_off_by_name(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for what, (key, plain, encrypted) in CLIENTS.items():
+        with subtests.test(case=what):
+            *path, _ = key
+            off = (*path, "tls")
 
-    (line,) = problems(tmp_path, with_value(key, plain))
-    assert line.startswith(f"{'.'.join(key)}: ")
-    assert f'or write tls = "off" in [{".".join(path)}]' in line
+            (line,) = problems(tmp_path, with_value(key, plain))
+            assert line.startswith(f"{'.'.join(key)}: ")
+            assert f'or write tls = "off" in [{".".join(path)}]' in line
 
-    verified = loaded(tmp_path, with_value(key, encrypted))
-    assert (section(verified, tuple(path)).protection, verified.warnings) == (Tls(), ())
+            verified = loaded(tmp_path, with_value(key, encrypted))
+            assert (section(verified, tuple(path)).protection, verified.warnings) == (Tls(), ())
 
-    switched_off = loaded(tmp_path, with_value(off, "off", with_value(key, plain)))
-    (warning,) = switched_off.warnings
-    assert warning.startswith(f'TLS is off for {".".join(path)} (tls = "off"): ')
+            switched_off = loaded(tmp_path, with_value(off, "off", with_value(key, plain)))
+            (warning,) = switched_off.warnings
+            assert warning.startswith(f'TLS is off for {".".join(path)} (tls = "off"): ')
 
 
-@pytest.mark.parametrize(
-    ("url", "tls", "verified"),
-    [
+def test_a_database_on_this_machine_needs_no_tls(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         (f"{PG}/x", None, False),
         (f"{PG}u@127.0.0.1/x", None, False),
         (f"{PG}[::1]/x?sslmode=require", None, False),
@@ -62,17 +60,16 @@ def test_another_machine_is_verified_or_switched_off_by_name(
         (f"{PG}/x?service=far", None, True),
         (f"{PG}127.0.0.2/x?hostaddr=10.0.0.1", None, True),
         (f"{PG}db.internal/x?sslmode=require", "off", False),
-    ],
-)
-def test_a_database_on_this_machine_needs_no_tls(url: str, tls: str | None, verified: bool, tmp_path: Path) -> None:
-    database = {"url": url} | ({"tls": tls} if tls else {})
+    ]
+    for url, tls, verified in cases:
+        with subtests.test(url=url):
+            database = {"url": url} | ({"tls": tls} if tls else {})
 
-    assert (loaded(tmp_path, tree(database=database)).database.protection is not None) == verified
+            assert (loaded(tmp_path, tree(database=database)).database.protection is not None) == verified
 
 
-@pytest.mark.parametrize(
-    ("path", "given", "expected"),
-    [
+def test_what_contradicts_itself_is_refused(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         (BROKER, {"url": "amqps://h", "tls": "off"}, "broker.tls: "),
         (DATABASE, {"url": f"{PG}h/x?sslmode=verify-full", "tls": "off"}, "database.tls: "),
         (DATABASE, {"url": f"{PG}127.0.0.1/x?sslmode=require", "tls": "verify"}, "database.url: "),
@@ -86,18 +83,16 @@ def test_a_database_on_this_machine_needs_no_tls(url: str, tls: str | None, veri
         (BROKER, {"url": "amqps://h", "ca": "onboarding.toml"}, "broker.ca: expected a file with certificates in PEM"),
         (BROKER, {"url": "amqps://h", "client_key": "key.pem"}, "broker.client_key: needs `client_certificate`"),
         (BROKER, {"url": "amqps://h", "client_certificate": "ca.pem"}, "broker.client_certificate: expected a cert"),
-    ],
-)
-def test_what_contradicts_itself_is_refused(
-    path: tuple[str, ...], given: dict[str, Any], expected: str, tmp_path: Path
-) -> None:
+    ]
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.private_key_pem.write_to_path(tmp_path / "key.pem")
 
-    (line,) = problems(tmp_path, with_value(path, given))
+    for path, given, expected in cases:
+        with subtests.test(path=path, given=given, expected=expected):
+            (line,) = problems(tmp_path, with_value(path, given))
 
-    assert line.startswith(expected)
+            assert line.startswith(expected)
 
 
 def test_an_authority_and_a_certificate_are_files_beside_the_configuration(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
 from worker.settings import QuietHours, SettingsError, load, parse_duration, show_duration
 
 
-@pytest.mark.parametrize(
-    ("text", "span"),
-    [
+def test_durations_read_as_people_write_them(subtests: pytest.Subtests) -> None:
+    cases = [
         ("7 days", timedelta(days=7)),
         ("1 day", timedelta(days=1)),
         ("12 hours", timedelta(hours=12)),
@@ -23,21 +22,20 @@ from worker.settings import QuietHours, SettingsError, load, parse_duration, sho
         ("2 weeks", timedelta(days=14)),
         ("500 ms", timedelta(milliseconds=500)),
         ("1.5 hours", timedelta(minutes=90)),
-    ],
-)
-def test_durations_read_as_people_write_them(text: str, span: timedelta) -> None:
-    assert parse_duration(text) == span
-    assert parse_duration(show_duration(span)) == span
+    ]
+    for text, span in cases:
+        with subtests.test(text=text):
+            assert parse_duration(text) == span
+            assert parse_duration(show_duration(span)) == span
 
 
-@pytest.mark.parametrize(
-    "text", ["", "7", "days", "-1 day", "7 fortnights", "1e9 s", "7 days 2 hours", "٧ days", "1 m", 7, None]
-)
-def test_a_text_that_is_not_a_duration_is_refused_with_an_example(text: Any) -> None:
-    with pytest.raises(ValueError, match="expected a duration such as") as caught:
-        parse_duration(text)
+def test_a_text_that_is_not_a_duration_is_refused_with_an_example(subtests: pytest.Subtests) -> None:
+    for text in ["", "7", "days", "-1 day", "7 fortnights", "1e9 s", "7 days 2 hours", "٧ days", "1 m", 7, None]:
+        with subtests.test(text=text):
+            with pytest.raises(ValueError, match="expected a duration such as") as caught:
+                parse_duration(text)
 
-    assert "999" not in str(caught.value)
+            assert "999" not in str(caught.value)
 
 
 def test_an_absurd_duration_is_no_traceback() -> None:
@@ -63,9 +61,8 @@ def test_quiet_hours_are_for_channels_that_there_are(tmp_path: Path) -> None:
     assert line == "invitations.quiet_hours.smz: expected one of email, sms, whatsapp; did you mean `sms`?"
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
+def test_another_database_is_refused_with_the_expected_url(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         ("postgresql://127.0.0.1/db", "write postgresql+psycopg:// instead, the rest as it is"),
         ("postgres://127.0.0.1/db", "write postgresql+psycopg:// instead, the rest as it is"),
         ("postgresql+asyncpg://127.0.0.1/db", "write postgresql+psycopg:// instead, the rest as it is"),
@@ -79,18 +76,17 @@ def test_quiet_hours_are_for_channels_that_there_are(tmp_path: Path) -> None:
         ("postgresql+psycopg://127.0.0.1/db?sslmode=disable&bogus=", "`bogus` after the ? is not known"),
         ("postgresql+psycopg://127.0.0.1/db?b%0ag=1", "an option after the ? is not known"),
         ("postgresql+psycopg://[::1/db", "expected sqlite:///FILE or postgresql+psycopg://"),
-    ],
-)
-def test_another_database_is_refused_with_the_expected_url(url: str, expected: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, tree(database={"url": url}))
+    ]
+    for url, expected in cases:
+        with subtests.test(url=url):
+            (line,) = problems(tmp_path, tree(database={"url": url}))
 
-    assert line.startswith("database.url: ")
-    assert expected in line
+            assert line.startswith("database.url: ")
+            assert expected in line
 
 
-@pytest.mark.parametrize(
-    ("url", "resolved"),
-    [
+def test_a_sqlite_file_is_next_to_the_configuration(tmp_path: Path) -> None:
+    cases = [
         ("sqlite:///data/x.db", "sqlite:///{0}/data/x.db"),
         ("sqlite:////var/x.db", "sqlite:////var/x.db"),
         ("sqlite:///x.db?timeout=5", "sqlite:///{0}/x.db?timeout=5"),
@@ -99,32 +95,32 @@ def test_another_database_is_refused_with_the_expected_url(url: str, expected: s
             "postgresql+psycopg://127.0.0.1/db?application_name=x&options=-c%20a%3Db",
             "postgresql+psycopg://127.0.0.1/db?application_name=x&options=-c%20a%3Db",
         ),
-    ],
-)
-def test_a_sqlite_file_is_next_to_the_configuration(url: str, resolved: str, tmp_path: Path) -> None:
-    assert loaded(tmp_path, tree(database={"url": url})).database.url == resolved.format(tmp_path)
+    ]
+    assert [
+        (url, got)
+        for url, resolved in cases
+        if (got := loaded(tmp_path, tree(database={"url": url})).database.url) != resolved.format(tmp_path)
+    ] == []
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_brokers_that_work(tmp_path: Path) -> None:
+    cases = [
         "memory://",
         "amqp://localhost",
         "amqps://h:5671/v",
         "redis://[::1]/0",
         "rediss://h",
         "amqp://127.0.0.1;amqps://b",
-    ],
-)
-def test_brokers_that_work(url: str, tmp_path: Path) -> None:
-    assert loaded(tmp_path, tree(broker={"url": url})).broker.url == url
+    ]
+    assert [(url, got) for url in cases if (got := loaded(tmp_path, tree(broker={"url": url})).broker.url) != url] == []
 
 
-@pytest.mark.parametrize("url", ["kafka://h", "amqp://", "memory://h", "h:5672", "", "amqp://h\n", "sqs://"])
-def test_brokers_that_do_not(url: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, tree(broker={"url": url}))
+def test_brokers_that_do_not(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for url in ["kafka://h", "amqp://", "memory://h", "h:5672", "", "amqp://h\n", "sqs://"]:
+        with subtests.test(url=url):
+            (line,) = problems(tmp_path, tree(broker={"url": url}))
 
-    assert line.startswith("broker.url: expected memory://, amqp://")
+            assert line.startswith("broker.url: expected memory://, amqp://")
 
 
 @pytest.mark.parametrize(
@@ -136,9 +132,8 @@ def test_a_base_url_is_https_or_on_this_machine(url: str, tmp_path: Path) -> Non
     assert account.base_url == url.removesuffix("/")
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_a_base_url_that_is_no_such_thing(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         "http://ivs.idenfy.com",
         "http://127.0.0.1.example.com",
         "https://ivs.idenfy.com//api",
@@ -152,18 +147,17 @@ def test_a_base_url_is_https_or_on_this_machine(url: str, tmp_path: Path) -> Non
         "ivs.idenfy.com",
         "ftp://ivs.idenfy.com",
         "https://h:99999",
-    ],
-)
-def test_a_base_url_that_is_no_such_thing(url: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, with_value(("accounts", "kyc", "base_url"), url))
+    ]
+    for url in cases:
+        with subtests.test(url=url):
+            (line,) = problems(tmp_path, with_value(("accounts", "kyc", "base_url"), url))
 
-    assert line.startswith("accounts.kyc.base_url: ")
-    assert url == "https://" or url not in line
+            assert line.startswith("accounts.kyc.base_url: ")
+            assert url == "https://" or url not in line
 
 
-@pytest.mark.parametrize(
-    ("link", "part"),
-    [
+def test_a_link_template_that_would_not_work(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         ("https://verify.example.com/", "without {token} all customers would get the same link"),
         (
             "https://verify.example.com/{tokn}",
@@ -177,13 +171,13 @@ def test_a_base_url_that_is_no_such_thing(url: str, tmp_path: Path) -> None:
         ("http://verify.example.com/{token}", "http is accepted for this machine"),
         ("https://{token}.example.com/", "expected a URL such as"),
         ("javascript:alert({token})", "expected a URL such as"),
-    ],
-)
-def test_a_link_template_that_would_not_work(link: str, part: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, with_value(("accounts", "au", "link"), link))
+    ]
+    for link, part in cases:
+        with subtests.test(link=link):
+            (line,) = problems(tmp_path, with_value(("accounts", "au", "link"), link))
 
-    assert line.startswith("accounts.au.link: ")
-    assert part in line
+            assert line.startswith("accounts.au.link: ")
+            assert part in line
 
 
 def test_links_may_lead_to_the_documented_hosts_and_the_configured_ones(tmp_path: Path) -> None:
@@ -218,33 +212,38 @@ def test_an_smtp_url_says_host_port_encryption_and_login(url: str, server: tuple
     assert (email.host, email.port, email.encryption, email.username, password) == server
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["smtp://", "http://h", "smtp://h/path", "smtp://u@h", "smtp://h:0", "smtp://h x", "smtp://h\r\nX: y", "smtp://-"],
-)
-def test_an_smtp_url_that_is_no_such_thing(url: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, with_value(("email", "url"), url))
+def test_an_smtp_url_that_is_no_such_thing(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for url in [
+        "smtp://",
+        "http://h",
+        "smtp://h/path",
+        "smtp://u@h",
+        "smtp://h:0",
+        "smtp://h x",
+        "smtp://h\r\nX: y",
+        "smtp://-",
+    ]:
+        with subtests.test(url=url):
+            (line,) = problems(tmp_path, with_value(("email", "url"), url))
 
-    assert line.startswith("email.url: expected a URL such as")
+            assert line.startswith("email.url: expected a URL such as")
 
 
-@pytest.mark.parametrize(
-    "sender",
-    [
+def test_senders_that_work(tmp_path: Path) -> None:
+    cases = [
         "verify@example.com",
         "Example Bank <verify@example.com>",
         '"Bank, Ltd." <a@b.test>',
         "Банк <a@example.com>",
         "a@localhost",
-    ],
-)
-def test_senders_that_work(sender: str, tmp_path: Path) -> None:
-    assert problems(tmp_path, with_value(("email", "from"), sender)) == []
+    ]
+    assert [
+        (sender, got) for sender in cases if (got := problems(tmp_path, with_value(("email", "from"), sender))) != []
+    ] == []
 
 
-@pytest.mark.parametrize(
-    "sender",
-    [
+def test_a_sender_is_one_address_and_cannot_add_a_header(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    cases = [
         "Bank",
         "",
         "Bank <>",
@@ -256,12 +255,12 @@ def test_senders_that_work(sender: str, tmp_path: Path) -> None:
         "a@b@c",
         "a b@c.test",
         "Bank <a@b.test",
-    ],
-)
-def test_a_sender_is_one_address_and_cannot_add_a_header(sender: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, with_value(("email", "from"), sender))
+    ]
+    for sender in cases:
+        with subtests.test(sender=sender):
+            (line,) = problems(tmp_path, with_value(("email", "from"), sender))
 
-    assert line.startswith("email.from: expected one address")
+            assert line.startswith("email.from: expected one address")
 
 
 @pytest.mark.parametrize("sender", ["+15005550006", "MG" + "0" * 32, "Bank 24"])
@@ -269,18 +268,20 @@ def test_sms_senders_that_work(sender: str, tmp_path: Path) -> None:
     assert problems(tmp_path, with_value(("sms", "from"), sender)) == []
 
 
-@pytest.mark.parametrize("sender", ["5005550006", "+0", "Bank\n24", "A very long name", "123", ""])
-def test_sms_senders_that_do_not(sender: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, with_value(("sms", "from"), sender))
+def test_sms_senders_that_do_not(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for sender in ["5005550006", "+0", "Bank\n24", "A very long name", "123", ""]:
+        with subtests.test(sender=sender):
+            (line,) = problems(tmp_path, with_value(("sms", "from"), sender))
 
-    assert line.startswith("sms.from: expected a number such as")
+            assert line.startswith("sms.from: expected a number such as")
 
 
-@pytest.mark.parametrize("bind", ["8080", "127.0.0.1", "127.0.0.1:99999", ":8080", "::1:8080", "http://h:1", "h:80\n"])
-def test_a_bind_address_that_is_no_such_thing(bind: str, tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, tree(web={"bind": bind}))
+def test_a_bind_address_that_is_no_such_thing(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for bind in ["8080", "127.0.0.1", "127.0.0.1:99999", ":8080", "::1:8080", "http://h:1", "h:80\n"]:
+        with subtests.test(bind=bind):
+            (line,) = problems(tmp_path, tree(web={"bind": bind}))
 
-    assert line.startswith("web.bind: expected HOST:PORT")
+            assert line.startswith("web.bind: expected HOST:PORT")
 
 
 def test_a_bind_address_is_host_and_port(tmp_path: Path) -> None:
