@@ -2,8 +2,8 @@
 
 import ast
 import re
-
-import pytest
+from functools import cache
+from pathlib import Path
 
 from tests.deploy.compose_file import ROOT
 
@@ -24,11 +24,12 @@ def test_the_tables_name_many_places():
     assert len(places()) > 80
 
 
-@pytest.mark.parametrize(("path", "name"), sorted(set(places())))
-def test_each_place_that_the_page_names_exists(path, name):
-    file = ROOT / "worker" / path.removeprefix("worker/")
-    assert file.exists()
-    assert re.search(rf"^(class |def |async def )?{name}\b", file.read_text(encoding="utf-8"), re.MULTILINE) or not name
+def test_each_place_that_the_page_names_exists():
+    named = {(ROOT / "worker" / path.removeprefix("worker/"), name) for path, name in places()}
+    assert {file for file, _ in named if not file.exists()} == set()
+    text = {file: file.read_text(encoding="utf-8") for file, _ in named}
+    defined = r"^(class |def |async def )?{}\b"
+    assert [at for at in sorted(named) if at[1] and not re.search(defined.format(at[1]), text[at[0]], re.M)] == []
 
 
 def test_the_picture_of_the_rooms_shows_each_room():
@@ -55,11 +56,16 @@ READS_A_CLOCK = re.compile(
 )
 
 
+@cache
+def code() -> dict[Path, str]:
+    """Each file of the worker, without its comments and as Python itself would write it."""
+    files = (ROOT / "worker").rglob("*.py")
+    return {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+
+
 def test_no_code_but_the_clocks_own_reads_the_machines_clock():
     """A step of a machine's clock must change nothing after the start: see docs/decisions/0026."""
-    files = [file for file in (ROOT / "worker").rglob("*.py") if file not in CLOCKS]
-    code = {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
-    assert [str(file) for file, text in code.items() if READS_A_CLOCK.search(text)] == []
+    assert [str(file) for file, text in code().items() if file not in CLOCKS and READS_A_CLOCK.search(text)] == []
     assert all(READS_A_CLOCK.search(file.read_text(encoding="utf-8")) for file in CLOCKS)
 
 
@@ -69,10 +75,9 @@ MAKES_A_LOOP = re.compile(r"\basyncio\.(run|new_event_loop|Runner)\b")
 def test_no_code_but_one_module_makes_an_event_loop():
     """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0035."""
     its_own = [ROOT / "worker/sandbox", ROOT / "worker/cli/commands/sandbox.py"]  # the sandbox imports no other room
-    files = [file for file in (ROOT / "worker").rglob("*.py") if not any(file.is_relative_to(path) for path in its_own)]
-    code = {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
-    makes = [file.relative_to(ROOT).as_posix() for file, text in code.items() if MAKES_A_LOOP.search(text)]
-    assert makes == ["worker/foundation/event_loop.py"]
+    makes = [file for file, text in code().items() if MAKES_A_LOOP.search(text)]
+    others = [file for file in makes if not any(file.is_relative_to(path) for path in its_own)]
+    assert others == [ROOT / "worker/foundation/event_loop.py"]
 
 
 # What begins a transaction, or holds one: a call on a Database or an engine, a connection, a driver of its own.
@@ -91,8 +96,5 @@ MAY_HOLD_ONE = {
 
 def test_no_transaction_begins_above_the_store():
     """Else two transactions could depend on each other, and fail one by one: see docs/decisions/0036."""
-    store = ROOT / "worker/store"
-    files = {file: file.read_text(encoding="utf-8") for file in (ROOT / "worker").rglob("*.py")}
-    code = {file: ast.unparse(ast.parse(text)) for file, text in files.items() if not file.is_relative_to(store)}
-    holds = [file.relative_to(ROOT).as_posix() for file, text in code.items() if TRANSACTION.search(text)]
-    assert sorted(holds) == sorted(MAY_HOLD_ONE)
+    holds = [file.relative_to(ROOT).as_posix() for file, text in code().items() if TRANSACTION.search(text)]
+    assert sorted(file for file in holds if not file.startswith("worker/store/")) == sorted(MAY_HOLD_ONE)

@@ -108,22 +108,21 @@ def test_at_the_top_there_is_only_what_compose_knows():
     assert {key for key in compose() if not key.startswith("x-")} == {"name", "services", "secrets", "volumes"}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_service_has_only_keys_and_values_that_compose_accepts(name):
-    wrong = {key: value for key, value in services()[name].items() if key not in SERVICE or not SERVICE[key](value)}
+def test_a_service_has_only_keys_and_values_that_compose_accepts(subtests):
+    for name, service in services().items():
+        with subtests.test(name=name):
+            assert {key: one for key, one in service.items() if key not in SERVICE or not SERVICE[key](one)} == {}
 
-    assert wrong == {}
 
-
-@pytest.mark.parametrize("name", ALL)
-def test_an_image_is_pinned_by_its_version_and_by_its_digest(name):
+def test_an_image_is_pinned_by_its_version_and_by_its_digest(subtests):
     """Our own image has no digest before it is built: its base has one."""
-    service = services()[name]
-    image = service["build"]["args"]["PYTHON_IMAGE"] if "build" in service else service["image"]
-    found = IMAGE.fullmatch(image)
+    for name, service in services().items():
+        with subtests.test(name=name):
+            image = service["build"]["args"]["PYTHON_IMAGE"] if "build" in service else service["image"]
+            found = IMAGE.fullmatch(image)
 
-    assert re.match(r"\d+\.\d+", found["tag"])
-    assert found["digest"]
+            assert re.match(r"\d+\.\d+", found["tag"])
+            assert found["digest"]
 
 
 @pytest.mark.parametrize(
@@ -134,26 +133,25 @@ def test_without_digests_or_secrets_nothing_starts(name, command):
         services({name: ""})
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_service_may_do_no_more_than_it_must(name):
-    service = services()[name]
+def test_a_service_may_do_no_more_than_it_must(subtests):
+    for name, service in services().items():
+        with subtests.test(name=name):
+            assert service["read_only"] is True
+            assert service["cap_drop"] == ["ALL"]
+            assert service["security_opt"] == ["no-new-privileges:true"]
+            assert service["user"]
+            assert service["mem_limit"]
 
-    assert service["read_only"] is True
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["user"]
-    assert service["mem_limit"]
 
+def test_no_secret_is_in_the_environment_or_in_the_command(subtests):
+    for name, service in services().items():
+        with subtests.test(name=name):
+            environment = service.get("environment", {})
+            known = {"ONBOARDING_CONFIG", "ONBOARDING_LOG_LEVEL", "POSTGRES_PASSWORD_FILE", "POSTGRES_DB"}
 
-@pytest.mark.parametrize("name", ALL)
-def test_no_secret_is_in_the_environment_or_in_the_command(name):
-    service = services()[name]
-    environment = service.get("environment", {})
-    known = {"ONBOARDING_CONFIG", "ONBOARDING_LOG_LEVEL", "POSTGRES_PASSWORD_FILE", "POSTGRES_DB"}
-
-    assert set(environment) <= known
-    assert environment.get("POSTGRES_PASSWORD_FILE", "/run/secrets/").startswith("/run/secrets/")
-    assert not re.search("://[^/]*:[^/]*@", " ".join([*service.get("command", []), *environment.values()]))
+            assert set(environment) <= known
+            assert environment.get("POSTGRES_PASSWORD_FILE", "/run/secrets/").startswith("/run/secrets/")
+            assert not re.search("://[^/]*:[^/]*@", " ".join([*service.get("command", []), *environment.values()]))
 
 
 def test_no_variable_of_the_file_is_a_secret():
@@ -173,24 +171,24 @@ def test_every_secret_is_a_file_and_is_mounted_somewhere():
     assert used == set(declared)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_service_has_a_health_check_or_runs_once(name):
-    service = services()[name]
+def test_a_service_has_a_health_check_or_runs_once(subtests):
+    for name, service in services().items():
+        with subtests.test(name=name):
+            assert ("healthcheck" in service) != (service["restart"] == "no")
 
-    assert ("healthcheck" in service) != (service["restart"] == "no")
 
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_service_waits_for_services_that_can_come_to_what_it_waits_for(name):
+def test_a_service_waits_for_services_that_can_come_to_what_it_waits_for(subtests):
     everything = services()
-    for other, dependency in everything[name].get("depends_on", {}).items():
-        assert other in everything
-        # This service would never start if a profile left the other one out.
-        assert "profiles" not in everything[other]
-        if dependency["condition"] == "service_healthy":
-            assert "healthcheck" in everything[other]
-        if dependency["condition"] == "service_completed_successfully":
-            assert everything[other]["restart"] == "no"
+    for name, service in everything.items():
+        with subtests.test(name=name):
+            for other, dependency in service.get("depends_on", {}).items():
+                assert other in everything
+                # This service would never start if a profile left the other one out.
+                assert "profiles" not in everything[other]
+                if dependency["condition"] == "service_healthy":
+                    assert "healthcheck" in everything[other]
+                if dependency["condition"] == "service_completed_successfully":
+                    assert everything[other]["restart"] == "no"
 
 
 def test_no_service_waits_for_itself_in_the_end():
@@ -216,13 +214,14 @@ def test_a_service_in_anothers_network_has_no_ports_or_name_of_its_own(name):
     assert service["depends_on"][other] == {"condition": "service_healthy", "restart": True}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_what_is_mounted_is_there(name):
+def test_what_is_mounted_is_there(subtests):
     declared = compose()["volumes"]
-    for mount in services()[name].get("volumes", []):
-        source = MOUNT.fullmatch(mount)["source"]
-        assert (ROOT / source).exists() if source.startswith(".") else source in declared
-        assert not source.startswith("./secrets")
+    for name, service in services().items():
+        with subtests.test(name=name):
+            for mount in service.get("volumes", []):
+                source = MOUNT.fullmatch(mount)["source"]
+                assert (ROOT / source).exists() if source.startswith(".") else source in declared
+                assert not source.startswith("./secrets")
 
 
 def test_no_volume_is_declared_in_vain():
@@ -231,12 +230,11 @@ def test_no_volume_is_declared_in_vain():
     assert set(compose()["volumes"]) <= used
 
 
-@pytest.mark.parametrize("name", sorted(ours()))
-def test_our_services_write_to_memory_alone(name):
-    service = services()[name]
-
-    assert [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]  # noqa: S108 -- the container's
-    assert all(mount.endswith(":ro") for mount in service.get("volumes", []))
+def test_our_services_write_to_memory_alone(subtests):
+    for name, service in ours().items():
+        with subtests.test(name=name):
+            assert [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]  # noqa: S108 -- the container's
+            assert all(mount.endswith(":ro") for mount in service.get("volumes", []))
 
 
 def test_an_unknown_form_of_variable_is_no_variable_to_this_test():

@@ -55,9 +55,8 @@ def test_the_data_map_has_each_table():
 COLUMNS = sorted({name(column) for column in SEALED})
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_the_data_map_has_each_encrypted_column_and_each_hash(column: str):
-    assert f"`{column}`" in page("data-map")
+def test_the_data_map_has_each_encrypted_column_and_each_hash():
+    assert [column for column in COLUMNS if f"`{column}`" not in page("data-map")] == []
 
 
 def test_the_data_map_has_each_queue_and_each_time_of_retention():
@@ -91,6 +90,7 @@ def test_each_question_has_one_of_the_answers_and_says_more():
     assert not [row for row in answered if row[1] not in ANSWERS or not row[2]]
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_security_md_leads_to_each_page(name: str):
-    assert f"(docs/security/{name}.md)" in (ROOT / "SECURITY.md").read_text("utf-8")
+def test_security_md_leads_to_each_page():
+    assert [
+        name for name in PAGES if f"(docs/security/{name}.md)" not in (ROOT / "SECURITY.md").read_text("utf-8")
+    ] == []

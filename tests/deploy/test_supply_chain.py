@@ -20,18 +20,19 @@ BAD = {"name": "bad", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_version
 STUCK = {"name": "stuck", "version": "2.0", "vulns": [{"id": "PYSEC-2", "fix_versions": []}]}
 
 
-@pytest.mark.parametrize(
-    ("packages", "code", "says"),
-    [
+def test_only_an_answer_about_every_package_is_good():
+    cases = [
         ([FINE, FINE], GOOD, ["2 packages audited: no known weakness"]),
         ([FINE, SKIPPED], NOT_AUDITED, ["NOT AUDITED: Dependency not found on the index: unknown (1.0)"]),
         ([], NOT_AUDITED, ["NOT AUDITED: the lock names no package"]),
         ([FINE, BAD, SKIPPED], WEAK, ["bad 1.0: PYSEC-1, fixed in 1.1", "`make lock` takes newer releases"]),
         ([STUCK], WEAK, ["stuck 2.0: PYSEC-2, not fixed yet", "`make lock` takes newer releases"]),
-    ],
-)
-def test_only_an_answer_about_every_package_is_good(packages, code, says):
-    assert verdict({"dependencies": packages}) == (code, says)
+    ]
+    assert [
+        (packages, got)
+        for packages, code, says in cases
+        if (got := verdict({"dependencies": packages})) != (code, says)
+    ] == []
 
 
 def test_a_weakness_is_accepted_with_a_reason_only():

@@ -37,13 +37,14 @@ def lines(unit: Path, section: str) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_each_unit_runs_a_command_that_there_is_without_needless_rights(unit: Path):
-    service = lines(unit, "Service")
-    commands = [value.split()[1] for key, value in service if key == "ExecStart"]
+def test_each_unit_runs_a_command_that_there_is_without_needless_rights(subtests):
+    for unit in SERVICES:
+        with subtests.test(case=unit.name):
+            service = lines(unit, "Service")
+            commands = [value.split()[1] for key, value in service if key == "ExecStart"]
 
-    assert set(commands) <= set(main_group.list_commands(None))
-    assert HARDENED.items() <= dict(service).items()
+            assert set(commands) <= set(main_group.list_commands(None))
+            assert HARDENED.items() <= dict(service).items()
 
 
 @pytest.mark.parametrize("unit", [one for one in SERVICES if "migrate" not in one.name], ids=lambda unit: unit.name)

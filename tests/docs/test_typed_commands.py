@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Iterator
 
 import click
-import pytest
 
 from tests.deploy.compose_file import ROOT
 from worker.cli.registry import main_group
@@ -45,11 +44,10 @@ def wrong(line: str) -> str:
     return f"no option {' '.join(missing)}" if missing else ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_commands_of_a_page_exist(page):
-    lines = {line for line in typed(page.read_text("utf-8")) if line}
+def test_the_commands_of_the_pages_exist():
+    lines = {(str(page.relative_to(ROOT)), line) for page in PAGES for line in typed(page.read_text("utf-8")) if line}
 
-    assert {line: wrong(line) for line in sorted(lines) if wrong(line)} == {}
+    assert [(page, line, said) for page, line in sorted(lines) if (said := wrong(line))] == []
 
 
 def test_a_wrong_command_and_a_wrong_option_are_found():
