@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.cli import test_private_files
 from tests.domain.evidence import test_evidence
 from tests.domain.intake import test_csv_reading
@@ -42,7 +40,7 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
     "mail services": [test_mail_services.SNS, test_mail_services.POSTMARK],
     "slow connections": [test_slow.CASES],
     "tokens (JWT)": [
-        test_tokens.test_each_other_token_is_refused_for_its_reason,
+        test_tokens.BAD,
         test_tokens.test_the_public_key_in_no_form_is_a_secret,
     ],
     "links": [
@@ -59,9 +57,9 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
     "mail servers": [test_smtp.CASES],
     "TLS": [test_every_connection.test_a_client_talks_to_the_right_server_only],
     "names and templates": [
-        test_names.test_what_is_no_name_is_in_no_message,
+        [*test_names.HOSTS, *test_names.NUMBERS, *test_names.SENTENCES],
         test_names.test_what_is_no_name_of_a_person_is_not_greeted,
-        test_render.test_a_hostile_name_stays_a_name,
+        [*test_render.HOSTILE] * len(test_render.CustomerKind),
         test_own_templates.test_a_template_cannot_use_up_the_machine_or_reach_out_of_its_text,
     ],
     "lists and reports": [
@@ -120,6 +118,5 @@ def test_the_page_names_each_place_that_is_searched_for_leaks():
     assert not [place for place in test_leaks.PLACES if place not in " ".join(section.split())]
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_each_class_has_cases(name: str):
-    assert cases(CLASSES[name]) >= 5
+def test_each_class_has_cases():
+    assert [name for name in CLASSES if cases(CLASSES[name]) < 5] == []

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,9 +58,8 @@ def test_the_next_message_of_a_job_needs_another_place():
     assert give_places(CAP, [sent], jobs(7), now=NOW) == [1]  # its next session
 
 
-@pytest.mark.parametrize(
-    ("taken", "free"),
-    [
+def test_a_place_whose_message_never_leaves_is_free_at_once(subtests):
+    cases = [
         (place(0, job=JobState.FAILED), True),
         (place(0, job=JobState.CANCELLED), True),
         (place(0, job=JobState.HELD), False),
@@ -75,11 +73,11 @@ def test_the_next_message_of_a_job_needs_another_place():
         (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.SUPERSEDED), True),
         (place(0, invitation_id=MESSAGES[0], invitation=InvitationState.SUPPRESSED), True),
         (place(0, invitation_id=MESSAGES[0], invitation=None), False),
-    ],
-)
-def test_a_place_whose_message_never_leaves_is_free_at_once(taken, free):
-    (given_,) = give_places(AddressCap(1, 7 * DAY), [taken], jobs(7), now=NOW)
-    assert given_ == (0 if free else NOW + 6 * DAY)
+    ]
+    for taken, free in cases:
+        with subtests.test(taken=taken):
+            (given_,) = give_places(AddressCap(1, 7 * DAY), [taken], jobs(7), now=NOW)
+            assert given_ == (0 if free else NOW + 6 * DAY)
 
 
 def test_a_cap_that_was_lowered_gives_no_place_until_few_enough_count():

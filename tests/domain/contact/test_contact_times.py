@@ -100,9 +100,8 @@ def test_on_one_channel_the_message_may_leave_the_moment_that_the_session_is_the
     assert message_at(channel, RIGA, quiet, invite_at=None, now=at) == at
 
 
-@pytest.mark.parametrize(
-    ("timezone", "phone", "country", "clock"),
-    [
+def test_times_are_written_in_the_customers_own_zone_where_its_country_has_one_clock():
+    cases = [
         ("Europe/Vilnius", "", "BR", "Europe/Vilnius"),  # the row's own zone outranks everything else
         ("", "", "LT", "Europe/Vilnius"),
         ("", "", "DE", "Europe/Berlin"),  # two zones with one clock
@@ -112,7 +111,9 @@ def test_on_one_channel_the_message_may_leave_the_moment_that_the_session_is_the
         ("", "+4915112345678", "LT", "Asia/Tokyo"),  # the customer may be in either country
         ("", "", "", "Asia/Tokyo"),
         ("Nowhere/At_All", "", "", "Asia/Tokyo"),
-    ],
-)
-def test_times_are_written_in_the_customers_own_zone_where_its_country_has_one_clock(timezone, phone, country, clock):
-    assert Hours(zone="Asia/Tokyo").clock_of(timezone=timezone, phone=phone, country=country) == clock
+    ]
+    assert [
+        (timezone, phone, country, clock, got)
+        for timezone, phone, country, clock in cases
+        if (got := Hours(zone="Asia/Tokyo").clock_of(timezone=timezone, phone=phone, country=country)) != clock
+    ] == []

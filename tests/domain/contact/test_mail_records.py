@@ -98,11 +98,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_each_record_is_judged(case):
-    records, what, grade, words = CASES[case]
-    graded, said = found(records)[what]
-    assert (graded, words in said) == (grade, True), said
+def test_each_record_is_judged(subtests):
+    for case in CASES:
+        with subtests.test(case=case):
+            records, what, grade, words = CASES[case]
+            graded, said = found(records)[what]
+            assert (graded, words in said) == (grade, True), said
 
 
 def test_without_a_selector_no_key_is_looked_up():

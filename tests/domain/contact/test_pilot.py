@@ -63,9 +63,8 @@ def _place(text: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize(
-    ("text", "at", "expected"),
-    [
+def test_a_refusal_points_at_the_place(subtests):
+    cases = [
         ("", 0, "one of sent"),
         ("opened >= 3 within 1 h", 0, "one of sent"),
         ("sent > within 1 h", 7, "a number"),
@@ -76,13 +75,13 @@ def _place(text: str) -> int:
         ("sent >= 5 within soon", 16, "a duration"),
         ("sent >= 5 within 4 hours and held < 2", 16, "to the end"),
         ("sent >= 5 within 0 s", 16, "above zero"),
-    ],
-)
-def test_a_refusal_points_at_the_place(text, at, expected):
-    with pytest.raises(BadCondition, match=expected) as refused:
-        parse_condition(text)
-    assert refused.value.at == at
-    assert f"\n  {text}\n  {' ' * at}^" in str(refused.value)
+    ]
+    for text, at, expected in cases:
+        with subtests.test(text=text):
+            with pytest.raises(BadCondition, match=expected) as refused:
+                parse_condition(text)
+            assert refused.value.at == at
+            assert f"\n  {text}\n  {' ' * at}^" in str(refused.value)
 
 
 def test_the_verdict_waits_for_the_end_of_the_time_while_a_customer_may_still_come_back():
@@ -157,7 +156,7 @@ def test_a_pilot_has_at_least_one_row_and_never_more_than_asked_for_or_than_ther
         assert size <= int(first)
 
 
-@pytest.mark.parametrize("text", ["", "0", "0%", "100%", "-3", "2 percent", "1e3", "٣"])
-def test_another_pilot_than_a_number_or_a_share_is_refused(text):
-    with pytest.raises(ValueError, match="such as 100"):
-        read_first(text)
+def test_another_pilot_than_a_number_or_a_share_is_refused(subtests):
+    for text in ["", "0", "0%", "100%", "-3", "2 percent", "1e3", "٣"]:
+        with subtests.test(text=text), pytest.raises(ValueError, match="such as 100"):
+            read_first(text)

@@ -13,22 +13,20 @@ from worker.foundation.keyring import Keyring
 KEYRING = Keyring([base64.urlsafe_b64encode(bytes(32)).decode()])
 
 
-@pytest.mark.parametrize(
-    "other", ["Ann@Example.com", "ANN@EXAMPLE.COM", "ann@example.com.", " ann@example.com\n", "aNN@example.COM"]
-)
-def test_however_an_address_is_written_it_is_known_again(other):
-    assert text_of("email", other) == text_of("email", "ann@example.com")
+def test_however_an_address_is_written_it_is_known_again():
+    cases = ["Ann@Example.com", "ANN@EXAMPLE.COM", "ann@example.com.", " ann@example.com\n", "aNN@example.COM"]
+    assert [
+        (other, got) for other in cases if (got := text_of("email", other)) != text_of("email", "ann@example.com")
+    ] == []
 
 
 def test_composed_and_decomposed_letters_are_one_address():
     assert text_of("email", "jos\u00e9@example.com") == text_of("email", "JOSE\u0301@example.com")
 
 
-@pytest.mark.parametrize(
-    "other", ["ann+news@example.com", "a.nn@example.com", "ann@example.org", "ann@mail.example.com"]
-)
-def test_an_address_that_may_be_another_persons_is_another_one(other):
-    assert text_of("email", other) != text_of("email", "ann@example.com")
+def test_an_address_that_may_be_another_persons_is_another_one():
+    cases = ["ann+news@example.com", "a.nn@example.com", "ann@example.org", "ann@mail.example.com"]
+    assert [other for other in cases if text_of("email", other) == text_of("email", "ann@example.com")] == []
 
 
 def test_an_address_with_two_ats_is_cut_at_the_last():
@@ -52,9 +50,8 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(
-    ("channel", "address"),
-    [
+def test_what_is_no_address_is_refused_without_repeating_it(subtests):
+    cases = [
         ("email", "ann"),
         ("email", "@example.com"),
         ("email", "ann@"),
@@ -68,12 +65,12 @@ SAID = {
         ("sms", "+\u0663\u0667\u0660\u0666\u0660\u0660\u0660"),
         ("sms", "ann@example.com"),
         ("both", "ann@example.com"),
-    ],
-)
-def test_what_is_no_address_is_refused_without_repeating_it(channel, address):
-    with pytest.raises(ValueError, match="expected") as refused:
-        text_of(channel, address)
-    assert str(refused.value) in SAID
+    ]
+    for channel, address in cases:
+        with subtests.test(channel=channel, address=address):
+            with pytest.raises(ValueError, match="expected") as refused:
+                text_of(channel, address)
+            assert str(refused.value) in SAID
 
 
 def test_the_hash_of_a_phone_is_that_of_nothing_else():

@@ -1,13 +1,10 @@
 """Which numbers get text messages: none that cost extra, and only those of the configured countries."""
 
-import pytest
-
 from worker.domain.contact.text_numbers import why_not_texted
 
 
-@pytest.mark.parametrize(
-    ("phone", "why"),
-    [
+def test_a_number_that_costs_extra_gets_no_text(subtests):
+    cases = [
         ("+37090012345", "premium-rate"),
         ("+449001234567", "premium-rate"),
         ("+979123456789", "international network"),
@@ -20,17 +17,16 @@ from worker.domain.contact.text_numbers import why_not_texted
         ("+447012345678", "personal"),
         ("+4918012345", "shared-cost"),
         ("", "not a phone number"),
-    ],
-)
-def test_a_number_that_costs_extra_gets_no_text(phone, why):
-    assert why in why_not_texted(phone, None)
-    assert why in why_not_texted(phone, ["LT", "GB", "DE"])
-    assert not phone or phone[3:] not in why_not_texted(phone, None)
+    ]
+    for phone, why in cases:
+        with subtests.test(phone=phone):
+            assert why in why_not_texted(phone, None)
+            assert why in why_not_texted(phone, ["LT", "GB", "DE"])
+            assert not phone or phone[3:] not in why_not_texted(phone, None)
 
 
-@pytest.mark.parametrize(
-    ("phone", "country"),
-    [
+def test_a_usual_number_gets_texts_where_its_country_is_among_the_configured_ones(subtests):
+    cases = [
         ("+37060000001", "LT"),
         ("+4915112345678", "DE"),
         ("+18005551234", "US"),  # toll-free: businesses receive texts there
@@ -38,9 +34,9 @@ def test_a_number_that_costs_extra_gets_no_text(phone, why):
         ("+447700900123", "GB"),  # a range that no plan knows counts as the main country's
         ("+447781123456", "GG"),
         ("+37052123456", "LT"),  # a landline: some receive texts
-    ],
-)
-def test_a_usual_number_gets_texts_where_its_country_is_among_the_configured_ones(phone, country):
-    assert why_not_texted(phone, None) == ""
-    assert why_not_texted(phone, ["AT", country]) == ""
-    assert "[sms] countries" in why_not_texted(phone, ["AT", "FR"])
+    ]
+    for phone, country in cases:
+        with subtests.test(phone=phone):
+            assert why_not_texted(phone, None) == ""
+            assert why_not_texted(phone, ["AT", country]) == ""
+            assert "[sms] countries" in why_not_texted(phone, ["AT", "FR"])

@@ -24,13 +24,21 @@ def test_the_rows_own_zone_decides():
     assert candidates("Europe/Vilnius", AUSTRALIAN_MOBILE, "US") == ("Europe/Vilnius",)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["Europe/Nowhere", "Factory", "localtime", "../../etc/passwd", "/etc/passwd", "Europe", "a\0b", "\udc80", ""],
-)
-def test_a_name_that_is_no_zone_counts_as_none(name):
-    assert not is_known(name)
-    assert candidates(name, country="LT") == ("Europe/Vilnius",)
+def test_a_name_that_is_no_zone_counts_as_none(subtests):
+    for name in [
+        "Europe/Nowhere",
+        "Factory",
+        "localtime",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "Europe",
+        "a\0b",
+        "\udc80",
+        "",
+    ]:
+        with subtests.test(name=name):
+            assert not is_known(name)
+            assert candidates(name, country="LT") == ("Europe/Vilnius",)
 
 
 def test_an_australian_mobile_may_be_anywhere_in_australia():
@@ -52,9 +60,11 @@ def test_with_a_number_of_another_country_the_customer_may_be_in_either():
     assert {"America/Jamaica", "America/New_York"} < set(candidates(phone=JAMAICAN, country="US"))
 
 
-@pytest.mark.parametrize("phone", [SATELLITE, "", "+", "+0", "+999999999999", "12", "\u0663\u0667"])
-def test_a_number_without_a_place_leaves_it_to_the_country(phone):
-    assert candidates(phone=phone, country="LT") == ("Europe/Vilnius",)
+def test_a_number_without_a_place_leaves_it_to_the_country():
+    cases = [SATELLITE, "", "+", "+0", "+999999999999", "12", "\u0663\u0667"]
+    assert [
+        (phone, got) for phone in cases if (got := candidates(phone=phone, country="LT")) != ("Europe/Vilnius",)
+    ] == []
 
 
 @pytest.mark.parametrize("phone", ["tel:+61412345678", "\uff0b61412345678", "+ 61 412 345 678"])

@@ -72,11 +72,12 @@ def test_the_words_name_the_command_and_count_the_rows():
     assert lines(as_data([HELD._replace(rows=1)], [], now=NOON))[0].startswith("Batch 12: 1 row is held and")
 
 
-@pytest.mark.parametrize("kind", AlertKind)
-def test_each_kind_has_words(kind: AlertKind):
-    data = as_data([Condition(kind, "7", 2)], [Condition(kind, "7")], now=NOON)
-    assert data["raised"][0]["command"].startswith("onboard ")
-    assert "{" not in str(lines(data))
+def test_each_kind_has_words(subtests):
+    for kind in AlertKind:
+        with subtests.test(kind=kind):
+            data = as_data([Condition(kind, "7", 2)], [Condition(kind, "7")], now=NOON)
+            assert data["raised"][0]["command"].startswith("onboard ")
+            assert "{" not in str(lines(data))
 
 
 def test_a_target_gets_only_the_kinds_that_it_wants():

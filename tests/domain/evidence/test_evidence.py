@@ -117,14 +117,15 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("how", LINES)
-def test_a_line_that_is_removed_added_or_moved_is_named(how: str):
-    change, expected = LINES[how]
+def test_a_line_that_is_removed_added_or_moved_is_named(subtests):
+    for how in LINES:
+        with subtests.test(how=how):
+            change, expected = LINES[how]
 
-    found = verified(with_lines(WHOLE, change))
+            found = verified(with_lines(WHOLE, change))
 
-    assert expected in " ".join(found.problems)
-    assert len(found.problems) < 12
+            assert expected in " ".join(found.problems)
+            assert len(found.problems) < 12
 
 
 def test_a_changed_line_is_one_problem_and_the_file_that_follows_from_it_another():
@@ -204,12 +205,13 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("what", [*HOSTILE, "a bomb"])
-def test_a_hostile_file_is_refused(what: str):
-    found = verified(boxes.bomb() if what == "a bomb" else HOSTILE[what])
+def test_a_hostile_file_is_refused(subtests):
+    for what in [*HOSTILE, "a bomb"]:
+        with subtests.test(case=what):
+            found = verified(boxes.bomb() if what == "a bomb" else HOSTILE[what])
 
-    assert not found.is_whole
-    assert not any("passwd" in problem for problem in found.problems)
+            assert not found.is_whole
+            assert not any("passwd" in problem for problem in found.problems)
 
 
 def test_a_bomb_is_refused_by_its_header_before_it_is_decompressed():

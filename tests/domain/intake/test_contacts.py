@@ -41,17 +41,14 @@ def test_everyday_addresses_take_the_quick_way(address):
     assert email(address) == address
 
 
-@pytest.mark.parametrize(
-    ("address", "problem"),
-    [
-        ("ann@ex\u0430mple.com", "a domain that mixes letters of two alphabets which look alike"),
-        ("ann@mail.xn--exmple-4nf.com", "a domain that mixes letters of two alphabets which look alike"),
-        ("ann@example\n.com", "a line break in an address"),
-        ("ann@example.com\nbob@example.com", "more than one email address"),
-    ],
-)
-def test_an_address_that_is_not_what_it_seems_is_refused(address, problem):
-    assert email(address).problem == problem
+def test_an_address_that_is_not_what_it_seems_is_refused():
+    cases = {
+        "ann@ex\u0430mple.com": "a domain that mixes letters of two alphabets which look alike",
+        "ann@mail.xn--exmple-4nf.com": "a domain that mixes letters of two alphabets which look alike",
+        "ann@example\n.com": "a line break in an address",
+        "ann@example.com\nbob@example.com": "more than one email address",
+    }
+    assert {address: email(address).problem for address in cases} == cases
 
 
 @pytest.mark.parametrize("domain", ["münchen.de", "пример.рф", "пример.com", "例え2ab.jp"])
@@ -108,9 +105,8 @@ def test_most_numbers_of_the_world_take_the_quick_way():
     assert len(quick) > 0.8 * len(texts) > 150
 
 
-@pytest.mark.parametrize(
-    ("text", "country", "kept"),
-    [
+def test_a_phone_number_is_kept_as_e164():
+    cases = [
         ("+37060000000", "", "+37060000000"),
         ("+370 (600) 00-000", "DE", "+37060000000"),
         ("0171 3920012", "DE", "+491713920012"),
@@ -119,7 +115,5 @@ def test_most_numbers_of_the_world_take_the_quick_way():
         ("0049 171 3920012", "AT", "+491713920012"),
         ("+39 06 698 00000", "", "+390669800000"),
         ("+447700900123", "", "+447700900123"),  # a range for fiction: possible, but never assigned
-    ],
-)
-def test_a_phone_number_is_kept_as_e164(text, country, kept):
-    assert phone(text, country) == kept
+    ]
+    assert [(text, got) for text, country, kept in cases if (got := phone(text, country)) != kept] == []

@@ -1,5 +1,3 @@
-import pytest
-
 from worker.domain.contact import time_zones
 from worker.domain.model import countries
 
@@ -11,12 +9,9 @@ def test_there_are_249_countries_and_each_code_leads_to_the_other():
         assert countries.alpha2(three) == countries.alpha2(two) == two
 
 
-@pytest.mark.parametrize(
-    ("two", "three"),
-    [("AU", "AUS"), ("NZ", "NZL"), ("DE", "DEU"), ("LT", "LTU"), ("CH", "CHE"), ("AT", "AUT"), ("AX", "ALA")],
-)
-def test_the_codes_are_those_of_iso_3166(two, three):
-    assert countries.alpha2(f" {three.lower()} ") == two
+def test_the_codes_are_those_of_iso_3166():
+    cases = [("AU", "AUS"), ("NZ", "NZL"), ("DE", "DEU"), ("LT", "LTU"), ("CH", "CHE"), ("AT", "AUT"), ("AX", "ALA")]
+    assert [(two, got) for two, three in cases if (got := countries.alpha2(f" {three.lower()} ")) != two] == []
 
 
 def test_kosovo_has_the_code_that_banks_use_though_iso_3166_has_none():
@@ -24,6 +19,6 @@ def test_kosovo_has_the_code_that_banks_use_though_iso_3166_has_none():
     assert time_zones.of_country("XK") == ("Europe/Belgrade",)
 
 
-@pytest.mark.parametrize("code", ["", "UK", "XX", "ZZZ", "Germany", "D", "İT"])
-def test_what_is_no_code_is_no_country(code):
-    assert countries.alpha2(code) is None
+def test_what_is_no_code_is_no_country():
+    cases = ["", "UK", "XX", "ZZZ", "Germany", "D", "İT"]
+    assert [(code, got) for code in cases if (got := countries.alpha2(code)) is not None] == []

@@ -2,6 +2,7 @@ import csv
 import io
 import os
 from datetime import date
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -28,14 +29,15 @@ def test_blank_lines_above_the_header_count_too(read):
     assert rows(read("\n\n" + HEADER + "A1,a@example.com\n")) == [("Accepted", 4)]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
-def test_what_spreadsheets_save_is_read(read, end, delimiter, encoding):
-    text = end.join(["customer_id,email,first_name", 'A1,a@example.com,"Zoë"', "A2,b@example.com,Jürgen", ""])
-    lines = read(text.replace(",", delimiter).encode(encoding))
-    assert rows(lines) == [("Accepted", 2), ("Accepted", 3)]
-    assert [line.customer.person.first_name for line in lines] == ["Zoë", "Jürgen"]
+def test_what_spreadsheets_save_is_read(read, subtests):
+    for encoding, delimiter, end in product(
+        ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"], [",", ";", "\t", "|"], ["\n", "\r\n", "\r"]
+    ):
+        with subtests.test(encoding=encoding, delimiter=delimiter, end=end):
+            text = end.join(["customer_id,email,first_name", 'A1,a@example.com,"Zoë"', "A2,b@example.com,Jürgen", ""])
+            lines = read(text.replace(",", delimiter).encode(encoding))
+            assert rows(lines) == [("Accepted", 2), ("Accepted", 3)]
+            assert [line.customer.person.first_name for line in lines] == ["Zoë", "Jürgen"]
 
 
 def test_reading_as_windows_1252_is_warned_of():

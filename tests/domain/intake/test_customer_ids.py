@@ -1,23 +1,18 @@
 import re
 from datetime import date
 
-import pytest
-
 from worker.domain.intake import ListOptions
 
 HASHED = ListOptions(today=date(2026, 11, 20), hash_ids=True)
 
 
-@pytest.mark.parametrize(
-    "own", ["A1", "10000234", "0000123456", "user#7 (old)", "2024-1234-5678", "-", "+", "c+1", "@7"]
-)
-def test_an_id_of_ones_own_is_accepted(customer, own):
-    assert customer(customer_id=own).customer_id == own
+def test_an_id_of_ones_own_is_accepted(customer):
+    cases = ["A1", "10000234", "0000123456", "user#7 (old)", "2024-1234-5678", "-", "+", "c+1", "@7"]
+    assert [(own, got) for own in cases if (got := customer(customer_id=own).customer_id) != own] == []
 
 
-@pytest.mark.parametrize(
-    ("cells", "problem"),
-    [
+def test_an_id_that_could_be_personal_is_refused(problems):
+    cases = [
         ({"customer_id": ""}, "it is empty"),
         ({"customer_id": "Zoë"}, "characters that are not printable ASCII"),
         ({"customer_id": "a\tb"}, "characters that are not printable ASCII"),
@@ -29,10 +24,8 @@ def test_an_id_of_ones_own_is_accepted(customer, own):
         ({"customer_id": "37060000000", "phone": "+37060000000"}, "it looks like a phone number"),
         ({"customer_id": "0171 3920012", "phone": "0171/3920012", "country": "DE"}, "it looks like a phone number"),
         ({"customer_id": "020 7946 0018", "country": "GB"}, "it looks like a phone number"),
-    ],
-)
-def test_an_id_that_could_be_personal_is_refused(problems, cells, problem):
-    assert problems(**cells) == {"customer_id": problem}
+    ]
+    assert [(cells, got) for cells, problem in cases if (got := problems(**cells)) != {"customer_id": problem}] == []
 
 
 def test_a_missing_id_is_refused(problems):

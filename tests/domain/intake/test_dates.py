@@ -14,9 +14,8 @@ def rows(*dates: str) -> str:
     return HEAD + "".join(f"A-{n},box{n}@example.com,{day}\n" for n, day in enumerate(dates))
 
 
-@pytest.mark.parametrize(
-    ("form", "cell"),
-    [
+def test_a_list_may_say_the_form_of_its_dates(read, subtests):
+    cases = [
         ("DD/MM/YYYY", "12/03/1980"),
         ("dd.mm.yyyy", "12.3.1980"),
         ("MM-DD-YYYY", "3-12-1980"),
@@ -24,12 +23,12 @@ def rows(*dates: str) -> str:
         ("DDMMYYYY", "12031980"),
         ("DD MM YYYY", "12 03 1980"),
         ("DD/MM/YYYY", "1980-03-12"),  # always read
-    ],
-)
-def test_a_list_may_say_the_form_of_its_dates(read, form, cell):
-    (line,) = read(rows(cell), dates=DateForm.parse(form))
+    ]
+    for form, cell in cases:
+        with subtests.test(form=form, cell=cell):
+            (line,) = read(rows(cell), dates=DateForm.parse(form))
 
-    assert line.customer.person.date_of_birth == DAY
+            assert line.customer.person.date_of_birth == DAY
 
 
 @pytest.mark.parametrize(
@@ -47,10 +46,10 @@ def test_a_date_that_is_not_of_the_form_is_refused(read, cell, problem):
     assert [found.problem for found in line.problems] == [problem]
 
 
-@pytest.mark.parametrize("text", ["", "DD/MM", "DD/MM/YY", "DD/MM.YYYY", "DD/DD/YYYY", "%d/%m/%Y", "YYYY-DD-MM"])
-def test_what_is_no_form_is_refused(text):
-    with pytest.raises(ValueError, match=r"expected|in that form"):
-        DateForm.parse(text)
+def test_what_is_no_form_is_refused(subtests):
+    for text in ["", "DD/MM", "DD/MM/YY", "DD/MM.YYYY", "DD/DD/YYYY", "%d/%m/%Y", "YYYY-DD-MM"]:
+        with subtests.test(text=text), pytest.raises(ValueError, match=r"expected|in that form"):
+            DateForm.parse(text)
 
 
 @pytest.mark.parametrize(

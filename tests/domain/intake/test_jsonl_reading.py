@@ -1,6 +1,7 @@
 import io
 import json
 from datetime import date
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,15 @@ def test_a_row_is_the_number_of_its_line(read):
     assert rows(read(written(ANN, "", "  \t", BOB))) == [("Accepted", 1), ("Accepted", 4)]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-@pytest.mark.parametrize("last", ["", "\n"])
-def test_lines_end_as_every_system_ends_them_and_a_mark_may_stand_first(read, end, mark, last):
-    text = mark + end.join([json.dumps(ANN | {"first_name": "Zoë\u2028"}, ensure_ascii=False), json.dumps(BOB)]) + last
-    assert [line.row for line in read(text)] == [1, 2]
+def test_lines_end_as_every_system_ends_them_and_a_mark_may_stand_first(read, subtests):
+    for last, mark, end in product(["", "\n"], ["", "\ufeff"], ["\n", "\r\n"]):
+        with subtests.test(last=last, mark=mark, end=end):
+            text = (
+                mark
+                + end.join([json.dumps(ANN | {"first_name": "Zoë\u2028"}, ensure_ascii=False), json.dumps(BOB)])
+                + last
+            )
+            assert [line.row for line in read(text)] == [1, 2]
 
 
 def test_values_may_be_what_json_has_for_them(read):
@@ -55,12 +59,14 @@ def test_values_may_be_what_json_has_for_them(read):
     assert line.customer.person.address == ""
 
 
-@pytest.mark.parametrize("value", [True, False, ["x@example.org"], []])
-@pytest.mark.parametrize("column", ["customer_id", "email", "first_name", "country"])
-def test_a_truth_value_or_a_list_is_refused_where_one_text_is_meant(read, column, value):
-    (line,) = read(written(ANN | {column: value}))
-    assert isinstance(line, Rejected)
-    assert [(one.column, one.hint) for one in line.problems] == [(column, "give text")]
+def test_a_truth_value_or_a_list_is_refused_where_one_text_is_meant(read, subtests):
+    for column, value in product(
+        ["customer_id", "email", "first_name", "country"], [True, False, ["x@example.org"], []]
+    ):
+        with subtests.test(column=column, value=value):
+            (line,) = read(written(ANN | {column: value}))
+            assert isinstance(line, Rejected)
+            assert [(one.column, one.hint) for one in line.problems] == [(column, "give text")]
 
 
 def test_a_line_means_what_the_same_row_of_a_csv_file_means(read):
@@ -156,9 +162,8 @@ def test_a_column_that_is_given_twice_refuses_its_row(read):
     ]
 
 
-@pytest.mark.parametrize(
-    ("bad", "problem"),
-    [
+def test_a_line_that_is_no_object_is_rejected_and_the_others_go_on(read, subtests):
+    cases = [
         ("[1, 2]", "the line is not a JSON object"),
         ('"text"', "the line is not a JSON object"),
         ("null", "the line is not a JSON object"),
@@ -179,14 +184,13 @@ def test_a_column_that_is_given_twice_refuses_its_row(read):
         ('{"customer_id": "A9", "idenfy-kyc.a": ' + "[" * 40 + "]" * 40 + "}", f"more than {MOST_LEVELS} levels deep"),
         ('{"customer_id": "A9", "first_name": "' + "x" * LONGEST_LINE + '"}', "more than 1,048,576 bytes"),
         (json.dumps({f"k{n}": 1 for n in range(MOST_KEYS + 1)}), f"more than {MOST_KEYS} keys"),
-    ],
-    ids=lambda value: value[:24],
-)
-def test_a_line_that_is_no_object_is_rejected_and_the_others_go_on(read, bad, problem):
-    lines = read(written(ANN, bad, BOB))
-    assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
-    (found,) = problems_of(lines[1]).values()
-    assert problem in found
+    ]
+    for bad, problem in cases:
+        with subtests.test(case=bad[:24]):
+            lines = read(written(ANN, bad, BOB))
+            assert rows(lines) == [("Accepted", 1), ("Rejected", 2), ("Accepted", 3)]
+            (found,) = problems_of(lines[1]).values()
+            assert problem in found
 
 
 def test_bytes_that_are_not_utf8_reject_their_line_alone(read):
@@ -195,11 +199,14 @@ def test_bytes_that_are_not_utf8_reject_their_line_alone(read):
     assert problems_of(lines[1]) == {"": "the line is not UTF-8"}
 
 
-@pytest.mark.parametrize("bad", ["\\u0000", "\\ud800", "\\udfff!"])
-@pytest.mark.parametrize("column", ["customer_id", "email", "first_name", "address", "idenfy-kyc.a", "tags", "sex"])
-def test_what_no_database_or_encoding_holds_is_refused(read, column, bad):
-    (line,) = read(json.dumps(ANN | {column: "?"}).replace("?", bad))
-    assert column in problems_of(line)
+def test_what_no_database_or_encoding_holds_is_refused(read, subtests):
+    for column, bad in product(
+        ["customer_id", "email", "first_name", "address", "idenfy-kyc.a", "tags", "sex"],
+        ["\\u0000", "\\ud800", "\\udfff!"],
+    ):
+        with subtests.test(column=column, bad=bad):
+            (line,) = read(json.dumps(ANN | {column: "?"}).replace("?", bad))
+            assert column in problems_of(line)
 
 
 @pytest.mark.parametrize("value", ['["\\ud800"]', '{"b": {"c": "\\u0000"}}', '{"\\udc00": 1}'])
@@ -235,9 +242,8 @@ def test_problems_repeat_no_value_and_no_key_that_may_be_one(read):
     assert "370" not in str(lines)
 
 
-@pytest.mark.parametrize(
-    ("content", "options", "reason"),
-    [
+def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal):
+    cases = [
         (b"", {}, "the file is empty"),
         (b"\xef\xbb\xbf \n\n", {}, "no line of the list is a JSON object"),
         (b'["a",\n"b"]\n', {}, "no line of the list is a JSON object"),
@@ -249,10 +255,12 @@ def test_problems_repeat_no_value_and_no_key_that_may_be_one(read):
         (b"PK\x03\x04", {}, "the ZIP file cannot be opened: it is damaged or cut off"),
         (written(ANN).encode(), {"encoding": "cp1252"}, "--encoding: JSON lines are UTF-8"),
         (written(ANN).encode(), {"delimiter": ";"}, "--delimiter: JSON lines have no delimiter"),
-    ],
-)
-def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, content, options, reason):
-    assert reason in refusal(content, form="jsonl", **options)
+    ]
+    assert [
+        (content, options, reason, got)
+        for content, options, reason in cases
+        if reason not in (got := refusal(content, form="jsonl", **options))
+    ] == []
 
 
 def test_the_right_encoding_may_be_given(read):

@@ -91,9 +91,8 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
     assert (known.customer_id, unknown.customer_id) == ("A1", "")
 
 
-@pytest.mark.parametrize(
-    ("column", "cell", "problem"),
-    [
+def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, subtests):
+    cases = [
         ("kind", "person", "neither individual nor company"),
         ("purpose", "Re-check 2!", "not a short name"),
         ("purpose", "p" * 65, "not a short name"),
@@ -139,18 +138,17 @@ def test_a_rejected_line_keeps_its_id_only_where_that_is_valid():
         ("tags", "t" * 33, "a tag of 33 characters, more than 32"),
         ("template", "../secrets", "not a short name"),
         ("address", "x" * 20_001, "20,001 characters, more than 20,000"),
-    ],
-)
-def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, column, cell, problem):
-    found = problems(**{column: cell})
-    assert found == {column: problem}
-    # Two letters also occur in words; longer values must not occur in the problem.
-    assert len(cell) < 4 or cell not in str(found)
+    ]
+    for column, cell, problem in cases:
+        with subtests.test(column=column, cell=cell, problem=problem):
+            found = problems(**{column: cell})
+            assert found == {column: problem}
+            # Two letters also occur in words; longer values must not occur in the problem.
+            assert len(cell) < 4 or cell not in str(found)
 
 
-@pytest.mark.parametrize(
-    ("column", "cell", "kept"),
-    [
+def test_a_cell_is_kept_in_one_form(customer):
+    cases = [
         ("country", "aus", "AU"),
         ("country", "nz", "NZ"),
         ("locale", "DE", "de"),
@@ -164,15 +162,16 @@ def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, column,
         ("external_ref", 4711.0, "4711"),
         ("consent", True, True),
         ("account", None, ""),
-    ],
-)
-def test_a_cell_is_kept_in_one_form(customer, column, cell, kept):
-    assert getattr(customer(**{column: cell}), column) == kept
+    ]
+    assert [
+        (column, cell, kept, got)
+        for column, cell, kept in cases
+        if (got := getattr(customer(**{column: cell}), column)) != kept
+    ] == []
 
 
-@pytest.mark.parametrize(
-    ("column", "cell", "kept"),
-    [
+def test_a_personal_cell_is_kept_in_one_form(customer):
+    cases = [
         ("first_name", "  Ana\xa0María ", "Ana María"),
         ("first_name", "क्‍ष", "क्‍ष"),  # joiners belong to the script
         ("email", "anna@mail.example", "anna@mail.example"),
@@ -183,25 +182,28 @@ def test_a_cell_is_kept_in_one_form(customer, column, cell, kept):
         ("date_of_birth", datetime(1990, 5, 4), date(1990, 5, 4)),  # noqa: DTZ001 - as a workbook's cell comes
         ("sex", "m", "M"),
         ("sex", "diverse", "diverse"),
-    ],
-)
-def test_a_personal_cell_is_kept_in_one_form(customer, column, cell, kept):
-    assert getattr(customer(**{column: cell}).person, column) == kept
+    ]
+    assert [
+        (column, cell, kept, got)
+        for column, cell, kept in cases
+        if (got := getattr(customer(**{column: cell}).person, column)) != kept
+    ] == []
 
 
-@pytest.mark.parametrize(
-    ("cells", "channel"),
-    [
+def test_a_line_without_a_channel_uses_what_it_has_email_first(customer):
+    cases = [
         ({"email": "a@example.com", "phone": "+37060000000"}, Channel.EMAIL),
         ({"email": "a@example.com"}, Channel.EMAIL),
         ({"phone": "+37060000000"}, Channel.SMS),
         ({"email": "a@example.com", "phone": "+37060000000", "channel": "both"}, Channel.BOTH),
         ({"channel": "none"}, Channel.NONE),
         ({"email": "a@example.com", "channel": "none"}, Channel.NONE),
-    ],
-)
-def test_a_line_without_a_channel_uses_what_it_has_email_first(customer, cells, channel):
-    assert customer(**({"channel": ""} | cells)).channel is channel
+    ]
+    assert [
+        (cells, got)
+        for cells, channel in cases
+        if (got := customer(**({"channel": ""} | cells)).channel) is not channel
+    ] == []
 
 
 @pytest.mark.parametrize(

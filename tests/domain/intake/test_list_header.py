@@ -1,7 +1,6 @@
 import io
 from datetime import date
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,9 +27,8 @@ def test_the_columns_have_our_names():
     assert open_list(raw, options).columns == ("customer_id", "email", "idenfy-kyc.documents")
 
 
-@pytest.mark.parametrize(
-    ("header", "reason"),
-    [
+def test_a_header_that_cannot_be_used_says_what_to_do(refusal):
+    cases = [
         ("customer_id,mail", 'column 2 ("mail") is unknown; the nearest is email: rename it with --map mail=email'),
         ("customer_id,mail", "or leave it out with --ignore-column mail"),
         ("customer_id,e mail", 'rename it with --map "e mail=email", or leave it out with --ignore-column "e mail"'),
@@ -43,10 +41,10 @@ def test_the_columns_have_our_names():
         ("customer_id,email,Email", "columns 2 and 3 are both email"),
         ("customer_id,idenfy-kyb.a,idenfy-kyb.a.b", "idenfy-kyb.a is given both as a whole and in parts"),
         ("Anna,Muster", "the first row is not a known header: none of its 2 columns is known"),
-    ],
-)
-def test_a_header_that_cannot_be_used_says_what_to_do(refusal, header, reason):
-    assert reason in refusal(f"{header}\n{ROW}")
+    ]
+    assert [
+        (header, reason, got) for header, reason in cases if reason not in (got := refusal(f"{header}\n{ROW}"))
+    ] == []
 
 
 def test_a_header_in_another_language_is_split_and_our_names_are_suggested(refusal):
@@ -81,37 +79,35 @@ def test_a_parameter_that_the_provider_does_not_have_refuses_the_list(refusal):
     assert reason == "column idenfy-kyc.documentz: not a parameter of idenfy-kyc; the nearest is documents"
 
 
-@pytest.mark.parametrize(
-    ("title", "ours"),
-    [
-        ("e-mail", "email"),
-        ("Surname", "last_name"),
-        ("dob", "date_of_birth"),
-        ("customerid", "customer_id"),
-        ("Kanalas", "channel"),
-        ("Laiko juosta", "timezone"),
-        ("Vardas, pavardė", None),
-        ("zzz", None),
-    ],
-)
-def test_the_nearest_column_is_the_one_that_is_meant(title, ours):
-    assert nearest(title) == ours
+def test_the_nearest_column_is_the_one_that_is_meant():
+    cases = {
+        "e-mail": "email",
+        "Surname": "last_name",
+        "dob": "date_of_birth",
+        "customerid": "customer_id",
+        "Kanalas": "channel",
+        "Laiko juosta": "timezone",
+        "Vardas, pavardė": None,
+        "zzz": None,
+    }
+    assert {title: nearest(title) for title in cases} == cases
 
 
-@pytest.mark.parametrize("title", ["Status", "State", "Stage", "Sent", "Age", "Plan", "Amount", "Comment", "Owner"])
-def test_a_title_that_only_shares_letters_with_a_column_is_like_none(title):
-    assert nearest(title) is None
+def test_a_title_that_only_shares_letters_with_a_column_is_like_none():
+    cases = ["Status", "State", "Stage", "Sent", "Age", "Plan", "Amount", "Comment", "Owner"]
+    assert [(title, got) for title in cases if (got := nearest(title)) is not None] == []
 
 
-@pytest.mark.parametrize("title", ["tgs", "emial", "phne", "adress", "cuntry", "cust_id", "frist_name", "sx", "chanel"])
-def test_a_typing_mistake_in_a_title_is_seen_through(title):
-    assert nearest(title) in COLUMNS
+def test_a_typing_mistake_in_a_title_is_seen_through():
+    cases = ["tgs", "emial", "phne", "adress", "cuntry", "cust_id", "frist_name", "sx", "chanel"]
+    assert [title for title in cases if nearest(title) not in COLUMNS] == []
 
 
-@pytest.mark.parametrize("language", NAMES)
-def test_each_language_has_a_name_for_each_column_that_others_have_names_for(language):
-    suggested = {column: {nearest(name) for name in names.split()} for column, names in NAMES[language].items()}
-    assert suggested == {column: {column} for column in NAMES["English"]}  # so no name means two columns
+def test_each_language_has_a_name_for_each_column_that_others_have_names_for(subtests):
+    for language in NAMES:
+        with subtests.test(language=language):
+            suggested = {column: {nearest(name) for name in names.split()} for column, names in NAMES[language].items()}
+            assert suggested == {column: {column} for column in NAMES["English"]}  # so no name means two columns
 
 
 @given(

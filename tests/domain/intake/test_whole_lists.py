@@ -48,14 +48,14 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
     assert content_digest(path) == hashlib.sha256(b"customer_id\r\nA1\r\n").hexdigest()
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
-def test_a_spreadsheet_reads_no_cell_as_a_formula(start):
-    assert spreadsheet_safe(start + "1+1") == "'" + start + "1+1"
+def test_a_spreadsheet_reads_no_cell_as_a_formula():
+    cases = ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"]
+    assert [(start, got) for start in cases if (got := spreadsheet_safe(start + "1+1")) != "'" + start + "1+1"] == []
 
 
-@pytest.mark.parametrize("text", ["", "a=1", "1-2", "O'Neil", "'=1"])
-def test_other_text_is_left_as_it_is(text):
-    assert spreadsheet_safe(text) == text
+def test_other_text_is_left_as_it_is():
+    cases = ["", "a=1", "1-2", "O'Neil", "'=1"]
+    assert [(text, got) for text in cases if (got := spreadsheet_safe(text)) != text] == []
 
 
 def test_problems_are_written_for_a_spreadsheet():

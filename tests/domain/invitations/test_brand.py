@@ -33,19 +33,16 @@ def test_a_colour_that_can_be_read_stays_as_it_is():
     assert Brand(colour="#ffd400").ink == "#1a2230"
 
 
-@pytest.mark.parametrize(
-    ("support", "link"),
-    [
-        ("help@bank.example", "mailto:help@bank.example"),
-        ("+370 600 00-000", "tel:+37060000000"),
-        ("https://bank.example/help", "https://bank.example/help"),
-        ("Mon-Fri 9-17 at every branch", ""),
-        ("javascript:alert(1)", ""),
-        ("", ""),
-    ],
-)
-def test_a_contact_opens_what_it_is(support, link):
-    assert Brand(support=support).support_link == link
+def test_a_contact_opens_what_it_is():
+    cases = {
+        "help@bank.example": "mailto:help@bank.example",
+        "+370 600 00-000": "tel:+37060000000",
+        "https://bank.example/help": "https://bank.example/help",
+        "Mon-Fri 9-17 at every branch": "",
+        "javascript:alert(1)": "",
+        "": "",
+    }
+    assert {support: Brand(support=support).support_link for support in cases} == cases
 
 
 BRAND = Brand(

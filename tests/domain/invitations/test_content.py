@@ -17,21 +17,20 @@ def test_spaces_become_single_ones_and_lines_may_be_blank():
     assert (found.sid, found.values) == (SID, {"1": "Maria Lopez", "link_end": "s?t=1:2"})
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
+def test_what_twilio_would_refuse_is_refused_before(subtests):
+    cases = [
         ("1: Maria", "content: HX"),
         ("content: MG0123\n1: Maria", "content: HX"),
         (f"content: {SID}\n1:", "1 is empty"),
         (f"content: {SID}\n1: a\n1: b", "1 is there twice"),
         (f"content: {SID}\nDear Maria", "expected lines"),
         (f"content: {SID}\n" + "\n".join(f"{n}: a" for n in range(101)), "more than 100"),
-    ],
-)
-def test_what_twilio_would_refuse_is_refused_before(text, why):
-    with pytest.raises(NotContent, match=why) as error:
-        content_of(text)
-    assert "Maria" not in str(error.value)
+    ]
+    for text, why in cases:
+        with subtests.test(text=text):
+            with pytest.raises(NotContent, match=why) as error:
+                content_of(text)
+            assert "Maria" not in str(error.value)
 
 
 def templates(tmp_path, words):

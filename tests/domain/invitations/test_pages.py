@@ -145,9 +145,8 @@ def test_messages_may_not_use_the_variables_of_the_page(tmp_path: Path):
     assert any("there is no variable screen" in one for one in found)
 
 
-@pytest.mark.parametrize(
-    ("header", "locale"),
-    [
+def test_a_visitor_of_an_unknown_link_is_answered_in_a_language_that_the_browser_asks_for():
+    cases = [
         ("de", "de"),
         ("de-AT,de;q=0.9,en;q=0.8", "de-AT"),
         ("xx, fr;q=0.5, lt;q=0.7", "lt"),
@@ -157,10 +156,8 @@ def test_messages_may_not_use_the_variables_of_the_page(tmp_path: Path):
         ("de;q=abc", ""),
         ("../../etc", ""),
         ("de," * 1000, ""),
-    ],
-)
-def test_a_visitor_of_an_unknown_link_is_answered_in_a_language_that_the_browser_asks_for(header: str, locale: str):
-    assert pages().locale_of(header) == locale
+    ]
+    assert [(header, got) for header, locale in cases if (got := pages().locale_of(header)) != locale] == []
 
 
 def test_languages_come_in_the_order_of_their_weights():

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from itertools import product
 
 import pytest
 
@@ -94,40 +95,39 @@ def test_an_email_says_who_why_until_when_and_what_to_do(templates, locale):
     assert rendered.text.endswith("Example Bank")
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("customer_kind", CustomerKind)
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_html_part_is_whole_accessible_and_loads_nothing(templates, locale, customer_kind, kind):
-    rendered = templates.render(
-        replace(to(locale, customer_kind, company_name="Muster & Söhne"), kind=kind), channel="email", now=NOW
-    )
-    page = Page(rendered.html)
+def test_the_html_part_is_whole_accessible_and_loads_nothing(templates, subtests):
+    for kind, customer_kind, locale in product(KINDS, CustomerKind, LOCALES):
+        with subtests.test(kind=kind, customer_kind=customer_kind, locale=locale):
+            rendered = templates.render(
+                replace(to(locale, customer_kind, company_name="Muster & Söhne"), kind=kind), channel="email", now=NOW
+            )
+            page = Page(rendered.html)
 
-    assert page.tags[0] == ("html", {"lang": locale, "dir": "ltr", "xmlns": "http://www.w3.org/1999/xhtml"})
-    assert page.links == [LINK, LINK]
-    assert LINK in page.words  # to be copied, where a button does not work
-    assert not re.search(r"<img|<link|<script|url\(|@import|src=", rendered.html)
-    assert EXPIRIES[locale] in rendered.html
-    assert all(dict(attributes).get("role") == "presentation" for tag, attributes in page.tags if tag == "table")
-    assert "{{" not in rendered.html
-    assert "{%" not in rendered.html
+            assert page.tags[0] == ("html", {"lang": locale, "dir": "ltr", "xmlns": "http://www.w3.org/1999/xhtml"})
+            assert page.links == [LINK, LINK]
+            assert LINK in page.words  # to be copied, where a button does not work
+            assert not re.search(r"<img|<link|<script|url\(|@import|src=", rendered.html)
+            assert EXPIRIES[locale] in rendered.html
+            assert all(
+                dict(attributes).get("role") == "presentation" for tag, attributes in page.tags if tag == "table"
+            )
+            assert "{{" not in rendered.html
+            assert "{%" not in rendered.html
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("customer_kind", CustomerKind)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("timezone", ["", "Europe/Vilnius", "America/Sao_Paulo"])
-def test_a_text_message_is_short_in_seven_bit_letters_and_ends_with_the_link(
-    templates, locale, customer_kind, kind, timezone
-):
-    rendered = templates.render(replace(to(locale, customer_kind, timezone), kind=kind), channel="sms", now=NOW)
+def test_a_text_message_is_short_in_seven_bit_letters_and_ends_with_the_link(templates, subtests):
+    for timezone, kind, customer_kind, locale in product(
+        ["", "Europe/Vilnius", "America/Sao_Paulo"], KINDS, CustomerKind, LOCALES
+    ):
+        with subtests.test(timezone=timezone, kind=kind, customer_kind=customer_kind, locale=locale):
+            rendered = templates.render(replace(to(locale, customer_kind, timezone), kind=kind), channel="sms", now=NOW)
 
-    words, link = rendered.text.split("https:")
-    assert "https:" + link == LINK
-    assert len(words) <= 160
-    assert set(words) <= GSM
-    assert words.startswith("Example Bank")
-    assert (rendered.subject, rendered.html) == ("", "")
+            words, link = rendered.text.split("https:")
+            assert "https:" + link == LINK
+            assert len(words) <= 160
+            assert set(words) <= GSM
+            assert words.startswith("Example Bank")
+            assert (rendered.subject, rendered.html) == ("", "")
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -168,26 +168,25 @@ NEW_LINKS = {
 }
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("customer_kind", CustomerKind)
-def test_a_new_link_says_that_the_earlier_one_has_ended(templates, locale, customer_kind):
-    to_whom = to(locale, customer_kind)
-    mail = templates.render(replace(to_whom, kind="new_link"), channel="email", now=NOW)
-    text = templates.render(replace(to_whom, kind="new_link"), channel="sms", now=NOW)
-    others = [templates.render(replace(to_whom, kind=kind), channel="email", now=NOW) for kind in KINDS[:2]]
-    subject, ended = NEW_LINKS[locale]
+def test_a_new_link_says_that_the_earlier_one_has_ended(templates, subtests):
+    for customer_kind, locale in product(CustomerKind, LOCALES):
+        with subtests.test(customer_kind=customer_kind, locale=locale):
+            to_whom = to(locale, customer_kind)
+            mail = templates.render(replace(to_whom, kind="new_link"), channel="email", now=NOW)
+            text = templates.render(replace(to_whom, kind="new_link"), channel="sms", now=NOW)
+            others = [templates.render(replace(to_whom, kind=kind), channel="email", now=NOW) for kind in KINDS[:2]]
+            subject, ended = NEW_LINKS[locale]
 
-    assert (mail.subject == subject) == (customer_kind is CustomerKind.INDIVIDUAL)
-    assert mail.subject not in {other.subject for other in others}
-    assert ended in mail.text
-    assert ended in mail.html
-    assert not any(ended in other.text + other.html for other in others)
-    assert text.text != templates.render(to_whom, channel="sms", now=NOW).text
+            assert (mail.subject == subject) == (customer_kind is CustomerKind.INDIVIDUAL)
+            assert mail.subject not in {other.subject for other in others}
+            assert ended in mail.text
+            assert ended in mail.html
+            assert not any(ended in other.text + other.html for other in others)
+            assert text.text != templates.render(to_whom, channel="sms", now=NOW).text
 
 
-@pytest.mark.parametrize(
-    ("timezone", "time"),
-    [
+def test_the_expiry_is_in_the_customers_time_zone_and_names_it(templates):
+    cases = [
         ("Europe/Berlin", "27. November 2026, 15:00 Uhr (CET)"),
         ("America/Sao_Paulo", "27. November 2026, 11:00 Uhr (UTC-03:00)"),
         ("Asia/Kathmandu", "27. November 2026, 19:45 Uhr (UTC+05:45)"),
@@ -195,10 +194,12 @@ def test_a_new_link_says_that_the_earlier_one_has_ended(templates, locale, custo
         ("Nowhere/At_All", "27. November 2026, 14:00 Uhr (UTC)"),
         ("../../etc/passwd", "27. November 2026, 14:00 Uhr (UTC)"),
         ("Europe", "27. November 2026, 14:00 Uhr (UTC)"),
-    ],
-)
-def test_the_expiry_is_in_the_customers_time_zone_and_names_it(templates, timezone, time):
-    assert time in templates.render(to("de", timezone=timezone), channel="email", now=NOW).text
+    ]
+    assert [
+        (timezone, got)
+        for timezone, time in cases
+        if time not in (got := templates.render(to("de", timezone=timezone), channel="email", now=NOW).text)
+    ] == []
 
 
 def test_the_first_of_a_month_is_written_as_the_french_do(templates):
@@ -207,15 +208,12 @@ def test_the_first_of_a_month_is_written_as_the_french_do(templates):
     assert "jusqu’au 1er décembre 2026 à 8 h 05 (UTC)" in templates.render(invitation, channel="email", now=NOW).text
 
 
-@pytest.mark.parametrize(
-    ("locale", "language"),
-    [
-        ("de", "de"), ("de-AT", "de"), ("DE_at", "de"), ("lt-LT", "lt"), ("zh-Hant-TW", "en"), ("", "en"),
-        ("../de", "en"), ("-", "en"), ("en-GB", "en"),
-    ],
-)  # fmt: skip
-def test_a_language_without_a_text_gets_the_default_one(templates, locale, language):
-    assert templates.render(to(locale), channel="email", now=NOW).language == language
+def test_a_language_without_a_text_gets_the_default_one(templates):
+    cases = {
+        "de": "de", "de-AT": "de", "DE_at": "de", "lt-LT": "lt", "zh-Hant-TW": "en", "": "en",
+        "../de": "en", "-": "en", "en-GB": "en",
+    }  # fmt: skip
+    assert {locale: templates.render(to(locale), channel="email", now=NOW).language for locale in cases} == cases
 
 
 def test_the_default_language_is_the_configurations():
@@ -238,22 +236,24 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("customer_kind", CustomerKind)
-def test_a_hostile_name_stays_a_name(templates, name, customer_kind):
-    invitation = to("en", customer_kind, first_name=name, last_name=name, company_name=name)
+def test_a_hostile_name_stays_a_name(templates, subtests):
+    for customer_kind, name in product(CustomerKind, HOSTILE):
+        with subtests.test(customer_kind=customer_kind, name=name):
+            invitation = to("en", customer_kind, first_name=name, last_name=name, company_name=name)
 
-    rendered = templates.render(replace(invitation, sender_name="Example Bank\r\nX: y"), channel="email", now=NOW)
-    page = Page(rendered.html)
+            rendered = templates.render(
+                replace(invitation, sender_name="Example Bank\r\nX: y"), channel="email", now=NOW
+            )
+            page = Page(rendered.html)
 
-    assert page.links == [LINK, LINK]
-    assert "script" not in {tag for tag, _ in page.tags}
-    assert rendered.text.count(LINK) == 1
-    assert rendered.subject.isprintable()
-    assert all(line.isprintable() for line in rendered.text.splitlines())
-    assert "https://evil" not in rendered.text
-    assert len(rendered.text) < 1500
-    (rendered.subject + rendered.text + rendered.html).encode()
+            assert page.links == [LINK, LINK]
+            assert "script" not in {tag for tag, _ in page.tags}
+            assert rendered.text.count(LINK) == 1
+            assert rendered.subject.isprintable()
+            assert all(line.isprintable() for line in rendered.text.splitlines())
+            assert "https://evil" not in rendered.text
+            assert len(rendered.text) < 1500
+            (rendered.subject + rendered.text + rendered.html).encode()
 
 
 @pytest.mark.parametrize("name", ["https://evil.example", "www.evil.example", "evil.example", "a@evil.example", "a/b"])
@@ -263,11 +263,12 @@ def test_a_name_that_would_become_a_link_is_not_repeated(templates, name):
     assert rendered.text.splitlines()[0] == "Hello,"
 
 
-@pytest.mark.parametrize("name", ["María José", "O’Connor-Łęcki", "Nguyễn Thị", "王小明", "J.", "Dr. Ann", "محمد"])
-def test_an_unusual_name_is_greeted_as_it_is_written(templates, name):
-    rendered = templates.render(to("en", first_name=name, last_name=""), channel="email", now=NOW)
+def test_an_unusual_name_is_greeted_as_it_is_written(templates, subtests):
+    for name in ["María José", "O’Connor-Łęcki", "Nguyễn Thị", "王小明", "J.", "Dr. Ann", "محمد"]:
+        with subtests.test(name=name):
+            rendered = templates.render(to("en", first_name=name, last_name=""), channel="email", now=NOW)
 
-    assert rendered.text.splitlines()[0] == f"Dear {name},"
+            assert rendered.text.splitlines()[0] == f"Dear {name},"
 
 
 def test_a_very_long_name_of_a_company_is_cut_and_says_so(templates):
@@ -278,21 +279,22 @@ def test_a_very_long_name_of_a_company_is_cut_and_says_so(templates):
     assert re.search(r"your company (Maria ){9}Maria…\.", rendered.text)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("locale", LOCALES)
-def test_without_greetings_no_message_has_a_name(locale, kind):
-    neutral = Templates(None, greeting=False)
-    for invitation in (to(locale), to(locale, CustomerKind.COMPANY, company_name="Lopez Ltd")):
-        for channel in ("email", "sms"):
-            rendered = neutral.render(replace(invitation, kind=kind), channel=channel, now=NOW)
+def test_without_greetings_no_message_has_a_name(subtests):
+    for locale, kind in product(LOCALES, KINDS):
+        with subtests.test(locale=locale, kind=kind):
+            neutral = Templates(None, greeting=False)
+            for invitation in (to(locale), to(locale, CustomerKind.COMPANY, company_name="Lopez Ltd")):
+                for channel in ("email", "sms"):
+                    rendered = neutral.render(replace(invitation, kind=kind), channel=channel, now=NOW)
 
-            assert not re.search("maria|l[oó]pez", rendered.subject + rendered.text + rendered.html, re.IGNORECASE)
-    assert neutral.render(to(locale), channel="email", now=NOW).text.splitlines()[0] == GREETINGS[locale][1]
+                    assert not re.search(
+                        "maria|l[oó]pez", rendered.subject + rendered.text + rendered.html, re.IGNORECASE
+                    )
+            assert neutral.render(to(locale), channel="email", now=NOW).text.splitlines()[0] == GREETINGS[locale][1]
 
 
-@pytest.mark.parametrize(
-    "link",
-    [
+def test_what_is_no_link_is_not_sent_and_not_shown(templates, subtests):
+    cases = [
         "",
         "javascript:alert(1)",
         "verify.example.com/s",
@@ -300,11 +302,13 @@ def test_without_greetings_no_message_has_a_name(locale, kind):
         "https://verify.example.com/\nhttps://evil.example",
         'https://verify.example.com/"onclick="x',
         "https://verify.example.com/" + "a" * 5000,
-    ],
-)
-def test_what_is_no_link_is_not_sent_and_not_shown(templates, link):
-    with pytest.raises(TemplateProblem, match=r"^the link is not a plain http or https address$"):
-        templates.render(replace(INVITATION, link=link), channel="email", now=NOW)
+    ]
+    for link in cases:
+        with (
+            subtests.test(link=link),
+            pytest.raises(TemplateProblem, match=r"^the link is not a plain http or https address$"),
+        ):
+            templates.render(replace(INVITATION, link=link), channel="email", now=NOW)
 
 
 def test_a_template_that_is_not_there_is_a_problem_without_its_name(templates):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from hypothesis import settings
@@ -53,23 +54,27 @@ def granted(state, *, most=10, now=NOW, rule=RULE):
 LIMITED = replace(RULE, limits=(Limit(20, SECOND),))
 
 
-@pytest.mark.parametrize("limit", [Limit(20, SECOND), Limit(1, MINUTE), Limit(1, timedelta(days=1))])
-@pytest.mark.parametrize("waited", [timedelta(0), 15 * SECOND])
-def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_the_lock(limit, waited):
-    rule = replace(RULE, limits=(limit,))
-    theirs = NOW + waited
-    grant = granted(WELL, now=theirs, most=1000, rule=rule)
-    state = after_claim(WELL, rule, grant, grant.slots.count, now=theirs, probe_for=MINUTE)
-    assert believable(state, rule, now=NOW, reach=SECOND, probe_for=MINUTE) == state
+def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_the_lock(subtests):
+    for waited, limit in product(
+        [timedelta(0), 15 * SECOND], [Limit(20, SECOND), Limit(1, MINUTE), Limit(1, timedelta(days=1))]
+    ):
+        with subtests.test(waited=waited, limit=limit):
+            rule = replace(RULE, limits=(limit,))
+            theirs = NOW + waited
+            grant = granted(WELL, now=theirs, most=1000, rule=rule)
+            state = after_claim(WELL, rule, grant, grant.slots.count, now=theirs, probe_for=MINUTE)
+            assert believable(state, rule, now=NOW, reach=SECOND, probe_for=MINUTE) == state
 
 
-@pytest.mark.parametrize("field", ["next_at", "probe_until"])
-@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(hours=1), timedelta(days=8)])
-def test_a_time_that_only_a_wrong_clock_can_have_written_keeps_calls_waiting_for_a_moment_at_most(field, ahead):
-    poisoned = replace(WELL, pauses=1, **{field: NOW + ahead})
-    state = believable(poisoned, LIMITED, now=NOW, reach=SECOND, probe_for=MINUTE)
-    assert granted(poisoned, rule=LIMITED, now=NOW + SECOND).slots.count == 0
-    assert granted(state, rule=LIMITED, now=NOW + SECOND).slots.count == 1
+def test_a_time_that_only_a_wrong_clock_can_have_written_keeps_calls_waiting_for_a_moment_at_most(subtests):
+    for ahead, field in product(
+        [timedelta(minutes=2), timedelta(hours=1), timedelta(days=8)], ["next_at", "probe_until"]
+    ):
+        with subtests.test(ahead=ahead, field=field):
+            poisoned = replace(WELL, pauses=1, **{field: NOW + ahead})
+            state = believable(poisoned, LIMITED, now=NOW, reach=SECOND, probe_for=MINUTE)
+            assert granted(poisoned, rule=LIMITED, now=NOW + SECOND).slots.count == 0
+            assert granted(state, rule=LIMITED, now=NOW + SECOND).slots.count == 1
 
 
 @pytest.mark.parametrize("before", [Limit(25, timedelta(days=1)), Limit(1, timedelta(minutes=5))])
@@ -189,11 +194,11 @@ UNREACHABLE = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachabl
 LESSONS = [Lesson(NOW, kind, "") for kind in Kind] + [Lesson(NOW), UNREACHABLE]
 
 
-@pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: f"{lesson.kind} {lesson.detail}")
-def test_a_sender_is_proven_by_any_answer_but_a_refusal_of_us(lesson, before):
-    after = learn(replace(WELL, unproven=before), lesson)
-    assert after.unproven is (lesson.unreachable or lesson.kind in STOPS)
+def test_a_sender_is_proven_by_any_answer_but_a_refusal_of_us(subtests):
+    for lesson, before in product(LESSONS, [False, True]):
+        with subtests.test(case=f"{lesson.kind} {lesson.detail}", before=before):
+            after = learn(replace(WELL, unproven=before), lesson)
+            assert after.unproven is (lesson.unreachable or lesson.kind in STOPS)
 
 
 def test_an_answer_from_before_the_pause_proves_nothing():

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.limits.ramp import Ramp
@@ -18,9 +16,8 @@ RAMPED = BudgetRule("email", limits=(Limit.parse("2/second"),), ramp=Ramp.parse(
 USED = BudgetState(next_at=LATER, ramp_from=NOW)
 
 
-@pytest.mark.parametrize(
-    ("rule", "state", "expected"),
-    [
+def test_the_obstacle_is_named_and_its_end(subtests):
+    cases = [
         (RULE, BudgetState(), None),
         (RULE, BudgetState(next_at=NOW + timedelta(seconds=5)), None),  # a queue in motion
         (replace(RULE, limits=()), USED, None),  # the limit is gone
@@ -35,15 +32,15 @@ USED = BudgetState(next_at=LATER, ramp_from=NOW)
         ),
         (RULE, BudgetState(stopped_at=NOW, stop_reason="HTTP 401"), Blocked("email", "HTTP 401")),
         (replace(RULE, credits=9), BudgetState(credits_used=9), Blocked("email", "its cap of 9 credits is used up")),
-    ],
-)
-def test_the_obstacle_is_named_and_its_end(rule, state, expected):
-    found = obstacle_of("email", rule, state, now=NOW)
-    if isinstance(expected, datetime):
-        assert found is not None
-        assert found.full_until == expected
-    else:
-        assert found == expected
+    ]
+    for rule, state, expected in cases:
+        with subtests.test(rule=rule, state=state, expected=expected):
+            found = obstacle_of("email", rule, state, now=NOW)
+            if isinstance(expected, datetime):
+                assert found is not None
+                assert found.full_until == expected
+            else:
+                assert found == expected
 
 
 def test_a_stop_with_a_probe_says_when_a_worker_asks_again():

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import pytest
-
 from worker.domain.model.operation import (
     BEAT_IS_MISSING_AFTER,
     FailingTarget,
@@ -34,9 +32,8 @@ DEAD = FailingTarget("subscriber/crm", NOW, "HTTP 500", "63", "1")
 PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard resume 1")
 
 
-@pytest.mark.parametrize(
-    ("processes", "state", "level", "command"),
-    [
+def test_what_needs_a_person_has_a_level_and_a_command(subtests):
+    cases = [
         ([], {}, Level.WELL, None),
         ([UP], {"due": ["kyc"]}, Level.WELL, None),
         ([], {"due": ["kyc"]}, Level.CRITICAL, "onboard up"),
@@ -52,12 +49,12 @@ PAUSED = WaitingBatch(1, "a.csv", 245, "stopped with Ctrl-C by ann", "onboard re
         ([UP], {"missing_keys": {"1a2b3c4d": 3}}, Level.NEEDS_A_PERSON, "onboard keys status"),
         ([UP], {"targets": [DEAD]}, Level.NEEDS_A_PERSON, "onboard outbox list"),
         ([UP], {"batches": [PAUSED]}, Level.NEEDS_A_PERSON, "onboard resume 1"),
-    ],
-)
-def test_what_needs_a_person_has_a_level_and_a_command(processes, state, level, command):
-    found = attention(processes, **QUIET | state)
-    assert level_of(found) is level
-    assert [one.command for one in found] == ([command] if command else [])
+    ]
+    for processes, state, level, command in cases:
+        with subtests.test(processes=processes, state=state, level=level, command=command):
+            found = attention(processes, **QUIET | state)
+            assert level_of(found) is level
+            assert [one.command for one in found] == ([command] if command else [])
 
 
 def test_the_most_urgent_comes_first_and_decides_the_level():

@@ -4,8 +4,6 @@ all.
 
 from pathlib import Path
 
-import pytest
-
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
 from worker.domain.model.reference import page_with_tables
@@ -26,29 +24,25 @@ def test_every_stored_reason_is_on_the_page():
     assert [reason for reason in stored if f"| `{reason}` |" not in page] == []
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_its_sentence_and_fits_its_column(reason):
-    assert reason.meaning
-    assert reason.meaning[-1] != "."
-    assert len(reason) <= 40
+def test_every_reason_has_its_sentence_and_fits_its_column():
+    wrong = [one for one in Reason if not one.meaning or one.meaning[-1] == "." or len(one) > 40]
+    assert wrong == []
 
 
 def test_no_two_reasons_share_a_sentence():
     assert len({reason.meaning for reason in Reason}) == len(Reason)
 
 
-@pytest.mark.parametrize("reason", Reason)
-@pytest.mark.parametrize("state", [JobState.HELD, JobState.FAILED, JobState.LAPSED, LineState.REJECTED])
-def test_a_row_that_needs_a_person_has_a_step(reason, state):
-    if state in reason.jobs:
-        assert step_for(state.value, reason.value)
+def test_a_row_that_needs_a_person_has_a_step():
+    needed = [JobState.HELD, JobState.FAILED, JobState.LAPSED, LineState.REJECTED]
+    found = {(state, reason): step_for(state.value, reason.value) for reason in Reason for state in reason.jobs}
+    assert [at for at, step in found.items() if at[0] in needed and not step] == []
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_a_command_about_a_batch_has_its_place_for_the_number(reason):
-    for step in (*reason.jobs.values(), *STEPS.values()):
-        for command in ("onboard retry", "onboard resolve", "onboard resume"):
-            assert step.count(f"`{command}") == step.count(f"`{command} BATCH")
+def test_a_command_about_a_batch_has_its_place_for_the_number():
+    steps = [*STEPS.values(), *(step for reason in Reason for step in reason.jobs.values())]
+    for command in ("onboard retry", "onboard resolve", "onboard resume"):
+        assert [step for step in steps if step.count(f"`{command}") != step.count(f"`{command} BATCH")] == []
 
 
 def test_a_refused_message_is_retried_and_refused_data_is_not():
@@ -56,10 +50,11 @@ def test_a_refused_message_is_retried_and_refused_data_is_not():
     assert "retry" not in step_for("failed", "bad_input")
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_every_kind_of_problem_is_a_reason(kind):
-    assert Problem(kind, "").reason == kind.value
-    assert Problem(kind, "", unreachable=True).reason is Reason.UNREACHABLE
+def test_every_kind_of_problem_is_a_reason(subtests):
+    for kind in Kind:
+        with subtests.test(kind=kind):
+            assert Problem(kind, "").reason == kind.value
+            assert Problem(kind, "", unreachable=True).reason is Reason.UNREACHABLE
 
 
 def test_a_reason_that_is_not_known_is_shown_as_it_is():

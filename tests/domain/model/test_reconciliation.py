@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 
@@ -128,12 +129,14 @@ def test_a_look_up_that_is_refused_for_good_is_not_tried_again():
     assert ending(Problem(Kind.BAD_INPUT, "HTTP 404")) == Hold("unknown", "the call cannot be reconciled: HTTP 404")
 
 
-@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT])
-@pytest.mark.parametrize("failures", [0, 99])
-def test_a_problem_of_the_account_is_waited_for_and_counts_as_no_failure(kind, failures):
-    snooze = ending(Problem(kind, "HTTP 429", retry_after=timedelta(minutes=5)), unknown_call(failures=failures))
-    due_at = NOW + timedelta(minutes=5) if kind is Kind.RATE_LIMITED else NOW
-    assert snooze == Snooze(due_at, kind.value, "HTTP 429")
+def test_a_problem_of_the_account_is_waited_for_and_counts_as_no_failure(subtests):
+    for failures, kind in product([0, 99], [Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT]):
+        with subtests.test(failures=failures, kind=kind):
+            snooze = ending(
+                Problem(kind, "HTTP 429", retry_after=timedelta(minutes=5)), unknown_call(failures=failures)
+            )
+            due_at = NOW + timedelta(minutes=5) if kind is Kind.RATE_LIMITED else NOW
+            assert snooze == Snooze(due_at, kind.value, "HTTP 429")
 
 
 def test_an_account_that_cannot_be_reached_is_waited_for():

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,14 +30,16 @@ SENT, WAITING, WORKING = InvitationState.SENT, InvitationState.WAITING, Invitati
 HELD, FAILED, SUPERSEDED = InvitationState.HELD, InvitationState.FAILED, InvitationState.SUPERSEDED
 
 
-@pytest.mark.parametrize(("ending", "states"), ENDINGS.items(), ids=lambda value: type(value).__name__)
-def test_each_ending_has_its_states(ending, states):
-    assert (job_state_after(ending), invitation_state_after(ending)) == states
+def test_each_ending_has_its_states():
+    assert [
+        (type(ending).__name__, got)
+        for ending, states in ENDINGS.items()
+        if (got := (job_state_after(ending), invitation_state_after(ending))) != states
+    ] == []
 
 
-@pytest.mark.parametrize(
-    ("invitations", "state"),
-    [
+def test_the_invitations_of_a_job_decide_its_state(subtests):
+    cases = [
         ([], None),
         ([SUPERSEDED], None),
         ([WAITING], None),
@@ -58,20 +59,19 @@ def test_each_ending_has_its_states(ending, states):
         ([FAILED, HELD], JobState.HELD),
         ([SUPERSEDED, SENT], JobState.INVITED),
         ([SUPERSEDED, FAILED], JobState.FAILED),
-    ],
-)
-def test_the_invitations_of_a_job_decide_its_state(invitations, state):
-    assert job_state_from_invitations(invitations) is state
-    assert job_state_from_invitations(invitations[::-1]) is state
+    ]
+    for invitations, state in cases:
+        with subtests.test(invitations=invitations):
+            assert job_state_from_invitations(invitations) is state
+            assert job_state_from_invitations(invitations[::-1]) is state
 
 
 def state_of(jobs, *, issued_only=0, paused=False, cancelled=False, importing=False):
     return batch_state(jobs, issued_only=issued_only, paused=paused, cancelled=cancelled, importing=importing)
 
 
-@pytest.mark.parametrize(
-    ("jobs", "issued_only", "state"),
-    [
+def test_the_jobs_of_a_batch_decide_its_state():
+    cases = [
         ({JobState.WAITING: 3}, 0, BatchState.READY),
         ({JobState.WAITING: 2, JobState.WORKING: 1}, 0, BatchState.RUNNING),
         ({JobState.WAITING: 2, JobState.INVITED: 1}, 0, BatchState.RUNNING),
@@ -84,10 +84,12 @@ def state_of(jobs, *, issued_only=0, paused=False, cancelled=False, importing=Fa
         ({JobState.HELD: 1, JobState.COMPLETED: 9}, 0, BatchState.SENT),
         ({state: 1 for state in ENDED_JOBS}, 0, BatchState.FINISHED),
         ({}, 0, BatchState.FINISHED),  # every line was refused: there is nothing left to do
-    ],
-)
-def test_the_jobs_of_a_batch_decide_its_state(jobs, issued_only, state):
-    assert state_of(jobs, issued_only=issued_only) is state
+    ]
+    assert [
+        (jobs, got)
+        for jobs, issued_only, state in cases
+        if (got := state_of(jobs, issued_only=issued_only)) is not state
+    ] == []
 
 
 def test_a_decision_about_a_batch_comes_before_the_states_of_its_jobs():

@@ -16,9 +16,8 @@ FULL = Blocked("email", full_until=SOON, full_for="its limit of 2/hour")
 RESUME = "`onboard resume 7`"
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
+def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(subtests):
+    cases = [
         ({}, Wait("", None)),  # it is due: nothing to wait for
         ({"due_at": NOW - timedelta(days=1)}, Wait("", None)),
         ({"due_at": SOON, "reason": "transient", "detail": "HTTP 500"}, Wait("transient: HTTP 500", SOON)),
@@ -36,16 +35,18 @@ RESUME = "`onboard resume 7`"
         ({"blocked": [PAUSED], "due_at": LATER + (LATER - NOW), "reason": "quiet_hours"}, "quiet_hours"),
         ({"blocked": [PAUSED, STOPPED], "due_at": SOON}, "account_stopped: kyc: HTTP 401"),
         ({"blocked": [STOPPED], "paused": "by ann"}, Wait("batch_paused: batch 7: by ann", None, RESUME)),
-    ],
-)
-def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(given, expected):
-    plain = {"reason": "", "detail": "", "due_at": None, "paused": "", "batch_id": 7, "blocked": [], "now": NOW}
-    found = wait_of(**plain | given)
-    if isinstance(expected, str):
-        assert found.why.startswith(expected)
-        assert (found.until is None) == bool(found.action)  # a person ends a stop, and a time ends everything else
-    else:
-        assert found == expected
+    ]
+    for given, expected in cases:
+        with subtests.test(given=given):
+            plain = {"reason": "", "detail": "", "due_at": None, "paused": "", "batch_id": 7, "blocked": [], "now": NOW}
+            found = wait_of(**plain | given)
+            if isinstance(expected, str):
+                assert found.why.startswith(expected)
+                assert (found.until is None) == bool(
+                    found.action
+                )  # a person ends a stop, and a time ends everything else
+            else:
+                assert found == expected
 
 
 @pytest.mark.parametrize("reason", [Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED])

@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
-
 from tests.providers.accounts import frankie_account, idenfy_account, kyb_account, openapi_account
 from worker.domain.providers.lifetimes import asked_lifetime, lifetime_of
 from worker.providers.registry import build_provider
@@ -12,9 +10,8 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 ACCOUNTS = {"kyc": idenfy_account, "openapi": openapi_account, "kyb": kyb_account, "au": frankie_account}
 
 
-@pytest.mark.parametrize(
-    ("make", "account", "row", "lives"),
-    [
+def test_the_rows_own_parameter_counts_before_the_accounts(subtests):
+    cases = [
         ("kyc", {}, {}, WEEK),
         ("kyc", {"lifetime": HOUR}, {}, HOUR),
         ("kyc", {"parameters": {"expiryTime": 7200}}, {}, 2 * HOUR),
@@ -29,12 +26,12 @@ ACCOUNTS = {"kyc": idenfy_account, "openapi": openapi_account, "kyb": kyb_accoun
         ("kyb", {"lifetime": None}, {}, WEEK),
         ("kyb", {}, {"lifetime": 0}, timedelta(0)),
         ("au", {"lifetime": HOUR}, {"lifetime": 3600}, None),  # the vendor decides
-    ],
-)
-def test_the_rows_own_parameter_counts_before_the_accounts(make, account, row, lives):
-    settings = ACCOUNTS[make](**account)
-    assert lifetime_of(settings, row) == lives
-    assert build_provider(settings).lifetime_with(row) == lives
+    ]
+    for make, account, row, lives in cases:
+        with subtests.test(make=make, account=account, row=row, lives=lives):
+            settings = ACCOUNTS[make](**account)
+            assert lifetime_of(settings, row) == lives
+            assert build_provider(settings).lifetime_with(row) == lives
 
 
 def test_a_request_names_no_lifetime_that_nobody_asked_for():

@@ -29,9 +29,8 @@ def next_of(circumstances: Circumstances, row: RowFact = ROW):
     return moment
 
 
-@pytest.mark.parametrize(
-    ("where", "circumstances", "said", "then"),
-    [
+def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_named(subtests):
+    cases = [
         (Place(3, "paused by ann"), around(), "batch 3 goes on, which is paused: paused by ann.", RESUME),
         (Place(3, behind_pilot=True), around(), "the verdict on the pilot of batch 3", "`onboard status 3`"),
         (Place(3, "by ann"), around(stopped="everything was stopped by bo"), "everything goes on: everything was", ALL),
@@ -39,13 +38,13 @@ def next_of(circumstances: Circumstances, row: RowFact = ROW):
         (Place(3), around(Blocked("kyc", "its cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),
         (Place(3, others=True), around(Blocked("kyc", "HTTP 401")), "kyc goes on, or another account takes", "kyc"),
         (Place(3), around(orphans={"au": OrphanRule()}), "the account is there again: this configuration", "put the"),
-    ],
-)
-def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_named(where, circumstances, said, then):
-    moment = next_of(circumstances, replace(ROW, waits_in=where))
-    assert moment.at == NOON
-    assert moment.text.startswith(f"Next: nothing before {said}")
-    assert then in moment.then
+    ]
+    for where, circumstances, said, then in cases:
+        with subtests.test(where=where, circumstances=circumstances, said=said, then=then):
+            moment = next_of(circumstances, replace(ROW, waits_in=where))
+            assert moment.at == NOON
+            assert moment.text.startswith(f"Next: nothing before {said}")
+            assert then in moment.then
 
 
 def test_a_stop_that_a_worker_tests_by_itself_says_when():

@@ -171,9 +171,8 @@ def test_of_two_links_verdicts_the_providers_last_counts(order):
     assert (of.jobs[7].result, of.jobs[7].session_id) == ("approved", SECOND)
 
 
-@pytest.mark.parametrize(
-    ("job", "becomes"),
-    [
+def test_a_session_that_failed_without_a_verdict_ends_the_job_that_waits_for_it(subtests):
+    cases = [
         (JobNow(7, JobState.ISSUED, FIRST), JobState.FAILED),
         (JobNow(7, JobState.WAITING, FIRST), JobState.FAILED),
         (JobNow(7, JobState.HELD, FIRST, reason="template"), JobState.FAILED),
@@ -184,11 +183,11 @@ def test_of_two_links_verdicts_the_providers_last_counts(order):
         (JobNow(7, JobState.HELD, FIRST, reason="conflict"), JobState.HELD),
         (JobNow(7, JobState.WORKING, FIRST), JobState.WORKING),
         (JobNow(7, JobState.LAPSED, FIRST), JobState.LAPSED),
-    ],
-)
-def test_a_session_that_failed_without_a_verdict_ends_the_job_that_waits_for_it(job, becomes):
-    of = apply(chain(job), update_of(FAILED, minute=5, final=False, note="cancelled at the provider"))
-    assert of.jobs[7].state is becomes
+    ]
+    for job, becomes in cases:
+        with subtests.test(job=job):
+            of = apply(chain(job), update_of(FAILED, minute=5, final=False, note="cancelled at the provider"))
+            assert of.jobs[7].state is becomes
 
 
 def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_it_failed_with():
@@ -198,13 +197,18 @@ def test_a_job_that_a_person_put_back_does_not_fail_again_for_the_session_that_i
     assert apply(of, update_of(FAILED, minute=6, final=False)).jobs[7].state is JobState.WAITING
 
 
-@pytest.mark.parametrize("state", [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED])
-def test_a_verdict_ends_a_job_in_any_state(state):
-    job = JobNow(7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, message_out=True)
-    of = apply(chain(job, link(state=EXPIRED)), update_of(COMPLETED, Result.APPROVED, minute=5))
-    # The job keeps the call that is to be looked up: it may have opened a session, which was paid for.
-    completed = JobNow(7, JobState.COMPLETED, FIRST, result="approved", message_out=True, unknown_attempt=SECOND)
-    assert of.jobs[7] == completed
+def test_a_verdict_ends_a_job_in_any_state(subtests):
+    for state in [*OPEN_JOBS, JobState.LAPSED, JobState.FAILED]:
+        with subtests.test(state=state):
+            job = JobNow(
+                7, state, SECOND, unknown_attempt=SECOND, reason="session_expired", due_at=NOON, message_out=True
+            )
+            of = apply(chain(job, link(state=EXPIRED)), update_of(COMPLETED, Result.APPROVED, minute=5))
+            # The job keeps the call that is to be looked up: it may have opened a session, which was paid for.
+            completed = JobNow(
+                7, JobState.COMPLETED, FIRST, result="approved", message_out=True, unknown_attempt=SECOND
+            )
+            assert of.jobs[7] == completed
 
 
 def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_customer():
@@ -214,23 +218,22 @@ def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_cu
     assert apply(of, update_of(EXPIRED)).jobs[7] == job
 
 
-@pytest.mark.parametrize(
-    ("before", "update", "check_at"),
-    [
+def test_the_time_of_the_next_check_follows_from_the_update(subtests):
+    cases = [
         (link(), update_of(STARTED), "unchanged"),
         (link(), update_of(STARTED, Result.REVIEW), None),
         (link(), update_of(EXPIRED), "now"),
         (link(), update_of(COMPLETED, Result.APPROVED), None),
         (link(state=STARTED, result=Result.REVIEW), update_of(STARTED), "its end"),
         (link(state=EXPIRED), update_of(STARTED), "its end"),
-    ],
-)
-def test_the_time_of_the_next_check_follows_from_the_update(before, update, check_at):
-    now = NOON + timedelta(days=1)
-    wanted = {
-        "unchanged": before.check_at,
-        "now": now,
-        "its end": before.expires_at + timedelta(minutes=15),
-        None: None,
-    }
-    assert apply(chain(INVITED, before), update).links[FIRST].check_at == wanted[check_at]
+    ]
+    for before, update, check_at in cases:
+        with subtests.test(before=before, update=update, check_at=check_at):
+            now = NOON + timedelta(days=1)
+            wanted = {
+                "unchanged": before.check_at,
+                "now": now,
+                "its end": before.expires_at + timedelta(minutes=15),
+                None: None,
+            }
+            assert apply(chain(INVITED, before), update).links[FIRST].check_at == wanted[check_at]

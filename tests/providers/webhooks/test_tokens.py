@@ -90,9 +90,8 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("value", GOOD.values(), ids=GOOD)
-def test_a_token_that_the_key_signed_is_good_with_any_other_header(value):
-    assert refusal(value) == ""
+def test_a_token_that_the_key_signed_is_good_with_any_other_header():
+    assert [(what, got) for what, value in GOOD.items() if (got := refusal(value)) != ""] == []
 
 
 BAD = {
@@ -143,9 +142,8 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("value", "reason"), BAD.values(), ids=BAD)
-def test_each_other_token_is_refused_for_its_reason(value, reason):
-    assert refusal(value) == reason
+def test_each_other_token_is_refused_for_its_reason():
+    assert [(what, got) for what, (value, reason) in BAD.items() if (got := refusal(value)) != reason] == []
 
 
 @pytest.mark.parametrize("secret", public_key_forms().values(), ids=public_key_forms())
@@ -229,6 +227,9 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize(("claims", "wanted", "reason"), WANTED.values(), ids=WANTED)
-def test_a_token_must_say_what_the_account_wants(claims, wanted, reason):
-    assert jwt.refusal(token(claims=claims), KEYS, now=NOW, wanted=wanted) == reason
+def test_a_token_must_say_what_the_account_wants():
+    assert [
+        (what, got)
+        for what, (claims, wanted, reason) in WANTED.items()
+        if (got := jwt.refusal(token(claims=claims), KEYS, now=NOW, wanted=wanted)) != reason
+    ] == []

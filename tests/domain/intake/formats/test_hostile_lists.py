@@ -78,25 +78,24 @@ def at_most(megabytes: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
+def test_a_line_without_an_end_is_named_and_not_kept(subtests):
+    cases = [
         (b"x", "the header has more than 131,072 characters"),
         (b"customer_id,email\nA1,", "the row has more than 1,048,576 characters"),
         (b'customer_id,email\nA1,"', "the row has more than 1,048,576 characters"),
         (b'{"customer_id": "', "the line has more than 1,048,576 bytes"),
         (b'[{"customer_id": "', "the object has more than 1,048,576 bytes"),
         (b"[{", "the object has more than 1,048,576 bytes"),
-    ],
-)
-def test_a_line_without_an_end_is_named_and_not_kept(content, reason):
-    with at_most(16):
-        try:
-            lines = list(open_list(endless(content), ListOptions(today=TODAY)))
-            found = lines[0].problems[0].problem
-        except ListRefused as refused:
-            found = refused.reasons[0]
-    assert reason in found
+    ]
+    for content, reason in cases:
+        with subtests.test(content=content):
+            with at_most(16):
+                try:
+                    lines = list(open_list(endless(content), ListOptions(today=TODAY)))
+                    found = lines[0].problems[0].problem
+                except ListRefused as refused:
+                    found = refused.reasons[0]
+            assert reason in found
 
 
 @pytest.mark.parametrize("count", [MOST_COLUMNS + 1, 30_000])
@@ -154,9 +153,8 @@ def test_a_damaged_sheet_ends_with_a_row_that_says_so(read):
         assert lines[1].problems[0].problem == f"the sheet is damaged here: {reason}"
 
 
-@pytest.mark.parametrize(
-    "xml",
-    [
+def test_an_odd_cell_rejects_its_row_and_no_other(read, subtests):
+    cases = [
         '<row><c r="XFD2"><v>1</v></c></row>' * 50,
         '<row><c r="ZZZZ2"><v>1</v></c></row>',
         '<row><c r="B2"><v>1</v></c><c r="A2"><v>1</v></c></row>',
@@ -165,16 +163,15 @@ def test_a_damaged_sheet_ends_with_a_row_that_says_so(read):
         '<row><c t="n"><v>' + "9" * 30_000 + "</v></c></row>",
         '<row><c t="b"><v>x</v></c><c t="?"><v>x</v></c></row>',
         "<row><c><v>" + "9" * 40_000 + "</v></c></row>",
-    ],
-    ids=lambda value: value[:40],
-)
-def test_an_odd_cell_rejects_its_row_and_no_other(read, xml):
-    with at_most(32):
-        lines = read(raw_workbook(GOOD + xml + inline(*BOB)))
-    assert isinstance(lines[0], Accepted)
-    assert isinstance(lines[-1], Accepted)
-    assert lines[1:-1]
-    assert all(isinstance(line, Rejected) for line in lines[1:-1])
+    ]
+    for xml in cases:
+        with subtests.test(case=xml[:40]):
+            with at_most(32):
+                lines = read(raw_workbook(GOOD + xml + inline(*BOB)))
+            assert isinstance(lines[0], Accepted)
+            assert isinstance(lines[-1], Accepted)
+            assert lines[1:-1]
+            assert all(isinstance(line, Rejected) for line in lines[1:-1])
 
 
 def test_declared_and_repeated_sizes_cost_nothing(read):

@@ -34,11 +34,14 @@ def test_a_list_inside_an_object_is_refused_with_its_place_and_the_way_out(refus
     )
 
 
-@pytest.mark.parametrize("key", ["it's; rm -rf", "+37060000000", 'a"b', "k" * 61, "é"])
-def test_a_key_that_may_not_be_shown_is_in_no_message(refusal, key):
-    assert refusal(json.dumps({key: [ANN]})) == (
-        "the list is inside an object: write the array of customers alone into a file"
-    )
+def test_a_key_that_may_not_be_shown_is_in_no_message(refusal):
+    cases = ["it's; rm -rf", "+37060000000", 'a"b', "k" * 61, "é"]
+    assert [
+        (key, got)
+        for key in cases
+        if (got := refusal(json.dumps({key: [ANN]})))
+        != "the list is inside an object: write the array of customers alone into a file"
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -51,12 +54,20 @@ def test_objects_that_go_over_several_lines_are_refused_as_a_whole(refusal, text
     )
 
 
-@pytest.mark.parametrize(
-    "bad",
-    ['{"customer_id": "A9",', '{"customer_id": "A9', '{"customer_id"', '{"tags": ["a",', "{", "not JSON", '{"a":[[['],
-)
-def test_a_first_line_that_is_cut_off_is_one_rejected_row(read, bad):
-    assert [type(line) for line in read(f"{bad}\n\n{json.dumps(BOB)}\n", form="jsonl")] == [Rejected, Accepted]
+def test_a_first_line_that_is_cut_off_is_one_rejected_row(read):
+    assert [
+        (bad, got)
+        for bad in [
+            '{"customer_id": "A9",',
+            '{"customer_id": "A9',
+            '{"customer_id"',
+            '{"tags": ["a",',
+            "{",
+            "not JSON",
+            '{"a":[[[',
+        ]
+        if (got := [type(line) for line in read(f"{bad}\n\n{json.dumps(BOB)}\n", form="jsonl")]) != [Rejected, Accepted]
+    ] == []
 
 
 @pytest.mark.parametrize("first", [ANN, {"mail": "ann@example.com", "Vorname": "Ann"}, {"No.": "A1"}])
@@ -67,6 +78,8 @@ def test_an_array_in_a_customers_object_is_a_column_of_the_customer(read, first)
     assert "orders" in {problem.column for problem in lines[0].problems}
 
 
-@pytest.mark.parametrize("text", ['{"a":' * HEAD, '{"' + "\\" * HEAD, '{"a"' + " " * HEAD, '{"a":{},' * HEAD])
-def test_hostile_heads_are_no_other_shape(read, text):
-    assert [type(line) for line in read(text, form="jsonl")] == [Rejected]
+def test_hostile_heads_are_no_other_shape(read):
+    cases = ['{"a":' * HEAD, '{"' + "\\" * HEAD, '{"a"' + " " * HEAD, '{"a":{},' * HEAD]
+    assert [
+        (text, got) for text in cases if (got := [type(line) for line in read(text, form="jsonl")]) != [Rejected]
+    ] == []
