@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-
-import pytest
+from itertools import product
 
 from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
 from tests.providers.recording import CASES, Case
@@ -44,19 +43,22 @@ async def results(case: Case, within: timedelta = LONG, **options):
         return found
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.endpoint}/{case.name}")
-async def test_the_sandbox_answers_as_it_was_recorded(case):
-    *opened, result = await results(case)
+async def test_the_sandbox_answers_as_it_was_recorded(subtests):
+    for case in CASES:
+        with subtests.test(case=f"{case.endpoint}/{case.name}"):
+            *opened, result = await results(case)
 
-    if case.kind is None and case.look_up:
-        assert isinstance(result, Listing)
-        assert [entry.reference for entry in result.entries] == [session.reference for session in reversed(opened)]
-    elif case.kind is None:
-        assert isinstance(result, Session)
-        assert result.expires_at > NOW
-    else:
-        assert isinstance(result, Problem)
-        assert result.kind is case.kind
+            if case.kind is None and case.look_up:
+                assert isinstance(result, Listing)
+                assert [entry.reference for entry in result.entries] == [
+                    session.reference for session in reversed(opened)
+                ]
+            elif case.kind is None:
+                assert isinstance(result, Session)
+                assert result.expires_at > NOW
+            else:
+                assert isinstance(result, Problem)
+                assert result.kind is case.kind
 
 
 async def test_frankieone_hands_the_same_unexpired_token_back():
@@ -86,21 +88,19 @@ async def test_a_rate_limit_of_the_sandbox_says_how_long_to_wait():
     assert problem.retry_after == timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("fault", ["drop-after", "drop-before", "half-body", "hang", "huge"])
-@pytest.mark.parametrize(
-    ("endpoint", "kind"),
-    [
+async def test_a_call_that_breaks_has_an_unknown_outcome_if_repeating_costs(subtests):
+    cases = [
         ("idenfy-kyc", Kind.UNKNOWN),
         ("idenfy-kyc-openapi", Kind.UNKNOWN),
         ("idenfy-kyb", Kind.UNKNOWN),
         ("frankieone-v1", Kind.UNKNOWN),
         ("frankieone-v2", Kind.TRANSIENT),
-    ],
-)
-async def test_a_call_that_breaks_has_an_unknown_outcome_if_repeating_costs(endpoint, kind, fault):
-    within = timedelta(milliseconds=150) if fault == "hang" else LONG
+    ]
+    for (endpoint, kind), fault in product(cases, ["drop-after", "drop-before", "half-body", "hang", "huge"]):
+        with subtests.test(endpoint=endpoint, fault=fault):
+            within = timedelta(milliseconds=150) if fault == "hang" else LONG
 
-    result = (await results(CREATED[endpoint], within, faults=(Fault(fault, 1.0),)))[-1]
+            result = (await results(CREATED[endpoint], within, faults=(Fault(fault, 1.0),)))[-1]
 
-    assert isinstance(result, Problem)
-    assert result.kind is kind
+            assert isinstance(result, Problem)
+            assert result.kind is kind

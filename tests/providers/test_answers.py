@@ -11,9 +11,8 @@ from worker.providers.answers import BadAnswer, json_object, optional_text, retr
 SECRET = "tk-5d0e8b31"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_what_is_not_a_json_object_is_a_bad_answer(subtests):
+    cases = [
         b"",
         b"<html></html>",
         b"null",
@@ -29,25 +28,23 @@ SECRET = "tk-5d0e8b31"
         b'{"a": ' + b"9" * 5000 + b"}",
         b'{"vendor": [{"note": "half of a pair \\ud83d"}]}',
         b'{"a NUL\\u0000": 1}',
-    ],
-)
-def test_what_is_not_a_json_object_is_a_bad_answer(body):
-    with pytest.raises(BadAnswer):
-        json_object(body)
+    ]
+    for body in cases:
+        with subtests.test(body=body), pytest.raises(BadAnswer):
+            json_object(body)
 
 
 def test_a_byte_order_mark_is_no_reason_to_lose_a_session():
     assert json_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    "value", [None, "", 5, True, ["x"], {"x": 1}, SECRET * 100, f"{SECRET}\n", f"\u202e{SECRET}", " "]
-)
-def test_a_field_that_is_no_usable_text_is_named_and_not_shown(value):
-    with pytest.raises(BadAnswer, match="authToken") as caught:
-        text({"authToken": value}, "authToken")
+def test_a_field_that_is_no_usable_text_is_named_and_not_shown(subtests):
+    for value in [None, "", 5, True, ["x"], {"x": 1}, SECRET * 100, f"{SECRET}\n", f"\u202e{SECRET}", " "]:
+        with subtests.test(value=value):
+            with pytest.raises(BadAnswer, match="authToken") as caught:
+                text({"authToken": value}, "authToken")
 
-    assert SECRET not in str(caught.value)
+            assert SECRET not in str(caught.value)
 
 
 def test_a_missing_field_is_named():
@@ -60,25 +57,23 @@ def test_an_optional_field_that_is_not_usable_is_empty():
     assert optional_text({"requestId": "01JZX0"}, "requestId") == "01JZX0"
 
 
-@pytest.mark.parametrize(
-    ("value", "time"),
-    [
+def test_a_time_is_read_as_utc_and_one_without_an_offset_is_utc(subtests):
+    cases = [
         ("2027-02-03T04:35:00Z", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
         ("2027-02-03T04:35:00.000Z", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
         ("2027-02-03T04:35:00.123456789Z", datetime(2027, 2, 3, 4, 35, 0, 123456, tzinfo=UTC)),
         ("2027-02-03T14:35:00+10:00", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
         ("2027-02-03T04:35:00", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
         ("2027-02-03 04:35", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
-    ],
-)
-def test_a_time_is_read_as_utc_and_one_without_an_offset_is_utc(value, time):
-    assert utc_time(value) == time
-    assert utc_time(value).tzinfo is UTC
+    ]
+    for value, time in cases:
+        with subtests.test(value=value):
+            assert utc_time(value) == time
+            assert utc_time(value).tzinfo is UTC
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
+def test_what_is_no_time_is_none():
+    cases = [
         None,
         True,
         1_764_000_000,
@@ -89,18 +84,15 @@ def test_a_time_is_read_as_utc_and_one_without_an_offset_is_utc(value, time):
         "2027-02-30T00:00:00Z",
         "0001-01-01T00:00:00+14:00",
         "9999-12-31T23:59:59-14:00",
-    ],
-)
-def test_what_is_no_time_is_none(value):
-    assert utc_time(value) is None
+    ]
+    assert [(value, got) for value in cases if (got := utc_time(value)) is not None] == []
 
 
 LONGEST = timedelta(hours=1)
 
 
-@pytest.mark.parametrize(
-    ("header", "wait"),
-    [
+def test_retry_after_is_seconds_or_a_date_and_bounded():
+    cases = [
         ("1", timedelta(seconds=1)),
         (" 30 ", timedelta(seconds=30)),
         ("0.5", timedelta(seconds=0.5)),
@@ -111,15 +103,21 @@ LONGEST = timedelta(hours=1)
         ("3600000", LONGEST),
         ("9" * 400, LONGEST),
         ("Fri, 20 Nov 2099 08:02:00 GMT", LONGEST),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_and_bounded(header, wait):
-    assert retry_after({"retry-after": header}, NOW, longest=LONGEST) == wait
+    ]
+    assert [
+        (header, got)
+        for header, wait in cases
+        if (got := retry_after({"retry-after": header}, NOW, longest=LONGEST)) != wait
+    ] == []
 
 
-@pytest.mark.parametrize("header", ["", "0", "-5", "soon", "NaN", "1e9", "Fri, 20 Nov 2026 07:59:59 GMT", "٣", "\x00"])
-def test_a_retry_after_that_cannot_be_read_is_none(header):
-    assert retry_after({"retry-after": header}, NOW, longest=LONGEST) is None
+def test_a_retry_after_that_cannot_be_read_is_none():
+    cases = ["", "0", "-5", "soon", "NaN", "1e9", "Fri, 20 Nov 2026 07:59:59 GMT", "٣", "\x00"]
+    assert [
+        (header, got)
+        for header in cases
+        if (got := retry_after({"retry-after": header}, NOW, longest=LONGEST)) is not None
+    ] == []
 
 
 def test_no_retry_after_is_none():

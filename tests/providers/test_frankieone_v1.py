@@ -63,9 +63,11 @@ def test_email_and_phone_have_no_field_in_the_model():
     assert "353" not in sent
 
 
-@pytest.mark.parametrize(("sex", "sent"), [("m", "M"), ("F", "F"), ("X", None), ("female", None), ("", None)])
-def test_a_sex_that_is_neither_m_nor_f_is_not_sent(sex, sent):
-    assert body(account={"prefill": "all"}, person=Person(sex=sex))["entity"].get("gender") == sent
+def test_a_sex_that_is_neither_m_nor_f_is_not_sent():
+    cases = {"m": "M", "F": "F", "X": None, "female": None, "": None}
+    assert {
+        sex: body(account={"prefill": "all"}, person=Person(sex=sex))["entity"].get("gender") for sex in cases
+    } == cases
 
 
 def test_what_is_not_known_of_a_person_is_left_out():
@@ -129,9 +131,13 @@ def test_the_entity_in_the_answer_is_the_reference_and_kept_by_its_name():
     assert (session.vendor, session.vendor_parameters) == ("OCRLabs", {"tokenURL": "example1.com"})
 
 
-@pytest.mark.parametrize("entity", [None, {}, {"entityId": ""}, {"entityId": 5}, [ENTITY], "x"])
-def test_without_an_entity_in_the_answer_the_one_that_was_sent_counts(entity):
-    assert opened(entity_id=ENTITY, entity=entity).references["entityId"] == ENTITY
+def test_without_an_entity_in_the_answer_the_one_that_was_sent_counts():
+    cases = [None, {}, {"entityId": ""}, {"entityId": 5}, [ENTITY], "x"]
+    assert [
+        (entity, got)
+        for entity in cases
+        if (got := opened(entity_id=ENTITY, entity=entity).references["entityId"]) != ENTITY
+    ] == []
 
 
 def test_without_any_entity_the_applicant_is_the_reference():
@@ -140,18 +146,15 @@ def test_without_any_entity_the_applicant_is_the_reference():
     assert (session.reference, session.references) == ("91be", {"applicantId": "91be"})
 
 
-@pytest.mark.parametrize(
-    ("answered", "sent"),
-    [
+def test_a_text_message_that_frankieone_sent_itself_is_read_in_either_spelling():
+    cases = [
         ({"sms_sent": True}, True),
         ({"sms_sent": False, "smsSent": True}, True),
         ({"sms_sent": False}, False),
         ({"sms_sent": "true"}, False),
         ({"sms_sent": None}, False),
-    ],
-)
-def test_a_text_message_that_frankieone_sent_itself_is_read_in_either_spelling(answered, sent):
-    assert opened(**answered).sms_sent is sent
+    ]
+    assert [(answered, got) for answered, sent in cases if (got := opened(**answered).sms_sent) is not sent] == []
 
 
 @pytest.mark.parametrize("expiry", [None, "", "in an hour", 1795161600, "2026-11-20"])

@@ -1,6 +1,5 @@
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,9 +44,8 @@ def test_parameters_of_the_line_are_masked_however_deep():
     assert shown == "… … … … True"
 
 
-@pytest.mark.parametrize(
-    "secret",
-    [
+def test_what_looks_like_a_contact_number_token_or_id_is_masked(subtests):
+    cases = [
         "someone.else@example.net",
         "someone%40example.net",
         "+370 612 34567",
@@ -57,14 +55,14 @@ def test_parameters_of_the_line_are_masked_however_deep():
         "pgYQX0z2T8mtcpNj9I20uWVCLKNuG0vgr12f0wAC",
         "ec6a7108-8c26-11e9-9758-309c231b1bac",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.AAAAaaaa",
-    ],
-)
-def test_what_looks_like_a_contact_number_token_or_id_is_masked(secret):
-    shown = masked(f"Value '{secret}' is not valid", request())
+    ]
+    for secret in cases:
+        with subtests.test(secret=secret):
+            shown = masked(f"Value '{secret}' is not valid", request())
 
-    assert secret not in shown
-    assert shown.startswith("Value '…")
-    assert shown.endswith("' is not valid")
+            assert secret not in shown
+            assert shown.startswith("Value '…")
+            assert shown.endswith("' is not valid")
 
 
 def test_a_url_keeps_its_host_alone():
@@ -107,9 +105,9 @@ def test_a_value_that_the_cut_goes_through_does_not_stay_as_a_half():
     assert set(shown) == {"…", " "}
 
 
-@pytest.mark.parametrize("message", [None, 5, ["Aoife"], {"detail": "Aoife"}, b"Aoife"])
-def test_what_is_no_text_has_nothing_to_show(message):
-    assert masked(message, request()) == ""
+def test_what_is_no_text_has_nothing_to_show():
+    cases = [None, 5, ["Aoife"], {"detail": "Aoife"}, b"Aoife"]
+    assert [(message, got) for message in cases if (got := masked(message, request())) != ""] == []
 
 
 NAMES = st.text(st.characters(categories=["L"], max_codepoint=0x24F), min_size=3, max_size=20)
@@ -152,11 +150,12 @@ def test_a_run_that_is_looked_at_from_its_beginning_only_is_masked_as_from_anywh
         assert pattern.sub(mask, text) == simple.sub(mask, text)
 
 
-@pytest.mark.parametrize("run", ["a.", "a", "1 ", "@", "/", "a1", "a://", "x%40", "\u0301\u0316"])
-def test_no_more_than_the_beginning_of_a_message_is_looked_at(run):
-    end = "Quirin"
+def test_no_more_than_the_beginning_of_a_message_is_looked_at(subtests):
+    for run in ["a.", "a", "1 ", "@", "/", "a1", "a://", "x%40", "\u0301\u0316"]:
+        with subtests.test(run=run):
+            end = "Quirin"
 
-    shown = masked(run * 1_000_000 + end, request(person=Person(first_name=end)))
+            shown = masked(run * 1_000_000 + end, request(person=Person(first_name=end)))
 
-    assert len(shown) <= LONGEST_MESSAGE
-    assert end not in shown
+            assert len(shown) <= LONGEST_MESSAGE
+            assert end not in shown

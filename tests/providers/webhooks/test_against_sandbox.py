@@ -119,23 +119,26 @@ async def played(endpoint, does, *times):
     return ends
 
 
-@pytest.mark.parametrize(("asked", "end"), ENDS.items(), ids=lambda value: "-".join(map(str, value)))
-async def test_each_behaviour_ends_as_it_should_whatever_happens_to_its_webhooks(asked, end):
-    endpoint, does = asked
-    reader, now = READERS[endpoint], NOW + timedelta(minutes=2)
-    for trouble, (_, deliveries) in zip(TROUBLES, await played(endpoint, does, *TROUBLES), strict=True):
-        if endpoint == "idenfy-kyb" and "swapped" in trouble and end[0] is STARTED:
-            continue  # a review without a decision has no time, and the same rank as the submission
-        genuine = [delivery for delivery in deliveries if not reader.refuses(delivery, now=now)]
-        if trouble.get("forged"):
-            assert len(genuine) * 3 == len(deliveries) * 2
-        else:
-            assert genuine == deliveries
-        # A webhook is stored once: a copy has the same bytes.
-        once = list({delivery.body: delivery for delivery in genuine}.values())
-        updates = [reader.read(delivery) for delivery in once]
-        known = known_after_all(KnownSession(), [(one, now + timedelta(seconds=n)) for n, one in enumerate(updates)])
-        assert (known.state, known.result) == end, trouble
+async def test_each_behaviour_ends_as_it_should_whatever_happens_to_its_webhooks(subtests):
+    for asked, end in ENDS.items():
+        with subtests.test(case="-".join(map(str, asked))):
+            endpoint, does = asked
+            reader, now = READERS[endpoint], NOW + timedelta(minutes=2)
+            for trouble, (_, deliveries) in zip(TROUBLES, await played(endpoint, does, *TROUBLES), strict=True):
+                if endpoint == "idenfy-kyb" and "swapped" in trouble and end[0] is STARTED:
+                    continue  # a review without a decision has no time, and the same rank as the submission
+                genuine = [delivery for delivery in deliveries if not reader.refuses(delivery, now=now)]
+                if trouble.get("forged"):
+                    assert len(genuine) * 3 == len(deliveries) * 2
+                else:
+                    assert genuine == deliveries
+                # A webhook is stored once: a copy has the same bytes.
+                once = list({delivery.body: delivery for delivery in genuine}.values())
+                updates = [reader.read(delivery) for delivery in once]
+                known = known_after_all(
+                    KnownSession(), [(one, now + timedelta(seconds=n)) for n, one in enumerate(updates)]
+                )
+                assert (known.state, known.result) == end, trouble
 
 
 @pytest.mark.parametrize("endpoint", PROVIDERS)
