@@ -3,8 +3,6 @@
 import json
 from datetime import UTC, datetime
 
-import pytest
-
 from worker.domain.model.endings import AddressIs, Kind
 from worker.http.messages import HttpAnswer
 from worker.senders.smtp_answers import Phase, refused
@@ -16,9 +14,8 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 GONE, REFUSED, OPTED_OUT = AddressIs.GONE, AddressIs.REFUSED, AddressIs.OPTED_OUT
 
 
-@pytest.mark.parametrize(
-    ("phase", "status", "text", "says"),
-    [
+def test_an_smtp_server_reports_an_unknown_mailbox(subtests):
+    cases = [
         (Phase.RCPT, 550, "5.1.1 no such user", GONE),
         (Phase.END, 550, "5.1.1 no such user", GONE),
         (Phase.RCPT, 556, "5.1.10 null MX", GONE),
@@ -36,18 +33,24 @@ GONE, REFUSED, OPTED_OUT = AddressIs.GONE, AddressIs.REFUSED, AddressIs.OPTED_OU
         (Phase.MAIL, 550, "5.1.1 who are you", None),
         (Phase.RCPT, 450, "4.2.0 greylisted", None),
         (Phase.RCPT, 452, "4.2.2 mailbox full", None),
-    ],
-)
-def test_an_smtp_server_reports_an_unknown_mailbox(phase, status, text, says):
-    problem = refused(phase, status, text)
-    assert problem.address is says
-    assert says is None or problem.kind is Kind.BAD_INPUT
+    ]
+    for phase, status, text, says in cases:
+        with subtests.test(phase=phase, status=status, text=text, says=says):
+            problem = refused(phase, status, text)
+            assert problem.address is says
+            assert says is None or problem.kind is Kind.BAD_INPUT
 
 
-@pytest.mark.parametrize(
-    ("code", "says"),
-    [(21211, GONE), (21614, GONE), (30005, GONE), (21610, OPTED_OUT), (21408, None), (21612, None), (30007, None)],
-)
-def test_twilio_reports_a_number_that_cannot_be_texted(code, says):
-    answer = HttpAnswer(400, {}, json.dumps({"code": code, "message": "no", "status": 400}).encode())
-    assert read(answer, to="+37060000001", now=NOON).address is says
+def test_twilio_reports_a_number_that_cannot_be_texted(subtests):
+    for code, says in [
+        (21211, GONE),
+        (21614, GONE),
+        (30005, GONE),
+        (21610, OPTED_OUT),
+        (21408, None),
+        (21612, None),
+        (30007, None),
+    ]:
+        with subtests.test(code=code):
+            answer = HttpAnswer(400, {}, json.dumps({"code": code, "message": "no", "status": 400}).encode())
+            assert read(answer, to="+37060000001", now=NOON).address is says

@@ -1,7 +1,5 @@
 """What a mail server or Twilio says, as it may be stored and shown."""
 
-import pytest
-
 from worker.senders.masking import DETAIL_LENGTH, mask
 
 
@@ -9,12 +7,13 @@ def test_no_character_hides_or_reverses_what_follows():
     assert mask("no \u202esuch\u200b user\u2066\r\nX: y\x1b[31m") == "no such user X: y [31m"
 
 
-@pytest.mark.parametrize("run", ["a", "a.", "@", "www.", "1 ", "a://", "<", "\u202e"])
-def test_no_more_than_the_beginning_of_a_reply_is_looked_at(run):
-    shown = mask(run * 1_000_000 + " quirin", ("quirin@example.com",))
+def test_no_more_than_the_beginning_of_a_reply_is_looked_at(subtests):
+    for run in ["a", "a.", "@", "www.", "1 ", "a://", "<", "\u202e"]:
+        with subtests.test(run=run):
+            shown = mask(run * 1_000_000 + " quirin", ("quirin@example.com",))
 
-    assert len(shown) <= DETAIL_LENGTH
-    assert "quirin" not in shown
+            assert len(shown) <= DETAIL_LENGTH
+            assert "quirin" not in shown
 
 
 def test_an_address_is_masked_wherever_it_stands():

@@ -72,19 +72,20 @@ def test_every_line_is_short_and_ends_in_crlf(message):
     assert raw.isascii()
 
 
-@pytest.mark.parametrize(
-    "subject",
-    [
+def test_any_subject_comes_through(message):
+    cases = [
         "plain",
         "",
         "x" * 150 + " y",
         "Žalgirio mūšis " * 12,
         "=?utf-8?q?not_mine?=",
         "🎉" * 40,
-    ],
-)
-def test_any_subject_comes_through(message, subject):
-    assert parsed(message(subject=subject))["Subject"] == " ".join(subject.split())
+    ]
+    assert [
+        (subject, got)
+        for subject in cases
+        if (got := parsed(message(subject=subject))["Subject"]) != " ".join(subject.split())
+    ] == []
 
 
 HOSTILE = st.text(
@@ -147,11 +148,12 @@ def test_a_language_that_is_none_is_left_out(message):
     assert mail["Bcc"] is None
 
 
-@pytest.mark.parametrize("key", ["", "a@b", "a>\r\nBcc: x", "ä", "a b", "k" * 201])
-def test_a_key_that_cannot_stand_in_a_message_id_is_a_bug_and_not_shown(message, key):
-    with pytest.raises(ValueError, match="key may have only letters") as caught:
-        composed(message(key=key))
-    assert not key or key not in str(caught.value)
+def test_a_key_that_cannot_stand_in_a_message_id_is_a_bug_and_not_shown(message, subtests):
+    for key in ["", "a@b", "a>\r\nBcc: x", "ä", "a b", "k" * 201]:
+        with subtests.test(key=key):
+            with pytest.raises(ValueError, match="key may have only letters") as caught:
+                composed(message(key=key))
+            assert not key or key not in str(caught.value)
 
 
 def test_a_display_name_in_any_script_comes_through(message):

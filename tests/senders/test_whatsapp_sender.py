@@ -53,9 +53,8 @@ async def test_a_messaging_service_has_no_prefix(words):
     assert (http.forms[0]["MessagingServiceSid"], "From" in http.forms[0]) == (SERVICE, False)
 
 
-@pytest.mark.parametrize(
-    ("code", "kind", "address"),
-    [
+async def test_what_a_refusal_means(words, subtests):
+    cases = [
         (63003, Kind.BAD_INPUT, AddressIs.ELSEWHERE),
         (63024, Kind.BAD_INPUT, AddressIs.ELSEWHERE),
         (63016, Kind.BAD_INPUT, AddressIs.REFUSED),
@@ -68,34 +67,34 @@ async def test_a_messaging_service_has_no_prefix(words):
         (63018, Kind.RATE_LIMITED, None),
         (63007, Kind.AUTH, None),
         (21655, Kind.AUTH, None),
-    ],
-)
-async def test_what_a_refusal_means(words, code, kind, address):
-    found = await whatsapp(FakeCaller([error(400, code)])).send(words())
-    assert isinstance(found, Problem)
-    assert (found.kind, found.address) == (kind, address)
+    ]
+    for code, kind, address in cases:
+        with subtests.test(code=code):
+            found = await whatsapp(FakeCaller([error(400, code)])).send(words())
+            assert isinstance(found, Problem)
+            assert (found.kind, found.address) == (kind, address)
 
 
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
+async def test_a_message_without_its_link_in_twilios_list_may_be_ours(subtests):
+    cases = [
         ([], Nothing()),
         ([{"sid": "SM1", "body": f"Maria, {LINK}"}], Receipt("SM1")),
         ([{"sid": "SM1", "body": "Maria, please confirm"}], Unmatched),
         ([{"sid": "SM0", "body": "Maria, please confirm"}], Nothing()),  # one whose receipt is known
-    ],
-)
-async def test_a_message_without_its_link_in_twilios_list_may_be_ours(messages, expected):
-    listed = [
-        {"date_created": "Fri, 20 Nov 2026 10:00:00 +0000", "direction": "outbound-api", **one} for one in messages
     ]
-    http = FakeCaller([HttpAnswer(200, {}, json.dumps({"messages": listed}).encode())])
+    for messages, expected in cases:
+        with subtests.test(messages=messages):
+            listed = [
+                {"date_created": "Fri, 20 Nov 2026 10:00:00 +0000", "direction": "outbound-api", **one}
+                for one in messages
+            ]
+            http = FakeCaller([HttpAnswer(200, {}, json.dumps({"messages": listed}).encode())])
 
-    since = NOW - timedelta(minutes=1)
-    found = await whatsapp(http).look_up("+37060000001", LINK, since=since, known=frozenset({"SM0"}))
+            since = NOW - timedelta(minutes=1)
+            found = await whatsapp(http).look_up("+37060000001", LINK, since=since, known=frozenset({"SM0"}))
 
-    assert found == expected or isinstance(found, expected if isinstance(expected, type) else ())
-    assert "To=whatsapp%3A%2B37060000001&From=whatsapp%3A%2B15005550006" in http.requests[0].url
+            assert found == expected or isinstance(found, expected if isinstance(expected, type) else ())
+            assert "To=whatsapp%3A%2B37060000001&From=whatsapp%3A%2B15005550006" in http.requests[0].url
 
 
 def callback(status, code="", **fields):
@@ -103,9 +102,8 @@ def callback(status, code="", **fields):
     return read(urlencode(given).encode())
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "becomes", "stop"),
-    [
+def test_what_a_callback_means(subtests):
+    cases = [
         ("sent", "", None, None),
         ("delivered", "", DeliveryStatus.DELIVERED, None),
         ("read", "", DeliveryStatus.DELIVERED, None),
@@ -115,11 +113,11 @@ def callback(status, code="", **fields):
         ("failed", "63018", DeliveryStatus.BLOCKED, None),  # Twilio does not try it again
         ("failed", "", DeliveryStatus.BLOCKED, None),
         ("failed", "63014", DeliveryStatus.BOUNCED, Stop.STOPPED),
-    ],
-)
-def test_what_a_callback_means(status, code, becomes, stop):
-    found = callback(status, code)
-    assert (found.reference, found.status, found.stop) == ("SM1", becomes, stop)
+    ]
+    for status, code, becomes, stop in cases:
+        with subtests.test(status=status, code=code, becomes=becomes, stop=stop):
+            found = callback(status, code)
+            assert (found.reference, found.status, found.stop) == ("SM1", becomes, stop)
 
 
 def test_the_number_of_a_callback_and_of_an_answer_has_no_prefix():

@@ -21,9 +21,8 @@ FORGED = paths(new_key()).of(KEY)
 UNKNOWN_USER = "smtp; 550 5.1.1 User unknown"
 
 
-@pytest.mark.parametrize(
-    ("changed", "status", "stop", "code"),
-    [
+def test_a_failed_delivery_is_a_bounce_and_only_a_plain_statement_ends_an_address(subtests):
+    cases = [
         ({}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
         ({"status": "5.1.10"}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.10"),
         ({"status": "5.0.0", "diagnostic": UNKNOWN_USER}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
@@ -35,30 +34,29 @@ UNKNOWN_USER = "smtp; 550 5.1.1 User unknown"
         ({"status": "4.4.7", "diagnostic": "delivery time expired"}, DeliveryStatus.BLOCKED, None, "4.4.7"),
         ({"status": "", "diagnostic": ""}, DeliveryStatus.BLOCKED, None, ""),
         ({"status": "5.1.1 " * 400}, DeliveryStatus.BOUNCED, Stop.BOUNCED, "5.1.1"),
-    ],
-)
-def test_a_failed_delivery_is_a_bounce_and_only_a_plain_statement_ends_an_address(changed, status, stop, code):
-    update = read(report(TO, **changed), OURS.key_in)
-    assert isinstance(update, DeliveryUpdate)
-    assert (update.reference, update.status, update.stop, update.code) == (KEY, status, stop, code)
-    assert update.address == ""
+    ]
+    for changed, status, stop, code in cases:
+        with subtests.test(changed=changed):
+            update = read(report(TO, **changed), OURS.key_in)
+            assert isinstance(update, DeliveryUpdate)
+            assert (update.reference, update.status, update.stop, update.code) == (KEY, status, stop, code)
+            assert update.address == ""
 
 
-@pytest.mark.parametrize(
-    ("action", "event", "status"),
-    [
+def test_a_delay_is_no_bounce(subtests):
+    cases = [
         ("delayed", "delayed", DeliveryStatus.LATER),
         ("Delayed", "delayed", DeliveryStatus.LATER),
         ("relayed", "relayed", None),
         ("expanded", "expanded", None),
         ("delivered", "delivered", DeliveryStatus.DELIVERED),
         ("failed (bounced)", "bounced", DeliveryStatus.BOUNCED),
-    ],
-)
-def test_a_delay_is_no_bounce(action, event, status):
-    update = read(report(TO, action=action), OURS.key_in)
-    assert isinstance(update, DeliveryUpdate)
-    assert (update.event, update.status) == (event, status)
+    ]
+    for action, event, status in cases:
+        with subtests.test(action=action):
+            update = read(report(TO, action=action), OURS.key_in)
+            assert isinstance(update, DeliveryUpdate)
+            assert (update.event, update.status) == (event, status)
 
 
 def test_of_several_recipients_after_a_forward_the_failed_one_counts():
@@ -108,13 +106,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_mail_is_left_for_a_person(name: str):
-    began = time.process_time()
-    found = read(BAD[name], OURS.key_in)
-    assert isinstance(found, NotUnderstood)
-    assert not re.search(r"ona|example|bounces\+", found.reason)
-    assert time.process_time() - began < 5, "a stranger's mail must not cost seconds"
+def test_a_bad_mail_is_left_for_a_person(subtests):
+    for name in BAD:
+        with subtests.test(name=name):
+            began = time.process_time()
+            found = read(BAD[name], OURS.key_in)
+            assert isinstance(found, NotUnderstood)
+            assert not re.search(r"ona|example|bounces\+", found.reason)
+            assert time.process_time() - began < 5, "a stranger's mail must not cost seconds"
 
 
 def test_a_mail_in_other_letters_is_read_all_the_same():
@@ -123,9 +122,12 @@ def test_a_mail_in_other_letters_is_read_all_the_same():
     assert isinstance(read(mail, OURS.key_in), DeliveryUpdate)
 
 
-@pytest.mark.parametrize("cut", range(0, len(report(TO)), 61))
-def test_a_mail_that_is_cut_off_anywhere_raises_nothing(cut: int):
-    assert isinstance(read(report(TO)[:cut], OURS.key_in), DeliveryUpdate | NotUnderstood)
+def test_a_mail_that_is_cut_off_anywhere_raises_nothing():
+    assert [
+        cut
+        for cut in range(0, len(report(TO)), 61)
+        if not isinstance(read(report(TO)[:cut], OURS.key_in), DeliveryUpdate | NotUnderstood)
+    ] == []
 
 
 @given(st.data())

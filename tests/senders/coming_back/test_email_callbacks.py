@@ -66,10 +66,12 @@ def test_any_key_and_any_signature_will_do_while_they_are_rotated():
     assert refused(b"{}", several, keys=[]) != ""
 
 
-@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-@pytest.mark.parametrize("value", ["", "x", "1", "9" * 30, "²", "é", "\ud800", "msg_1.", "v1,", "-5"])
-def test_a_forged_one_is_refused(name, value):
-    assert refused(b"{}", {**headers_for(b"{}"), name: value}) != ""
+def test_a_forged_one_is_refused():
+    values = ["", "x", "1", "9" * 30, "²", "é", "\ud800", "msg_1.", "v1,", "-5"]
+    names = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+    assert [
+        (value, name) for value in values for name in names if refused(b"{}", {**headers_for(b"{}"), name: value}) == ""
+    ] == []
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
@@ -148,14 +150,13 @@ OF_OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("content", "malformed"), [(one, True) for one in MALFORMED] + [(one, False) for one in OF_OTHERS]
-)
-def test_a_callback_that_cannot_be_read_has_a_reason_without_a_value(content, malformed):
-    update = read(content)
-    assert isinstance(update, NotUnderstood)
-    assert update.malformed is malformed
-    assert "vita" not in update.reason
+def test_a_callback_that_cannot_be_read_has_a_reason_without_a_value(subtests):
+    for content, malformed in [(one, True) for one in MALFORMED] + [(one, False) for one in OF_OTHERS]:
+        with subtests.test(content=content, malformed=malformed):
+            update = read(content)
+            assert isinstance(update, NotUnderstood)
+            assert update.malformed is malformed
+            assert "vita" not in update.reason
 
 
 @settings(max_examples=60)

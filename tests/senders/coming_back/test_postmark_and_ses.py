@@ -25,9 +25,8 @@ def bounced(kind: object, part: str = "General", **recipient: str) -> dict:
     return {"bounceType": kind, "bounceSubType": part, "bouncedRecipients": [{"emailAddress": "o@e.com", **recipient}]}
 
 
-@pytest.mark.parametrize(
-    ("kind", "part", "meaning"),
-    [
+def test_what_ses_publishes_means_what_callbacks_of_ours_mean(subtests):
+    cases = [
         ("Delivery", {}, (DeliveryStatus.DELIVERED, None)),
         ("Bounce", bounced("Permanent", status="5.1.1", diagnosticCode="smtp; 550 5.1.1 user unknown"), GONE),
         ("Bounce", bounced("Permanent", diagnosticCode="smtp; 550 No such user here"), GONE),
@@ -44,15 +43,18 @@ def bounced(kind: object, part: str = "General", **recipient: str) -> dict:
         ("Reject", {"reason": "Bad content"}, BLOCKED),
         ("Subscription", {"newTopicPreferences": {"unsubscribeAll": True}}, (None, Stop.STOPPED)),
         ("Open", {}, NOTHING),
-    ],
-)
-def test_what_ses_publishes_means_what_callbacks_of_ours_mean(kind, part, meaning):
-    for text in (ses(kind, part, MESSAGE_ID), ses(kind, part, MESSAGE_ID).replace("notificationType", "eventType")):
-        update = ses_callbacks.read(text)
-        assert isinstance(update, DeliveryUpdate)
-        assert (update.reference, (update.status, update.stop)) == (KEY, meaning)
-    if meaning[0] is not None:
-        assert update.happened_at == NOON - timedelta(minutes=1)
+    ]
+    for kind, part, meaning in cases:
+        with subtests.test(kind=kind, part=part, meaning=meaning):
+            for text in (
+                ses(kind, part, MESSAGE_ID),
+                ses(kind, part, MESSAGE_ID).replace("notificationType", "eventType"),
+            ):
+                update = ses_callbacks.read(text)
+                assert isinstance(update, DeliveryUpdate)
+                assert (update.reference, (update.status, update.stop)) == (KEY, meaning)
+            if meaning[0] is not None:
+                assert update.happened_at == NOON - timedelta(minutes=1)
 
 
 def test_without_the_mails_headers_it_is_said_what_to_switch_on():
@@ -70,9 +72,8 @@ def changed(reason: str | None, *, stops: bool = True, origin: str = "Recipient"
     return webhook("SubscriptionChange", SuppressSending=stops, SuppressionReason=reason, Origin=origin)
 
 
-@pytest.mark.parametrize(
-    ("body", "meaning"),
-    [
+def test_postmarks_webhooks_mean_what_callbacks_of_ours_mean(subtests):
+    cases = [
         (webhook("Delivery"), (DeliveryStatus.DELIVERED, None)),
         (webhook("SpamComplaint"), (None, Stop.COMPLAINED)),
         (webhook("Bounce", Type="HardBounce", Details="smtp;550 5.1.1 The email account does not exist"), GONE),
@@ -88,14 +89,14 @@ def changed(reason: str | None, *, stops: bool = True, origin: str = "Recipient"
         (changed("SpamComplaint"), (None, Stop.COMPLAINED)),
         (changed("HardBounce"), NOTHING),
         (webhook("Open"), NOTHING),
-    ],
-)
-def test_postmarks_webhooks_mean_what_callbacks_of_ours_mean(body, meaning):
-    update = postmark_callbacks.read(body)
-    assert isinstance(update, DeliveryUpdate)
-    assert (update.reference, (update.status, update.stop)) == (KEY, meaning)
-    assert update.happened_at == NOON + timedelta(seconds=0.25)
-    assert not update.resume
+    ]
+    for body, meaning in cases:
+        with subtests.test(body=body):
+            update = postmark_callbacks.read(body)
+            assert isinstance(update, DeliveryUpdate)
+            assert (update.reference, (update.status, update.stop)) == (KEY, meaning)
+            assert update.happened_at == NOON + timedelta(seconds=0.25)
+            assert not update.resume
 
 
 def test_a_person_may_take_back_a_wish_of_their_own_at_postmark_and_an_operator_does_it_here():

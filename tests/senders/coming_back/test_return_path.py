@@ -2,7 +2,6 @@
 
 import uuid
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,9 +46,13 @@ def test_another_key_signs_other_return_paths_and_a_rotated_one_still_recognises
     assert paths(NEW, OLD).of(key) != address
 
 
-@pytest.mark.parametrize("changed", ["x{}", "{}.attacker.example", "", "bounces+@bounce.example.com", "{}x"])
-def test_what_only_looks_like_a_return_path_is_none(changed: str):
-    assert OURS.key_in(changed.format(OURS.of(uuid.uuid4().hex))) is None
+def test_what_only_looks_like_a_return_path_is_none():
+    cases = ["x{}", "{}.attacker.example", "", "bounces+@bounce.example.com", "{}x"]
+    assert [
+        (changed, got)
+        for changed in cases
+        if (got := OURS.key_in(changed.format(OURS.of(uuid.uuid4().hex)))) is not None
+    ] == []
 
 
 def test_a_return_path_shows_nothing_of_the_customer():
