@@ -123,13 +123,14 @@ async def why(source: SesSource, body: bytes) -> str:
     return source.refuses_unread(delivery) or await source.ask(delivery) or source.refuses(delivery, "")
 
 
-@pytest.mark.parametrize("what", SNS)
-async def test_a_message_of_sns_is_refused_by_its_fault_and_asks_no_stranger(what: str):
-    body, reason, fetched = SNS[what]
-    amazon = Amazon()
-    found = await why(source_of(amazon), body)
-    assert (reason in found) if reason else (found == "")
-    assert amazon.asked == [CERTIFICATE_URL] * fetched
+async def test_a_message_of_sns_is_refused_by_its_fault_and_asks_no_stranger(subtests):
+    for what in SNS:
+        with subtests.test(case=what):
+            body, reason, fetched = SNS[what]
+            amazon = Amazon()
+            found = await why(source_of(amazon), body)
+            assert (reason in found) if reason else (found == "")
+            assert amazon.asked == [CERTIFICATE_URL] * fetched
 
 
 @pytest.mark.parametrize(
@@ -214,8 +215,9 @@ POSTMARK: dict[str, str | None] = {
 }
 
 
-@pytest.mark.parametrize("what", POSTMARK)
-def test_a_webhook_that_does_not_show_postmarks_key_is_refused_before_its_body_is_read(what: str):
-    source, given = PostmarkSource([SECRET], Keyring([new_key()]), lambda: NOON), POSTMARK[what]
-    assert source.refuses_unread(Delivery(b"", {} if given is None else {"authorization": given}))
-    assert not source.refuses_unread(Delivery(b"", {"authorization": f"Bearer {SECRET}"}))
+def test_a_webhook_that_does_not_show_postmarks_key_is_refused_before_its_body_is_read(subtests):
+    for what in POSTMARK:
+        with subtests.test(case=what):
+            source, given = PostmarkSource([SECRET], Keyring([new_key()]), lambda: NOON), POSTMARK[what]
+            assert source.refuses_unread(Delivery(b"", {} if given is None else {"authorization": given}))
+            assert not source.refuses_unread(Delivery(b"", {"authorization": f"Bearer {SECRET}"}))

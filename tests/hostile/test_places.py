@@ -5,8 +5,6 @@ import json
 import sqlite3
 from contextlib import closing
 
-import pytest
-
 from tests.hostile import places
 
 WORD = "ona@example.com"
@@ -22,9 +20,13 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("how", WRITTEN)
-def test_a_word_is_found_however_it_is_written(how: str):
-    assert places.hits(iter([("log", WRITTEN[how]), ("clean", b"nothing")]), ["other", WORD]) == ["log: word 1"]
+def test_a_word_is_found_however_it_is_written():
+    assert [
+        (how, got)
+        for how in WRITTEN
+        if (got := places.hits(iter([("log", WRITTEN[how]), ("clean", b"nothing")]), ["other", WORD]))
+        != ["log: word 1"]
+    ] == []
 
 
 def test_words_beyond_ascii_are_found_in_json():
