@@ -11,9 +11,8 @@ from worker.foundation.os_user import caller_of, described
 NAMES = {0: "root", 998: "onboarding", 1000: "ona"}
 
 
-@pytest.mark.parametrize(
-    ("uid", "login_uid", "sudo_uid", "caller"),
-    [
+def test_the_person_behind_a_process_is_who_logged_in():
+    cases = [
         (1000, None, "", 1000),
         (1000, 1000, "", 1000),
         (998, 1000, "", 1000),  # sudo -u onboarding
@@ -22,10 +21,12 @@ NAMES = {0: "root", 998: "onboarding", 1000: "ona"}
         (998, None, "1000", 998),  # any user may set the variable
         (0, None, "1000; x", 0),
         (0, None, "²", 0),
-    ],
-)
-def test_the_person_behind_a_process_is_who_logged_in(uid, login_uid, sudo_uid, caller):
-    assert caller_of(uid, login_uid, sudo_uid) == caller
+    ]
+    assert [
+        (uid, login_uid, sudo_uid, caller, got)
+        for uid, login_uid, sudo_uid, caller in cases
+        if (got := caller_of(uid, login_uid, sudo_uid)) != caller
+    ] == []
 
 
 @pytest.mark.parametrize(

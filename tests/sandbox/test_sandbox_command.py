@@ -68,9 +68,8 @@ def test_a_taken_port_is_one_clear_line_and_exit_2(option):
     assert "in use" in line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
+def test_a_bad_option_is_a_usage_error_with_what_is_expected(subtests):
+    cases = [
         (["--fault", "429"], "expected KIND:SHARE"),
         (["--fault", "429:2"], "from 0 to 1"),
         (["--fault", "429:0.6", "--fault", "500:0.6"], "add up to more than 1"),
@@ -93,12 +92,12 @@ def test_a_taken_port_is_one_clear_line_and_exit_2(option):
         (["--texts", "eaten:0.1"], "known are delivered"),
         (["--mails", "eaten:0.1"], "known are delivered"),
         (["--mail-webhook", "idenfy-kyc=http://127.0.0.1"], "without an endpoint"),
-    ],
-)
-def test_a_bad_option_is_a_usage_error_with_what_is_expected(arguments, hint):
-    ended = CliRunner().invoke(sandbox, arguments)
-    assert ended.exit_code == 2
-    assert hint in " ".join(ended.stderr.split())
+    ]
+    for arguments, hint in cases:
+        with subtests.test(arguments=arguments):
+            ended = CliRunner().invoke(sandbox, arguments)
+            assert ended.exit_code == 2
+            assert hint in " ".join(ended.stderr.split())
 
 
 def test_an_invalid_key_for_tokens_is_a_usage_error(tmp_path):

@@ -9,27 +9,22 @@ from worker.sandbox import Fault, Sandbox, SandboxOptions, SmtpFault
 from worker.sandbox.faults import KINDS, Draw
 
 
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("429:0.05,retry-after=1", Fault("429", 0.05, retry_after="1")),
-        ("500:0.01", Fault("500", 0.01)),
-        ("hang:.5,endpoint=idenfy-kyc", Fault("hang", 0.5, endpoint="idenfy-kyc")),
-        ("429:1,retry-after=", Fault("429", 1, retry_after="")),
-        ("500:1,processed=yes", Fault("500", 1, processed=True)),
-        (
-            "429:1,retry-after=Fri, 20 Nov 2026 12:00:00 GMT,endpoint=frankieone-v2",
-            Fault("429", 1, endpoint="frankieone-v2", retry_after="Fri, 20 Nov 2026 12:00:00 GMT"),
+def test_a_fault_is_read_from_its_text():
+    cases = {
+        "429:0.05,retry-after=1": Fault("429", 0.05, retry_after="1"),
+        "500:0.01": Fault("500", 0.01),
+        "hang:.5,endpoint=idenfy-kyc": Fault("hang", 0.5, endpoint="idenfy-kyc"),
+        "429:1,retry-after=": Fault("429", 1, retry_after=""),
+        "500:1,processed=yes": Fault("500", 1, processed=True),
+        "429:1,retry-after=Fri, 20 Nov 2026 12:00:00 GMT,endpoint=frankieone-v2": Fault(
+            "429", 1, endpoint="frankieone-v2", retry_after="Fri, 20 Nov 2026 12:00:00 GMT"
         ),
-    ],
-)
-def test_a_fault_is_read_from_its_text(text, fault):
-    assert Fault.parse(text) == fault
+    }
+    assert {text: Fault.parse(text) for text in cases} == cases
 
 
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
+def test_an_invalid_fault_is_refused_with_what_is_expected(subtests):
+    cases = [
         ("429", "expected KIND:SHARE"),
         ("429:", "expected KIND:SHARE"),
         ("429:many", "expected KIND:SHARE"),
@@ -43,11 +38,10 @@ def test_a_fault_is_read_from_its_text(text, fault):
         ("drop-before:0.1,processed=yes", "never processed"),
         ("drop-after:0.1,processed=no", "always processed"),
         ("400-too-many:0.1,endpoint=frankieone-v2", "use 429"),
-    ],
-)
-def test_an_invalid_fault_is_refused_with_what_is_expected(text, hint):
-    with pytest.raises(ValueError, match=hint):
-        Fault.parse(text)
+    ]
+    for text, hint in cases:
+        with subtests.test(text=text), pytest.raises(ValueError, match=hint):
+            Fault.parse(text)
 
 
 def test_shares_that_add_up_to_more_than_all_calls_are_refused():
@@ -251,22 +245,17 @@ def test_every_kind_can_be_requested_by_its_name():
     assert {Fault.parse(f"{kind}:0.1").kind for kind in KINDS} == set(KINDS)
 
 
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("450:0.05", SmtpFault("450", 0.05, at="rcpt")),
-        ("451:0.05", SmtpFault("451", 0.05, at="data")),
-        ("450:1,at=data", SmtpFault("450", 1, at="data")),
-        ("drop-after:0.01", SmtpFault("drop-after", 0.01)),
-    ],
-)
-def test_a_mail_fault_is_read_from_its_text(text, fault):
-    assert SmtpFault.parse(text) == fault
+def test_a_mail_fault_is_read_from_its_text():
+    cases = {
+        "450:0.05": SmtpFault("450", 0.05, at="rcpt"),
+        "451:0.05": SmtpFault("451", 0.05, at="data"),
+        "450:1,at=data": SmtpFault("450", 1, at="data"),
+        "drop-after:0.01": SmtpFault("drop-after", 0.01),
+    }
+    assert {text: SmtpFault.parse(text) for text in cases} == cases
 
 
-@pytest.mark.parametrize(
-    "text", ["450", "250:0.1", "600:0.1", "hang:0.1", "450:2", "450:1,at=mail", "drop-after:1,at=data"]
-)
-def test_a_mail_fault_that_cannot_be_read_is_refused(text):
-    with pytest.raises(ValueError, match=r"expected|share|at="):
-        SmtpFault.parse(text)
+def test_a_mail_fault_that_cannot_be_read_is_refused(subtests):
+    for text in ["450", "250:0.1", "600:0.1", "hang:0.1", "450:2", "450:1,at=mail", "drop-after:1,at=data"]:
+        with subtests.test(text=text), pytest.raises(ValueError, match=r"expected|share|at="):
+            SmtpFault.parse(text)

@@ -2,14 +2,11 @@
 
 from datetime import timedelta
 
-import pytest
-
 from worker.engine.dispatch.database_lead import DatabaseLead
 
 
-@pytest.mark.parametrize(
-    ("flushes", "lead"),
-    [
+def test_slots_begin_later_where_more_than_one_of_the_last_flushes_was_long(subtests):
+    cases = [
         ([], 0),
         ([10, 20, 30, 50], 0),
         ([10, 400, 10], 0),  # one long one among short ones
@@ -17,12 +14,12 @@ from worker.engine.dispatch.database_lead import DatabaseLead
         ([300, 400, 350], 350),
         ([400, 400, *[10] * 7], 0),  # long ones are forgotten
         ([20_000, 20_000], 5_000),
-    ],
-)
-def test_slots_begin_later_where_more_than_one_of_the_last_flushes_was_long(flushes, lead):
-    database_lead = DatabaseLead()
-    for milliseconds in flushes:
-        database_lead.add(timedelta(milliseconds=milliseconds))
+    ]
+    for flushes, lead in cases:
+        with subtests.test(flushes=flushes):
+            database_lead = DatabaseLead()
+            for milliseconds in flushes:
+                database_lead.add(timedelta(milliseconds=milliseconds))
 
-    assert database_lead.lead == timedelta(milliseconds=lead)
-    assert database_lead.longest <= timedelta(seconds=5)
+            assert database_lead.lead == timedelta(milliseconds=lead)
+            assert database_lead.longest <= timedelta(seconds=5)
