@@ -21,9 +21,9 @@ def relay(request, relay):
     return relay
 
 
-@pytest.mark.parametrize(
-    ("verb", "reply", "kind", "wait"),
-    [
+async def test_a_reply_has_the_kind_of_its_code_and_its_phase(relay, email, message, subtests):
+    relay.extensions.append("AUTH PLAIN")
+    cases = [
         ("CONNECT", "421 4.3.2 too busy", Kind.TRANSIENT, None),
         ("CONNECT", "554 5.7.1 no service for you", Kind.AUTH, None),
         ("EHLO", "421 4.3.2 closing", Kind.TRANSIENT, None),
@@ -60,31 +60,31 @@ def relay(request, relay):
         ("END", "554 5.7.1 looks like spam", Kind.BAD_INPUT, None),
         ("END", "hello?", Kind.UNKNOWN, None),
         ("RCPT", "hello?", Kind.TRANSIENT, None),
-    ],
-)
-async def test_a_reply_has_the_kind_of_its_code_and_its_phase(relay, email, message, verb, reply, kind, wait):
+    ]
+    for verb, reply, kind, wait in cases:
+        with subtests.test(verb=verb, reply=reply, kind=kind, wait=wait):
+            relay.script[verb] = [reply]
+
+            problem = await email(**CREDENTIALS).send(message())
+
+            assert isinstance(problem, Problem)
+            assert (problem.kind, problem.retry_after) == (kind, wait)
+            assert relay.messages == []
+            if reply[0].isdigit():
+                assert (problem.status, problem.code) == (int(reply[:3]), reply.split()[1])
+                assert reply[:9] in problem.detail
+
+
+async def test_a_connection_dropped_before_the_message_was_written_is_transient(relay, email, message, subtests):
     relay.extensions.append("AUTH PLAIN")
-    relay.script[verb].append(reply)
+    for verb in ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"]:
+        with subtests.test(verb=verb):
+            relay.script[verb] = [DROP]
 
-    problem = await email(**CREDENTIALS).send(message())
+            problem = await email(**CREDENTIALS).send(message())
 
-    assert isinstance(problem, Problem)
-    assert (problem.kind, problem.retry_after) == (kind, wait)
-    assert relay.messages == []
-    if reply[0].isdigit():
-        assert (problem.status, problem.code) == (int(reply[:3]), reply.split()[1])
-        assert reply[:9] in problem.detail
-
-
-@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"])
-async def test_a_connection_dropped_before_the_message_was_written_is_transient(relay, email, message, verb):
-    relay.extensions.append("AUTH PLAIN")
-    relay.script[verb].append(DROP)
-
-    problem = await email(**CREDENTIALS).send(message())
-
-    assert isinstance(problem, Problem)
-    assert problem.kind is Kind.TRANSIENT
+            assert isinstance(problem, Problem)
+            assert problem.kind is Kind.TRANSIENT
 
 
 async def test_a_connection_dropped_after_the_final_dot_is_unknown(relay, email, message):
@@ -96,25 +96,24 @@ async def test_a_connection_dropped_after_the_final_dot_is_unknown(relay, email,
     assert problem.kind is Kind.UNKNOWN
 
 
-@pytest.mark.parametrize(
-    ("verb", "kind"),
-    [
+async def test_a_time_out_is_classified_by_the_phase_that_it_came_in(relay, email, message, subtests):
+    cases = [
         ("CONNECT", Kind.TRANSIENT),
         ("EHLO", Kind.TRANSIENT),
         ("MAIL", Kind.TRANSIENT),
         ("RCPT", Kind.TRANSIENT),
         ("DATA", Kind.TRANSIENT),
         ("END", Kind.UNKNOWN),
-    ],
-)
-async def test_a_time_out_is_classified_by_the_phase_that_it_came_in(relay, email, message, verb, kind):
-    relay.script[verb].append(HANG)
+    ]
+    for verb, kind in cases:
+        with subtests.test(verb=verb):
+            relay.script[verb] = [HANG]
 
-    problem = await email(timeout=timedelta(milliseconds=150)).send(message())
+            problem = await email(timeout=timedelta(milliseconds=150)).send(message())
 
-    assert isinstance(problem, Problem)
-    assert problem.kind is kind
-    assert "timed out" in problem.detail
+            assert isinstance(problem, Problem)
+            assert problem.kind is kind
+            assert "timed out" in problem.detail
 
 
 async def test_a_refused_connection_is_transient_and_names_the_server(email, message):
@@ -388,9 +387,8 @@ async def test_what_a_server_quotes_of_a_customer_is_masked(relay, email, messag
     assert "unknown" not in repr(problem)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+async def test_what_is_no_bare_address_never_reaches_the_relay(relay, email, message, subtests):
+    cases = [
         "",
         "maria",
         "maria@",
@@ -400,13 +398,13 @@ async def test_what_a_server_quotes_of_a_customer_is_masked(relay, email, messag
         "a@customer.example,b@customer.example",
         "maria@customer.example SMTPUTF8",
         '"a b"@customer.example',
-    ],
-)
-async def test_what_is_no_bare_address_never_reaches_the_relay(relay, email, message, address):
-    problem = await email().send(message(to=address))
+    ]
+    for address in cases:
+        with subtests.test(address=address):
+            problem = await email().send(message(to=address))
 
-    assert problem.kind is Kind.BAD_INPUT
-    assert relay.connections == 0
+            assert problem.kind is Kind.BAD_INPUT
+            assert relay.connections == 0
 
 
 async def test_an_international_domain_goes_out_as_punycode(relay, email, message):
