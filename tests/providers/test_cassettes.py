@@ -16,7 +16,6 @@ from worker.providers.contract import Broken, HttpAnswer, Listed, Listing
 
 LONG = timedelta(seconds=10)
 FILES = sorted(CASSETTES.rglob("*.yaml"))
-cases = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.endpoint}/{case.name}")
 
 
 async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
@@ -30,23 +29,24 @@ async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
     return got
 
 
-@cases
-async def test_a_recorded_call_is_made_again_byte_by_byte_and_read_as_it_was(case):
-    got = await replayed(case)
+async def test_a_recorded_call_is_made_again_byte_by_byte_and_read_as_it_was(subtests):
+    for case in CASES:
+        with subtests.test(case=f"{case.endpoint}/{case.name}"):
+            got = await replayed(case)
 
-    assert isinstance(got, HttpAnswer), got
-    if case.look_up:
-        result = case.provider().read_look_up(got, case.asked, now=NOW)
-    else:
-        result = case.provider().read(got, case.asked, issued_at=NOW, now=NOW)
-    if case.look_up and case.kind is None:
-        assert result == Listing((Listed(SCRUBBED, "ACTIVE"),) * case.calls)
-    elif case.kind is None:
-        assert isinstance(result, Session)
-        assert result.token.endswith(SCRUBBED)
-    else:
-        assert isinstance(result, Problem)
-        assert result.kind is case.kind
+            assert isinstance(got, HttpAnswer), got
+            if case.look_up:
+                result = case.provider().read_look_up(got, case.asked, now=NOW)
+            else:
+                result = case.provider().read(got, case.asked, issued_at=NOW, now=NOW)
+            if case.look_up and case.kind is None:
+                assert result == Listing((Listed(SCRUBBED, "ACTIVE"),) * case.calls)
+            elif case.kind is None:
+                assert isinstance(result, Session)
+                assert result.token.endswith(SCRUBBED)
+            else:
+                assert isinstance(result, Problem)
+                assert result.kind is case.kind
 
 
 async def test_a_cassette_replays_for_any_host_and_port():
