@@ -253,7 +253,7 @@ def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: 
 
     refused = send_hostile(broker)
 
-    office.start("beat")  # its wake-ups come behind
+    # Its wake-up comes behind.
     assert office.onboard("import", office.list_of(customers(1))).code == 0
     wait_until(lambda: worker.poll() is not None or len(played.sandbox.mailbox) == 1, "the worker works on")
     wait_until(

@@ -17,8 +17,8 @@ def wait_until(holds: Callable[[], bool], what: str | Callable[[], str], seconds
         began = time.monotonic()
         if holds():
             return
-        # Looking may be dear, as `onboard status` is: what is waited for needs the processor more.
-        rest = min(max(0.02, 2 * (time.monotonic() - began)), 5.0)
+        # Looking may be dear, as `onboard status` is: what is waited for, and other tests, need the processor more.
+        rest = min(max(0.02, 4 * (time.monotonic() - began)), 5.0)
         pause.wait(rest)
         waited += rest
     raise AssertionError(f"still not: {what if isinstance(what, str) else what()}")
