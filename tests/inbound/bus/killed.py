@@ -1,12 +1,11 @@
-"""A consumer that is killed: `python -m tests.inbound.bus.killed URL QUEUE FILE [ONCE]`.
+"""A consumer that is killed, as a process of its own.
 
-It writes the ids of the events it takes to FILE, each on the disk before it is acknowledged. With ONCE it kills itself
-between that and the acknowledgement.
+It writes the ids of the events it takes to a file, each on the disk before it is acknowledged. With `once` it kills
+itself between that and the acknowledgement.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,13 +41,11 @@ class FileInbox:
         return None
 
 
-if __name__ == "__main__":
-    url, queue, file = sys.argv[1:4]
+def consume(url: str, queue: str, file: Path, once: bool) -> None:
     bus = Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20)
-    inbox = FileInbox(Path(file), once=len(sys.argv) > 4)
     BusConsumer(
         events_of(bus),
-        inbox,
+        FileInbox(file, once=once),
         connect=lambda: connection_to(url, queue, taken_seconds=1),
         wake=lambda _wake_up: None,
         clock=ProcessClock(),

@@ -1,21 +1,26 @@
 """kill -9 at any moment: no event is lost, and an event that was taken before comes again, as a duplicate."""
 
-import os
-import subprocess
-import sys
+import multiprocessing
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.inbound.bus import killed
 from tests.inbound.bus.brokers import requested
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 
-ROOT = Path(__file__).parents[3]
+# One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
+pytestmark = pytest.mark.xdist_group("killed consumers")
+FORKING = multiprocessing.get_context("forkserver")
+FORKING.set_forkserver_preload([killed.__name__])
 
 
-def start(broker: Any, file: Path, *more: str) -> subprocess.Popen[bytes]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "tests.inbound.bus.killed", broker.bus.url, broker.bus.queue, str(file), *more]
-    return subprocess.Popen(line, cwd=ROOT, env=environ, start_new_session=True)
+def start(broker: Any, file: Path, *, once: bool = False) -> Any:
+    process = FORKING.Process(target=killed.consume, args=(broker.bus.url, broker.bus.queue, file, once))
+    process.start()
+    return process
 
 
 def ids(file: Path) -> list[str]:
@@ -25,15 +30,16 @@ def ids(file: Path) -> list[str]:
 def test_an_event_that_was_committed_and_not_acknowledged_comes_again(broker: Any, tmp_path: Path):
     file = tmp_path / "taken"
     broker.publish(requested(id="1"))
-    killed = start(broker, file, "once")
-    killed.wait(ENDS_WITHIN)
+    killing_itself = start(broker, file, once=True)
+    killing_itself.join(ENDS_WITHIN)
+    assert killing_itself.exitcode == -signal.SIGKILL
     assert ids(file) == ["1"]
     another = start(broker, file)
     try:
         wait_until(lambda: ids(file) == ["1", "1"], "it comes again, for the inbox to know")
     finally:
         another.kill()
-        another.wait()
+        another.join()
 
 
 def test_consumers_that_are_killed_again_and_again_lose_nothing(broker: Any, tmp_path: Path):
@@ -47,12 +53,12 @@ def test_consumers_that_are_killed_again_and_again_lose_nothing(broker: Any, tmp
             wait_until(lambda before=before: len(ids(file)) > before, "some are taken")
         finally:
             consumer.kill()  # wherever it is
-            consumer.wait()
+            consumer.join()
     last = start(broker, file)
     try:
         wait_until(lambda: set(ids(file)) == set(wanted), "all are taken")
         wait_until(lambda: (broker.waiting(), broker.held()) == (0, 0), "nothing is left")
     finally:
         last.kill()
-        last.wait()
+        last.join()
     assert broker.dead() == []
