@@ -97,8 +97,12 @@ def _stage(mend: str | None, server: str | None) -> Iterator[Databases | Postgre
 def _missed(server: str | None) -> int:
     """Whether each mend is missed: none of its histories breaks a rule with it, and one does without it."""
     wrong = 0
+    # All mends are in these: a history that finds two of them is played once.
+    breaks_with_all = {
+        seed for seed, _ in _failing(sorted({one for of in FOUND_BY.values() for one in of}), None, server)
+    }
     for name, seeds in FOUND_BY.items():
-        with_it = next((seed for seed, _ in _failing(seeds, None, server)), None)
+        with_it = next((seed for seed in seeds if seed in breaks_with_all), None)
         found = next(_failing(seeds, name, server), None)
         wrong += with_it is not None or found is None
         print(f"{name}: {f'seed {found[0]}: {found[1][0]}' if found else 'not missed'}")
