@@ -122,17 +122,6 @@ def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     assert any(re.match(r"worker/domain/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
 
 
-def test_a_folder_of_the_host_with_the_name_worker_does_not_hide_the_library(installed: Installed, host: Path):
-    (host / "worker/__init__.py").write_text("")
-    ours = "import onboarding_worker as o; print(o.request_onboarding.__module__, o.__version__)"
-    found = installed.run(host, "python", "-c", ours)
-    late = installed.run(host, "python", "-c", f"import worker; {ours}")
-
-    assert found.stdout.split()[0] == "worker.runtime.python_api", found.stderr
-    assert "another package `worker` is loaded" in late.stderr
-    assert "onboarding_worker first" in late.stderr
-
-
 def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
     with zipfile.ZipFile(installed.wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
@@ -146,13 +135,24 @@ def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
     assert str(ROOT) not in metadata
 
 
-def test_what_runs_is_the_wheel_and_not_the_checkout(installed: Installed, tmp_path: Path):
+def test_what_runs_is_the_wheel_and_neither_the_checkout_nor_a_folder_of_the_host_with_the_name_worker(
+    installed: Installed, host: Path
+):
+    (host / "worker/__init__.py").write_text("")
+    ours = "import onboarding_worker as o; print(o.request_onboarding.__module__, o.__version__)"
     asked = (
         "import worker, worker.store.base.schema as schema, worker.runtime.celery_settings as celery;"
         "print(worker.__file__); print(schema.MIGRATIONS); print(celery.CELERYCONFIG)"
     )
-    ended = installed.run(tmp_path, "python", "-c", asked)
-    package, migrations, celeryconfig = map(Path, ended.stdout.splitlines())
+    ended = installed.run(host, "python", "-c", f"{ours}; {asked}")
+    late = installed.run(host, "python", "-c", f"import worker; {ours}")
+
+    assert "another package `worker` is loaded" in late.stderr
+    assert "onboarding_worker first" in late.stderr
+    assert ended.returncode == 0, ended.stderr
+    api, *files = ended.stdout.splitlines()
+    assert api.split()[0] == "worker.runtime.python_api"
+    package, migrations, celeryconfig = map(Path, files)
     assert package.is_relative_to(installed.folder)
     assert migrations == package.parent / "migrations"
     assert celeryconfig == package.parent / "celeryconfig.py"
