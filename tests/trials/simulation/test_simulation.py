@@ -29,7 +29,7 @@ def test_no_history_breaks_a_rule():
 
 
 def test_a_seed_gives_the_same_history_each_time():
-    first, second = (simulate("--seed", "3").stdout for _ in range(2))
+    first, second = (simulate("--seed", "1").stdout for _ in range(2))
 
     assert first == second
     assert len(first.splitlines()) > 20
