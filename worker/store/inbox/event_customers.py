@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Columns, Known, brings_details, overlaid
@@ -16,6 +15,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person, decrypt_update, encrypt_update
 from worker.store.base.keys_of_customers import destroy_unused, kept, lasting, readable, writable
+from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
 from worker.store.onboarding.new_rows import DETAILS, customer_row
@@ -177,10 +177,10 @@ _HELD = (
 )
 # Built once: events come one by one. The update changes nothing, but locks the row; DO NOTHING would leave it unlocked.
 _HOLD = {
-    dialect: insert(CustomerRow)
+    dialect: insert(CustomerRow, dialect)
     .on_conflict_do_update(index_elements=["customer_id"], set_={"changed_at": CustomerRow.changed_at})
     .returning(*_HELD)
-    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+    for dialect in ("sqlite", "postgresql")
 }
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.events.ordering import why_ignored
@@ -27,6 +26,7 @@ from worker.store.base.columns import rows_of
 from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.keys_of_customers import lasting
 from worker.store.base.priorities import EVENT, PAUSED
+from worker.store.base.upserts import insert
 from worker.store.inbox.event_customers import EventCustomers, learn, remove_empty
 from worker.store.inbox.incoming_events import Arrival, Key, NewEvent, of_kind
 from worker.store.inbox.withdrawal import erase_customer, withdraw
@@ -212,8 +212,7 @@ def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
 
 # Events come one by one, and building a statement costs more than running it.
 _ADD_NEW = {
-    dialect: insert(Inbox).on_conflict_do_nothing().returning(Inbox.id)
-    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+    dialect: insert(Inbox, dialect).on_conflict_do_nothing().returning(Inbox.id) for dialect in ("sqlite", "postgresql")
 }
 
 

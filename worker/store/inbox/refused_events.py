@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.events.refused import RefusedMessage
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -17,6 +16,7 @@ from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
 from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
+from worker.store.base.upserts import insert
 from worker.store.onboarding.tombstones import buried_among
 from worker.store.tables import RefusedEvent
 
@@ -49,8 +49,8 @@ class RefusedEvents:
     def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
         """Store refused messages in one transaction. Returns their ids, in their order."""
         ids = [self._id_of(message) for message in messages]
-        insert = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(RefusedEvent)
-        anew = {name: insert.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
+        new = insert(RefusedEvent, self._database.engine.dialect.name)
+        anew = {name: new.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
         with self._database.write() as connection:
             keyring = of_events(connection, self._keyring, set(ids))
@@ -58,8 +58,8 @@ class RefusedEvents:
             for id_, number in Counter(ids).items():
                 rows[id_]["refusals"] = number
             connection.execute(
-                insert.on_conflict_do_update(
-                    index_elements=["id"], set_=anew | {"refusals": RefusedEvent.refusals + insert.excluded.refusals}
+                new.on_conflict_do_update(
+                    index_elements=["id"], set_=anew | {"refusals": RefusedEvent.refusals + new.excluded.refusals}
                 ),
                 [rows[id_] for id_ in sorted(rows)],
             )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.store.base.upserts import insert
 from worker.store.tables import Batch
 
 TRIES = 10
@@ -48,7 +48,6 @@ def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
 def _make(connection: sa.Connection, digest: str, *, now: datetime) -> None:
     newest = sa.select(sa.func.max(Batch.generation)).where(Batch.digest == digest)
     generation = (connection.execute(newest).scalar() or 0) + 1
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     values = {
         "name": digest if generation == 1 else f"{digest}-{generation}",
         "digest": digest,
@@ -58,4 +57,4 @@ def _make(connection: sa.Connection, digest: str, *, now: datetime) -> None:
         "last_row": 0,
     }
     # Another transaction may create the same batch at this moment: its batch is used then.
-    connection.execute(insert(Batch).values(values).on_conflict_do_nothing())
+    connection.execute(insert(Batch, connection.dialect.name).values(values).on_conflict_do_nothing())

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.intake.dropped_files import DroppedFile, FileState
 from worker.store.base.database import Database, fetch
+from worker.store.base.upserts import insert
 from worker.store.tables import DroppedFile as Row
 
 _COLUMNS = [getattr(Row, field.name) for field in fields(DroppedFile)]
@@ -49,10 +49,10 @@ class DroppedFiles:
         if not (new or changed or gone):
             return
         with self._database.write() as connection:
-            insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
             if new:
                 rows = [_new(folder, name, stamps[name], now) for name in new]
-                connection.execute(insert(Row).on_conflict_do_nothing(), rows)  # another process may be first
+                new_rows = insert(Row, connection.dialect.name)
+                connection.execute(new_rows.on_conflict_do_nothing(), rows)  # another process may be first
             for name in changed:
                 again = sa.update(Row).where(*_is(folder, name), Row.stamp == before[name].stamp, _not_taken(now))
                 values = {"stamp": stamps[name], "seen_at": now, "state": FileState.WAITING, "reason": "", "tries": 0}

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import CUSTOMER
+from worker.store.base.upserts import insert
 from worker.store.tables import Tombstone
 
 BY_EVENT = "the customer was erased on request: only `onboard import --allow-erased` brings the customer back"
@@ -30,13 +30,13 @@ def bury(connection: sa.Connection, keyring: Keyring, customer_id: str, at: date
     Of two erasures by events the later one counts: an event from between them must not bring the customer back.
     """
     digest = keyring.digests(CUSTOMER, customer_id)[0]
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(Tombstone)
-    is_final = sa.or_(Tombstone.final, insert.excluded.final)
+    new = insert(Tombstone, connection.dialect.name)
+    is_final = sa.or_(Tombstone.final, new.excluded.final)
     kept = {
-        "erased_at": sa.case((is_final, Tombstone.erased_at), else_=insert.excluded.erased_at),
+        "erased_at": sa.case((is_final, Tombstone.erased_at), else_=new.excluded.erased_at),
         "final": is_final,
     }
-    statement = insert.on_conflict_do_update(index_elements=["digest"], set_=kept)
+    statement = new.on_conflict_do_update(index_elements=["digest"], set_=kept)
     connection.execute(statement, {"digest": digest, "erased_at": at, "final": final})
 
 

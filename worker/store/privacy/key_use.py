@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.model.operation import Running
 from worker.foundation.keyring import Keyring
@@ -22,6 +21,7 @@ from worker.store.base.encrypted_columns import (
 )
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import any_there, key_needed, readable
+from worker.store.base.upserts import insert
 from worker.store.operators.processes import Processes
 from worker.store.tables import RetiredKey
 
@@ -97,10 +97,9 @@ class KeyUse:
 
     def retire(self, key_id: str, *, now: datetime) -> None:
         """From now on no process that encrypts or hashes with this key starts."""
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        retired = insert(RetiredKey).values(key_id=key_id, at=now).on_conflict_do_nothing().returning(RetiredKey.key_id)
         with self._database.write() as connection:
-            if connection.execute(retired).first() is not None:
+            retired = insert(RetiredKey, connection.dialect.name).values(key_id=key_id, at=now).on_conflict_do_nothing()
+            if connection.execute(retired.returning(RetiredKey.key_id)).first() is not None:
                 note(connection, f"key {key_id}", now=now, reason="retired")
 
     def take_back(self, key_id: str, *, now: datetime) -> None:

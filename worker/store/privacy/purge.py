@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.audit import Act
@@ -20,6 +19,7 @@ from worker.store.attempts.attempt_log import LATE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
+from worker.store.base.upserts import insert
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.operators.counts import BatchCounts, totals_of
@@ -209,8 +209,7 @@ def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
     finished = sa.select(*columns).where(Job.id.in_(ids), Job.joins.is_(None), Job.state == JobState.COMPLETED)
     rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
     if rows:
-        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        connection.execute(insert(Finished).on_conflict_do_nothing(), rows)
+        connection.execute(insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)
 
 
 def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
