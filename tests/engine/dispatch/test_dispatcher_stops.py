@@ -118,6 +118,28 @@ async def test_not_even_a_call_whose_attempt_was_being_written_when_the_account_
     assert sorted(rows.numbers("done") + rows.waiting + [1]) == list(range(40))
 
 
+async def test_no_event_is_called_that_comes_while_the_result_that_halts_the_account_is_being_written(bench):
+    rows = bench.rows(1, answers={0: "halt"})
+    writing = asyncio.Event()
+
+    async def in_turn(function, *arguments):
+        """The flush that writes it waits: for a connection, or for the lock of a row."""
+        results = arguments[0] if arguments else ()
+        if any(getattr(result, "what", "") == "halt" for result in results):
+            writing.set()
+            await asyncio.sleep(0.3)
+        return await bench.in_thread(function, *arguments)
+
+    dispatcher = bench.dispatcher(rows, in_turn=in_turn)
+    going = asyncio.create_task(dispatcher.run())
+    await writing.wait()
+    rows.waiting += range(EVENTS, EVENTS + 40)
+    dispatcher.wake(for_events=True)
+    await going
+    assert rows.numbers("call") == [0]
+    assert len(rows.waiting) == 40
+
+
 async def test_a_call_that_waits_for_its_slot_is_not_made_once_the_account_is_halted(bench):
     rows = bench.rows(10, limit=Limit.parse("20/second"), answers={0: "halt"}, latency={0: 0.01})
     await bench.run(rows)

@@ -185,7 +185,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if self._lanes.events.flush is not None or self._halts.unwritten.is_set() or self._flushes.unreachable:
             return
         room = None
-        if self._plan.woken_for_events and not finishing:
+        if self._plan.woken_for_events and not finishing and not self._lanes.write_halt:
             most = min(self._headroom.for_events, EVENTS_AT_ONCE)
             if most <= 0:
                 self._decisions.not_done("claim", "as many events as it may hold are opened")
@@ -224,6 +224,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             return
         results = self._results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
         if halted:
+            free[0].writes_halt = True
             self._halts.unwritten.clear()  # this flush writes the result that set it; a call may set it again meanwhile
         self._flushes.claim_alone = False
         self._last_flush_at = now
@@ -238,7 +239,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         at, rows = self._plan.at, self._headroom.for_batches
         soon = now + (self._headroom.flush_every / 2 + self._headroom.lead.longest if results_due else timedelta(0))
         reason = ""
-        if self._halts.unwritten.is_set():
+        if self._halts.unwritten.is_set() or self._lanes.write_halt:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
             reason = "the database cannot be reached"

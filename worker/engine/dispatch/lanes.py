@@ -15,6 +15,7 @@ class Lane:
         self.for_events = for_events
         self.flush: asyncio.Task[None] | None = None
         self.rows = 0
+        self.writes_halt = False  # of a result that halts the account
 
 
 class Lanes:
@@ -39,6 +40,11 @@ class Lanes:
         return all(lane.flush is None for lane in self.batches)
 
     @property
+    def write_halt(self) -> bool:
+        """Whether a result that halts the account is being written: a claim would not see it in the database yet."""
+        return any(lane.writes_halt for lane in self)
+
+    @property
     def rows(self) -> int:
         """How many rows are in the flushes under way."""
         return sum(lane.rows for lane in self)
@@ -47,5 +53,5 @@ class Lanes:
         """Free the lanes whose flush has ended. Raises what a claim raised."""
         for lane in self:
             if lane.flush is not None and lane.flush.done():
-                flush, lane.flush, lane.rows = lane.flush, None, 0
+                flush, lane.flush, lane.rows, lane.writes_halt = lane.flush, None, 0, False
                 flush.result()
