@@ -6,16 +6,19 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from tests.store.row_locks import on_postgresql
+from tests.store.base.test_bulk import row_of
+from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
 from tests.store.statements import statements
 from tests.store.steps import InvitationSteps, JobSteps
 from tests.suite.waiting import ENDS_WITHIN
 from worker.engine.steps.step_endings import FLUSH_MARGIN
+from worker.store.base import bulk
 from worker.store.limits import concurrency as permits
 from worker.store.limits.concurrency import Permits
-from worker.store.tables import Permit
+from worker.store.tables import Batch, Permit
 
 LEASE = timedelta(seconds=60)
 
@@ -58,20 +61,44 @@ def test_while_nothing_changes_nothing_is_locked_or_written_and_mostly_not_even_
     assert not any("FOR UPDATE" in text for text in seen)
 
 
-def rolled_back(shelf, worker, owner):
-    """As `hold`, in a transaction that is rolled back, as PostgreSQL does after a deadlock."""
+def rolled_back(shelf, worker, owner, *, by_its_commit=False, meanwhile=lambda: None):
+    """As `hold`, in a transaction that is rolled back, as PostgreSQL does after a deadlock.
+
+    `by_its_commit`: PostgreSQL answers there that a statement failed for whose answer nothing waited.
+    """
     with shelf.database.write() as connection:
         worker.hold(connection, shelf.policy.rule, owner, lease=LEASE, busy=0, is_locked=False, now=shelf.clock())
-        raise ZeroDivisionError
+        meanwhile()
+        if by_its_commit:
+            bulk.add(connection, Batch, [row_of(900, "one"), row_of(900, "another")])
+        else:
+            raise ZeroDivisionError
 
 
-def test_permits_of_a_transaction_that_was_rolled_back_are_read_again_when_it_is_repeated(shelf):
+@pytest.mark.parametrize("by_its_commit", [False, True])
+def test_permits_of_a_transaction_that_was_rolled_back_are_read_again_when_it_is_repeated(shelf, by_its_commit):
     """Otherwise the other workers, which do not see these permits, would use them as well."""
-    one = Permits()
-    with pytest.raises(ZeroDivisionError):
-        rolled_back(shelf, one, "a")
+    one, other = Permits(), Permits()
+    with pytest.raises((ZeroDivisionError, sa.exc.IntegrityError)):
+        rolled_back(shelf, one, "a", by_its_commit=by_its_commit)
     assert shelf.rows(Permit) == []
-    granted = hold(shelf, one, "a")
+    granted = hold(shelf, one, "a") + hold(shelf, other, "b")
+    assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
+
+
+@on_postgresql
+def test_another_flush_of_the_process_waits_for_permits_that_are_not_committed_yet(shelf):
+    one, other, second = Permits(), Permits(), []
+    thread = threading.Thread(target=lambda: second.append(hold(shelf, one, "a")))
+
+    def meanwhile() -> None:
+        thread.start()
+        wait_until_blocked(shelf.database, thread)
+
+    with pytest.raises(ZeroDivisionError):
+        rolled_back(shelf, one, "a", meanwhile=meanwhile)
+    thread.join(ENDS_WITHIN)
+    granted = second[0] + hold(shelf, other, "b")
     assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
 
 

@@ -147,9 +147,12 @@ class Database:
         if within is not None:
             yield within
             return
-        with naming_outages(), self._connect(**{tally.OPTION: tally.Tally()}) as connection, connection.begin():
+        counts = tally.Tally()
+        with naming_outages(), self._connect(**{tally.OPTION: counts}) as connection, connection.begin():
             yield connection
             tally.write(connection)
+        for follow in counts.committed:
+            follow()
 
     def _connect(self, **options: Any) -> sa.Connection:
         """A connection of the pool. If none is free, this waits: for the pool, or for the network."""

@@ -74,10 +74,14 @@ def _counted(state: str) -> str:
 
 
 class Tally:
-    """The differences that one transaction makes. `last`: what its end calls with the connection."""
+    """The differences that one transaction makes.
+
+    `last`: what its end calls with the connection. `committed`: what is called once it is known to be committed.
+    """
 
     def __init__(self) -> None:
         self.last: list[Callable[[sa.Connection], None]] = []
+        self.committed: list[Callable[[], None]] = []
         self._rows: dict[Alike, int] = defaultdict(int)
         self._sessions: dict[Alike, int] = defaultdict(int)
 

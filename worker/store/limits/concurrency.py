@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.concurrency import ASK_AGAIN, RENEW_AFTER, Held, Share, share
+from worker.store.base import tally
 from worker.store.base.database import Database, fetch
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits import budgets
@@ -65,10 +66,12 @@ class Permits:
             connection.execute(_REMOVE_OLD, given, execution_options=UNANSWERED)
             row = {"budget": rule.name, "owner": owner, "permits": granted.keep, "until": now + lease}
             connection.execute(_ADD, row, execution_options=UNANSWERED)
-            # After a rollback the caller never got these permits. A repeat at the same time must read the table.
-            outdated = {(rule.name, owner): (granted, now - ASK_AGAIN)}
-            sa.event.listen(connection, "rollback", lambda _: self._known.update(outdated))
-        self._known[rule.name, owner] = (granted, now)
+            # Outdated until the commit: a repeat after a rollback must read the table, and so must another flush.
+            self._known[rule.name, owner] = (granted, now - ASK_AGAIN)
+            committed = {(rule.name, owner): (granted, now)}
+            tally.of(connection).committed.append(lambda: self._known.update(committed))
+        else:
+            self._known[rule.name, owner] = (granted, now)
         return granted.use, state
 
     def shared(self, rule: BudgetRule, owner: str) -> bool:
