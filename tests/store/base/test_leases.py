@@ -56,7 +56,7 @@ def test_a_dispatcher_whose_claim_was_lost_does_not_release_a_row_that_another_d
         (opened,) = shelf.open([theirs])
     else:
         (opened,) = shelf.open_messages([theirs], policy=policy, repeatable=False)
-    store.release(policy.rule, lost, now=shelf.clock())
+    store.release(policy, lost, now=shelf.clock())
     row = shelf.row(Job if what == "job" else InvitationRow)
     assert (row.state.value, row.lease_until) == ("working", theirs.lease_until)
     assert shelf.row(Attempt, id=opened.attempt_id).closed_at is None

@@ -209,7 +209,7 @@ def test_a_released_job_is_due_as_before_and_nothing_is_counted(shelf):
     before = shelf.job("Ona")
     jobs = shelf.claim()
     shelf.clock.advance(seconds=1)
-    shelf.jobs.release(shelf.policy.rule, jobs, now=shelf.clock())
+    shelf.jobs.release(shelf.policy, jobs, now=shelf.clock())
     after = shelf.job("Ona")
     assert (after.state, after.due_at, after.lease_until) == (JobState.WAITING, before.due_at, None)
     assert (after.attempts, after.waits) == (0, 0)
@@ -222,7 +222,7 @@ def test_a_job_that_was_claimed_again_cannot_be_released(shelf):
     shelf.clock.advance(minutes=2)
     shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
     (theirs,) = shelf.claim()
-    shelf.jobs.release(shelf.policy.rule, lost, now=shelf.clock())
+    shelf.jobs.release(shelf.policy, lost, now=shelf.clock())
     row = shelf.job("Ona")
     assert (row.state, row.fence) == (JobState.WORKING, theirs.fence)
 

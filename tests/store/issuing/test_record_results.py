@@ -265,7 +265,7 @@ def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     opened = shelf.open(jobs, policy=capped)
     assert len(opened) == len(shelf.rows(Attempt)) == 3
     assert used(shelf) == (3, shelf.clock(), "its cap of 3 credits is used up")
-    shelf.jobs.release(shelf.policy.rule, jobs[3:], now=shelf.clock())
+    shelf.jobs.release(shelf.policy, jobs[3:], now=shelf.clock())
     assert shelf.claim(policy=capped) == []
     assert shelf.open(jobs[3:], policy=capped) == []
     assert len(shelf.rows(Attempt)) == 3

@@ -56,9 +56,11 @@ def test_only_the_row_of_the_first_call_after_a_pause_can_end_the_probe(shelf):
     (probe,) = shelf.claim()
     assert (before.probe, probe.probe) == (False, True)
     waited_for = shelf.row(Budget, name="kyc").probe_until
-    shelf.jobs.release(shelf.policy.rule, [before], now=shelf.clock())
+    shelf.jobs.release(shelf.policy, [before], now=shelf.clock())
     assert shelf.row(Budget, name="kyc").probe_until == waited_for is not None
-    shelf.jobs.release(shelf.policy.rule, [probe], now=shelf.clock())
+    shelf.jobs.release(shelf.policy, [replace(probe, fence=probe.fence - 1)], now=shelf.clock())  # another worker's now
+    assert shelf.row(Budget, name="kyc").probe_until == waited_for
+    shelf.jobs.release(shelf.policy, [probe], now=shelf.clock())
     assert shelf.row(Budget, name="kyc").probe_until is None
 
 
@@ -78,7 +80,7 @@ def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf
     policy = shelf.ruled(credits=10)
     jobs = shelf.claim(policy=policy)
     shelf.open(jobs[:1], policy=policy)  # committed, but the acknowledgement was lost
-    shelf.jobs.release(policy.rule, jobs, now=shelf.clock())
+    shelf.jobs.release(policy, jobs, now=shelf.clock())
     assert [job.state for job in shelf.rows(Job)] == [JobState.WAITING, JobState.WAITING]
     assert (shelf.row(Attempt).outcome, shelf.row(Attempt).closed_at) == ("not_sent", shelf.clock())
     assert spent(shelf) == 0
@@ -90,7 +92,7 @@ def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it
     shelf.issue()
     messages = shelf.claim_messages()
     shelf.open_messages(messages)
-    shelf.invitations.release(shelf.message_policy.rule, messages, now=shelf.clock())
+    shelf.invitations.release(shelf.message_policy, messages, now=shelf.clock())
     (only,) = [attempt for attempt in shelf.rows(Attempt) if attempt.invitation_id is not None]
     assert (only.outcome, only.closed_at) == ("not_sent", shelf.clock())
     assert len(shelf.claim_messages()) == 1

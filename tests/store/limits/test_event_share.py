@@ -76,7 +76,7 @@ def test_an_event_that_is_not_due_yet_and_one_of_another_account_cost_no_stateme
 
 def give_back(shelf, store, policy, items, slots):
     """Release rows that are not called, and their slots."""
-    store.release(policy.rule, items, now=shelf.clock())
+    store.release(policy, items, now=shelf.clock())
     store.flush(policy, [], None, clock=shelf.clock, unused=slots)
 
 

@@ -186,7 +186,7 @@ def not_sent(shelf):
 
 
 def taken_and_given_back(shelf):
-    shelf.jobs.release(shelf.policy.rule, shelf.claim(), now=shelf.clock())
+    shelf.jobs.release(shelf.policy, shelf.claim(), now=shelf.clock())
 
 
 def customer_whose_last_session_is_over(shelf):

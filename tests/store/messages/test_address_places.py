@@ -137,7 +137,7 @@ def test_a_job_that_is_claimed_again_needs_no_second_place(shelf):
     for _ in range(3):
         jobs = shelf.claim()
         assert len(jobs) == 3
-        shelf.jobs.release(shelf.policy.rule, jobs, now=shelf.clock())
+        shelf.jobs.release(shelf.policy, jobs, now=shelf.clock())
     assert len(shelf.rows(AddressPlace)) == 3
     assert work(shelf) == 3
 

@@ -15,7 +15,7 @@ from worker.domain.model.states import InvitationState
 from worker.store.limits.claims import Leased, Room
 from worker.store.messages.country_cap_check import at_their_cap, texts_by_country
 from worker.store.messages.handovers import InviteResult
-from worker.store.tables import InvitationRow, TextCount
+from worker.store.tables import InvitationRow, SessionRow, TextCount
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 
@@ -66,6 +66,25 @@ def test_a_text_that_was_claimed_and_did_not_leave_is_not_counted(shelf):
         shelf.invitations.flush(shelf.on("sms"), not_made, None, clock=shelf.clock)
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
     assert send(shelf) == 3
+
+
+def test_a_text_that_is_released_after_an_unknown_flush_is_not_counted(shelf):
+    shelf.add(*texted(LITHUANIA, range(3)))
+    shelf.issue()
+    policy = shelf.on("sms")
+    opened = shelf.invitations.flush(policy, [], Room(3, 0), clock=shelf.clock).opened
+    shelf.invitations.release(policy, [one.invitation for one in opened], now=shelf.clock())
+    assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.WAITING}
+    assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
+
+
+def test_a_text_whose_link_is_replaced_instead_is_not_counted(shelf):
+    shelf.add(*texted(LITHUANIA, range(3)))
+    shelf.issue()
+    shelf.clock.now = shelf.rows(SessionRow)[0].expires_at - timedelta(minutes=1)
+    assert shelf.invitations.flush(shelf.on("sms"), [], Room(3, 0), clock=shelf.clock).opened == []
+    assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.SUPERSEDED}
+    assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
 
 
 def test_a_text_that_another_workers_calls_left_no_slot_for_is_not_counted(shelf, monkeypatch):

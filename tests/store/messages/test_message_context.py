@@ -141,7 +141,7 @@ def test_once_a_sender_is_paused_or_stopped_the_next_flush_opens_no_hand_over(sh
 def test_what_is_given_back_is_due_as_before(shelf):
     issued(shelf)
     before = shelf.row(InvitationRow)
-    shelf.invitations.release(shelf.message_policy.rule, shelf.claim_messages(), now=shelf.clock())
+    shelf.invitations.release(shelf.message_policy, shelf.claim_messages(), now=shelf.clock())
     after = shelf.row(InvitationRow)
     assert (after.state, after.due_at, after.attempts) == (before.state, before.due_at, 0)
 
@@ -172,7 +172,7 @@ def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_repl
     (message,) = shelf.claim_messages()
     assert message.ended
     # But not for a customer who has a message already.
-    shelf.invitations.release(shelf.message_policy.rule, [message], now=shelf.clock())
+    shelf.invitations.release(shelf.message_policy, [message], now=shelf.clock())
     shelf.set(Job, state=JobState.INVITED)
     assert shelf.claim_messages() == []
 

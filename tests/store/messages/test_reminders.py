@@ -324,7 +324,7 @@ def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, remin
     assert shelf.claim_messages(channel="sms") == []
     text = shelf.row(InvitationRow, channel="sms")
     assert (text.state, text.reason) == (InvitationState.WAITING, "last_message_on_its_way")
-    shelf.invitations.release(shelf.message_policy.rule, emails, now=shelf.clock())  # it was not made after all
+    shelf.invitations.release(shelf.message_policy, emails, now=shelf.clock())  # it was not made after all
     shelf.set(InvitationRow, InvitationRow.channel == "email", due_at=shelf.clock() + DAY)
     shelf.clock.advance(minutes=1)
     assert len(shelf.send(channel="sms")) == 1

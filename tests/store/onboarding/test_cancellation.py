@@ -86,7 +86,7 @@ def test_a_row_that_ends_at_its_claim_uses_no_call(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     claimed = shelf.claim()
     cancel(batch)
-    shelf.jobs.release(shelf.policy.rule, claimed, now=shelf.clock())
+    shelf.jobs.release(shelf.policy, claimed, now=shelf.clock())
     before = Budgets(shelf.database).all()
     assert shelf.claim(policy=shelf.ruled(credits=1)) == []
     assert Budgets(shelf.database).all() == before
@@ -147,7 +147,7 @@ def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shel
     assert decide.pause(batch, by="ann", now=shelf.clock()) == Decided(0)
     assert shelf.row(Batch).paused_at is None
     assert decide.resume(batch, now=shelf.clock()).rows == 0
-    shelf.jobs.release(shelf.policy.rule, claimed, now=shelf.clock())
+    shelf.jobs.release(shelf.policy, claimed, now=shelf.clock())
     assert shelf.claim() == []
     assert states(shelf, batch) == {"cancelled": 2}
 

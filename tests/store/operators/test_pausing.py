@@ -112,7 +112,7 @@ def test_what_is_given_back_or_lost_after_the_pause_is_not_claimed(shelf, decide
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     given_back, lost = shelf.claim()
     pause(shelf, decide, batch)
-    shelf.jobs.release(shelf.policy.rule, [given_back], now=shelf.clock())
+    shelf.jobs.release(shelf.policy, [given_back], now=shelf.clock())
     shelf.clock.advance(minutes=5)
     assert shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock()).free == 1
     assert shelf.job(lost.request.customer.customer_id).state is JobState.WAITING
@@ -190,7 +190,7 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
 def test_more_rows_than_a_chunk_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 3)
     batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
-    shelf.jobs.release(shelf.policy.rule, shelf.claim(most=4), now=shelf.clock())
+    shelf.jobs.release(shelf.policy, shelf.claim(most=4), now=shelf.clock())
     assert pause(shelf, decide, batch).rows == 10
     assert shelf.claim() == []
     assert decide.resume(batch, now=shelf.clock()).rows == 10

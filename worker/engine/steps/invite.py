@@ -173,7 +173,7 @@ class InviteWork:
         return result.problem is not None and result.problem.concerns_account
 
     def release(self, opened: Sequence[OpenedInvitation]) -> None:
-        self.invitations.release(self.policy.rule, [each.invitation for each in opened], now=self.clock())
+        self.invitations.release(self.policy, [each.invitation for each in opened], now=self.clock())
 
     def release_permits(self) -> None:
         self.invitations.release_permits(self.policy)

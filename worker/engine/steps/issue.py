@@ -287,7 +287,7 @@ class IssueWork:
 
     def release(self, opened: Sequence[OpenedJob]) -> None:
         jobs = [each.job for each in opened]
-        self.jobs.release(self.policy.rule, jobs, now=self.clock())
+        self.jobs.release(self.policy, jobs, now=self.clock())
         self._tried(jobs)
 
     def release_permits(self) -> None:

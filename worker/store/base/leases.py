@@ -165,17 +165,20 @@ class Leases(Generic[Id]):
             given = {"ids": bulk.keys(ids), "now": now}
             connection.execute(self._frees, given, execution_options=UNANSWERED)
 
-    def give_back(self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime) -> int:
-        """Release rows for which no call was made. Returns how many calls (not look-ups) were written down for them.
+    def give_back(
+        self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime
+    ) -> tuple[set[Id], int]:
+        """Release rows for which no call was made. Returns those that were under these leases, and how many calls (not
+        look-ups) were written down for them.
 
         The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
         may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
         """
         rows = fetch(connection, self._leased, {"ids": bulk.keys([each[0] for each in leases])})
         held = {(row.id, row.fence, row.lease_until) for row in rows}
-        ours = [lease[0] for lease in leases if lease in held]
+        ours = {lease[0] for lease in leases if lease in held}
         if not ours:
-            return 0
-        given = {"ids": bulk.keys(ours), "now": now}
+            return ours, 0
+        given = {"ids": bulk.keys(sorted(ours)), "now": now}
         connection.execute(self._frees, given)
-        return sum(row.reconciles is None for row in fetch(connection, self._unmade, given))
+        return ours, sum(row.reconciles is None for row in fetch(connection, self._unmade, given))

@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
@@ -95,7 +94,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         ended_calls.put_back(connection, [(job.id, job.fence) for job in items if job.ended], now=now)
 
     def free_opened(
-        self, connection: sa.Connection, rule: BudgetRule, items: Collection[ClaimedJob], *, now: datetime
-    ) -> None:
-        unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
-        budgets.refund_credits(connection, rule, unmade)
+        self, connection: sa.Connection, policy: JobPolicy, items: Collection[ClaimedJob], *, now: datetime
+    ) -> Collection[int]:
+        ours, unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
+        budgets.refund_credits(connection, policy.rule, unmade)
+        return ours

@@ -33,6 +33,8 @@ class Claimed(Protocol):
     """A row under our lease."""
 
     @property
+    def id(self) -> Any: ...
+    @property
     def is_event(self) -> bool: ...
     @property
     def probe(self) -> bool: ...
@@ -121,20 +123,23 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
 
     @abstractmethod
     def free_opened(
-        self, connection: sa.Connection, rule: BudgetRule, items: Collection[ItemT], *, now: datetime
-    ) -> None:
-        """End the leases of rows for which no call was made, as far as they are ours, and close their attempts."""
+        self, connection: sa.Connection, policy: PolicyT, items: Collection[ItemT], *, now: datetime
+    ) -> Collection[Any]:
+        """End the leases of rows for which no call was made, as far as they are ours, and close their attempts.
+
+        Returns the ids of those that are ours.
+        """
 
     def put_back(self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime) -> None:
         """Release rows that this transaction has leased. They are due as before."""
         _end_probe(connection, policy.rule, items)
         self.free_leased(connection, policy, items, now=now)
 
-    def release(self, rule: BudgetRule, items: Collection[ItemT], *, now: datetime) -> None:
+    def release(self, policy: PolicyT, items: Collection[ItemT], *, now: datetime) -> None:
         """Release rows for which no call was made. They are due as before; nothing is counted."""
         with self._database.write() as connection:
-            _end_probe(connection, rule, items)
-            self.free_opened(connection, rule, items, now=now)
+            ours = self.free_opened(connection, policy, items, now=now)
+            _end_probe(connection, policy.rule, [item for item in items if item.id in ours])
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:

@@ -1,13 +1,13 @@
 """Messages: what of a flush is special to them, and what becomes of those that are released."""
 
 import random
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
@@ -69,6 +69,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         stale = [item for item in items if item.unknown_call is None and has_stale_link(item, now)]
         if stale:
             replace_sessions(connection, policy, stale, now=now)
+            country_cap_check.take_back(connection, policy, stale)
             replaced = {item.id for item in stale}
             items = [item for item in items if item.id not in replaced]
         return open_handovers(connection, policy, items, now=now)
@@ -88,6 +89,13 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         country_cap_check.take_back(connection, policy, items)
 
     def free_opened(
-        self, connection: sa.Connection, _rule: BudgetRule, items: Collection[ClaimedInvitation], *, now: datetime
-    ) -> None:
-        LEASES.give_back(connection, [(item.id, item.fence, item.lease_until) for item in items], now=now)
+        self,
+        connection: sa.Connection,
+        policy: InvitationPolicy,
+        items: Collection[ClaimedInvitation],
+        *,
+        now: datetime,
+    ) -> Collection[uuid.UUID]:
+        ours, _ = LEASES.give_back(connection, [(item.id, item.fence, item.lease_until) for item in items], now=now)
+        country_cap_check.take_back(connection, policy, [item for item in items if item.id in ours])
+        return ours
