@@ -22,6 +22,15 @@ def test_every_page_that_is_pointed_at_is_there():
     assert sorted({page for page, _ in pointed if not (ROOT / page).exists()}) == []
 
 
+def test_no_code_points_at_a_text_that_is_not_in_the_repository():
+    """The briefs that the work began with, and their own numbers."""
+    elsewhere = re.compile(r"(?<![\w/-])providers\.md|\bDESIGN\b|\bseed S\d|\bseeds/")
+    code = {file: text for file, text in texts().items() if file.is_relative_to(ROOT / "worker")}
+
+    assert len(code) > 100
+    assert sorted(str(file.relative_to(ROOT)) for file, text in code.items() if elsewhere.search(text)) == []
+
+
 def test_a_decision_has_question_choice_cost_and_when_to_look_again(subtests):
     for page in sorted((ROOT / "docs/decisions").glob("0*.md")):
         with subtests.test(case=page.stem[:4]):

@@ -17,7 +17,7 @@ class Secret(Protocol):
 
 
 class AccountSettings(Protocol):
-    """One `[accounts.NAME]` of the configuration, already checked (DESIGN.md 3.2).
+    """One `[accounts.NAME]` of the configuration, already checked (docs/reference/configuration.md).
 
     `lifetime` is the session lifetime that the request asks for; None if the provider takes no lifetime. `link` is
     the template that is used instead of the provider's own link. A link may lead to no host outside `link_hosts`.

@@ -1,4 +1,7 @@
-"""The shared part of FrankieOne's two token endpoints: credentials, the session, errors (providers.md 1 and 2)."""
+"""The shared part of FrankieOne's two token endpoints: credentials, the session, errors.
+
+Facts: docs/providers/frankieone-v2.md and frankieone-v1.md.
+"""
 
 import json
 import re
@@ -26,8 +29,8 @@ ERROR_CODE = re.compile(r"([A-Z]{2,16})-(\d{3,4})")
 FALLBACK_LIFETIME = timedelta(hours=1)
 # A later expiry is a mistake, or a vendor's way of writing "never".
 LONGEST_LIFETIME = timedelta(days=366)
-# FrankieOne documents limits of a second and no wait (providers.md 9). A longer wait than our own longest pause after a
-# 429 without a time is not believed.
+# FrankieOne documents no wait (docs/reference/limits.md). A longer wait than our own longest pause after a 429
+# without a time is not believed.
 LONGEST_WAIT = timedelta(minutes=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_VENDOR_VALUE = 4096
@@ -167,7 +170,7 @@ def expiry(given: object, issued_at: datetime) -> tuple[datetime, ExpirySource]:
 
 
 def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> Kind:
-    """The Kind of an answer without a usable session (providers.md 0.3, 1.6 and 2.6)."""
+    """The Kind of an answer without a usable session (docs/providers/frankieone-v2.md)."""
     if 300 <= status < 400:
         return Kind.AUTH  # the address is wrong; the credential is never sent after a redirect
     # Read first: the 401's own AUTH-0002 has a number of the "temporary" range.

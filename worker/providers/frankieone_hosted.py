@@ -1,8 +1,8 @@
 """FrankieOne KYC v2, a page at FrankieOne for one person: POST /v2/individuals/hostedurl.
 
-Facts: docs/providers/frankieone-hosted.md, providers.md 1.8. Every call makes a new address with its own expiry, and
-no charge is documented. FrankieOne finds the entity by its id, or by our own id of the customer; if there is none, it
-creates one. So a call with an unknown outcome is simply made again.
+Facts: docs/providers/frankieone-hosted.md. Every call makes a new address with its own expiry, and no charge is
+documented. FrankieOne finds the entity by its id, or by our own id of the customer; if there is none, it creates one.
+So a call with an unknown outcome is simply made again.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Reads FrankieOne's webhooks, of both its API families and in all three editions of their names (providers.md 7.4).
+"""Reads FrankieOne's webhooks, of both its API families and in all three editions of their names.
 
 The webhooks carry no verdict: at most they announce that results are there. No event reports that a link was opened
-or has expired; our own clock decides that a link has expired.
+or has expired; our own clock decides that a link has expired. Facts: docs/reference/webhooks.md.
 """
 
 import re

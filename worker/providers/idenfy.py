@@ -1,4 +1,4 @@
-"""iDenfy's credentials and error answers, which its KYC and KYB endpoints share (providers.md 5.6).
+"""iDenfy's credentials and error answers, which its KYC and KYB endpoints share (docs/providers/idenfy-kyc.md).
 
 Every call may open one more session, and cost one more credit. The token of a lost answer cannot be fetched
 again. So a call that may have been carried out and gave no session is UNKNOWN.
@@ -39,7 +39,7 @@ IDENTIFIERS = {
     "ENCODING_ERROR": Kind.BAD_INPUT,
     "TOKEN_NOT_VALID": Kind.CONFLICT,
 }
-# The longest wait that iDenfy documents is that for its hourly quota (providers.md 9).
+# The longest wait that iDenfy documents is that for its hourly quota (docs/providers/idenfy-kyc.md).
 LONGEST_WAIT = timedelta(hours=1)
 # These statuses come from a gateway, not from iDenfy: iDenfy may have carried out the request.
 GATEWAY = frozenset({408, 502, 504})
@@ -142,7 +142,7 @@ def broken(failure: Broken) -> Problem:
 
 
 def _kind(status: int, identifier: str, message: str) -> Kind:
-    """The Kind of an answer without a usable session (providers.md 0.3 and 5.6)."""
+    """The Kind of an answer without a usable session (docs/providers/idenfy-kyc.md)."""
     if 200 <= status < 300 or status in GATEWAY:
         return Kind.UNKNOWN
     if 300 <= status < 400:

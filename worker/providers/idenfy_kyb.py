@@ -1,7 +1,7 @@
-"""iDenfy KYB (seed S2): POST /kyb/tokens/, the form in which a company enters its data.
+"""iDenfy KYB: POST /kyb/tokens/, the form in which a company enters its data.
 
-Facts: docs/providers/idenfy-kyb.md, providers.md 3. Each call creates another token, and iDenfy has no list in
-which a lost token could be found. So a call that may have been carried out and gave no session is UNKNOWN.
+Facts: docs/providers/idenfy-kyb.md. Each call creates another token, and iDenfy has no list in which a lost token could
+be found. So a call that may have been carried out and gave no session is UNKNOWN.
 """
 
 from collections.abc import Mapping

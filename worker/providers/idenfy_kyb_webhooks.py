@@ -1,4 +1,4 @@
-"""Reads iDenfy's webhooks about a company's form (providers.md 7.3). Each event has its own fields."""
+"""Reads iDenfy's webhooks about a company's form. Each event has its own fields. Facts: docs/reference/webhooks.md."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """iDenfy KYC: POST /api/v2/token, in either of its two documented forms (seeds S4 and S3).
 
 The account's dialect decides the form of a request; answers of both forms are read. Facts:
-docs/providers/idenfy-kyc.md, providers.md 4 to 6. Every call may open one more session, and cost one more credit.
+docs/providers/idenfy-kyc.md. Every call may open one more session, and cost one more credit.
 """
 
 import re

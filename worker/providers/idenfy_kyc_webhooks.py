@@ -1,4 +1,4 @@
-"""Reads iDenfy's webhooks about an identity verification (providers.md 7.2)."""
+"""Reads iDenfy's webhooks about an identity verification. Facts: docs/reference/webhooks.md."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What iDenfy's status of an identification means, in its webhooks and in its list (providers.md 5.7 and 7.2)."""
+"""What iDenfy's status of an identification means, in its webhooks and in its list (docs/reference/webhooks.md)."""
 
 from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Result

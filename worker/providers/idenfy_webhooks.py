@@ -1,4 +1,4 @@
-"""iDenfy's signature and event names, which its KYC and KYB webhooks share (providers.md 7.2).
+"""iDenfy's signature and event names, which its KYC and KYB webhooks share (docs/reference/webhooks.md).
 
 The signature is lower-case hex HMAC-SHA256 over the raw body. It covers no time, so a copy of a genuine webhook stays
 genuine for ever. So the same webhook is stored only once, and an older update does not change newer data.

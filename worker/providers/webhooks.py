@@ -1,7 +1,7 @@
 """The contract of every webhook reader: it first checks that the bytes are the provider's, then reads them.
 
 Readers are pure, like the adapters in this room: they take bytes and the time, and return an update. They never raise
-on bytes that were sent. The effect of each event: docs/reference/webhooks.md; facts: providers.md 7.
+on bytes that were sent. The effect of each event: docs/reference/webhooks.md.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Hands invitations to an SMTP relay, over a few kept connections. Facts: providers.md 8.1.
+"""Hands invitations to an SMTP relay, over a few kept connections.
 
 The server may have closed a kept connection, and only the next command shows it. So a message that fails on a kept
 connection before the server accepted MAIL FROM is tried once more on a new one; nothing was sent yet.

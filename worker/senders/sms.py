@@ -1,6 +1,6 @@
 """Hands invitations to Twilio, as SMS or by WhatsApp: one call for each, without repeats of its own.
 
-Facts: providers.md 8.2 and docs/providers/twilio.md.
+Facts: docs/providers/twilio.md.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Classifies Twilio's answers. Facts: providers.md 8.2; for WhatsApp docs/providers/twilio.md.
+"""Classifies Twilio's answers. Facts: docs/providers/twilio.md.
 
 Twilio's own code is read before the status: 400 can mean a wrong number, a full queue or a wrong set-up.
 """

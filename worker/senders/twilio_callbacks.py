@@ -1,7 +1,7 @@
-"""Reads Twilio's callbacks: deliveries of our texts and WhatsApp messages, and answers to them (providers.md 8.2).
+"""Reads Twilio's callbacks: deliveries of our texts and WhatsApp messages, and answers to them.
 
 Requests are signed with the account's token: HMAC-SHA1 over the address that Twilio was given, and over each
-parameter's name and value in the order of the names.
+parameter's name and value in the order of the names. Facts: docs/reference/webhooks.md.
 """
 
 import base64

@@ -11,7 +11,7 @@ from worker.domain.providers.facts import PROVIDERS
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text
 
-# DESIGN 3.3; `PROVIDER.PARAMETER` columns are allowed too.
+# docs/reference/list-format.md; `PROVIDER.PARAMETER` columns are allowed too.
 COLUMNS = (
     "customer_id", "kind", "purpose", "email", "phone", "first_name", "last_name", "company_name",
     "date_of_birth", "sex", "nationality", "address", "consent", "country", "locale", "timezone", "channel",

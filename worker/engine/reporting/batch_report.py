@@ -116,7 +116,7 @@ class Reporting:
         )
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
-        """The facts of one batch, as `status --json` prints them (DESIGN 3.4). `counts`: if just counted."""
+        """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""
         counts = counts or self.facts.counts(batch.id)
         budgets = self.budgets.all()
         # And the words that this release does not know, with their rows.

@@ -1,4 +1,4 @@
-"""FrankieOne v1: the fields of the token request, with `entity` and its parts (seed S1; providers.md 2).
+"""FrankieOne v1: the fields of the token request, with `entity` and its parts (docs/providers/frankieone-v1.md).
 
 The page marks no field as required and gives no bounds; the types are from its sample. `consent` cannot be given as
 a parameter: it is sent only if the customer's own line has true.

@@ -1,4 +1,4 @@
-"""FrankieOne v1: the shape of `entity.organisationData`, from the page's sample (seed S1).
+"""FrankieOne v1: the shape of `entity.organisationData`, from the page's sample.
 
 We fill none of it, because the endpoint verifies people. It can be given, and must have the sample's types.
 """

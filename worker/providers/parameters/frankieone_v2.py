@@ -1,4 +1,4 @@
-"""FrankieOne KYC v2: the fields of IDV-Token-Request (seed S0; providers.md 1.2)."""
+"""FrankieOne KYC v2: the fields of IDV-Token-Request, from the OpenAPI document on FrankieOne's page."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""iDenfy KYB: the fields of the form token's request (the page "Generate KYB form token"; providers.md 3.1)."""
+"""iDenfy KYB: the fields of the form token's request (the page "Generate KYB form token")."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""iDenfy KYC, flat form: the 58 parameters of the token page (seed S4; providers.md 5.1 for its sources).
+"""iDenfy KYC, flat form: the 58 parameters of the token page (docs/providers/idenfy-kyc.md).
 
 We fill only a few of them; all can be given in `[accounts.NAME.parameters]` and as a list's columns.
 """

@@ -1,4 +1,4 @@
-"""iDenfy KYC, nested form: the request of the OpenAPI document with `tokenString` (providers.md 4.1).
+"""iDenfy KYC, nested form: the request of the OpenAPI document with `tokenString` (docs/providers/idenfy-kyc.md).
 
 Names are the document's, nested by dots: `client.name`, `settings.verifyEmail`, `urls.webhookUrl`.
 """
