@@ -61,7 +61,7 @@ class Process:
     def __init__(self, name: str, account: Account, database: Database, calls: Calls, clock: Clock) -> None:
         self.name = name
         self.permits = account.rule.concurrency
-        self.spacing = spacing(account.rule.limits)
+        self._spacing = spacing(account.rule.limits)
         self.core = OneCore()
         self._account = account
         self._database = database
@@ -207,7 +207,7 @@ class Process:
             await self._do(costs.credits)
             self._database.rows_written += 1
         opened = [Opened(now + LEASE)] * rows
-        return Flushed(opened, granted.again_at, permits.use, granted.slots)
+        return Flushed(opened, granted.again_at, permits.use, granted.slots, spacing=self._spacing)
 
     async def _commit(self, results: Sequence[Opened], lock: "Held") -> None:
         await self._do(self._database.costs.commit)

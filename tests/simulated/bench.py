@@ -129,7 +129,7 @@ class Rows:
             self.lost_answers -= 1
             self.log.append(("lost", numbers[0]))
             raise UnknownFlush(opened, UNREACHABLE)
-        return Flushed(opened, again_at, permits, reserved)
+        return Flushed(opened, again_at, permits, reserved, spacing=self.spacing)
 
     def pick(self, events):
         def some(most):

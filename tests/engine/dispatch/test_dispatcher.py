@@ -2,8 +2,9 @@
 slots."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 
@@ -158,6 +159,17 @@ async def test_no_call_begins_before_its_slot_nor_long_after_it(bench):
     assert all(timedelta(0) <= delay <= LAPSE for delay in rows.delays)
     assert keeps(rows.limit, rows.begun)
     assert bench.clock.elapsed < 3.3  # and no slot of the account was left unused
+
+
+async def test_late_calls_are_as_far_apart_as_the_last_claim_says(bench):
+    """Their slots may have been closer: the provider has refused calls since, and the rate that was found is lower."""
+    rows = bench.rows(12, permits=1, limit=Limit.parse("50/second"), latency=dict.fromkeys(range(12), 0.001) | {0: 0.3})
+    claim = rows.claim
+    rows.claim = lambda room, now: replace(claim(room, now), spacing=timedelta(seconds=0.1))
+    await bench.run(rows)
+    first, *late = rows.begun
+    assert late[0] - first > timedelta(seconds=0.3)
+    assert {later - earlier for earlier, later in pairwise(late)} == {timedelta(seconds=0.1)}
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.01, 40), (0.07, 20)])

@@ -10,6 +10,7 @@ from tests.store.statements import statements
 from tests.store.steps import InvitationSteps, JobSteps
 from worker.domain.limits.rate_limits import Limit
 from worker.store.base.priorities import BATCH, EVENT
+from worker.store.limits.claims import Room
 from worker.store.tables import Budget, InvitationRow, Job
 
 TEN = (Limit.parse("10/second"),)
@@ -136,6 +137,9 @@ def test_a_limit_that_was_found_spaces_the_slots_and_is_kept_with_the_budget(she
     assert shelf.slots == [0, 0.2, 0.4]
     assert shelf.budgets.all()["kyc"].pace.rate == 5.0
     assert shelf.budgets.all()["kyc"].pace.granted == 3
+    crowd(shelf, events=0, batches=1)
+    room = Room(1, 0, horizon=timedelta(seconds=10))
+    assert shelf.jobs.flush(policy, [], room, clock=shelf.clock).spacing == timedelta(seconds=0.2)
 
 
 def test_an_event_is_claimed_though_all_slots_within_the_horizon_are_reserved_and_rows_of_batches_are_not(shelf):

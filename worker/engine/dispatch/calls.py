@@ -68,7 +68,7 @@ class Calls(Generic[OpenedT, ResultT]):
         self._meter, self._longest_call, self._has_next_step = meter, work.longest_call, work.has_next_step
         self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
-        self._slot_gate = SlotGate(work.spacing, time=time, halt=halts.unwritten, furthest=furthest)
+        self._slot_gate = SlotGate(time=time, halt=halts.unwritten, furthest=furthest, spacing=lambda: rows.spacing)
 
     def __len__(self) -> int:
         """Permits in use, by calls in flight or by calls that wait for their slot."""

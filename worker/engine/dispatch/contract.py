@@ -33,7 +33,6 @@ class Work(Protocol[OpenedT, ResultT]):
     longest_call: timedelta  # from the last check of the lease until the result is written
     has_next_step: bool  # whether written results make other rows due
     database_time: Callable[[], datetime] | None  # blocking; None: leases are not checked by the database's time
-    spacing: timedelta  # the least time between two calls; zero where the account has no limit
 
     def flush(
         self,

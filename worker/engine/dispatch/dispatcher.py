@@ -79,11 +79,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._lanes, self._halts = Lanes(), Halts()
         self._headroom = Headroom(
             work.permits,
-            spaced=bool(work.spacing),
             time=self._time,
             taken=lambda: self._calls.in_flight + len(self._rows) + self._lanes.rows,
             waiting=lambda: len(self._results),
             events=lambda: self._rows.events,
+            spaced=lambda: bool(self._rows.spacing),
         )
         busy_stretch = BusyStretch(self._time())
         self._calls: Calls[OpenedT, ResultT] = Calls(

@@ -101,7 +101,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             self._claimed(lane, flushed, room, halts)
 
     def _claimed(self, lane: Lane, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
-        if self._rows.add(flushed.opened, flushed.slots, halts):
+        if self._rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self._opened_event_at = self._time()
         if flushed.permits is not None:
             self._headroom.permits = flushed.permits

@@ -13,18 +13,19 @@ from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import Throughput
 from worker.store.limits.claims import Room
 
-# Results are written after this time. A killed worker leaves an unknown outcome for the calls in flight, for the
-# results of this time, and for the rows that are opened for it.
+# The least time from one flush of batches to the next: results wait for others. A killed worker leaves an unknown
+# outcome for the calls in flight, for the results of this time, and for the rows that are opened for it.
 FLUSH_EVERY = timedelta(milliseconds=100)
-# Where flushes take long, on a busy machine or a slow database, they begin at most this often: this many times as long
-# as one takes. Else they would take most of the loop's time, and each step of an event waits for its turn there.
+# Where flushes take long, on a busy machine or a slow database, they begin so many times as far apart as the second
+# longest of the last ones took (`DatabaseLead.lead`: nothing up to 50 ms). Else they would take most of the loop's
+# time, and each step of an event waits for its turn there.
 FLUSH_APART = 5
 FLUSH_EVERY_MOST = timedelta(milliseconds=500)
 # At least so many rows may be events: a stream of events has its own pace.
 FLUSH_LEAST = 50
-# The most rows beyond the permits whose results are not written. A row is among them from the begin of its claim until
-# its result is written, some 0.5 s at full pace: with a sixth of this number a worker waits a third of its time for
-# rows, and with two thirds still for some (docs/inside/performance.md, "More rows in a claim").
+# The most rows beyond the permits that are opened, or in a flush: some 0.5 s at full pace. Results that wait for the
+# next flush come on top. With a sixth of this number a worker waits a third of its time for rows, and with two thirds
+# still for some (docs/inside/performance.md, "More rows in a claim").
 OPEN_MOST = 9000
 # Batch rows are claimed only when one permit in this many is free, or half of the rows that may be opened fit: a
 # transaction for a call or two would cost more than the calls.
@@ -45,14 +46,14 @@ class Headroom:
         self,
         permits: int,
         *,
-        spaced: bool,
         time: SteadyTime,
         taken: Callable[[], int],
         waiting: Callable[[], int],
         events: Callable[[], int],
+        spaced: Callable[[], bool],
     ) -> None:
-        """`spaced`: the calls have a rate limit. `taken`: calls in flight, opened rows, and the rows of flushes under
-        way. `waiting`: results that are not being written yet. `events`: opened events.
+        """`taken`: calls in flight, opened rows, and the rows of flushes under way. `waiting`: results that are not
+        being written yet. `events`: opened events. `spaced`: whether the calls have a rate limit.
         """
         self.permits = permits
         self.lead = DatabaseLead()
@@ -83,7 +84,7 @@ class Headroom:
         time = 2 * self.lead.longest + max(self.flush_every, self.lead.longest)
         expected = self.throughput.expected(time, self._time.seconds())
         # On a slow database each flush has room for twice the calls of the one before, until the slots bound them.
-        return min(2 * expected if self.lead.lead and self._spaced else expected, OPEN_MOST)
+        return min(2 * expected if self.lead.lead and self._spaced() else expected, OPEN_MOST)
 
     @property
     def _most_in_a_flush(self) -> int:

@@ -5,7 +5,7 @@ Events go first. A slot belongs to no row: the first one goes to the row that is
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Generic
 
 from worker.engine.dispatch.contract import OpenedT
@@ -22,6 +22,7 @@ class OpenedRows(Generic[OpenedT]):
         self._others: deque[tuple[OpenedT, int]] = deque()
         self._slots: deque[datetime | None] = deque()  # earliest first; None: the call may go at once
         self._unused: list[datetime] = []  # in which no call is made: the next flush gives them back
+        self.spacing = timedelta(0)  # the least time between two calls, as the last claim had it; zero: no rate limit
 
     def __len__(self) -> int:
         return len(self._events) + len(self._others)
@@ -30,8 +31,10 @@ class OpenedRows(Generic[OpenedT]):
     def events(self) -> int:
         return len(self._events)
 
-    def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], halts: int) -> bool:
+    def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], spacing: timedelta, halts: int) -> bool:
         """Add opened rows with their slots; no slots: their calls may go at once. Returns whether events are there."""
+        if opened:
+            self.spacing = spacing
         for each in opened:
             (self._events if self._is_event(each) else self._others).append((each, halts))
         if slots:

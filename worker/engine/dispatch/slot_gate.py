@@ -16,11 +16,17 @@ class SlotGate:
     """For one loop. `waiting`: how many calls wait here; which row each is for is not decided yet."""
 
     def __init__(
-        self, spacing: timedelta, *, time: SteadyTime, halt: asyncio.Event, furthest: Callable[[], timedelta]
+        self,
+        *,
+        time: SteadyTime,
+        halt: asyncio.Event,
+        furthest: Callable[[], timedelta],
+        spacing: Callable[[], timedelta],
     ) -> None:
         """`halt` ends all waiting: the caller checks again whether its call may be made.
 
         No slot is further ahead than `furthest()` when it is claimed: a longer wait would come from a wrong clock.
+        `spacing()`: the least time between two calls.
         """
         self._spacing = spacing
         self._time = time
@@ -64,7 +70,7 @@ class SlotGate:
 
     def used(self) -> None:
         """The call that has just waited is made."""
-        self._next_at = self._begins_at + self._spacing
+        self._next_at = self._begins_at + self._spacing()
 
     async def _until(self, when: datetime) -> None:
         wait = (when - self._time()).total_seconds()

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from worker.domain.contact.repeats import paced
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.measured_pace import Stretch
-from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.channels import address_of
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.domain.model.meters import Meters
@@ -58,10 +57,6 @@ class InviteWork:
     @property
     def has_next_step(self) -> bool:
         return False
-
-    @property
-    def spacing(self) -> timedelta:
-        return spacing(self.policy.rule.limits)
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.domain.limits.measured_pace import Stretch
-from worker.domain.limits.rate_limits import spacing
 from worker.domain.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
 from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import CALLS
@@ -84,10 +83,6 @@ class IssueWork:
     @property
     def has_next_step(self) -> bool:
         return True  # the invitation
-
-    @property
-    def spacing(self) -> timedelta:
-        return spacing(self.policy.rule.limits)
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:

@@ -77,12 +77,14 @@ class Room:
 class Reserved:
     """The earliest times of the `count` calls that may be made; no times if the account has no limit.
 
-    `again_at`: when to claim again; None: nothing more is due, or a person must act.
+    `again_at`: when to claim again; None: nothing more is due, or a person must act. `spacing`: the least time between
+    two calls now.
     """
 
     count: int
     again_at: datetime | None
     slots: Sequence[datetime] = ()
+    spacing: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class Leased:
             lead = self.reach.lead
             again_at = slots.again_at(count, horizon=self.reach.horizon, now=now + lead) - lead
             again_at = again_at if slots.interval else now
-        return Reserved(count, again_at, tuple(map(slots.at, range(count))) if slots.interval else ())
+        times = tuple(map(slots.at, range(count))) if slots.interval else ()
+        return Reserved(count, again_at, times, slots.interval)
 
     def soon(self, slots: Slots, *, now: datetime) -> int:
         """How many of the slots are within the horizon of batch rows."""

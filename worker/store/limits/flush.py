@@ -9,7 +9,7 @@ there before the call. What is different for jobs and for messages are the abstr
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -45,6 +45,7 @@ class Flushed(Generic[OpenedT]):
     """What a flush has claimed: rows under this worker's lease, with their attempts written.
 
     `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
+    `spacing`: the least time between two calls, as the account's limit and what was found of it are now.
     `again_at`: when to claim again; None: nothing more is due, or a person must act. `permits`: how many calls may be
     in flight from now on; None: as many as before. `channels`: those on which messages became due.
     """
@@ -54,6 +55,7 @@ class Flushed(Generic[OpenedT]):
     permits: int | None = None
     slots: Sequence[datetime] = ()
     channels: frozenset[str] = frozenset()
+    spacing: timedelta = timedelta(0)
 
 
 class UnknownFlush(Exception):
@@ -186,7 +188,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
                 opened.extend(self.open(connection, policy, items, now=now))
                 budgets.give_back(connection, policy.rule, reserved.slots[len(opened) :])
             slots = reserved.slots[: len(opened)]
-            return Flushed(list(opened), reserved.again_at, leased.permits, slots, due | channels)
+            return Flushed(list(opened), reserved.again_at, leased.permits, slots, due | channels, reserved.spacing)
 
         def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
             self.set_aside(connection, kinds, now=clock())
