@@ -98,7 +98,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             clock=clock,
             time=self._time,
             stopping=stopping,
-            furthest=lambda: furthest_slot(self._headroom.lead.lead),
+            furthest=lambda: furthest_slot(self._headroom.flush_times.lead),
             meter=meter,
             look_again=self._look_again.set,
         )
@@ -237,7 +237,9 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
         at, rows = self._plan.at, self._headroom.for_batches
-        soon = now + (self._headroom.flush_every / 2 + self._headroom.lead.longest if results_due else timedelta(0))
+        soon = now + (
+            self._headroom.flush_every / 2 + self._headroom.flush_times.longest if results_due else timedelta(0)
+        )
         reason = ""
         if self._halts.unwritten.is_set() or self._lanes.write_halt:
             reason = "a result that halts the account is not written yet"

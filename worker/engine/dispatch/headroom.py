@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from worker.domain.limits.concurrency import MOST_PER_PERMIT
-from worker.engine.dispatch.database_lead import DatabaseLead
+from worker.engine.dispatch.flush_times import FlushTimes
 from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import Throughput
 from worker.store.limits.claims import Room
@@ -17,7 +17,7 @@ from worker.store.limits.claims import Room
 # outcome for the calls in flight, for the results of this time, and for the rows that are opened for it.
 FLUSH_EVERY = timedelta(milliseconds=100)
 # Where flushes take long, on a busy machine or a slow database, they begin so many times as far apart as the second
-# longest of the last ones took (`DatabaseLead.lead`: nothing up to 50 ms). Else they would take most of the loop's
+# longest of the last ones took (`FlushTimes.lead`: nothing up to 50 ms). Else they would take most of the loop's
 # time, and each step of an event waits for its turn there.
 FLUSH_APART = 5
 FLUSH_EVERY_MOST = timedelta(milliseconds=500)
@@ -56,8 +56,8 @@ class Headroom:
         being written yet. `events`: opened events. `spaced`: whether the calls have a rate limit.
         """
         self.permits = permits
-        self.lead = DatabaseLead()
-        self._of_batches = DatabaseLead()
+        self.flush_times = FlushTimes()
+        self._batch_flush_times = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
         self._spaced, self._time, self._taken, self._waiting = spaced, time, taken, waiting
         self._events = events
@@ -65,13 +65,13 @@ class Headroom:
     @property
     def flush_every(self) -> timedelta:
         """How long results wait for others, so that they are written together."""
-        return min(max(FLUSH_EVERY, FLUSH_APART * self._of_batches.lead), FLUSH_EVERY_MOST)
+        return min(max(FLUSH_EVERY, FLUSH_APART * self._batch_flush_times.lead), FLUSH_EVERY_MOST)
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
-        self.lead.add(took)
+        self.flush_times.add(took)
         if not for_events:
-            self._of_batches.add(took)
+            self._batch_flush_times.add(took)
 
     @property
     def _free(self) -> int:
@@ -81,16 +81,16 @@ class Headroom:
     @property
     def _calls_in_a_flush(self) -> int:
         """How many calls are expected to end until the end of the flush after this one, as the last calls show."""
-        time = 2 * self.lead.longest + max(self.flush_every, self.lead.longest)
+        time = 2 * self.flush_times.longest + max(self.flush_every, self.flush_times.longest)
         expected = self.throughput.expected(time, self._time.seconds())
         # On a slow database each flush has room for twice the calls of the one before, until the slots bound them.
-        return min(2 * expected if self.lead.lead and self._spaced() else expected, OPEN_MOST)
+        return min(2 * expected if self.flush_times.lead and self._spaced() else expected, OPEN_MOST)
 
     @property
     def _most_in_a_flush(self) -> int:
         """The most rows that one flush opens for batches."""
         most = self.permits + self._calls_in_a_flush
-        most = max(-(-most // PARTS), FLUSH_LEAST) if self.lead.longest > LONG_FLUSH else most
+        most = max(-(-most // PARTS), FLUSH_LEAST) if self.flush_times.longest > LONG_FLUSH else most
         return min(most, max(MOST_PER_PERMIT * self.permits, FLUSH_LEAST))  # a claim brings no more
 
     @property
@@ -110,7 +110,7 @@ class Headroom:
     @property
     def for_another_flush(self) -> bool:
         """Whether so many batch rows may be opened that a second flush next to one under way is worth it."""
-        return self.lead.longest > LONG_FLUSH and self._has_room_for_many
+        return self.flush_times.longest > LONG_FLUSH and self._has_room_for_many
 
     @property
     def for_events(self) -> int:
@@ -129,4 +129,4 @@ class Headroom:
         return 2 * self.flush_every
 
     def room(self, rows: int, events: int, *, busy: int) -> Room:
-        return Room(max(rows, 0), max(events, 0), busy, self.lead.lead, self.horizon)
+        return Room(max(rows, 0), max(events, 0), busy, self.flush_times.lead, self.horizon)

@@ -1,4 +1,4 @@
-"""How long a row needs from its claim to its call, as this dispatcher's last flushes show.
+"""How long the last flushes of a dispatcher took, and so how long a row needs from its claim to its call.
 
 A slot lapses soon after its time (`rate_limits.LAPSE`). On a slow database a slot that begins when it is reserved would
 lapse before its row's flush has ended. So slots begin later there.
@@ -13,7 +13,7 @@ LEAD_MOST = timedelta(seconds=5)
 _KEPT = 8  # flushes
 
 
-class DatabaseLead:
+class FlushTimes:
     """How long the last flushes of one dispatcher took."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from worker.engine.dispatch.database_lead import DatabaseLead
+from worker.engine.dispatch.flush_times import FlushTimes
 
 
 def test_slots_begin_later_where_more_than_one_of_the_last_flushes_was_long(subtests):
@@ -17,9 +17,9 @@ def test_slots_begin_later_where_more_than_one_of_the_last_flushes_was_long(subt
     ]
     for flushes, lead in cases:
         with subtests.test(flushes=flushes):
-            database_lead = DatabaseLead()
+            flush_times = FlushTimes()
             for milliseconds in flushes:
-                database_lead.add(timedelta(milliseconds=milliseconds))
+                flush_times.add(timedelta(milliseconds=milliseconds))
 
-            assert database_lead.lead == timedelta(milliseconds=lead)
-            assert database_lead.longest <= timedelta(seconds=5)
+            assert flush_times.lead == timedelta(milliseconds=lead)
+            assert flush_times.longest <= timedelta(seconds=5)
