@@ -28,6 +28,7 @@ from worker.domain.limits.budgets import (
     doubted,
     found_in_words,
     given_back,
+    interval,
     is_stopped,
     is_well,
     learned,
@@ -39,7 +40,6 @@ from worker.domain.limits.budgets import (
 )
 from worker.domain.limits.measured_pace import MeasuredPace, Stretch, with_stretch
 from worker.domain.limits.rate_adaptation import Pace
-from worker.domain.limits.rate_limits import spacing
 from worker.foundation.timestamps import written
 from worker.store.audit.entries import note
 from worker.store.base import tally
@@ -130,8 +130,8 @@ def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
 
 def lane(state: BudgetState, sender: BudgetRule, *, now: datetime) -> Lane:
     """What issuing knows of a sender."""
-    interval = max(spacing(sender.at(state.ramp_from, now).limits), state.pace.interval)
-    return Lane(interval, state.blocked_until, state.stopped_at is not None, state.unproven)
+    least = interval(state, sender.at(state.ramp_from, now))
+    return Lane(least, state.blocked_until, state.stopped_at is not None, state.unproven)
 
 
 def _recovers(state: BudgetState) -> bool:
