@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.limits.backpressure import Lane, ask_again_at, room
+from worker.domain.limits.backpressure import SenderState, ask_again_at, room
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
 def left(max_age=30 * MINUTE, interval=SECOND, waiting=0, paused_until=None, stopped=False, unproven=False):
-    lane = Lane(interval, paused_until, stopped, unproven)
-    return room(max_age=max_age, lane=lane, waiting=waiting, now=NOW)
+    sender = SenderState(interval, paused_until, stopped, unproven)
+    return room(max_age=max_age, sender=sender, waiting=waiting, now=NOW)
 
 
 def test_there_is_room_for_the_messages_of_half_a_links_usable_time():
@@ -42,8 +42,8 @@ def test_a_pause_that_is_over_soon_is_a_part_of_the_queue():
 
 
 def test_without_room_it_is_asked_again_before_the_sender_has_nothing_to_do():
-    def again(**lane):
-        return ask_again_at(max_age=30 * MINUTE, lane=Lane(SECOND, **lane), now=NOW) - NOW
+    def again(**sender):
+        return ask_again_at(max_age=30 * MINUTE, sender=SenderState(SECOND, **sender), now=NOW) - NOW
 
     assert again() == 225 * SECOND  # the queue is fifteen minutes long then
     assert again(paused_until=NOW + 2 * HOUR) == 2 * HOUR

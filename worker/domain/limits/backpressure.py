@@ -21,7 +21,7 @@ WHILE_STOPPED = timedelta(minutes=5)  # `onboard account resume` does not wait f
 
 
 @dataclass(frozen=True)
-class Lane:
+class SenderState:
     """What issuing knows of a sender. `interval`: the least time between two messages; zero: no limit."""
 
     interval: timedelta = timedelta(0)
@@ -38,24 +38,24 @@ class Lane:
         return self.stopped or self.unproven or self.pause(now) > SHORT_PAUSE
 
 
-def room(*, max_age: timedelta, lane: Lane, waiting: int, now: datetime) -> int | None:
+def room(*, max_age: timedelta, sender: SenderState, waiting: int, now: datetime) -> int | None:
     """How many more sessions may be requested for messages of one channel; None: any number.
 
     `max_age` is how old a link may be when it is sent: its lifetime less its freshness floor, the shortest of several
     routes. `waiting` messages are due and not sent. A channel that is shut sends nothing, so no session is requested.
     An empty queue has room for one session, however slow the channel is.
     """
-    if lane.is_shut(now):
+    if sender.is_shut(now):
         return 0
-    if not lane.interval:
+    if not sender.interval:
         return None
-    return max((max_age * QUEUE_SHARE - lane.pause(now)) // lane.interval - waiting, 0 if waiting else 1)
+    return max((max_age * QUEUE_SHARE - sender.pause(now)) // sender.interval - waiting, 0 if waiting else 1)
 
 
-def ask_again_at(*, max_age: timedelta, lane: Lane, now: datetime) -> datetime:
+def ask_again_at(*, max_age: timedelta, sender: SenderState, now: datetime) -> datetime:
     """When to ask again after there was no room."""
-    if lane.stopped:
+    if sender.stopped:
         return now + WHILE_STOPPED
-    if lane.is_shut(now):
-        return max(lane.paused_until or now, now + SOONEST)
+    if sender.is_shut(now):
+        return max(sender.paused_until or now, now + SOONEST)
     return now + min(max(max_age * QUEUE_SHARE / 4, SOONEST), LATEST)

@@ -35,7 +35,7 @@ from worker.store.issuing import deferral, unbought
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
-from worker.store.limits.budgets import lane
+from worker.store.limits.budgets import sender_state
 from worker.store.limits.claims import Leased
 from worker.store.messages.address_places import Wanted, take
 from worker.store.onboarding import adoption, batch_pace, in_review
@@ -65,11 +65,11 @@ class Claim:
     def rooms(self) -> Rooms:
         """The room for messages at the senders."""
         policy = self.policy
-        lanes = {
-            channel: lane(self.leased.beside[sender.name], sender, now=self.now)
-            for channel, sender in policy.senders.items()
+        senders = {
+            channel: sender_state(self.leased.beside[rule.name], rule, now=self.now)
+            for channel, rule in policy.senders.items()
         }
-        return self.backlogs.rooms(self.connection, lanes, max_age=policy.max_age, now=self.now)
+        return self.backlogs.rooms(self.connection, senders, max_age=policy.max_age, now=self.now)
 
 
 def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
@@ -155,9 +155,9 @@ def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNo
     found: dict[int, NotNow] = {}
     full: dict[Channel, Later] = {}
     for job in jobs:
-        lane = claim.rooms.full_lane(job)
-        if lane is not None:
-            at = ask_again_at(max_age=claim.rooms.max_age, lane=lane, now=claim.now)
+        sender = claim.rooms.full_sender(job)
+        if sender is not None:
+            at = ask_again_at(max_age=claim.rooms.max_age, sender=sender, now=claim.now)
             found[job.id] = later = Later(at, Reason.WAITS_FOR_SENDER)
             if job.priority == BATCH:
                 full[job.channel] = later

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from worker.domain.limits.backpressure import QUEUE_SHARE, Lane, room
+from worker.domain.limits.backpressure import QUEUE_SHARE, SenderState, room
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.states import InvitationState
 from worker.store.base import bulk
@@ -50,13 +50,13 @@ class Rooms:
         self,
         connection: sa.Connection,
         queues: dict[str, _Queue],
-        lanes: Mapping[str, Lane],
+        senders: Mapping[str, SenderState],
         max_age: timedelta,
         now: datetime,
     ) -> None:
         self._connection = connection
         self._queues = queues
-        self._lanes = lanes
+        self._senders = senders
         self._now = now
         self.max_age = max_age
 
@@ -64,38 +64,41 @@ class Rooms:
         """How long the job's message will wait in its channel's queue. With several channels: the longest wait."""
         return max((self._delay(channel, job.priority) for channel in self._slow(job)), default=timedelta(0))
 
-    def full_lane(self, job: Wants) -> Lane | None:
-        """The lane of a sender without room for the job's message. None: there is room, and the job now occupies it."""
-        channels = [channel for channel in invitation_channels(job.channel) if channel in self._lanes]
+    def full_sender(self, job: Wants) -> SenderState | None:
+        """A sender without room for the job's message. None: there is room, and the job now occupies it."""
+        channels = [channel for channel in invitation_channels(job.channel) if channel in self._senders]
         for channel in channels:
             if self._room(channel, job.priority) == 0:
-                return self._lanes[channel]
+                return self._senders[channel]
         for channel in self._slow(job):
             waiting = self._queue(channel).waiting
             waiting[job.priority] = waiting.get(job.priority, 0) + 1
         return None
 
     def _slow(self, job: Wants) -> list[str]:
-        return [name for name in invitation_channels(job.channel) if name in self._lanes and self._lanes[name].interval]
+        channels = invitation_channels(job.channel)
+        return [name for name in channels if name in self._senders and self._senders[name].interval]
 
     def _delay(self, channel: str, priority: int) -> timedelta:
-        lane = self._lanes[channel]
-        return self._queue(channel).ahead_of(priority) * lane.interval + lane.pause(self._now)
+        sender = self._senders[channel]
+        return self._queue(channel).ahead_of(priority) * sender.interval + sender.pause(self._now)
 
     def _room(self, channel: str, priority: int) -> int | None:
-        lane = self._lanes[channel]
-        if lane.is_shut(self._now) or not lane.interval:
-            return room(max_age=self.max_age, lane=lane, waiting=0, now=self._now)
-        left = room(max_age=self.max_age, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
+        sender = self._senders[channel]
+        if sender.is_shut(self._now) or not sender.interval:
+            return room(max_age=self.max_age, sender=sender, waiting=0, now=self._now)
+        ahead = self._queue(channel).ahead_of(priority)
+        left = room(max_age=self.max_age, sender=sender, waiting=ahead, now=self._now)
         if left == 0 and self._queue(channel).counted_at < self._now - TRUSTED:
             self._queues.pop(channel, None)  # another thread may have removed the count already
-            left = room(max_age=self.max_age, lane=lane, waiting=self._queue(channel).ahead_of(priority), now=self._now)
+            ahead = self._queue(channel).ahead_of(priority)
+            left = room(max_age=self.max_age, sender=sender, waiting=ahead, now=self._now)
         return left
 
     def _queue(self, channel: str) -> _Queue:
         known = self._queues.get(channel)
         if known is None or not self._now - HOLDS < known.counted_at <= self._now:
-            most = min(int(self.max_age * QUEUE_SHARE / self._lanes[channel].interval) + 1, MOST_COUNTED)
+            most = min(int(self.max_age * QUEUE_SHARE / self._senders[channel].interval) + 1, MOST_COUNTED)
             known = self._queues[channel] = _Queue(self._now, _waiting(self._connection, channel, most, now=self._now))
         return known
 
@@ -107,10 +110,10 @@ class Backlogs:
         self._queues: dict[str, _Queue] = {}
 
     def rooms(
-        self, connection: sa.Connection, lanes: Mapping[str, Lane], *, max_age: timedelta, now: datetime
+        self, connection: sa.Connection, senders: Mapping[str, SenderState], *, max_age: timedelta, now: datetime
     ) -> Rooms:
         """The room at these senders, by channel. Messages are counted only for a job whose sender has a limit."""
-        return Rooms(connection, self._queues, lanes, max_age, now)
+        return Rooms(connection, self._queues, senders, max_age, now)
 
 
 def _count(priority: int) -> sa.Select[int, int]:

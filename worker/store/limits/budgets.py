@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from worker.domain.limits.backpressure import Lane
+from worker.domain.limits.backpressure import SenderState
 from worker.domain.limits.budgets import (
     FREE,
     BudgetRule,
@@ -128,10 +128,10 @@ def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
     connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
 
 
-def lane(state: BudgetState, sender: BudgetRule, *, now: datetime) -> Lane:
+def sender_state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> SenderState:
     """What issuing knows of a sender."""
-    least = interval(state, sender.at(state.ramp_from, now))
-    return Lane(least, state.blocked_until, state.stopped_at is not None, state.unproven)
+    least = interval(state, rule.at(state.ramp_from, now))
+    return SenderState(least, state.blocked_until, state.stopped_at is not None, state.unproven)
 
 
 def _recovers(state: BudgetState) -> bool:
