@@ -21,6 +21,7 @@ from worker.store.base.columns import Columns
 from worker.store.base.encrypted_values import encrypt_words
 from worker.store.base.leases import NOT_SENT
 from worker.store.tables import Attempt
+from worker.store.tables.types import DETAIL_LENGTH
 
 DONE = "done"
 UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
@@ -153,7 +154,7 @@ def closing(
         "new_outcome": outcome,
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,
-        "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:400],
+        "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:DETAIL_LENGTH],
         "new_words": encrypt_words(keyring, attempt_id, problem.words, of=customer_id)
         if problem and problem.words
         else None,
@@ -209,7 +210,7 @@ def after_call(ending: Ending | None, opened: Opened, row: Claimed, *, counted: 
             move |= {"new_due_at": ending.at, "more_attempts": one}
         case _:
             move["more_attempts"] = one
-    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+    return move | {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
 
 
 def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:

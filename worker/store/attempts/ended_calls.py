@@ -24,6 +24,7 @@ from worker.store.attempts.attempt_log import LATE, references
 from worker.store.attempts.unknown_outcomes import MORE, UNCOUNTED
 from worker.store.base.database import THERE_IS, fetch
 from worker.store.tables import Attempt, Job
+from worker.store.tables.types import DETAIL_LENGTH
 
 NO_OWNER = ""
 THE_SWEEP = "sweep"  # the owner of a lease that `hand_over` writes
@@ -147,7 +148,7 @@ def settle(
             connection.execute(job.values(lease_until=now, lease_owner=NO_OWNER))  # for its next page
             return True
         case Unmatched():
-            opened = {"outcome": LATE, "found": references(found.references), "detail": found.detail[:400]}
+            opened = {"outcome": LATE, "found": references(found.references), "detail": found.detail[:DETAIL_LENGTH]}
             counts = connection.execute(call.values(opened)).rowcount == 1
             connection.execute(job.values(lease_until=None))
             return counts

@@ -12,12 +12,14 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
+from worker.domain.contact.send_decision import Later, NotNow
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
 from worker.store.base.database import THERE_IS, Query, fetch
 from worker.store.base.priorities import EVENT, PRIORITIES
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Attempt, Batch, InvitationRow, Job
+from worker.store.tables.types import DETAIL_LENGTH
 
 # An attempt that was given back before its call was made. The call was certainly not carried out.
 NOT_SENT = "not_sent"
@@ -182,3 +184,11 @@ class Leases(Generic[Id]):
         given = {"ids": bulk.keys(sorted(ours)), "now": now}
         connection.execute(self._frees, given)
         return ours, sum(row.reconciles is None for row in fetch(connection, self._unmade, given))
+
+
+def kept_back(why: NotNow, waiting: JobState | InvitationState) -> dict[str, Any]:
+    """The new values of a leased row that is not worked now. `waiting`: the state of one that waits until later."""
+    if isinstance(why, Later):
+        return {"new_state": waiting, "new_due_at": why.due_at, "new_reason": why.reason, "new_detail": ""}
+    detail = why.detail[:DETAIL_LENGTH]
+    return {"new_state": why.state, "new_due_at": None, "new_reason": why.reason, "new_detail": detail}

@@ -30,6 +30,7 @@ from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.leases import kept_back
 from worker.store.base.priorities import BATCH
 from worker.store.issuing import deferral, unbought
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
@@ -274,7 +275,7 @@ def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dic
                 session_id=claim.live_sessions.get(row.id, row.session_id),
             )
         except CannotDecrypt as error:
-            stay[row.id] = Never(JobState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
+            stay[row.id] = Never(JobState.HELD, Reason.CANNOT_DECRYPT, str(error))
         except Erased as error:
             stay[row.id] = Never(JobState.FAILED, Reason.ERASED, str(error))
         else:
@@ -309,11 +310,6 @@ _KEEP_BACK = bulk.Change(
 
 def _keep_back(connection: sa.Connection, stay: Mapping[int, NotNow], *, now: datetime) -> None:
     """Release the leased jobs that are not called: nothing is counted."""
-    _KEEP_BACK.run(connection, [{"job_id": job_id, "at": now} | _values(why) for job_id, why in sorted(stay.items())])
+    moves = [{"job_id": job_id, "at": now} | kept_back(stay[job_id], JobState.WAITING) for job_id in sorted(stay)]
+    _KEEP_BACK.run(connection, moves)
     add_job_events(connection, [job_id for job_id, why in stay.items() if isinstance(why, Never)], now=now)
-
-
-def _values(why: NotNow) -> dict[str, Any]:
-    if isinstance(why, Later):
-        return {"new_state": JobState.WAITING, "new_due_at": why.due_at, "new_reason": why.reason, "new_detail": ""}
-    return {"new_state": why.state, "new_due_at": None, "new_reason": why.reason, "new_detail": why.detail}

@@ -27,6 +27,7 @@ from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.erased_jobs import erase_again
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Job, SessionRow
+from worker.store.tables.types import DETAIL_LENGTH
 
 _MOVE = bulk.Change(
     Job.id,
@@ -164,8 +165,8 @@ def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, 
     values = closing(keyring, attempt_id, customer_id, called=called, problem=result.problem, found=result.found)
     if late and result.session is not None:
         # The provider's reference is the only record of a session that was opened and paid for.
-        found = f"the result came after the lease; the provider opened {result.session.reference}"
-        values |= {"new_outcome": LATE, "new_detail": found[:400], "new_found": result.session.reference[:100]}
+        found = f"the result came after the lease; the provider opened {result.session.reference}"[:DETAIL_LENGTH]
+        values |= {"new_outcome": LATE, "new_detail": found, "new_found": result.session.reference[:100]}
     return values
 
 

@@ -34,6 +34,7 @@ from worker.store.onboarding.held_rows import hold_jobs, hold_messages
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Attempt, InvitationRow, Job
+from worker.store.tables.types import DETAIL_LENGTH
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
@@ -231,7 +232,7 @@ class Sweeps:
                 more_unknown = int(stays_unknown(ending, UNKNOWN))
                 move |= {"new_state": state_after(ending), "more_attempts": 1, "more_unknown": more_unknown}
                 if isinstance(ending, Retry | Reconcile | Hold | Cancel):
-                    move |= {"new_reason": ending.reason, "new_detail": ending.detail[:400]}
+                    move |= {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
                 move["new_due_at"] = ending.at if isinstance(ending, Retry | Reconcile) else None
                 move["new_unknown_attempt"] = unknown_attempt_after(ending, attempt_id=attempt.id, unknown_call=None)
                 counted += _counted(ending)

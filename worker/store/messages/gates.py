@@ -23,6 +23,7 @@ from worker.store.attempts.unknown_outcomes import messages_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.leases import kept_back
 from worker.store.messages import (
     address_places,
     country_cap_check,
@@ -169,7 +170,7 @@ def _decrypted(
         try:
             found.append(Candidate(decrypted(keyring, row, unknown_calls.get(row.id)), row))
         except CannotDecrypt as error:
-            stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
+            stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error))
         except Erased as error:
             stay[row.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
     return found, stay
@@ -189,7 +190,7 @@ def _with_own_links(
                 one.item.use_own_link(link.address, link.ends_at)
                 own[one.item.id] = link
             case CannotDecrypt() as error:
-                stay[one.item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error)[:400])
+                stay[one.item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error))
             case Erased() as error:
                 stay[one.item.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
             case None:
@@ -226,7 +227,8 @@ def _keep_back(
 ) -> None:
     """Release the claimed rows that do not leave; their jobs' states follow from their messages."""
     kept = [row for row in rows if row.id in stay]
-    _CHANGE.run(connection, [{"invitation_id": row.id} | _values(stay[row.id]) for row in kept])
+    moves = [{"invitation_id": row.id} | kept_back(stay[row.id], InvitationState.WAITING) for row in kept]
+    _CHANGE.run(connection, moves)
     # A superseded message does not change its job: another message, or another session, replaces it.
     ended = [row.job_id for row in kept if _ends(stay[row.id])]
     if ended:
@@ -235,24 +237,6 @@ def _keep_back(
 
 def _ends(why: NotNow) -> bool:
     return isinstance(why, Never) and why.state is not InvitationState.SUPERSEDED
-
-
-def _values(why: NotNow) -> dict[str, Any]:
-    match why:
-        case Later():
-            return {
-                "new_state": InvitationState.WAITING,
-                "new_due_at": why.due_at,
-                "new_reason": why.reason,
-                "new_detail": "",
-            }
-        case Never():
-            return {
-                "new_state": why.state,
-                "new_due_at": None,
-                "new_reason": why.reason,
-                "new_detail": why.detail[:400],
-            }
 
 
 _CHANGE = bulk.Change(

@@ -22,6 +22,7 @@ from worker.store.base.database import Database, fetch, naming_outages
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits import budgets
 from worker.store.tables import Outbox
+from worker.store.tables.types import DETAIL_LENGTH
 
 _Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.
@@ -98,7 +99,7 @@ class Publishing:
                 "number": item.number,
                 "new_due_at": item.due_at,
                 "new_since": item.since,
-                "new_detail": item.detail[:400],
+                "new_detail": item.detail[:DETAIL_LENGTH],
             }
             for item in later
         ]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.store.tables.base import Base
-from worker.store.tables.types import BigId, partial
+from worker.store.tables.types import DETAIL_LENGTH, BigId, partial
 
 
 class Inbox(Base):
@@ -36,7 +36,7 @@ class Inbox(Base):
         " older one, gets no link. NULL: none was signed."
     )
     outcome: Mapped[Outcome] = mapped_column(doc="taken or ignored.")
-    detail: Mapped[str] = mapped_column(sa.String(400))
+    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH))
     # No foreign key: the event outlives its job when the batch is purged.
     job_id: Mapped[int | None] = mapped_column(BigId, doc="The job that the event created, joined or ended.")
     encrypted: Mapped[bytes | None] = mapped_column(
@@ -105,7 +105,7 @@ class Outbox(Base):
     due_at: Mapped[datetime | None] = mapped_column(doc="NULL: given up.")
     since: Mapped[datetime] = mapped_column(doc="When it was written, retried by an operator, or given up.")
     attempts: Mapped[int]
-    detail: Mapped[str] = mapped_column(sa.String(400), doc="Why the target did not accept it.")
+    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH), doc="Why the target did not accept it.")
 
     __table_args__ = (
         # By number, because events are published in this order.
@@ -135,7 +135,7 @@ class Webhook(Base):
     )
     due_at: Mapped[datetime | None] = mapped_column(doc="When to process it; NULL: it is processed.")
     attempts: Mapped[int]
-    detail: Mapped[str] = mapped_column(sa.String(400))
+    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH))
     encrypted: Mapped[bytes | None] = mapped_column(
         doc="The parsed update, encrypted: ids, state, result and time, no other personal data. NULL once removed."
     )

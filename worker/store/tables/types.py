@@ -17,6 +17,9 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+# What a `detail` holds, of a job, a message, a call, an event. A longer text is cut: it is for people, and whatever
+# another side answers, its row is written.
+DETAIL_LENGTH = 400
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):

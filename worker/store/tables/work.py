@@ -18,7 +18,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.sessions import ExpirySource
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store.tables.base import Base
-from worker.store.tables.types import BigId, one_where, partial
+from worker.store.tables.types import DETAIL_LENGTH, BigId, one_where, partial
 
 _CLAIMABLE = "state = 'waiting' AND joins IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`store.operators.counting`).
@@ -79,7 +79,7 @@ class Job(Base):
     )
     reissues: Mapped[int] = mapped_column(server_default="0", doc="Sessions opened after the first.")
     reason: Mapped[str] = mapped_column(sa.String(40), server_default="")
-    detail: Mapped[str] = mapped_column(sa.String(400), server_default="")
+    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH), server_default="")
     result: Mapped[str] = mapped_column(
         sa.String(16), server_default="", doc="What the provider decided about the customer."
     )
@@ -189,7 +189,9 @@ class Attempt(Base):
     )
     status: Mapped[int | None] = mapped_column(doc="HTTP or SMTP status.")
     code: Mapped[str | None] = mapped_column(sa.String(64))
-    detail: Mapped[str] = mapped_column(sa.String(400), doc="Our own words, and what is documented of the answer.")
+    detail: Mapped[str] = mapped_column(
+        sa.String(DETAIL_LENGTH), doc="Our own words, and what is documented of the answer."
+    )
     encrypted: Mapped[bytes | None] = mapped_column(
         doc="The other side's own sentence, encrypted: it may quote the customer. NULL: none, or erased."
     )
@@ -285,7 +287,7 @@ class InvitationRow(Base):
     attempts: Mapped[int]
     waits: Mapped[int]
     reason: Mapped[str] = mapped_column(sa.String(40))
-    detail: Mapped[str] = mapped_column(sa.String(400))
+    detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH))
     reference: Mapped[str] = mapped_column(sa.String(100), doc="The sender's id of the message.")
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As in `job`: the hand-over to reconcile.")
     unknown_handovers: Mapped[int] = mapped_column(

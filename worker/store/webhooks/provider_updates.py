@@ -25,7 +25,7 @@ from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
-from worker.store.tables.types import known, member_of
+from worker.store.tables.types import DETAIL_LENGTH, known, member_of
 from worker.store.webhooks.session_lookup import Lookup, find
 from worker.store.webhooks.webhooks import ACCOUNT, KeptWebhook, WebhookResult, WebhookState
 
@@ -263,7 +263,7 @@ def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
         "new_session_id": job.session_id,
         "new_result": job.result,
         "new_reason": job.reason,
-        "new_detail": job.detail[:400],
+        "new_detail": job.detail[:DETAIL_LENGTH],
         "new_due_at": job.due_at,
         # A new session starts with no attempt used.
         "kept_attempts": 0 if job.state is JobState.WAITING else 1,

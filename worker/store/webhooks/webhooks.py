@@ -28,6 +28,7 @@ from worker.store.base.database import Database, fetch, outlive_deadlocks
 from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.base.upserts import insert
 from worker.store.tables import InvitationRow, Job, SessionRow, Webhook
+from worker.store.tables.types import DETAIL_LENGTH
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class Webhooks:
             "state": WebhookState.WAITING if waits else WebhookState.IGNORED,
             "due_at": now if waits else None,
             "attempts": 0,
-            "detail": one.detail[:400],
+            "detail": one.detail[:DETAIL_LENGTH],
             "encrypted": self._keyring.encrypt(dict(one.update), context=context_of_webhook(id_))
             if one.update is not None
             else None,
@@ -259,10 +260,10 @@ class Webhooks:
             wait = one.again_after
             if one.state is WebhookState.UNKNOWN and wait is None:
                 wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
-            values = {"id_": row.id, "new_detail": one.detail[:400], "new_session_id": one.session_id}
+            values = {"id_": row.id, "new_detail": one.detail[:DETAIL_LENGTH], "new_session_id": one.session_id}
             values |= {"new_invitation_id": one.invitation_id}
             if wait is not None:
-                later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:400]})
+                later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:DETAIL_LENGTH]})
             else:
                 # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
                 keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
