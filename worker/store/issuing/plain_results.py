@@ -75,18 +75,19 @@ def write_plain(
     Returns their attempts, and the channels that have invitations due now.
     """
     counts = tally.pays(len(results))
-    ids = new_ids(now, len(results))
-    jobs = [item.opened.job for item in results]
+    items = sorted(results, key=lambda item: item.opened.job.id)  # locked in the order of their ids, as all rows
+    ids = new_ids(now, len(items))
+    jobs = [item.opened.job for item in items]
     moves: Columns = {
         "job_id": [job.id for job in jobs],
         "fence": [job.fence for job in jobs],
         "new_session_id": ids,
-        "new_floor": [floor_seconds(item) for item in results],
-        "new_entity_id": [entity_id(item) for item in results],
+        "new_floor": [floor_seconds(item) for item in items],
+        "new_entity_id": [entity_id(item) for item in items],
     }
     moved = {(row.id, row.fence): row for row in _ISSUED.changed(connection, moves, at=now, counts=counts)}
     new, attempts = [], []
-    for item, job, id_ in zip(results, jobs, ids, strict=True):
+    for item, job, id_ in zip(items, jobs, ids, strict=True):
         if row := moved.get((job.id, job.fence)):
             new.append(new_session(policy, item, id_, priority=row.priority, invite_at=row.invite_at))
             attempts.append(item.opened.attempt_id)

@@ -46,7 +46,6 @@ def record_results(
     channels: set[str] = set()
     usual = [item for item in results if may_be_plain(item)]
     if usual:
-        usual.sort(key=lambda item: item.opened.job.id)  # rows are locked in the order of their ids, as everywhere
         written, channels = write_plain(connection, keyring, policy, usual, now=now)
     plain = [item for item in usual if item.opened.attempt_id in written]
     others = [item for item in results if item.opened.attempt_id not in written]

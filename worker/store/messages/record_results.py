@@ -1,7 +1,6 @@
 """Records the results of hand-overs to senders: all of a flush in its transaction."""
 
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,24 +13,16 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Done, Kind, invitation_state_after
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import Keyring
-from worker.store.attempts.attempt_log import (
-    CLOSE,
-    CLOSE_DONE,
-    LATE,
-    after_call,
-    closing,
-    lesson_of,
-    new_and_late,
-)
+from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing, lesson_of, new_and_late
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import is_leased, outcomes_of, standing, standing_of
-from worker.store.base import bulk, tally
-from worker.store.base.columns import columns_of
+from worker.store.base import bulk
 from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, country_cap_check, message_cap_check, refusals, reminders
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.plain_results import may_be_plain, write_plain
 from worker.store.onboarding.erased_jobs import erase_again
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
@@ -49,8 +40,8 @@ def record_results(
     stretch: Stretch | None = None,
 ) -> None:
     """Write results: the attempts, the invitations and their jobs' states."""
-    usual = [item for item in results if _may_be_plain(item)]
-    plain, ours = _write_plain(connection, policy, usual, now=now) if usual else ([], {})
+    usual = [item for item in results if may_be_plain(item)]
+    plain, ours = write_plain(connection, policy, usual, now=now) if usual else ([], {})
     written = {item.opened.attempt_id for item in plain}
     special = [item for item in results if item.opened.attempt_id not in written]
     settled: list[InviteResult] = []
@@ -75,42 +66,6 @@ def record_results(
         budgets.end_probe(connection, policy.rule)
     country_cap_check.take_back(connection, policy, not_made)
     bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
-
-
-def _may_be_plain(result: InviteResult) -> bool:
-    """True for a message that left by an ordinary hand-over. It is plain if its lease is still ours.
-
-    All other results are special: a problem, a look-up, a late receipt.
-    """
-    return isinstance(result.ending, Done) and result.opened.invitation.unknown_call is None
-
-
-def _write_plain(
-    connection: sa.Connection, policy: InvitationPolicy, results: Sequence[InviteResult], *, now: datetime
-) -> tuple[list[InviteResult], dict[uuid.UUID, int]]:
-    """Write the results that are plain, of one or more that may be. Returns them, and the jobs of their messages."""
-    counts = tally.pays(len(results))
-    # Rows are locked in the order of their ids, as everywhere.
-    items = sorted(results, key=lambda item: item.opened.invitation.id)
-    moves = columns_of([_sent(item) for item in items])
-    moved = {(row.id, row.fence): row.job_id for row in _SENT.changed(connection, moves, at=now, counts=counts)}
-    plain = [item for item in items if (item.opened.invitation.id, item.opened.invitation.fence) in moved]
-    if plain:
-        if counts:
-            _count(connection, policy.channel, plain)
-        # Calls to senders are not counted (`tally.call`).
-        closed = {"attempt_id": [item.opened.attempt_id for item in plain]}
-        CLOSE_DONE.run_columns(connection, closed, at=now, counts=0)
-    return plain, {id_: job_id for (id_, _), job_id in moved.items()}
-
-
-def _count(connection: sa.Connection, channel: str, results: Sequence[InviteResult]) -> None:
-    """Count first messages that have left."""
-    counts = tally.of(connection)
-    first = (item.opened.invitation for item in results if item.opened.invitation.kind == FIRST)
-    for batch_id, number in Counter(item.batch_id for item in first).items():
-        counts.add(tally.message(batch_id, InvitationState.WORKING, channel), -number)
-        counts.add(tally.message(batch_id, InvitationState.SENT, channel), number)
 
 
 def _write_special(
@@ -177,9 +132,9 @@ def _first_sent(plain: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) ->
     return {jobs[item.id]: item.session_id for item in items if item.kind == FIRST}
 
 
-def _settles_outcome(result: InviteResult, given_up: Mapping[uuid.UUID, bool]) -> bool:
+def _settles_outcome(result: InviteResult, counted: Mapping[uuid.UUID, bool]) -> bool:
     """True if the message's outcome was unknown until this result: it was reconciled, or answered late."""
-    return result.opened.invitation.unknown_call is not None or given_up[result.opened.attempt_id]
+    return result.opened.invitation.unknown_call is not None or counted[result.opened.attempt_id]
 
 
 def _says_more(result: InviteResult) -> bool:
@@ -217,29 +172,6 @@ def _customer_of(result: InviteResult) -> str:
 
 
 _STANDING = standing(InvitationRow, InvitationRow.job_id)
-# The database checks in the same statement whether the lease is still ours.
-_SENT = bulk.ChangeIf(
-    InvitationRow.id,
-    {
-        "state": InvitationState.SENT,
-        "due_at": None,
-        "lease_until": None,
-        "delivery_at": None,
-        "attempts": InvitationRow.attempts + 1,
-        "reason": "",
-        "detail": "",
-        "reference": sa.bindparam("new_reference"),
-        "sent_at": sa.bindparam("at"),
-        "new_link": sa.bindparam("has_new_link"),
-        "template": sa.bindparam("new_template"),
-        "unknown_attempt": None,
-        "counted": InvitationRow.counted + sa.bindparam("counts"),
-    },
-    InvitationRow.state == bulk.fixed(InvitationState.WORKING),
-    by="invitation_id",
-    equal={"fence": InvitationRow.fence},
-    returning=[InvitationRow.job_id],
-)
 _MOVE = bulk.Change(
     InvitationRow.id,
     {
@@ -263,16 +195,6 @@ _MOVE = bulk.Change(
     },
     by="invitation_id",
 )
-
-
-def _sent(result: InviteResult) -> dict[str, Any]:
-    return {
-        "invitation_id": result.opened.invitation.id,
-        "fence": result.opened.invitation.fence,
-        "new_reference": result.reference[:100],
-        "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
-        "new_template": result.template,
-    }
 
 
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
