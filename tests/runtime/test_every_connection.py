@@ -42,7 +42,7 @@ from worker.runtime.celery_app import app as workers
 from worker.runtime.celery_connection import WorkersConnection
 from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, load
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 
 COMMON = """
 [encryption]

@@ -23,7 +23,8 @@ from worker.settings.model import Encryption
 from worker.store.audit.entries import note_alone
 from worker.store.audit.sealing import NotSigned
 from worker.store.base import schema
-from worker.store.base.database import Database, is_there, reason
+from worker.store.base.database import Database, is_there
+from worker.store.base.outages import reason
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps

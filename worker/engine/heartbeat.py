@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.domain.model.operation import Running
 from worker.foundation.clock import Clock
 from worker.foundation.version import __version__
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.operators.processes import SAY_EVERY, Processes
 
 log = logging.getLogger(__name__)

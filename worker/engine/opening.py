@@ -9,7 +9,8 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.settings import Settings
 from worker.store.base import schema
-from worker.store.base.database import Database, reason
+from worker.store.base.database import Database
+from worker.store.base.outages import reason
 
 
 class NotReady(Exception):

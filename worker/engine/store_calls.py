@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from worker.store.base import on_loop
-from worker.store.base.database import outlive_deadlocks
+from worker.store.base.outages import outlive_deadlocks
 
 # At most so many transactions wait for one budget's row, however many accounts share it: a worker that stands still may
 # keep the row locked for seconds, and the other accounts go on.

@@ -12,7 +12,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from worker.foundation.clock import ProcessClock
-from worker.store.base.database import Database, reason
+from worker.store.base.database import Database
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 

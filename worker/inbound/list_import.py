@@ -34,7 +34,7 @@ from worker.inbound.forked import Forked
 from worker.inbound.judged_chunks import Chunk, chunks, of_child_or_here
 from worker.inbound.judging import A_REPORT, Judged, Settles, count, judge, judge_all, judge_chunk
 from worker.inbound.list_deadline import RowTimes, counted, planned
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.base.priorities import BATCH
 from worker.store.onboarding.batches import Batches, BatchFacts
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine

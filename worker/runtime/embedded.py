@@ -29,7 +29,7 @@ from worker.publishers.contract import Target
 from worker.runtime.bounce_schedule import BounceSchedule
 from worker.runtime.outbox_threads import OutboxThreads
 from worker.store.base import schema
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.contract import Target
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.outbox.relay import waiting
 
 log = logging.getLogger(__name__)

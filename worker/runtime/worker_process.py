@@ -28,7 +28,7 @@ from worker.runtime.process import Process
 from worker.runtime.sweeping import sweep_once
 from worker.runtime.wakeups import BROKER_UNREACHABLE, BackgroundSender, send_through
 from worker.settings import SettingsError, load
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool runs one dispatcher at a time: other accounts must not wait long.

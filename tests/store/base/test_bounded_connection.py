@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from tests.simulated.hanging import HangingServer, hanging
 from tests.suite.waiting import wait_until
-from worker.store.base.database import Database, reason
+from worker.store.base.database import Database
 from worker.store.base.on_loop import on_loop
+from worker.store.base.outages import reason
 
 SHORT = timedelta(milliseconds=300)
 

@@ -9,16 +9,8 @@ import sqlalchemy as sa
 
 from tests.suite.databases import Databases
 from tests.suite.waiting import ENDS_WITHIN
-from worker.store.base.database import (
-    CONNECT_SECONDS,
-    DEADLOCK_BACKOFF,
-    IDLE_IN_TRANSACTION_SECONDS,
-    LOCK_SECONDS,
-    SILENCE,
-    Database,
-    outlive_deadlocks,
-    reason,
-)
+from worker.store.base.database import CONNECT_SECONDS, IDLE_IN_TRANSACTION_SECONDS, LOCK_SECONDS, SILENCE, Database
+from worker.store.base.outages import DEADLOCK_BACKOFF, outlive_deadlocks, reason
 
 TEMPORARY = sa.exc.OperationalError
 

@@ -9,8 +9,9 @@ from psycopg.pq import PipelineStatus
 
 from tests.suite.waiting import ENDS_WITHIN
 from worker.store.base.bounded_connection import BoundedConnection
-from worker.store.base.database import Database, outlive_deadlocks
+from worker.store.base.database import Database
 from worker.store.base.on_loop import is_on_loop, on_loop, pause
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.limits.budgets import Budgets
 from worker.store.tables import Budget
 

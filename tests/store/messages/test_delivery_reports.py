@@ -22,7 +22,7 @@ from worker.domain.model.endings import Done, Hold
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.reissue import SETTLES
 from worker.foundation.ids import new_id
-from worker.store.base.database import outlive_deadlocks
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, Reported, deliver_all
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import suppress, suppressed

@@ -26,7 +26,8 @@ from worker.store.backup import restoring
 from worker.store.backup.data_copy import copy_data
 from worker.store.backup.manifest import NoBackup, read
 from worker.store.base import grants, schema
-from worker.store.base.database import Database, reason
+from worker.store.base.database import Database
+from worker.store.base.outages import reason
 
 KEYS_FILE = "onboard-customer-keys.jsonl"
 FILE = click.Path(dir_okay=False, path_type=Path)

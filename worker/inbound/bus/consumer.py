@@ -30,7 +30,7 @@ from worker.inbound.bus.connection import BusConnection
 from worker.inbound.bus.dead_lettering import notify, refused_message
 from worker.inbound.bus.sources import Source
 from worker.inbound.bus.topology import Unfit, prepare
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 

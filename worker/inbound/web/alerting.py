@@ -15,7 +15,7 @@ from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import InThread
 from worker.publishers.alert_targets import alert_targets
 from worker.settings import Settings
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
 
 log = logging.getLogger(__name__)

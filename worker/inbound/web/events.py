@@ -36,7 +36,7 @@ from worker.inbound.web.request_body import (
     traceparent,
 )
 from worker.settings.outside import Web
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.inbox.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.store.inbox.inbox import CONFLICT
 

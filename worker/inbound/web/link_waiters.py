@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import InThread
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.inbox.event_status import LinkStatus
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from worker.inbound.web.problems import REFUSED, problem
 from worker.inbound.web.request_body import TWICE, has_credentials_twice
 from worker.settings import Settings
 from worker.settings.event_senders import hash_of, is_hash
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 # A second scrape within this time gets the same page, and the database is not asked.

@@ -11,7 +11,8 @@ from worker.foundation.outage_log import Outage
 from worker.inbound.web.batching import InThread
 from worker.settings import SettingsError
 from worker.store.base import schema
-from worker.store.base.database import Database, reason
+from worker.store.base.database import Database
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from worker.inbound.web.request_body import (
 from worker.inbound.web.source import Asking, Source
 from worker.inbound.web.webhook_sources import TextSource
 from worker.providers.webhooks import Delivery, Unreadable
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 from worker.store.webhooks.webhooks import Arrived
 
 log = logging.getLogger(__name__)

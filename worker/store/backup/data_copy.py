@@ -20,7 +20,8 @@ from worker.store.backup import manifest
 from worker.store.backup.customer_key_file import write_keys
 from worker.store.backup.manifest import Manifest, Table
 from worker.store.base import bulk, schema
-from worker.store.base.database import Database, naming_outages
+from worker.store.base.database import Database
+from worker.store.base.outages import naming_outages
 from worker.store.tables import Base, CustomerKey
 
 SQLITE_FILE = "data.db"

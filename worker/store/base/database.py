@@ -1,21 +1,18 @@
-"""The database engine: connection settings for SQLite and PostgreSQL, and which failures are outages."""
+"""The database engine: connection settings for SQLite and PostgreSQL."""
 
 import copy
 import os
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from worker.domain.model.audit import Act
-from worker.domain.model.backoff import Backoff
 from worker.foundation.clock import ProcessClock, monotonic
 from worker.foundation.os_user import os_user
 from worker.foundation.private_files import new_file
@@ -25,10 +22,11 @@ from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.store.base.on_loop import elsewhere
+from worker.store.base.outages import SACRIFICED as SACRIFICED  # `limits.flush` takes it from here
+from worker.store.base.outages import naming_outages
+from worker.store.base.outages import reason as reason  # `engine.dispatch.result_writer` takes it from here
 from worker.store.base.unanswered import ALONE, let_go_on
 from worker.store.tables.types import UtcDateTime
-
-T = TypeVar("T")
 
 # Long enough for a write transaction of another process (an import during a `run`), short enough to be noticed.
 SQLITE_BUSY_SECONDS = 30
@@ -45,9 +43,6 @@ SILENCE = {
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,  # milliseconds
 }
-# PostgreSQL rolled back one of several transactions so that the other transactions could go on.
-SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
-DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
 # A connection that was used more recently than this is not checked. The sweep looks once a second: an idle process
 # would ask the database twice as often.
 CHECK_AFTER_SECONDS = 5.0
@@ -77,10 +72,10 @@ def is_there(url: str) -> bool:
 class Database:
     """Transactions on one database. A Database must not cross a fork: each process makes its own.
 
-    An outage (`is_outage`) is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it: the database
-    cannot be reached or restarts, a connection breaks, a lock is not granted in time, no connection of the pool is
-    free, a right or a table is missing. A row that the database refuses is raised as another SQLAlchemy error. No error
-    text contains the values of a statement.
+    An outage (`outages.is_outage`) is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it: the
+    database cannot be reached or restarts, a connection breaks, a lock is not granted in time, no connection of the
+    pool is free, a right or a table is missing. A row that the database refuses is raised as another SQLAlchemy error.
+    No error text contains the values of a statement.
     """
 
     def __init__(
@@ -238,70 +233,6 @@ class Query:
         if connection.dialect.name == "sqlite":
             return fetch(connection, self._statement, given)
         return self._rows.of(connection.execute(self._statement, given, execution_options=BINARY))
-
-
-def outlive_deadlocks(
-    transaction: Callable[[], T],
-    *,
-    backoff: Backoff = DEADLOCK_BACKOFF,
-    jitter: Callable[[], float] = random.random,
-    pause: Callable[[float], None] = time.sleep,
-) -> T:
-    """Run one transaction, and repeat it if PostgreSQL rolled it back because of a deadlock.
-
-    All effects of the function must be in this one transaction, and all its decisions must use what it reads there.
-    Raises the last failure once `backoff` has no attempt left. `pause` gets seconds.
-    """
-    failures = 0
-    while True:
-        try:
-            return transaction()
-        except sa.exc.DBAPIError as error:
-            failures += 1
-            # Each transaction waits for a different time. Otherwise the same two transactions would deadlock again.
-            wait = backoff.after(failures, jitter())
-            if getattr(error.orig, "sqlstate", None) not in SACRIFICED or wait is None:
-                raise
-        pause(wait.total_seconds())
-
-
-def reason(error: sa.exc.SQLAlchemyError) -> str:
-    """The first line of the database's or driver's message, for people. It names the server and holds no values."""
-    text = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def is_outage(error: sa.exc.SQLAlchemyError) -> bool:
-    """Whether the failure is the database's own, so that the same statement may succeed later.
-
-    Only a refused value is the row's fault: it does not fit its column, or breaks a rule of its table. All else that a
-    database says passes, or a person mends it: it is away, it has become a standby, a right, a table or a column is
-    missing. A row must never be refused for that.
-    """
-    match error:
-        case sa.exc.TimeoutError() | sa.exc.DisconnectionError():  # all connections of the pool are in use, or broken
-            return True
-        case sa.exc.DataError() | sa.exc.IntegrityError():
-            return False
-        case sa.exc.ProgrammingError() if not error.connection_invalidated:
-            # Without a code of the database the driver says this: it has no form for the type of a value.
-            return any(getattr(error.orig, code, None) for code in ("sqlstate", "sqlite_errorcode"))
-        case _:
-            return isinstance(error, sa.exc.DBAPIError)
-
-
-@contextmanager
-def naming_outages() -> Iterator[None]:
-    """Raise outages as `sqlalchemy.exc.OperationalError`, see `Database`."""
-    try:
-        yield
-    except sa.exc.OperationalError:
-        raise
-    except sa.exc.SQLAlchemyError as error:
-        if not is_outage(error):
-            raise
-        what = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        raise sa.exc.OperationalError(None, None, what or error, hide_parameters=True) from None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -23,8 +23,9 @@ from worker.foundation.keyring import Keyring, key_id_of
 from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.columns import rows_of
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.keys_of_customers import lasting
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.base.upserts import insert
 from worker.store.inbox.event_customers import EventCustomers, learn, remove_empty

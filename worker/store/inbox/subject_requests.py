@@ -22,7 +22,7 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.audit.entries import note
-from worker.store.base.database import ACT, Database, fetch, outlive_deadlocks
+from worker.store.base.database import ACT, Database, fetch
 from worker.store.base.encrypted_values import (
     CUSTOMER,
     ERASED,
@@ -35,6 +35,7 @@ from worker.store.base.encrypted_values import (
 )
 from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.inbox.event_customers import EventCustomers, remove_empty
 from worker.store.inbox.incoming_events import Arrival, NewEvent
 from worker.store.inbox.withdrawal import erase_customer

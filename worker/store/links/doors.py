@@ -35,10 +35,11 @@ from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import EVENT, PRIORITIES
 from worker.store.inbox.event_status import LinkStatus
 from worker.store.maintenance import reissue_counts

@@ -21,10 +21,11 @@ from worker.foundation.ids import new_ids
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased
 from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.issuing.job_context import LEASES, decrypted, values_of
 from worker.store.onboarding.admission import lock_customers
 from worker.store.tables import Batch, Job, SessionRow, StableLink

@@ -15,7 +15,8 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.admission import lock_customers
 from worker.store.onboarding.cancellation import change_jobs
 from worker.store.onboarding.stable_links import digests_of

@@ -28,7 +28,8 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts import ended_calls
 from worker.store.attempts.attempt_log import unknown_attempt_after
 from worker.store.attempts.unknown_outcomes import UNANSWERED
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.onboarding.held_rows import hold_jobs, hold_messages
 from worker.store.onboarding.job_from_messages import move_jobs

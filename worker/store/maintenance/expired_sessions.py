@@ -39,9 +39,10 @@ from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import among_keys, rows_of
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.maintenance import reissue_counts

@@ -11,8 +11,9 @@ from worker.domain.model.known_customers import Known
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding import plans
 from worker.store.onboarding.added_lines import ErasedMeanwhile, add_lines
 from worker.store.onboarding.new_rows import (

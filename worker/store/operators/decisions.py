@@ -20,8 +20,9 @@ from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.rows import Rows
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads

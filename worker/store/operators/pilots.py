@@ -22,8 +22,9 @@ from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, REACHED_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, fetch, is_outage, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
+from worker.store.base.outages import is_outage, outlive_deadlocks
 from worker.store.base.priorities import HELD_BACK, PAUSED, PRIORITIES
 from worker.store.onboarding import plans
 from worker.store.onboarding.plans import Planned

@@ -18,7 +18,8 @@ from worker.domain.events.published import OutgoingEvent
 from worker.domain.limits.budgets import BudgetRule, Lesson, grant
 from worker.store.audit.entries import note
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, naming_outages
+from worker.store.base.database import Database, fetch
+from worker.store.base.outages import naming_outages
 from worker.store.base.unanswered import UNANSWERED
 from worker.store.limits import budgets
 from worker.store.tables import Outbox

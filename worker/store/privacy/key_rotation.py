@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from worker.foundation.keyring import OF_CUSTOMER, CannotDecrypt, Keyring, key_id_of
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_columns import ADDRESSES, ENCRYPTED, EncryptedColumn
 from worker.store.base.keys_of_customers import of_events, readable, writable
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.messages.suppressions import hash_anew
 
 LOOK = 5000  # rows that one look goes through

@@ -26,9 +26,10 @@ from worker.domain.service_desk.new_link import Before, NewLink, decide_new_link
 from worker.domain.service_desk.resend import Resend, decide_resend
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
-from worker.store.base.database import Database, outlive_deadlocks
+from worker.store.base.database import Database
 from worker.store.base.encrypted_values import contact_digests, encrypt_person
 from worker.store.base.keys_of_customers import lasting
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.cancellation import change_jobs, waiting_again

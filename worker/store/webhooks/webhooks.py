@@ -24,8 +24,9 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note_all
 from worker.store.base import bulk
-from worker.store.base.database import Database, fetch, outlive_deadlocks
+from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
+from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.upserts import insert
 from worker.store.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.store.tables.types import DETAIL_LENGTH
