@@ -3,9 +3,8 @@
 A kind of work for a dispatcher, as `issue` is.
 """
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.contact.repeats import paced
@@ -13,54 +12,34 @@ from worker.domain.invitations import Invitation, TemplateProblem, Templates
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.channels import address_of
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
-from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import FRESHNESS, MESSAGES
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.engine.steps.step_endings import FLUSH_MARGIN, count, ending_of, log_chunk, nothing_kept
-from worker.foundation.clock import Clock
+from worker.engine.steps.shared_work import SharedWork
+from worker.engine.steps.step_endings import count, ending_of, log_chunk, nothing_kept
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
-from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.handovers import InviteResult, OpenedInvitation
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
 from worker.store.messages.stale_links import has_stale_link
 
 
-@dataclass(frozen=True)
-class InviteWork:
+@dataclass(frozen=True, kw_only=True)
+class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
     """Sends invitations over one channel."""
 
-    policy: InvitationPolicy
     sender: Sender
     sender_name: str
-    timeout: timedelta
     templates: Templates
-    invitations: Invitations
-    clock: Clock
-    jitter: Callable[[], float] = field(default=random.random)
-    meters: Meters = field(default_factory=Meters)
 
     @property
     def name(self) -> str:
         return f"invite({self.policy.channel})"
 
     @property
-    def permits(self) -> int:
-        return self.policy.rule.concurrency
-
-    @property
-    def longest_call(self) -> timedelta:
-        return self.timeout + FLUSH_MARGIN
-
-    @property
     def has_next_step(self) -> bool:
         return False
-
-    @property
-    def database_time(self) -> Callable[[], datetime] | None:
-        return self.invitations.database_time
 
     def flush(
         self,
@@ -69,7 +48,7 @@ class InviteWork:
         stretch: Stretch | None = None,
         unused: Sequence[datetime] = (),
     ) -> Flushed[OpenedInvitation]:
-        flushed = self.invitations.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+        flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
         if results:
             count(self.meters, MESSAGES, self.policy.channel, results)
             self._observe_freshness(results)
@@ -152,26 +131,15 @@ class InviteWork:
         return InviteResult(opened, self.clock(), None)
 
     def crashed(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
-        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} while sending")
-        unknown_call, now = opened.invitation.unknown_call, self.clock()
-        if unknown_call is not None:
-            attempts, retry = opened.invitation.attempts, self.policy.rule.retry
-            ending = ending_of_reconciliation(problem, unknown_call, attempts, retry, now, self.jitter())
-            return InviteResult(opened, now, ending, problem=problem)
-        return InviteResult(opened, now, self._ending(opened, problem), problem=problem)
+        now, ending, problem = self._crashed(opened, error, "while sending")
+        return InviteResult(opened, now, ending, problem=problem)
 
     def kept_nothing(self, result: InviteResult, kind: str) -> InviteResult:
         problem = nothing_kept(result.reference, kind)
         return InviteResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
 
-    def halts(self, result: InviteResult) -> bool:
-        return result.problem is not None and result.problem.concerns_account
-
     def release(self, opened: Sequence[OpenedInvitation]) -> None:
-        self.invitations.release(self.policy, [each.invitation for each in opened], now=self.clock())
-
-    def release_permits(self) -> None:
-        self.invitations.release_permits(self.policy)
+        self.rows.release(self.policy, [each.invitation for each in opened], now=self.clock())
 
 
 def _row_of(result: InviteResult) -> tuple[int, int]:

@@ -6,9 +6,8 @@ which rows change.
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
-from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import CALLS
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import (
@@ -30,11 +28,10 @@ from worker.domain.model.reconciliation import (
 from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.steps.first_links import FirstLinks
-from worker.engine.steps.step_endings import FLUSH_MARGIN, WakeInvite, count, ending_of, log_chunk, nothing_kept
-from worker.foundation.clock import Clock
+from worker.engine.steps.shared_work import SharedWork
+from worker.engine.steps.step_endings import WakeInvite, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.durations import show_duration
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
-from worker.store.issuing.claim_jobs import Jobs
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
 from worker.store.issuing.open_attempts import OpenedJob
@@ -50,43 +47,25 @@ log = logging.getLogger(__name__)
 QUESTIONS = 3
 
 
-@dataclass(frozen=True)
-class IssueWork:
+@dataclass(frozen=True, kw_only=True)
+class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     """Opens sessions at one account."""
 
-    policy: JobPolicy
     provider: Provider
     http: "Http"
-    timeout: timedelta
     wait_for_orphans: bool  # the account says on_orphan = "wait"
-    jobs: Jobs
     wake_invite: WakeInvite
-    clock: Clock
     floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have
     first_links: FirstLinks
     keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
-    jitter: Callable[[], float] = random.random
-    meters: Meters = field(default_factory=Meters)
 
     @property
     def name(self) -> str:
         return f"issue({self.policy.account})"
 
     @property
-    def permits(self) -> int:
-        return self.policy.rule.concurrency
-
-    @property
-    def longest_call(self) -> timedelta:
-        return self.timeout + FLUSH_MARGIN
-
-    @property
     def has_next_step(self) -> bool:
         return True  # the invitation
-
-    @property
-    def database_time(self) -> Callable[[], datetime] | None:
-        return self.jobs.database_time
 
     def flush(
         self,
@@ -104,7 +83,7 @@ class IssueWork:
             room = replace(room, rows=min(room.rows, 1), events=min(room.events, 1)) if tries else None
         tried: set[int] = set()
         try:
-            flushed = self.jobs.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+            flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
             if tries:
                 tried = {item.job.id for item in flushed.opened if not item.job.looks_up}
         finally:
@@ -264,26 +243,14 @@ class IssueWork:
         return IssueResult(opened, self.clock(), None)
 
     def crashed(self, opened: OpenedJob, error: Exception) -> IssueResult:
-        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} during the call")
-        unknown_call, now = opened.job.unknown_call, self.clock()
-        if unknown_call is not None:
-            ending = ending_of_reconciliation(
-                problem, unknown_call, opened.job.attempts, self.policy.rule.retry, now, self.jitter()
-            )
-            return IssueResult(opened, now, ending, problem=problem)
-        return IssueResult(opened, now, self._ending(opened, problem), problem=problem)
+        now, ending, problem = self._crashed(opened, error, "during the call")
+        return IssueResult(opened, now, ending, problem=problem)
 
     def kept_nothing(self, result: IssueResult, kind: str) -> IssueResult:
         problem = nothing_kept(result.session.reference if result.session else "", kind)
         return IssueResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
 
-    def halts(self, result: IssueResult) -> bool:
-        return result.problem is not None and result.problem.concerns_account
-
     def release(self, opened: Sequence[OpenedJob]) -> None:
         jobs = [each.job for each in opened]
-        self.jobs.release(self.policy, jobs, now=self.clock())
+        self.rows.release(self.policy, jobs, now=self.clock())
         self._tried(jobs)
-
-    def release_permits(self) -> None:
-        self.jobs.release_permits(self.policy)
