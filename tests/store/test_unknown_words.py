@@ -15,7 +15,8 @@ from worker.domain.model.customers import Channel, CustomerKind
 from worker.domain.model.states import BatchState, InvitationState, JobState
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_updates import Key
-from worker.engine.reporting.batch_report import Columns, line_values, state_of
+from worker.engine.reporting.batch_report import state_of
+from worker.engine.reporting.report_lines import Columns, line_values
 from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.messages.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.store.onboarding.job_from_messages import move_jobs

@@ -17,8 +17,8 @@ from worker.domain.model.money import Price
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import JobState, LineState
 from worker.engine.prices import Prices
-from worker.engine.reporting.batch_report import Columns
 from worker.engine.reporting.html_report import STATES, STATIC, Extras, write_html
+from worker.engine.reporting.report_lines import Columns
 from worker.store.operators.report_rows import LineFacts
 from worker.store.operators.spending import RouteFacts, Spending
 

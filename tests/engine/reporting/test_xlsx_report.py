@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.engine.reporting.test_html_report import facts
-from worker.engine.reporting.batch_report import Columns
+from worker.engine.reporting.report_lines import Columns
 from worker.engine.reporting.xlsx_report import write_xlsx
 from worker.store.operators.report_rows import LineFacts
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulated.world import FAILED, LIMITED, customer
 from worker.domain.model.states import JobState
-from worker.engine.reporting.batch_report import Columns, line_values
+from worker.engine.reporting.report_lines import Columns, line_values
 from worker.providers.fake import FakeHttp
 from worker.store.attempts.attempt_log import LATE
 from worker.store.limits.claims import Room

@@ -10,7 +10,7 @@ from tests.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from worker.domain.links.door import Wait
 from worker.domain.model.states import JobState
-from worker.engine.reporting.batch_report import line_values
+from worker.engine.reporting.report_lines import line_values
 from worker.providers.fake import FakeHttp
 from worker.store.tables import SessionRow
 

@@ -13,7 +13,7 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import write_jsonl
+from worker.engine.reporting.report_lines import write_jsonl
 from worker.foundation.plural import counted
 from worker.store.onboarding.batches import BatchFacts
 

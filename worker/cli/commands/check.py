@@ -42,7 +42,8 @@ from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
-from worker.engine.reporting.batch_report import BYTE_ORDER_MARK, loads_of
+from worker.engine.reporting.batch_report import loads_of
+from worker.engine.reporting.report_lines import BYTE_ORDER_MARK
 from worker.engine.reporting.text_hours import with_country_cap
 from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of, texted_countries
 from worker.foundation import event_loop

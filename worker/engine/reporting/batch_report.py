@@ -1,12 +1,10 @@
-"""The facts of a batch, as `status` prints them, and its lines, as `report` prints them."""
+"""The facts of a batch, as `status` prints them."""
 
-import csv
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, TextIO
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from worker.domain.contact.pilot import PilotNumbers, in_words
 from worker.domain.limits.batch_pace import ends_at
@@ -16,18 +14,17 @@ from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.customers import Channel
 from worker.domain.model.operation import no_account
 from worker.domain.model.pauses import PauseCause
-from worker.domain.model.reasons import Reason, step_for
+from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import OrphanRule, lost_sessions
 from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
-from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
-from worker.domain.service_desk.corrections import CORRECTABLE
+from worker.domain.model.waits import Blocked
 from worker.domain.service_desk.next_steps import Circumstances
 from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.reporting.report_lines import Columns
 from worker.engine.reporting.text_hours import by_country, with_country_cap
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.plural import listed_in_words
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.store.limits.budgets import Budgets
@@ -36,7 +33,7 @@ from worker.store.onboarding.batches import BatchFacts
 from worker.store.onboarding.plans import Planned
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.pilots import NOT_MET, Pilots, latest_verdict
-from worker.store.operators.report_rows import Facts, LineFacts
+from worker.store.operators.report_rows import Facts
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours", Reason.ADDRESS_SPENT: "messages_per_address"}
@@ -45,21 +42,6 @@ _UNTIL_AN_END: Mapping[str, str] = {
     Reason.UNKNOWN: "rows whose call's answer was lost, which wait for the look-up or the end of what it opened",
     Reason.JOINED_JOB: "rows that other lists serve",
 }
-COLUMNS = (
-    "row",
-    "customer_id",
-    "state",
-    "result",
-    "account",
-    "reference",
-    "issued_at",
-    "expires_at",
-    "invitation",
-    "attempts",
-    "waits",
-    "error",
-    "action",
-)
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
@@ -92,7 +74,7 @@ class Reporting:
 
     def columns(
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: bool = False
-    ) -> "Columns":
+    ) -> Columns:
         """What the lines of a report of this batch are made with."""
         now = self.clock()
         missing = self.facts.counts(batch.id).waiting.keys() - self.rules.accounts.keys()
@@ -162,7 +144,7 @@ class Reporting:
             **({"waits": self._waits(counts)} if counts.waits else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
-            **({"purged_at": _iso(batch.purged_at)} if batch.purged_at is not None else {}),
+            **({"purged_at": written(batch.purged_at)} if batch.purged_at is not None else {}),
         }
 
     def _orphans(self, account: str, orphans: Orphans) -> dict[str, Any]:
@@ -240,7 +222,7 @@ class Reporting:
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
         if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
             what = _UNTIL_AN_END.get(counts.last_end_for, "rows that wait for a session's end")
-            ends = Forecast(counts.last_end, f"{what}, the last until {_iso(counts.last_end)}")
+            ends = Forecast(counts.last_end, f"{what}, the last until {written(counts.last_end)}")
         ends = self._with_orphans(outcomes, ends)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
@@ -269,7 +251,7 @@ class Reporting:
             after = forecast(self._loads(rest.calls, rest.messages), now=max(rest.first, self.clock()))
             finishes_at = max(rest.last, after.finishes_at or rest.last)
             if finishes_at > ends.finishes_at:
-                ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {_iso(rest.last)}")
+                ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {written(rest.last)}")
         return ends
 
     def _with_country_cap(self, texts: int, ends: Forecast) -> Forecast:
@@ -345,138 +327,10 @@ def loads_of(
 def _waits(counts: BatchCounts) -> dict[str, Any]:
     """The rows that wait for a later hour, by reason."""
     return {
-        reason: {"rows": waits.rows, "from": _iso(waits.first), "until": _iso(waits.last)}
+        reason: {
+            "rows": waits.rows,
+            "from": written_if_any(waits.first) or "",
+            "until": written_if_any(waits.last) or "",
+        }
         for reason, waits in sorted(counts.waits.items())
     }
-
-
-BYTE_ORDER_MARK = "\ufeff"
-# What opens a session: for those who send the links themselves.
-DETAILS = ("purpose", "kind", *CORRECTABLE)
-SECRETS = ("link", "digits", "vendor", "vendor_parameters")
-PICTURE = "qr"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen; the
-    customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in UTC. `pictures`:
-    the folder with the QR pictures of the links, by row; "": there are none.
-
-    `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
-    are the accounts and senders, by name, that are stopped or paused at the time `now`,
-    or that the configuration does not have.
-    """
-
-    now: datetime
-    links: bool = False
-    routes: bool = False
-    batch: str = "BATCH"
-    blocked: Mapping[str, Blocked] = field(default_factory=dict)
-    details: bool = False
-    as_dates: bool = False
-    pictures: str = ""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        routes, secrets = ("route",) if self.routes else (), SECRETS if self.links else ()
-        pictures = (PICTURE,) if self.pictures else ()
-        return (*COLUMNS, *routes, *secrets, *pictures, *(DETAILS if self.details else ()), "next_at")
-
-    def time(self, at: datetime | None) -> str:
-        """A time as the report writes it."""
-        if at is None or not self.as_dates:
-            return _iso(at)
-        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
-    """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
-    healthy = is_healthy(line.state, line.reason)
-    error = "" if healthy else explained(line.reason, line.detail)
-    action = step_for(line.state, line.reason).replace("BATCH", columns.batch)
-    if healthy and line.detail:  # which other row has the customer is no error
-        action = f"nothing: {line.detail}"
-    next_at: datetime | None = None
-    if line.state not in {*JobState, *LineState}:
-        error, action = "this release does not know the row's state; a newer release wrote it, or a person", "upgrade"
-    if line.waits_for:
-        blocked = [columns.blocked[name] for name in line.waits_for if name in columns.blocked]
-        wait = wait_of(
-            "" if healthy else line.reason,
-            line.detail,
-            line.due_at,
-            paused=line.paused,
-            batch_id=line.served_by,
-            blocked=blocked,
-            now=columns.now,
-        )
-        error, next_at, action = wait.why, wait.until, wait.action or action
-    if line.late:
-        late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
-        error = f"{error}; {late}" if error else late
-        action = action or "end the session that the error names at the provider, or let it expire unused"
-    if line.unreadable:
-        error = f"{error}; {line.unreadable}" if error else line.unreadable
-        action = action or "put the key back into [encryption] keys (`onboard keys status`)"
-    values: dict[str, Any] = {
-        "row": line.row,
-        "customer_id": line.customer_id,
-        "state": line.state,
-        "result": line.result,
-        "account": line.account,
-        "reference": line.reference,
-        "issued_at": columns.time(line.issued_at),
-        "expires_at": columns.time(line.expires_at),
-        "invitation": line.invitation,
-        "attempts": line.attempts,
-        "waits": line.waits,
-        "error": error,
-        "action": action,
-    }
-    values |= {"route": line.route} if columns.routes else {}
-    if columns.links:
-        parameters = json.dumps(dict(line.opening.vendor_parameters), ensure_ascii=False)
-        values |= {
-            "link": line.opening.link,
-            "digits": line.opening.digits,
-            "vendor": line.opening.vendor,
-            "vendor_parameters": parameters if line.opening.vendor_parameters else "",
-        }
-    if columns.pictures:
-        values |= {PICTURE: f"{columns.pictures}/{line.row}.png" if line.link else ""}
-    if columns.details:
-        values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
-        values |= {name: "" if line.details is None else line.details.shown(name) for name in CORRECTABLE}
-    return values | {"next_at": columns.time(next_at)}
-
-
-def _iso(at: datetime | None) -> str:
-    return written(at) if at else ""
-
-
-def write_excel(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
-    """As `write_csv`, for a double-click in Excel: it takes CSV for UTF-8 by the mark alone, and in most languages
-    separates cells by semicolons."""
-    out.write(BYTE_ORDER_MARK)
-    return write_csv(out, lines, replace(columns, as_dates=True), delimiter=";")
-
-
-def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns, *, delimiter: str = ",") -> int:
-    """Write the lines as CSV; returns how many. A spreadsheet reads no cell as a formula."""
-    writer = csv.writer(out, delimiter=delimiter)
-    writer.writerow(columns.names)
-    count = 0
-    for line in lines:
-        writer.writerow([spreadsheet_safe(str(value)) for value in line_values(line, columns).values()])
-        count += 1
-    return count
-
-
-def write_jsonl(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
-    """Write one JSON object per line of the report; returns how many."""
-    count = 0
-    for line in lines:
-        out.write(json.dumps(line_values(line, columns), ensure_ascii=False) + "\n")
-        count += 1
-    return count

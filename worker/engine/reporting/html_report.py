@@ -23,9 +23,9 @@ from markupsafe import Markup, escape
 from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.domain.model.waits import Blocked
 from worker.engine.prices import Prices
-from worker.engine.reporting.batch_report import Columns, line_values
 from worker.engine.reporting.costs import costs
 from worker.engine.reporting.headline import headline
+from worker.engine.reporting.report_lines import Columns, line_values
 from worker.engine.reporting.row_data import NUMBERS, TIMES, WORDS, Chunk
 from worker.engine.reporting.row_groups import Groups
 from worker.engine.reporting.timeline import timeline

@@ -13,8 +13,8 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from worker.domain.model.states import JobState, LineState
-from worker.engine.reporting.batch_report import Columns, line_values
 from worker.engine.reporting.headline import headline
+from worker.engine.reporting.report_lines import Columns, cells
 from worker.engine.reporting.row_data import NUMBERS, TIMES
 from worker.store.operators.report_rows import LineFacts
 
@@ -42,7 +42,7 @@ def write_xlsx(
                 sheet = _sheet(book, "Rows" if sheet is None else f"Rows from {count + 1}", columns, bold)
                 number = 0
             count, number = count + 1, number + 1
-            _row(sheet, number, line_values(line, columns), time)
+            _row(sheet, number, zip(columns.names, cells(line, columns), strict=True), time)
         if sheet is None:
             _sheet(book, "Rows", columns, bold)
     return count
@@ -58,8 +58,8 @@ def _sheet(book: Workbook, name: str, columns: Columns, bold: Format) -> Workshe
     return sheet
 
 
-def _row(sheet: Worksheet, number: int, values: dict[str, Any], time: Format) -> None:
-    for place, (name, value) in enumerate(values.items()):
+def _row(sheet: Worksheet, number: int, named: Iterable[tuple[str, Any]], time: Format) -> None:
+    for place, (name, value) in enumerate(named):
         if name in NUMBERS:
             sheet.write_number(number, place, value)
         elif name in TIMES:

@@ -22,7 +22,8 @@ from worker.domain.model.audit import Act
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import Known
 from worker.engine.intake import Intake
-from worker.engine.reporting.batch_report import Reporting, state_of, write_csv
+from worker.engine.reporting.batch_report import Reporting, state_of
+from worker.engine.reporting.report_lines import write_csv
 from worker.foundation.keyring import Keyring
 from worker.foundation.timestamps import written
 from worker.inbound.folders.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write

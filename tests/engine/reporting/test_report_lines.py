@@ -1,0 +1,78 @@
+"""The lines of a report: each cell stands below its own column, whichever columns were asked for."""
+
+import csv
+import io
+import re
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+
+from tests.engine.reporting.test_html_report import facts
+from worker.domain.model.customers import Person
+from worker.domain.model.sessions import Opening
+from worker.domain.service_desk.corrections import Details
+from worker.engine.reporting.report_lines import Columns, line_values, write_csv
+from worker.engine.reporting.row_data import TIMES
+from worker.engine.reporting.xlsx_report import write_xlsx
+from worker.store.operators.report_rows import LineFacts
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LINE = LineFacts(
+    row=2,
+    customer_id="A-1",
+    state="invited",
+    account="kyc",
+    route="the first of its route",
+    reference="ref",
+    issued_at=NOON,
+    expires_at=NOON + timedelta(days=7),
+    invitation="sent",
+    attempts=1,
+    waits=3,
+    late="other-ref",
+    opening=Opening("https://id.example/a", "123456", "vendor", {"token": "t"}),
+    purpose="onboarding",
+    details=Details(Person(email="one@example.com", first_name="Ona"), country="LT"),
+)
+ANY = [
+    Columns(NOON, links=links, routes=routes, details=details, pictures=pictures)
+    for links, routes, details, pictures in product((False, True), (False, True), (False, True), ("", "letters-qr"))
+]
+
+
+@pytest.mark.parametrize("columns", ANY, ids=lambda columns: "-".join(columns.names[13:-1]) or "none")
+def test_each_cell_of_a_table_stands_below_its_own_column(columns):
+    values = line_values(LINE, columns)
+    assert len(columns.names) == len(set(columns.names))
+    assert set(values) == set(columns.names)
+
+    out = io.StringIO()
+    write_csv(out, [LINE], columns)
+    out.seek(0)
+    assert list(csv.DictReader(out)) == [{name: str(value) for name, value in values.items()}]
+
+    assert workbook(columns) == {name: str(value) for name, value in values.items() if value and name not in TIMES}
+
+
+def workbook(columns):
+    """By column: the cells of the workbook's row that are no dates."""
+    out = io.BytesIO()
+    write_xlsx(out, facts(rows={"invited": 1}), [LINE], columns)
+    with zipfile.ZipFile(out) as book:
+        sheet = book.read("xl/worksheets/sheet2.xml").decode()
+    found = {
+        place: re.sub("<[^>]*>", "", content).replace("&quot;", '"')
+        for place, content in re.findall(r'<c r="([A-Z]+[0-9]+)"[^>]*>(.*?)</c>', sheet)
+    }
+    titles = {place[:-1]: title for place, title in found.items() if place.endswith("1")}
+    row = {titles[place[:-1]]: text for place, text in found.items() if place.endswith("2")}
+    return {title: text for title, text in row.items() if not title.endswith(" (UTC)")}
+
+
+def test_a_time_that_is_not_known_is_an_empty_cell():
+    values = line_values(replace(LINE, issued_at=None), Columns(NOON, as_dates=True))
+    assert values["issued_at"] == ""
+    assert values["expires_at"] == "2026-11-27 12:00:00"
