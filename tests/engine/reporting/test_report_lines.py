@@ -11,10 +11,11 @@ from itertools import product
 import pytest
 
 from tests.engine.reporting.test_html_report import facts
+from worker.domain.intake.own_files import REPORT_COLUMNS
 from worker.domain.model.customers import Person
 from worker.domain.model.sessions import Opening
 from worker.domain.service_desk.corrections import Details
-from worker.engine.reporting.report_lines import Columns, line_values, write_csv
+from worker.engine.reporting.report_lines import DETAILS, Columns, line_values, write_csv
 from worker.engine.reporting.row_data import TIMES
 from worker.engine.reporting.xlsx_report import write_xlsx
 from worker.store.operators.report_rows import LineFacts
@@ -76,3 +77,8 @@ def test_a_time_that_is_not_known_is_an_empty_cell():
     values = line_values(replace(LINE, issued_at=None), Columns(NOON, as_dates=True))
     assert values["issued_at"] == ""
     assert values["expires_at"] == "2026-11-27 12:00:00"
+
+
+def test_a_report_that_comes_back_is_known_by_its_own_columns():
+    everything = Columns(NOON, links=True, routes=True, details=True, pictures="letters-qr")
+    assert set(everything.names) - {"customer_id", *DETAILS} == REPORT_COLUMNS
