@@ -17,6 +17,7 @@ from tests.simulated.virtual_time import VirtualClock
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
+from worker.engine.maintenance.sweep import each_alone
 from worker.engine.runner import Runner
 from worker.foundation.keyring import new_key
 from worker.inbound.event_receiver import Receiver
@@ -174,10 +175,15 @@ class World:
         finally:
             await runner.close()
 
+    def look_after(self) -> None:
+        """Make the steps of the sweep that have something to do."""
+        sweep = self.parts.sweep
+        each_alone(*sweep.steps(sweep.look()))
+
     async def tick(self) -> bool:
         """What the timer does, once, and the work that it wakes; whether there was any."""
         self.parts.sweep.return_leases()
-        self.parts.sweep.look_after()
+        self.look_after()
         due = self.parts.sweep.due_wake_ups()
         await self.serve(*due)
         return bool(due)

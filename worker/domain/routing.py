@@ -38,7 +38,6 @@ _READ: dict[str, Callable[[Customer], Sequence[str]]] = {
     "nationality": lambda customer: (customer.person.nationality,),
     "address": lambda customer: (customer.person.address,),
 }
-ROUTABLE_COLUMNS = frozenset(_READ)
 
 
 @dataclass(frozen=True)

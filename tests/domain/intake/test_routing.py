@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.domain.routing import ROUTABLE_COLUMNS, Chosen, Rule, Unroutable, choose_account, freshness_for
+from worker.domain.routing import Chosen, Rule, Unroutable, choose_account, freshness_for
+from worker.settings.routes import ROUTABLE
 
 RULES = (
     Rule({"kind": "company"}, ("kyb",)),
@@ -153,9 +154,7 @@ def test_a_rule_that_could_never_work_is_refused(when, accounts, message):
 VALUES = st.from_regex("[0-9]{8}", fullmatch=True)  # no sentence of ours has such a number
 
 
-@given(
-    VALUES, VALUES, st.sampled_from(sorted(ROUTABLE_COLUMNS - {"kind", "country", "nationality", "channel", "consent"}))
-)
+@given(VALUES, VALUES, st.sampled_from(sorted({*ROUTABLE} - {"kind", "country", "nationality", "channel", "consent"})))
 def test_a_reason_holds_no_value_of_the_customers(mine, configured, column):
     customer = Customer(
         f"id{mine}", person=Person(email=mine, phone=mine, first_name=mine, last_name=mine, address=mine), tags=(mine,)

@@ -1,5 +1,6 @@
 """A session after updates that come late, twice, and in any order."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,6 @@ from worker.domain.verification.session_updates import (
     SessionUpdate,
     job_state_after,
     known_after,
-    known_after_all,
     may_be_replay,
 )
 
@@ -37,6 +37,13 @@ EXPIRED = SessionUpdate("expired", state=SessionState.EXPIRED, final=True, happe
 CANCELLED = SessionUpdate("cancelled", state=SessionState.FAILED, happened_at=NOW - 4 * HOUR)
 DELETED = SessionUpdate("deleted", state=SessionState.FAILED, final=True, gone=True, happened_at=NOW)
 NOTHING = SessionUpdate("video call")
+
+
+def known_after_all(known: KnownSession, updates: Iterable[tuple[SessionUpdate, datetime]]) -> KnownSession:
+    """What is known after all these updates, in order of arrival, each with the time of its receipt."""
+    for update, received_at in updates:
+        known = known_after(known, update, received_at=received_at) or known
+    return known
 
 
 def after(*updates: SessionUpdate, first: KnownSession | None = None, received_at: datetime = NOW) -> KnownSession:

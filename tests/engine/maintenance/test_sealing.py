@@ -28,7 +28,7 @@ async def test_a_sweep_seals_what_was_added(make_on_both):
     batch = world.parts.batches.open(name="a.csv", digest="d", again=False, now=world.clock())[0]
     world.parts.decisions.pause(batch.id, by="ona", now=world.clock())
 
-    world.parts.sweep.look_after()
+    world.look_after()
 
     assert [row.number for row in world.rows(Audit)] == [1, 2]
     assert world.row(AuditHead).number == 2

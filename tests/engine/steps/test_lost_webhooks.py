@@ -112,7 +112,7 @@ async def test_a_worker_that_died_while_asking_leaves_the_question_to_the_next(m
     world.add(customer("Ona"))
     await world.work()
     world.clock.advance(seconds=OVER.total_seconds())
-    world.parts.sweep.look_after()
+    world.look_after()
     job = world.job("Ona")
     assert (job.state, job.reason, job.asks) == (JobState.WAITING, "asks", True)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)

@@ -12,7 +12,8 @@ import pika
 import redis
 
 from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.dead_letters import dead_queue, place_of
+from worker.inbound.bus.dead_letters import RedisDead, dead_queue, place_of
+from worker.inbound.bus.redis_entry import Entry, opened
 from worker.inbound.bus.topology import topology_of
 from worker.settings.outside import Bus
 
@@ -40,6 +41,17 @@ def envelope(body: bytes, *, content_type: str | None = STRUCTURED, headers: Map
     )
 
 
+def notices(queue: Any) -> list[Entry]:
+    """The oldest notices of a dead queue, which stay: read as `forget` of the queue reads them."""
+    if isinstance(queue, RedisDead):
+        return [opened(raw) for raw in queue._raw()]
+    with queue._channel() as channel:
+        return [
+            Entry(bytes(message.body), message.content_type, message.content_encoding, dict(message.headers))
+            for message in queue._delivered(channel)
+        ]
+
+
 @dataclass
 class Broker:
     """The broker behind one bus."""
@@ -60,7 +72,7 @@ class Broker:
     def dead(self) -> list[Any]:
         """The notices in the dead queue, the oldest first; they stay there."""
         with self.dead_queue() as queue:
-            return queue.notices()
+            return notices(queue)
 
     def put_back(self, inbox: Any, *ids: uuid.UUID) -> int:
         """Put refused messages back as `onboard bus dead requeue` does. Returns how many notices went."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.inbound.bus.brokers import requested
+from tests.inbound.bus.brokers import notices, requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.inbound.bus import topology
@@ -50,7 +50,7 @@ def test_who_looks_and_is_killed_takes_nothing_along(refused: Any):
     connection = connection_to(refused.bus.url, refused.bus.queue)
     connection.connect()
     with dead_queue(connection, place_of(topology_of(refused.bus))) as queue:
-        queue.notices()
+        notices(queue)
         connection.collect()  # no good-bye, as with kill -9
     wait_until(lambda: sorted(ids_of(refused)) == sorted(before), "all are there")
 

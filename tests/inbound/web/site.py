@@ -162,7 +162,8 @@ class Site:
 
     @property
     def gathered(self) -> int:
-        return self.app[CHUNKS].gathered
+        """How many events wait for the chunk before them."""
+        return len(self.app[CHUNKS]._waiting)
 
     def look_at_the_database(self) -> None:
         self.app[READINESS].look()

@@ -47,7 +47,7 @@ async def test_no_more_are_gathered_than_the_database_keeps_up_with(slow):
     tasks = [asyncio.create_task(chunks.take_in(event(0)))]
     await until(lambda: slow.chunks)
     tasks += [asyncio.create_task(chunks.take_in(event(number))) for number in range(MOST_WAITING)]
-    await until(lambda: chunks.gathered == MOST_WAITING)
+    await until(lambda: len(chunks._waiting) == MOST_WAITING)
     with pytest.raises(TooMany):
         await chunks.take_in(event(0))
     slow.go_on.set()

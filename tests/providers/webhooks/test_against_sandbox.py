@@ -11,13 +11,14 @@ import aiosmtplib
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from tests.domain.verification.test_session_updates import known_after_all
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
 from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, KnownSession, Result, known_after_all
+from worker.domain.verification.session_updates import Key, KnownSession, Result
 from worker.providers.webhooks import Delivery
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.behaviour import Share

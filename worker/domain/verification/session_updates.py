@@ -6,7 +6,7 @@ Webhooks come late, twice and in any order. So an update has a rank and a time, 
 or time differ, the order of arrival does not matter. docs/reference/webhooks.md describes the same for operators.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -175,13 +175,6 @@ def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: date
         return False
     undecided = update.happened_at is None or (update.happened_at, update.weight) == (known.at, known.weight)
     return undecided and received_at - opened_at >= DIGESTS_KEPT
-
-
-def known_after_all(known: KnownSession, updates: Iterable[tuple[SessionUpdate, datetime]]) -> KnownSession:
-    """What is known after all these updates, in order of arrival, each with the time of its receipt."""
-    for update, received_at in updates:
-        known = known_after(known, update, received_at=received_at) or known
-    return known
 
 
 def job_state_after(known: KnownSession) -> JobState | None:

@@ -119,10 +119,6 @@ class Sweep:
         )
         return tuple(step for is_needed, step in steps if is_needed)
 
-    def look_after(self) -> None:
-        """Make the steps that have something to do."""
-        each_alone(*self.steps(self.look()))
-
     def take_over(self) -> int:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
 

@@ -47,9 +47,6 @@ class DeadQueue(Protocol):
     def forget(self, ids: Collection[UUID]) -> int:
         """Remove one notice of each of these messages from the dead queue. Returns how many were found."""
 
-    def notices(self) -> list[Entry]:
-        """The oldest notices, which stay."""
-
 
 def shown(message: Entry) -> dict[str, Any]:
     """The shape of the message: keys, and of values the kind and size."""
@@ -91,13 +88,6 @@ class AmqpDead:
                 if not left:
                     break
         return went
-
-    def notices(self) -> list[Entry]:
-        with self._channel() as channel:
-            return [
-                Entry(bytes(message.body), message.content_type, message.content_encoding, dict(message.headers))
-                for message in self._delivered(channel)
-            ]
 
     def _count(self) -> int:
         try:
@@ -151,9 +141,6 @@ class RedisDead:
                 left.remove(named)
                 went += int(self._client.lrem(self._place.dead, -1, raw))
         return went
-
-    def notices(self) -> list[Entry]:
-        return [opened(raw) for raw in self._raw()]
 
     def _raw(self) -> Iterator[bytes]:
         """Entries from the right end, where the oldest are."""

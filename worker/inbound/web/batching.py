@@ -61,11 +61,6 @@ class Batcher(Generic[One, Receipt]):
         self._waiting: deque[tuple[One, asyncio.Future[Receipt]]] = deque()
         self._working: asyncio.Task[None] | None = None
 
-    @property
-    def gathered(self) -> int:
-        """How many items wait for the chunk before them."""
-        return len(self._waiting)
-
     async def take_in(self, one: One) -> Receipt:
         """The item's receipt, once it is committed and its dispatchers are woken.
 

@@ -55,10 +55,6 @@ class Manifest:
             stream.flush()
             os.fsync(stream.fileno())
 
-    @property
-    def made_at(self) -> datetime:
-        return datetime.fromisoformat(self.at)
-
 
 def read(folder: Path) -> Manifest:
     """The manifest of a backup, once all its files were found to be whole. Raises NoBackup, OSError."""
