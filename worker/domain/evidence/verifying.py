@@ -1,7 +1,7 @@
 """Checks evidence, offline: what was changed, in which file and line. Memory stays flat, whatever the file is."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import zip_longest
 from tempfile import TemporaryFile
@@ -12,16 +12,16 @@ from worker.domain.evidence.chain import LONGEST_LINE, ChainReader
 from worker.domain.evidence.container import Member, Refused
 from worker.domain.evidence.manifest import Content, content_digest, line_digests, manifest_of
 from worker.domain.evidence.summary import COLUMNS, csv_line, line_of
+from worker.domain.model.findings import Checked
 from worker.foundation.signing import VerifyingKey, read_public_key
 from worker.foundation.strict_json import read_object
 
-MOST_SHOWN = 20
 _SHORT = (container.README, container.SCHEMA, container.HTML)
 
 
 @dataclass
-class Verified:
-    """What was found. `problems` name the file and the line; `more`: how many are not among them.
+class Verified(Checked):
+    """What was found. `problems` name the file and the line.
 
     `key_id`: of the key in the file; "" if it cannot be read. `pinned`: whether it was compared with a key that was
     kept elsewhere. `batch`: None if it cannot be read.
@@ -33,18 +33,6 @@ class Verified:
     content: str = ""
     key_id: str = ""
     pinned: bool = False
-    problems: list[str] = field(default_factory=list)
-    more: int = 0
-
-    @property
-    def is_whole(self) -> bool:
-        return not self.problems
-
-    def add(self, problem: str) -> None:
-        if len(self.problems) < MOST_SHOWN:
-            self.problems.append(problem)
-        else:
-            self.more += 1
 
 
 def verify(raw: BinaryIO, key: VerifyingKey | None = None) -> Verified:

@@ -1,8 +1,10 @@
-"""What a check of the installation found: one line each, for people and for scripts."""
+"""What a check found: of the installation, a line each, for people and for scripts; of records, their problems."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+MOST_SHOWN = 20  # problems of records, in words; the others are counted
 
 
 class Grade(StrEnum):
@@ -35,3 +37,22 @@ def failure(what: str, found: str, action: str) -> Finding:
 
 def failed(findings: Iterable[Finding]) -> bool:
     return any(one.grade is Grade.FAILURE for one in findings)
+
+
+@dataclass
+class Checked:
+    """What a check of records found, which may be many. `problems`, for people, are the first MOST_SHOWN; `more`: how
+    many are not among them."""
+
+    problems: list[str] = field(default_factory=list)
+    more: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.problems
+
+    def add(self, problem: str) -> None:
+        if len(self.problems) < MOST_SHOWN:
+            self.problems.append(problem)
+        else:
+            self.more += 1

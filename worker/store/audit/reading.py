@@ -9,13 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.audit import Entry, Point, next_point
+from worker.domain.model.findings import Checked
 from worker.foundation.keyring import Keyring
 from worker.store.audit.sealing import HEAD, NO_HEAD, NOT_SIGNED, Head, NotSigned, entry_of, head_of
 from worker.store.base.database import Database, fetch
 from worker.store.tables import Audit
 
 PAGE = 5000
-MOST_SHOWN = 20  # problems, in words; the others are counted
 
 
 @dataclass(frozen=True)
@@ -58,25 +58,13 @@ class Wanted:
 
 
 @dataclass
-class Verified:
-    """What a check of the chain has found. `problems` are for people; `more`: problems that are not among them."""
+class Verified(Checked):
+    """What a check of the chain has found."""
 
     end: Point = field(default_factory=Point)
     entries: int = 0
     removed: int = 0  # the number of the newest entry that retention has removed
     unsealed: int = 0
-    problems: list[str] = field(default_factory=list)
-    more: int = 0
-
-    @property
-    def is_whole(self) -> bool:
-        return not self.problems
-
-    def add(self, problem: str) -> None:
-        if len(self.problems) < MOST_SHOWN:
-            self.problems.append(problem)
-        else:
-            self.more += 1
 
 
 class AuditLog:
