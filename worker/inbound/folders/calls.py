@@ -1,11 +1,12 @@
 """Calls to another machine over one connection, from a thread without an event loop. Each has its bound of time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 from worker.foundation import event_loop
+from worker.inbound.folders.place import Copy, Copying, NotTaken, copying
 from worker.inbound.remote_lists import CannotFetch, in_words
 
 T = TypeVar("T")
@@ -51,6 +52,17 @@ class Calls:
     def hold(self, opening: AbstractAsyncContextManager[T]) -> T:
         """Open what is closed with the connection. Raises CannotFetch."""
         return self.do(self._exits.enter_async_context(opening))
+
+
+@contextmanager
+def fetched(read: Callable[[Copying], None], *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
+    """The file that `read` reads from the other machine. Raises NotTaken, and what `step` raises."""
+    with copying(largest=largest, step=step) as copy:
+        try:
+            read(copy)
+        except CannotFetch as error:
+            raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
+        yield copy.copy()
 
 
 async def _within(call: Coroutine[Any, Any, T], seconds: float) -> T:

@@ -6,13 +6,14 @@ its ETag, and exactly that version is read.
 
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from worker.inbound.folders.calls import CALL_SECONDS, CONNECT_SECONDS, LISTING_SECONDS, Calls
-from worker.inbound.folders.place import Away, Copy, Found, Kind, NotTaken, Write, copying, prepared
+from worker.inbound.folders.calls import CALL_SECONDS, CONNECT_SECONDS, LISTING_SECONDS, Calls, fetched
+from worker.inbound.folders.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, prepared
 from worker.inbound.remote_lists import CannotFetch, extra
 from worker.settings.intake import Intake, Remote
 
@@ -33,24 +34,18 @@ class S3Folder:
         except CannotFetch as error:
             raise Away(str(error)) from None
 
-    @contextmanager
-    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
-        with copying(largest=largest, step=step) as copy:
-            try:
-                self._read(name, stamp, copy.expect, copy.add)
-            except CannotFetch as error:
-                raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
-            yield copy.copy()
+    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> AbstractContextManager[Copy]:
+        return fetched(partial(self._read, name, stamp), largest=largest, step=step)
 
-    def _read(self, name: str, stamp: str, expect: Callable[[int], None], add: Callable[[bytes], None]) -> None:
+    def _read(self, name: str, stamp: str, copy: Copying) -> None:
         with self._calls() as calls:
             answer = calls.do(_got(calls.client, self._named(name) | {"IfMatch": _etag_of(stamp)}))
             if answer is None:
                 raise NotTaken("it still changes", for_good=False)
-            expect(answer["ContentLength"])
+            copy.expect(answer["ContentLength"])
             body = calls.hold(answer["Body"])
             while part := calls.do(body.read(_PART)):
-                add(part)
+                copy.add(part)
 
     def write(self, name: str, write: Write) -> None:
         with prepared(write) as content:

@@ -5,14 +5,15 @@ Each look is a connection of its own: an import between two of them may take min
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from worker.domain.intake.dropped_files import is_left_over
-from worker.inbound.folders.calls import CONNECT_SECONDS, LISTING_SECONDS, Calls
-from worker.inbound.folders.place import Away, Copy, Found, Kind, NotTaken, Write, copying, prepared
+from worker.inbound.folders.calls import CONNECT_SECONDS, LISTING_SECONDS, Calls, fetched
+from worker.inbound.folders.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, prepared
 from worker.inbound.remote_lists import CannotFetch, extra, known_hosts
 from worker.settings.intake import Intake, Remote
 from worker.settings.secrets import Secret
@@ -34,25 +35,19 @@ class SftpFolder:
         except CannotFetch as error:
             raise Away(str(error)) from None
 
-    @contextmanager
-    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
-        with copying(largest=largest, step=step) as copy:
-            try:
-                self._read(name, stamp, copy.expect, copy.add)
-            except CannotFetch as error:
-                raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
-            yield copy.copy()
+    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> AbstractContextManager[Copy]:
+        return fetched(partial(self._read, name, stamp), largest=largest, step=step)
 
-    def _read(self, name: str, stamp: str, expect: Callable[[int], None], add: Callable[[bytes], None]) -> None:
+    def _read(self, name: str, stamp: str, copy: Copying) -> None:
         path = self._path(name)
         with self._calls() as calls:
             before = calls.do(calls.client.lstat(path))
             if _KINDS.get(before.type) is not Kind.FILE or _stamp(before) != stamp:
                 raise NotTaken("it still changes", for_good=False)
-            expect(before.size or 0)
+            copy.expect(before.size or 0)
             file = calls.hold(calls.client.open(path, "rb", block_size=_PART))
             while part := calls.do(file.read(_PART)):
-                add(part)
+                copy.add(part)
             # By its name, and as it was opened: the name may be a link to another file meanwhile.
             after = (calls.do(calls.client.lstat(path)), calls.do(file.stat()))
             if {_stamp(before), *map(_stamp, after)} != {stamp} or _KINDS.get(after[0].type) is not Kind.FILE:
