@@ -16,7 +16,7 @@ from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import Known, Standing, decide
 from worker.domain.model.rows import Rows
 from worker.domain.model.states import LineState
-from worker.domain.service_desk.case import Refused
+from worker.domain.service_desk.case import Refused, place_in_words
 from worker.domain.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock
@@ -120,7 +120,7 @@ class Returns:
             what += f"; the same link leaves by {CALLED[done.sent.channel]}"
         elif decide(Known.RETURNED, place.standing).retry:
             self.retry(Which(place.batch_id, rows=Rows(((place.row, place.row),))))
-            what += f"; row {place.row} of batch {place.batch_id} is tried again"
+            what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
         elif correction.addresses:
             what += f"; no message was added: {done.sent}".replace(" ID", f" {line.customer_id}")
         known = self._done[line.row] = self._changed(line, place, what)

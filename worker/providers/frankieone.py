@@ -191,6 +191,10 @@ def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> 
     return Kind.TRANSIENT if repeatable else Kind.UNKNOWN
 
 
+def entity_id_of(request: SessionRequest) -> str:
+    return request.entity_id or request.customer.entity_id
+
+
 def _entity_not_found(status: int, prefix: str, number: int | None) -> bool:
     return status == 404 or (prefix, number) == ("VAL", 404)
 

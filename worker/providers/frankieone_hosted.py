@@ -17,7 +17,7 @@ from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, json_object, optional_text, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import EPOCH, FACTS, Frankie, expiry
+from worker.providers.frankieone import EPOCH, FACTS, Frankie, entity_id_of, expiry
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import by_name
@@ -75,7 +75,7 @@ class FrankieOneHosted(NoLookUp):
         return self._frankie.refuses(customer)
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        customer, entity_id = request.customer, _entity_id(request)
+        customer, entity_id = request.customer, entity_id_of(request)
         ours: dict[str, Any] = {"applicationRef": request.external_ref} if request.external_ref else {}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         fields |= {"entityId": entity_id} if entity_id else {"customerRef": customer.customer_id}
@@ -102,7 +102,7 @@ class FrankieOneHosted(NoLookUp):
         url = text(found, "url", most=LONGEST_TOKEN)
         if self._frankie.links.given(url) is None:
             raise BadAnswer("url in the answer is not an https address of a host in link_hosts")
-        asked = _entity_id(request)
+        asked = entity_id_of(request)
         if asked:
             check_echo(found, "entityId", asked)
         entity_id = optional_text(found, "entityId") or asked
@@ -137,10 +137,6 @@ class FrankieOneHosted(NoLookUp):
 
     def reload_credentials(self) -> bool:
         return self._frankie.credentials.reload()
-
-
-def _entity_id(request: SessionRequest) -> str:
-    return request.entity_id or request.customer.entity_id
 
 
 ENDPOINT = Endpoint(

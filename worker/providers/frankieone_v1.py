@@ -16,7 +16,7 @@ from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object, optional_text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import EPOCH, FACTS, Frankie
+from worker.providers.frankieone import EPOCH, FACTS, Frankie, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v1 import PARAMETERS, contradictions, warnings
 from worker.providers.parameters.tables import by_name
@@ -61,7 +61,7 @@ class FrankieOneV1(NoLookUp):
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         entity = fields["entity"]
         if isinstance(entity, dict):  # an `unchecked` entity of another type is sent unchanged
-            if entity_id := _entity_id(request):
+            if entity_id := entity_id_of(request):
                 entity["entityId"] = entity_id
             entity["extraData"] = [*_known_about(customer), *_pairs(entity.get("extraData"))]
         if customer.consent is True:  # sent only if the customer's own line has it
@@ -89,7 +89,7 @@ class FrankieOneV1(NoLookUp):
 
     def repeatable(self, request: SessionRequest) -> bool:
         # With an entityId the worst case is one more token; without it, a second entity of the same person.
-        return bool(_entity_id(request))
+        return bool(entity_id_of(request))
 
     def reissue_at(self, expires_at: datetime) -> datetime:
         # At any time: each call gets its own token.
@@ -103,7 +103,7 @@ class FrankieOneV1(NoLookUp):
         made = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
         # The page marks no field of the answer as required. Without the entity, the person can still be found
         # by the vendor's applicant.
-        entity_id = made or _entity_id(request)
+        entity_id = made or entity_id_of(request)
         reference = entity_id or optional_text(found, "applicantId")
         if not reference:
             raise BadAnswer("the answer has no entity.entityId")
@@ -124,10 +124,6 @@ class FrankieOneV1(NoLookUp):
             if person.address:  # as one string: its parts are not known
                 entity["addresses"] = [{"addressType": ADDRESS_TYPE, "longForm": person.address}]
         return {field: value for field, value in entity.items() if value}
-
-
-def _entity_id(request: SessionRequest) -> str:
-    return request.entity_id or request.customer.entity_id
 
 
 def _known_about(customer: Customer) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from worker.domain.model.states import JobState
 from worker.engine.container import Parts
 from worker.engine.reporting.repeat_cost import worst_cost
 from worker.foundation.os_user import os_user
-from worker.foundation.plural import counted
+from worker.foundation.plural import are, counted
 from worker.store.limits.standstill import Stopped
 from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.daily_batch import DAILY
@@ -296,7 +296,7 @@ def _print(
     if not rows and not elsewhere and action in _OF_STATE:
         click.echo(f"no row of this choice is {_OF_STATE[action]}: `onboard report {batch.id}` shows the state of each")
     for leads, number in (elsewhere or {}).items():
-        held = f"{counted(number, 'row')} {'is' if number == 1 else 'are'} held by batch {leads}"
+        held = f"{counted(number, 'row')} {are(number)} held by batch {leads}"
         click.echo(f"{held}: `onboard resolve {leads} --{action}`")
     if rows and action in GOES_ON and stopped is not None:
         click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")

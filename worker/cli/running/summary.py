@@ -9,7 +9,7 @@ from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
 from worker.domain.model.stops import is_at_cap
 from worker.engine.container import Parts
-from worker.foundation.plural import counted, listed_in_words
+from worker.foundation.plural import are, counted, listed_in_words
 from worker.inbound.returned_lists import Change
 from worker.store.onboarding.batches import BatchFacts
 
@@ -59,8 +59,9 @@ def stopped_in_words(parts: Parts, used: Collection[str]) -> dict[str, str]:
         sharing = [name for name, rule in rules.items() if rule.name == budget]
         names = [name for name in sharing if name in used] or sharing
         state = states[budget]
-        verb = "is" if len(names) == 1 else "are"
-        found[f"{listed_in_words(names)} {verb}"] = f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
+        found[f"{listed_in_words(names)} {are(len(names))}"] = (
+            f"{stop_in_words(state).rstrip('.')}; {next_step(names[0], state)}"
+        )
     return found
 
 

@@ -1,10 +1,11 @@
-"""The kinds of messages that repeat a link because a person asked for it: `resend-1`, `resend-2`, … Pure.
+"""The kind of a session's first message, and those that repeat its link because a person asked: `resend-1`, … Pure.
 
 A session has one message of each kind on each channel, so two commands at once cannot make two messages.
 """
 
 from collections.abc import Iterable
 
+FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 PREFIX = "resend-"
 
 

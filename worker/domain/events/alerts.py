@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from worker.domain.events.published import moment
+from worker.foundation.plural import are, counted
 
 TARGET = "alert/"  # before the name of a target of alerts, in the outbox
 EVENT = "alert"  # the type in the outbox
@@ -145,7 +146,7 @@ def only(data: Mapping[str, Any], kinds: Collection[str]) -> dict[str, Any] | No
 
 
 def _facts(one: Condition, form: int) -> dict[str, str]:
-    rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}{' is' if one.rows == 1 else ' are'}"
+    rows = f"{counted(one.rows, 'row')} {are(one.rows)}"
     words = _WORDS[one.kind]
     return {
         "kind": one.kind.value,

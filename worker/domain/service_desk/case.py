@@ -12,6 +12,10 @@ from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 
+def place_in_words(row: int, batch_id: int) -> str:
+    return f"row {row} of batch {batch_id}"
+
+
 @dataclass(frozen=True)
 class Refused:
     """Why nothing was done, and what the person can do instead: two sentences without personal data."""
@@ -49,7 +53,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        return f"row {self.number} of batch {self.batch_id}"
+        return place_in_words(self.number, self.batch_id)
 
     @property
     def what_follows(self) -> str:

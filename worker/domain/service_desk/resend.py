@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.contact.caps import may_send
 from worker.domain.contact.contact_times import message_at
-from worker.domain.contact.resends import next_kind
+from worker.domain.contact.resends import FIRST, next_kind
 from worker.domain.model.channels import CALLED, CHANNELS
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason, meaning_of
@@ -29,7 +29,6 @@ from worker.domain.service_desk.case import (
     under_way,
 )
 
-FIRST = "invitation"
 # A message in one of these states reached nobody, so it may leave under its own name after all.
 UNSENT = (
     InvitationState.FAILED,

@@ -16,6 +16,7 @@ from worker.domain.model.reasons import Reason, meaning_of, step_for
 from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import SessionState
 from worker.domain.service_desk.case import at as in_words
+from worker.domain.service_desk.case import place_in_words
 from worker.domain.service_desk.next_steps import AT_ITS_BATCH, Circumstances, Place, next_step
 
 
@@ -73,7 +74,7 @@ class RowFact:
 
     @property
     def place(self) -> str:
-        return f"row {self.row} of batch {self.batch_id}"
+        return place_in_words(self.row, self.batch_id)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.domain.model.states import JobState, LineState
 from worker.engine.reporting.row_groups import needing
-from worker.foundation.plural import counted
+from worker.foundation.plural import are, counted
 
 _REACHED = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
 _TO_DO = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
@@ -31,11 +31,11 @@ def headline(facts: Mapping[str, Any]) -> Headline:
     needs = needing(rows)
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped
-    parts = [f"{reached:,} of {counted(customers, 'customer')} {_are(customers)} invited"]
+    parts = [f"{reached:,} of {counted(customers, 'customer')} {are(customers)} invited"]
     if needs:
         parts.append(f"{counted(needs, 'row')} {'needs' if needs == 1 else 'need'} a person")
     if stopped:
-        parts.append(f"{counted(len(stopped), 'account')} {_are(len(stopped))} stopped")
+        parts.append(f"{counted(len(stopped), 'account')} {are(len(stopped))} stopped")
     if good:
         parts.append("nothing needs a person")
     return Headline("; ".join(parts) + ".", tuple(_rest(facts, rows)), good)
@@ -51,10 +51,6 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
     if left:
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")
     return said
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _have(number: int) -> str:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.resends import FIRST as FIRST
 from worker.domain.events.published import Happened
 from worker.domain.model.channels import is_mail
 from worker.domain.model.customers import Channel, invitation_channels
@@ -43,7 +44,6 @@ from worker.store.outbox.outbox import (
 )
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
-FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
 # Must have the same text as the partial index's predicate: otherwise SQLite does not use the index.
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})

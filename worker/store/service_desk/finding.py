@@ -13,6 +13,7 @@ from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.rows import is_among
 from worker.domain.model.states import OPEN_JOBS
+from worker.domain.service_desk.case import place_in_words
 from worker.domain.service_desk.lookup import Wanted
 from worker.domain.service_desk.next_steps import Place
 from worker.domain.service_desk.timeline import (
@@ -210,7 +211,7 @@ def _row(row: Any) -> RowFact:
         created_at=row.created_at,
         changed_at=row.changed_at,
         due_at=row.due_at,
-        joined=f"row {row.lead_row} of batch {row.lead_batch}" if row.lead_batch is not None else "",
+        joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
         is_event=row.name.startswith(DAILY),
         waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
         senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),

@@ -10,7 +10,7 @@ from aiohttp import web
 from worker.inbound.web.dashboard.forms import form_of
 from worker.inbound.web.dashboard.oidc.id_token import Proven
 from worker.inbound.web.dashboard.passwords import PasswordChecks, TooMany
-from worker.inbound.web.dashboard.rendering import page
+from worker.inbound.web.dashboard.rendering import page, see
 from worker.inbound.web.dashboard.same_origin import form_token, is_form_token, is_from_here
 from worker.inbound.web.dashboard.visits import Visits, cookie_name, set_cookie
 from worker.inbound.web.problems import REFUSED
@@ -77,7 +77,7 @@ class LogIn:
         form = await form_of(request, seconds=self._form_seconds)
         if visit is not None and is_from_here(request.headers) and visit.has_sent(form):
             await self._visits.end(visit)
-        answer = _see(PATH)
+        answer = see(PATH)
         answer.del_cookie(cookie_name(request), path="/")
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
@@ -86,7 +86,7 @@ class LogIn:
         before = await self._visits.of(request, by_itself=True)
         if before is not None:
             await self._visits.end(before)
-        answer = _see(to)
+        answer = see(to)
         set_cookie(answer, request, cookie_name(request), secret, max_age=int(LONGEST.total_seconds()))
         answer.del_cookie(_form_cookie(request), path="/")
         return answer
@@ -112,7 +112,3 @@ def local_path(given: str) -> str:
     """The path of a page of ours to go on to; "/" for anything else."""
     plain = given.startswith("/") and not given.startswith(("//", "/\\")) and given.isascii() and given.isprintable()
     return given if plain and (given == "/" or given.startswith(("/?", "/dashboard/"))) else "/"
-
-
-def _see(path: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})

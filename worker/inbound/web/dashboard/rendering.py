@@ -56,6 +56,11 @@ def asset_url(name: str) -> str:
     return f"/dashboard/static/{name}?v={sha256(asset(name)).hexdigest()[:12]}"
 
 
+def see(address: str) -> web.Response:
+    """Sends the browser to this address."""
+    return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
+
+
 def page(template: str, *, status: int = 200, **shown: Any) -> web.Response:
     text = _environment().get_template(template).render(**shown)
     return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)

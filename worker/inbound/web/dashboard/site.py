@@ -22,7 +22,7 @@ from worker.inbound.web.dashboard.oidc.door import OidcDoor
 from worker.inbound.web.dashboard.oidc.issuer import BACK, Issuer
 from worker.inbound.web.dashboard.passwords import PasswordChecks
 from worker.inbound.web.dashboard.reasons import why_unfit
-from worker.inbound.web.dashboard.rendering import ASSETS, asset, page
+from worker.inbound.web.dashboard.rendering import ASSETS, asset, page, see
 from worker.inbound.web.dashboard.same_origin import is_from_here
 from worker.inbound.web.dashboard.shared_reads import SharedReads
 from worker.inbound.web.dashboard.sources import Sources
@@ -131,7 +131,7 @@ class Site:
                 if by_itself:
                     return web.Response(headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
                 to = request.path_qs if request.method == "GET" else "/"
-                return _see(LOG_IN if to == "/" else f"{LOG_IN}?{urlencode({'to': to})}")
+                return see(LOG_IN if to == "/" else f"{LOG_IN}?{urlencode({'to': to})}")
             if not visit.person.may(least):
                 role = f"This page needs the role {least.value}; yours is {visit.person.role.value}."
                 return self._sorry(request, visit, 403, "Not for your role", role)
@@ -192,7 +192,7 @@ class Site:
         for wake_up in done.due:
             self._wake(wake_up)
         log.info("%s: %s", visit.person.actor, action.command)
-        answer = _see(local_path(action.back(asked)))
+        answer = see(local_path(action.back(asked)))
         flashes.say(answer, request, visit, done.said)
         return answer
 
@@ -261,7 +261,3 @@ class Site:
 def _failed(status: int, title: str, text: str) -> web.Response:
     """A page for a person who may not be logged in."""
     return page("failed.html", status=status, title=title, text=text)
-
-
-def _see(path: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})

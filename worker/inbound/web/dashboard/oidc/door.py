@@ -11,6 +11,7 @@ from worker.foundation.clock import monotonic
 from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
 from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven
 from worker.inbound.web.dashboard.oidc.issuer import Issuer, Unavailable
+from worker.inbound.web.dashboard.rendering import see
 from worker.inbound.web.dashboard.visits import cookie_name, set_cookie
 from worker.inbound.web.problems import REFUSED
 
@@ -50,7 +51,7 @@ class OidcDoor:
             address = await self._issuer.address(flow)
         except Unavailable as error:
             return self._unavailable(request, error, to)
-        answer = web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
+        answer = see(address)
         set_cookie(answer, request, _cookie(request), flow.cookie, max_age=FLOW_SECONDS)
         return answer
 

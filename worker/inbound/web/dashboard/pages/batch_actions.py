@@ -4,7 +4,7 @@ from worker.domain.model.people import Person, Role
 from worker.domain.model.rows import LONGEST, read_rows
 from worker.engine.reporting.repeat_cost import worst_cost
 from worker.engine.steps.policies import buys_on_click
-from worker.foundation.plural import counted
+from worker.foundation.plural import are, counted
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.inbound.web.dashboard.sources import Sources
 from worker.store.onboarding.batches import BatchFacts
@@ -181,7 +181,7 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
     decisions = sources.stores.decisions
     held = decisions.count_held(which)
     elsewhere = [
-        f"{counted(rows, 'row')} more {_wait(rows)} for a held row of batch {other}, and {_are(rows)} decided there."
+        f"{counted(rows, 'row')} more {_wait(rows)} for a held row of batch {other}, and {are(rows)} decided there."
         for other, rows in decisions.held_elsewhere(which).items()
     ]
     if not held:
@@ -192,7 +192,7 @@ def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
             title=f"Give up {rows} of {_name(batch)}?",
             button=f"Give up {rows}",
             does=(
-                f"{rows}{_of(which)} {_are(held)} cancelled, and no further message is sent for {_them(held)}.",
+                f"{rows}{_of(which)} {are(held)} cancelled, and no further message is sent for {_them(held)}.",
                 "What the provider may have opened stays open until it expires.",
                 *elsewhere,
             ),
@@ -218,7 +218,7 @@ def _resolve(sources: Sources, asked: Asked, reason: str) -> Done:
     batch, which, verdict = _to_resolve(sources, asked)
     decided = sources.acting(asked.person, "resolve", reason).decisions.resolve(which, verdict, now=asked.now)
     done = "given up" if verdict is Verdict.ABANDON else "called again"
-    return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} {_are(decided.rows)} {done}.", decided.due)
+    return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} {are(decided.rows)} {done}.", decided.due)
 
 
 def _by(person: Person) -> str:
@@ -231,10 +231,6 @@ def _wait(number: int) -> str:
 
 def _go(number: int) -> str:
     return "goes" if number == 1 else "go"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _them(number: int) -> str:
