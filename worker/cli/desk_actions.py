@@ -13,7 +13,7 @@ from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import CALLED, CHANNELS
 from worker.domain.model.needs import STORED, WAKING
-from worker.domain.service_desk.case import Refused, at
+from worker.domain.service_desk.case import Refused, in_utc
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.new_link import Before, NewLink
 from worker.engine.container import Parts
@@ -96,14 +96,14 @@ def resend(
         )
         if isinstance(sent, Sent):
             wake_ups_of(parts.settings).send(list(sent.due))
-            when = "now" if sent.due_at <= parts.clock() else f"at {at(sent.due_at)}, after the quiet hours"
+            when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
     _refuse(customer_id, sent, as_json)
     assert isinstance(sent, Sent)  # noqa: S101 -- for mypy
     if as_json:
         click.echo(json.dumps({"customer": customer_id, "done": True} | _sent(sent), ensure_ascii=False))
         return
     click.echo(
-        f"the same link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {at(sent.expires_at)}"
+        f"the same link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {in_utc(sent.expires_at)}"
     )
     click.echo(WORKERS)
 

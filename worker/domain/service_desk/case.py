@@ -133,7 +133,7 @@ class DeskRules:
     link_valid: timedelta | None = None
 
 
-def at(moment: datetime) -> str:
+def in_utc(moment: datetime) -> str:
     """A time in a sentence, UTC."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
@@ -158,9 +158,9 @@ def not_serviceable(case: Case) -> Refused | None:
     if row.paused:
         return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
     if row.outcome_unknown:
-        by = f", by {at(row.settled_by)} at the latest" if row.settled_by is not None else ""
+        by = f", by {in_utc(row.settled_by)} at the latest" if row.settled_by is not None else ""
         if row.reason == Reason.ORPHAN:
-            when = f"at {at(row.due_at)}" if row.due_at is not None else "now and then"
+            when = f"at {in_utc(row.due_at)}" if row.due_at is not None else "now and then"
             return Refused(
                 "the provider has opened a session for the customer whose token was lost",
                 f"wait: the worker looks at that session again {when}, and asks for a new one after its end{by}",
@@ -199,7 +199,7 @@ def under_way(case: Case, channels: Collection[str]) -> Refused | None:
 def no_link(row: Row) -> Refused | None:
     """Why the row has no link now that could be sent; None: it has one, or ended without one."""
     if row.state in (JobState.WAITING, JobState.WORKING):
-        when = f" (due {at(row.due_at)})" if row.due_at is not None else ""
+        when = f" (due {in_utc(row.due_at)})" if row.due_at is not None else ""
         # The words of `what_follows` say more than this reason.
         why = f": {meaning_of(row.reason)}" if row.reason and row.reason != Reason.PRESSED else ""
         return Refused(f"the customer's session is not open yet{when}{why}", row.what_follows)

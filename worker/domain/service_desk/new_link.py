@@ -12,7 +12,7 @@ from worker.domain.contact.caps import spent
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
-from worker.domain.service_desk.case import Case, DeskRules, Link, Refused, Row, at, not_serviceable, under_way
+from worker.domain.service_desk.case import Case, DeskRules, Link, Refused, Row, in_utc, not_serviceable, under_way
 from worker.domain.verification.reissue import SETTLES
 
 # A row that waits for one of these reasons waits for the time of a session that is allowed already.
@@ -71,7 +71,7 @@ def _not_now(case: Case, now: datetime) -> Refused | None:
         why = f"{row.place} has failed: {meaning_of(row.reason)}"
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` tries it again")
     if row.state is JobState.WORKING or (row.state is JobState.WAITING and row.reason not in _MAY_HURRY):
-        when = f", due {at(row.due_at)}" if row.due_at is not None else ""
+        when = f", due {in_utc(row.due_at)}" if row.due_at is not None else ""
         return Refused(f"a session is being asked for already{when}", row.what_follows)
     if row.state is JobState.WAITING and row.due_at is not None and row.due_at <= now:
         return Refused("a new session is being asked for already", row.what_follows)
@@ -93,12 +93,12 @@ def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> 
         if allowed_from is None:
             return Refused(f"the account {link.account} is not in the configuration", "correct the configuration")
         if allowed_from(link.expires_at) > now:
-            why = f"{link.account} gives no other link before the present one has ended, {at(link.expires_at)}"
+            why = f"{link.account} gives no other link before the present one has ended, {in_utc(link.expires_at)}"
             return Refused(why, "`onboard customer resend` sends the present link again")
         return Before.SUPERSEDED
     over = link.expires_at + SETTLES
     if over > now:
         return Refused(
-            "the link has just ended, and the customer's result may still come", f"ask again after {at(over)}"
+            "the link has just ended, and the customer's result may still come", f"ask again after {in_utc(over)}"
         )
     return Before.ASKED if not link.asked and link.account in rules.lists else Before.EXPIRED

@@ -11,7 +11,7 @@ from datetime import datetime
 from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.stops import way_out
 from worker.domain.model.waits import Blocked
-from worker.domain.service_desk.case import at as in_words
+from worker.domain.service_desk.case import in_utc
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def next_step(
     until = [(end, one) for one in blocked if (end := one.paused_until or one.full_until) is not None and end > due]
     if until:
         end, last = max(until, key=lambda each: each[0])
-        return Next(end, f"{_nothing_before(in_words(end), last.in_words)} Then {what}.")
+        return Next(end, f"{_nothing_before(in_utc(end), last.in_words)} Then {what}.")
     return Next(due, f"Next: {what}.")
 
 

@@ -23,7 +23,7 @@ from worker.domain.service_desk.case import (
     Message,
     Refused,
     Row,
-    at,
+    in_utc,
     no_link,
     not_serviceable,
     under_way,
@@ -74,7 +74,7 @@ def decide_resend(
     due_at = message_at(chosen, case.zones, rules.quiet, invite_at=None, now=now)
     until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
     if is_stale(until, floor=row.floor, now=due_at):
-        lives = f"the link works only until {at(link.expires_at)}, too short a time for a message that leaves now"
+        lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
         return Refused(lives, "after its end `onboard customer new-link` sends another")
     on_channel = [message for message in case.of_link if message.channel == chosen]
     refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address)
@@ -100,7 +100,7 @@ def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None
     if row is not None and row.state is JobState.FAILED:
         why = f"{row.place} has failed: {meaning_of(row.reason)}"
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
-    ended = f"the customer's link ended {at(link.expires_at)}" if link is not None else "the customer has no link"
+    ended = f"the customer's link ended {in_utc(link.expires_at)}" if link is not None else "the customer has no link"
     return Refused(ended, "`onboard customer new-link` sends another")
 
 
@@ -139,14 +139,14 @@ def _too_soon(messages: list[Message], channel: str, *, now: datetime, to_new_ad
     for message in messages:
         waits = message.state is InvitationState.WAITING and not message.kind.startswith("reminder-")
         if waits:
-            when = f", due {at(message.due_at)}" if message.due_at is not None else ""
+            when = f", due {in_utc(message.due_at)}" if message.due_at is not None else ""
             return Refused(f"one {CALLED[channel]} with the link is waiting to leave already{when}", "it leaves itself")
     if to_new_address:
         return None
     left = max((message.sent_at for message in messages if message.sent_at is not None), default=None)
     if left is not None and left + SPACING > now:
         return Refused(
-            f"one {CALLED[channel]} with the link left at {at(left)}, and may still be on its way",
-            f"send it again after {at(left + SPACING)}",
+            f"one {CALLED[channel]} with the link left at {in_utc(left)}, and may still be on its way",
+            f"send it again after {in_utc(left + SPACING)}",
         )
     return None

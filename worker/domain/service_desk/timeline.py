@@ -15,8 +15,7 @@ from worker.domain.model.channels import CALLED
 from worker.domain.model.reasons import Reason, meaning_of, step_for
 from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import SessionState
-from worker.domain.service_desk.case import at as in_words
-from worker.domain.service_desk.case import place_in_words
+from worker.domain.service_desk.case import in_utc, place_in_words
 from worker.domain.service_desk.next_steps import AT_ITS_BATCH, Circumstances, Place, next_step
 
 
@@ -205,7 +204,7 @@ def _asked(row: RowFact, around: Circumstances, now: datetime) -> str:
     if row.in_doubt and row.reason == Reason.ORPHAN:
         rule = (around.orphans or {}).get(row.account, OrphanRule())
         ends = rule.known_by(row.called_at, now) if row.called_at is not None else None
-        by = f", by {in_words(ends)} at the latest" if ends is not None else ""
+        by = f", by {in_utc(ends)} at the latest" if ends is not None else ""
         return (
             f"{row.account} is asked whether the session whose token was lost has ended; a new session is asked for"
             f" after its end{by}"
@@ -243,7 +242,7 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
     first = link.because == Reason.FIRST_SESSION
     why = "" if first else f" ({meaning_of(link.because)})"
     opened = f"{link.account} opened {'a' if first else 'another'} session{why}. Its link works until"
-    yield Moment(link.issued_at, About.LINK, f"{opened} {in_words(link.expires_at)}. Reference {link.reference}.")
+    yield Moment(link.issued_at, About.LINK, f"{opened} {in_utc(link.expires_at)}. Reference {link.reference}.")
     if link.told_at is not None:
         result = f": {link.result}" if link.result else ""
         said = {"started": "the customer has begun", "completed": "the customer has finished"}.get(link.state)

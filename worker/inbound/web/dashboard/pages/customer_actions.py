@@ -7,7 +7,7 @@ from worker.domain.intake import contacts
 from worker.domain.model.channels import CALLED
 from worker.domain.model.people import Role
 from worker.domain.service_desk.case import Refused as NotDone
-from worker.domain.service_desk.case import at
+from worker.domain.service_desk.case import in_utc
 from worker.domain.service_desk.new_link import Before
 from worker.engine.prices import Prices
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, Plan, Refused
@@ -46,13 +46,16 @@ def _channel(asked: Asked) -> str | None:
 def _plan_resend(sources: Sources, asked: Asked) -> Plan:
     who, desk = customer_of(sources, asked).customer_id, sources.desk(sources.stores.database)
     plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), now=asked.now))
-    when = "It leaves at once." if plan.due_at <= asked.now else f"It leaves at {at(plan.due_at)}, after quiet hours."
+    when = "at once" if plan.due_at <= asked.now else f"at {in_utc(plan.due_at)}, after quiet hours"
     price = Prices.of(sources.settings).total({}, {plan.channel: 1})
     amounts = "".join(f" ({amount} {currency})" for currency, amount in price.items())
     return Plan(
         title=f"Send {who} the same link again?",
         button="Send the link again",
-        does=(f"One {CALLED[plan.channel]} with the link that works until {at(plan.expires_at)}.", when),
+        does=(
+            f"One {CALLED[plan.channel]} with the link that works until {in_utc(plan.expires_at)}.",
+            f"It leaves {when}.",
+        ),
         cost=(f"1 {CALLED[plan.channel]}{amounts}; no session.",),
     )
 
