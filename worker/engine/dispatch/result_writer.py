@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.store.base.database import reason
+from worker.store.base.outages import reason
 
 log = logging.getLogger(__name__)
 

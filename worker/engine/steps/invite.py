@@ -5,7 +5,7 @@ A kind of work for a dispatcher, as `issue` is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from worker.domain.contact.repeats import paced
 from worker.domain.invitations import Invitation, TemplateProblem, Templates

@@ -22,9 +22,7 @@ from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.store.base.on_loop import elsewhere
-from worker.store.base.outages import SACRIFICED as SACRIFICED  # `limits.flush` takes it from here
 from worker.store.base.outages import naming_outages
-from worker.store.base.outages import reason as reason  # `engine.dispatch.result_writer` takes it from here
 from worker.store.base.unanswered import ALONE, let_go_on
 from worker.store.tables.types import UtcDateTime
 

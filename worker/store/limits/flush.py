@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.clock import Clock
-from worker.store.base.database import SACRIFICED, Database
+from worker.store.base.database import Database
 from worker.store.base.leases import Leases
+from worker.store.base.outages import SACRIFICED
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
 from worker.store.limits.claims import ClaimPolicy, Claims, Leased, Room
