@@ -14,6 +14,7 @@ from kombu import Connection, Producer, Queue
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.publishers.listener import Listener
+from worker.sandbox import Fault
 
 
 def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:
@@ -56,6 +57,13 @@ def test_a_wrong_password_is_a_failure_that_says_what_to_correct_and_does_not_sh
     assert (ended.code, found[0]) == (1, "failure")
     assert "SMTP 535 5.7.8 at AUTH" in found[1]
     assert "wrong-secret" not in ended.out + ended.err
+
+
+def test_an_account_at_its_limit_is_no_fault_of_its_credentials(desk_at, play):
+    desk = desk_at(play(faults=(Fault.parse("429:1"),)))
+    (found,) = findings(desk.onboard("doctor", "--json"))["accounts.kyc"]
+    assert found[0] == "warning"
+    assert "works, and its limit is used up now" in found[1]
 
 
 def test_a_broker_that_does_not_answer_is_a_failure_without_its_password(desk: Desk):

@@ -221,10 +221,12 @@ def test_a_mail_server_that_refuses_the_login_stops_the_sending_and_says_so(desk
 
 def test_what_waits_longer_than_the_patience_is_named_with_when_and_ends_with_3(desk_at, play):
     desk = desk_at(play(limits=(RateLimit.parse("idenfy-kyc=1/hour"),)))
-    ended = desk.onboard("run", desk.list_of(customers(5)), "--patience", "1 s", "--json")
+    rows = [*customers(5), {"customer_id": "A", "country": "AU", "entity_id": customers(1, au=1)[0]["entity_id"]}]
+    rows[-1]["channel"] = "none"  # it needs no message: it waits for nothing once it has its session
+    ended = desk.onboard("run", desk.list_of(rows), "--patience", "1 s", "--json")
     assert ended.code == 3
     holds_together(ended.facts)
-    assert ended.facts["rows"]["waiting"] == 4
+    assert (ended.facts["rows"]["waiting"], ended.facts["rows"]["issued"]) == (4, 1)
     assert "4 rows wait until 20" in ended.err
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.cli import doctor_brokers
 from worker.cli.exits import CannotStart
-from worker.cli.online import NOT_ASKED, WORKS, ask
+from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
 from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
@@ -146,6 +146,8 @@ def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
         words = answer if where in answer else f"{where}: {answer}"
         if answer in (WORKS, NOT_ASKED):
             yield ok(section, words)
+        elif answer == USED_UP:
+            yield warning(section, words, "ask again later; the address and the credentials are right")
         else:
             yield failure(section, words, f"check the address and the credentials in [{section}], and the way there")
 

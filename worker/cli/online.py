@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from worker.http.client import Http
 
 WORKS = "works"
+USED_UP = "works, and its limit is used up now"
 NOT_ASKED = "not asked: its provider has no call that opens nothing"
 # Customers' ids come from the list: a look-up of this one finds none.
 NOBODY = SessionRequest(Customer("onboard-check-online"), "")
 
 
 async def ask(parts: Parts, accounts: Collection[str], channels: Collection[str]) -> dict[str, str]:
-    """By sender and account: WORKS, NOT_ASKED, or the problem in words."""
+    """By sender and account: WORKS, USED_UP, NOT_ASKED, or the problem in words."""
     from worker.http.client import Http, open_http_session  # imported here: aiohttp takes a quarter of a second
 
     senders = {channel: parts.senders[channel] for channel in channels}
@@ -52,4 +53,6 @@ async def _log_in(parts: Parts, account: str, http: "Http") -> Problem | str | N
 
 
 def _in_words(answer: Problem | str | None) -> str:
-    return WORKS if answer is None else answer if isinstance(answer, str) else answer.detail
+    if isinstance(answer, Problem):
+        return USED_UP if answer.kind is Kind.RATE_LIMITED else answer.detail
+    return WORKS if answer is None else answer

@@ -15,6 +15,7 @@ from worker.domain.model.reconciliation import lost_answers, lost_sessions
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
+from worker.foundation.timestamps import written
 from worker.runtime.embedded import Embedded, Outdated
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook
@@ -148,7 +149,7 @@ class OneBatch:
         if found is None or self._resting(seconds) or found[0] > self._clock() + self._patience:
             return Stand.DONE, ""
         calls = lost_answers(sum(calls for calls, _ in left.values()), 0)
-        return None, f"waits until {found[0]:%H:%M:%S} UTC: {calls}, to be reconciled then"
+        return None, f"waits until {written(found[0])}: {calls}, to be reconciled then"
 
     def _resting(self, seconds: float) -> bool:
         """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
@@ -173,19 +174,19 @@ class OneBatch:
             left = outlook.accounts or outlook.channels or outlook.for_senders
             verdict_by = None if left else self._verdict_by()
             if verdict_by is not None and verdict_by <= now + self._patience:
-                return None, f"waits for the verdict on the pilot, by {verdict_by:%H:%M:%S} UTC"
+                return None, f"waits for the verdict on the pilot, by {written(verdict_by)}"
             return (Stand.STOPPED if left else Stand.LATER), ""
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        waits_for = f"waits until {soonest:%H:%M:%S} UTC: {self._why(state, soonest)}" if soonest > now else ""
+        waits_for = f"waits until {written(soonest)}: {self._why(state, soonest)}" if soonest > now else ""
         too_long = soonest > now + self._patience or (soonest > now and self._resting(seconds))
         return (Stand.LATER if too_long else None), waits_for
 
     def _why(self, state: BudgetState, soonest: datetime) -> str:
         """Why the batch waits until then, for people: a pause, a limit, or calls to be reconciled."""
         if state.blocked_until is not None and state.blocked_until >= soonest:
-            return state.pause_reason
+            return state.why_paused
         if state.next_at is not None and state.next_at >= soonest:
             return "a limit allows no more before then"
         not_due = state.pause_reason or "the rest is not due before then"

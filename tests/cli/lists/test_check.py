@@ -167,9 +167,18 @@ def test_prices_give_amounts_by_currency_and_exactly(desk: Desk):
     }
     shown = desk.onboard("check", listed).out
     assert "\ncost now: 1.10 AUD, 3.605 EUR\ncost at most: 3.30 AUD, 10.815 EUR\n" in shown
+    assert facts["without_price"] == []
+    assert "without a price" not in shown
     desk.change('"0.90 EUR"', '"cheap"')
     refused = desk.onboard("check", listed)
     assert (refused.code, "0.90 EUR" in refused.err) == (2, True)
+
+
+def test_an_amount_names_what_it_leaves_out(desk: Desk):
+    desk.change("[email]", '[email]\nprice = "0.01 EUR"')
+    listed = desk.list_of(customers(5, au=1))
+    assert "  without a price, and so not in it: au, kyc\n" in desk.onboard("check", listed).out
+    assert desk.onboard("check", listed, "--json").facts["without_price"] == ["au", "kyc"]
 
 
 def test_rows_that_share_an_address_are_warned_of(desk: Desk):

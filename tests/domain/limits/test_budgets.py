@@ -92,6 +92,9 @@ def test_a_429_with_a_time_pauses_until_then():
     assert (state.blocked_until, state.pause_reason) == (NOW + 30 * SECOND, "HTTP 429")
     assert granted(state).slots.count == 0
     assert granted(state).again_at == NOW + 30 * SECOND
+    succeeded = learn(state, Lesson(NOW))
+    assert succeeded.blocked_until == state.blocked_until
+    assert (state.why_paused, succeeded.why_paused) == ("HTTP 429", "the wait that was asked for is not over")
 
 
 def test_a_429_without_a_time_pauses_for_the_first_wait():

@@ -23,7 +23,7 @@ from worker.cli.lists.deadline import InTime
 from worker.cli.lists.found_rows import SHOWN, FoundRows, Streamed
 from worker.cli.lists.import_block import block_for
 from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists, returns_of
-from worker.cli.online import NOT_ASKED, WORKS, ask
+from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
 from worker.cli.whole_file import whole_file
@@ -137,7 +137,7 @@ def check(
             of_list.add(None, FieldProblem("", EVERYWHERE, NAME_COUNTRIES))
         warnings = (of_list, of_rows, shared, late)
         answers = event_loop.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
-        answering = [name for name, answer in answers.items() if answer == WORKS]
+        answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
         facts = facts_of(parts, judged, cost.due, answering)
         in_all = _messages_in_all(parts, cost.due)
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
@@ -173,7 +173,7 @@ def check(
     if strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)
-    silent = any(answer not in (WORKS, NOT_ASKED) for answer in answers.values())
+    silent = any(answer not in (WORKS, USED_UP, NOT_ASKED) for answer in answers.values())
     stuck = facts["forecast"]["limited_by"] is not None and facts["forecast"]["finishes_at"] is None
     raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems or silent or stuck or late else DONE)
 
@@ -229,6 +229,7 @@ def facts_of(
     prices = Prices.of(settings)
     cost_now = prices.total(now, due.messages)
     cost_at_most = prices.total(at_most, most_messages)
+    unpriced = prices.missing(at_most, {channel: number for channel, number in most_messages.items() if number})
     return {
         "rows": {
             "total": judged.total,
@@ -243,6 +244,7 @@ def facts_of(
         "credits": at_most,
         "messages": most_messages,
         **({"cost": {"now": in_json(cost_now), "at_most": in_json(cost_at_most)}} if cost_at_most else {}),
+        **({"without_price": unpriced} if cost_at_most else {}),
         "forecast": {
             "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
@@ -339,6 +341,8 @@ def _show(
     for words, amounts in facts.get("cost", {}).items():
         prices = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
         console.print(f"cost {words.replace('_', ' ')}: {prices}")
+    if facts.get("without_price"):
+        console.print(f"  without a price, and so not in it: {', '.join(facts['without_price'])}")
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
     # Each channel's own worst case; their sum is more than the cap allows.
     capped = (

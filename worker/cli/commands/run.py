@@ -176,6 +176,7 @@ def run(
             " worker"
             for calls, first in parts.facts.ended_calls(batch.id).values()
         ]
+        left = parts.facts.counts(batch.id).left
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
         silent = paused_senders(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
@@ -194,7 +195,7 @@ def run(
     if stand is Stand.LATER:
         for name, reason in sorted(silent.items()):
             click.echo(f"{name} does not work: {reason.rstrip('.')}", err=True)
-    raise SystemExit(exit_code(stand, facts, next_due, stopped, outdated))
+    raise SystemExit(exit_code(stand, facts, left, next_due, stopped, outdated))
 
 
 def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> None:

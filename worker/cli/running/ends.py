@@ -77,8 +77,14 @@ def next_move_of(parts: Parts, batch: BatchFacts, *, alone: bool) -> tuple[datet
 
 
 def exit_code(
-    stand: Stand, facts: dict[str, Any], next_due: datetime | None, stopped: dict[str, str], outdated: str | None
+    stand: Stand,
+    facts: dict[str, Any],
+    left: int,
+    next_due: datetime | None,
+    stopped: dict[str, str],
+    outdated: str | None,
 ) -> int:
+    """`left`: the rows that wait for their session or for their first message."""
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:
@@ -90,7 +96,6 @@ def exit_code(
         for names, reason in sorted(stopped.items()):
             click.echo(f"{names} stopped: {reason}", err=True)
     if stand is Stand.LATER:
-        left = facts["rows"]["waiting"] + facts["rows"]["issued"]
         if facts["state"] == BatchState.PAUSED:
             why = f"{paused_in_words(facts)}\n"
             resumes = f"`onboard resume {facts['batch']}` resumes it"

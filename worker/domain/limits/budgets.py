@@ -100,6 +100,11 @@ class BudgetState:
     pace: Pace = field(default_factory=Pace)
     measured: MeasuredPace = field(default_factory=MeasuredPace)
 
+    @property
+    def why_paused(self) -> str:
+        """Why no call is made before `blocked_until`. A call that succeeds meanwhile ends the reason, not the wait."""
+        return self.pause_reason or "the wait that was asked for is not over"
+
 
 @dataclass(frozen=True)
 class Grant:

@@ -188,7 +188,7 @@ def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
     return {
         "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
         "paused_until": written_if_any(state.blocked_until) if paused else None,
-        "pause_reason": state.pause_reason if paused else None,
+        "pause_reason": state.why_paused if paused else None,
         "no_answer": silence_of(state, now=now) or None,
         "credits_used": state.credits_used,
     }
