@@ -96,6 +96,24 @@ def test_an_outage_has_no_end_and_is_named():
     assert forecast([load(limit=20, **open_)], now=NOW).finishes_at is not None
 
 
+def test_where_calls_are_refused_at_the_lowest_rate_that_is_tried_no_time_is_said(subtests):
+    lowest = Pace(rate=200.0, refused_from=400.0, lowered_at=NOW - 20 * SECOND, refused_at=NOW - SECOND)
+    found = forecast([load(limit=2000, pace=lowest)], now=NOW)
+    assert (found.finishes_at, found.stuck) == (None, False)
+    assert found.limited_by == (
+        "kyc: calls are refused at 200/second too, the lowest rate that is tried; give its real `limits`"
+    )
+    measured = forecast([load(limit=2000, measured=4, pace=lowest)], now=NOW)
+    assert measured.finishes_at == NOW + 600 / 4 * SECOND
+    for other in (
+        replace(lowest, rate=300.0),
+        replace(lowest, refused_at=NOW - 61 * SECOND),
+        replace(lowest, lowered_at=NOW),
+    ):
+        with subtests.test(other=other):
+            assert forecast([load(limit=2000, pace=other)], now=NOW).finishes_at is not None
+
+
 def test_a_pause_and_reserved_slots_come_first():
     assert takes(load(limit=20, blocked_until=NOW + 9 * SECOND)) == pytest.approx(39)
     assert takes(load(limit=20, next_at=NOW + 2 * SECOND)) == pytest.approx(32)

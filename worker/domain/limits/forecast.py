@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, outage_of, stop_in_words
 from worker.domain.limits.ramp import DAY
+from worker.domain.limits.rate_adaptation import is_refused_at_lowest
 from worker.domain.limits.rate_limits import tightest
 from worker.foundation.plural import counted
 
@@ -60,6 +61,8 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
         # The end of such a pause is not the end of the outage.
         if why := outage_of(load.state, now=now):
             return Forecast(None, f"{load.name} {load.is_or_are} paused: {why}")
+        if why := _real_limit_unknown(load, now):
+            return Forecast(None, why)
     known = sum(load.left for load in loads if _interval(load, now)[0] is not None)
     ends = [_end(load, now=now) for load in loads]
     counted = [
@@ -88,6 +91,16 @@ def _cannot_finish(load: Load) -> str:
         have = "have" if load.several else "has"
         return f"{load.name} {have} {counted(left, 'credit')} left for {counted(load.left, 'call')}"
     return ""
+
+
+def _real_limit_unknown(load: Load, now: datetime) -> str:
+    state, rule = load.state, load.rule.at(load.state.ramp_from, now)
+    if state.measured.is_fresh(now) and state.measured.interval is not None:
+        return ""
+    if not is_refused_at_lowest(state.pace, rule.rate, now=now):
+        return ""
+    lowest = found_in_words(load.rule, state)
+    return f"{load.name}: calls are refused at {lowest} too, the lowest rate that is tried; give its real `limits`"
 
 
 def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:

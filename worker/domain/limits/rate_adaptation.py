@@ -126,6 +126,13 @@ def adapted(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
     return _raised(pace, configured, now=now)
 
 
+def is_refused_at_lowest(pace: Pace, configured: float | None, *, now: datetime) -> bool:
+    """Whether calls were refused in the last minute at the lowest rate that is tried: the real one is not known."""
+    if pace.rate is None or pace.rate > _floor(configured) or pace.refused_at is None:
+        return False
+    return pace.refused_at > (pace.lowered_at or pace.refused_at) and now - pace.refused_at < PASS_REFUSED_RATE_AFTER
+
+
 def _fading_time(rate: float | None) -> timedelta:
     return FADING_TIME if not rate else max(FADING_TIME, timedelta(seconds=FADING_CALLS / rate))
 
