@@ -17,6 +17,7 @@ def test_everything_stops_and_goes_on_and_a_paused_batch_stays_paused(desk: Desk
     assert (stopped.code, stopped.facts["in_flight"]) == (0, {})
     assert stopped.facts["stopped"]["reason"] == "the wrong template"
     assert "already" in desk.onboard("stop").out
+    assert "its reason stays as it was\n" in desk.onboard("stop", "--reason", "another").out
 
     refused = desk.onboard("run", going)
     assert refused.code == 2

@@ -170,6 +170,7 @@ def test_without_a_database_it_is_alive_but_not_ready_and_begins_by_itself(
 
 def test_an_address_that_cannot_be_listened_on_stops_the_start(desk: Desk):
     assert "--bind: expected HOST:PORT" in desk.onboard("web", "--bind", "8080").err
+    assert "a port up to 65535" in desk.onboard("web", "--bind", "127.0.0.1:80000").err
     taken = desk.onboard("web", "--bind", f"127.0.0.1:{desk_port(desk)}")
     assert (taken.code, "cannot be listened on" in taken.err) == (2, True)
 

@@ -213,5 +213,5 @@ def bind_address(given: Any) -> tuple[str, int]:
     """HOST:PORT to listen on. Raises ValueError."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", given) if isinstance(given, str) else None
     if not match or not is_host(match[1] or match[2]) or int(match[3]) > 65535:
-        raise ValueError('expected HOST:PORT, such as "127.0.0.1:8080" or "[::1]:8080"')
+        raise ValueError('expected HOST:PORT with a port up to 65535, such as "127.0.0.1:8080" or "[::1]:8080"')
     return match[1] or match[2], int(match[3])

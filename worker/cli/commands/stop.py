@@ -39,6 +39,8 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
     click.echo(stopped.in_words if before is None else f"{stopped.in_words} already")
+    if before is not None and reason:
+        click.echo("its reason stays as it was")
     calls = ", ".join(f"{name} {number:,}" for name, number in sorted(in_flight.items()))
     total = counted(sum(in_flight.values()), "call")
     click.echo(f"in flight: {f'{total} ({calls}), which end by themselves' if in_flight else 'nothing'}")
