@@ -128,9 +128,10 @@ def adapted(pace: Pace, configured: float | None, *, now: datetime) -> Pace:
 
 def is_refused_at_lowest(pace: Pace, configured: float | None, *, now: datetime) -> bool:
     """Whether calls were refused in the last minute at the lowest rate that is tried: the real one is not known."""
-    if pace.rate is None or pace.rate > _floor(configured) or pace.refused_at is None:
+    if pace.rate is None or pace.refused_at is None or pace.lowered_at is None:
         return False
-    return pace.refused_at > (pace.lowered_at or pace.refused_at) and now - pace.refused_at < PASS_REFUSED_RATE_AFTER
+    refused_since = pace.lowered_at < pace.refused_at and now - pace.refused_at < PASS_REFUSED_RATE_AFTER
+    return refused_since and pace.rate <= _floor(configured)
 
 
 def _fading_time(rate: float | None) -> timedelta:
