@@ -26,8 +26,7 @@ from benchmarks.provider import Provider
 from benchmarks.rivals.start import PROCESSES, Rival
 from benchmarks.services import Server, database_url, driver_url
 
-# Seconds after the first call that are not measured (at most half of the calls): a second worker is woken within three,
-# and gets its share of the permits within another second.
+# Seconds after the first call that are not measured (at most half of the calls): each side is at its pace then.
 WARM_UP = 5.0
 LOOK = 0.02  # seconds between two looks at the provider's count
 PATIENCE = 60  # a side without a call for this many seconds is stuck

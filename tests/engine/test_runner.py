@@ -53,6 +53,16 @@ async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make)
     await runner.close()
 
 
+async def test_where_there_is_work_for_more_workers_the_wake_up_is_handed_on(make):
+    world = make()
+    world.add_many(300)
+    handed_on = []
+    runner = world.start(wake_others=handed_on.append)
+    await runner.serve(WakeUp.issue("kyc"))
+    assert handed_on == [WakeUp.issue("kyc")]
+    await runner.close()
+
+
 async def test_wake_ups_for_names_that_are_not_configured_are_logged_once_without_the_names(make, caplog):
     world = make()
     runner = world.start()

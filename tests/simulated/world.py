@@ -122,14 +122,14 @@ class World:
     def __exit__(self, *_: object) -> None:
         self.parts.close()
 
-    def start(self) -> Runner:
+    def start(self, **how) -> Runner:
         """A runner on the loop that is running now."""
         loop = asyncio.get_running_loop()
 
         def wake(channel: str, _for_events: bool) -> None:  # called from the database's threads
             loop.call_soon_threadsafe(self.woken.append, channel)
 
-        return Runner(self.parts, self.http, AsyncExitStack(), wake_invite=wake, longest=self.longest)
+        return Runner(self.parts, self.http, AsyncExitStack(), wake_invite=wake, longest=self.longest, **how)
 
     def session(self) -> HttpAnswer:
         """The answer that opens the next session."""

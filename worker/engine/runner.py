@@ -95,10 +95,11 @@ class Runner:
         longest: timedelta,
         stay: timedelta = timedelta(0),
         only_batch: int | None = None,
+        wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
     ) -> None:
         self._parts = parts
         self._exits = exits
-        self._longest, self._stay = longest, stay
+        self._longest, self._stay, self._wake_others = longest, stay, wake_others
         rules = parts.budget_rules
         self._budgets = {WakeUp.issue(name): rule.name for name, rule in rules.accounts.items()}
         self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
@@ -131,10 +132,11 @@ class Runner:
         longest: timedelta = LONGEST_DISPATCH,
         stay: timedelta = timedelta(0),
         only_batch: int | None = None,
+        wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
     ) -> "Runner":
         """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from any thread.
 
-        `longest` and `stay`: as for a dispatcher. `only_batch`: rows of other batches are not worked.
+        `longest`, `stay` and `wake_others`: as for a dispatcher. `only_batch`: rows of other batches are not worked.
         """
         tune_gc()
         # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
@@ -142,7 +144,16 @@ class Runner:
         exits = AsyncExitStack()
         http = Http(await exits.enter_async_context(open_http_session()), parts.trust)
         try:
-            return cls(parts, http, exits, wake_invite=wake_invite, longest=longest, stay=stay, only_batch=only_batch)
+            return cls(
+                parts,
+                http,
+                exits,
+                wake_invite=wake_invite,
+                longest=longest,
+                stay=stay,
+                only_batch=only_batch,
+                wake_others=wake_others,
+            )
         except BaseException:
             await exits.aclose()
             raise
@@ -182,6 +193,7 @@ class Runner:
             longest=self._longest,
             stay=self._stay,
             meter=self._meter(wake_up),
+            wake_others=partial(self._wake_others, wake_up),
         )
         self._dispatchers[wake_up] = dispatcher
         self._idle.clear()

@@ -60,6 +60,7 @@ class Process:
         wake_invite: Callable[[str, bool], None],
         longest: timedelta,
         stay: timedelta,
+        wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
         sweep: Callable[["Process"], None] = lambda _process: None,
@@ -67,6 +68,7 @@ class Process:
     ) -> None:
         """Raises NotReady, SettingsError. The next wake-up tries again: an error leaves nothing open.
 
+        `longest`, `stay` and `wake_others`: as for a dispatcher.
         `on_outdated(reason)` is called once, from another thread, after the database was upgraded to a newer release's
         schema: by then the process claims no more rows, and finishes its calls. `sweep(process)` is called, also from
         another thread, while no wake-up of the scheduler makes any worker sweep.
@@ -99,7 +101,9 @@ class Process:
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
             exits.callback(self._end_loop)
-            opening = Runner.open(self.parts, wake_invite=wake_invite, longest=longest, stay=stay)
+            opening = Runner.open(
+                self.parts, wake_invite=wake_invite, longest=longest, stay=stay, wake_others=wake_others
+            )
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
             self._sweep = sweep
             watching = self._watch(on_outdated, check_seconds)

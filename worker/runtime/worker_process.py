@@ -166,6 +166,7 @@ def _make() -> Process:
             wake_invite=_wake_invite,
             longest=longest_dispatch(),
             stay=timedelta(0) if _is_child else STAY,  # a child works one account at a time
+            wake_others=_wake_others,
             on_outdated=_outdated,
             targets=build_targets,
             sweep=partial(sweep_once, send=wake_ups.send),
@@ -181,6 +182,16 @@ def _wake_invite(channel: str, for_events: bool) -> None:
     """Wake this process's dispatcher of a channel, if it runs, else any worker."""
     here, wake_up = process.existing(), WakeUp.invite(channel)
     if here is None or not here.wake_here(wake_up, for_events=for_events):
+        wake_ups.send(wake_up)
+
+
+def _wake_others(wake_up: WakeUp) -> None:
+    """Hand a wake-up on: a broker gives it to the worker that has waited longest, which hands it on in turn.
+
+    Without this each worker would wait for a sweep of its own. A child works one account at a time: all children would
+    go to one account.
+    """
+    if not _is_child:
         wake_ups.send(wake_up)
 
 

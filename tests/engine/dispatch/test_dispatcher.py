@@ -62,6 +62,26 @@ async def test_however_a_dispatcher_ends_it_releases_its_permits(bench, how):
     assert rows.permits_released == 1
 
 
+async def test_a_dispatcher_that_leaves_rows_to_be_claimed_at_once_wakes_other_workers_once(bench):
+    woken = []
+    rows = bench.rows(2000)
+    going = asyncio.create_task(bench.run(rows, wake_others=lambda: woken.append(len(rows.claims))))
+    await asyncio.sleep(0.5)
+    assert woken == [1]  # after its first claim
+    await going
+    assert woken == [1]
+    assert len(rows.claims) > 2
+
+
+@pytest.mark.parametrize(("count", "limit"), [(10, None), (60, Limit.parse("20/second"))], ids=["all", "limited"])
+async def test_a_dispatcher_that_has_claimed_all_or_waits_for_slots_wakes_no_other_worker(bench, count, limit):
+    woken = []
+    rows = bench.rows(count, limit=limit)
+    await bench.run(rows, wake_others=lambda: woken.append(True))
+    assert len(rows.numbers("done")) == count
+    assert not woken
+
+
 async def test_with_nothing_due_a_dispatcher_ends_at_once(bench):
     await bench.run(bench.rows(0))
     assert bench.clock.elapsed < 0.1

@@ -1,5 +1,6 @@
 """When a dispatcher claims next: what it knows to be due, and which wake-ups it has not followed yet."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from worker.engine.dispatch.steady_time import SteadyTime
@@ -11,8 +12,10 @@ CLAIM_EVERY = timedelta(milliseconds=200)
 class ClaimPlan:
     """The plan of one dispatcher. `at`: when to claim next, in steady time; None: nothing more is known to be due."""
 
-    def __init__(self, time: SteadyTime) -> None:
+    def __init__(self, time: SteadyTime, wake_others: Callable[[], object] = lambda: None) -> None:
+        """`wake_others` is called once, after the first claim that leaves rows which may be claimed at once."""
         self._time = time
+        self._wake_others: Callable[[], object] | None = wake_others
         self._claimed_at = time() - CLAIM_EVERY  # when batch rows were last claimed
         self._woken_for_batches = False
         self.at: datetime | None = time()
@@ -51,6 +54,9 @@ class ClaimPlan:
         """That claim found so many rows. `again_at`: when more is due, in steady time; None: nothing more is."""
         self.more_due = again_at is not None and found > 0
         self._more_at_once = self.more_due and again_at is not None and again_at <= self._time()
+        if self._more_at_once and self._wake_others is not None:
+            self._wake_others()
+            self._wake_others = None
         if again_at is not None:
             self.claim_by(again_at)
 

@@ -60,10 +60,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         longest: timedelta,
         stay: timedelta = timedelta(0),
         meter: WorkMeter = NOT_COUNTED,
+        wake_others: Callable[[], object] = lambda: None,
     ) -> None:
         """`in_turn(function, *arguments)` awaits a blocking call to the store; `stopping` is set when the process is to
         end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:
-        how long it stays after an event if nothing is due.
+        how long it stays after an event if nothing is due. `wake_others`: called when there is work for more workers.
         """
         self._work = work
         self._time = SteadyTime(clock)  # of everything that is planned here
@@ -71,7 +72,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._stopping = stopping
         self._longest, self._stay = longest, stay
         self._decisions = DecisionLog(log, work.name)
-        self._plan = ClaimPlan(self._time)
+        self._plan = ClaimPlan(self._time, wake_others)
         self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
 
         self._rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: work.item(opened).is_event)
@@ -237,9 +238,8 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
         at, rows = self._plan.at, self._headroom.for_batches
-        soon = now + (
-            self._headroom.flush_every / 2 + self._headroom.flush_times.longest if results_due else timedelta(0)
-        )
+        with_results = self._headroom.flush_every / 2 + self._headroom.flush_times.longest
+        soon = now + with_results if results_due else now
         reason = ""
         if self._halts.unwritten.is_set() or self._lanes.write_halt:
             reason = "a result that halts the account is not written yet"
