@@ -41,14 +41,14 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 # even if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of
 # worker/. tests/suite/order.py says which tests come first.
 test: .venv/.dev ## Run all tests; tests of a service that is not running are skipped with the reason.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )) --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )) --dist loadscope
 
 # A part of each room, without a service and without a process of ours.
 QUICK := tests/domain tests/foundation tests/settings/test_loading.py tests/settings/test_rules.py \
 	tests/settings/test_values.py tests/http tests/providers/test_provider_contract.py tests/senders/test_sender_contract.py \
 	tests/store/issuing tests/engine/dispatch tests/inbound/web/test_callbacks.py tests/runtime/process tests/cli/accounts
 quick: .venv/.dev ## Run a part of the tests of each room in under a minute, on SQLite alone.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadgroup -k "not postgresql" $(QUICK)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope -k "not postgresql" $(QUICK)
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check

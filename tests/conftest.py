@@ -70,8 +70,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadgroup`, as `make test` has it, the tests are given out in our order."""
-    return Portions(config, log) if config.getvalue("dist") == "loadgroup" else None
+    """With `--dist loadscope`, as `make test` has it, the tests are given out in our order."""
+    return Portions(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

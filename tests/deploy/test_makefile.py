@@ -89,7 +89,7 @@ def test_tests_run_in_parallel_and_need_services_in_ci_only(checkout):
     place = prepared(checkout)
 
     at_a_time = (os.cpu_count() or 1) * 3
-    run = f"python 6: -m pytest -n {at_a_time} --dist loadgroup services="
+    run = f"python 6: -m pytest -n {at_a_time} --dist loadscope services="
     assert make(place, "test").stdout == f"{run}\n"
     assert make(place, "test", CI="true").stdout == f"{run}1\n"
 

@@ -1,6 +1,5 @@
 """The built wheel, installed outside the checkout: it has everything that a command needs."""
 
-import fcntl
 import json
 import os
 import re
@@ -18,7 +17,6 @@ import pytest
 from tests.deploy.compose_file import ROOT
 from tests.suite.waiting import ENDS_WITHIN
 
-pytestmark = pytest.mark.xdist_group("wheel")
 # The host project's files with our names fail if they are read.
 HOSTS_OWN = 'raise SystemExit("the host\'s own file was read")\n'
 
@@ -57,25 +55,18 @@ def clean(**environ: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Installed:
-    """The installed wheel. The first of pytest's processes builds and installs it."""
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared if worker_id == "master" else shared.parent
-    folder = shared / "wheel"
-    with open(shared / "wheel.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
-            subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-            python = folder / "venv/bin/python"
-            pip("--python", python, "install", "--no-deps", "--no-index", *folder.glob("*.whl"))
-            # After ours, so that pip does not see a checkout that is installed there. A path in a .pth file brings
-            # the packages of that directory, and not what its own .pth files name: not the checkout.
-            (purelib,) = (folder / "venv").glob("lib/python*/site-packages")
-            paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-            (purelib / "dependencies.pth").write_text("\n".join(paths))
-            (folder / "ready").touch()
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The installed wheel. One of pytest's processes makes all tests that need it (`suite.order`)."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     (wheel,) = folder.glob("*.whl")
+    pip("--python", folder / "venv/bin/python", "install", "--no-deps", "--no-index", wheel)
+    # After ours, so that pip does not see a checkout that is installed there. A path in a .pth file brings
+    # the packages of that directory, and not what its own .pth files name: not the checkout.
+    (purelib,) = (folder / "venv").glob("lib/python*/site-packages")
+    paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    (purelib / "dependencies.pth").write_text("\n".join(paths))
     return Installed(wheel, folder / "venv")
 
 

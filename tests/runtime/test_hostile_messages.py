@@ -243,7 +243,6 @@ def test_remote_control_has_nothing_but_questions_and_an_orderly_end():
     assert left == ["disable_events", "enable_events", "heartbeat", "onboarding_drain", "shutdown"]
 
 
-@pytest.mark.xdist_group("broker")
 def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: Played, broker: str):
     # Celery's own command, which `onboard worker` becomes: it also has what only Celery switches on.
     office.environ |= {"ONBOARDING_CONFIG": "onboarding.toml", "ONBOARDING_LOG_FILE": "worker.log"}

@@ -21,7 +21,6 @@ from tests.suite.waiting import wait_until
 from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
 from worker.settings import load
 
-pytestmark = pytest.mark.xdist_group("broker")
 NUMBER = 60
 DEAD_REQUESTS = "requests.dead"
 # On Redis, with the keys beside them.

@@ -1,15 +1,26 @@
 """In which order, and in which portions, xdist gives the tests to its processes.
 
-Its `loadgroup` gives out one test at a time, in the order of the files: a process that gets a long test last keeps the
+Its `load` gives out one test at a time, in the order of the files: a process that gets a long test last keeps the
 others waiting, each fixture of a module is made in each process, and the bookkeeping of 14,000 portions takes as long
-as many tests. Here the long tests and the groups come first, one by one, and then the other tests by files.
+as many tests. Here the groups and the long tests come first, one by one, and then the other tests by files.
 """
 
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadScopeScheduling
 
+# Tests that one process makes one after another, and why. A name of a test begins with one of these.
+GROUPS = {
+    # They wait for each other: the queues of the machine's RabbitMQ are fixed.
+    "broker": ("tests/runtime/test_workers.py", "tests/runtime/test_hostile_messages.py::test_worker_and_bus"),
+    # Each has its own database, broker and half a dozen processes.
+    "chaos": ("tests/trials/chaos/test_event_run.py", "tests/trials/chaos/test_short_run.py"),
+    # One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
+    "killed consumers": ("tests/inbound/bus/test_killed.py",),
+    # The others would wait until the first one has built the wheel.
+    "wheel": ("tests/deploy/test_wheel.py",),
+}
 # Where tests start processes, wait for them, or compute for seconds. What begins with one of these is long.
 LONG = (
     "tests/benchmarks/",
@@ -44,10 +55,14 @@ LONG = (
 
 def long_first(items: list[pytest.Item]) -> None:
     """Sort the tests: groups, then long tests, then the others, each in the order of the files."""
-    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is None, not item.nodeid.startswith(LONG)))
+    items.sort(key=lambda item: (group(item.nodeid) is None, not item.nodeid.startswith(LONG)))
 
 
-class Portions(LoadGroupScheduling):
+def group(test: str) -> str | None:
+    return next((name for name, begins in GROUPS.items() if test.startswith(begins)), None)
+
+
+class Portions(LoadScopeScheduling):
     """A portion is a group, a long test, or a file."""
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
@@ -55,5 +70,4 @@ class Portions(LoadGroupScheduling):
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        group: str = super()._split_scope(nodeid)
-        return group if group != nodeid or nodeid.startswith(LONG) else nodeid.partition("::")[0]
+        return group(nodeid) or (nodeid if nodeid.startswith(LONG) else nodeid.partition("::")[0])

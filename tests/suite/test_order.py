@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.suite.order import LONG, Portions
+from tests.suite.order import GROUPS, LONG, Portions
 
 ROOT = Path(__file__).parents[2]
 
@@ -9,10 +9,18 @@ def test_what_is_said_to_be_long_is_there():
     assert [name for name in LONG if not (ROOT / name).exists()] == []
 
 
+def test_the_tests_of_each_group_are_there():
+    for begins in GROUPS.values():
+        for file, _, test in (name.partition("::") for name in begins):
+            assert f"def {test}" in (ROOT / file).read_text()
+
+
 def test_a_portion_is_a_long_test_a_group_or_a_file():
     cases = {
         "tests/runtime/test_up.py::test_a[1]": "tests/runtime/test_up.py::test_a[1]",
-        "tests/runtime/test_workers.py::test_a[1]@broker": "broker",
+        "tests/runtime/test_workers.py::test_a[1]": "broker",
+        "tests/runtime/test_hostile_messages.py::test_worker_and_bus_live_on[amqp]": "broker",
+        "tests/runtime/test_hostile_messages.py::test_a": "tests/runtime/test_hostile_messages.py::test_a",
         "tests/domain/test_ids.py::test_a[x::y]": "tests/domain/test_ids.py",
         "tests/domain/test_ids.py::test_a[box@example.com]": "tests/domain/test_ids.py",
     }

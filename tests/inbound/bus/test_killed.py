@@ -5,14 +5,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.inbound.bus import killed
 from tests.inbound.bus.brokers import requested
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 
-# One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
-pytestmark = pytest.mark.xdist_group("killed consumers")
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload([killed.__name__])
 

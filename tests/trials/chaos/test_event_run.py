@@ -10,8 +10,6 @@ from trials.events.programme import drawn
 from trials.events.run import Plan, run
 from trials.servers import missing
 
-# Not in parallel with the other runs of chaos: each has its own database, broker and half a dozen processes.
-pytestmark = pytest.mark.xdist_group("chaos")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 

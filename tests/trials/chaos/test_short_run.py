@@ -9,10 +9,6 @@ from trials.blows import BLOWS, draw
 from trials.chaos import planned, run
 from trials.servers import missing
 
-# One after another, in parallel with other tests: each has its own database, broker and half a dozen workers.
-pytestmark = pytest.mark.xdist_group("chaos")
-
-
 # Each run strikes half of the kinds of blows. The first run has the longest ones, and stops a worker first.
 RUNS = (("amqp", "prefork", 910), ("redis", "threads", 1694))
 BLOWS_EACH = 5
