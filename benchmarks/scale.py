@@ -18,12 +18,10 @@ from benchmarks.processes import report
 from benchmarks.scaling.cell import Cell, simulate
 from benchmarks.scaling.costs import US, Costs, Part
 from benchmarks.scaling.verdict import first_bottleneck
-from benchmarks.scaling.wakeups import working
 from worker.domain.limits.rate_limits import Limit
 
 WORKERS = "1,2,4,10,20,50,100,200"
 LIMITS = "10/second,200/second,1000/second,10000/second,100000/second,none"
-WAKING = (10.0, 60.0, 300.0, 900.0)  # seconds after the first wake-up
 SECOND = timedelta(seconds=1)
 # For each rate, what may be turned, from the default configuration on.
 TURNS: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -93,7 +91,6 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         "seed": base.seed,
         "cells": facts[: len(main)],
         "turned": facts[len(main) :],
-        "working": {str(count): working(count, WAKING, seed=chosen.seed) for count in counts},
     }
 
 
@@ -150,12 +147,6 @@ def table(facts: dict[str, Any]) -> str:
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
         ]
         lines += [f"| {cell['limit']} | {cell['title']} | {_figures(cell)} |" for cell in facts["turned"]]
-    lines += [
-        "",
-        f"| workers | {' | '.join(f'working after {second:g} s' for second in WAKING)} |",
-        f"|--:|{'--:|' * len(WAKING)}",
-        *(f"| {count} | {' | '.join(map(str, found))} |" for count, found in facts["working"].items()),
-    ]
     return "\n".join(lines)
 
 
