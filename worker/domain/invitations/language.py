@@ -4,13 +4,13 @@ Jinja's sandbox stops a template from accessing other objects, but not from usin
 rendered a gigabyte from `{{ 'a' * 10**9 }}`. A limit on each operator, filter and loop would never cover
 every way to make a string longer. An invitation has no list to walk and no text to build, so a list allows
 only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. One dot is
-allowed, in `vendor.NAME`. So the cost of a template depends only on the lengths of its files and variables; both are
-bounded.
+allowed, in `vendor.NAME`. A list is allowed behind `in` alone, and what a filter makes is no longer than a file. So the
+cost of a template depends only on the lengths of its files and variables; both are bounded.
 """
 
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import islice
 from types import CodeType
 from typing import Any
@@ -119,9 +119,23 @@ def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> Imm
         bytecode_cache=_CODE,
     )
     env.globals.clear()
-    env.filters = {name: env.filters[name] for name in FILTERS}
+    env.filters = {name: _bounded(env.filters[name]) for name in FILTERS}
     env.tests = {name: env.tests[name] for name in TESTS}
     return env
+
+
+def _bounded(made_by: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, as long as its text is no longer than a file. `escape` and `title` in turn make a text grow: `title`
+    forgets that it was escaped."""
+
+    @wraps(made_by)
+    def bounded(*arguments: Any, **options: Any) -> Any:
+        made = made_by(*arguments, **options)
+        if isinstance(made, str) and len(made) > FILE_LENGTH:
+            raise ValueError("the text is too long")
+        return made
+
+    return bounded
 
 
 _PARSER = environment(DictLoader({}), lambda file, name: name)
@@ -152,6 +166,7 @@ def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
         if not isinstance(node, ALLOWED) and name_of(node) is None:
             what = SPELLINGS.get(type(node).__name__, type(node).__name__)
             raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
+    _check_lists(name, every)
     _check_names(name, every, known)
     return _layout(name, tree, every)
 
@@ -238,6 +253,15 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
     for child in node.iter_child_nodes():
         yield from _walk(child)
+
+
+def _check_lists(name: str, every: list[nodes.Node]) -> None:
+    """A list is something to compare with. A variable with ten times a list of ten lists would be text without end."""
+    compared = {id(node.expr) for node in every if isinstance(node, nodes.Operand)}
+    compared |= {id(argument) for node in every if isinstance(node, nodes.Test) for argument in node.args}
+    for node in every:
+        if isinstance(node, nodes.List | nodes.Tuple) and id(node) not in compared:
+            raise TemplateProblem(f"{name}, line {node.lineno}: a list is available behind `in` alone")
 
 
 def _check_names(name: str, every: list[nodes.Node], known: Mapping[str, str]) -> None:
