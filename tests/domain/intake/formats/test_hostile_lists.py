@@ -37,6 +37,11 @@ OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 GOOD = RAW_HEADER + inline(*ANN)
 
 
+def names(tag: str) -> str:
+    """A part with 20 MB of different names, each in such a tag."""
+    return "<a>" + "".join(tag.format(f"{'x' * 1000}{number}") for number in range(20_000)) + "</a>"
+
+
 class Endless(io.RawIOBase):
     """A file of `size` bytes: a beginning, and then one byte again and again. Nothing of it is kept."""
 
@@ -125,6 +130,10 @@ def test_at_most_twenty_unknown_columns_are_named(refusal):
         (raw_workbook(GOOD, xl__sharedStrings_xml="<a>" * 100_000), "nested too deep"),
         (spreadsheet(HEADER, ANN, xml="<table:x>" * 100_000), "nested too deep"),
         (raw_workbook(GOOD, xl__sharedStrings_xml=f'<a b="{"x" * (MEGABYTE * 3 // 2)}"/>'), "a tag of more than 1 MB"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml=names("<{0}/>")), "too many different names"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml=names("<a {0}=''/>")), "too many different names"),
+        (raw_workbook(GOOD, xl__sharedStrings_xml=names("<a xmlns:{0}='a'/>")), "too many different names"),
+        (spreadsheet(HEADER, ANN, xml=names("<{0}/>")), "too many different names"),
         (raw_workbook(GOOD, xl__workbook_xml="<workbook></x>"), "its XML is damaged"),
         (raw_workbook(GOOD, xl__sharedStrings_xml="<a>" + " " * (3 * MEGABYTE)), "more than 200 times as large"),
         (gzip.compress(b"customer_id\n" * (MEGABYTE // 4)), "more than 200 times as large"),

@@ -1,7 +1,8 @@
-"""XML from strangers, parsed as it is read: no entities, and bounds for nesting, tags and attributes."""
+"""XML from strangers, parsed as it is read: no entities, and bounds for nesting, tags, attributes and names."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 from xml.parsers import expat
 
 from worker.domain.intake.lines import ListRefused
@@ -11,6 +12,9 @@ CHUNK = 1 << 16
 # their longest tag is the root's, with its namespaces.
 LONGEST_TAG = 1 << 20
 MOST_LEVELS = 64
+# Characters of all different names together: the parser keeps each name to its end, and so does Python. Real parts have
+# some hundred names.
+MOST_OF_NAMES = 1 << 18
 
 Start = Callable[[str, dict[str, str]], None]
 End = Callable[[str], None]
@@ -34,9 +38,11 @@ def parsed(stream: Stream, start: Start, end: End, text: Text) -> Iterator[None]
 
     Names are those of the namespace, a space, and the local name. Raises BrokenXml, and what the stream raises.
     """
-    parser = expat.ParserCreate(namespace_separator=" ")
+    names: dict[str, Any] = {}  # of elements, attributes and namespaces
+    parser = expat.ParserCreate(namespace_separator=" ", intern=names)
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.StartNamespaceDeclHandler = _note_names
     depth = 0
 
     def opened(name: str, attributes: dict[str, str]) -> None:
@@ -54,7 +60,7 @@ def parsed(stream: Stream, start: Start, end: End, text: Text) -> Iterator[None]
     parser.StartElementHandler = opened
     parser.EndElementHandler = closed
     parser.CharacterDataHandler = text
-    given = 0
+    given = known = of_names = 0
     while True:
         chunk = stream.read(CHUNK)
         given += len(chunk)
@@ -62,6 +68,10 @@ def parsed(stream: Stream, start: Start, end: End, text: Text) -> Iterator[None]
             parser.Parse(chunk, not chunk)
         except expat.ExpatError:
             raise BrokenXml("its XML is damaged") from None
+        of_names += sum(len(name or "") for name in islice(names, known, None))  # no prefix is None
+        known = len(names)
+        if of_names > MOST_OF_NAMES:
+            raise BrokenXml("its XML has too many different names")
         if not chunk:
             yield
             return
@@ -81,6 +91,10 @@ def read_whole(stream: Stream, what: str, start: Start, end: End = _nothing, tex
             pass
     except BrokenXml as error:
         raise ListRefused([f"{what} is refused: {error.reason}; save it again in a spreadsheet"]) from None
+
+
+def _note_names(_prefix: str, _address: str) -> None:
+    """Nothing is to be done: the parser adds both to its names for a handler alone."""
 
 
 def _refuse_doctype(*_declared: object) -> None:
