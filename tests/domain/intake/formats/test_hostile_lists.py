@@ -16,7 +16,9 @@ from tests.domain.intake.formats.files import (
     BOB,
     HEADER,
     MAIN,
+    PACKAGE,
     RAW_HEADER,
+    RELATED,
     inline,
     raw_workbook,
     spreadsheet,
@@ -212,6 +214,58 @@ def test_a_text_that_is_named_a_million_times_is_kept_once(read):
     with at_most(40):
         lines = read(raw_workbook(RAW_HEADER + f"<row>{cells}</row>" * 300, strings=strings))
     assert len(lines) == 300
+
+
+@pytest.mark.parametrize(
+    "cell", [f'<c t="{"a" * 30_000}"/>', f'<c s="{"1" * 30_000}"/>', f"<c><v>{'1' * 30_000}</v></c>"]
+)
+def test_a_row_of_long_cells_is_not_kept_to_its_end(read, cell):
+    content = raw_workbook(f"{GOOD}<row>{cell * 2_000}</row>{inline(*BOB)}")
+    with at_most(48):
+        lines = read(content)
+    assert isinstance(lines[0], Accepted)
+    assert isinstance(lines[-1], Accepted)
+
+
+def related(more: str) -> str:
+    kinds = "".join(
+        f'<Relationship Id="{one}" Type="{RELATED}/{one}" Target="{one}.xml"/>' for one in ("sheet", "styles")
+    )
+    return f'<Relationships xmlns="{PACKAGE}">{kinds.replace("/sheet", "/worksheet")}{more}</Relationships>'
+
+
+@pytest.mark.parametrize(
+    ("part", "xml"),
+    [
+        (
+            "xl___rels__workbook_xml.rels",
+            related("".join(f'<Relationship Id="{n}" Type="x" Target="{n:01000}"/>' for n in range(40_000))),
+        ),
+        (
+            "xl__workbook_xml",
+            f'<workbook xmlns="{MAIN}" xmlns:r="{RELATED}"><sheets><sheet name="List" r:id="sheet"/>'
+            + "".join(f'<sheet name="{n:06000}" state="hidden" r:id="sheet"/>' for n in range(9_000))
+            + "</sheets></workbook>",
+        ),
+        (
+            "xl__styles_xml",
+            f'<styleSheet xmlns="{MAIN}">'
+            + "".join(f'<numFmt numFmtId="{n}" formatCode="{n:06000}"/>' for n in range(9_000))
+            + "</styleSheet>",
+        ),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_the_small_parts_of_a_workbook_are_not_kept_as_they_are(read, part, xml):
+    files = {
+        "xl___rels__workbook_xml.rels": related(""),
+        "xl__workbook_xml": f'<workbook xmlns="{MAIN}" xmlns:r="{RELATED}">'
+        '<sheets><sheet name="List" r:id="sheet"/></sheets></workbook>',
+        "xl__sheet_xml": f'<worksheet xmlns="{MAIN}"><sheetData>{GOOD}</sheetData></worksheet>',
+    }
+    content = raw_workbook("", **files | {part: xml})
+    with at_most(32):
+        assert len(read(content)) == 1
 
 
 def test_a_zip_file_with_a_huge_directory_is_refused_unread(refusal):

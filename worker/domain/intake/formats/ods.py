@@ -16,6 +16,7 @@ from worker.domain.model.customers import FieldProblem
 WHAT = "the spreadsheet"
 CONTENT = "content.xml"
 _MOST_SHEETS = 10_000
+_LONGEST_NAME = 1_000  # characters that are kept of the name of a sheet or a style
 _OASIS = "urn:oasis:names:tc:opendocument:xmlns:"
 _TABLE, _TEXT, _OFFICE = f"{_OASIS}table:1.0 ", f"{_OASIS}text:1.0 ", f"{_OASIS}office:1.0 "
 _STYLE = f"{_OASIS}style:1.0 "
@@ -45,12 +46,12 @@ def read_spreadsheet(parts: Parts, asked: str | None) -> Spreadsheet:
         if name == f"{_TABLE}table":
             depth += 1
             if depth == 1 and len(names) < _MOST_SHEETS:
-                names.append(attributes.get(f"{_TABLE}name", ""))
-                styles.append(attributes.get(f"{_TABLE}style-name", ""))
+                names.append(attributes.get(f"{_TABLE}name", "")[:_LONGEST_NAME])
+                styles.append(attributes.get(f"{_TABLE}style-name", "")[:_LONGEST_NAME])
         elif name == f"{_STYLE}style":
-            style = attributes.get(f"{_STYLE}name", "")
+            style = attributes.get(f"{_STYLE}name", "")[:_LONGEST_NAME]
         elif name == f"{_STYLE}table-properties" and attributes.get(f"{_TABLE}display") == "false":
-            invisible.add(style)
+            invisible.update([style] if len(invisible) < _MOST_SHEETS else [])
 
     def end(name: str) -> None:
         nonlocal depth

@@ -17,6 +17,10 @@ from worker.domain.model.customers import FieldProblem
 
 WHAT = "the workbook"
 _MOST_SHEETS, _MOST_STYLES = 10_000, 100_000
+_MOST_RELATED = 2 * _MOST_SHEETS
+# Characters that are kept of a cell's kind and style, of a number format, of the name of a sheet or a part. Real ones
+# are shorter.
+_LONGEST_KIND, _LONGEST_FORMAT, _LONGEST_NAME = 20, 255, 1_000
 _NO_ROW = FieldProblem("", "the row cannot be read: its cells are not in order", "save the workbook again")
 
 
@@ -51,7 +55,8 @@ def read_workbook(parts: Parts, asked: str | None) -> Workbook:
             of = next((value for key, value in attributes.items() if key.endswith("relationships id")), "")
             kind, target = related.get(of, ("", ""))
             if kind == "worksheet" and len(sheets) < _MOST_SHEETS:
-                sheets[attributes.get("name", "")] = target, attributes.get("state", "visible") == "visible"
+                title = attributes.get("name", "")[:_LONGEST_NAME]
+                sheets[title] = target, attributes.get("state", "visible") == "visible"
 
     with parts.opened(path) as part:
         read_whole(part, WHAT, start)
@@ -75,9 +80,10 @@ def _targets(parts: Parts, path: str, folder: str) -> dict[str, tuple[str, str]]
 
     def start(name: str, attributes: dict[str, str]) -> None:
         if name.endswith(" Relationship") and attributes.get("TargetMode") != "External":
-            target = attributes.get("Target", "")
+            of, kind, target = (attributes.get(part, "")[:_LONGEST_NAME] for part in ("Id", "Type", "Target"))
             path = target[1:] if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
-            found[attributes.get("Id", "")] = attributes.get("Type", "").rpartition("/")[2], path
+            if len(found) < _MOST_RELATED:
+                found[of] = kind.rpartition("/")[2], path
 
     with parts.opened(path) as part:
         read_whole(part, WHAT, start)
@@ -94,7 +100,7 @@ def _read_styles(stream: Stream, *, from_1904: bool) -> list[Callable[[str], Cel
         nonlocal in_cells
         local = name.rpartition(" ")[2]
         if local == "numFmt" and len(codes) < _MOST_STYLES:
-            codes[_whole(attributes.get("numFmtId", ""))] = attributes.get("formatCode", "")
+            codes[_whole(attributes.get("numFmtId", ""))] = attributes.get("formatCode", "")[:_LONGEST_FORMAT]
         elif local == "cellXfs":
             in_cells = True
         elif local == "xf" and in_cells and len(formats) < _MOST_STYLES:
@@ -171,7 +177,8 @@ class _Sheet:
             cells = self._cells
             ref = attributes.get("r")
             column = self._column(ref) if ref else (cells[-1].column + 1 if cells else 0)
-            self._cell = _Cell(column, attributes.get("t", "n"), attributes.get("s", ""))
+            kind, style = attributes.get("t", "n"), attributes.get("s", "")
+            self._cell = _Cell(column, kind[:_LONGEST_KIND], style[:_LONGEST_KIND])
             cells.append(self._cell)
         elif local in ("v", "t"):
             self._collecting = self._cell is not None and not self._silent
@@ -205,7 +212,9 @@ class _Sheet:
         cell = self._cell
         if self._collecting and cell is not None:
             cell.size += len(text)
-            if cell.size <= sheet_values.LONGEST_TEXT:
+            if len(self._cells) > MOST_COLUMNS:  # the row is refused, whatever the cell says
+                cell.text = cell.text or [text[:1]]
+            elif cell.size <= sheet_values.LONGEST_TEXT:
                 cell.text.append(text)
 
     def _column(self, ref: str) -> int:
