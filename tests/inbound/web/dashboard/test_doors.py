@@ -13,7 +13,7 @@ from worker.domain.model.people import Role
 from worker.inbound.web import application
 from worker.inbound.web.dashboard import rendering, visits
 from worker.inbound.web.dashboard.forms import FORM
-from worker.inbound.web.dashboard.passwords import is_password
+from worker.inbound.web.dashboard.passwords import PasswordChecks, is_password
 from worker.inbound.web.dashboard.rendering import ASSETS, asset, asset_url
 
 # htmx 4.0.1 (BSD-0-Clause), as its package on npm has it: dist/htmx.min.js. static/htmx.LICENSE is its licence.
@@ -76,12 +76,30 @@ def test_the_check_of_a_password_needs_a_user():
     assert not is_password(PASSWORDS["ona"], None)
 
 
+async def test_strangers_who_wait_for_a_refusal_keep_no_person_out():
+    async def in_thread(function, *arguments):
+        return function(*arguments)
+
+    waiting = asyncio.Event()
+    checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
+    strangers = [
+        asyncio.create_task(checks.fits(f"stranger {number}", "guess", None, waiting.wait)) for number in range(40)
+    ]
+    await asyncio.sleep(0.01)
+
+    assert await checks.fits("ona", "right", None, waiting.wait)
+
+    waiting.set()
+    assert not any(await asyncio.gather(*strangers))
+
+
 async def test_a_form_of_another_site_logs_nobody_in(visit):
     ona = visit()
     page = await ona.get("/dashboard/log-in")
     form = page.form | {"name": "ona", "password": PASSWORDS["ona"]}
 
-    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://x"}, {}):
+    others = ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://x"})
+    for headers in (*others, {"Origin": "http://["}, {}):
         assert (await ona.post("/dashboard/log-in", form, headers=headers)).status == 403
     assert (await ona.post("/dashboard/log-in", form | {"token": "0" * 64})).status == 403
     assert (await ona.get("/")).title == "Log in"

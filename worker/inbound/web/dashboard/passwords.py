@@ -15,7 +15,7 @@ from worker.inbound.web.batching import InThread
 from worker.settings.users import User
 
 AT_ONCE = 2
-MOST_WAITING = 20  # for any user
+MOST_CHECKED = 20  # at the same time, for all users
 MOST_FOR_ONE = 3  # for one user: guesses come one after the other, each after the delay of the last
 LONGEST_PASSWORD = 1000  # characters: a longer one is not hashed
 
@@ -56,21 +56,18 @@ class PasswordChecks:
     def __init__(self, in_thread: InThread, check: Callable[[str, User | None], bool] = is_password) -> None:
         self._in_thread, self._check = in_thread, check
         self._free = asyncio.Semaphore(AT_ONCE)
+        self._checked = 0  # those who are refused and only wait keep no other person out
         self._waiting: Counter[bytes] = Counter()
 
     async def fits(self, name: str, password: str, user: User | None, wait: Callable[[], Any]) -> bool:
         """Whether the user has this password. `wait()` delays a wrong one, as often as it is wrong; meanwhile the same
         name cannot be tried often. Raises TooMany."""
         who = sha256(name.encode("utf-8", "surrogateescape")).digest()
-        if self._waiting[who] >= MOST_FOR_ONE or self._waiting.total() >= MOST_WAITING:
+        if self._waiting[who] >= MOST_FOR_ONE or self._checked >= MOST_CHECKED:
             raise TooMany
         self._waiting[who] += 1
         try:
-            if len(password) > LONGEST_PASSWORD:
-                fits = False
-            else:
-                async with self._free:
-                    fits = await self._in_thread(self._check, password, user)
+            fits = len(password) <= LONGEST_PASSWORD and await self._is_password(password, user)
             if not fits:
                 await wait()
             return fits
@@ -78,3 +75,11 @@ class PasswordChecks:
             self._waiting[who] -= 1
             if not self._waiting[who]:
                 del self._waiting[who]
+
+    async def _is_password(self, password: str, user: User | None) -> bool:
+        self._checked += 1
+        try:
+            async with self._free:
+                return bool(await self._in_thread(self._check, password, user))
+        finally:
+            self._checked -= 1

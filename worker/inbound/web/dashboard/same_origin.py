@@ -15,8 +15,11 @@ def is_from_here(headers: Mapping[str, str]) -> bool:
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
-    origin, host = headers.get("Origin", ""), headers.get("Host", "")
-    return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    host = headers.get("Host", "")
+    try:
+        return bool(host) and urlsplit(headers.get("Origin", "")).netloc.lower() == host.lower()
+    except ValueError:  # it is no address
+        return False
 
 
 def form_token(secret: str) -> str:
