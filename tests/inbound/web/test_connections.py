@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import resource
 
 import pytest
@@ -143,12 +144,14 @@ async def test_what_is_no_http_is_answered_without_its_bytes(connected, sent):
         assert await ended(connection)
 
 
-async def test_what_is_expected_is_not_repeated(connected):
+@pytest.mark.parametrize("expected", [b"marker", b"marker\xff"])
+async def test_what_is_expected_is_not_repeated(connected, expected, caplog):
     async with serving() as port:
-        sent = b"GET / HTTP/1.1\r\nHost: x\r\nExpect: marker\r\n\r\n"
+        sent = b"GET / HTTP/1.1\r\nHost: x\r\nExpect: " + expected + b"\r\n\r\n"
         status, body, head = await answered(await connected(port), sent)
         assert status == 417
         assert "marker" not in head + body
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_no_answer_names_the_versions_that_run(site):

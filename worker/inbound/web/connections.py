@@ -81,6 +81,8 @@ class Connections:
         if isinstance(connection, _Connection):
             connection.has_asked()
         try:
+            if not request.headers.get("Expect", "").isascii():  # aiohttp would repeat it, and cannot
+                raise web.HTTPExpectationFailed
             return await self._answer(request)
         except web.HTTPException as error:  # of aiohttp itself, such as for an unknown Expect, which it repeats
             return _named(problem(error.status, HTTPStatus(error.status).phrase.lower()))
