@@ -1,5 +1,6 @@
 """Where the configuration comes from, and that all of its problems come at once."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -153,6 +154,24 @@ def test_the_path_comes_from_the_argument_else_the_variable_else_the_directory(
     assert load(environ=ENVIRON).directory == here
     assert load(environ=named).directory == there
     assert load(Path("onboarding.toml"), environ=named).directory == here
+
+
+def test_another_users_file_that_only_lies_in_the_directory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, tree())
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(file, 65534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(SettingsError) as caught:
+        load(environ=ENVIRON)
+
+    assert caught.value.problems == [f"{file}: is another user's: if you trust that user, name it with `--config`"]
+    assert load(file, environ=ENVIRON).path == file
+    assert load(environ=ENVIRON | {"ONBOARDING_CONFIG": str(file)}).path == file
 
 
 def test_a_byte_order_mark_is_no_slip(tmp_path: Path) -> None:

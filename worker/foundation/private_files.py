@@ -90,6 +90,11 @@ def is_writable_by_others(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) and bool(found.st_mode & stat.S_IWOTH)
 
 
+def is_of_another_user(found: os.stat_result) -> bool:
+    """True for a file that another user of the machine, besides root, owns: its owner can change it."""
+    return found.st_uid != 0 and found.st_uid != os.geteuid()
+
+
 def is_open_to_others(found: os.stat_result) -> bool:
     """True for a file that other users of the machine can read or change. Its group may read it."""
     return stat.S_ISREG(found.st_mode) and bool(found.st_mode & _OPEN)

@@ -14,7 +14,7 @@ from worker.domain.model.needs import EVERYTHING, Needs
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS
 from worker.domain.providers.text_services import TEXT_SERVICES
-from worker.foundation.private_files import is_writable_by_others
+from worker.foundation.private_files import is_of_another_user, is_writable_by_others
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
@@ -52,10 +52,11 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     A reference that is not of `needs` may have no value; it is a problem only where its value is used. Raises
     SettingsError with one line for each problem, with its key and without its value.
     """
-    file = Path(path or environ.get(VARIABLE) or FILE).absolute()
+    named = path or environ.get(VARIABLE)
+    file = Path(named or FILE).absolute()
     if clashes := [*PROVIDERS.clashes(), *TEXT_SERVICES.clashes()]:
         raise SettingsError(clashes)
-    tree = _parse(file)
+    tree = _parse(file, is_named=bool(named))
     findings = Findings(apply_overrides(tree, Settings, environ))
     encryption = tree.setdefault("encryption", {})
     if isinstance(encryption, dict):
@@ -64,14 +65,18 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     return _check(tree, file, findings)
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path, *, is_named: bool) -> dict[str, Any]:
+    """`is_named`: a person has named the file, so it is not one that only lay in the present directory."""
     reason = ""
     try:
-        if is_writable_by_others(file.stat()):
-            # It may name a command that is run, and where messages go.
+        # It may name a command that is run, and where messages go.
+        facts = file.stat()
+        if is_writable_by_others(facts):
             raise SettingsError(
                 [f"{file}: can be changed by other users of this machine: `chmod o-w {quote(str(file))}`"]
             )
+        if not is_named and is_of_another_user(facts):
+            raise SettingsError([f"{file}: is another user's: if you trust that user, name it with `--config`"])
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         reason = "no such file; `onboard init` writes one, `--config PATH` names another"
