@@ -132,6 +132,23 @@ def test_every_problem_of_a_row_is_named_at_once(read):
     assert set(problems_of(line)) == {"customer_id", "email", "colour", "date_of_birth", "sex", "tags"}
 
 
+@pytest.mark.parametrize("key", ["colour{}", "idenfy-kyc.colour{}"])
+def test_of_many_unknown_keys_only_the_first_are_looked_up(read, key):
+    """Each takes a millisecond: some events with 490 of them kept all other senders waiting."""
+    asked = []
+
+    def known_parameter(provider, parameter):
+        asked.append(parameter)
+        return "is unknown"
+
+    wrong = {key.format(number): "x" for number in range(490)} | {"customer_id": "A1", "email": "nobody"}
+    (line,) = read(written(wrong), known_parameter=known_parameter)
+    assert len(line.problems) == 22
+    assert {"customer_id", "email"} & set(problems_of(line)) == {"email"}
+    assert "more than 20 unknown keys" in problems_of(line).values()
+    assert len(asked) in (0, 20)
+
+
 def test_keys_are_mapped_and_ignored_as_columns_are(read):
     options = {"mapping": {"Mail": "email"}, "ignore": frozenset({"notes", "idenfy-kyc"})}
     (line,) = read(

@@ -5,7 +5,15 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from worker.domain.intake.columns import is_provider, normal, our_name, shown, unknown_key, whole_and_in_parts
+from worker.domain.intake.columns import (
+    MOST_REASONS,
+    is_provider,
+    normal,
+    our_name,
+    shown,
+    unknown_key,
+    whole_and_in_parts,
+)
 from worker.domain.intake.lines import RawLine
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.own_files import OwnFile, own_name
@@ -25,6 +33,7 @@ class Objects:
         self._options = options
         self._own = own
         self._name_of = lru_cache(maxsize=1024)(self._find_name)
+        self._problem_of = lru_cache(maxsize=1024)(self._find_problem)
 
     def cells(self, row: int, found: Mapping[str, Any]) -> RawLine:
         """The object as cells by our column names."""
@@ -35,14 +44,25 @@ class Objects:
             return RawLine(row, _TOO_MANY)
         cells: dict[str, Any] = {}
         problems: list[FieldProblem] = []
+        refused, are_all = 0, True
         for key, value in keys:
-            name = self._name_of(key) if len(key) <= _LONGEST_KEY else unknown_key("")
-            if isinstance(name, FieldProblem):
-                problems.append(name)
-            elif name in cells:
+            key = key if len(key) <= _LONGEST_KEY else ""
+            name = self._name_of(key)
+            if name is None or "." in name:
+                # The name that is meant is looked for, which takes time: not with each of some hundred keys.
+                if refused == MOST_REASONS:
+                    are_all = False
+                    continue
+                if (problem := self._problem_of(key, name)) is not None:
+                    refused += 1
+                    problems.append(problem)
+                    continue
+            if name in cells:
                 problems.append(FieldProblem(name, "it is given twice, under two names", "keep one of the two"))
             elif name:
                 cells[name] = value
+        if not are_all:
+            problems.append(FieldProblem("", f"more than {MOST_REASONS} unknown keys", _TOO_MANY.hint))
         for name in whole_and_in_parts(cells):
             problems.append(FieldProblem(name, "it is given both as a whole and in parts", "keep one of them"))
             del cells[name]
@@ -57,18 +77,18 @@ class Objects:
             else:
                 yield key, value
 
-    def _find_name(self, key: str) -> str | FieldProblem:
-        """Our name for the key; "": ignore it; or the problem why it is refused."""
+    def _find_name(self, key: str) -> str | None:
+        """Our name for the key, or a parameter's, which its provider may not have; "": ignore it; None: unknown."""
         name = None if self._own is None else own_name(self._own, normal(key))
-        if name is None:
-            name = our_name(key, self._options)
+        return our_name(key, self._options) if name is None else name
+
+    def _find_problem(self, key: str, name: str | None) -> FieldProblem | None:
+        """Why a key is refused that is no column's name."""
         if name is None:
             return unknown_key(key.strip())
-        provider, dot, parameter = name.partition(".")
-        problem = self._options.known_parameter(provider, parameter) if dot else None
-        if problem:
-            return FieldProblem(shown(name), problem, f"see the parameters of {provider}")
-        return name
+        provider, _, parameter = name.partition(".")
+        problem = self._options.known_parameter(provider, parameter)
+        return FieldProblem(shown(name), problem, f"see the parameters of {provider}") if problem else None
 
 
 def _by_vocabulary(vocabulary: Vocabulary, found: Mapping[str, Any]) -> dict[str, Any]:
