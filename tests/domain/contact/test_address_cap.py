@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
+from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places, text_of_mailbox
 from worker.domain.model.states import InvitationState, JobState
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -17,6 +17,14 @@ MESSAGES = [UUID(int=number) for number in range(9)]
 
 def place(number, *, days_ago=1.0, job_id=0, invitation_id=None, job=JobState.WORKING, invitation=None):
     return Place(number, job_id, invitation_id, NOW - days_ago * DAY, job, invitation)
+
+
+def test_the_tags_of_one_mailbox_have_its_places_and_all_else_counts_apart():
+    assert text_of_mailbox("email", "Ona+1@example.com") == text_of_mailbox("email", "ona+2+3@example.com")
+    assert text_of_mailbox("email", "ona+1@example.com") == text_of_mailbox("email", "ona@example.com")
+    apart = ("o.na@example.com", "ona@example.org", "+1@example.com", "+2@example.com", "ona-1@example.com")
+    assert len({text_of_mailbox("email", one) for one in ("ona@example.com", *apart)}) == 6
+    assert text_of_mailbox("sms", "+37060000001") != text_of_mailbox("sms", "+37060000002")
 
 
 def jobs(*ids):

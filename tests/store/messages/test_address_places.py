@@ -47,6 +47,11 @@ def work(shelf):
     return len(shelf.send())
 
 
+def test_sixty_tags_of_one_mailbox_get_three_messages(shelf):
+    shelf.add(*(one for number in range(60) for one in sharing(number, email=f"info+{number}@agency.example")))
+    assert work(shelf) == 3
+
+
 def test_sixty_customers_with_one_address_cost_three_sessions_and_get_three_messages(shelf):
     shelf.add(*sharing(*range(60)))
     assert work(shelf) == 3

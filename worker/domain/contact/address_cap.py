@@ -11,11 +11,24 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from worker.domain.contact.caps import COUNTED
+from worker.domain.contact.suppression import text_of
+from worker.domain.model.channels import is_mail
 from worker.domain.model.states import InvitationState, JobState
 
 # A place of such a job that was not taken for a message yet is free: no message follows.
 _NO_MESSAGE = frozenset({JobState.FAILED, JobState.CANCELLED})
 _TO_COME = COUNTED | {InvitationState.WAITING}
+
+
+def text_of_mailbox(channel: str, address: str) -> str:
+    """The text that is hashed for the places of an address: as `suppression.text_of`, without a `+tag`.
+
+    A stranger can sign up any number of tags of one mailbox. That two tags are two persons is rare, and then a message
+    waits; on the do-not-contact list it would be lost. Raises ValueError as `text_of` does.
+    """
+    local, at, domain = address.rpartition("@")
+    mailbox = local.partition("+")[0]
+    return text_of(channel, f"{mailbox}{at}{domain}" if mailbox and is_mail(channel) else address)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased
 
-from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places
+from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places, text_of_mailbox
 from worker.domain.contact.send_decision import Later, NotNow
-from worker.domain.contact.suppression import text_of
 from worker.domain.model.channels import address_of
 from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
@@ -102,7 +101,7 @@ def take(
     if not wanted:
         return []
     digests = {
-        address: keyring.digests(ADDRESS, text_of(*address))
+        address: keyring.digests(ADDRESS, text_of_mailbox(*address))
         for address in {(one.channel, one.address) for one in wanted}
     }
     asked: dict[tuple[str, ...], list[int]] = {}  # the positions in `wanted`, by the address's digests

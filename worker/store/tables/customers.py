@@ -101,7 +101,7 @@ class AddressPlace(Base):
     __tablename__ = "address_place"
 
     digest: Mapped[str] = mapped_column(
-        sa.String(64), primary_key=True, doc="A keyed hash of `suppression.text_of`: which address it is."
+        sa.String(64), primary_key=True, doc="A keyed hash of `address_cap.text_of_mailbox`: which address it is."
     )
     number: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
     job_id: Mapped[int] = mapped_column(BigId)
