@@ -44,6 +44,18 @@ def test_each_file_that_a_command_writes_is_its_users_alone(desk: Desk):
     assert set(made.values()) == {0o600}
 
 
+def test_a_database_behind_a_link_is_private_too(desk: Desk):
+    """SQLite follows the link, and made the file readable for all."""
+    there = desk.path / "there"
+    there.mkdir()
+    for file in desk.path.glob("onboarding.db*"):
+        file.unlink()
+    (desk.path / "onboarding.db").symlink_to(there / "real.db")
+    listed = desk.list_of([{"customer_id": "A", "email": "a@example.com"}])
+    assert desk.onboard("import", listed).code == 0
+    assert files(there)["real.db"] == 0o600
+
+
 def test_no_cell_of_a_report_is_a_formula_with_another_separator(desk: Desk):
     desk.onboard("import", desk.list_of([{"customer_id": "A;=cmd|'/C calc'!A0;", "email": "a@example.com"}]))
     for form in ([], ["--excel"], ["--format", "html"]):

@@ -54,11 +54,14 @@ ACT = "onboarding_act"
 
 
 def _make_private(url: str) -> None:
-    """Make a SQLite file that only its owner can read, as the key beside it. SQLite's other files get its mode."""
+    """Make a SQLite file that only its owner can read, as the key beside it. SQLite's other files get its mode.
+
+    SQLite follows a link to a file that is not there yet, and makes that file readable for all.
+    """
     file = sa.make_url(url).database
     if file and file != ":memory:" and not file.startswith("file:"):
         with suppress(OSError):  # the file exists, or SQLite reports why it cannot be made
-            os.close(new_file(file))
+            os.close(new_file(os.path.realpath(file)))
 
 
 def is_there(url: str) -> bool:
